@@ -1,0 +1,51 @@
+"""What Toeline says of one thing, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from toeline.core.box import Box
+from toeline.core.scene import Relation
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision on one thing. `probabilities` cover the legal class names and sum to 1.
+
+    `asked` is False when the type has one legal answer, so no model was consulted. `review` is the reason why a person
+    should look, or empty.
+    """
+
+    class_name: str
+    condition: str
+    probability: float
+    probabilities: Mapping[str, float]
+    asked: bool = True
+    review: str = ""
+
+    @property
+    def second(self) -> tuple[str, float] | None:
+        """The runner-up and its probability; None when there was only one legal answer."""
+        others = [(p, name) for name, p in self.probabilities.items() if name != self.class_name]
+        if not others:
+            return None
+        p, name = max(others, key=lambda pair: pair[0])
+        return name, p
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the result: a thing, where it is, what was decided, and what stands around it.
+
+    `photo` is the photograph's path as given by the user (relative to the folder they named); `score` is the detector's.
+    """
+
+    photo: str
+    thing_id: str
+    kind: str
+    box: Box
+    score: float
+    verdict: Verdict
+    relations: tuple[Relation, ...] = ()
+    polygon: tuple[tuple[float, float], ...] = ()

@@ -1,0 +1,71 @@
+"""What is known of one photograph before anyone judges it: no field here can hold a condition."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from toeline.core.box import Box
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object that Stage 1 saw (or that a person boxed): its type and place, never its condition.
+
+    `id` is unique within its photograph and stable from run to run. `kind` is a type name of the taxonomy.
+    `score` is the detector's confidence, 0 to 1, and 1 for a box drawn by a person. `polygon` is in pixels, or
+    empty when only the box is known.
+    """
+
+    id: str
+    kind: str
+    box: Box
+    score: float = 1.0
+    polygon: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Relation:
+    """`subject` stands in relation `name` to `other`; both are ids of things of one scene.
+
+    `distance` is the gap between the two boxes as a share of the image diagonal; 0 when they touch.
+    """
+
+    subject: str
+    name: str
+    other: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One photograph and its things. `size_wh` is in pixels after EXIF rotation; photographs of one place share a `group`.
+
+    Raises ValueError when two things share an id or the size is not positive.
+    """
+
+    image: Path
+    size_wh: tuple[int, int]
+    things: tuple[Thing, ...] = ()
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if min(self.size_wh) < 1:
+            raise ValueError(f"{self.image}: a photograph cannot be {self.size_wh[0]} x {self.size_wh[1]} pixels")
+        ids = [thing.id for thing in self.things]
+        if len(set(ids)) < len(ids):
+            twice = sorted({i for i in ids if ids.count(i) > 1})
+            raise ValueError(f"{self.image}: more than one thing is called {', '.join(twice)}")
+
+    @property
+    def diagonal(self) -> float:
+        """Length of the image diagonal in pixels: the one length by which distances are divided."""
+        return math.hypot(*self.size_wh)
+
+    def thing(self, thing_id: str) -> Thing:
+        """The thing of that id. Raises KeyError."""
+        for thing in self.things:
+            if thing.id == thing_id:
+                return thing
+        raise KeyError(thing_id)

@@ -1,0 +1,180 @@
+"""Types, conditions, class names and every spelling of them. Nobody else compares label strings."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from toeline.errors import TaxonomyError
+
+DEFAULT_FILE = Path(__file__).with_name("default_taxonomy.toml")
+
+
+@dataclass(frozen=True)
+class ObjectType:
+    """A type of object that a detector finds: `name` in files, `spoken` in prompts and reports."""
+
+    name: str
+    spoken: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A state an object can be in, with the color (#rrggbb) that pictures and tables give it."""
+
+    name: str
+    color: str
+
+
+@dataclass(frozen=True)
+class ObjectClass:
+    """A type in a condition, under the name that the labels and the answers use."""
+
+    name: str
+    type: str
+    condition: str
+    spellings: tuple[str, ...] = ()
+
+
+def fold(label: str) -> str:
+    """Case, spaces, hyphens and underscores made alike, so that spellings of one name compare equal.
+
+    >>> fold("Toe drain- Blocked") == fold("toe_drain_blocked")
+    True
+    """
+    return " ".join(label.replace("-", " ").replace("_", " ").lower().split())
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """The vocabulary of one owner. The position of a class in `classes` is its id in label files.
+
+    Raises TaxonomyError when it contradicts itself: unknown types or conditions, one name for two classes, a type
+    without classes.
+    """
+
+    name: str
+    types: tuple[ObjectType, ...]
+    conditions: tuple[Condition, ...]
+    classes: tuple[ObjectClass, ...]
+    source: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        types, conditions = {t.name for t in self.types}, {c.name for c in self.conditions}
+        for c in self.classes:
+            self._require(c.type in types, f"class {c.name!r} has type {c.type!r}, which is not under [[types]]")
+            self._require(
+                c.condition in conditions,
+                f"class {c.name!r} has condition {c.condition!r}, which is not under [[conditions]]",
+            )
+        self._require_unique("type", [t.name for t in self.types])
+        self._require_unique("condition", [c.name for c in self.conditions])
+        self._require_unique("class", [s for c in self.classes for s in {fold(c.name), *map(fold, c.spellings)}])
+        self._require_unique("type and condition", [f"{c.type} {c.condition}" for c in self.classes])
+        empty = types - {c.type for c in self.classes}
+        self._require(not empty, f"no class has the type {', '.join(sorted(empty))}")
+        self._require(len(self.classes) > 0, "there are no [[classes]]")
+
+    def _require(self, fine: bool, what: str) -> None:
+        if not fine:
+            raise TaxonomyError(f"{self.source or self.name}: {what}. Fix the taxonomy file.")
+
+    def _require_unique(self, what: str, names: list[str]) -> None:
+        twice = sorted({n for n in names if names.count(n) > 1})
+        self._require(not twice, f"the same {what} stands there more than once: {', '.join(twice)}")
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Taxonomy:
+        """Read a taxonomy file; without `path`, the nine classes that Toeline ships. Raises TaxonomyError."""
+        if path is None:
+            return _default()
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
+            raise TaxonomyError(f"{path}: cannot be read as a taxonomy ({why}). Compare with {DEFAULT_FILE.name}.") from None
+        return cls._from_raw(raw, str(path))
+
+    @classmethod
+    def _from_raw(cls, raw: Mapping[str, Any], source: str) -> Taxonomy:
+        try:
+            return cls(
+                name=str(raw.get("name", source)),
+                types=tuple(ObjectType(t["name"], t.get("spoken", t["name"].replace("_", " "))) for t in raw["types"]),
+                conditions=tuple(Condition(c["name"], c.get("color", "#3b78c9")) for c in raw["conditions"]),
+                classes=tuple(
+                    ObjectClass(c["name"], c["type"], c["condition"], tuple(c.get("spellings", ()))) for c in raw["classes"]
+                ),
+                source=source,
+            )
+        except (KeyError, TypeError, AttributeError) as why:
+            raise TaxonomyError(
+                f"{source}: {why} is missing or of the wrong form. A taxonomy has [[types]] (name, spoken), [[conditions]] "
+                f"(name, color) and [[classes]] (name, type, condition)."
+            ) from None
+
+    @cached_property
+    def _by_spelling(self) -> dict[str, ObjectClass]:
+        return {s: c for c in self.classes for s in {fold(c.name), *map(fold, c.spellings)}}
+
+    @cached_property
+    def _type_by_spelling(self) -> dict[str, ObjectType]:
+        return {s: t for t in self.types for s in {fold(t.name), fold(t.spoken)}}
+
+    def class_of(self, label: str) -> ObjectClass:
+        """The class of that spelling. Raises TaxonomyError naming the known ones.
+
+        >>> Taxonomy.load().class_of("TOE_DRAIN blocked").name
+        'Toe drain- Blocked'
+        """
+        try:
+            return self._by_spelling[fold(label)]
+        except KeyError:
+            raise TaxonomyError(f"unknown class {label!r}. Known: {', '.join(c.name for c in self.classes)}.") from None
+
+    def type_of(self, label: str) -> ObjectType:
+        """The type of that name, spoken or written; a class name gives its type. Raises TaxonomyError.
+
+        >>> Taxonomy.load().type_of("Rock Toe").name, Taxonomy.load().type_of("slope drain damaged").name
+        ('rock_toe', 'slope_drain')
+        """
+        found = self._type_by_spelling.get(fold(label))
+        if found is None:
+            found = self._type_by_spelling[fold(self.class_of(label).type)]
+        return found
+
+    def spoken(self, kind: str) -> str:
+        """How a type is called in prompts and reports."""
+        return self.type_of(kind).spoken
+
+    def answers(self, kind: str | None = None) -> tuple[str, ...]:
+        """Class names that are legal for a type, in id order; all of them without `kind`.
+
+        >>> Taxonomy.load().answers("rock_toe")
+        ('rock toe', 'rock toe damaged')
+        """
+        return tuple(c.name for c in self.classes if kind is None or c.type == kind)
+
+    def class_id(self, name: str) -> int:
+        """Position of a class in label files."""
+        return self.classes.index(self.class_of(name))
+
+    def color(self, condition: str) -> str:
+        """The color (#rrggbb) of a condition. Raises TaxonomyError."""
+        for c in self.conditions:
+            if c.name == condition:
+                return c.color
+        raise TaxonomyError(f"unknown condition {condition!r}. Known: {', '.join(c.name for c in self.conditions)}.")
+
+    def require_types(self, names: Iterable[str]) -> None:
+        """Raise TaxonomyError if a type name is not of this taxonomy."""
+        for name in names:
+            self.type_of(name)
+
+
+@cache
+def _default() -> Taxonomy:
+    return Taxonomy._from_raw(tomllib.loads(DEFAULT_FILE.read_text(encoding="utf-8")), DEFAULT_FILE.name)

@@ -1,0 +1,50 @@
+"""The errors that a user can mend. Each message says what, where, and what to do; the command line prints it without a trace."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+
+class ToelineError(Exception):
+    """Base of all faults that are the user's to mend; anything else is ours and shows its traceback."""
+
+
+class SetupError(ToelineError):
+    """Something is not installed, or this machine cannot do what was asked."""
+
+
+class TaxonomyError(ToelineError):
+    """A taxonomy file that contradicts itself, or a name that it does not hold."""
+
+
+class LabelError(ToelineError):
+    """A label line or label file that cannot be used."""
+
+
+class PhotoError(ToelineError):
+    """A photograph that cannot be read."""
+
+
+class ModelError(ToelineError):
+    """A model directory, weight file or hub id that cannot be loaded."""
+
+
+class OutputError(ToelineError):
+    """An output folder that holds something else."""
+
+
+def need(module: str, *, extra: str) -> ModuleType:
+    """Import `module`, or say which extra brings it.
+
+    A module that is installed but broken raises its own ImportError: that is not a missing extra.
+
+    >>> need("json", extra="any").__name__
+    'json'
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as gone:
+        if gone.name != module.split(".")[0]:
+            raise
+        raise SetupError(f"{module} is not installed. Run: pip install 'toeline[{extra}]'") from None
