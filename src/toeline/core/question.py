@@ -20,15 +20,33 @@ class Picture(Protocol):
 
 
 @dataclass(frozen=True)
+class View:
+    """How much a judge is shown. Saved beside a model's weights (`toeline.json`), because it is trained for one view.
+
+    `cell` is the side in pixels of the square that becomes one image token (28 for Qwen2-VL: patches of 14, merged 2 x 2).
+    `scene_tokens` and `crop_tokens` are the most tokens that the photograph and one crop may take; `scene_tokens=0` leaves
+    the photograph out. `upscale` is the most that a small crop is enlarged. `margin` is the context around a box as a share
+    of its shorter side. `prompt` names a function of ask/prompt.py.
+    """
+
+    cell: int = 28
+    scene_tokens: int = 529
+    crop_tokens: int = 64
+    upscale: float = 4.0
+    margin: float = 0.5
+    prompt: str = "relations"
+
+
+@dataclass(frozen=True)
 class Question:
-    """Asks one thing's class. `crops` are views of it (a long thing is cut in chunks, so there may be several).
+    """Asks one thing's class. `crop` shows it with its surroundings; None for prompts that show the photograph only.
 
     `answers` are the legal answers in the taxonomy's order, at least two; a thing with one legal answer is not asked.
     """
 
     thing_id: str
     text: str
-    crops: tuple[Picture, ...]
+    crop: Picture | None
     answers: tuple[str, ...]
 
 
@@ -36,7 +54,8 @@ class Question:
 class Sheet:
     """Everything that is asked of one photograph: the shared view, the shared text, and the questions that branch off it.
 
-    `picture` is None for prompts that show crops only.
+    `picture` is None for prompts that show crops only. The sides of every picture are multiples of the view's cell, so no
+    image processor has to resize it again.
     """
 
     photo: str
