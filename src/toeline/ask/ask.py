@@ -1,0 +1,60 @@
+"""Scene, photograph and relations to one sheet of questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from PIL import Image
+
+from toeline.ask.crop import cut, whole
+from toeline.ask.prompt import PROMPTS, Seen
+from toeline.ask.say import around, place
+from toeline.core.question import Question, Sheet, View
+from toeline.core.scene import Relation, Scene, Thing
+from toeline.core.taxonomy import Taxonomy
+
+Answers = Literal["type", "all"]
+
+
+def legal(thing: Thing, taxonomy: Taxonomy, answers: Answers) -> tuple[str, ...]:
+    """The answers a thing may get: those of its type, or all (so that Stage 2 can overrule a wrong type)."""
+    return taxonomy.answers() if answers == "all" else taxonomy.answers(thing.kind)
+
+
+def ask(
+    scene: Scene,
+    image: Image.Image,
+    relations: Mapping[str, Sequence[Relation]],
+    taxonomy: Taxonomy,
+    view: View,
+    *,
+    answers: Answers = "type",
+) -> Sheet:
+    """One sheet for one photograph: one question for each thing that has more than one legal answer.
+
+    `image` is RGB and of `scene.size_wh`. `relations` holds, for each thing id, its relations to its neighbors, nearest
+    first (see relate.around). Raises ValueError for an image of another size, KeyError for an unknown prompt.
+    """
+    if image.size != scene.size_wh:
+        raise ValueError(f"{scene.image}: the picture is {image.size}, the scene {scene.size_wh}")
+    prompt = PROMPTS[view.prompt]
+    seen = {t.id: _seen(n, t, scene, relations, taxonomy) for n, t in enumerate(scene.things, start=1)}
+    asked = [(t, legal(t, taxonomy, answers)) for t in scene.things]
+    questions = tuple(
+        Question(t.id, prompt.question(seen[t.id], options), cut(image, t.box, view) if prompt.shows_crops else None, options)
+        for t, options in asked
+        if len(options) > 1
+    )
+    shown = prompt.shows_photograph and view.scene_tokens > 0 and questions
+    picture = whole(image, view) if shown else None
+    return Sheet(str(scene.image), picture, prompt.shared(list(seen.values())), questions)
+
+
+def _seen(
+    number: int, thing: Thing, scene: Scene, relations: Mapping[str, Sequence[Relation]], taxonomy: Taxonomy
+) -> Seen:
+    names = {t.id: f"{taxonomy.spoken(t.kind)} {n}" for n, t in enumerate(scene.things, start=1)}
+    return Seen(
+        number, taxonomy.spoken(thing.kind), place(thing.box, scene.size_wh), around(relations.get(thing.id, ()), names)
+    )

@@ -1,0 +1,56 @@
+"""Cuts the views that a judge sees: the object with its surroundings, aspect kept, within a budget of image tokens.
+
+Why the aspect is kept: a toe drain 312 x 30 pixels in a square 112 x 112 crop is 11 pixels high, less than one patch
+(measured in a prototype; toe drains were its weakest type).
+"""
+
+from __future__ import annotations
+
+import math
+
+from PIL import Image
+
+from toeline.core.box import Box
+from toeline.core.question import View
+
+LEAST_MARGIN = 0.012  # share of the diagonal: half a 28-pixel cell at 640 x 640, so that thin drains keep both banks
+
+
+def grid(wide: float, high: float, *, cell: int, most: int, scale_limit: float = math.inf) -> tuple[int, int]:
+    """Columns and rows of `cell`-pixel squares for a view of `wide` x `high` pixels: as large as `most` squares allow.
+
+    The aspect is kept as well as whole cells can. `scale_limit` is the largest enlargement. At least 1 x 1.
+
+    >>> grid(640, 640, cell=28, most=121), grid(30, 220, cell=28, most=64), grid(30, 220, cell=28, most=64, scale_limit=1)
+    ((11, 11), (3, 21), (1, 8))
+    """
+    scale = min(math.sqrt(most * cell * cell / (wide * high)), scale_limit)
+    cols, rows = max(1, round(wide * scale / cell)), max(1, round(high * scale / cell))
+    while cols * rows > most:  # rounding up may pass the budget: give back on the longer side
+        cols, rows = (cols - 1, rows) if cols >= rows else (cols, rows - 1)
+    return cols, rows
+
+
+def window(box: Box, size_wh: tuple[int, int], *, margin: float) -> Box:
+    """The box with context on every side, cut at the frame. `margin` is a share of the box's shorter side."""
+    pad = max(margin * min(box.width, box.height), LEAST_MARGIN * math.hypot(*size_wh))
+    grown = Box(box.x1 - pad, box.y1 - pad, box.x2 + pad, box.y2 + pad).clipped(size_wh)
+    if grown.width >= 1 and grown.height >= 1:
+        return grown
+    wide, high = size_wh  # a box outside the frame: show the nearest pixel rather than nothing
+    x, y = min(max(box.x1, 0), wide - 1), min(max(box.y1, 0), high - 1)
+    return Box(x, y, x + 1, y + 1)
+
+
+def cut(image: Image.Image, box: Box, view: View) -> Image.Image:
+    """The thing in `box` with its surroundings; both sides of the result are multiples of `view.cell`."""
+    seen = window(box, image.size, margin=view.margin)
+    limit = max(1.0, view.detail_px / max(image.size))
+    cols, rows = grid(seen.width, seen.height, cell=view.cell, most=view.crop_tokens, scale_limit=limit)
+    return image.resize((cols * view.cell, rows * view.cell), Image.Resampling.BICUBIC, box=seen.xyxy)
+
+
+def whole(image: Image.Image, view: View) -> Image.Image:
+    """The photograph within `view.scene_tokens`; both sides are multiples of `view.cell`; never enlarged past the budget."""
+    cols, rows = grid(*image.size, cell=view.cell, most=view.scene_tokens)
+    return image.resize((cols * view.cell, rows * view.cell), Image.Resampling.BICUBIC)
