@@ -1,0 +1,46 @@
+# `make demo` and `make test` need Python 3.11 or newer, git and make; they set up .venv in this folder by themselves.
+# Another Python: make test PYTHON=/path/to/python3.12
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
+PYTHON ?=
+
+.PHONY: demo test install clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/default.stamp  ## draw a dozen scenes, inspect them, compare with the truth
+	$(BIN)/toeline demo --out runs/demo
+
+test: $(VENV)/dev.stamp  ## exactly what CI runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict src
+	$(BIN)/python -m pytest -q
+
+install: $(VENV)/dev.stamp
+
+clean:
+	rm -rf $(VENV) runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Candidates are run, not only looked up: a version manager's shim can exist without a Python behind it.
+$(BIN)/python:
+	@for py in "$(PYTHON)" python3 python3.11 python3.12 python3.13 python3.14 python; do \
+	  test -n "$$py" || continue; \
+	  if "$$py" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "Setting up $(VENV) with $$("$$py" --version)"; exec "$$py" -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "No Python 3.11 or newer (with its venv module) was found as python3, python3.11, ..." >&2; \
+	echo "Install one, or name it: make $(or $(MAKECMDGOALS),demo) PYTHON=/path/to/python3.12" >&2; exit 1
+
+# A stamp is older than pyproject.toml or constraints.txt only when those changed: then, and only then, pip runs again.
+$(VENV)/default.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing toeline (the first time takes a few minutes)"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/default.stamp
+	$(PIP) --editable '.[dev]'
+	@touch $@
