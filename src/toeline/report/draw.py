@@ -1,0 +1,204 @@
+"""Draws findings on a photograph: a box and a name each, readable at 224 and at 6000 pixels. Pillow only.
+
+Condition is told twice, so that nobody has to see color: by the taxonomy's color, and by the line (solid, dashed, dotted,
+in the order of the taxonomy's conditions) together with the condition's name in the label.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+
+from PIL import Image, ImageDraw, ImageFont
+
+from toeline.core.box import Box
+from toeline.core.finding import Finding
+from toeline.core.taxonomy import Taxonomy
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+FONT_SHARE, FONT_LEAST_PX = 1 / 52, 9  # of the longer side; under 9 px Pillow's bundled font cannot be read
+LINE_SHARE, LINE_LEAST_PX = 1 / 270, 1.0
+DASHES: tuple[tuple[int, int], ...] = (
+    (1, 0),
+    (7, 4),
+    (2, 2),
+    (12, 3),
+)  # drawn and left out, in line widths; (1, 0) is solid
+CROWDED_PX = 300  # a photograph with a shorter side under this shows numbers beside the boxes instead of names
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One thing as it is drawn: `text` beside `box`, in `color`, with line style number `style`."""
+
+    box: Box
+    text: str
+    color: str
+    style: int
+
+
+def marks_of(findings: Sequence[Finding], taxonomy: Taxonomy, *, short: bool = False) -> list[Mark]:
+    """One mark per finding, numbered from 1 as tables and pages number them; `short` leaves the type's name out."""
+    order = [c.name for c in taxonomy.conditions]
+    return [
+        Mark(
+            f.box,
+            _caption(number, f, taxonomy, short=short),
+            taxonomy.color(f.verdict.condition),
+            order.index(f.verdict.condition) % len(DASHES),
+        )
+        for number, f in enumerate(findings, start=1)
+    ]
+
+
+def _caption(number: int, finding: Finding, taxonomy: Taxonomy, *, short: bool) -> str:
+    legal = {c.condition for c in taxonomy.classes if c.type == taxonomy.class_of(finding.verdict.class_name).type}
+    condition = finding.verdict.condition if len(legal) > 1 else ""
+    flag = "?" if finding.verdict.review else ""
+    if short:
+        return f"{number}{condition[:1].upper()}{flag}"
+    name = taxonomy.spoken(taxonomy.class_of(finding.verdict.class_name).type)
+    return " ".join(part for part in (str(number), name, condition) if part) + flag
+
+
+def draw(image: Image.Image, findings: Sequence[Finding], taxonomy: Taxonomy) -> Image.Image:
+    """A copy of an RGB photograph with every finding marked; its size in pixels is kept."""
+    short = min(image.size) < CROWDED_PX
+    return draw_marks(image, marks_of(findings, taxonomy, short=short))
+
+
+def draw_marks(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
+    """Boxes first, then the labels on top of them, so that no line crosses a name."""
+    shown = image.convert("RGB")
+    pen = ImageDraw.Draw(shown)
+    longer = max(shown.size)
+    width = max(LINE_LEAST_PX, longer * LINE_SHARE)
+    font = _font(max(FONT_LEAST_PX, round(longer * FONT_SHARE)))
+    for mark in marks:
+        _outline(pen, mark, shown.size, width)
+    places = place_labels([m.box for m in marks], [_size(pen, m.text, font) for m in marks], shown.size, gap=width)
+    for mark, place in zip(marks, places, strict=True):
+        _label(pen, mark, place, font, width)
+    return shown
+
+
+def as_jpeg(image: Image.Image, *, quality: int = 88) -> bytes:
+    """The bytes of a JPEG file."""
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
+@cache
+def _font(size_px: int) -> Font:
+    return ImageFont.load_default(size_px)
+
+
+def _size(pen: ImageDraw.ImageDraw, text: str, font: Font) -> tuple[float, float]:
+    """Width and height of a label with its padding; the height is that of a line, not of these letters."""
+    x1, _, x2, _ = pen.textbbox((0, 0), text, font=font)
+    _, y1, _, y2 = pen.textbbox((0, 0), "Ag", font=font)
+    pad = (y2 - y1) * 0.25
+    return x2 - x1 + 3 * pad, y2 - y1 + 2 * pad
+
+
+def _outline(pen: ImageDraw.ImageDraw, mark: Mark, size_wh: tuple[int, int], width: float) -> None:
+    """A dark line under a colored one: seen on grass, on concrete and on shadow."""
+    half, (wide, high) = width / 2, size_wh
+    box = mark.box.clipped(size_wh)  # half a line inside the frame, or a box that touches the border loses an edge
+    x1, x2 = sorted((min(max(box.x1, half), wide - 1 - half), min(max(box.x2, half), wide - 1 - half)))
+    y1, y2 = sorted((min(max(box.y1, half), high - 1 - half), min(max(box.y2, half), high - 1 - half)))
+    corners = ((x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1))
+    edges = list(zip(corners, corners[1:], strict=False))
+    for a, b in edges:
+        pen.line((a, b), fill="#10151c", width=round(max(2, width * 1.7)))
+    for a, b in edges:
+        for start, end in _dashes(a, b, mark.style, width):
+            pen.line((start, end), fill=mark.color, width=max(1, round(width)))
+
+
+Point = tuple[float, float]
+
+
+def _dashes(a: Point, b: Point, style: int, width: float) -> Iterator[tuple[Point, Point]]:
+    on, off = DASHES[style]
+    length = math.dist(a, b)
+    if not off or length == 0:
+        yield a, b
+        return
+    step, ink = (on + off) * max(width, 1.5), on * max(width, 1.5)
+    for at in range(math.ceil(length / step)):
+        s, e = at * step / length, min((at * step + ink) / length, 1.0)
+        yield (
+            (a[0] + (b[0] - a[0]) * s, a[1] + (b[1] - a[1]) * s),
+            (a[0] + (b[0] - a[0]) * e, a[1] + (b[1] - a[1]) * e),
+        )
+
+
+def place_labels(
+    boxes: Sequence[Box], sizes: Sequence[tuple[float, float]], frame: tuple[int, int], *, gap: float = 1.0
+) -> list[Box]:
+    """A place for each label near its box, inside the frame, and clear of the labels before it where there is room.
+
+    Tried in turn: above the box, inside its top, below it, to the right, to the left; at the left, middle and right of the
+    edge. Where every place is taken, the one that covers least of other labels wins. Small boxes are served first.
+    """
+    taken: dict[int, Box] = {}
+    for i in sorted(range(len(boxes)), key=lambda i: boxes[i].area):
+        choices = [_inside(place, frame) for place in _around(boxes[i].clipped(frame), sizes[i], gap)]
+        taken[i] = min(choices, key=lambda place: sum(place.intersection(other) for other in taken.values()))
+    return [taken[i] for i in range(len(boxes))]
+
+
+def _around(box: Box, size: tuple[float, float], gap: float) -> Iterator[Box]:
+    wide, high = size
+    middle_x, middle_y = box.center[0] - wide / 2, box.center[1] - high / 2
+    xs = (box.x1 - gap, middle_x, box.x2 - wide + gap)
+    for y in (box.y1 - high - gap, box.y1 + gap, box.y2 + gap, box.y2 - high - gap):
+        yield from (Box(x, y, x + wide, y + high) for x in xs)
+    for x in (box.x2 + gap, box.x1 - wide - gap):
+        yield from (Box(x, y, x + wide, y + high) for y in (box.y1, middle_y, box.y2 - high))
+    for turn in (1, 2, 3):  # a crowd: stacked lines below and above
+        for y in (box.y2 + gap + turn * high, box.y1 - gap - (turn + 1) * high):
+            yield from (Box(x, y, x + wide, y + high) for x in xs)
+
+
+def _inside(box: Box, frame: tuple[int, int]) -> Box:
+    """The same box moved into the frame; a label wider than the photograph starts at its left edge."""
+    x = max(0.0, min(box.x1, frame[0] - box.width))
+    y = max(0.0, min(box.y1, frame[1] - box.height))
+    return Box(x, y, x + box.width, y + box.height)
+
+
+def _label(pen: ImageDraw.ImageDraw, mark: Mark, place: Box, font: Font, width: float) -> None:
+    pen.rounded_rectangle(
+        place.xyxy, radius=place.height * 0.18, fill=mark.color, outline="#10151c", width=max(1, round(width / 2))
+    )
+    x, y = place.center
+    pen.text((x, y), mark.text, fill=ink_on(mark.color), font=font, anchor="mm")
+
+
+def ink_on(color: str) -> str:
+    """Black or white, whichever is read more easily on `color` (#rrggbb), by the contrast ratio of WCAG 2.
+
+    >>> ink_on("#f0a30a"), ink_on("#22304a")
+    ('#10151c', '#ffffff')
+    """
+    light = luminance(color)
+    return "#10151c" if (light + 0.05) / (luminance("#10151c") + 0.05) > 1.05 / (light + 0.05) else "#ffffff"
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of #rrggbb, 0 to 1 (WCAG 2.2, definition of relative luminance)."""
+    shares = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return sum(w * s for w, s in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def legend(taxonomy: Taxonomy) -> Mapping[str, tuple[str, int]]:
+    """Color and line style number of each condition."""
+    return {c.name: (c.color, n % len(DASHES)) for n, c in enumerate(taxonomy.conditions)}

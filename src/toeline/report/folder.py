@@ -1,0 +1,190 @@
+"""The output folder of a run: written as the run goes, whole after a kill, never mixed with another run.
+
+For each photograph, in this order, each step flushed to the disk before the next: its marked picture, its findings, its
+problems, its line in progress.jsonl. A photograph without a line in progress.jsonl was not finished: when the run is taken
+up again, whatever it left is dropped and it is inspected anew. So nothing is done twice and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from toeline.core.finding import Finding
+from toeline.core.lines import (
+    finding_from,
+    finding_record,
+    join_lines,
+    problem_from,
+    problem_record,
+    read_lines,
+    to_line,
+)
+from toeline.core.result import Problem, Result
+from toeline.errors import OutputError
+
+RUN, PROGRESS, FINDINGS, ERRORS = "run.json", "progress.jsonl", "findings.jsonl", "errors.jsonl"
+CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what file browsers leave behind in an empty folder
+
+
+def write_whole(path: Path, data: str | bytes) -> None:
+    """Write a file in one step: readers see the old one or the new one, never a half. Makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@dataclass
+class RunFolder:
+    """An output folder that belongs to one run. `run` is what run.json holds; `done` maps photograph to progress record."""
+
+    path: Path
+    run: dict[str, Any]
+    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    resumed: bool = False
+
+    @classmethod
+    def open(cls, path: Path, run: Mapping[str, Any]) -> RunFolder:
+        """Start a run in an empty or new folder, or take up the one that is there.
+
+        `run` must hold `settings`, whose equality decides what the same run is, and `started`. Raises OutputError for a
+        folder that holds another run or other files, and for one that cannot be written.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            held = {p.name for p in path.iterdir()} - CLUTTER
+        except OSError as why:
+            raise OutputError(
+                f"{path}: cannot be used as an output folder ({why.strerror}). Choose another --out."
+            ) from None
+        if RUN in held:
+            return cls._again(path, run)
+        if any(not (name.startswith(".") and name.endswith(".part")) for name in held):
+            raise OutputError(
+                f"{path}: the folder is not empty and holds no run of Toeline ({', '.join(sorted(held)[:3])}...). "
+                f"Choose a new folder with --out; nothing was changed."
+            )
+        folder = cls(path, dict(run))
+        folder.save_run()
+        return folder
+
+    @classmethod
+    def _again(cls, path: Path, run: Mapping[str, Any]) -> RunFolder:
+        before = read_run(path)
+        changed = differing(before.get("settings", {}), run["settings"])
+        if changed:
+            raise OutputError(
+                f"{path}: holds a run with other settings ({'; '.join(changed)}). Choose a new folder with --out, or "
+                f"delete this one; nothing was changed."
+            )
+        folder = cls(path, before, resumed=True)
+        folder._restore(again=bool(before.get("finished")))
+        return folder
+
+    def _restore(self, *, again: bool) -> None:
+        """Keep what is finished, drop what a kill left half done; with `again`, photographs with problems are not done."""
+        progress = {r["photo"]: r for r in read_lines(self.path / PROGRESS)}
+        findings, errors = read_lines(self.path / FINDINGS), read_lines(self.path / ERRORS)
+        counts: dict[str, int] = {}
+        for record in findings:
+            counts[record["photo"]] = counts.get(record["photo"], 0) + 1
+        self.done = {
+            photo: r
+            for photo, r in progress.items()
+            if counts.get(photo, 0) == r["findings"] and not (again and r["problems"])
+        }
+        write_whole(self.path / FINDINGS, join_lines(r for r in findings if r["photo"] in self.done))
+        write_whole(self.path / ERRORS, join_lines(r for r in errors if r["photo"] in self.done))
+        write_whole(self.path / PROGRESS, join_lines(self.done.values()))
+        for part in self.path.rglob(".*.part"):
+            part.unlink(missing_ok=True)
+
+    def save_run(self, **more: Any) -> None:
+        """Add to run.json and write it."""
+        self.run.update(more)
+        write_whole(self.path / RUN, json.dumps(self.run, indent=2, ensure_ascii=False) + "\n")
+
+    def keep(self, results: Iterable[Result]) -> Iterator[Result]:
+        """Write each result as it comes, then pass it on. A photograph is done only when its last line is on the disk."""
+        with ExitStack() as stack:
+            findings, errors, progress = (
+                stack.enter_context((self.path / name).open("ab")) for name in (FINDINGS, ERRORS, PROGRESS)
+            )
+            for result in results:
+                _append(findings, [finding_record(f) for f in result.findings])
+                _append(errors, [problem_record(p) for p in result.problems])
+                record = progress_record(result)
+                _append(progress, [record])
+                self.done[result.photo] = record
+                yield result
+
+    def note(self, problems: Iterable[Problem]) -> None:
+        """Add problems that concern no photograph of the run (they are found anew each time, so they are not 'done')."""
+        with (self.path / ERRORS).open("ab") as errors:
+            _append(errors, [problem_record(p) for p in problems])
+
+    def findings(self) -> list[Finding]:
+        """All findings so far, in the order of the photographs."""
+        return [finding_from(r) for r in read_lines(self.path / FINDINGS)]
+
+    def problems(self) -> list[Problem]:
+        """All problems so far."""
+        return [problem_from(r) for r in read_lines(self.path / ERRORS)]
+
+
+def progress_record(result: Result) -> dict[str, Any]:
+    """What progress.jsonl says of one photograph; `size` is in pixels."""
+    return {
+        "photo": result.photo,
+        "size": list(result.size_wh),
+        "findings": len(result.findings),
+        "problems": len(result.problems),
+        "failed": result.failed,
+        "seconds": round(result.seconds, 3),
+        "sha256": result.sha256,
+    }
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """run.json of a folder. Raises OutputError."""
+    try:
+        run = json.loads((path / RUN).read_text(encoding="utf-8"))
+        if isinstance(run, dict):
+            return run
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        pass
+    raise OutputError(f"{path / RUN}: cannot be read as the record of a run. Choose a new folder with --out.")
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two settings, in words.
+
+    >>> differing({"judge": "embedded", "floor": 0.5}, {"judge": "qwen", "floor": 0.5})
+    ["judge was 'embedded', now 'qwen'"]
+    """
+    names = sorted({*before, *now})
+    return [f"{n} was {before.get(n)!r}, now {now.get(n)!r}" for n in names if before.get(n) != now.get(n)]
+
+
+def _append(file: IO[bytes], records: list[dict[str, Any]]) -> None:
+    """One write, on the disk before the next step."""
+    if records:
+        file.write("".join(to_line(r) for r in records).encode("utf-8"))
+        file.flush()
+        os.fsync(file.fileno())

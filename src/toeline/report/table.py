@@ -1,0 +1,84 @@
+"""Findings as flat rows, for tables on pages and for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from toeline.core.finding import Finding
+from toeline.core.taxonomy import Taxonomy
+
+COLUMNS = (
+    "photo", "id", "type", "class", "condition", "probability", "second_class", "second_probability", "review",
+    "review_reason", "detector_confidence", "x1", "y1", "x2", "y2", "relations", "marked",
+)  # fmt: skip
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a cell that starts so is run by Excel and LibreOffice
+
+
+def marked_name(photo: str) -> str:
+    """Where a photograph's marked picture lies in the output folder, always inside `marked/`, one per photograph.
+
+    >>> marked_name("berm 1/a.jpg"), marked_name("berm 1/a.png"), marked_name("../a.jpg")
+    ('marked/berm 1/a.jpg', 'marked/berm 1/a.png.jpg', 'marked/a.jpg')
+    """
+    parts = [p.replace(":", "_") for p in photo.replace("\\", "/").split("/") if p not in ("", ".", "..")]
+    name = "/".join(parts)
+    return f"marked/{name}" if name.endswith(".jpg") else f"marked/{name}.jpg"
+
+
+def relation_words(finding: Finding, names: dict[str, str]) -> str:
+    """What stands around a finding, in words; `names` says how each id of the photograph is called."""
+    return "; ".join(f"{r.name.replace('_', ' ')} {names.get(r.other, r.other)}" for r in finding.relations)
+
+
+def names_in(findings: Sequence[Finding], taxonomy: Taxonomy) -> dict[str, str]:
+    """How the things of one photograph are called: the number on the picture and the type."""
+    return {f.thing_id: f"{taxonomy.spoken(f.kind)} {n}" for n, f in enumerate(findings, start=1)}
+
+
+def by_photo(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """Findings under their photograph, in the order in which both came."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.photo, []).append(finding)
+    return groups
+
+
+def rows(findings: Iterable[Finding], taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """One flat row per finding, with the keys of COLUMNS; boxes in pixels, probabilities 0 to 1."""
+    out = []
+    for group in by_photo(findings).values():
+        names = names_in(group, taxonomy)
+        out.extend(_row(f, names) for f in group)
+    return out
+
+
+def _row(f: Finding, names: dict[str, str]) -> dict[str, Any]:
+    second = f.verdict.second or ("", "")
+    values = (
+        f.photo, f.thing_id, f.kind, f.verdict.class_name, f.verdict.condition, round(f.verdict.probability, 4),
+        second[0], round(second[1], 4) if isinstance(second[1], float) else "", "yes" if f.verdict.review else "",
+        f.verdict.review, round(f.score, 4), *(round(v, 1) for v in f.box.xyxy), relation_words(f, names),
+        marked_name(f.photo),
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def safe_cell(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula gets a quote in front; numbers stay numbers.
+
+    >>> safe_cell("=1+1"), safe_cell(-3), safe_cell("toe drain")
+    ("'=1+1", -3, 'toe drain')
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def to_csv(records: Iterable[dict[str, Any]]) -> bytes:
+    """A CSV file that Excel opens by a double click: UTF-8 with its mark, CRLF, one header line."""
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, COLUMNS)
+    writer.writeheader()
+    writer.writerows({k: safe_cell(v) for k, v in record.items()} for record in records)
+    return buffer.getvalue().encode("utf-8-sig")
