@@ -1,0 +1,187 @@
+"""Scores closed answers with a Qwen2-VL model in one forward pass per photograph. Knows tensors and no kinds.
+
+The functions take a model, so that training runs exactly what inspection runs:
+`lay_out` -> `collate` -> `image_features` -> `hidden_states` -> `answer_logits` -> `tree_log_probs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from toeline.core.question import Picture, Sheet, View
+from toeline.judge.batch import Batch, collate, tree_log_probs
+from toeline.judge.layout import MAX_TOKENS, Alphabet, lay_out, pictures
+
+MARKS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
+
+
+def alphabet_of(tokenizer: Any, *, patch: int = 14, merge: int = 2) -> Alphabet:
+    """A transformers tokenizer as the layout needs it. Text that spells a mark, such as "<|im_end|>", stays text.
+
+    Raises ValueError when the tokenizer lacks one of the MARKS.
+    """
+    known = tokenizer.get_vocab()
+    if missing := [mark for mark in MARKS if mark not in known]:
+        raise ValueError(f"the tokenizer has no {', '.join(missing)}")
+
+    @lru_cache(maxsize=65536)
+    def encode(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+    start, end, vision_start, vision_end, image = (known[mark] for mark in MARKS)
+    return Alphabet(encode, start, end, vision_start, vision_end, image, patch, merge)
+
+
+def patches(shown: Sequence[Picture], processor: Any) -> tuple[Tensor, Tensor]:
+    """Pictures, not resized, as (patches, 1176) float32, the patches of one token in a row, and their (n, 3) grids."""
+    done = processor(images=list(shown), do_resize=False, return_tensors="pt")
+    return done["pixel_values"], done["image_grid_thw"]
+
+
+def patch_embed_as_linear(model: Any) -> None:
+    """Compute the patch embedding as one matrix product instead of a Conv3d whose stride is its kernel.
+
+    The same sum over the same weights, far faster on CPUs and possible on MPS in half precision. Parameters keep their
+    names and shapes, so checkpoints are not touched.
+    """
+    embed = model.model.visual.patch_embed
+
+    def forward(hidden_states: Tensor) -> Tensor:
+        weight: Tensor = embed.proj.weight
+        return F.linear(hidden_states.to(weight.dtype), weight.flatten(1))
+
+    embed.forward = forward
+
+
+def image_features(model: Any, pixel_values: Tensor, grids: Tensor) -> list[Tensor]:
+    """One (tokens, hidden) tensor per picture, from the vision tower; pictures do not see each other."""
+    found = model.model.get_image_features(pixel_values, grids)
+    return list(found.pooler_output)  # last_hidden_state is the unmerged patches
+
+
+def hidden_states(model: Any, batch: Batch, features: Sequence[Tensor]) -> Tensor:
+    """(B, S, hidden) outputs of the language model after its final norm; `features` belong to the pictures in order.
+
+    Positions and mask are always given: with a 4-D mask transformers adds neither causality nor padding, and without
+    positions it silently reuses those of the call before.
+    """
+    embedded = model.get_input_embeddings()(batch.ids)
+    if len(features):
+        where = (batch.ids == model.config.image_token_id).unsqueeze(-1)
+        embedded = embedded.masked_scatter(where, torch.cat(list(features)).to(embedded.dtype))
+    done = model.model(
+        inputs_embeds=embedded, attention_mask=batch.mask, position_ids=batch.position_ids, use_cache=False
+    )
+    hidden: Tensor = done.last_hidden_state
+    return hidden
+
+
+def answer_logits(model: Any, batch: Batch, hidden: Tensor) -> Tensor:
+    """(P, T) outputs at the places that decide, for the tokens that can be decided: what `tree_log_probs` takes.
+
+    A plain head multiplies only the rows of these tokens; the full vocabulary would be 152,064 wide.
+    """
+    deciding = hidden.flatten(0, 1)[batch.at]
+    head: Any = model.lm_head
+    if type(head) is torch.nn.Linear:
+        return F.linear(deciding, head.weight[batch.tokens])
+    logits: Tensor = head(deciding)[:, batch.tokens]
+    return logits
+
+
+@dataclass(frozen=True)
+class QwenVLJudge:
+    """A Judge of the Qwen2-VL family. `model` is a Qwen2VLForConditionalGeneration, with LoRA layers inside or without.
+
+    `facts` is what `info` reports besides versions and device. Build it with `load`.
+    """
+
+    model: Any
+    tokenizer: Any
+    processor: Any
+    view: View
+    facts: Mapping[str, Any]
+    max_tokens: int = MAX_TOKENS
+
+    @classmethod
+    def load(
+        cls, where: str | Path, *, device: str = "auto", dtype: str = "auto", adapter: Path | None = None
+    ) -> QwenVLJudge:
+        """Load a model directory or hub id, and on top of it a peft adapter. Raises ModelError and SetupError.
+
+        `device` is auto, cpu, cuda or mps; `dtype` is auto, float32, bfloat16 or float16.
+        """
+        from toeline.judge.load import load_parts
+
+        return cls(**load_parts(str(where), device=device, dtype=dtype, adapter=adapter))
+
+    @cached_property
+    def alphabet(self) -> Alphabet:
+        """The tokenizer as the layout needs it."""
+        vision = self.model.config.vision_config
+        return alphabet_of(self.tokenizer, patch=vision.patch_size, merge=vision.spatial_merge_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        found: torch.device = self.model.lm_head.weight.device
+        return found
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """What a result depends on, for run.json: hashes of weights and adapter, attention, dtype, device, versions."""
+        import PIL
+        import transformers
+
+        return {
+            "back_end": "qwen_vl",
+            **self.facts,
+            "attention": self.model.config._attn_implementation,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "max_tokens": self.max_tokens,
+            "versions": {
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+                "pillow": PIL.__version__,
+                "numpy": np.__version__,
+            },
+        }
+
+    def features(self, sheet: Sheet) -> list[Tensor]:
+        """The vision tower's output for every picture of the sheet, in the order of `layout.pictures`, in one go."""
+        shown = pictures(sheet)
+        if not shown:
+            return []
+        pixels, grids = patches(shown, self.processor)
+        return image_features(self.model, pixels.to(self.device), grids.to(self.device))
+
+    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+        """Log-probability of every answer, question by question in the sheet's order; each question's sum to 1.
+
+        Raises ValueError when a picture's sides are not multiples of the view's cell or two answers spell alike.
+        """
+        layouts = lay_out(sheet, self.alphabet, max_tokens=self.max_tokens)
+        if not layouts:
+            return []
+        with torch.inference_mode():
+            features = self.features(sheet)
+            scored = [row for one in layouts for row in self._run(collate([one]), [features[i] for i in one.pictures])]
+        return [
+            dict(zip(question.answers, row.tolist(), strict=True))
+            for question, row in zip(sheet.questions, scored, strict=True)
+        ]
+
+    def _run(self, batch: Batch, features: Sequence[Tensor]) -> list[Tensor]:
+        batch = batch.to(self.device)
+        hidden = hidden_states(self.model, batch, features)
+        return tree_log_probs(batch, answer_logits(self.model, batch, hidden))
