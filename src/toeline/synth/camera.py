@@ -1,0 +1,79 @@
+"""From painted light to a photograph: clouds, haze, exposure, lens, sensor noise, text overlay, JPEG."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from toeline.synth.bend import CANVAS, Floats
+from toeline.synth.noise import crop, ramp
+
+Rng = np.random.Generator
+FULL = (CANVAS, CANVAS)
+
+
+def _light(color: Floats, rng: Rng) -> Floats:
+    """Cloud shadows, haze towards the top, and a darker rim."""
+    gain = np.full(FULL, float(rng.normal(1.0, 0.07)), np.float32)
+    if rng.random() < 0.35:
+        gain *= 1 - float(rng.uniform(0.05, 0.28)) * ramp(
+            cv2.GaussianBlur(crop("broad", rng, FULL), (0, 0), 12), 0.2, 1.2
+        )
+    far = np.linspace(-1, 1, CANVAS, dtype=np.float32) ** 2
+    gain *= 1 - float(rng.uniform(0, 0.10)) * (far[:, None] + far)
+    color *= gain[..., None]
+    haze = float(rng.uniform(0, 0.16)) * np.linspace(1, 0.2, CANVAS, dtype=np.float32)
+    color += (np.array((206, 206, 204), np.float32) - color) * haze[:, None, None]
+    return color
+
+
+def _grade(color: Floats, rng: Rng) -> Floats:
+    """White balance, saturation and contrast of one camera on one day."""
+    gray = color.mean(2, keepdims=True)
+    saturation = float(rng.uniform(0.65, 1.15))
+    contrast = float(rng.uniform(0.85, 1.3))
+    balance = (1 + rng.normal(0, 0.014, 3)).astype(np.float32)
+    color = (gray + (color - gray) * saturation) * balance
+    return np.asarray((color - 128) * contrast + 138 + float(rng.normal(2, 7)), np.float32)
+
+
+def _lens(color: Floats, rng: Rng) -> Floats:
+    """Some photographs are soft, some were shrunk and enlarged, some are sharpened by the camera."""
+    turn = rng.random()
+    if turn < 0.3:
+        small = cv2.resize(color, (CANVAS // 2, CANVAS // 2), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(small, FULL, interpolation=cv2.INTER_CUBIC), np.float32)
+    if turn < 0.65:
+        return np.asarray(cv2.GaussianBlur(color, (0, 0), float(rng.uniform(0.5, 1.2))), np.float32)
+    if turn < 0.72:
+        return np.asarray(cv2.blur(color, (int(rng.integers(2, 5)), 1)), np.float32)
+    soft = np.asarray(cv2.GaussianBlur(color, (0, 0), 1.2), np.float32)
+    return np.asarray(soft + (color - soft) * float(rng.uniform(0.7, 1.4)), np.float32)
+
+
+def _overlay(image: NDArray[np.uint8], rng: Rng) -> None:
+    text = f"{rng.uniform(21, 25):.5f}N {rng.uniform(80, 87):.5f}E  {int(rng.integers(20, 90))}m"
+    shade = int(rng.integers(150, 240))
+    faint = image.copy()
+    cv2.putText(faint, text, (6, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (shade, shade, shade), 1, cv2.LINE_AA)
+    image[:20] = cv2.addWeighted(faint[:20], 0.6, image[:20], 0.4, 0)
+
+
+def photograph(color: Floats, rng: Rng) -> NDArray[np.uint8]:
+    """(640, 640, 3) uint8 RGB from painted light (640, 640, 3) in about 0..255; `color` is used up."""
+    color = _lens(_grade(_light(color, rng), rng), rng)
+    sigma = float(rng.uniform(0.5, 4.5))
+    color += sigma * crop("fine", rng, FULL)[..., None]
+    color[..., 2] += 0.5 * sigma * crop("small", rng, FULL)
+    image = np.clip(color + 0.5, 0, 255).astype(np.uint8)
+    if rng.random() < 0.4:
+        _overlay(image, rng)
+    return _squeeze(image, int(rng.integers(62, 96)))
+
+
+def _squeeze(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Once through JPEG, as every drone photograph was."""
+    _, packed = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    opened = cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(np.asarray(opened, np.uint8)[..., ::-1])

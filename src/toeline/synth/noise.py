@@ -1,0 +1,113 @@
+"""Texture tiles: made once for each process from fixed seeds, then cropped, flipped and blended for every scene."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from toeline.synth.bend import Floats
+
+TILE = 1024
+
+
+def _unit(tile: Floats) -> Floats:
+    return np.asarray((tile - tile.mean()) / tile.std(), np.float32)
+
+
+def _octave(rng: np.random.Generator, wide: int, high: int) -> Floats:
+    coarse = rng.standard_normal((max(4, TILE // high), max(4, TILE // wide))).astype(np.float32)
+    return np.asarray(cv2.resize(coarse, (TILE, TILE), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _fractal(rng: np.random.Generator, sizes: tuple[int, ...], fade: float) -> Floats:
+    total = np.zeros((TILE, TILE), np.float32)
+    for step, size in enumerate(sizes):
+        total += fade**step * _octave(rng, size, size)
+    return _unit(total)
+
+
+def _white(rng: np.random.Generator, sx: float, sy: float) -> Floats:
+    raw = rng.standard_normal((TILE, TILE)).astype(np.float32)
+    return _unit(np.asarray(cv2.GaussianBlur(raw, (0, 0), sigmaX=sx, sigmaY=sy), np.float32))
+
+
+@cache
+def tile(name: str) -> Floats:
+    """A (1024, 1024) float32 tile of mean 0 and deviation 1.
+
+    `broad` has patches of 60 to 400 pixels, `middle` of 8 to 40, `small` of 3 to 8, `fine` of 1 to 2; `down` and `level`
+    are streaks along the columns and rows; `gully` wanders down in long ridges.
+    """
+    rng = np.random.default_rng([71, sum(name.encode())])
+    if name == "broad":
+        return _fractal(rng, (400, 200, 100, 50), 0.6)
+    if name == "middle":
+        return _fractal(rng, (40, 20, 10), 0.8)
+    if name == "small":
+        return _unit(_white(rng, 2.0, 2.0) + 0.6 * _white(rng, 1.2, 1.2))
+    if name == "fine":
+        return _unit(_white(rng, 0.6, 0.6) + 0.8 * _white(rng, 1.0, 1.0))
+    if name == "down":
+        return _unit(_white(rng, 1.0, 9.0) + 0.7 * _white(rng, 2.5, 40.0))
+    if name == "level":
+        return _unit(_white(rng, 14.0, 0.9) + _white(rng, 90.0, 2.0) + 0.6 * _white(rng, 200.0, 6.0))
+    return _unit(-np.abs(_octave(rng, 24, 200)) - 0.5 * np.abs(_octave(rng, 10, 90)) + 0.2 * _white(rng, 1.0, 6.0))
+
+
+@cache
+def stones(spacing: int) -> tuple[Floats, Floats, Floats]:
+    """Cells of a jittered grid, `spacing` pixels apart: (value, light, depth), each (1024, 1024) float32.
+
+    `value` is one random number in 0..1 for each cell; `light` is the shading of a rounded cell lit from the upper left,
+    about -1..1; `depth` is 0 in the joints and 1 on top.
+    """
+    rng = np.random.default_rng([72, spacing])
+    grid = np.mgrid[0 : TILE + spacing : spacing, 0 : TILE + spacing : spacing].reshape(2, -1).astype(np.float32)
+    seeds = (grid + rng.uniform(-0.62, 0.62, grid.shape) * spacing).round().astype(int)
+    ground = np.full((TILE, TILE), 255, np.uint8)
+    keep = (seeds >= 0).all(0) & (seeds < TILE).all(0)
+    ground[seeds[0, keep], seeds[1, keep]] = 0
+    _, cell = cv2.distanceTransformWithLabels(ground, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    edge = (cell != np.roll(cell, 1, 0)) | (cell != np.roll(cell, 1, 1))
+    height = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 3)
+    height = np.minimum(height / (0.32 * spacing), 1).astype(np.float32)
+    smooth = np.asarray(cv2.GaussianBlur(height, (0, 0), 0.7), np.float32)
+    slope = np.roll(smooth, -1, 1) - np.roll(smooth, 1, 1) + np.roll(smooth, -1, 0) - np.roll(smooth, 1, 0)
+    value = rng.random(int(cell.max()) + 1).astype(np.float32)[cell]
+    return value, np.clip(slope, -1, 1).astype(np.float32), smooth
+
+
+@cache
+def _flipped(name: str, turn: int) -> Floats:
+    return np.ascontiguousarray(tile(name)[:: 1 - 2 * (turn & 1), :: 1 - 2 * (turn >> 1)])
+
+
+def crop(name: str, rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """A random window of a tile, flipped at random; float32 of `shape` (rows, columns), each at most 1024."""
+    whole = _flipped(name, int(rng.integers(4)))
+    row, column = rng.integers(0, TILE - shape[0] + 1), rng.integers(0, TILE - shape[1] + 1)
+    return whole[row : row + shape[0], column : column + shape[1]]
+
+
+def crop_stones(spacing: int, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Floats, Floats, Floats]:
+    """The same random window of the three tiles of `stones`."""
+    row, column = rng.integers(0, TILE - shape[0] + 1), rng.integers(0, TILE - shape[1] + 1)
+    value, light, depth = (part[row : row + shape[0], column : column + shape[1]] for part in stones(spacing))
+    return value, light, depth
+
+
+def wander(rng: np.random.Generator, length: int, step: float) -> Floats:
+    """A smooth random line: (length,) float32 of about mean 0 and deviation 1, with bumps `step` pixels long."""
+    knots = rng.standard_normal(max(2, int(length / max(step, 1.0)) + 3))
+    at = np.linspace(0, len(knots) - 1.001, length)
+    low = at.astype(int)
+    part = at - low
+    part = part * part * (3 - 2 * part)
+    return np.asarray(knots[low] * (1 - part) + knots[np.minimum(low + 1, len(knots) - 1)] * part, np.float32)
+
+
+def ramp(values: Floats, low: float, high: float) -> Floats:
+    """0 below `low`, 1 above `high`, straight between."""
+    return np.asarray(np.clip((values - low) / (high - low), 0, 1), np.float32)

@@ -1,0 +1,122 @@
+"""The nouns of a drawn scene before it is painted. Plain values: no pixels are held here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from toeline.synth.bend import Bend, Floats
+
+CLASS_NAMES = (
+    "Toe drain",
+    "Toe drain- Blocked",
+    "Toe drain- Damaged",
+    "rock toe",
+    "rock toe damaged",
+    "slope drain",
+    "slope drain blocked",
+    "slope drain damaged",
+    "vegetation",
+)
+CLASS_IDS = {
+    ("toe_drain", "normal"): 0,
+    ("toe_drain", "blocked"): 1,
+    ("toe_drain", "damaged"): 2,
+    ("rock_toe", "normal"): 3,
+    ("rock_toe", "damaged"): 4,
+    ("slope_drain", "normal"): 5,
+    ("slope_drain", "blocked"): 6,
+    ("slope_drain", "damaged"): 7,
+    ("vegetation", "normal"): 8,
+}
+REAL_COUNTS = (52, 78, 76, 153, 366, 257, 97, 148, 238)  # of the 290 real photographs, by class id
+
+Points = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a channel between two places on its long axis (rows or columns of the canvas)."""
+
+    what: str  # silt, soil, plants, debris | gap, shift, crack, undercut
+    start: int
+    stop: int
+    amount: float  # 0..1 for fillings (how full), signed half widths for a shift
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """A slope drain (long axis: canvas rows) or a toe drain (long axis: canvas columns)."""
+
+    kind: str
+    condition: str
+    first: int  # first row or column of the canvas that it touches
+    middle: Floats  # (n,) column or row of the axis, one for each row or column from `first`
+    half: Floats  # (n,) half width in pixels
+    faults: tuple[Fault, ...]
+    style: str  # walls, slab, steps, round, ditch
+    polygon: Points
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """A piece of rock toe between two columns."""
+
+    condition: str
+    first: int
+    top: Floats  # (n,) row of the upper edge, one for each column from `first`
+    bottom: Floats
+    skew: float  # columns per row of the two ends
+    bare: float  # share of the stones that are gone
+    polygon: Points
+    seed: int
+    kind: str = "rock_toe"
+
+
+@dataclass(frozen=True, eq=False)
+class Plant:
+    """A bush, a clump of tall grass or a mat of creepers: a union of round tufts."""
+
+    tufts: tuple[tuple[float, float, float], ...]  # x, y, radius in pixels
+    style: str  # bush, reed, creeper
+    polygon: Points
+    seed: int
+    kind: str = "vegetation"
+    condition: str = "normal"
+
+
+@dataclass(frozen=True)
+class Band:
+    """A strip of ground between two plan heights, from the top of the picture down."""
+
+    what: str  # road, face, bench, ash
+    v0: float
+    v1: float
+    rough: float  # pixels that its upper edge wanders
+
+
+Item = Channel | Stretch | Plant
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A whole scene: ground bands and the items on them, in the order in which they are painted."""
+
+    bend: Bend
+    zoom: float
+    season: str  # dry, green, ash, earth, mixed
+    bands: tuple[Band, ...]
+    items: tuple[Item, ...]
+    labelled: tuple[bool, ...]  # whether enough of each item can be seen
+
+
+def area(polygon: Points) -> float:
+    """Area of a simple polygon in square pixels (shoelace formula).
+
+    >>> area(((0, 0), (4, 0), (4, 3)))
+    6.0
+    """
+    x, y = np.asarray(polygon, np.float64).T
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)

@@ -1,0 +1,144 @@
+"""Writes drawn scenes as a YOLO polygon data set in Roboflow's layout, with truth masks beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from toeline.errors import OutputError
+from toeline.synth.plan import CLASS_NAMES
+from toeline.synth.scene import Drawing, draw
+
+PARTS: Mapping[str, float] = {"train": 0.75, "valid": 0.15, "test": 0.10}
+QUALITY = 92
+Progress = Callable[[int, int], None]  # scenes done, scenes in all
+
+
+@dataclass(frozen=True)
+class _Job:
+    out: Path
+    part: str
+    index: int
+    seed: int
+    size: int
+    masks: bool
+
+
+def scene_seed(seed: int, index: int) -> int:
+    """The seed of scene `index` of the data set `seed`: 63 bits, so that two data sets share no scene.
+
+    >>> scene_seed(1, 0) == scene_seed(1, 0), scene_seed(1, 0) == scene_seed(0, 1)
+    (True, False)
+    """
+    low, high = np.random.SeedSequence((seed, index)).generate_state(2)
+    return int(high) << 31 ^ int(low)
+
+
+def label_lines(drawing: Drawing) -> str:
+    """One line an object: class id and polygon corners as shares of the picture, as YOLO writes segments."""
+    high, wide = drawing.image.shape[:2]
+    lines = []
+    for item in drawing.objects:
+        corners = " ".join(f"{x / wide:.6f} {y / high:.6f}" for x, y in item.polygon)
+        lines.append(f"{item.class_id} {corners}\n")
+    return "".join(lines)
+
+
+def _save(path: Path, image: NDArray[np.uint8], *settings: int) -> None:
+    """Encodes in memory and renames, so that a killed run leaves no half picture."""
+    _, packed = cv2.imencode(path.suffix, image, list(settings))
+    half = path.with_suffix(".part")
+    half.write_bytes(packed.tobytes())
+    half.replace(path)
+
+
+def _write_scene(job: _Job) -> int:
+    """Draws one scene unless its label file, which is written last, is there already."""
+    folder, name = job.out / job.part, f"scene_{job.index:06d}"
+    label = folder / "labels" / f"{name}.txt"
+    if label.exists():
+        return job.index
+    drawing = draw(scene_seed(job.seed, job.index), size=job.size)
+    colors = np.ascontiguousarray(drawing.image[..., ::-1])
+    _save(folder / "images" / f"{name}.jpg", colors, cv2.IMWRITE_JPEG_QUALITY, QUALITY)
+    if job.masks:
+        _save(folder / "masks" / f"{name}_object.png", drawing.object_mask)
+        _save(folder / "masks" / f"{name}_state.png", drawing.state_mask)
+    half = label.with_suffix(".part")
+    half.write_text(label_lines(drawing), encoding="utf-8", newline="\n")
+    half.replace(label)
+    return job.index
+
+
+def part_of(index: int, scenes: int, parts: Mapping[str, float]) -> str:
+    """The split that scene `index` of `scenes` belongs to: the first share of them to the first part, and so on.
+
+    >>> [part_of(i, 4, {"train": 0.5, "valid": 0.25, "test": 0.25}) for i in range(4)]
+    ['train', 'train', 'valid', 'test']
+    """
+    total, edge = sum(parts.values()), 0.0
+    for name, share in parts.items():
+        edge += share / total
+        if index < round(edge * scenes):
+            return name
+    return list(parts)[-1]
+
+
+def _prepare(out: Path, settings: dict[str, object], parts: Mapping[str, float], masks: bool) -> None:
+    note = out / "synth.json"
+    text = json.dumps(settings, indent=2) + "\n"
+    if out.exists() and any(out.iterdir()) and (not note.exists() or note.read_text(encoding="utf-8") != text):
+        raise OutputError(
+            f"{out} is not empty, and holds no data set of the same settings. Name another folder, or empty this one."
+        )
+    for part in parts:
+        for folder in ("images", "labels", *(["masks"] if masks else [])):
+            (out / part / folder).mkdir(parents=True, exist_ok=True)
+    note.write_text(text, encoding="utf-8")
+    keys = {"train": "train", "valid": "val", "test": "test"}
+    rows = [f"{keys.get(part, part)}: ../{part}/images" for part in parts]
+    rows += ["", f"nc: {len(CLASS_NAMES)}", f"names: {list(CLASS_NAMES)}", ""]
+    (out / "data.yaml").write_text("\n".join(rows), encoding="utf-8")
+
+
+def _run(jobs: list[_Job], workers: int) -> Iterator[int]:
+    if workers <= 1:
+        yield from map(_write_scene, jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_write_scene, jobs, chunksize=4)
+
+
+def write_dataset(
+    out: Path,
+    *,
+    scenes: int,
+    seed: int,
+    size: int = 640,
+    parts: Mapping[str, float] = PARTS,
+    masks: bool = True,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Path:
+    """Writes `scenes` drawn scenes under `out` and returns the path of its data.yaml.
+
+    `parts` maps split names to shares; {"valid": 1.0} puts all in one split. The same settings again resume a run that
+    was cut off; other settings on a folder that is in use raise OutputError.
+    """
+    settings: dict[str, object] = {"scenes": scenes, "seed": seed, "size": size, "parts": dict(parts), "masks": masks}
+    _prepare(out, settings, parts, masks)
+    make = partial(_Job, out, seed=seed, size=size, masks=masks)
+    jobs = [make(part=part_of(i, scenes, parts), index=i) for i in range(scenes)]
+    for done, _ in enumerate(_run(jobs, workers), start=1):
+        if progress is not None:
+            progress(done, scenes)
+    return out / "data.yaml"
