@@ -1,0 +1,93 @@
+"""What the class ids of a data set mean: its data.yaml in the words of a taxonomy. Knows no labels and no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toeline.core.taxonomy import ObjectClass, Taxonomy, fold
+from toeline.data.label_lines import Problem
+from toeline.errors import LabelError, TaxonomyError
+
+Names = Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Meanings:
+    """Class id -> type name, and class id -> class. `classes` is empty when the names are those of types only."""
+
+    kinds: Mapping[int, str]
+    classes: Mapping[int, ObjectClass]
+
+
+def taxonomy_names(taxonomy: Taxonomy) -> Names:
+    """Class ids in the taxonomy's order."""
+    return dict(enumerate(taxonomy.answers()))
+
+
+def find_names(labels_dir: Path, taxonomy: Taxonomy) -> tuple[Names, tuple[Problem, ...]]:
+    """The class names that hold for a folder of labels, and what is wrong with the data.yaml that gives them."""
+    here = labels_dir.resolve()
+    for folder in (here, *list(here.parents)[:2]):
+        if (folder / "data.yaml").is_file():
+            return names_in(read_yaml(folder / "data.yaml"), folder / "data.yaml", taxonomy)
+    return taxonomy_names(taxonomy), ()
+
+
+def meanings(names: Names, taxonomy: Taxonomy) -> Meanings:
+    """What the ids mean; ids whose name the taxonomy does not hold are left out.
+
+    In many vocabularies a type is spelled like its normal class, so single names do not tell. "toe drain, rock toe" are
+    types and say nothing of conditions; as soon as one name is more than a type ("toe drain damaged"), all are classes.
+    """
+    kinds: dict[int, str] = {}
+    classes: dict[int, ObjectClass] = {}
+    for i, name in names.items():
+        with suppress(TaxonomyError):
+            kinds[i] = taxonomy.type_of(name).name
+            classes[i] = taxonomy.class_of(name)
+    type_names = {fold(word) for t in taxonomy.types for word in (t.name, t.spoken)}
+    open_question = any(len(taxonomy.answers(kind)) > 1 for kind in kinds.values())
+    types_only = open_question and all(fold(names[i]) in type_names for i in kinds)
+    return Meanings(kinds, {} if types_only else classes)
+
+
+def read_yaml(file: Path) -> Mapping[str, Any]:
+    """The content of a data.yaml, empty when there is none. Raises LabelError: without it class ids mean nothing."""
+    if not file.is_file():
+        return {}
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as why:
+        text = " ".join(str(why).split())
+        raise LabelError(
+            f"{file}: cannot be read as YAML ({text}). Mend it, or delete it if the ids are the taxonomy's."
+        ) from None
+    if not isinstance(raw, dict):
+        raise LabelError(f"{file}: holds no `names:`. Mend it, or delete it if the ids are the taxonomy's.")
+    return raw
+
+
+def names_in(raw: Mapping[str, Any], file: Path, taxonomy: Taxonomy) -> tuple[Names, tuple[Problem, ...]]:
+    """Class names by id from a data.yaml's content. Raises LabelError when `names` is neither a list nor id: name."""
+    given = raw.get("names")
+    if given is None:
+        missing = (Problem(file, None, "there is no `names:`, so class ids are taken in the taxonomy's order."),)
+        return taxonomy_names(taxonomy), missing if raw else ()
+    names: dict[int, str] = {}
+    if isinstance(given, list | dict):
+        with suppress(TypeError, ValueError):
+            names = {int(i): str(name) for i, name in (given.items() if isinstance(given, dict) else enumerate(given))}
+    if not names:
+        raise LabelError(f"{file}: `names:` is neither a list of class names nor `id: name` pairs. Mend it.")
+    known = meanings(names, taxonomy).kinds
+    return names, tuple(
+        Problem(file, None, f"class {i} {name!r} is not in the taxonomy; its labels are left out and reported.")
+        for i, name in names.items()
+        if i not in known
+    )

@@ -1,0 +1,212 @@
+"""YOLO data sets as they come become Scenes, and Truths beside them. Knows folders and data.yaml; opens no pixels.
+
+Thing ids are "1", "2", ... by order of the usable lines of the label file, for `read_entry` and `things_from_labels`
+alike, so that what was inspected with a data set's boxes can be compared with its truth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toeline.core.scene import Scene, Thing
+from toeline.core.taxonomy import ObjectClass, Taxonomy
+from toeline.core.truth import Truth
+from toeline.data.class_names import Meanings, Names, find_names, meanings, names_in, read_yaml, taxonomy_names
+from toeline.data.images import find_photos, photo_size
+from toeline.data.label_lines import LabelLine, Problem, read_label_file
+from toeline.errors import LabelError, PhotoError
+
+__all__ = [
+    "Entry",
+    "LabelledScene",
+    "Problem",
+    "YoloSet",
+    "flight_line",
+    "open_yolo",
+    "read_entry",
+    "things_from_labels",
+]
+
+SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # folder -> split
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photograph, the label file that belongs to it (None when there is none), and the split it is in."""
+
+    photo: Path
+    labels: Path | None
+    split: str
+
+
+@dataclass(frozen=True)
+class YoloSet:
+    """A data set. `names` are the classes as its data.yaml spells them; the split of a bare folder is called "all"."""
+
+    root: Path
+    names: Names
+    splits: Mapping[str, tuple[Entry, ...]]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelledScene:
+    """What is seen and, apart from it, what is true. `truths` is empty when the data set names types only."""
+
+    scene: Scene
+    truths: tuple[Truth, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+def flight_line(photo: Path) -> str:
+    """The default group of a photograph: its name without Roboflow's suffixes and without the frame number at the end.
+
+    >>> flight_line(Path("Lagoon1_B0_0087_V_JPG.rf.1f.jpg")), flight_line(Path("Stage1_R6-Berm-105_35m_213_V_jpg.jpg"))
+    ('Lagoon1_B0', 'Stage1_R6-Berm-105_35m')
+    """
+    stem = re.sub(r"\.rf\.[^.]*$", "", photo.stem)
+    stem = re.sub(r"_(jpe?g|png|tiff?|webp|bmp)$", "", stem, flags=re.IGNORECASE)
+    return re.sub(r"[ _-]*\d+(_[A-Z])?$", "", stem) or stem
+
+
+def open_yolo(root: Path, taxonomy: Taxonomy, *, labels: Path | None = None) -> YoloSet:
+    """Find the splits, photographs and label files below `root` (a folder, or its data.yaml); reads no label file yet.
+
+    Understood: `train|valid|val|test/images` beside `labels` (Roboflow), `images/train|val|test` beside `labels/...`
+    (ultralytics), folders that data.yaml names, and a bare folder of photographs with `labels` inside it, beside it, or
+    given by `labels`. Raises LabelError when there are no photographs.
+    """
+    base = root.parent if root.is_file() else root
+    file = root if root.is_file() else base / "data.yaml"
+    raw = read_yaml(file)
+    names, problems = names_in(raw, file, taxonomy)
+    bare = base / "images" if (base / "images").is_dir() else base
+    splits = _filled(_split_folders(base, raw), labels) or _filled([("all", bare)], labels)
+    if not splits:
+        raise LabelError(f"{root}: no photographs here, nor in train/images or images/train. Name the data set's top.")
+    stray = _strays(entry for entries in splits.values() for entry in entries)
+    return YoloSet(base, names, splits, (*problems, *stray))
+
+
+def read_entry(
+    entry: Entry, taxonomy: Taxonomy, names: Names | None = None, *, group_of: Callable[[Path], str] = flight_line
+) -> LabelledScene:
+    """One photograph's scene, its truths, and what was wrong with its labels. Raises PhotoError.
+
+    `names` are the YoloSet's; without them class ids are in the taxonomy's order.
+    """
+    names = taxonomy_names(taxonomy) if names is None else names
+    size = photo_size(entry.photo)
+    if entry.labels is None:
+        missing = Problem(entry.photo, None, "no label file belongs to this photograph, so nothing is known of it.")
+        return LabelledScene(Scene(entry.photo, size, (), group_of(entry.photo)), (), (missing,))
+    lines, problems, meaning = _read_lines(entry.labels, size, taxonomy, names)
+    things = tuple(_thing(i, line, meaning) for i, line in enumerate(lines, start=1))
+    truths = tuple(
+        _truth(str(i), meaning.classes[line.class_id])
+        for i, line in enumerate(lines, start=1)
+        if line.class_id in meaning.classes
+    )
+    return LabelledScene(Scene(entry.photo, size, things, group_of(entry.photo)), truths, problems)
+
+
+def things_from_labels(
+    labels_dir: Path, photo: Path, size_wh: tuple[int, int], taxonomy: Taxonomy, names: Names | None = None
+) -> tuple[tuple[Thing, ...], tuple[Problem, ...]]:
+    """The boxes and types that people drew for `photo`; the conditions of the labels end here.
+
+    The label file has the photograph's stem. Without `names`, data.yaml in `labels_dir` or up to two folders above it
+    names the class ids; without that they are in the taxonomy's order. A missing file is a problem, an empty one is an
+    answer.
+    """
+    file = labels_dir / f"{photo.stem}.txt"
+    if not file.is_file():
+        return (), (Problem(file, None, "there is no such file; an empty one would mean that nothing is there."),)
+    above: tuple[Problem, ...] = ()
+    if names is None:
+        names, above = find_names(labels_dir, taxonomy)
+    lines, problems, meaning = _read_lines(file, size_wh, taxonomy, names)
+    return tuple(_thing(i, line, meaning) for i, line in enumerate(lines, start=1)), (*above, *problems)
+
+
+def _read_lines(
+    file: Path, size_wh: tuple[int, int], taxonomy: Taxonomy, names: Names
+) -> tuple[tuple[LabelLine, ...], tuple[Problem, ...], Meanings]:
+    meaning = meanings(names, taxonomy)
+    lines, problems = read_label_file(file, size_wh, {i: names[i] for i in meaning.kinds})
+    return lines, problems, meaning
+
+
+def _thing(number: int, line: LabelLine, meaning: Meanings) -> Thing:
+    return Thing(str(number), meaning.kinds[line.class_id], line.box, 1.0, line.polygon)
+
+
+def _truth(thing_id: str, c: ObjectClass) -> Truth:
+    return Truth(thing_id, c.name, c.type, c.condition)
+
+
+def _split_folders(base: Path, raw: Mapping[str, Any]) -> list[tuple[str, Path]]:
+    """Split names and their folders of photographs: where exporters put them, then where data.yaml says they are."""
+    found: list[tuple[str, Path]] = []
+    for name, split in SPLITS.items():
+        places = (base / name / "images", base / "images" / name, base / name)
+        found += [(split, place) for place in places if place.is_dir()][:1]
+    there = {split for split, _ in found}
+    for name, split in SPLITS.items():
+        if split in there or not raw.get(name):
+            continue
+        listed = raw[name] if isinstance(raw[name], list) else [raw[name]]
+        found += [(split, place) for value in listed if (place := _resolved(base, raw, str(value))) is not None]
+    return found
+
+
+def _resolved(base: Path, raw: Mapping[str, Any], value: str) -> Path | None:
+    """A folder that data.yaml names; first without the `../` that Roboflow writes before folders beside data.yaml."""
+    tops = (base, base / str(raw.get("path") or "."))
+    tries = [top / v for v in (re.sub(r"^(\.\./)+", "", value), value) for top in tops]
+    return next((place for place in tries if place.is_dir()), None)
+
+
+def _filled(folders: Iterable[tuple[str, Path]], labels: Path | None) -> dict[str, tuple[Entry, ...]]:
+    """Entries by split; folders without photographs leave no trace."""
+    splits: dict[str, tuple[Entry, ...]] = {}
+    for split, folder in folders:
+        if entries := tuple(_entries(folder, split, labels)):
+            splits[split] = splits.get(split, ()) + entries
+    return splits
+
+
+def _entries(folder: Path, split: str, labels: Path | None) -> Iterator[Entry]:
+    with suppress(PhotoError):  # an empty split is no fault; only a data set without any photograph is one
+        for photo in find_photos([folder]):
+            yield Entry(photo.path, _labels_of(photo.path, folder, labels), split)
+
+
+def _labels_of(photo: Path, folder: Path, labels: Path | None) -> Path | None:
+    """The label file of a photograph below `folder`: in the folder of labels at the same place, or beside it."""
+    inside, name = photo.parent.relative_to(folder), f"{photo.stem}.txt"
+    swapped = [*folder.parts]
+    if "images" in swapped:  # the last one is the data set's; an earlier one may be anything
+        swapped[len(swapped) - 1 - swapped[::-1].index("images")] = "labels"
+    tops = [labels] if labels else [Path(*swapped), folder / "labels", folder.parent / "labels", folder]
+    return next((file for top in tops if (file := top / inside / name).is_file()), None)
+
+
+def _strays(entries: Iterable[Entry]) -> Iterator[Problem]:
+    """Label files without a photograph, and those that two photographs would share."""
+    owners: dict[Path, Path] = {}
+    for entry in entries:
+        if entry.labels is None:
+            continue
+        if entry.labels in owners:
+            yield Problem(entry.labels, None, f"belongs to {owners[entry.labels].name} and {entry.photo.name} alike.")
+        owners.setdefault(entry.labels, entry.photo)
+    for folder in sorted({file.parent for file in owners if "labels" in file.parts}):
+        for file in sorted(folder.glob("*.txt")):
+            if file not in owners and file.name != "classes.txt":
+                yield Problem(file, None, "no photograph belongs to these labels.")
