@@ -62,39 +62,52 @@ def share_within(low: float, high: float, other_low: float, other_high: float) -
     return 1.0 if other_low < low < other_high or low == other_low == other_high else 0.0
 
 
-def apart(a: Box, b: Box, *, at_most: float) -> Axis:
-    """The axis ("x", "y") along which two boxes lie apart, or "" when each hides too much of the other on both.
+def offset(distance_px: float, side_px: float, other_side_px: float) -> float:
+    """Distance of two centers along one axis over half the sum of the sides: 0 concentric, 1 edge to edge.
 
-    On an axis they share some part of the shorter side. They lie apart on the axis where that part is smaller ("y"
-    when it is the same on both), if it is `at_most`; when nothing is shared on either axis, on the one with the
-    wider gap in pixels ("y" when they are alike). Symmetric in a and b.
+    Above 1 there is a gap. Infinite for two boxes without extent along the axis, unless their centers agree.
 
-    >>> apart(Box(45, 0, 55, 60), Box(0, 55, 100, 70), at_most=0.5)      # a tall box ends in a flat one
+    >>> offset(-15, 20, 10), offset(0, 0, 0)
+    (1.0, 0.0)
+    """
+    reach_px = (side_px + other_side_px) / 2
+    if reach_px > 0:
+        return abs(distance_px) / reach_px
+    return math.inf if distance_px else 0.0
+
+
+def apart(a: Box, b: Box, *, least: float) -> Axis:
+    """The axis ("x", "y") along which two boxes lie apart, or "" when their centers nearly agree. Symmetric in a and b.
+
+    The axis with the larger `offset`, if that is `least` or more. Boxes that share neither a column nor a row are
+    apart along the wider gap in pixels, so that "y" is the quadrant up or down from corner to corner. "y" in a tie.
+
+    >>> apart(Box(45, 0, 55, 60), Box(0, 55, 100, 70), least=0.2)      # a tall box ends in a flat one
     'y'
-    >>> apart(Box(0, 0, 10, 10), Box(1, 1, 11, 11), at_most=0.5)
+    >>> apart(Box(0, 0, 10, 10), Box(1, 1, 11, 11), least=0.2)
     ''
     """
-    x_share = max(share_within(a.x1, a.x2, b.x1, b.x2), share_within(b.x1, b.x2, a.x1, a.x2))
-    y_share = max(share_within(a.y1, a.y2, b.y1, b.y2), share_within(b.y1, b.y2, a.y1, a.y2))
-    if x_share == 0 and y_share == 0:
+    (ax, ay), (bx, by) = a.center, b.center
+    x_offset, y_offset = offset(bx - ax, a.width, b.width), offset(by - ay, a.height, b.height)
+    if x_offset >= 1 and y_offset >= 1:
         x_gap_px = max(a.x1 - b.x2, b.x1 - a.x2)
         return "y" if max(a.y1 - b.y2, b.y1 - a.y2) >= x_gap_px else "x"
-    if min(x_share, y_share) > at_most:
+    if max(x_offset, y_offset) < least:
         return ""
-    return "y" if y_share <= x_share else "x"
+    return "y" if y_offset >= x_offset else "x"
 
 
-def measure(a: Box, b: Box, *, diagonal_px: float, apart_at_most: float) -> Pair:
+def measure(a: Box, b: Box, *, diagonal_px: float, least_apart: float) -> Pair:
     """All that the rules need to know of a and b.
 
-    >>> measure(Box(0, 0, 10, 10), Box(0, 20, 10, 40), diagonal_px=100, apart_at_most=0.5).axis
+    >>> measure(Box(0, 0, 10, 10), Box(0, 20, 10, 40), diagonal_px=100, least_apart=0.2).axis
     'y'
     """
     (ax, ay), (bx, by) = a.center, b.center
     a_in_b = share_within(a.x1, a.x2, b.x1, b.x2) * share_within(a.y1, a.y2, b.y1, b.y2)
     b_in_a = share_within(b.x1, b.x2, a.x1, a.x2) * share_within(b.y1, b.y2, a.y1, a.y2)
     gap_share = gap(a, b, diagonal_px=diagonal_px)
-    return Pair(a, b, diagonal_px, bx - ax, by - ay, gap_share, a_in_b, b_in_a, apart(a, b, at_most=apart_at_most))
+    return Pair(a, b, diagonal_px, bx - ax, by - ay, gap_share, a_in_b, b_in_a, apart(a, b, least=least_apart))
 
 
 def mirrored(scene: Scene) -> Scene:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from toeline.core.scene import Relation, Scene, Thing
 from toeline.relate.geometry import Pair, gap, measure
-from toeline.relate.rules import APART_AT_MOST, RULES, Rule, may_relate
+from toeline.relate.rules import CLEARLY_APART, IMPLIED, RULES, Rule, may_relate
 
 NAMES_PER_NEIGHBOR = 2
 
@@ -25,7 +25,7 @@ def _between(subject: Thing, other: Thing, pair: Pair) -> Iterator[Relation]:
 
 
 def _measured(subject: Thing, other: Thing, scene: Scene) -> Pair:
-    return measure(subject.box, other.box, diagonal_px=scene.diagonal, apart_at_most=APART_AT_MOST)
+    return measure(subject.box, other.box, diagonal_px=scene.diagonal, least_apart=CLEARLY_APART)
 
 
 def relate(scene: Scene) -> tuple[Relation, ...]:
@@ -81,12 +81,19 @@ def _chosen(ordered: list[Thing], limit: int) -> list[Thing]:
     return [t for t in ordered if t.id in kept]
 
 
+def _telling(held: tuple[Relation, ...]) -> tuple[Relation, ...]:
+    """The first of the relations to one neighbor that no other one implies."""
+    implied = {IMPLIED.get(r.name) for r in held}
+    return tuple(r for r in held if r.name not in implied)[:NAMES_PER_NEIGHBOR]
+
+
 def around(scene: Scene, thing_id: str, *, limit: int = 4) -> tuple[Relation, ...]:
     """Relations of one thing, as the subject, to its nearest neighbors: what a prompt lists.
 
     At most `limit` neighbors, nearest first, ties by id; the nearest one of each type is among them if there are no
-    more than `limit` types, else those of the nearest types. One or two relations for each neighbor, the first two
-    of the rule table that hold. Raises KeyError for an unknown id and ValueError for a negative limit.
+    more than `limit` types, else those of the nearest types. One or two relations for each neighbor: the first two of
+    the rule table that hold, without those that another implies (inside and covers imply overlaps).
+    Raises KeyError for an unknown id and ValueError for a negative limit.
 
     >>> from pathlib import Path
     >>> from toeline.core.box import Box
@@ -99,5 +106,5 @@ def around(scene: Scene, thing_id: str, *, limit: int = 4) -> tuple[Relation, ..
         raise ValueError(f"limit is {limit}; it is a count of neighbors, 0 or more")
     thing = scene.thing(thing_id)
     neighbors = _chosen(_by_distance(scene, thing), limit)
-    named = (tuple(_between(thing, other, _measured(thing, other, scene))) for other in neighbors)
-    return tuple(relation for relations in named for relation in relations[:NAMES_PER_NEIGHBOR])
+    named = (_telling(tuple(_between(thing, other, _measured(thing, other, scene)))) for other in neighbors)
+    return tuple(relation for relations in named for relation in relations)

@@ -1,0 +1,176 @@
+"""Prints the tables of docs/relations.md and docs/decisions/0002-relations.md from a folder of YOLO labels.
+
+    python docs/relations_measured.py path/to/lagoon-dyke
+
+The folder holds train/labels and valid/labels, lines of `class x y w h` in shares of the photograph, the nine classes
+in the order of the default taxonomy. Conditions are dropped as the lines are read. No pixel is looked at: photographs
+are taken to be square, as they are in that data set; `--size` is their side in pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from toeline.core.box import Box
+from toeline.core.scene import Scene, Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.relate import NAMES, around, gap, nearest, relate
+
+PAIRS = (("slope_drain", "toe_drain"), ("rock_toe", "toe_drain"), ("slope_drain", "rock_toe"))
+DIRECTIONS = ("above", "below", "left_of", "right_of")
+SAME_COLUMN = 0.25  # of the narrower box: what the prototype called 'overlap horizontally'
+
+
+def read(part: Path, side_px: int) -> list[Scene]:
+    kinds = [c.type for c in Taxonomy.load().classes]
+    scenes = []
+    for file in sorted((part / "labels").glob("*.txt")):
+        rows = [line.split() for line in file.read_text().splitlines() if line.strip()]
+        size = (side_px, side_px)
+        things = (
+            Thing(f"t{i:02d}", kinds[int(kind)], Box.from_yolo(*map(float, xywh), size_wh=size))
+            for i, (kind, *xywh) in enumerate(rows)
+        )
+        scenes.append(Scene(file, size, tuple(things)))
+    return scenes
+
+
+def of_kinds(scene: Scene, kind: str, other: str) -> Iterator[tuple[Thing, Thing]]:
+    return ((a, b) for a in scene.things for b in scene.things if a is not b and (a.kind, b.kind) == (kind, other))
+
+
+def share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} % of {whole}" if whole else "none"
+
+
+def row(*cells: object) -> None:
+    print("|", " | ".join(map(str, cells)), "|")
+
+
+def frequencies(parts: dict[str, list[Scene]]) -> None:
+    print("\nHow often each name holds: (subject, other) pairs; photographs with one; share of listed neighbors\n")
+    row("relation", *(f"{p}: {what}" for p in parts for what in ("pairs", "photographs", "of neighbors listed")))
+    row("---", *["--:"] * 3 * len(parts))
+    for name in NAMES:
+        cells: list[object] = []
+        for scenes in parts.values():
+            counts = [sum(r.name == name for r in relate(s)) for s in scenes]
+            listed = [r for s in scenes for t in s.things for r in around(s, t.id)]
+            neighbors = sum(len({r.other for r in around(s, t.id)}) for s in scenes for t in s.things)
+            said = sum(r.name == name for r in listed)
+            cells += [sum(counts), share(sum(c > 0 for c in counts), len(scenes)), share(said, neighbors)]
+        row(f"`{name}`", *cells)
+    totals = {p: sum(len(s.things) * (len(s.things) - 1) for s in scenes) for p, scenes in parts.items()}
+    print(f"\nAll (subject, other) pairs: {totals}")
+
+
+def in_column(a: Box, b: Box) -> bool:
+    shared = min(a.x2, b.x2) - max(a.x1, b.x1)
+    return shared > SAME_COLUMN * min(a.width, b.width)
+
+
+def orders(parts: dict[str, list[Scene]]) -> None:
+    print("\nWhich lies higher\n")
+    row("pair", "part", "centers, all pairs in a column", "centers, nearest in a column", *DIRECTIONS, "inside", "none")
+    row("---", "---", *["--:"] * 8)
+    for kind, other in PAIRS:
+        for part, scenes in parts.items():
+            every = [p for s in scenes for p in of_kinds(s, kind, other)]
+            near = [(s, t, n) for s in scenes for t in s.things if t.kind == kind and (n := nearest(s, t.id, other))]
+            said = Counter(direction(s, t, n) for s, t, n in near)
+            cells = [higher(every), higher((t, n) for _, t, n in near)]
+            row(f"{kind}, {other}", part, *cells, *(said[d] for d in (*DIRECTIONS, "inside", "")))
+
+
+def higher(pairs: Iterable[tuple[Thing, Thing]]) -> str:
+    found = [a.box.center[1] < b.box.center[1] for a, b in pairs if in_column(a.box, b.box)]
+    return share(sum(found), len(found))
+
+
+def direction(scene: Scene, a: Thing, b: Thing) -> str:
+    """The direction that holds; else "inside" if one box is inside the other; else nothing."""
+    held = {r.name for r in relate(Scene(scene.image, scene.size_wh, (a, b))) if r.subject == a.id}
+    back = {r.name for r in relate(Scene(scene.image, scene.size_wh, (a, b))) if r.subject == b.id}
+    return next((d for d in DIRECTIONS if d in held), "inside" if "inside" in held | back else "")
+
+
+def histogram(title: str, values: Iterable[float], edges: tuple[float, ...]) -> None:
+    values = list(values)
+    print(f"\n{title} ({len(values)})\n")
+    row(*(f"{a:g} to {b:g}" for a, b in pairwise(edges)))
+    row(*["--:"] * (len(edges) - 1))
+    row(*(sum(a <= v < b for v in values) for a, b in pairwise(edges)))
+
+
+def ends(scenes: list[Scene], rank: int) -> Iterator[float]:
+    """Gap from a slope drain's bottom edge to the rank-th nearest toe drain whose center is lower."""
+    for s in scenes:
+        for t in (t for t in s.things if t.kind == "slope_drain"):
+            bottom = Box(t.box.x1, t.box.y2, t.box.x2, t.box.y2)
+            lower = [o.box for o in s.things if o.kind == "toe_drain" and o.box.center[1] > t.box.center[1]]
+            gaps = sorted(gap(bottom, b, diagonal_px=s.diagonal) for b in lower)
+            yield from gaps[rank : rank + 1]
+
+
+def jittered(scene: Scene, sd: float, dice: random.Random) -> Scene:
+    """Every edge moved by a normal error of `sd` times the box's side, then cut at the frame."""
+
+    def moved(box: Box) -> Box:
+        x1, x2 = sorted(x + dice.gauss(0, sd) * box.width for x in (box.x1, box.x2))
+        y1, y2 = sorted(y + dice.gauss(0, sd) * box.height for y in (box.y1, box.y2))
+        return Box(x1, y1, x2, y2).clipped(scene.size_wh)
+
+    things = tuple(Thing(t.id, t.kind, moved(t.box)) for t in scene.things)
+    return Scene(scene.image, scene.size_wh, things)
+
+
+def steadiness(scenes: list[Scene]) -> None:
+    print("\nRelations that survive when box edges err (train; of those that held, share that still holds)\n")
+    row("relation", "edges off by 5 %", "edges off by 10 %")
+    row("---", "--:", "--:")
+    held = [{(r.subject, r.name, r.other) for r in relate(s)} for s in scenes]
+    after = {
+        sd: [
+            {(r.subject, r.name, r.other) for r in relate(jittered(s, sd, random.Random(i)))}
+            for i, s in enumerate(scenes)
+        ]
+        for sd in (0.05, 0.1)
+    }
+    for name in NAMES:
+        before = [{r for r in rs if r[1] == name} for rs in held]
+        kept = [sum(len(b & a) for b, a in zip(before, after[sd], strict=True)) for sd in after]
+        row(f"`{name}`", *(share(k, sum(map(len, before))) for k in kept))
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_argument("data", type=Path)
+    cli.add_argument("--size", type=int, default=312)
+    args = cli.parse_args()
+    parts = {part: read(args.data / part, args.size) for part in ("train", "valid")}
+    train = parts["train"]
+    frequencies(parts)
+    orders(parts)
+    steps = (0, 1e-9, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.2, 1)
+    histogram("Train: bottom edge of a slope drain to the nearest toe drain below", ends(train, 0), steps)
+    histogram("Train: the same to the next toe drain below that", ends(train, 1), steps)
+    apart = [(s, a, b) for s in train for a in s.things for b in s.things if a is not b and gap_of(s, a, b) > 0]
+    closest: dict[tuple[str, str], float] = {}
+    for s, a, b in apart:
+        key = (str(s.image), a.id)
+        closest[key] = min(closest.get(key, 1.0), gap_of(s, a, b))
+    histogram("Train: gap to the nearest thing that does not touch", closest.values(), steps[1:])
+    steadiness(train)
+
+
+def gap_of(scene: Scene, a: Thing, b: Thing) -> float:
+    return gap(a.box, b.box, diagonal_px=scene.diagonal)
+
+
+if __name__ == "__main__":
+    main()
