@@ -47,21 +47,6 @@ def patches(shown: Sequence[Picture], processor: Any) -> tuple[Tensor, Tensor]:
     return done["pixel_values"], done["image_grid_thw"]
 
 
-def patch_embed_as_linear(model: Any) -> None:
-    """Compute the patch embedding as one matrix product instead of a Conv3d whose stride is its kernel.
-
-    The same sum over the same weights, far faster on CPUs and possible on MPS in half precision. Parameters keep their
-    names and shapes, so checkpoints are not touched.
-    """
-    embed = model.model.visual.patch_embed
-
-    def forward(hidden_states: Tensor) -> Tensor:
-        weight: Tensor = embed.proj.weight
-        return F.linear(hidden_states.to(weight.dtype), weight.flatten(1))
-
-    embed.forward = forward
-
-
 def image_features(model: Any, pixel_values: Tensor, grids: Tensor) -> list[Tensor]:
     """One (tokens, hidden) tensor per picture, from the vision tower; pictures do not see each other."""
     found = model.model.get_image_features(pixel_values, grids)
