@@ -1,4 +1,4 @@
-"""How a flat plan of an embankment bends into an oblique picture. Knows coordinates; knows nothing of what stands where.
+"""How a flat plan of an embankment bends into an oblique picture. Knows coordinates, not what stands where.
 
 Plan coordinates (u, v) are design pixels: u along the dam, v down the face. Picture coordinates (x, y) are pixels of
 the 640 x 640 canvas that every scene is painted on.

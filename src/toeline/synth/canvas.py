@@ -40,7 +40,7 @@ def blend(target: Floats, color: Floats | Color, alpha: Floats) -> None:
 
 def darken(target: Floats, amount: Floats) -> None:
     """Multiply by 1 - amount, in place; `amount` (h, w) in 0..1. Shadows are a little blue."""
-    target *= 1 - amount[..., None] * np.array((1.0, 0.98, 0.93), np.float32)
+    target *= 1 - amount[..., None] * np.array((1.0, 0.99, 0.97), np.float32)
 
 
 def soften(mask: Floats, sigma: float) -> Floats:

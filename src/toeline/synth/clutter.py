@@ -1,4 +1,4 @@
-"""Things that are no objects but look a little like them: pipes, tracks, poles, cables, puddles, paths, heaps, cracks."""
+"""Things that are no objects but look a little like them: pipes, tracks, poles, cables, puddles, paths, heaps."""
 
 from __future__ import annotations
 

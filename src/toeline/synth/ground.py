@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from toeline.synth.bend import CANVAS, Bend, Floats
-from toeline.synth.canvas import Canvas, Color, blend, darken, mix, window
-from toeline.synth.noise import crop, crop_stones, ramp, wander
+from toeline.synth.canvas import Canvas, Color, blend, darken, mix, soften, window
+from toeline.synth.noise import TILE, crop, crop_stones, ramp, wander
 from toeline.synth.plan import Band, Plan
 
 Rng = np.random.Generator
@@ -26,79 +27,103 @@ class Look:
     level: float = 0.0  # streaks along the dam: wheel tracks
     gully: float = 0.0  # erosion
     tufts: float = 0.0  # share covered by scrub
-    tuft: Color = (70, 72, 50)
+    tuft: Color = (84, 82, 62)
+    growth: Color | None = None  # what most grows where it is rich
+    lush: float = 0.0  # leafy lumps
 
 
 FACES: dict[str, tuple[Look, ...]] = {
     "dry": (
-        Look((112, 105, 89), (168, 157, 140), 0.15, 0.16, 0.07, tufts=0.16, tuft=(76, 74, 56)),
-        Look((121, 108, 90), (164, 148, 128), 0.15, 0.17, 0.09, tufts=0.10, tuft=(80, 76, 58)),
-        Look((96, 92, 76), (146, 138, 120), 0.16, 0.17, 0.04, tufts=0.22, tuft=(64, 66, 46)),
-        Look((136, 118, 95), (176, 156, 130), 0.14, 0.14, 0.12, tufts=0.08, tuft=(92, 84, 62)),
+        Look((116, 107, 90), (166, 155, 137), 0.15, 0.10, 0.06, tufts=0.16, tuft=(84, 82, 62), growth=(112, 112, 82)),
+        Look((124, 111, 93), (164, 148, 128), 0.15, 0.11, 0.08, tufts=0.10, tuft=(88, 82, 62), growth=(122, 108, 84)),
+        Look((104, 98, 82), (150, 141, 121), 0.16, 0.11, 0.04, tufts=0.22, tuft=(74, 74, 54), growth=(100, 106, 74)),
+        Look((140, 122, 99), (178, 158, 132), 0.14, 0.09, 0.10, tufts=0.08, tuft=(98, 88, 66), growth=(150, 118, 86)),
+        Look((126, 120, 106), (172, 164, 149), 0.14, 0.09, 0.07, tufts=0.13, tuft=(86, 84, 68), growth=(116, 114, 86)),
     ),
     "green": (
-        Look((84, 108, 52), (132, 146, 92), 0.13, 0.15, 0.02, tufts=0.14, tuft=(62, 92, 38)),
-        Look((90, 122, 48), (126, 152, 74), 0.12, 0.13, 0.02, tufts=0.10, tuft=(66, 104, 36)),
-        Look((92, 106, 60), (156, 150, 112), 0.14, 0.15, 0.03, tufts=0.18, tuft=(70, 92, 44)),
+        Look((92, 112, 58), (136, 146, 96), 0.13, 0.10, 0.02, tufts=0.14, tuft=(72, 100, 46), growth=(104, 146, 62), lush=0.5),
+        Look((94, 120, 54), (126, 148, 78), 0.12, 0.09, 0.02, tufts=0.10, tuft=(76, 110, 44), growth=(96, 140, 52), lush=0.9),
+        Look((100, 110, 68), (154, 148, 112), 0.14, 0.11, 0.03, tufts=0.18, tuft=(80, 98, 52), growth=(108, 136, 66), lush=0.5),
     ),
     "ash": (
-        Look((112, 112, 106), (176, 174, 166), 0.10, 0.10, 0.07, gully=0.10, tufts=0.08, tuft=(84, 84, 66)),
-        Look((98, 96, 86), (168, 162, 150), 0.15, 0.15, 0.05, gully=0.06, tufts=0.20, tuft=(72, 72, 54)),
+        Look((124, 122, 114), (182, 178, 168), 0.10, 0.06, 0.06, gully=0.11, tufts=0.07, tuft=(94, 92, 74)),
+        Look((110, 106, 96), (172, 166, 153), 0.15, 0.10, 0.05, gully=0.06, tufts=0.20, tuft=(82, 80, 62)),
     ),
     "earth": (
-        Look((150, 112, 82), (182, 142, 110), 0.10, 0.10, 0.12, gully=0.05, tufts=0.03, tuft=(110, 92, 60)),
-        Look((146, 128, 104), (184, 164, 138), 0.11, 0.11, 0.12, gully=0.06, tufts=0.04, tuft=(104, 94, 68)),
+        Look((154, 118, 90), (184, 147, 116), 0.10, 0.06, 0.09, gully=0.05, tufts=0.03, tuft=(118, 98, 68), growth=(168, 152, 130)),
+        Look((150, 132, 109), (186, 167, 142), 0.11, 0.06, 0.09, gully=0.06, tufts=0.04, tuft=(112, 102, 76), growth=(162, 126, 96)),
     ),
     "mixed": (
-        Look((96, 100, 66), (156, 142, 112), 0.15, 0.17, 0.04, tufts=0.26, tuft=(66, 84, 40)),
-        Look((104, 102, 78), (150, 136, 112), 0.16, 0.17, 0.05, tufts=0.20, tuft=(72, 88, 48)),
+        Look((106, 106, 74), (158, 146, 116), 0.15, 0.11, 0.04, tufts=0.26, tuft=(76, 92, 48), growth=(104, 126, 62), lush=0.5),
+        Look((112, 107, 84), (152, 140, 117), 0.16, 0.11, 0.05, tufts=0.20, tuft=(82, 96, 56), growth=(140, 112, 78), lush=0.3),
     ),
-}
+}  # fmt: skip
 ROADS = (
-    Look((140, 131, 116), (190, 181, 166), 0.05, 0.05, level=0.035),
-    Look((150, 132, 108), (186, 168, 142), 0.05, 0.05, level=0.04),
-    Look((168, 162, 148), (216, 208, 196), 0.06, 0.06, level=0.03),
-    Look((138, 112, 90), (176, 148, 122), 0.06, 0.06, level=0.035),
-    Look((122, 121, 116), (164, 162, 156), 0.09, 0.07, level=0.03),
+    Look((158, 148, 132), (194, 185, 170), 0.035, 0.02, level=0.04),
+    Look((160, 143, 119), (190, 173, 148), 0.035, 0.02, level=0.045),
+    Look((182, 174, 160), (216, 208, 196), 0.04, 0.025, level=0.04),
+    Look((152, 126, 104), (178, 152, 128), 0.04, 0.025, level=0.045),
+    Look((136, 132, 124), (168, 163, 154), 0.08, 0.04, level=0.04),
 )
 
 
-def texture(look: Look, rng: Rng, shape: tuple[int, int]) -> Floats:
-    """(h, w, 3) float32 of one material."""
-    share = ramp(crop("broad", rng, shape) + 0.7 * crop("middle", rng, shape), -2.2, 2.2)
+def texture(look: Look, rng: Rng, shape: tuple[int, int], rich: Floats | None = None) -> Floats:
+    """(h, w, 3) float32 of one material; `rich` (h, w), about -1..1, says where more grows."""
+    wide = crop("broad", rng, shape)
+    share = ramp(crop("broad", rng, shape) + 0.6 * crop("middle", rng, shape), -2.4, 2.4)
     light = 1 + look.grain * crop("fine", rng, shape) + look.clumps * crop("small", rng, shape)
-    for name, strength in (("down", look.down), ("level", look.level), ("gully", look.gully)):
+    for name, strength in (("down", look.down), ("gully", look.gully)):
         if strength:
-            light += strength * crop(name, rng, shape)
+            light += strength * ramp(wide, -1.5, 1.0) * crop(name, rng, shape)
     dark, pale = np.asarray(look.dark, np.float32), np.asarray(look.pale, np.float32)
-    painted = (dark + (pale - dark) * share[..., None]) * np.clip(light, 0.35, 1.6)[..., None]
+    painted = dark + (pale - dark) * share[..., None]
+    rich = 0.5 * wide if rich is None else rich + 0.5 * wide
+    if look.growth:
+        blend(painted, look.growth, 0.75 * ramp(rich + 0.3 * crop("middle", rng, shape), -0.1, 1.3))
+    if look.lush:
+        light += look.lush * _lumps(rng, shape, rich)
+    painted *= np.clip(light, 0.35, 1.7)[..., None]
     if look.tufts:
-        _scrub(painted, look, rng)
+        _scrub(painted, look, rng, rich)
     return np.asarray(painted, np.float32)
 
 
-def _scrub(painted: Floats, look: Look, rng: Rng) -> None:
+def _lumps(rng: Rng, shape: tuple[int, int], rich: Floats) -> Floats:
+    """(h, w) light on a low leafy cover: rounded lumps with leaves on them."""
+    _, round_light, depth = crop_stones(30, rng, shape)
+    value, leaf_light, leaf_depth = crop_stones(5, rng, shape)
+    leaves = 0.3 * (leaf_depth - 0.6) + 0.35 * (value - 0.5) - 0.2 * leaf_light
+    lumps = 0.35 * (soften(depth, 4) - 0.75) - 0.3 * round_light
+    return np.asarray((leaves + lumps) * ramp(rich, -0.6, 0.6), np.float32)
+
+
+def _scrub(painted: Floats, look: Look, rng: Rng, rich: Floats) -> None:
     """Small dark scrub all over: it belongs to the ground and carries no label."""
-    shape = painted.shape[:2]
-    field = crop("middle", rng, (shape[0], shape[1])) + 0.8 * crop("small", rng, (shape[0], shape[1]))
-    field = field + 0.8 * crop("broad", rng, (shape[0], shape[1]))
-    edge = 1.45 - 3.2 * look.tufts
-    shadow = ramp(np.roll(field, (2, 2), (0, 1)), edge + 0.2, edge + 0.9)
-    darken(painted, 0.3 * shadow)
-    light = 1 + 0.22 * crop("fine", rng, (shape[0], shape[1]))
-    blend(painted, np.asarray(look.tuft, np.float32) * light[..., None], 0.8 * ramp(field, edge, edge + 0.8))
+    shape = (painted.shape[0], painted.shape[1])
+    patchy = np.clip(0.45 + 0.55 * rich + 0.3 * crop("middle", rng, shape), 0.03, 2.5)
+    for spacing, share in ((7, 1.1), (13, 0.8)):
+        value, light, depth = crop_stones(spacing, rng, shape)
+        present = ramp(look.tufts * share * patchy * 2 - value, -0.02, 0.10)
+        ragged = present * ramp(depth + 0.25 * crop("small", rng, shape), 0.4, 1.1)
+        darken(painted, 0.25 * np.roll(ragged, (2, 1), (0, 1)))
+        tone = np.asarray(look.tuft, np.float32) * (1 - 0.4 * light + 0.16 * crop("fine", rng, shape))[..., None]
+        blend(painted, tone, 0.75 * ragged)
 
 
 def vary(look: Look, rng: Rng) -> Look:
     """A material with its colors moved a little, so that no two scenes share one."""
-    push = rng.normal(0, 2.5, 3) + rng.normal(0, 9)
-    shift = np.clip(push, -24, 24)
-    dark, pale = (tuple(np.asarray(c) + shift) for c in (look.dark, look.pale))
-    tufts = float(look.tufts * rng.uniform(0.3, 1.6))
+    shift = rng.normal(0, 2.0, 3) + float(np.clip(rng.normal(0, 8), -16, 16))
+    dark, pale, tuft = (_moved(c, shift) for c in (look.dark, look.pale, look.tuft))
     scale = float(rng.uniform(0.7, 1.25))
-    return Look(
-        dark, pale, look.grain * scale, look.clumps * scale, look.down, look.level, look.gully, tufts, look.tuft
-    )
+    return replace(
+        look, dark=dark, pale=pale, tuft=tuft, grain=look.grain * scale, clumps=look.clumps * scale,
+        down=look.down * float(rng.uniform(0.2, 1.3)), tufts=look.tufts * float(rng.uniform(0.2, 1.5)),
+    )  # fmt: skip
+
+
+def _moved(color: Color, shift: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Color:
+    r, g, b = (float(c + s) for c, s in zip(color, shift, strict=True))
+    return r, g, b
 
 
 def _edge(bend: Bend, v: float, rough: float, rng: Rng) -> Floats:
@@ -106,16 +131,32 @@ def _edge(bend: Bend, v: float, rough: float, rng: Rng) -> Floats:
     return v + bend.lift(columns) + rough * (wander(rng, CANVAS, 60) + 0.5 * wander(rng, CANVAS, 14))
 
 
+def _along(bend: Bend, rng: Rng, rows: slice) -> Floats:
+    """(h, 640) streaks that follow the bend: wheel tracks and graded gravel."""
+    columns = np.arange(CANVAS, dtype=np.float32)
+    lift = bend.lift(columns)
+    shape = (min(TILE, rows.stop - rows.start + int(np.ptp(lift)) + 2), CANVAS)
+    straight = crop("level", rng, shape)
+    at = np.arange(rows.stop - rows.start, dtype=np.float32)[:, None] + (lift.max() - lift)
+    across = np.broadcast_to(columns, at.shape)
+    return np.asarray(
+        cv2.remap(straight, np.ascontiguousarray(across), at.astype(np.float32), cv2.INTER_LINEAR), np.float32
+    )
+
+
 def _paint_band(canvas: Canvas, band: Band, look: Look, bend: Bend, rng: Rng) -> None:
     edge = _edge(bend, band.v0, band.rough, rng)
     span = window(0, edge.min() - 6, CANVAS, band.v1 + bend.lift(np.arange(CANVAS, dtype=np.float32)).max() + 40)
-    rows, columns = span
+    rows, _ = span
     if rows.stop - rows.start < 1:
         return
     shape = (rows.stop - rows.start, CANVAS)
     below = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - edge
     ragged = below + 1.6 * band.rough * crop("small", rng, shape)
-    painted = texture(look, rng, shape)
+    down = np.clip(below / max(1.0, band.v1 - band.v0), 0, 1) - 0.5
+    painted = texture(look, rng, shape, np.asarray(float(rng.uniform(-0.6, 1.6)) * down, np.float32))
+    if look.level:
+        painted *= 1 + look.level * _along(bend, rng, rows)[..., None]
     if band.what == "face":
         darken(painted, 0.16 * np.exp(-np.abs(below) / 6))
     blend(canvas.color[span], painted, ramp(ragged, -1.0, 1.0 + band.rough))
@@ -128,7 +169,8 @@ def paint_ground(canvas: Canvas, plan: Plan, rng: Rng) -> None:
     bench = vary(road if rng.random() < 0.5 else ROADS[int(rng.integers(len(ROADS)))], rng)
     if rng.random() < 0.4:
         bench = vary(Look(mix(face.dark, bench.dark, 0.5), mix(face.pale, bench.pale, 0.5), 0.12, 0.12, tufts=0.1), rng)
-    looks = {"face": face, "road": road, "bench": bench}
+    ash = vary(Look((176, 174, 168), (222, 218, 208), 0.05, 0.05, level=0.03, gully=0.03), rng)
+    looks = {"face": face, "road": road, "bench": bench, "ash": ash}
     for band in plan.bands:
         _paint_band(canvas, band, looks[band.what], plan.bend, rng)
         if band.what == "face" and rng.random() < 0.7:
@@ -158,5 +200,5 @@ def stony(rng: Rng, shape: tuple[int, int], spacing: int, color: Color) -> tuple
     """Stones of one size: (h, w, 3) colors and (h, w) the random value of the stone at each pixel."""
     value, light, depth = crop_stones(spacing, rng, shape)
     grain = 1 + 0.06 * crop("fine", rng, shape)
-    bright = (0.58 + 0.42 * depth) * (0.86 + 0.42 * np.modf(value * 7.31)[0]) * (1 - 0.4 * light) * grain
+    bright = (0.5 + 0.5 * depth) * (0.8 + 0.5 * np.modf(value * 7.31)[0]) * (1 - 0.3 * light) * grain
     return np.asarray(color, np.float32) * bright[..., None], value

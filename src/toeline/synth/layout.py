@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,7 +21,7 @@ CONDITIONS = {
     "rock_toe": (("normal", 0.305), ("damaged", 0.695)),
 }
 SEASONS = (("dry", 0.46), ("green", 0.17), ("ash", 0.14), ("earth", 0.11), ("mixed", 0.12))
-WITH_ROCK, WITH_TOE, WITH_DRAINS, PLANTS = 0.61, 0.54, 0.64, 0.86
+WITH_ROCK, WITH_TOE, WITH_DRAINS, PLANTS = 0.74, 0.72, 0.74, 1.0
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ def _pick(rng: Rng, table: tuple[tuple[str, float], ...]) -> str:
 
 
 def _sample_bend(rng: Rng) -> Bend:
-    curve = float(rng.normal(0, 22))
+    curve = float(rng.normal(0, 26))
     waves = tuple(
         (float(rng.normal(0, 2.2)), float(rng.uniform(180, 700)), float(rng.uniform(0, 6.28))) for _ in range(2)
     )
-    tilt = float(np.clip(rng.normal(0, 0.05), -0.16, 0.16))
+    tilt = float(np.clip(rng.normal(0, 0.06), -0.18, 0.18))
     return Bend(
         tilt, curve, float(rng.normal(0.03, 0.04) + curve / 700), float(rng.normal(0, 0.05) - tilt * 0.5), waves
     )
@@ -54,20 +55,24 @@ def _stack(rng: Rng, zoom: float) -> tuple[list[Band], list[_Berm]]:
     """Bands and berms from above the picture to below it."""
     bands: list[Band] = []
     berms: list[_Berm] = []
-    at = -float(rng.uniform(0, 330)) * zoom - 60
+    at = -float(rng.uniform(0, 70) if rng.random() < 0.65 else rng.uniform(60, 420)) * zoom
+    bands.append(Band("face", at - 90, at, 3.0))
     has_rock, has_toe = rng.random() < WITH_ROCK, rng.random() < WITH_TOE
     while at < CANVAS + 120:
         road = at + float(rng.uniform(60, 190)) * zoom
         bands.append(Band("road" if rng.random() < 0.8 else "bench", at, road, float(rng.uniform(1, 5))))
         foot = road + float(rng.uniform(200, 430)) * zoom
         bands.append(Band("face", road, foot, float(rng.uniform(2, 8))))
-        rock = foot + (float(rng.uniform(52, 125)) * zoom if has_rock else 0)
+        rock = foot + (float(rng.uniform(48, 112)) * zoom if has_rock else 0)
         verge = float(rng.uniform(2, 14)) * zoom
         toe = rock + verge + (float(rng.uniform(15, 42)) * (0.4 + 0.6 * zoom) if has_toe else 0)
         below = toe + float(rng.uniform(4, 70)) * zoom
         bands.append(Band("bench", foot, below, float(rng.uniform(1, 4))))
         berms.append(_Berm(road, foot, rock, toe if has_toe else rock))
         at = below
+        if at > 0.5 * CANVAS and rng.random() < 0.6:  # nothing but open ground below this berm
+            bands.append(Band("ash" if rng.random() < 0.3 else "bench", at, max(CANVAS + 200.0, at + 60), 4.0))
+            break
     return bands, berms
 
 
@@ -115,15 +120,26 @@ def _cuts(rng: Rng, drains: list[Channel], berm: _Berm, bend: Bend) -> list[tupl
     return sorted(cuts)
 
 
+def _ends(rng: Rng, cuts: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
+    """The outermost cuts, at times moved into the picture: not every band of rock runs on to its edge."""
+    first, last = cuts[0], cuts[-1]
+    if rng.random() < 0.45:
+        first = (-40.0, float(rng.uniform(8, 160)), 0.0)
+    if rng.random() < 0.45:
+        last = (CANVAS - float(rng.uniform(8, 160)), CANVAS + 40.0, 0.0)
+    return [first, last]
+
+
 def _rock(rng: Rng, bend: Bend, berm: _Berm, drains: list[Channel], wish: _Wish) -> list[Stretch]:
     if berm.rock - berm.foot < 8:
         return []
     cuts = [(-40.0, -20.0, 0.0), *_cuts(rng, drains, berm, bend), (CANVAS + 20.0, CANVAS + 40.0, 0.0)]
+    cuts[0], cuts[-1] = _ends(rng, cuts)
     spans = []
-    for (_, left, skew), (right, _, other) in zip(cuts, cuts[1:], strict=False):
+    for (_, left, skew), (right, _, other) in pairwise(cuts):
         edges = [(left, right)]
-        if right - left > 220 and rng.random() < 0.4:
-            middle, gap = float(rng.uniform(left + 80, right - 80)), float(rng.uniform(12, 50))
+        if right - left > 200 and rng.random() < 0.5:
+            middle, gap = float(rng.uniform(left + 70, right - 70)), float(rng.uniform(12, 70))
             edges = [(left, middle - gap / 2), (middle + gap / 2, right)]
         spans += [(a, b, (skew + other) / 2) for a, b in edges if b - a > 22]
     made = []
@@ -151,7 +167,7 @@ def _plants(rng: Rng, season: str, zoom: float) -> list[Item]:
     made: list[Item] = []
     for _ in range(int(rng.poisson(many))):
         style = _pick(rng, (("bush", 0.6), ("reed", 0.2), ("creeper", 0.2)))
-        high = float(np.clip(rng.lognormal(4.1, 0.42) * (0.7 + 0.4 * zoom), 34, 260))
+        high = float(np.clip(rng.lognormal(4.5, 0.5) * (0.7 + 0.35 * zoom), 36, 300))
         wide = high * float(rng.uniform(0.65, 1.2) if style == "bush" else rng.uniform(0.9, 2.6))
         x, y = float(rng.uniform(-10, CANVAS + 10)), float(rng.uniform(20, CANVAS + 10))
         plant = place_plant(rng, x, y, wide, high, style)
@@ -163,7 +179,7 @@ def _columns(rng: Rng, zoom: float) -> list[float]:
     """Plan columns of the slope drains, the same for all berms of a scene, or none."""
     if rng.random() > WITH_DRAINS:
         return []
-    spacing = float(rng.uniform(260, 860)) * (0.45 + 0.55 * zoom)
+    spacing = float(rng.uniform(220, 760)) * (0.45 + 0.55 * zoom)
     at, columns = float(rng.uniform(-260, 30)), []
     while at < CANVAS + 250:
         columns.append(at)
@@ -174,7 +190,7 @@ def _columns(rng: Rng, zoom: float) -> list[float]:
 
 
 def _attempt(rng: Rng) -> Plan:
-    zoom = float(rng.uniform(0.42, 1.3))
+    zoom = float(rng.uniform(0.42, 1.3) if rng.random() < 0.85 else rng.uniform(1.2, 1.7))
     season = _pick(rng, SEASONS)
     bend = _sample_bend(rng)
     bands, berms = _stack(rng, zoom)

@@ -37,8 +37,8 @@ def _white(rng: np.random.Generator, sx: float, sy: float) -> Floats:
 def tile(name: str) -> Floats:
     """A (1024, 1024) float32 tile of mean 0 and deviation 1.
 
-    `broad` has patches of 60 to 400 pixels, `middle` of 8 to 40, `small` of 3 to 8, `fine` of 1 to 2; `down` and `level`
-    are streaks along the columns and rows; `gully` wanders down in long ridges.
+    `broad` has patches of 60 to 400 pixels, `middle` of 8 to 40, `small` of 3 to 8, `fine` of 1 to 2; `down` and
+    `level` are streaks along the columns and rows; `gully` wanders down in long ridges.
     """
     rng = np.random.default_rng([71, sum(name.encode())])
     if name == "broad":
@@ -52,7 +52,7 @@ def tile(name: str) -> Floats:
     if name == "down":
         return _unit(_white(rng, 1.0, 9.0) + 0.7 * _white(rng, 2.5, 40.0))
     if name == "level":
-        return _unit(_white(rng, 14.0, 0.9) + _white(rng, 90.0, 2.0) + 0.6 * _white(rng, 200.0, 6.0))
+        return _unit(0.4 * _white(rng, 14.0, 0.9) + _white(rng, 120.0, 2.5) + _white(rng, 240.0, 7.0))
     return _unit(-np.abs(_octave(rng, 24, 200)) - 0.5 * np.abs(_octave(rng, 10, 90)) + 0.2 * _white(rng, 1.0, 6.0))
 
 
@@ -60,19 +60,20 @@ def tile(name: str) -> Floats:
 def stones(spacing: int) -> tuple[Floats, Floats, Floats]:
     """Cells of a jittered grid, `spacing` pixels apart: (value, light, depth), each (1024, 1024) float32.
 
-    `value` is one random number in 0..1 for each cell; `light` is the shading of a rounded cell lit from the upper left,
-    about -1..1; `depth` is 0 in the joints and 1 on top.
+    `value` is one random number in 0..1 for each cell; `light` is the shading of a rounded cell lit from the upper
+    left, about -1..1; `depth` is 0 in the joints and 1 on top.
     """
     rng = np.random.default_rng([72, spacing])
     grid = np.mgrid[0 : TILE + spacing : spacing, 0 : TILE + spacing : spacing].reshape(2, -1).astype(np.float32)
-    seeds = (grid + rng.uniform(-0.62, 0.62, grid.shape) * spacing).round().astype(int)
+    grid = np.concatenate([grid, grid[:, rng.random(grid.shape[1]) < 0.4]], 1)  # some stones are half as big
+    seeds = (grid + rng.uniform(-0.7, 0.7, grid.shape) * spacing).round().astype(int)
     ground = np.full((TILE, TILE), 255, np.uint8)
     keep = (seeds >= 0).all(0) & (seeds < TILE).all(0)
     ground[seeds[0, keep], seeds[1, keep]] = 0
     _, cell = cv2.distanceTransformWithLabels(ground, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     edge = (cell != np.roll(cell, 1, 0)) | (cell != np.roll(cell, 1, 1))
     height = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 3)
-    height = np.minimum(height / (0.32 * spacing), 1).astype(np.float32)
+    height = np.minimum(height / (0.2 * spacing + 0.5), 1).astype(np.float32)
     smooth = np.asarray(cv2.GaussianBlur(height, (0, 0), 0.7), np.float32)
     slope = np.roll(smooth, -1, 1) - np.roll(smooth, 1, 1) + np.roll(smooth, -1, 0) - np.roll(smooth, 1, 0)
     value = rng.random(int(cell.max()) + 1).astype(np.float32)[cell]

@@ -68,7 +68,7 @@ def sideways(faults: tuple[Fault, ...], first: int, half: Floats) -> Floats:
 
 
 def _outline(first: int, low: Floats, high: Floats, *, rows: bool) -> Points:
-    """A band around an axis as a polygon clipped to the canvas; `low` and `high` hold one number for each row/column."""
+    """A band around an axis as a polygon clipped to the canvas; `low` and `high` are its two sides."""
     n = len(low)
     keep = np.unique(np.concatenate([np.linspace(0, n - 1, max(2, n // 12)).astype(int), _jumps(low), _jumps(high)]))
     at = first + keep + (keep == n - 1)
@@ -141,8 +141,8 @@ def place_stretch(
     columns = np.arange(first, last, dtype=np.float32)
     ragged = 0.16 if condition == "damaged" else 0.03
     high = (v1 - v0) * ragged
-    top = v0 + bend.lift(columns) + high * wander(rng, len(columns), 34)
-    bottom = v1 + bend.lift(columns) + high * 0.8 * wander(rng, len(columns), 40)
+    top = v0 + bend.lift(columns) + high * np.clip(wander(rng, len(columns), 55), -1.6, 1.6)
+    bottom = v1 + bend.lift(columns) + high * 0.8 * np.clip(wander(rng, len(columns), 60), -1.6, 1.6)
     if bottom.max() < 10 or top.min() > CANVAS - 10:
         return None
     bare = float(rng.uniform(0.28, 0.62)) if condition == "damaged" else 0.0
@@ -163,10 +163,10 @@ def _stretch_outline(first: int, top: Floats, bottom: Floats, tilt: Floats) -> P
 
 def place_plant(rng: Rng, x: float, y: float, wide: float, high: float, style: str) -> Plant | None:
     """A plant of about `wide` x `high` pixels around a picture point; None if too little of it is in the picture."""
-    count = int(np.clip(wide * high / 260, 6, 60))
+    middle = float(np.clip(0.2 * min(wide, high), 6, 24))
+    count = int(np.clip(0.62 * wide * high / middle**2, 8, 140))
     angle, far = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.random(count))
-    small = min(wide, high)
-    radius = rng.uniform(0.16, 0.27, count) * small
+    radius = rng.uniform(0.6, 1.4, count) * middle
     tx = x + np.cos(angle) * far * (wide / 2 - radius)
     ty = y + np.sin(angle) * far * (high / 2 - radius)
     tufts = tuple(zip(tx.tolist(), ty.tolist(), radius.tolist(), strict=True))

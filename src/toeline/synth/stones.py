@@ -5,13 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from toeline.synth.bend import CANVAS, Floats
+from toeline.synth.bend import Floats
 from toeline.synth.canvas import BROKEN, SOUND, Canvas, blend, darken, soften, window
 from toeline.synth.ground import FACES, Look, stony, texture, vary
 from toeline.synth.noise import crop, ramp
 from toeline.synth.plan import Stretch
 
-STONE_COLORS = ((158, 150, 140), (176, 166, 148), (140, 138, 134), (168, 152, 130), (126, 122, 116))
+STONE_COLORS = ((176, 168, 156), (190, 180, 162), (162, 157, 150), (186, 170, 148), (150, 145, 138))
 SPILL = 16  # pixels that loose stones roll below a damaged stretch
 
 
@@ -52,7 +52,7 @@ def paint_stretch(canvas: Canvas, item: Stretch, index: int, color: int, spacing
     if item.bare:
         _bare_ground(canvas, rng, span, holes * inside, season)
     else:
-        darken(canvas.color[span], 0.35 * inside)
+        darken(canvas.color[span], 0.2 * inside)
     darken(canvas.color[span], 0.25 * soften(stone, 1.5) * (1 - stone))
     blend(canvas.color[span], painted, stone)
     solid = inside > 0.5
