@@ -42,7 +42,9 @@ def ask(
     seen = {t.id: _seen(n, t, scene, relations, taxonomy) for n, t in enumerate(scene.things, start=1)}
     asked = [(t, legal(t, taxonomy, answers)) for t in scene.things]
     questions = tuple(
-        Question(t.id, prompt.question(seen[t.id], options), cut(image, t.box, view) if prompt.shows_crops else None, options)
+        Question(
+            t.id, prompt.question(seen[t.id], options), cut(image, t.box, view) if prompt.shows_crops else None, options
+        )
         for t, options in asked
         if len(options) > 1
     )

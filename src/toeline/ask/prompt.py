@@ -40,14 +40,14 @@ def list_of_objects(seen: Sequence[Seen]) -> str:
 
 def ask_crop(thing: Seen, answers: Sequence[str]) -> str:
     """The crop alone: type and answers."""
-    return f"This is a {thing.spoken}, enlarged.\nWhich is it: {', '.join(answers)}?"
+    return f"One object, enlarged: {thing.spoken}.\nWhich is it: {', '.join(answers)}?"
 
 
 def ask_with_relations(thing: Seen, answers: Sequence[str]) -> str:
     """The crop, which object of the photograph it is, and what stands around it."""
     around = f"It is {thing.around}." if thing.around else "No other object was found."
     return (
-        f"This is object {thing.number}, a {thing.spoken} at {thing.place}, enlarged. {around}\n"
+        f"Object {thing.number}, enlarged: {thing.spoken} at {thing.place}. {around}\n"
         f"Which is it: {', '.join(answers)}?"
     )
 

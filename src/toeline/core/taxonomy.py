@@ -95,7 +95,9 @@ class Taxonomy:
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
-            raise TaxonomyError(f"{path}: cannot be read as a taxonomy ({why}). Compare with {DEFAULT_FILE.name}.") from None
+            raise TaxonomyError(
+                f"{path}: cannot be read as a taxonomy ({why}). Compare with {DEFAULT_FILE.name}."
+            ) from None
         return cls._from_raw(raw, str(path))
 
     @classmethod
@@ -106,7 +108,8 @@ class Taxonomy:
                 types=tuple(ObjectType(t["name"], t.get("spoken", t["name"].replace("_", " "))) for t in raw["types"]),
                 conditions=tuple(Condition(c["name"], c.get("color", "#3b78c9")) for c in raw["conditions"]),
                 classes=tuple(
-                    ObjectClass(c["name"], c["type"], c["condition"], tuple(c.get("spellings", ()))) for c in raw["classes"]
+                    ObjectClass(c["name"], c["type"], c["condition"], tuple(c.get("spellings", ())))
+                    for c in raw["classes"]
                 ),
                 source=source,
             )

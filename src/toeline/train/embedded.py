@@ -1,0 +1,268 @@
+"""Trains the embedded judge: a small Qwen2-VL from random weights, on drawn scenes, in two stages.
+
+Stage one shows crops only, which is cheaper than the full prompt and is where seeing is learned; stage two shows what
+inspection shows. Beside the loss on the answer tree, every merged image token of a crop is asked what covers it (from the
+renderer's truth masks). Measured in a prototype: without this dense loss a model of this size learns almost nothing from
+tens of thousands of objects, with it it passes 0.8; the head is thrown away after training. The loop is transformers'.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toeline.ask.ask import Answers
+from toeline.core.question import View
+from toeline.core.taxonomy import Taxonomy
+from toeline.errors import need
+from toeline.train.pool import Pool
+from toeline.train.rows import Row, augmented, row, token_classes
+from toeline.train.small import rendered_texts, small_model, small_tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VIEW = View(scene_tokens=100, crop_tokens=48, detail_px=1280, margin=0.3, prompt="relations")
+CROPS_ONLY = replace(VIEW, scene_tokens=0, prompt="crop")
+ALL_ANSWERS = 0.15  # share of photographs asked with all nine answers, so that Stage 2 can overrule a wrong type
+EVERY_STEPS = 250  # between checkpoints and measurements on held-out scenes
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeRun:
+    """Settings of `toeline train-embedded judge`. A photograph is a drawn scene with all its objects.
+
+    `crop_photographs` and `full_photographs` are how many are seen in the two stages, each time in another light;
+    `scenes` is how many are drawn. `threads` of 0 leaves torch's own choice.
+    """
+
+    out: Path
+    scenes: int = 6000
+    held_out: int = 100
+    seed: int = 1
+    crop_photographs: int = 40_000
+    full_photographs: int = 16_000
+    photographs_per_step: int = 8
+    lr: float = 1e-3
+    full_lr: float = 5e-4
+    token_loss: float = 1.0
+    width: int = 256
+    vision_depth: int = 6
+    language_depth: int = 4
+    threads: int = 0
+    workers: int = 2
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A torch map-style data set: photograph `i` of a stage, in a light of its own that depends on (seed, i) alone."""
+
+    pool: Pool
+    view: View
+    length: int
+    seed: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, i: int) -> Row:
+        rng = np.random.default_rng((self.seed, i))
+        labeled = augmented(self.pool[i % len(self.pool)], rng)
+        answers: Answers = "all" if rng.random() < ALL_ANSWERS else "type"
+        return row(labeled, self.pool.taxonomy, self.view, answers=answers)
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Rows to what `judge_loss` takes. Photographs without a question are left out."""
+
+    judge: Any
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+        import torch
+
+        from toeline.judge.batch import collate
+        from toeline.judge.layout import lay_out, pictures
+        from toeline.judge.qwen_vl import patches
+
+        rows = [r for r in rows if r.sheet.questions]
+        layouts = [lay_out(r.sheet, self.judge.alphabet, max_tokens=1 << 30)[0] for r in rows]
+        pixels, _ = patches([p for r in rows for p in pictures(r.sheet)], self.judge.processor)
+        shown = [(r.sheet.picture is not None, [t.reshape(-1, t.shape[-1]) for t in r.tokens]) for r in rows]
+        crops = [is_crop for has, tokens in shown for is_crop in [*([False] if has else []), *(True for _ in tokens)]]
+        return {
+            "batch": collate(layouts),
+            "pixels": pixels,
+            "answers": [a for r in rows for a in r.answers],
+            "crops": crops,
+            "tokens": torch.from_numpy(np.concatenate([t for _, tokens in shown for t in tokens])),
+        }
+
+
+def judge_loss(model: Any, inputs: dict[str, Any], *, token_loss: float) -> tuple[Tensor, dict[str, Any]]:
+    """Mean negative log-probability of the true answer over the tree, plus the dense loss on the crops' tokens.
+
+    The answer loss is of the very quantity that inspection reports. bfloat16 where products are, float32 for the losses.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    from toeline.judge.batch import tree_log_probs
+    from toeline.judge.qwen_vl import answer_logits, hidden_states, image_features
+
+    device = next(model.parameters()).device
+    batch, pixels = inputs["batch"].to(device), inputs["pixels"].to(device)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        features = image_features(model, pixels, batch.grids)
+        seen = torch.cat([f for f, is_crop in zip(features, inputs["crops"], strict=True) if is_crop])
+        covered = model.token_head(seen).float()
+        logits = answer_logits(model, batch, hidden_states(model, batch, features)).float()
+    scores = tree_log_probs(batch, logits)
+    answer = -torch.stack([s[a] for s, a in zip(scores, inputs["answers"], strict=True)]).mean()
+    dense = F.cross_entropy(covered, inputs["tokens"].to(device))
+    right = [int(s.argmax()) == a for s, a in zip(scores, inputs["answers"], strict=True)]
+    return answer + token_loss * dense, {
+        "answer": float(answer.detach()),
+        "dense": float(dense.detach()),
+        "right": right,
+    }
+
+
+def train_judge(run: JudgeRun) -> Path:
+    """Draw the scenes, train, and write `out/model`, a directory that any Qwen2-VL loader reads. Returns it.
+
+    Checkpoints are written as it goes; the same settings with `resume` go on from the last. Raises SetupError when the
+    extra `train` is not installed.
+    """
+    import torch
+
+    need("accelerate", extra="train")
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    taxonomy = Taxonomy.load()
+    pool = Pool.drawn(run.out / "scenes", scenes=run.scenes, seed=run.seed, taxonomy=taxonomy, workers=run.workers)
+    held_out = Pool.drawn(
+        run.out / "held-out", scenes=run.held_out, seed=run.seed + 1_000_003, taxonomy=taxonomy, workers=run.workers
+    )
+    model = _start(run, taxonomy)
+    stages = (("crops", CROPS_ONLY, run.crop_photographs, run.lr), ("full", VIEW, run.full_photographs, run.full_lr))
+    for name, view, photographs, lr in stages:
+        if photographs:
+            rows = Rows(pool, view, photographs, seed=run.seed * 2 + (name == "full"))
+            _train_stage(run, name, model, rows, held_out, lr)
+    return _finish(run, model)
+
+
+def _start(run: JudgeRun, taxonomy: Taxonomy) -> Any:
+    """A judge with random weights and, on its model, the head that is thrown away after training."""
+    from torch import nn
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    from toeline.judge.qwen_vl import QwenVLJudge, patch_embed_as_linear
+
+    tokenizer = small_tokenizer(rendered_texts(taxonomy))
+    model = small_model(
+        tokenizer, width=run.width, vision_depth=run.vision_depth, language_depth=run.language_depth, seed=run.seed
+    )
+    model.token_head = nn.Linear(run.width, token_classes(taxonomy))
+    patch_embed_as_linear(model)
+    return QwenVLJudge(model, tokenizer, Qwen2VLImageProcessorPil(), VIEW, facts={})
+
+
+def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, held_out: Pool, lr: float) -> None:
+    import torch
+    from transformers import Trainer, TrainingArguments
+    from transformers.trainer_utils import get_last_checkpoint
+
+    class JudgeTrainer(Trainer):  # the documented way to give Trainer another loss
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+            return judge_loss(model, inputs, token_loss=run.token_loss)[0]
+
+    arguments = TrainingArguments(
+        output_dir=str(run.out / name),
+        per_device_train_batch_size=run.photographs_per_step,
+        max_steps=rows.length // run.photographs_per_step,
+        learning_rate=lr,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={
+            "num_decay_steps": int(0.3 * rows.length / run.photographs_per_step),
+            "min_lr_ratio": 0.05,
+        },
+        warmup_steps=100,
+        weight_decay=0.05,
+        adam_beta2=0.98,
+        use_cpu=not torch.cuda.is_available(),
+        max_grad_norm=1.0,
+        logging_steps=25,
+        save_steps=EVERY_STEPS,
+        save_total_limit=2,
+        dataloader_num_workers=1,
+        remove_unused_columns=False,
+        report_to=[],
+        seed=run.seed,
+        ignore_data_skip=True,
+    )
+    trainer = JudgeTrainer(
+        model=judge.model,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=Collate(judge),
+        callbacks=[_measure(run, name, judge, held_out, rows.view)],
+    )
+    last = get_last_checkpoint(str(run.out / name)) if run.resume and (run.out / name).is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+
+
+def _measure(run: JudgeRun, name: str, judge: Any, held_out: Pool, view: View) -> Any:
+    """A callback that writes accuracy on held-out scenes to `log.jsonl` whenever a checkpoint is saved."""
+    from transformers import TrainerCallback
+
+    class Measure(TrainerCallback):
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            entry = {"stage": name, "step": state.global_step, **accuracy(judge, held_out, view)}
+            with (run.out / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(entry) + "\n")
+            print(entry, flush=True)
+
+    return Measure()
+
+
+def accuracy(judge: Any, pool: Pool, view: View) -> dict[str, float]:
+    """Share of right answers over all questions of a pool, in float32 and without augmentation, and by object type."""
+    import torch
+
+    collate, right = Collate(judge), []
+    kinds: list[str] = []
+    judge.model.eval()
+    with torch.inference_mode():
+        for i in range(0, len(pool), 8):
+            rows = [row(pool[j], pool.taxonomy, view) for j in range(i, min(i + 8, len(pool)))]
+            kinds += [pool.taxonomy.type_of(q.answers[0]).name for r in rows for q in r.sheet.questions]
+            right += judge_loss(judge.model, collate(rows), token_loss=0.0)[1]["right"]
+    judge.model.train()
+    by_kind = {
+        k: float(np.mean([r for r, kind in zip(right, kinds, strict=True) if kind == k])) for k in sorted(set(kinds))
+    }
+    return {"accuracy": float(np.mean(right)), **by_kind}
+
+
+def _finish(run: JudgeRun, judge: Any) -> Path:
+    """Drop the training head, save in half precision with tokenizer, processor and view; weights load as float32."""
+    import torch
+
+    out = run.out / "model"
+    model = judge.model
+    del model.token_head
+    model.to(torch.float16).save_pretrained(out)
+    judge.tokenizer.save_pretrained(out)
+    judge.processor.save_pretrained(out)
+    (out / "toeline.json").write_text(json.dumps({"view": asdict(VIEW)}, indent=2) + "\n", encoding="utf-8")
+    record = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(run).items() if k not in {"out", "resume"}}
+    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return out

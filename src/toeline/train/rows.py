@@ -1,0 +1,141 @@
+"""Labeled photographs to training rows: the sheet that would be asked, the true answers, and what covers each image token.
+
+The sheet is made by the same `relate` and `ask` that inspection uses, from boxes and types alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from toeline.ask.ask import Answers, ask
+from toeline.ask.crop import window
+from toeline.core.box import Box
+from toeline.core.question import Sheet, View
+from toeline.core.scene import Scene, Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.truth import Truth
+from toeline.relate import around
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STATES = 3  # of the truth masks: sound, covered, missing or displaced
+DEFECT_WEIGHT = (
+    3.0  # a crack covers few pixels of a token; counted thrice it is not lost in the sound surface around it
+)
+SUB = 8  # truth-mask samples per token side
+
+
+@dataclass(frozen=True, eq=False)
+class Labeled:
+    """One photograph with everything that training may know of it. `states` is (H, W) uint8, see `token_classes`, or None."""
+
+    image: Image.Image
+    scene: Scene
+    truths: Mapping[str, Truth]
+    states: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A sheet with the index of the true answer of each question, and per crop the (rows, cols, classes) token targets."""
+
+    sheet: Sheet
+    answers: tuple[int, ...]
+    tokens: tuple[NDArray[np.float32], ...]
+
+
+def token_classes(taxonomy: Taxonomy) -> int:
+    """How many classes a token can have: nothing, and each type in each of the three states of the truth masks."""
+    return 1 + STATES * len(taxonomy.types)
+
+
+def state_map(
+    object_mask: NDArray[np.uint8], state_mask: NDArray[np.uint8], kinds: Sequence[str], taxonomy: Taxonomy
+) -> NDArray[np.uint8]:
+    """The renderer's two masks as one map of token classes. `kinds[i]` is the type of the object numbered i + 1."""
+    order = {t.name: n for n, t in enumerate(taxonomy.types)}
+    first = np.zeros(256, np.uint8)
+    first[1 : 1 + len(kinds)] = [1 + STATES * order[k] for k in kinds]
+    seen = (object_mask > 0) & (state_mask > 0)
+    return np.where(seen, first[object_mask] + np.maximum(state_mask, 1) - 1, 0).astype(np.uint8)
+
+
+def row(
+    labeled: Labeled, taxonomy: Taxonomy, view: View, *, answers: Answers = "type", only: Sequence[str] | None = None
+) -> Row:
+    """The sheet of one photograph and what it should be answered. `only` keeps the questions of these things."""
+    scene = labeled.scene
+    relations = {t.id: around(scene, t.id) for t in scene.things}
+    sheet = ask(scene, labeled.image, relations, taxonomy, view, answers=answers)
+    if only is not None:
+        sheet = replace(sheet, questions=tuple(q for q in sheet.questions if q.thing_id in only))
+    right = tuple(q.answers.index(labeled.truths[q.thing_id].class_name) for q in sheet.questions)
+    tokens: tuple[NDArray[np.float32], ...] = ()
+    if labeled.states is not None:
+        tokens = tuple(
+            _crop_tokens(labeled, q.thing_id, q.crop.size, taxonomy, view) for q in sheet.questions if q.crop
+        )
+    return Row(sheet, right, tokens)
+
+
+def _crop_tokens(
+    labeled: Labeled, thing_id: str, size: tuple[int, int], taxonomy: Taxonomy, view: View
+) -> NDArray[np.float32]:
+    """What covers each token of a crop, as shares that sum to 1: (rows, cols, classes)."""
+    assert labeled.states is not None
+    cols, rows = size[0] // view.cell, size[1] // view.cell
+    seen = window(labeled.scene.thing(thing_id).box, labeled.scene.size_wh, margin=view.margin)
+    mask = Image.fromarray(labeled.states).resize((cols * SUB, rows * SUB), Image.Resampling.NEAREST, box=seen.xyxy)
+    cells = np.asarray(mask).reshape(rows, SUB, cols, SUB).transpose(0, 2, 1, 3).reshape(rows * cols, SUB * SUB)
+    n = token_classes(taxonomy)
+    flat = np.bincount((cells + n * np.arange(rows * cols)[:, None]).ravel(), minlength=rows * cols * n)
+    shares = flat.reshape(rows, cols, n).astype(np.float32)
+    defect = np.array([c > 0 and (c - 1) % STATES > 0 for c in range(n)])
+    shares[..., defect] *= DEFECT_WEIGHT
+    return shares / shares.sum(axis=-1, keepdims=True)
+
+
+def augmented(labeled: Labeled, rng: np.random.Generator, *, jitter: float = 0.05) -> Labeled:
+    """A photograph that could have been taken as well: mirrored left-right (never up-down), other light, less sharp, and
+    boxes as a detector would draw them (each edge moved by about `jitter` of the side)."""
+    image, scene, states = labeled.image, labeled.scene, labeled.states
+    things = tuple(replace(t, box=_jittered(t.box, scene.size_wh, rng, jitter), polygon=()) for t in scene.things)
+    if rng.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        things = tuple(replace(t, box=t.box.mirrored(scene.size_wh[0])) for t in things)
+        states = None if states is None else np.ascontiguousarray(states[:, ::-1])
+    image = _relit(image, rng)
+    if rng.random() < 0.3:  # coarser photographs: the real ones are 312 pixels wide
+        share = rng.uniform(0.45, 0.9)
+        small = image.resize(
+            (max(1, int(image.width * share)), max(1, int(image.height * share))), Image.Resampling.BILINEAR
+        )
+        image = small.resize(image.size, Image.Resampling.BICUBIC)
+    return Labeled(image, replace(scene, things=things), labeled.truths, states)
+
+
+def _relit(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Gain, gamma and a slight tint: one lookup table per channel."""
+    gain, gamma = rng.uniform(0.8, 1.2), rng.uniform(0.8, 1.25)
+    tint = rng.uniform(0.94, 1.06, size=3)
+    ramp = np.linspace(0, 1, 256)[None] ** gamma * gain * tint[:, None]
+    return image.point(np.clip(np.rint(255 * ramp), 0, 255).astype(int).ravel().tolist())
+
+
+def _jittered(box: Box, size_wh: tuple[int, int], rng: np.random.Generator, jitter: float) -> Box:
+    dx = rng.normal(0, jitter, 2) * min(box.width, 0.15 * size_wh[0])
+    dy = rng.normal(0, jitter, 2) * min(box.height, 0.15 * size_wh[1])
+    x1, x2 = sorted((box.x1 + dx[0], box.x2 + dx[1]))
+    y1, y2 = sorted((box.y1 + dy[0], box.y2 + dy[1]))
+    return Box(x1, y1, x2, y2).clipped(size_wh)
+
+
+def thing_kinds(things: Sequence[Thing]) -> list[str]:
+    """Types in the order of the truth mask's object numbers."""
+    return [t.kind for t in things]

@@ -1,0 +1,67 @@
+"""Crops keep their aspect, stay in their budget, and show the object."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from toeline.ask.crop import cut, grid, whole, window
+from toeline.core.box import Box
+from toeline.core.question import View
+
+sides = st.floats(1, 20_000)
+
+
+@given(sides, sides, st.integers(1, 600), st.floats(0.1, 8))
+def test_a_grid_stays_in_its_budget(wide, high, most, limit):
+    cols, rows = grid(wide, high, cell=28, most=most, scale_limit=limit)
+    assert cols >= 1
+    assert rows >= 1
+    assert cols * rows <= most
+
+
+@given(st.floats(60, 4000), st.floats(60, 4000))
+def test_a_grid_keeps_the_aspect_within_two_cells(wide, high):
+    cols, rows = grid(wide, high, cell=28, most=64)
+    scale = math.sqrt(64 * 28 * 28 / (wide * high))
+    if 28 <= wide * scale and 28 <= high * scale:  # thinner than a cell cannot be kept
+        assert abs(cols - wide * scale / 28) <= 2
+        assert abs(rows - high * scale / 28) <= 2
+
+
+@given(st.floats(-50, 700), st.floats(-50, 700), st.floats(0, 700), st.floats(0, 700), st.floats(0, 1))
+def test_a_window_is_inside_the_frame_and_not_empty(x, y, wide, high, margin):
+    seen = window(Box(x, y, x + wide, y + high), (640, 480), margin=margin)
+    assert 0 <= seen.x1 < seen.x2 <= 640
+    assert 0 <= seen.y1 < seen.y2 <= 480
+
+
+def test_a_crop_shows_the_object_with_its_surroundings():
+    pixels = np.zeros((640, 640, 3), np.uint8)
+    pixels[200:420, 300:330] = 255
+    crop = np.asarray(cut(Image.fromarray(pixels), Box(300, 200, 330, 420), View(crop_tokens=64)))
+    assert crop.shape[0] % 28 == crop.shape[1] % 28 == 0
+    assert crop[crop.shape[0] // 2, crop.shape[1] // 2].min() > 250
+    assert crop[:3].max() < 5
+    assert crop[:, :3].max() < 5
+
+
+@pytest.mark.parametrize("size", [(312, 312), (640, 640), (4000, 3000)])
+def test_one_place_looks_alike_in_photographs_of_any_resolution(size):
+    box = Box(0.4 * size[0], 0.3 * size[1], 0.45 * size[0], 0.7 * size[1])
+    crop = cut(Image.new("RGB", size), box, View(crop_tokens=24, detail_px=2048))
+    assert crop.size[0] // 28 * (crop.size[1] // 28) in range(15, 25)
+
+
+def test_the_whole_photograph_fits_the_view():
+    shown = whole(Image.new("RGB", (4000, 3000)), View(scene_tokens=100))
+    assert shown.size == (11 * 28, 9 * 28)
+
+
+def test_a_single_pixel_can_be_asked_about():
+    assert cut(Image.new("RGB", (1, 1)), Box(0, 0, 1, 1), View()).size == (28 * 8, 28 * 8)
