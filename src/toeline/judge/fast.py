@@ -25,9 +25,9 @@ def patch_embed_as_linear(model: Any) -> None:
 def matmul_attention(model: Any) -> None:
     """Compute attention as two plain matrix products in both towers: for training under bfloat16 autocast on a CPU.
 
-    There it takes a third of the time of torch's fused kernel (16 pictures of 256 patches, forward and backward: 19 against
-    57 ms on a core with avx512_bf16). In float32, and on a GPU, the fused kernel that `load` selects is the better one.
-    It holds all scores at once: heads x S x S per row.
+    There it takes a third of the time of torch's fused kernel (16 pictures of 256 patches, forward and backward: 19
+    against 57 ms on a core with avx512_bf16). In float32, and on a GPU, the fused kernel that `load` selects is
+    better. It holds all scores at once: heads x S x S per row.
     """
     from transformers import AttentionInterface
 
@@ -39,7 +39,7 @@ def matmul_attention(model: Any) -> None:
 def _attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *, scaling: float, **_: Any
 ) -> tuple[Tensor, None]:
-    """(B, heads, S, d) queries and (B, key heads, S, d) keys and values -> (B, S, heads, d); the mask is bool, True sees."""
+    """(B, heads, S, d) queries, (B, key heads, S, d) keys and values -> (B, S, heads, d); a bool mask, True sees."""
     if (groups := module.num_key_value_groups) > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     scores = (query * scaling) @ key.transpose(-1, -2)

@@ -6,7 +6,7 @@ The functions take a model, so that training runs exactly what inspection runs:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -87,14 +87,17 @@ def answer_logits(model: Any, batch: Batch, hidden: Tensor) -> Tensor:
 class QwenVLJudge:
     """A Judge of the Qwen2-VL family. `model` is a Qwen2VLForConditionalGeneration, with LoRA layers inside or without.
 
-    `facts` is what `info` reports besides versions and device. Build it with `load`.
+    `name` is what the user asked for; `folder` and `adapter` are where its files were read. Build it with `load`.
     """
 
     model: Any
     tokenizer: Any
     processor: Any
     view: View
-    facts: Mapping[str, Any]
+    name: str = ""
+    family: str = "qwen2_vl"
+    folder: Path | None = None
+    adapter: Path | None = None
     max_tokens: int = MAX_TOKENS
 
     @classmethod
@@ -127,10 +130,15 @@ class QwenVLJudge:
         import PIL
         import transformers
 
+        from toeline.judge.load import hashes
+
         return {
             "back_end": "qwen_vl",
-            **self.facts,
-            "attention": self.model.config._attn_implementation,
+            "model": self.name,
+            "model_type": self.family,
+            "weights": hashes(self.folder) if self.folder else {},
+            "adapter": hashes(self.adapter) if self.adapter else {},
+            "attention": self.model.config.get_text_config()._attn_implementation,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": str(self.device),
             "max_tokens": self.max_tokens,
