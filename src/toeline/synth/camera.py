@@ -23,7 +23,7 @@ def _light(color: Floats, rng: Rng) -> Floats:
     far = np.linspace(-1, 1, CANVAS, dtype=np.float32) ** 2
     gain *= 1 - float(rng.uniform(0, 0.10)) * (far[:, None] + far)
     color *= gain[..., None]
-    haze = float(rng.uniform(0, 0.16)) * np.linspace(1, 0.2, CANVAS, dtype=np.float32)
+    haze = float(rng.uniform(0, 0.11)) * np.linspace(1, 0.2, CANVAS, dtype=np.float32)
     color += (np.array((206, 206, 204), np.float32) - color) * haze[:, None, None]
     return color
 
@@ -33,7 +33,7 @@ def _grade(color: Floats, rng: Rng) -> Floats:
     gray = color.mean(2, keepdims=True)
     saturation = float(rng.uniform(0.65, 1.15))
     contrast = float(rng.uniform(0.85, 1.3))
-    balance = (1 + rng.normal(0, 0.014, 3)).astype(np.float32)
+    balance = (1 + rng.normal(0, 0.008, 3)).astype(np.float32)
     color = (gray + (color - gray) * saturation) * balance
     return np.asarray((color - 128) * contrast + 138 + float(rng.normal(2, 7)), np.float32)
 
@@ -41,15 +41,15 @@ def _grade(color: Floats, rng: Rng) -> Floats:
 def _lens(color: Floats, rng: Rng) -> Floats:
     """Some photographs are soft, some were shrunk and enlarged, some are sharpened by the camera."""
     turn = rng.random()
-    if turn < 0.3:
+    if turn < 0.22:
         small = cv2.resize(color, (CANVAS // 2, CANVAS // 2), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.resize(small, FULL, interpolation=cv2.INTER_CUBIC), np.float32)
-    if turn < 0.65:
-        return np.asarray(cv2.GaussianBlur(color, (0, 0), float(rng.uniform(0.5, 1.2))), np.float32)
-    if turn < 0.72:
+    if turn < 0.42:
+        return np.asarray(cv2.GaussianBlur(color, (0, 0), float(rng.uniform(0.4, 1.0))), np.float32)
+    if turn < 0.47:
         return np.asarray(cv2.blur(color, (int(rng.integers(2, 5)), 1)), np.float32)
     soft = np.asarray(cv2.GaussianBlur(color, (0, 0), 1.2), np.float32)
-    return np.asarray(soft + (color - soft) * float(rng.uniform(0.7, 1.4)), np.float32)
+    return np.asarray(soft + (color - soft) * float(rng.uniform(0.9, 1.9)), np.float32)
 
 
 def _overlay(image: NDArray[np.uint8], rng: Rng) -> None:

@@ -124,9 +124,39 @@ def _heap(canvas: Canvas, plan: Plan, rng: Rng) -> None:
         blend(canvas.color[span], painted, mask)
 
 
+def _ridges(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+    """Windrows and lips that a grader leaves along the edges of roads: a pale line with a dark one beside it."""
+    for band in plan.bands:
+        if band.what == "face":
+            continue
+        for v in (band.v0, *rng.uniform(band.v0, band.v1, int(rng.integers(0, 3)))):
+            if rng.random() < 0.45:
+                continue
+            points = _level(plan, float(v) + float(rng.normal(0, 4)), rng, 2.0)
+            width = float(rng.uniform(2, 5))
+            _strip(
+                canvas, points + np.float32(width * 0.8), width, (92, 82, 68), float(rng.uniform(0.2, 0.5)), 0.9, rng
+            )
+            _strip(canvas, points, width, (214, 204, 188), float(rng.uniform(0.2, 0.5)), 0.9, rng)
+
+
+def _trails(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+    """Thin pale trails of cattle across a face, and rills."""
+    faces = [band for band in plan.bands if band.what == "face"]
+    for _ in range(int(rng.integers(1, 5))):
+        band = faces[int(rng.integers(len(faces)))]
+        x = np.linspace(float(rng.uniform(-50, 300)), float(rng.uniform(340, CANVAS + 50)), 40, dtype=np.float32)
+        v = np.clip(rng.uniform(band.v0, band.v1) + 16 * wander(rng, 40, 7), band.v0 + 6, band.v1 - 6)
+        points = np.stack([x, v + plan.bend.lift(x)], 1).astype(np.float32)
+        _strip(canvas, points, float(rng.uniform(1.5, 4)), (184, 172, 152), float(rng.uniform(0.25, 0.6)), 1.0, rng)
+
+
 def paint_clutter(canvas: Canvas, plan: Plan, rng: Rng) -> None:
     """What lies on the ground, before any object is painted."""
     _tracks(canvas, plan, rng)
+    _ridges(canvas, plan, rng)
+    if rng.random() < 0.4:
+        _trails(canvas, plan, rng)
     for chance, painter in (
         (0.35, _path),
         (0.25, _path),

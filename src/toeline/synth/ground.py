@@ -100,19 +100,19 @@ def _lumps(rng: Rng, shape: tuple[int, int], rich: Floats) -> Floats:
 def _scrub(painted: Floats, look: Look, rng: Rng, rich: Floats) -> None:
     """Small dark scrub all over: it belongs to the ground and carries no label."""
     shape = (painted.shape[0], painted.shape[1])
-    patchy = np.clip(0.45 + 0.55 * rich + 0.3 * crop("middle", rng, shape), 0.03, 2.5)
-    for spacing, share in ((7, 1.1), (13, 0.8)):
+    patchy = np.clip(0.5 + 0.5 * rich + 0.35 * crop("middle", rng, shape), 0.05, 2.5)
+    for spacing, share, dark in ((6, 0.9, 1.0), (11, 0.55, 0.86), (17, 0.28, 0.76)):
         value, light, depth = crop_stones(spacing, rng, shape)
-        present = ramp(look.tufts * share * patchy * 2 - value, -0.02, 0.10)
-        ragged = present * ramp(depth + 0.25 * crop("small", rng, shape), 0.4, 1.1)
-        darken(painted, 0.25 * np.roll(ragged, (2, 1), (0, 1)))
-        tone = np.asarray(look.tuft, np.float32) * (1 - 0.4 * light + 0.16 * crop("fine", rng, shape))[..., None]
-        blend(painted, tone, 0.75 * ragged)
+        present = ramp(look.tufts * share * patchy * 2 - value, -0.02, 0.06)
+        ragged = present * ramp(depth + 0.3 * crop("small", rng, shape), 0.45, 1.05)
+        darken(painted, 0.4 * np.roll(ragged, (2, 2), (0, 1)))
+        tone = np.asarray(look.tuft, np.float32) * (dark - 0.45 * light + 0.2 * crop("fine", rng, shape))[..., None]
+        blend(painted, tone, 0.85 * ragged)
 
 
 def vary(look: Look, rng: Rng) -> Look:
     """A material with its colors moved a little, so that no two scenes share one."""
-    shift = rng.normal(0, 2.0, 3) + float(np.clip(rng.normal(0, 8), -16, 16))
+    shift = rng.normal(0, 1.2, 3) + float(np.clip(rng.normal(0, 8), -16, 16))
     dark, pale, tuft = (_moved(c, shift) for c in (look.dark, look.pale, look.tuft))
     scale = float(rng.uniform(0.7, 1.25))
     return replace(
@@ -199,6 +199,6 @@ def _patches(canvas: Canvas, band: Band, plan: Plan, rng: Rng) -> None:
 def stony(rng: Rng, shape: tuple[int, int], spacing: int, color: Color) -> tuple[Floats, Floats]:
     """Stones of one size: (h, w, 3) colors and (h, w) the random value of the stone at each pixel."""
     value, light, depth = crop_stones(spacing, rng, shape)
-    grain = 1 + 0.06 * crop("fine", rng, shape)
-    bright = (0.5 + 0.5 * depth) * (0.8 + 0.5 * np.modf(value * 7.31)[0]) * (1 - 0.3 * light) * grain
+    grain = 1 + 0.09 * crop("fine", rng, shape) + 0.06 * crop("small", rng, shape)
+    bright = (0.55 + 0.45 * depth) * (0.84 + 0.34 * np.modf(value * 7.31)[0]) * (1 - 0.25 * light) * grain
     return np.asarray(color, np.float32) * bright[..., None], value

@@ -52,7 +52,7 @@ def tile(name: str) -> Floats:
     if name == "down":
         return _unit(_white(rng, 1.0, 9.0) + 0.7 * _white(rng, 2.5, 40.0))
     if name == "level":
-        return _unit(0.4 * _white(rng, 14.0, 0.9) + _white(rng, 120.0, 2.5) + _white(rng, 240.0, 7.0))
+        return _unit(0.6 * _white(rng, 20.0, 0.8) + _white(rng, 110.0, 1.4) + 0.35 * _white(rng, 240.0, 6.0))
     return _unit(-np.abs(_octave(rng, 24, 200)) - 0.5 * np.abs(_octave(rng, 10, 90)) + 0.2 * _white(rng, 1.0, 6.0))
 
 
