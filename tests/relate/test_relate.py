@@ -187,6 +187,39 @@ def test_next_to_ends_at_a_share_of_the_diagonal():
     assert "next_to" not in apart_by(20.5)
 
 
+def test_the_lower_end_reaches_a_share_of_the_diagonal():
+    scene = draw(("." * 30 + "\n") * 40)  # 300 x 400 pixels: a diagonal of 500
+    drain, toe = draw("s\ns\ns\n.\nt").things
+
+    def ending_before(gap_px: float) -> set[str]:
+        moved = replace(toe, box=Box(0, 30 + gap_px, 300, 60))
+        return said(relate(replace(scene, things=(drain, moved))), "t", "s")
+
+    assert "at_lower_end_of" in ending_before(15)
+    assert "at_lower_end_of" not in ending_before(15.5)
+
+
+def test_a_box_labelled_twice_overlaps_itself_and_nothing_more():
+    stone, bush = draw("rrrr\nrrrr").things * 2
+    scene = replace(draw("......\n......"), things=(stone, replace(bush, id="r2")))
+    assert said(relate(scene), "r", "r2") == {"overlaps"}
+    shifted = replace(bush, id="r2", box=Box(1, 0, 41, 20))  # a direction needs a fifth of the side: 8 pixels
+    assert said(relate(replace(scene, things=(stone, shifted))), "r", "r2") == {"overlaps"}
+    clear = replace(bush, id="r2", box=Box(8, 0, 48, 20))
+    assert said(relate(replace(scene, things=(stone, clear))), "r", "r2") == {"left_of", "overlaps"}
+
+
+def test_vertical_wins_when_both_offsets_are_alike():
+    stone, bush = draw("rr..\nrr..\n..vv\n..vv").things
+    scene = replace(draw("....\n" * 4), things=(stone, replace(bush, box=Box(10, 10, 30, 30))))
+    assert "above" in said(relate(scene), "r", "v")
+
+
+def test_distance_to_a_corner_is_the_straight_line():
+    scene = draw("r....\n.....\n.....\n....v")
+    assert relate(scene)[0].distance * scene.diagonal == pytest.approx(10 * (3**2 + 2**2) ** 0.5)
+
+
 def test_distance_is_isotropic_in_pixels():
     across = draw("r..v................")
     down = draw("r...................\n....................\n....................\nv...................")
