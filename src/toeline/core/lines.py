@@ -1,4 +1,4 @@
-"""Records to and from JSON lines. A torn last line (a run that was killed while writing) is dropped, any other bad line is not."""
+"""Records to and from JSON lines. A torn last line (its writer was killed) is dropped, any other is a fault."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def join_lines(records: Iterable[Mapping[str, Any]]) -> str:
 
 
 def finding_record(finding: Finding) -> dict[str, Any]:
-    """A finding as findings.jsonl holds it: boxes in pixels, probabilities 0 to 1, distances as shares of the diagonal."""
+    """A finding as findings.jsonl holds it: boxes in pixels, probabilities 0 to 1, distances in image diagonals."""
     verdict, second = finding.verdict, finding.verdict.second
     return {
         "photo": finding.photo,

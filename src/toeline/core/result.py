@@ -1,4 +1,4 @@
-"""What came of one photograph: findings, or what went wrong. The door between the inspector and whatever writes it down."""
+"""What came of one photograph: findings, or what went wrong. The door between the inspector and who writes it down."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Draws findings on a photograph: a box and a name each, readable at 224 and at 6000 pixels. Pillow only.
 
-Condition is told twice, so that nobody has to see color: by the taxonomy's color, and by the line (solid, dashed, dotted,
-in the order of the taxonomy's conditions) together with the condition's name in the label.
+Condition is told twice, so that nobody has to see color: by the taxonomy's color, and by the line (solid, dashed,
+dotted, in the order of the taxonomy's conditions) together with the condition's name in the label.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from itertools import pairwise
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -113,7 +114,7 @@ def _outline(pen: ImageDraw.ImageDraw, mark: Mark, size_wh: tuple[int, int], wid
     x1, x2 = sorted((min(max(box.x1, half), wide - 1 - half), min(max(box.x2, half), wide - 1 - half)))
     y1, y2 = sorted((min(max(box.y1, half), high - 1 - half), min(max(box.y2, half), high - 1 - half)))
     corners = ((x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1))
-    edges = list(zip(corners, corners[1:], strict=False))
+    edges = list(pairwise(corners))
     for a, b in edges:
         pen.line((a, b), fill="#10151c", width=round(max(2, width * 1.7)))
     for a, b in edges:
@@ -144,8 +145,8 @@ def place_labels(
 ) -> list[Box]:
     """A place for each label near its box, inside the frame, and clear of the labels before it where there is room.
 
-    Tried in turn: above the box, inside its top, below it, to the right, to the left; at the left, middle and right of the
-    edge. Where every place is taken, the one that covers least of other labels wins. Small boxes are served first.
+    Tried in turn: above the box, inside its top, below it, to the right, to the left; at the left, middle and right of
+    the edge. Where every place is taken, the one that covers least of other labels wins. Small boxes are served first.
     """
     taken: dict[int, Box] = {}
     for i in sorted(range(len(boxes)), key=lambda i: boxes[i].area):

@@ -1,8 +1,8 @@
 """The output folder of a run: written as the run goes, whole after a kill, never mixed with another run.
 
-For each photograph, in this order, each step flushed to the disk before the next: its marked picture, its findings, its
-problems, its line in progress.jsonl. A photograph without a line in progress.jsonl was not finished: when the run is taken
-up again, whatever it left is dropped and it is inspected anew. So nothing is done twice and nothing is lost.
+For each photograph, in this order, each step flushed to the disk before the next: its marked picture, its findings,
+its problems, its line in progress.jsonl. A photograph without a line there was not finished: when the run is taken up
+again, whatever it left is dropped and it is inspected anew. So nothing is done twice and nothing is lost.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +52,7 @@ def write_whole(path: Path, data: str | bytes) -> None:
 
 @dataclass
 class RunFolder:
-    """An output folder that belongs to one run. `run` is what run.json holds; `done` maps photograph to progress record."""
+    """An output folder of one run. `run` is what run.json holds; `done` maps photographs to progress records."""
 
     path: Path
     run: dict[str, Any]
@@ -60,24 +60,26 @@ class RunFolder:
     resumed: bool = False
 
     @classmethod
-    def open(cls, path: Path, run: Mapping[str, Any]) -> RunFolder:
+    def open(cls, path: Path, run: Mapping[str, Any], *, own: Collection[str] = ()) -> RunFolder:
         """Start a run in an empty or new folder, or take up the one that is there.
 
-        `run` must hold `settings`, whose equality decides what the same run is, and `started`. Raises OutputError for a
-        folder that holds another run or other files, and for one that cannot be written.
+        `run` must hold `settings`, whose equality decides what the same run is. `own` names what may be there before
+        the run. Raises OutputError for a folder that holds another run or other files, and for one that cannot be
+        written.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            held = {p.name for p in path.iterdir()} - CLUTTER
+            held = {p.name for p in path.iterdir()} - CLUTTER - set(own)
         except OSError as why:
             raise OutputError(
                 f"{path}: cannot be used as an output folder ({why.strerror}). Choose another --out."
             ) from None
         if RUN in held:
             return cls._again(path, run)
-        if any(not (name.startswith(".") and name.endswith(".part")) for name in held):
+        foreign = sorted(name for name in held if not (name.startswith(".") and name.endswith(".part")))
+        if foreign:
             raise OutputError(
-                f"{path}: the folder is not empty and holds no run of Toeline ({', '.join(sorted(held)[:3])}...). "
+                f"{path}: the folder is not empty and holds no run of Toeline ({', '.join(foreign[:3])}). "
                 f"Choose a new folder with --out; nothing was changed."
             )
         folder = cls(path, dict(run))
@@ -87,6 +89,10 @@ class RunFolder:
     @classmethod
     def _again(cls, path: Path, run: Mapping[str, Any]) -> RunFolder:
         before = read_run(path)
+        if not before.get("finished") and not read_lines(path / PROGRESS):
+            folder = cls(path, dict(run))  # nothing was ever done here, for example because a model could not be loaded
+            folder.save_run()
+            return folder
         changed = differing(before.get("settings", {}), run["settings"])
         if changed:
             raise OutputError(
@@ -98,7 +104,7 @@ class RunFolder:
         return folder
 
     def _restore(self, *, again: bool) -> None:
-        """Keep what is finished, drop what a kill left half done; with `again`, photographs with problems are not done."""
+        """Keep what is finished, drop what a kill left half done; with `again`, what had problems is not done."""
         progress = {r["photo"]: r for r in read_lines(self.path / PROGRESS)}
         findings, errors = read_lines(self.path / FINDINGS), read_lines(self.path / ERRORS)
         counts: dict[str, int] = {}
@@ -121,7 +127,7 @@ class RunFolder:
         write_whole(self.path / RUN, json.dumps(self.run, indent=2, ensure_ascii=False) + "\n")
 
     def keep(self, results: Iterable[Result]) -> Iterator[Result]:
-        """Write each result as it comes, then pass it on. A photograph is done only when its last line is on the disk."""
+        """Write each result as it comes, then pass it on. A photograph is done when its last line is on the disk."""
         with ExitStack() as stack:
             findings, errors, progress = (
                 stack.enter_context((self.path / name).open("ab")) for name in (FINDINGS, ERRORS, PROGRESS)
@@ -135,7 +141,7 @@ class RunFolder:
                 yield result
 
     def note(self, problems: Iterable[Problem]) -> None:
-        """Add problems that concern no photograph of the run (they are found anew each time, so they are not 'done')."""
+        """Add problems that concern no photograph of the run; they are found anew whenever it is taken up."""
         with (self.path / ERRORS).open("ab") as errors:
             _append(errors, [problem_record(p) for p in problems])
 

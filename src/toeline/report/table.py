@@ -48,7 +48,7 @@ def by_photo(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
 
 def rows(findings: Iterable[Finding], taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """One flat row per finding, with the keys of COLUMNS; boxes in pixels, probabilities 0 to 1."""
-    out = []
+    out: list[dict[str, Any]] = []
     for group in by_photo(findings).values():
         names = names_in(group, taxonomy)
         out.extend(_row(f, names) for f in group)

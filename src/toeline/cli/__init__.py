@@ -1,0 +1,12 @@
+"""The command line: parses, calls, says what was written. No logic lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run `toeline` with `args` (default: the process's own) and exit: 0 all done, 1 some of it, 2 nothing could be."""
+    from toeline.cli.app import run
+
+    run(args)

@@ -1,0 +1,59 @@
+"""All commands, and how faults are told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from toeline import __version__
+from toeline.cli.demo import demo
+from toeline.cli.inspect import inspect
+from toeline.cli.synth import synth
+from toeline.cli.train import train_embedded
+from toeline.errors import ToelineError
+
+app = typer.Typer(
+    help="Reads photographs of embankments: what stands there, where, and in what condition.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with [bold]toeline demo[/]; then [bold]toeline inspect PHOTOS --out runs/first[/].",
+)
+app.command("inspect")(inspect)
+app.command("demo")(demo)
+app.command("synth")(synth)
+app.command(
+    "train-embedded",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(train_embedded)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"toeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and stop.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def run(args: Sequence[str] | None = None) -> None:
+    """Run and exit. A ToelineError is told without a trace, with exit code 2."""
+    try:
+        app(args=None if args is None else list(args), prog_name="toeline")
+    except ToelineError as fault:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(fault))}")
+        sys.exit(2)

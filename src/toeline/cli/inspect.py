@@ -1,0 +1,75 @@
+"""`toeline inspect`."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toeline.cli.show import tell
+from toeline.cli.work import InspectRun, Output, inspect_into
+
+
+class Answers(StrEnum):
+    """Which class names an object may get."""
+
+    TYPE = "type"
+    ALL = "all"
+
+
+class Device(StrEnum):
+    """Where the judge runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+def inspect(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS...", help="Photographs, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
+    detector: Annotated[str, typer.Option(metavar="embedded|PATH", help="Finds the objects.")] = "embedded",
+    boxes: Annotated[
+        Path | None, typer.Option(metavar="LABELS_DIR", help="YOLO labels in place of a detector; types are kept.")
+    ] = None,
+    judge: Annotated[
+        str, typer.Option(metavar="embedded|PATH|HUB_ID", help="A model of the Qwen2-VL family.")
+    ] = "embedded",
+    adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A peft adapter for the judge.")] = None,
+    answers: Annotated[
+        Answers, typer.Option(help="Class names of the object's type, or all, so that the judge can overrule it.")
+    ] = Answers.TYPE,
+    taxonomy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the judge runs.")] = Device.AUTO,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
+) -> None:
+    """Inspect photographs: what stands there, where, and in what condition.
+
+    Writes findings.jsonl, findings.csv, marked pictures, report.html, errors.jsonl and run.json into OUT. Stopped or
+    killed, the same command goes on where it was. Exit code 0: all done; 1: some photographs or labels have problems;
+    2: nothing could be done.
+
+    Example: toeline inspect flight7/ --out runs/flight7
+    """
+    run = InspectRun(
+        photos=tuple(str(p) for p in photos),
+        detector=detector,
+        boxes=str(boxes) if boxes else None,
+        judge=judge,
+        adapter=str(adapter) if adapter else None,
+        answers=answers.value,
+        taxonomy=str(taxonomy) if taxonomy else None,
+        device=device.value,
+    )
+    summary = inspect_into(run, Output(out=out, command="inspect"))
+    if as_json:
+        typer.echo(json.dumps(summary.record(), ensure_ascii=False))
+    else:
+        tell(summary)
+    raise typer.Exit(0 if summary.fine else 1)

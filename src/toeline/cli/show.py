@@ -1,0 +1,103 @@
+"""What the terminal shows while a command works: on standard error, so that standard output stays for results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from toeline.core.result import Problem
+    from toeline.report.save import Summary
+
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False)
+Step = Callable[[Sequence["Problem"]], None]
+
+
+class Rate(ProgressColumn):
+    """Photographs per second, or seconds per photograph when it is slow."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.speed or 0.0
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f} per second" if speed >= 1 else f"{1 / speed:.1f} s each", style="dim")
+
+
+@contextmanager
+def bar(what: str, *, total: int, done: int = 0) -> Iterator[Step]:
+    """A progress bar with rate and time left; gives the function to call after each piece, with its problems."""
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=errors, transient=False) as progress:
+        task = progress.add_task(what, total=total, completed=done)
+
+        def step(problems: Sequence[Problem] = ()) -> None:
+            for p in problems:
+                errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
+            progress.advance(task)
+
+        yield step
+
+
+@contextmanager
+def saying(what: str) -> Iterator[None]:
+    """A line with a spinner while something takes a while."""
+    with errors.status(f"{what} ..."):
+        yield
+
+
+def place(problem: Problem) -> str:
+    """File and line of a problem."""
+    return f"{problem.file}, line {problem.line}" if problem.line else problem.file
+
+
+def tell(summary: Summary) -> None:
+    """What a run came to and where it is, for people."""
+    if summary.already == summary.photographs:
+        out.print(f"This run was finished already; tables and report in {escape(summary.out)} were made anew.")
+    elif summary.already:
+        out.print(f"Taken up where it stopped: {some(summary.already, 'photograph')} had been done before.")
+    conditions = ", ".join(f"{n} {name}" for name, n in summary.by_condition.items())
+    inspected = some(summary.photographs - summary.failed, "photograph")
+    out.print(f"[bold]{some(summary.findings, 'finding')}[/] on {inspected}: {conditions}; {summary.review} to review")
+    if summary.problems:
+        out.print(
+            f"[bold yellow]{some(summary.problems, 'problem')}[/], {some(summary.failed, 'photograph')} not inspected: "
+            f"see {escape(summary.out)}/errors.jsonl"
+        )
+    show_places(
+        {
+            "report": f"{summary.out}/report.html",
+            "table": f"{summary.out}/findings.csv",
+            "records": f"{summary.out}/findings.jsonl",
+            "pictures": f"{summary.out}/marked/",
+        }
+    )
+
+
+def show_places(places: Mapping[str, str]) -> None:
+    """Names and paths, one a line."""
+    width = max(map(len, places))
+    for name, where in places.items():
+        out.print(f"  [dim]{name:<{width}}[/]  {escape(where)}")
+
+
+def some(count: int, what: str) -> str:
+    """A count with its noun.
+
+    >>> some(1, "photograph"), some(1200, "finding")
+    ('1 photograph', '1,200 findings')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,33 @@
+"""`toeline synth`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toeline.cli.show import bar, out
+
+
+def synth(
+    folder: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for the data set; the same again goes on in it.")
+    ],
+    scenes: Annotated[int, typer.Option(min=1, help="How many scenes to draw.")],
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")],
+    size: Annotated[int, typer.Option(min=160, max=4096, help="Side of the square pictures in pixels.")] = 640,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = min(4, os.cpu_count() or 1),
+) -> None:
+    """Draw embankment scenes with their truth: a YOLO polygon data set with masks, in Roboflow's layout.
+
+    Example: toeline synth runs/drawn --scenes 100 --seed 7
+    """
+    from toeline.synth.write import write_dataset
+
+    with bar("Drawing", total=scenes) as step:
+        file = write_dataset(
+            folder, scenes=scenes, seed=seed, size=size, workers=workers, progress=lambda _, __: step([])
+        )
+    out.print(f"{scenes} scenes in {folder}; their classes and splits in {file}")

@@ -1,0 +1,127 @@
+"""What `inspect` and `demo` share: photographs in, a folder of results out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toeline.core.taxonomy import Taxonomy
+from toeline.errors import OutputError
+
+if TYPE_CHECKING:
+    from toeline.core.finding import Finding
+    from toeline.core.result import Problem
+    from toeline.data.images import Photo
+    from toeline.inspector import Boxes, Inspector
+    from toeline.report.folder import RunFolder
+    from toeline.report.page import TruthNotes
+    from toeline.report.save import Summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectRun:
+    """Settings of one inspection, as the user typed them; equal settings are the same run."""
+
+    photos: tuple[str, ...]
+    detector: str = "embedded"
+    boxes: str | None = None
+    judge: str = "embedded"
+    adapter: str | None = None
+    answers: str = "type"
+    taxonomy: str | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where results go. `own` are names in `out` that are no results; `compare` sets findings beside a truth."""
+
+    out: Path
+    command: str
+    title: str = ""
+    own: tuple[str, ...] = ()
+    compare: Callable[[list[Finding]], TruthNotes] | None = None
+
+
+def inspect_into(run: InspectRun, output: Output) -> Summary:
+    """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
+    from toeline.report.folder import RunFolder
+    from toeline.report.record import start_record
+    from toeline.report.save import finish
+
+    taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
+    photos = _photos(run.photos, output.out)
+    settings: dict[str, Any] = {**asdict(run), "photos": list(run.photos)}
+    record = start_record(output.command, settings, taxonomy, title=output.title)
+    folder = RunFolder.open(output.out, record, own=output.own)
+    todo = [p for p in photos if p.name not in folder.done]
+    if todo:
+        _inspect(run, todo, folder, taxonomy, total=len(photos))
+    truth = output.compare(folder.findings()) if output.compare else None
+    return finish(folder, [p.name for p in photos], taxonomy, already=len(photos) - len(todo), truth=truth)
+
+
+def _photos(typed: Sequence[str], out: Path) -> list[Photo]:
+    """The photographs, without the marked ones that an earlier start left in an output folder among them."""
+    from toeline.data.images import find_photos
+
+    marked = (out / "marked").resolve()
+    return [p for p in find_photos([Path(t) for t in typed]) if not p.path.resolve().is_relative_to(marked)]
+
+
+def _inspect(run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Taxonomy, *, total: int) -> None:
+    from toeline.cli.show import bar, saying
+    from toeline.report.save import save
+
+    with saying("Loading the models"):
+        boxes, notes = _boxes(run, taxonomy)
+        inspector = _load(run, taxonomy, boxes)
+    folder.note(notes)
+    remember_models(folder, inspector, boxes is not None)
+    with bar("Inspecting", total=total, done=total - len(todo)) as step:
+        for result in save(folder, inspector.inspect_all(todo), taxonomy):
+            step(result.problems)
+
+
+def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector:
+    from toeline.inspector import Inspector
+
+    return Inspector.load(
+        run.detector,
+        run.judge,
+        adapter=run.adapter,
+        taxonomy=taxonomy,
+        device=run.device,
+        answers="all" if run.answers == "all" else "type",
+        boxes=boxes,
+    )
+
+
+def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Problem]]:
+    from toeline.cli.boxes import label_boxes
+
+    return label_boxes(Path(run.boxes), taxonomy) if run.boxes else (None, [])
+
+
+def remember_models(folder: RunFolder, inspector: Inspector, labels: bool) -> None:
+    """Write down which weights are at work. Raises OutputError for a run that was begun with others."""
+    models = {
+        "detector": "labels" if labels else getattr(inspector.detector, "info", {}),
+        "judge": getattr(inspector.judge, "info", {}),
+    }
+    before = folder.run.get("models")
+    if folder.done and before and _lasting(before) != _lasting(models):
+        raise OutputError(
+            f"{folder.path}: was begun with other model weights or on another device, and {len(folder.done)} "
+            f"photographs are done. Choose a new folder with --out, or delete this one."
+        )
+    folder.save_run(models=models, finished=None)
+
+
+def _lasting(models: Any) -> Any:
+    """Models as JSON would give them back, without versions, which may change in the middle of a run."""
+    if isinstance(models, dict):
+        return {k: _lasting(v) for k, v in models.items() if k != "versions"}
+    return [_lasting(v) for v in models] if isinstance(models, (list, tuple)) else models

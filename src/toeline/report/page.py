@@ -1,0 +1,255 @@
+"""One self-contained HTML page for a run: nothing is loaded from outside, so it can be mailed, archived and printed."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from toeline.core.finding import Finding
+from toeline.core.result import Problem
+from toeline.core.taxonomy import Taxonomy
+from toeline.report.draw import legend
+from toeline.report.table import by_photo, marked_name, names_in, relation_words
+
+# The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
+SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (1000, 512))
+SMALLEST_PX = 384
+MOST_BYTES = 24_000_000  # of embedded pictures; what comes after is linked, not embedded
+BARS = 4  # answers shown per finding, best first
+LEAST_SHOWN = 0.005  # an answer under half a percent gets no bar
+LINES = ("solid", "dashed", "dotted", "double")  # the CSS border of each line style of report/draw.py
+
+
+@dataclass(frozen=True)
+class TruthFigure:
+    """One accuracy against truth: shares 0 to 1; `floor` is what a look-up without a pixel gets, or None."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    n: int
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class TruthNotes:
+    """What is known to be right or wrong, in plain words, for runs whose truth is known (the demo).
+
+    `wrong` maps (photo, finding id) to the true class name, `extra` holds the findings of nothing, `missed` maps a
+    photo to the class names of objects that were not found.
+    """
+
+    figures: tuple[TruthFigure, ...]
+    note: str = ""
+    wrong: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    extra: frozenset[tuple[str, str]] = frozenset()
+    missed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PageInput:
+    """Everything a page says. `photos` holds the progress records in order; marked pictures lie under `folder`."""
+
+    folder: Path
+    photos: Sequence[Mapping[str, Any]]
+    findings: Sequence[Finding]
+    problems: Sequence[Problem]
+    run: Mapping[str, Any]
+    taxonomy: Taxonomy
+    truth: TruthNotes | None = None
+
+
+def render_page(given: PageInput) -> str:
+    """The page's text. Marked pictures that are missing are named and left out."""
+    cards = _cards(given)
+    shown = [f for card in cards for f in card["findings"]]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=_title(given),
+            run=given.run,
+            facts=run_facts(given.run),
+            tiles=_tiles(given),
+            matrix=matrix(given.findings, given.taxonomy),
+            conditions=_condition_styles(given.taxonomy),
+            cards=cards,
+            shown=shown,
+            kinds=[t.spoken for t in given.taxonomy.types if any(f["kind"] == t.spoken for f in shown)],
+            problems=given.problems,
+            truth=given.truth,
+            embedded=sum(bool(card["picture"]) for card in cards),
+            side=side_for(len(cards)),
+        )
+    )
+
+
+def _environment() -> Environment:
+    env = Environment(
+        loader=PackageLoader("toeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters["percent"] = lambda share: f"{100 * share:.0f}%" if 0.01 <= share <= 0.99 else f"{100 * share:.1f}%"
+    return env
+
+
+def _title(given: PageInput) -> str:
+    return str(given.run.get("title") or f"Inspection of {_some(len(given.photos), 'photograph')}")
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _tiles(given: PageInput) -> list[tuple[str, str, str]]:
+    """Headline counts: (number, what, condition or empty)."""
+    by_condition = Counter(f.verdict.condition for f in given.findings)
+    failed = sum(bool(p["failed"]) for p in given.photos)
+    return [
+        (f"{len(given.photos) - failed:,}", "photographs inspected", ""),
+        (f"{len(given.findings):,}", "objects", ""),
+        *((f"{by_condition[c.name]:,}", c.name, c.name) for c in given.taxonomy.conditions),
+        (f"{sum(bool(f.verdict.review) for f in given.findings):,}", "to review", ""),
+        (f"{len(given.problems):,}", "problem" if len(given.problems) == 1 else "problems", ""),
+    ]
+
+
+def matrix(findings: Iterable[Finding], taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """One row per type: its spoken name, total, to review, and a count for each condition (None where it cannot be)."""
+    counts = Counter((f.kind, f.verdict.condition) for f in findings)
+    review = Counter(f.kind for f in findings if f.verdict.review)
+    legal = {(c.type, c.condition) for c in taxonomy.classes}
+    return [
+        {
+            "kind": t.spoken,
+            "total": sum(n for (kind, _), n in counts.items() if kind == t.name),
+            "review": review[t.name],
+            "cells": [
+                (c.name, counts[t.name, c.name] if (t.name, c.name) in legal else None) for c in taxonomy.conditions
+            ],
+        }
+        for t in taxonomy.types
+    ]
+
+
+def _condition_styles(taxonomy: Taxonomy) -> list[dict[str, str]]:
+    return [
+        {"name": name, "color": color, "line": LINES[style], "slug": f"c{n}"}
+        for n, (name, (color, style)) in enumerate(legend(taxonomy).items())
+    ]
+
+
+def _cards(given: PageInput) -> list[dict[str, Any]]:
+    groups, left = by_photo(given.findings), MOST_BYTES
+    side, cards = side_for(len(given.photos)), []
+    for number, record in enumerate(given.photos, start=1):
+        photo = record["photo"]
+        marked = marked_name(photo)
+        picture = "" if record["failed"] or left <= 0 else thumbnail(given.folder / marked, side)
+        left -= len(picture)
+        findings = groups.get(photo, [])
+        cards.append(
+            {
+                "photo": photo,
+                "anchor": f"p{number}",
+                "size": record["size"],
+                "failed": record["failed"],
+                "picture": picture,
+                "href": "" if record["failed"] else quote(marked),
+                "findings": _shown(findings, f"p{number}", given),
+                "missed": list(given.truth.missed.get(photo, ())) if given.truth else [],
+            }
+        )
+    return cards
+
+
+def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dict[str, Any]]:
+    names, words = names_in(findings, given.taxonomy), given.taxonomy
+    slugs = {c["name"]: c["slug"] for c in _condition_styles(words)}
+    return [
+        {
+            "number": number,
+            "anchor": f"{card}-{number}",
+            "card": card,
+            "photo": f.photo,
+            "kind": words.spoken(f.kind),
+            "class": f.verdict.class_name,
+            "condition": f.verdict.condition,
+            "slug": slugs[f.verdict.condition],
+            "asked": f.verdict.asked,
+            "probability": f.verdict.probability,
+            "bars": bars(f),
+            "second": f.verdict.second,
+            "score": f.score,
+            "around": relation_words(f, names),
+            "review": f.verdict.review,
+            "truth": truth_of(f, given.truth),
+        }
+        for number, f in enumerate(findings, start=1)
+    ]
+
+
+def truth_of(finding: Finding, truth: TruthNotes | None) -> str:
+    """What is wrong with a finding, in words, or empty when it is right or nothing is known."""
+    if truth is None:
+        return ""
+    key = (finding.photo, finding.thing_id)
+    if key in truth.extra:
+        return "nothing is there"
+    return f"is {truth.wrong[key]}" if key in truth.wrong else ""
+
+
+def bars(finding: Finding) -> list[tuple[str, float, bool]]:
+    """The answers worth showing, best first: name, probability, and whether it is the one that was given."""
+    ranked = sorted(finding.verdict.probabilities.items(), key=lambda pair: -pair[1])
+    kept = [(n, p) for n, p in ranked if p >= LEAST_SHOWN or n == finding.verdict.class_name][:BARS]
+    return [(name, p, name == finding.verdict.class_name) for name, p in kept]
+
+
+def side_for(photographs: int) -> int:
+    """The longest side in pixels at which pictures are embedded.
+
+    >>> side_for(12), side_for(500), side_for(5000)
+    (1280, 512, 384)
+    """
+    return next((side for most, side in SIDES_PX if photographs <= most), SMALLEST_PX)
+
+
+def thumbnail(path: Path, side: int) -> str:
+    """A data URI of at most `side` pixels, or empty when the picture is not there."""
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (side, side))  # lets the JPEG decoder skip pixels: four times quicker on large pictures
+            small = image.convert("RGB")
+    except OSError:
+        return ""
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    small.save(buffer, "JPEG", quality=78, optimize=True)
+    return "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii")
+
+
+def run_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The run's record as name and value, nested names joined by a dot, for the foot of the page."""
+    facts: list[tuple[str, str]] = []
+    for name, value in run.items():
+        if isinstance(value, Mapping):
+            facts += [(f"{name}.{inner}", text) for inner, text in run_facts(value)]
+        elif isinstance(value, (list, tuple)):
+            facts.append((name, ", ".join(map(str, value))))
+        elif value not in (None, ""):
+            facts.append((name, str(value)))
+    return facts

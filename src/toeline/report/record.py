@@ -1,0 +1,76 @@
+"""What run.json holds: enough to know later what a result depends on. Paths stand there as the user typed them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from importlib import metadata
+from typing import Any
+
+from toeline.core.taxonomy import Taxonomy
+
+LIBRARIES = ("toeline", "torch", "transformers", "peft", "onnxruntime", "numpy", "pillow", "opencv-python-headless")
+
+
+def start_record(command: str, settings: Mapping[str, Any], taxonomy: Taxonomy, *, title: str = "") -> dict[str, Any]:
+    """run.json as it is written before the first photograph. Equal `settings` make the same run."""
+    now = datetime.now().astimezone()
+    return {
+        "title": title,
+        "command": command,
+        "settings": {**settings, "taxonomy_sha256": taxonomy_hash(taxonomy)},
+        "started": now.isoformat(timespec="seconds"),
+        "started_words": f"{now:%d %B %Y, %H:%M}",
+        "finished": None,
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on; what is not installed is left out."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The kind of machine, without its name or owner."""
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "cpu": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+
+
+def taxonomy_hash(taxonomy: Taxonomy) -> str:
+    """SHA-256 of what a taxonomy says, wherever it was read from."""
+    said = asdict(taxonomy)
+    said.pop("source")
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def data_hash(progress: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 over the names and hashes of all photographs, whatever their order.
+
+    >>> a, b = {"photo": "a", "sha256": "1"}, {"photo": "b", "sha256": "2"}
+    >>> data_hash([a, b]) == data_hash([b, a]) != data_hash([a])
+    True
+    """
+    lines = sorted(f"{p['photo']}\t{p['sha256']}\n" for p in progress)
+    return hashlib.sha256("".join(lines).encode("utf-8")).hexdigest()
+
+
+def now_words() -> str:
+    """This moment, with the zone."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
