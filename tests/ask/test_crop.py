@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from toeline.ask.crop import cut, grid, whole, window
+from toeline.ask.crop import cut, framed, grid, whole, window
 from toeline.core.box import Box
 from toeline.core.question import View
 
@@ -25,13 +23,13 @@ def test_a_grid_stays_in_its_budget(wide, high, most, limit):
     assert cols * rows <= most
 
 
-@given(st.floats(60, 4000), st.floats(60, 4000))
-def test_a_grid_keeps_the_aspect_within_two_cells(wide, high):
-    cols, rows = grid(wide, high, cell=28, most=64)
-    scale = math.sqrt(64 * 28 * 28 / (wide * high))
-    if 28 <= wide * scale and 28 <= high * scale:  # thinner than a cell cannot be kept
-        assert abs(cols - wide * scale / 28) <= 2
-        assert abs(rows - high * scale / 28) <= 2
+@given(st.floats(0, 1800), st.floats(0, 1800), st.floats(5, 200), st.floats(5, 200))
+def test_nothing_is_stretched_where_the_frame_leaves_room(x, y, wide, high):
+    box = Box(x, y, x + wide, y + high)
+    seen, (cols, rows) = framed(box, (2000, 2000), View(crop_tokens=48))
+    assert seen.x1 <= box.x1
+    assert seen.x2 >= box.x2
+    assert seen.width / seen.height == pytest.approx(cols / rows)
 
 
 @given(st.floats(-50, 700), st.floats(-50, 700), st.floats(0, 700), st.floats(0, 700), st.floats(0, 1))

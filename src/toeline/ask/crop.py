@@ -21,8 +21,8 @@ def grid(wide: float, high: float, *, cell: int, most: int, scale_limit: float =
 
     The aspect is kept as well as whole cells can. `scale_limit` is the largest enlargement. At least 1 x 1.
 
-    >>> grid(640, 640, cell=28, most=121), grid(30, 220, cell=28, most=64), grid(30, 220, cell=28, most=64, scale_limit=1)
-    ((11, 11), (3, 21), (1, 8))
+    >>> grid(640, 640, cell=28, most=121), grid(30, 220, cell=28, most=64)
+    ((11, 11), (3, 21))
     """
     scale = min(math.sqrt(most * cell * cell / (wide * high)), scale_limit)
     cols, rows = max(1, round(wide * scale / cell)), max(1, round(high * scale / cell))
@@ -42,15 +42,37 @@ def window(box: Box, size_wh: tuple[int, int], *, margin: float) -> Box:
     return Box(x, y, x + 1, y + 1)
 
 
+def framed(box: Box, size_wh: tuple[int, int], view: View) -> tuple[Box, tuple[int, int]]:
+    """What a crop of `box` shows of the photograph, and its (columns, rows) of cells.
+
+    The window is widened to the aspect of whole cells, so that nothing is stretched unless the frame leaves no room.
+
+    >>> framed(Box(300, 200, 340, 300), (640, 640), View(crop_tokens=32, margin=0.1, detail_px=4096))[1]
+    (4, 8)
+    """
+    seen = window(box, size_wh, margin=view.margin)
+    limit = max(1.0, view.detail_px / max(size_wh))
+    cols, rows = grid(seen.width, seen.height, cell=view.cell, most=view.crop_tokens, scale_limit=limit)
+    scale = min(cols * view.cell / seen.width, rows * view.cell / seen.height)
+    x1, x2 = _widened(seen.x1, seen.x2, cols * view.cell / scale, size_wh[0])
+    y1, y2 = _widened(seen.y1, seen.y2, rows * view.cell / scale, size_wh[1])
+    return Box(x1, y1, x2, y2), (cols, rows)
+
+
+def _widened(low: float, high: float, length: float, frame: float) -> tuple[float, float]:
+    """An interval grown about its middle to `length`, moved inside [0, frame]; the whole frame if that is shorter."""
+    length = min(max(length, high - low), frame)
+    start = min(max((low + high - length) / 2, 0.0), frame - length)
+    return start, start + length
+
+
 def cut(image: Image.Image, box: Box, view: View) -> Image.Image:
     """The thing in `box` with its surroundings; both sides of the result are multiples of `view.cell`."""
-    seen = window(box, image.size, margin=view.margin)
-    limit = max(1.0, view.detail_px / max(image.size))
-    cols, rows = grid(seen.width, seen.height, cell=view.cell, most=view.crop_tokens, scale_limit=limit)
+    seen, (cols, rows) = framed(box, image.size, view)
     return image.resize((cols * view.cell, rows * view.cell), Image.Resampling.BICUBIC, box=seen.xyxy)
 
 
 def whole(image: Image.Image, view: View) -> Image.Image:
-    """The photograph within `view.scene_tokens`; both sides are multiples of `view.cell`; never enlarged past the budget."""
+    """The photograph within `view.scene_tokens`; both sides are multiples of `view.cell`."""
     cols, rows = grid(*image.size, cell=view.cell, most=view.scene_tokens)
     return image.resize((cols * view.cell, rows * view.cell), Image.Resampling.BICUBIC)

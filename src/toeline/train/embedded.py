@@ -172,6 +172,7 @@ def _start(run: JudgeRun, taxonomy: Taxonomy) -> Any:
     )
     model.token_head = nn.Linear(run.width, token_classes(taxonomy))
     patch_embed_as_linear(model)
+    model.model.visual.config._attn_implementation = "eager"  # on a CPU faster than sdpa for crops of 200 patches
     return QwenVLJudge(model, tokenizer, Qwen2VLImageProcessorPil(), VIEW, facts={})
 
 
@@ -228,7 +229,6 @@ def _measure(run: JudgeRun, name: str, judge: Any, held_out: Pool, view: View) -
             entry = {"stage": name, "step": state.global_step, **accuracy(judge, held_out, view)}
             with (run.out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry) + "\n")
-            print(entry, flush=True)
 
     return Measure()
 

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from toeline.ask.ask import Answers, ask
-from toeline.ask.crop import window
+from toeline.ask.crop import framed
 from toeline.core.box import Box
 from toeline.core.question import Sheet, View
-from toeline.core.scene import Scene, Thing
+from toeline.core.scene import Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.truth import Truth
 from toeline.relate import around
@@ -79,18 +79,15 @@ def row(
     tokens: tuple[NDArray[np.float32], ...] = ()
     if labeled.states is not None:
         tokens = tuple(
-            _crop_tokens(labeled, q.thing_id, q.crop.size, taxonomy, view) for q in sheet.questions if q.crop
+            _crop_tokens(labeled, q.thing_id, taxonomy, view) for q in sheet.questions if q.crop
         )
     return Row(sheet, right, tokens)
 
 
-def _crop_tokens(
-    labeled: Labeled, thing_id: str, size: tuple[int, int], taxonomy: Taxonomy, view: View
-) -> NDArray[np.float32]:
+def _crop_tokens(labeled: Labeled, thing_id: str, taxonomy: Taxonomy, view: View) -> NDArray[np.float32]:
     """What covers each token of a crop, as shares that sum to 1: (rows, cols, classes)."""
     assert labeled.states is not None
-    cols, rows = size[0] // view.cell, size[1] // view.cell
-    seen = window(labeled.scene.thing(thing_id).box, labeled.scene.size_wh, margin=view.margin)
+    seen, (cols, rows) = framed(labeled.scene.thing(thing_id).box, labeled.scene.size_wh, view)
     mask = Image.fromarray(labeled.states).resize((cols * SUB, rows * SUB), Image.Resampling.NEAREST, box=seen.xyxy)
     cells = np.asarray(mask).reshape(rows, SUB, cols, SUB).transpose(0, 2, 1, 3).reshape(rows * cols, SUB * SUB)
     n = token_classes(taxonomy)
@@ -134,8 +131,3 @@ def _jittered(box: Box, size_wh: tuple[int, int], rng: np.random.Generator, jitt
     x1, x2 = sorted((box.x1 + dx[0], box.x2 + dx[1]))
     y1, y2 = sorted((box.y1 + dy[0], box.y2 + dy[1]))
     return Box(x1, y1, x2, y2).clipped(size_wh)
-
-
-def thing_kinds(things: Sequence[Thing]) -> list[str]:
-    """Types in the order of the truth mask's object numbers."""
-    return [t.kind for t in things]
