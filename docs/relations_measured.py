@@ -13,13 +13,16 @@ import argparse
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
+from statistics import median
 
 from toeline.core.box import Box
 from toeline.core.scene import Scene, Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.relate import NAMES, around, gap, nearest, relate
+from toeline.relate.geometry import apart
+from toeline.relate.rules import CLEARLY_APART
 
 PAIRS = (("slope_drain", "toe_drain"), ("rock_toe", "toe_drain"), ("slope_drain", "rock_toe"))
 DIRECTIONS = ("above", "below", "left_of", "right_of")
@@ -117,6 +120,62 @@ def ends(scenes: list[Scene], rank: int) -> Iterator[float]:
             yield from gaps[rank : rank + 1]
 
 
+def edges_apart(a: Box, b: Box) -> bool:
+    return max(a.x1, b.x1) >= min(a.x2, b.x2) or max(a.y1, b.y1) >= min(a.y2, b.y2)
+
+
+def half_apart(a: Box, b: Box) -> bool:
+    """On the axis where they share less of the shorter side, at most half of it is shared."""
+    x = (min(a.x2, b.x2) - max(a.x1, b.x1)) / min(a.width, b.width)
+    y = (min(a.y2, b.y2) - max(a.y1, b.y1)) / min(a.height, b.height)
+    return min(x, y) <= 0.5
+
+
+def alternatives(scenes: list[Scene]) -> None:
+    print("\nTrain: things with their nearest of the other type that would get no direction, by rule\n")
+    row("pair", "of", "a free edge between them", "half of the shorter side shared", "as defined")
+    row("---", *["--:"] * 4)
+    for kind, other in PAIRS[:2]:
+        near = [(s, t, n) for s in scenes for t in s.things if t.kind == kind and (n := nearest(s, t.id, other))]
+        free = sum(not edges_apart(t.box, n.box) for _, t, n in near)
+        half = sum(not half_apart(t.box, n.box) for _, t, n in near)
+        row(f"{kind}, {other}", len(near), free, half, sum(direction(s, t, n) not in DIRECTIONS for s, t, n in near))
+
+
+def directions(scenes: list[Scene]) -> None:
+    """Evidence for CLEARLY_APART, without the exception for nested boxes."""
+    dice = random.Random(0)
+    pairs = [(a.box, b.box) for s in scenes for a, b in combinations(s.things, 2) if a.box.intersection(b.box) > 0]
+    wide, high = scenes[0].size_wh
+    found = Counter[str]()
+    for a, b in pairs:
+        moved = Scene(Path("jitter"), (wide, high), (Thing("a", "", a), Thing("b", "", b)))
+        c, d = (t.box for t in jittered(moved, 0.1, dice).things)
+        axis, after = apart(a, b, least=CLEARLY_APART), apart(c, d, least=CLEARLY_APART)
+        side = {"x": 0, "y": 1}.get(axis)
+        found["clear"] += axis != ""
+        found["other axis"] += after not in ("", axis) and axis != ""
+        if side is not None and after == axis:
+            before_px, after_px = b.center[side] - a.center[side], d.center[side] - c.center[side]
+            found["turned round"] += before_px * after_px < 0
+    print(f"\nTrain: overlapping pairs {len(pairs)}, edges off by 10 %: {dict(found)}")
+
+
+def shapes(scenes: list[Scene]) -> None:
+    print("\nTrain: boxes by type\n")
+    row("type", "things", "median width", "median height", "taller than wide")
+    row("---", *["--:"] * 4)
+    for kind in Taxonomy.load().types:
+        boxes = [t.box for s in scenes for t in s.things if t.kind == kind.name]
+        sides = (median(b.width for b in boxes), median(b.height for b in boxes))
+        row(
+            kind.name,
+            len(boxes),
+            *(f"{side:.0f}" for side in sides),
+            share(sum(b.height > b.width for b in boxes), len(boxes)),
+        )
+
+
 def jittered(scene: Scene, sd: float, dice: random.Random) -> Scene:
     """Every edge moved by a normal error of `sd` times the box's side, then cut at the frame."""
 
@@ -165,6 +224,9 @@ def main() -> None:
         key = (str(s.image), a.id)
         closest[key] = min(closest.get(key, 1.0), gap_of(s, a, b))
     histogram("Train: gap to the nearest thing that does not touch", closest.values(), steps[1:])
+    shapes(train)
+    alternatives(train)
+    directions(train)
     steadiness(train)
 
 
