@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toeline.synth.bend import CANVAS, Floats
+from toeline.synth.canvas import triple
 from toeline.synth.noise import crop, ramp
 
 Rng = np.random.Generator
@@ -14,28 +15,26 @@ FULL = (CANVAS, CANVAS)
 
 
 def _light(color: Floats, rng: Rng) -> Floats:
-    """Cloud shadows, haze towards the top, and a darker rim."""
-    gain = np.full(FULL, float(rng.normal(1.0, 0.07)), np.float32)
+    """Cloud shadows, a darker rim, and haze towards the top."""
+    gain = np.full(FULL, float(rng.normal(1.0, 0.06)), np.float32)
     if rng.random() < 0.35:
-        gain *= 1 - float(rng.uniform(0.05, 0.28)) * ramp(
-            cv2.GaussianBlur(crop("broad", rng, FULL), (0, 0), 12), 0.2, 1.2
-        )
+        clouds = cv2.resize(crop("broad", rng, (CANVAS // 4, CANVAS // 4)), FULL, interpolation=cv2.INTER_CUBIC)
+        gain *= 1 - float(rng.uniform(0.05, 0.28)) * ramp(np.asarray(clouds, np.float32), 0.2, 1.2)
     far = np.linspace(-1, 1, CANVAS, dtype=np.float32) ** 2
     gain *= 1 - float(rng.uniform(0, 0.10)) * (far[:, None] + far)
-    color *= gain[..., None]
-    haze = float(rng.uniform(0, 0.11)) * np.linspace(1, 0.2, CANVAS, dtype=np.float32)
-    color += (np.array((206, 206, 204), np.float32) - color) * haze[:, None, None]
+    haze = float(rng.uniform(0, 0.11)) * np.linspace(1, 0.2, CANVAS, dtype=np.float32)[:, None]
+    color *= triple(gain * (1 - haze))
+    color += triple(np.broadcast_to(205 * haze, FULL).astype(np.float32))
     return color
 
 
 def _grade(color: Floats, rng: Rng) -> Floats:
-    """White balance, saturation and contrast of one camera on one day."""
-    gray = color.mean(2, keepdims=True)
-    saturation = float(rng.uniform(0.65, 1.15))
-    contrast = float(rng.uniform(0.85, 1.3))
-    balance = (1 + rng.normal(0, 0.008, 3)).astype(np.float32)
-    color = (gray + (color - gray) * saturation) * balance
-    return np.asarray((color - 128) * contrast + 138 + float(rng.normal(2, 7)), np.float32)
+    """White balance, saturation and contrast of one camera on one day, as one matrix."""
+    saturation, contrast = float(rng.uniform(0.7, 1.15)), float(rng.uniform(0.85, 1.28))
+    balance = 1 + rng.normal(0, 0.008, 3)
+    matrix = (np.eye(3) * saturation + (1 - saturation) / 3) * balance[:, None] * contrast
+    offset = np.full((3, 1), 132 - 128 * contrast + float(rng.normal(0, 7)))
+    return np.asarray(cv2.transform(color, np.hstack([matrix, offset]).astype(np.float32)), np.float32)
 
 
 def _lens(color: Floats, rng: Rng) -> Floats:
@@ -64,7 +63,7 @@ def photograph(color: Floats, rng: Rng) -> NDArray[np.uint8]:
     """(640, 640, 3) uint8 RGB from painted light (640, 640, 3) in about 0..255; `color` is used up."""
     color = _lens(_grade(_light(color, rng), rng), rng)
     sigma = float(rng.uniform(0.5, 4.5))
-    color += sigma * crop("fine", rng, FULL)[..., None]
+    color += triple(sigma * crop("fine", rng, FULL))
     color[..., 2] += 0.5 * sigma * crop("small", rng, FULL)
     image = np.clip(color + 0.5, 0, 255).astype(np.uint8)
     if rng.random() < 0.4:

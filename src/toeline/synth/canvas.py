@@ -33,14 +33,23 @@ def window(x0: float, y0: float, x1: float, y1: float) -> Window:
     return slice(low, max(low, high)), slice(left, max(left, right))
 
 
+def triple(mask: Floats) -> Floats:
+    """(h, w) as (h, w, 3). Several times faster to multiply with than a broadcast view."""
+    return np.asarray(cv2.merge((mask, mask, mask)), np.float32)
+
+
 def blend(target: Floats, color: Floats | Color, alpha: Floats) -> None:
     """target <- target + (color - target) * alpha, in place; `alpha` (h, w), `color` a triple or (h, w, 3)."""
-    target += (np.asarray(color, np.float32) - target) * alpha[..., None]
+    if alpha.size:
+        part = np.asarray(color, np.float32) - target
+        part *= triple(np.asarray(alpha, np.float32))
+        target += part
 
 
 def darken(target: Floats, amount: Floats) -> None:
-    """Multiply by 1 - amount, in place; `amount` (h, w) in 0..1. Shadows are a little blue."""
-    target *= 1 - amount[..., None] * np.array((1.0, 0.99, 0.97), np.float32)
+    """Multiply by 1 - amount, in place; `amount` (h, w) in 0..1."""
+    if amount.size:
+        target *= triple(np.asarray(1 - amount, np.float32))
 
 
 def soften(mask: Floats, sigma: float) -> Floats:

@@ -164,9 +164,27 @@ def paint_clutter(canvas: Canvas, plan: Plan, rng: Rng) -> None:
         (0.2, _puddle),
         (0.15, _puddle),
         (0.14, _heap),
+        (0.1, _machine),
     ):
         if rng.random() < chance:
             painter(canvas, plan, rng)
+
+
+def _machine(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+    """A truck, a motorbike or a person on a road: a few boxes and a shadow."""
+    roads = [band for band in plan.bands if band.what != "face"]
+    band = roads[int(rng.integers(len(roads)))]
+    x, y = plan.bend.point(float(rng.uniform(0, CANVAS)), float(rng.uniform(band.v0, band.v1)))
+    wide = float(rng.choice([6.0, 12.0, 60.0])) * plan.zoom + 3
+    high = wide * float(rng.uniform(0.4, 0.6))
+    for dx, dy, w, h, tone, alpha in (
+        (canvas.light[0] * high, canvas.light[1] * high, wide, high, (48, 46, 46), 0.6),
+        (0.0, 0.0, wide, high, tuple(rng.uniform(60, 210, 3)), 1.0),
+        (wide * 0.3, 0.0, wide * 0.3, high * 0.8, tuple(rng.uniform(40, 230, 3)), 1.0),
+    ):
+        span = window(x + dx - w / 2, y + dy - h / 2, x + dx + w / 2, y + dy + h / 2)
+        shape = canvas.color[span].shape[:2]
+        blend(canvas.color[span], (float(tone[0]), float(tone[1]), float(tone[2])), np.full(shape, alpha, np.float32))
 
 
 def paint_overhead(canvas: Canvas, rng: Rng) -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from toeline.synth.bend import CANVAS, Bend, Floats
-from toeline.synth.canvas import Canvas, Color, blend, darken, mix, soften, window
+from toeline.synth.canvas import Canvas, Color, blend, darken, mix, soften, triple, window
 from toeline.synth.noise import TILE, crop, crop_stones, ramp, wander
 from toeline.synth.plan import Band, Plan
 
@@ -62,7 +62,7 @@ ROADS = (
     Look((158, 148, 132), (194, 185, 170), 0.035, 0.02, level=0.04),
     Look((160, 143, 119), (190, 173, 148), 0.035, 0.02, level=0.045),
     Look((182, 174, 160), (216, 208, 196), 0.04, 0.025, level=0.04),
-    Look((152, 126, 104), (178, 152, 128), 0.04, 0.025, level=0.045),
+    Look((156, 135, 113), (182, 161, 137), 0.04, 0.025, level=0.04),
     Look((136, 132, 124), (168, 163, 154), 0.08, 0.04, level=0.04),
 )
 
@@ -76,13 +76,13 @@ def texture(look: Look, rng: Rng, shape: tuple[int, int], rich: Floats | None = 
         if strength:
             light += strength * ramp(wide, -1.5, 1.0) * crop(name, rng, shape)
     dark, pale = np.asarray(look.dark, np.float32), np.asarray(look.pale, np.float32)
-    painted = dark + (pale - dark) * share[..., None]
+    painted = dark + (pale - dark) * triple(share)
     rich = 0.5 * wide if rich is None else rich + 0.5 * wide
     if look.growth:
         blend(painted, look.growth, 0.75 * ramp(rich + 0.3 * crop("middle", rng, shape), -0.1, 1.3))
     if look.lush:
         light += look.lush * _lumps(rng, shape, rich)
-    painted *= np.clip(light, 0.35, 1.7)[..., None]
+    painted *= triple(np.clip(light, 0.35, 1.7))
     if look.tufts:
         _scrub(painted, look, rng, rich)
     return np.asarray(painted, np.float32)
@@ -106,7 +106,7 @@ def _scrub(painted: Floats, look: Look, rng: Rng, rich: Floats) -> None:
         present = ramp(look.tufts * share * patchy * 2 - value, -0.02, 0.06)
         ragged = present * ramp(depth + 0.3 * crop("small", rng, shape), 0.45, 1.05)
         darken(painted, 0.4 * np.roll(ragged, (2, 2), (0, 1)))
-        tone = np.asarray(look.tuft, np.float32) * (dark - 0.45 * light + 0.2 * crop("fine", rng, shape))[..., None]
+        tone = np.asarray(look.tuft, np.float32) * triple(dark - 0.45 * light + 0.2 * crop("fine", rng, shape))
         blend(painted, tone, 0.85 * ragged)
 
 
@@ -152,11 +152,11 @@ def _paint_band(canvas: Canvas, band: Band, look: Look, bend: Bend, rng: Rng) ->
         return
     shape = (rows.stop - rows.start, CANVAS)
     below = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - edge
-    ragged = below + 1.6 * band.rough * crop("small", rng, shape)
+    ragged = below + (1.1 if band.what == "face" else 0.6) * band.rough * crop("small", rng, shape)
     down = np.clip(below / max(1.0, band.v1 - band.v0), 0, 1) - 0.5
     painted = texture(look, rng, shape, np.asarray(float(rng.uniform(-0.6, 1.6)) * down, np.float32))
     if look.level:
-        painted *= 1 + look.level * _along(bend, rng, rows)[..., None]
+        painted *= triple(1 + look.level * _along(bend, rng, rows))
     if band.what == "face":
         darken(painted, 0.16 * np.exp(-np.abs(below) / 6))
     blend(canvas.color[span], painted, ramp(ragged, -1.0, 1.0 + band.rough))
@@ -201,4 +201,4 @@ def stony(rng: Rng, shape: tuple[int, int], spacing: int, color: Color) -> tuple
     value, light, depth = crop_stones(spacing, rng, shape)
     grain = 1 + 0.09 * crop("fine", rng, shape) + 0.06 * crop("small", rng, shape)
     bright = (0.55 + 0.45 * depth) * (0.84 + 0.34 * np.modf(value * 7.31)[0]) * (1 - 0.25 * light) * grain
-    return np.asarray(color, np.float32) * bright[..., None], value
+    return np.asarray(color, np.float32) * triple(np.asarray(bright, np.float32)), value

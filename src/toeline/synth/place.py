@@ -37,7 +37,7 @@ def _blocked(rng: Rng, first: int, room: int) -> tuple[Fault, ...]:
 
 def _damaged(rng: Rng, first: int, room: int, half: float) -> tuple[Fault, ...]:
     parts = 1 if room < 90 else int(rng.integers(1, 3 if room < 300 else 5))
-    total = int(max(SHORTEST_FAULT * parts, rng.uniform(0.24, 0.7) * room))
+    total = int(max(SHORTEST_FAULT * parts, rng.uniform(0.28, 0.7) * room))
     weights = np.array((0.36, 0.34, 0.16 if half > 8 else 0.04, 0.14))
     faults = []
     for a, b in _split(rng, min(total, room), parts, room):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from toeline.synth.bend import Floats
-from toeline.synth.canvas import SOUND, Canvas, Color, blend, darken, soften, window
+from toeline.synth.canvas import SOUND, Canvas, Color, blend, darken, soften, triple, window
 from toeline.synth.noise import crop, crop_stones, ramp
 from toeline.synth.plan import Plant
 
@@ -30,18 +30,25 @@ def _crown(plant: Plant, rows: slice, columns: slice, rng: np.random.Generator) 
         far = ((xx[a:b, c:d] - x) ** 2 + (yy[a:b, c:d] - y) ** 2) / (r * r)
         np.maximum(height[a:b, c:d], r * np.sqrt(np.clip(1.25 - far, 0, None)), out=height[a:b, c:d])
     size = float(np.median([r for _, _, r in plant.tufts]))
-    leafy = height / size + 0.2 * crop("small", rng, shape) + 0.1 * crop("fine", rng, shape)
+    leafy = (
+        height / size
+        + 0.2 * crop("small", rng, shape)
+        + 0.12 * crop("middle", rng, shape)
+        + 0.1 * crop("fine", rng, shape)
+    )
     return height, ramp(leafy, 0.42, 0.62) * (height > 0)
 
 
 def _leaves(plant: Plant, shape: tuple[int, int], height: Floats, season: str, rng: np.random.Generator) -> Floats:
-    greens = GREENS[season]
-    color = np.asarray(greens[int(rng.integers(len(greens)))], np.float32) * float(rng.uniform(0.85, 1.15))
+    greens = np.asarray(GREENS[season], np.float32) * np.float32(rng.uniform(0.88, 1.12))
+    first, second = greens[rng.permutation(len(greens))[:2]]
+    tint = ramp(crop("middle", rng, shape) + 0.5 * crop("small", rng, shape), -1.2, 1.2)
+    color = first + (second * 1.08 - first) * triple(tint)
     value, light, depth = crop_stones(5 if plant.style != "creeper" else 7, rng, shape)
     slope = height - np.roll(height, (2, 2), (0, 1))
     bright = 0.68 + 0.5 * depth * (0.4 + value) + 0.045 * np.clip(slope, -8, 8) - 0.3 * light
     bright += 0.2 * crop("middle", rng, shape) + 0.12 * crop("fine", rng, shape)
-    painted = color * np.clip(bright, 0.2, 1.9)[..., None]
+    painted = color * triple(np.asarray(np.clip(bright, 0.2, 1.9), np.float32))
     if plant.style == "reed":
         plume = ramp(crop("down", rng, shape) + 0.8 * crop("small", rng, shape), 0.9, 1.8)
         blend(painted, (196, 192, 172), 0.75 * plume)

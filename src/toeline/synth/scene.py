@@ -71,7 +71,7 @@ def _new_canvas(rng: np.random.Generator) -> Canvas:
 def _paint_items(canvas: Canvas, plan: Plan, rng: np.random.Generator) -> None:
     stone, spacing = (
         int(rng.integers(len(STONE_COLORS))),
-        int(np.clip(round(7.5 * plan.zoom * rng.uniform(0.8, 1.25)), 4, 10)),
+        int(np.clip(round(6.5 * plan.zoom * rng.uniform(0.8, 1.25)), 4, 9)),
     )
     for index, item in enumerate(plan.items):
         if isinstance(item, Stretch):

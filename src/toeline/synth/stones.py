@@ -46,7 +46,8 @@ def paint_stretch(canvas: Canvas, item: Stretch, index: int, color: int, spacing
     holes = _holes(item, rng, inside)
     painted, value = stony(rng, shape, spacing, STONE_COLORS[color])
     below = cv2.warpAffine(inside, np.array([[1, 0, 0], [0, 1, SPILL * 0.7]], np.float64), (shape[1], shape[0]))
-    density = inside * (1 - 0.93 * holes) + (0.12 * soften(below, 4) * (1 - inside) if item.bare else 0)
+    soft = soften(inside, 2.2)
+    density = soft * (1 - 0.93 * holes) + (0.12 * soften(below, 4) * (1 - inside) if item.bare else 0)
     density = np.where(inside > 0.5, np.maximum(density, 0.07 if item.bare else 0), density)
     stone = soften((value < density).astype(np.float32), 0.6)
     if item.bare:
