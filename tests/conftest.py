@@ -1,0 +1,66 @@
+"""What all tests share: no network, few threads, repeatable hypothesis, golden files, the real photographs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Before anything imports torch or a hub client: they read these once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("toeline", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.load_profile("toeline")
+
+HERE = Path(__file__).parent
+LAGOON_DYKE = HERE.parent.parent / "shared" / "data" / "lagoon-dyke"  # beside a checkout, never inside it
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds --update-golden."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden from what the code says now")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[..., str]:
+    """golden("prompt/toe_drain.txt") is the text kept under tests/golden; see CONTRIBUTING.md for how it is rewritten.
+
+    With --update-golden, golden(name, said) keeps what was said.
+    """
+
+    def read(name: str, said: str | None = None) -> str:
+        file = HERE / "golden" / name
+        if said is not None and request.config.getoption("--update-golden"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(said, encoding="utf-8", newline="\n")
+        return file.read_text(encoding="utf-8")
+
+    return read
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that reaches for another machine fails at once, and says so."""
+    connect = socket.socket.connect
+
+    def local_only(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"tests do not use the network, and this one wanted {address[0]}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture
+def lagoon_dyke() -> Path:
+    """The real photographs; the test is skipped where they are not."""
+    if not (LAGOON_DYKE / "data.yaml").is_file():
+        pytest.skip("the real photographs are not beside this checkout (../shared/data/lagoon-dyke)")
+    return LAGOON_DYKE
