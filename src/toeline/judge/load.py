@@ -38,8 +38,7 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None) -> 
         "tokenizer": load_tokenizer(folder),
         "processor": load_processor(folder, vision),
         "view": read_view([adapter, folder] if adapter else [folder], cell=cell),
-        "name": where,
-        "family": str(config["model_type"]),
+        "facts": {"model": where, "model_type": config["model_type"]},
         "folder": folder,
         "adapter": adapter,
     }
@@ -104,7 +103,7 @@ def _snapshot(hub_id: str, patterns: list[str]) -> Path:
         raise ModelError(
             f"{hub_id}: no such directory here, not in the hub's cache, and the hub did not give it "
             f"({type(why).__name__}: {str(why).splitlines()[0] if str(why) else 'no reason given'}). "
-            f"Check the spelling and the network, log in if it is gated, or download it elsewhere and name its directory."
+            f"Check the spelling and the network, log in if it is gated, or name the directory of a copy."
         ) from None
 
 
@@ -130,7 +129,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_weights(folder: Path) -> list[Path]:
-    """The *.safetensors of a directory, all headers read. Raises ModelError for none, a corrupt one, or pickles only."""
+    """The *.safetensors of a directory. Raises ModelError when there is none, one is corrupt, or all are pickles."""
     from safetensors import SafetensorError, safe_open
 
     files = sorted(folder.glob("*.safetensors"))

@@ -6,8 +6,8 @@ The functions take a model, so that training runs exactly what inspection runs:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from toeline.core.question import Picture, Sheet, View
+from toeline.errors import ModelError
 from toeline.judge.batch import Batch, collate, tree_log_probs
+from toeline.judge.fast import patch_embed_as_linear as patch_embed_as_linear  # training looks for it here
 from toeline.judge.layout import MAX_TOKENS, Alphabet, lay_out, pictures
 
 MARKS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
@@ -87,15 +89,15 @@ def answer_logits(model: Any, batch: Batch, hidden: Tensor) -> Tensor:
 class QwenVLJudge:
     """A Judge of the Qwen2-VL family. `model` is a Qwen2VLForConditionalGeneration, with LoRA layers inside or without.
 
-    `name` is what the user asked for; `folder` and `adapter` are where its files were read. Build it with `load`.
+    `facts` go into `info`; `folder` and `adapter` are where its files were read. Build it with `load`, or from a model
+    in training.
     """
 
     model: Any
     tokenizer: Any
     processor: Any
     view: View
-    name: str = ""
-    family: str = "qwen2_vl"
+    facts: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     adapter: Path | None = None
     max_tokens: int = MAX_TOKENS
@@ -134,8 +136,7 @@ class QwenVLJudge:
 
         return {
             "back_end": "qwen_vl",
-            "model": self.name,
-            "model_type": self.family,
+            **self.facts,
             "weights": hashes(self.folder) if self.folder else {},
             "adapter": hashes(self.adapter) if self.adapter else {},
             "attention": self.model.config.get_text_config()._attn_implementation,
@@ -161,7 +162,8 @@ class QwenVLJudge:
     def score(self, sheet: Sheet) -> list[dict[str, float]]:
         """Log-probability of every answer, question by question in the sheet's order; each question's sum to 1.
 
-        Raises ValueError when a picture's sides are not multiples of the view's cell or two answers spell alike.
+        Raises ValueError when a picture's sides are not multiples of the view's cell or two answers spell alike, and
+        ModelError when the model's outputs are not numbers.
         """
         layouts = lay_out(sheet, self.alphabet, max_tokens=self.max_tokens)
         if not layouts:
@@ -169,6 +171,11 @@ class QwenVLJudge:
         with torch.inference_mode():
             features = self.features(sheet)
             scored = [row for one in layouts for row in self._run(collate([one]), [features[i] for i in one.pictures])]
+        if not all(row.isfinite().all() for row in scored):
+            raise ModelError(
+                f"{sheet.photo}: the judge's outputs are not numbers in {self.model.dtype}. If that is float16, "
+                f"they overflowed: use a device with bfloat16, or the CPU. If not, its weights are damaged."
+            )
         return [
             dict(zip(question.answers, row.tolist(), strict=True))
             for question, row in zip(sheet.questions, scored, strict=True)

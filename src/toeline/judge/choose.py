@@ -1,0 +1,63 @@
+"""What a judge is, and which ones there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from toeline.core.question import Sheet, View
+from toeline.errors import ModelError
+
+EMBEDDED = Path(__file__).parent.parent / "models" / "judge"
+
+
+class Judge(Protocol):
+    """Stage 2, whatever stands behind it."""
+
+    @property
+    def view(self) -> View:
+        """How much it wants to be shown."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What its scores depend on, as JSON: back end, weights' hashes, precision, device, versions."""
+
+    def score(self, sheet: Sheet) -> Sequence[Mapping[str, float]]:
+        """Log-probability of every answer, question by question in the sheet's order."""
+
+
+def _qwen_vl(where: str, device: str, adapter: Path | None) -> Judge:
+    from toeline.judge.qwen_vl import QwenVLJudge  # torch and transformers load here
+
+    return QwenVLJudge.load(where, device=device, adapter=adapter)
+
+
+def _embedded(_: str, device: str, adapter: Path | None) -> Judge:
+    if not (EMBEDDED / "config.json").is_file():
+        raise ModelError(
+            "the embedded judge is missing from this installation. Install toeline again, or give --judge."
+        )
+    return _qwen_vl(str(EMBEDDED), device, adapter)
+
+
+def _replay(file: str, device: str, adapter: Path | None) -> Judge:
+    from toeline.judge.replay import ReplayJudge
+
+    if adapter is not None:
+        raise ModelError(f"replay:{file} repeats saved scores, so an adapter would do nothing. Leave --adapter out.")
+    return ReplayJudge.load(Path(file))
+
+
+JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {"embedded": _embedded, "replay": _replay}
+
+
+def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) -> Judge:
+    """The judge of that name: "embedded", "replay:FILE", or a model directory or hub id of the Qwen2-VL family.
+
+    `adapter` is a peft adapter directory. Raises ModelError for faults of the files, SetupError for those of the machine.
+    """
+    back_end, _, rest = name.partition(":")
+    if name == "embedded" or (back_end == "replay" and rest):
+        return JUDGES[back_end](rest, device, adapter)
+    return _qwen_vl(name, device, adapter)

@@ -1,0 +1,52 @@
+"""Log-probabilities of class names become a Verdict. Knows the taxonomy; knows no model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from toeline.core.finding import Verdict
+from toeline.core.taxonomy import Taxonomy
+
+FLOOR = 0.5  # below it the best answer is less likely than all others together
+
+
+def decide(log_probs: Mapping[str, float], taxonomy: Taxonomy, *, kind: str = "", floor: float = FLOOR) -> Verdict:
+    """The most probable class name; among equals the first, so that equal scores decide alike on every machine.
+
+    `log_probs` need not be normalized: the probabilities of the verdict sum to 1. The verdict asks for review when its
+    probability is under `floor`, or when `kind` is given (the type that Stage 1 saw) and the answer is of another type.
+    Raises ValueError for no scores at all or scores that are not numbers, TaxonomyError for an unknown class name.
+
+    >>> decide({"rock toe": -0.1, "rock toe damaged": -2.35}, Taxonomy.load(), floor=0.95).review
+    'best is rock toe at 0.90, under the floor of 0.95'
+    """
+    best = _best(log_probs)
+    weights = {name: math.exp(score - log_probs[best]) for name, score in log_probs.items()}
+    probabilities = {name: weight / sum(weights.values()) for name, weight in weights.items()}
+    found = taxonomy.class_of(best)
+    reasons = []
+    if probabilities[best] < floor:
+        reasons.append(f"best is {best} at {probabilities[best]:.2f}, under the floor of {floor:.2f}")
+    if kind and found.type != kind:
+        reasons.append(f"detected as {taxonomy.spoken(kind)}, judged as {taxonomy.spoken(found.type)}")
+    return Verdict(best, found.condition, probabilities[best], probabilities, review="; ".join(reasons))
+
+
+def _best(log_probs: Mapping[str, float]) -> str:
+    if not log_probs or any(math.isnan(score) or score == math.inf for score in log_probs.values()):
+        raise ValueError(f"these are not log-probabilities: {dict(log_probs)}")
+    best = max(log_probs, key=log_probs.__getitem__)
+    if log_probs[best] == -math.inf:
+        raise ValueError(f"every answer is impossible: {dict(log_probs)}")
+    return best
+
+
+def sure(class_name: str, taxonomy: Taxonomy) -> Verdict:
+    """The verdict on a thing whose type leaves one answer, which nobody was asked for.
+
+    >>> sure("vegetation", Taxonomy.load()).asked
+    False
+    """
+    found = taxonomy.class_of(class_name)
+    return Verdict(found.name, found.condition, 1.0, {found.name: 1.0}, asked=False)

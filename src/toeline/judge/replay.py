@@ -1,0 +1,78 @@
+"""A judge that repeats saved scores, without a model: for tests, demonstrations, and comparing what follows it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toeline.core.lines import finding_from, from_lines
+from toeline.core.question import Question, Sheet, View
+from toeline.errors import ModelError, OutputError
+
+Saved = Mapping[str, Mapping[str, Mapping[str, float]]]  # photograph -> thing id -> answer -> log-probability
+
+
+@dataclass(frozen=True)
+class ReplayJudge:
+    """Answers from `saved`. `view` only has to let sheets be made; nobody looks at them."""
+
+    saved: Saved
+    view: View = field(default_factory=View)
+    info: Mapping[str, Any] = field(default_factory=lambda: {"back_end": "replay"})
+
+    @classmethod
+    def load(cls, file: Path) -> ReplayJudge:
+        """Read a findings.jsonl, or JSON {photograph: {thing id: {answer: log-probability}}}. Raises ModelError."""
+        try:
+            raw = file.read_bytes()
+            text = raw.decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as why:
+            raise ModelError(f"{file}: these saved scores cannot be read ({why}). Check the path.") from None
+        saved = _from_findings(text, file) if file.suffix == ".jsonl" else _from_json(text, file)
+        facts = {"back_end": "replay", "model": str(file), "sha256": hashlib.sha256(raw).hexdigest()}
+        return cls(saved, info=facts)
+
+    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+        """The saved scores, in the order of the questions. Raises ModelError for a thing or an answer that has none."""
+        return [self._one(sheet.photo, question) for question in sheet.questions]
+
+    def _one(self, photo: str, question: Question) -> dict[str, float]:
+        found = self.saved.get(photo, {}).get(question.thing_id)
+        if found is None:
+            raise ModelError(f"{photo}: no score is saved for {question.thing_id}. Replay the run with the same boxes.")
+        if lacking := [answer for answer in question.answers if answer not in found]:
+            raise ModelError(
+                f"{photo}: the scores saved for {question.thing_id} lack {', '.join(lacking)}. "
+                f"Replay the run with the same --answers and --taxonomy."
+            )
+        return {answer: found[answer] for answer in question.answers}
+
+
+def _from_findings(text: str, file: Path) -> Saved:
+    saved: dict[str, dict[str, dict[str, float]]] = {}
+    try:
+        for finding in map(finding_from, from_lines(text, where=str(file))):
+            logs = {name: math.log(p) if p > 0 else -math.inf for name, p in finding.verdict.probabilities.items()}
+            saved.setdefault(finding.photo, {})[finding.thing_id] = logs
+    except (OutputError, ValueError) as why:
+        raise ModelError(f"{file}: these saved scores cannot be used ({why}). Use a whole findings.jsonl.") from None
+    return saved
+
+
+def _from_json(text: str, file: Path) -> Saved:
+    try:
+        raw = json.loads(text)
+        return {
+            photo: {thing: {str(k): float(v) for k, v in scores.items()} for thing, scores in things.items()}
+            for photo, things in raw.items()
+        }
+    except (json.JSONDecodeError, AttributeError, TypeError, ValueError) as why:
+        raise ModelError(
+            f"{file}: these saved scores cannot be used ({why}). "
+            f"Expected {{photograph: {{thing id: {{answer: log-probability}}}}}}, or a findings.jsonl."
+        ) from None
