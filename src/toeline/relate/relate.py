@@ -7,8 +7,8 @@ from functools import cache
 from itertools import combinations
 
 from toeline.core.scene import Relation, Scene, Thing
-from toeline.relate.geometry import Pair, gap, measure
-from toeline.relate.rules import CLEARLY_APART, IMPLIED, RULES, Rule, may_relate
+from toeline.relate.geometry import Pair, gap
+from toeline.relate.rules import IMPLIED, RULES, Rule, may_relate, pair
 
 NAMES_PER_NEIGHBOR = 2
 
@@ -18,14 +18,10 @@ def _rules_for(subject_kind: str, other_kind: str) -> tuple[tuple[str, Rule], ..
     return tuple((name, rule) for name, rule in RULES.items() if may_relate(name, subject_kind, other_kind))
 
 
-def _between(subject: Thing, other: Thing, pair: Pair) -> Iterator[Relation]:
+def _between(subject: Thing, other: Thing, measured: Pair) -> Iterator[Relation]:
     for name, rule in _rules_for(subject.kind, other.kind):
-        if rule(pair):
-            yield Relation(subject.id, name, other.id, pair.gap)
-
-
-def _measured(subject: Thing, other: Thing, scene: Scene) -> Pair:
-    return measure(subject.box, other.box, diagonal_px=scene.diagonal, least_apart=CLEARLY_APART)
+        if rule(measured):
+            yield Relation(subject.id, name, other.id, measured.gap)
 
 
 def relate(scene: Scene) -> tuple[Relation, ...]:
@@ -45,9 +41,9 @@ def relate(scene: Scene) -> tuple[Relation, ...]:
     """
     found: dict[tuple[int, int], tuple[Relation, ...]] = {}
     for (i, a), (j, b) in combinations(enumerate(scene.things), 2):
-        pair = _measured(a, b, scene)
-        found[i, j] = tuple(_between(a, b, pair))
-        found[j, i] = tuple(_between(b, a, pair.turned()))
+        measured = pair(a.box, b.box, diagonal_px=scene.diagonal)
+        found[i, j] = tuple(_between(a, b, measured))
+        found[j, i] = tuple(_between(b, a, measured.turned()))
     return tuple(relation for key in sorted(found) for relation in found[key])
 
 
@@ -106,5 +102,5 @@ def around(scene: Scene, thing_id: str, *, limit: int = 4) -> tuple[Relation, ..
         raise ValueError(f"limit is {limit}; it is a count of neighbors, 0 or more")
     thing = scene.thing(thing_id)
     neighbors = _chosen(_by_distance(scene, thing), limit)
-    named = (_telling(tuple(_between(thing, other, _measured(thing, other, scene)))) for other in neighbors)
-    return tuple(relation for relations in named for relation in relations)
+    measured = ((other, pair(thing.box, other.box, diagonal_px=scene.diagonal)) for other in neighbors)
+    return tuple(relation for other, m in measured for relation in _telling(tuple(_between(thing, other, m))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from toeline.core.box import Box
-from toeline.relate.geometry import Pair, gap
+from toeline.relate.geometry import Pair, gap, measure
 
 # Every number below was chosen on the train photographs only; docs/decisions/0002-relations.md shows the counts.
 EDGE_ERROR = 0.1
@@ -29,8 +29,22 @@ length and of a median toe drain's height together. The next toe drain down the 
 Rule = Callable[[Pair], bool]
 
 
+def pair(subject: Box, other: Box, *, diagonal_px: float) -> Pair:
+    """What the rules look at: two boxes measured, with CLEARLY_APART as the least offset that is a direction.
+
+    >>> pair(Box(0, 0, 10, 10), Box(13, 4, 20, 9), diagonal_px=30).gap
+    0.1
+    """
+    return measure(subject, other, diagonal_px=diagonal_px, least_apart=CLEARLY_APART)
+
+
 def is_inside(p: Pair) -> bool:
-    """Nearly all of the subject lies within the other, which is larger: shared / subject >= INSIDE_SHARE."""
+    """Nearly all of the subject lies within the other, which is larger: shared / subject >= INSIDE_SHARE.
+
+    >>> bush, stone = Box(11, 10, 20, 20), Box(10, 10, 90, 40)
+    >>> is_inside(pair(bush, stone, diagonal_px=100)), is_inside(pair(stone, bush, diagonal_px=100))
+    (True, False)
+    """
     return p.a_in_b >= INSIDE_SHARE and p.a_in_b > p.b_in_a
 
 
@@ -40,44 +54,85 @@ def _nested(p: Pair) -> bool:
 
 
 def is_above(p: Pair) -> bool:
-    """They lie apart along y (geometry.apart, CLEARLY_APART), the subject's center is higher, none is inside."""
+    """They lie apart along y (geometry.apart, CLEARLY_APART), the subject's center is higher;
+    neither is inside the other.
+
+    >>> drain, toe = Box(45, 0, 55, 60), Box(0, 55, 100, 70)
+    >>> is_above(pair(drain, toe, diagonal_px=100)), is_above(pair(toe, drain, diagonal_px=100))
+    (True, False)
+    """
     return p.axis == "y" and p.dy_px > 0 and not _nested(p)
 
 
 def is_below(p: Pair) -> bool:
-    """The other is above the subject."""
+    """The other is above the subject.
+
+    >>> is_below(pair(Box(0, 55, 100, 70), Box(45, 0, 55, 60), diagonal_px=100))
+    True
+    """
     return p.axis == "y" and p.dy_px < 0 and not _nested(p)
 
 
 def is_left_of(p: Pair) -> bool:
-    """They lie apart along x (geometry.apart, CLEARLY_APART), the subject's center is left, none is inside."""
+    """They lie apart along x (geometry.apart, CLEARLY_APART), the subject's center is further left;
+    neither is inside the other.
+
+    >>> stone, drain = Box(0, 40, 40, 60), Box(42, 0, 50, 62)
+    >>> is_left_of(pair(stone, drain, diagonal_px=100)), is_left_of(pair(drain, stone, diagonal_px=100))
+    (True, False)
+    """
     return p.axis == "x" and p.dx_px > 0 and not _nested(p)
 
 
 def is_right_of(p: Pair) -> bool:
-    """The other is left of the subject."""
+    """The other is left of the subject.
+
+    >>> is_right_of(pair(Box(42, 0, 50, 62), Box(0, 40, 40, 60), diagonal_px=100))
+    True
+    """
     return p.axis == "x" and p.dx_px < 0 and not _nested(p)
 
 
 def is_at_lower_end_of(p: Pair) -> bool:
-    """The other is taller than wide, its center is higher, its bottom edge END_REACH or less from the subject."""
+    """The other is taller than wide, its center is higher, its bottom edge END_REACH or less from the subject.
+
+    >>> drain, toe = Box(45, 0, 55, 60), Box(0, 62, 100, 70)
+    >>> is_at_lower_end_of(pair(toe, drain, diagonal_px=100))
+    True
+    >>> is_at_lower_end_of(pair(toe, Box(45, 0, 55, 40), diagonal_px=100))
+    False
+    """
     runs_down = p.b.height > p.b.width and p.dy_px < 0
     bottom = Box(p.b.x1, p.b.y2, p.b.x2, p.b.y2)
     return runs_down and gap(p.a, bottom, diagonal_px=p.diagonal_px) <= END_REACH
 
 
 def is_overlapping(p: Pair) -> bool:
-    """A real part of the smaller box is shared: shared / smaller >= OVERLAP_SHARE."""
+    """A real part of the smaller box is shared: shared / smaller >= OVERLAP_SHARE.
+
+    >>> is_overlapping(pair(Box(0, 0, 10, 10), Box(5, 5, 40, 40), diagonal_px=100))
+    True
+    """
     return max(p.a_in_b, p.b_in_a) >= OVERLAP_SHARE
 
 
 def is_covering(p: Pair) -> bool:
-    """The subject hides a real part of the other: shared / other >= COVER_SHARE."""
+    """The subject hides a real part of the other: shared / other >= COVER_SHARE.
+
+    >>> is_covering(pair(Box(0, 20, 30, 40), Box(10, 0, 20, 100), diagonal_px=100))
+    True
+    """
     return p.b_in_a >= COVER_SHARE
 
 
 def is_next_to(p: Pair) -> bool:
-    """The gap is NEXT_TO or less, and they do not overlap."""
+    """The gap is NEXT_TO or less, and they do not overlap.
+
+    >>> is_next_to(pair(Box(0, 0, 10, 10), Box(14, 0, 20, 10), diagonal_px=100))
+    True
+    >>> is_next_to(pair(Box(0, 0, 10, 10), Box(15, 0, 20, 10), diagonal_px=100))
+    False
+    """
     return p.gap <= NEXT_TO and not is_overlapping(p)
 
 
