@@ -1,0 +1,1 @@
+"""Stage 1: where the objects are and of what type; never in what condition."""

@@ -1,0 +1,238 @@
+"""Drawn scenes as training batches for the detector: a pool on disk, random views, boxes cut as a frame cuts them.
+
+Knows pictures and polygons; knows no network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from toeline.errors import OutputError
+
+KINDS = ("toe_drain", "rock_toe", "slope_drain", "vegetation")
+FILL = 114  # gray around a photograph that is not square; the run-time letterbox uses the same value
+MIN_SIDE = 3.0  # pixels of the network's input: a sliver thinner than this is not a box to learn
+MIN_LEFT = 0.1  # share of an object's box that must stay in view for it to count as seen
+
+Floats = NDArray[np.float32]
+
+
+class Sample(NamedTuple):
+    """One picture (H, W, 3) uint8 with objects as (kind index, polygon (P, 2) in pixels)."""
+
+    pixels: NDArray[np.uint8]
+    objects: list[tuple[int, Floats]]
+
+
+class View(NamedTuple):
+    """A window of the source picture, in its pixels, that becomes the whole input; it may reach over the edge."""
+
+    x: float
+    y: float
+    wide: float
+    high: float
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Scenes drawn once and read many times: `scenes.npy` (N, S, S, 3) uint8 and one line of objects per scene."""
+
+    folder: Path
+
+    @property
+    def lines(self) -> Path:
+        return self.folder / "objects.jsonl"
+
+    def __len__(self) -> int:
+        return len(self.lines.read_bytes().splitlines()) if self.lines.exists() else 0
+
+    def read(self) -> list[Sample]:
+        """All scenes drawn so far; pixels stay on disk until they are touched."""
+        pixels = np.load(self.folder / "scenes.npy", mmap_mode="r")
+        rows = [json.loads(line) for line in self.lines.read_text(encoding="utf-8").splitlines()]
+        return [
+            Sample(pixels[i], [(kind, np.asarray(points, np.float32)) for kind, points in row])
+            for i, row in enumerate(rows)
+        ]
+
+
+def draw_one(index: int, seed: int, size: int) -> tuple[NDArray[np.uint8], list[tuple[int, list[list[float]]]]]:
+    """Scene `index` of the data set `seed`: pixels (size, size, 3) and objects as (kind index, polygon in pixels)."""
+    from toeline.synth import draw
+    from toeline.synth.write import scene_seed
+
+    drawing = draw(scene_seed(seed, index), size=size)
+    objects = [(KINDS.index(o.kind), [[float(x), float(y)] for x, y in o.polygon]) for o in drawing.objects]
+    return drawing.image, objects
+
+
+def fill_pool(folder: Path, *, scenes: int, seed: int, size: int = 640, workers: int = 1) -> Pool:
+    """Draw the scenes that `toeline synth --seed seed --scenes scenes` draws; a second call draws what is missing.
+
+    Raises OutputError when the folder was begun for fewer scenes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pool, store = Pool(folder), folder / "scenes.npy"
+    if not store.exists():
+        np.lib.format.open_memmap(store, mode="w+", dtype=np.uint8, shape=(scenes, size, size, 3))
+    pixels = np.load(store, mmap_mode="r+")
+    if scenes > len(pixels):
+        raise OutputError(
+            f"{folder} was begun for {len(pixels)} scenes, not {scenes}. Delete it, or give another folder."
+        )
+    if len(pool) < scenes:
+        _draw_missing(pool, pixels, partial(draw_one, seed=seed, size=size), range(len(pool), scenes), workers)
+    return pool
+
+
+def _draw_missing(pool: Pool, pixels: Any, draw: Callable[[int], Any], numbers: range, workers: int) -> None:
+    """Pixels first and the line of objects after them, so that a killed run leaves no line without a picture."""
+    processes = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))  # a fork of torch's threads may hang
+    with processes, pool.lines.open("a", encoding="utf-8") as lines:
+        for n, (picture, objects) in zip(numbers, processes.map(draw, numbers, chunksize=4), strict=True):
+            pixels[n] = picture
+            lines.write(json.dumps(objects) + "\n")
+            lines.flush()
+
+
+def cut(polygon: Floats, size: int) -> tuple[float, float, float, float] | None:
+    """Box of the part of a polygon inside a square of `size` pixels, or None when nothing is left.
+
+    Sutherland and Hodgman's clipping, so that a slanting drain keeps a tight box where the frame cuts it.
+
+    >>> cut(np.array([[-10, 0], [10, 20], [10, 24], [-10, 4]], np.float32), 100)
+    (0.0, 10.0, 10.0, 24.0)
+    """
+    points = polygon
+    for axis, bound, sign in ((0, 0.0, 1.0), (0, size, -1.0), (1, 0.0, 1.0), (1, size, -1.0)):
+        points = _keep_side(points, axis, bound, sign)
+        if len(points) == 0:
+            return None
+    (x1, y1), (x2, y2) = points.min(0), points.max(0)
+    return float(x1), float(y1), float(x2), float(y2)
+
+
+def _keep_side(points: Floats, axis: int, bound: float, sign: float) -> Floats:
+    """The part of a polygon where sign * (coordinate - bound) >= 0."""
+    depth = (points[:, axis] - bound) * sign
+    if (depth >= 0).all():
+        return points
+    after, depth_after = np.roll(points, -1, axis=0), np.roll(depth, -1)
+    crosses = (depth >= 0) != (depth_after >= 0)
+    share = depth[crosses] / (depth[crosses] - depth_after[crosses])
+    met = points[crosses] + share[:, None] * (after[crosses] - points[crosses])
+    return np.concatenate([points[depth >= 0], met]).astype(np.float32)
+
+
+def seen_boxes(objects: Sequence[tuple[int, Floats]], view: View, size: int) -> Floats:
+    """Objects of a view as rows (kind, x1, y1, x2, y2) in input pixels; what is hardly in view is left out."""
+    rows = []
+    for kind, polygon in objects:
+        moved = (polygon - (view.x, view.y)) * (size / view.wide, size / view.high)
+        if view.flip:
+            moved[:, 0] = size - moved[:, 0]
+        box = cut(moved.astype(np.float32), size)
+        if box is None or min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE:
+            continue
+        whole = np.ptp(moved, axis=0).prod()
+        if (box[2] - box[0]) * (box[3] - box[1]) >= MIN_LEFT * whole:
+            rows.append((kind, *box))
+    return np.asarray(rows, np.float32).reshape(-1, 5)
+
+
+def look(picture: Image.Image, view: View, size: int) -> Image.Image:
+    """The view as a square of `size` pixels: one antialiased resize, gray where it reaches over the edge."""
+    wide, high = picture.size
+    x1, y1 = max(view.x, 0.0), max(view.y, 0.0)
+    x2, y2 = min(view.x + view.wide, wide), min(view.y + view.high, high)
+    sx, sy = size / view.wide, size / view.high
+    left, top = round((x1 - view.x) * sx), round((y1 - view.y) * sy)
+    right, low = round((x2 - view.x) * sx), round((y2 - view.y) * sy)
+    part = picture.resize((max(right - left, 1), max(low - top, 1)), Image.Resampling.BILINEAR, box=(x1, y1, x2, y2))
+    if part.size != (size, size):
+        sheet = Image.new("RGB", (size, size), (FILL, FILL, FILL))
+        sheet.paste(part, (left, top))
+        part = sheet
+    return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flip else part
+
+
+def random_view(rng: np.random.Generator, wide: int, high: int, strength: float) -> View:
+    """A window 0.65 to 1.5 times the picture at full `strength` (0: the picture), mirrored half the time."""
+    zoom = float(np.exp(rng.uniform(-0.43, 0.4) * strength))
+    stretch = float(np.exp(rng.uniform(-0.1, 0.1) * strength))
+    w, h = wide * zoom * stretch, high * zoom / stretch
+    x, y = (wide - w) * rng.uniform(), (high - h) * rng.uniform()
+    return View(x, y, w, h, bool(rng.uniform() < 0.5))
+
+
+def recolor(picture: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
+    """Other light, other white balance, sometimes soft focus."""
+    gains = np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.05, 3)) ** strength
+    gamma = float(np.exp(rng.normal(0, 0.15))) ** strength
+    ramp = (np.arange(256) / 255.0) ** gamma * 255
+    table = np.clip(ramp[None] * np.asarray(gains)[:, None], 0, 255).astype(np.uint8)
+    picture = picture.point(table.ravel().tolist())
+    return (
+        picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.0))) if rng.uniform() < 0.1 * strength else picture
+    )
+
+
+@dataclass(frozen=True)
+class Batcher:
+    """Turns scene numbers into a batch: {"input": (B, 3, S, S) float, "labels": (B, M, 5) shares of the side}.
+
+    Rows of `labels` are (kind, x1, y1, x2, y2); unused rows are zeros, which no anchor can match.
+    """
+
+    samples: Sequence[Sample]
+    size: int
+    rng: np.random.Generator
+    strength: float = 1.0
+
+    def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
+        import torch
+
+        seen = [self.view(self.samples[n]) for n in numbers]
+        pixels = np.stack([np.asarray(picture) for picture, _ in seen])
+        rows = max(1, max(len(boxes) for _, boxes in seen))
+        labels = np.zeros((len(seen), rows, 5), np.float32)
+        for i, (_, boxes) in enumerate(seen):
+            labels[i, : len(boxes)] = boxes / (1, self.size, self.size, self.size, self.size)
+        return {"input": scaled(torch.from_numpy(pixels)), "labels": torch.from_numpy(labels)}
+
+    def view(self, sample: Sample) -> tuple[Image.Image, Floats]:
+        high, wide = sample.pixels.shape[:2]
+        view = random_view(self.rng, wide, high, self.strength)
+        picture = look(Image.fromarray(np.ascontiguousarray(sample.pixels)), view, self.size)
+        return recolor(picture, self.rng, self.strength), seen_boxes(sample.objects, view, self.size)
+
+
+def scaled(pixels: Any) -> Any:
+    """(B, H, W, 3) uint8 to (B, 3, H, W) float around zero, channels last in memory: what a CPU runs fastest."""
+    return (pixels.float() - 127.5).div(64.0).permute(0, 3, 1, 2)
+
+
+def plain(samples: Sequence[Sample], size: int, batch: int) -> Iterator[tuple[Any, list[Floats]]]:
+    """Whole pictures without augmentation, for measuring: batches of inputs and their boxes in input pixels."""
+    import torch
+
+    for start in range(0, len(samples), batch):
+        some = samples[start : start + batch]
+        views = [View(0, 0, s.pixels.shape[1], s.pixels.shape[0]) for s in some]
+        pictures = [
+            look(Image.fromarray(np.ascontiguousarray(s.pixels)), v, size) for s, v in zip(some, views, strict=True)
+        ]
+        boxes = [seen_boxes(s.objects, v, size) for s, v in zip(some, views, strict=True)]
+        yield scaled(torch.from_numpy(np.stack([np.asarray(p) for p in pictures]))), boxes
