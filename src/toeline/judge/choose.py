@@ -55,7 +55,7 @@ JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {"embedded": _embe
 def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) -> Judge:
     """The judge of that name: "embedded", "replay:FILE", or a model directory or hub id of the Qwen2-VL family.
 
-    `adapter` is a peft adapter directory. Raises ModelError for faults of the files, SetupError for those of the machine.
+    `adapter` is a peft adapter directory. Raises ModelError for the files, SetupError for the machine.
     """
     back_end, _, rest = name.partition(":")
     if name == "embedded" or (back_end == "replay" and rest):
