@@ -1,3 +1,44 @@
-"""Toeline reads photographs of embankments: what stands there, where, and in what condition."""
+"""Toeline reads photographs of embankments: what stands there, where, and in what condition.
+
+from toeline import Inspector
+findings = Inspector.load().inspect("photo.jpg")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toeline.core.box import Box
+    from toeline.core.finding import Finding, Verdict
+    from toeline.core.scene import Relation, Scene, Thing
+    from toeline.core.taxonomy import Taxonomy
+    from toeline.errors import ToelineError
+    from toeline.inspector import Inspector
 
 __version__ = "0.1.0"
+__all__ = ["Box", "Finding", "Inspector", "Relation", "Scene", "Taxonomy", "Thing", "ToelineError", "Verdict"]
+
+_HOMES = {
+    "Box": "toeline.core.box",
+    "Finding": "toeline.core.finding",
+    "Inspector": "toeline.inspector",
+    "Relation": "toeline.core.scene",
+    "Scene": "toeline.core.scene",
+    "Taxonomy": "toeline.core.taxonomy",
+    "Thing": "toeline.core.scene",
+    "ToelineError": "toeline.errors",
+    "Verdict": "toeline.core.finding",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are found when they are first used, so that `import toeline` loads nothing heavy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'toeline' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from toeline.ask.ask import Answers, ask
-from toeline.core.finding import Finding, Verdict
+from toeline.core.finding import Finding
 from toeline.core.result import Problem, Result
-from toeline.core.scene import Scene, Thing
+from toeline.core.scene import Relation, Scene, Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, read_photo
 from toeline.errors import ToelineError
-from toeline.judge.decide import decide, sure
+from toeline.judge.decide import FLOOR, decide, sure
 from toeline.relate.relate import around
 
 if TYPE_CHECKING:
     from toeline.detect.choose import Detector
     from toeline.judge.choose import Judge
 
-FLOOR = 0.6  # a probability under this sends the finding to review; to be replaced by a calibrated band
 Boxes = Callable[[Photo, tuple[int, int]], tuple[Sequence[Thing], Sequence[Problem]]]
 
 
@@ -113,25 +112,25 @@ class Inspector:
         relations = {thing.id: around(scene, thing.id) for thing in scene.things}
         sheet = ask(scene, image, relations, self.taxonomy, self.judge.view, answers=self.answers)
         scores = self.judge.score(sheet) if sheet.questions else []
-        said = {q.thing_id: self._decide(s) for q, s in zip(sheet.questions, scores, strict=True)}
-        return tuple(
-            Finding(
-                photo.name, t.id, t.kind, t.box, t.score, said.get(t.id) or self._sure(t), relations[t.id], t.polygon
-            )
-            for t in scene.things
-        ), tuple(problems)
+        said = {q.thing_id: s for q, s in zip(sheet.questions, scores, strict=True)}
+        findings = (self._finding(photo, thing, said.get(thing.id), relations[thing.id]) for thing in scene.things)
+        return tuple(findings), tuple(problems)
 
     def _find(self, image: Image.Image, photo: Photo) -> tuple[Sequence[Thing], Sequence[Problem]]:
         if self.boxes is not None:
             return self.boxes(photo, image.size)
         return (self.detector.find(image) if self.detector else ()), ()
 
-    def _decide(self, log_probs: Mapping[str, float]) -> Verdict:
-        return decide(log_probs, self.taxonomy, floor=self.floor)
-
-    def _sure(self, thing: Thing) -> Verdict:
-        """The verdict on a thing that leaves no choice, such as vegetation."""
-        return sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
+    def _finding(
+        self, photo: Photo, thing: Thing, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
+    ) -> Finding:
+        """`log_probs` is None for a thing whose type leaves one answer, such as vegetation: it was not asked."""
+        verdict = (
+            sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
+            if log_probs is None
+            else decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor)
+        )
+        return Finding(photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon)
 
 
 def _fault(photo: Photo, why: Exception) -> Problem:

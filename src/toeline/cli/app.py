@@ -20,10 +20,10 @@ from toeline.errors import ToelineError
 app = typer.Typer(
     help="Reads photographs of embankments: what stands there, where, and in what condition.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with [bold]toeline demo[/]; then [bold]toeline inspect PHOTOS --out runs/first[/].",
+    epilog="Start with `toeline demo`; then `toeline inspect PHOTOS --out runs/first`.",
 )
 app.command("inspect")(inspect)
 app.command("demo")(demo)

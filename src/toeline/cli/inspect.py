@@ -30,7 +30,7 @@ class Device(StrEnum):
 
 
 def inspect(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS...", help="Photographs, or folders of them.")],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS", help="Photographs, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
     detector: Annotated[str, typer.Option(metavar="embedded|PATH", help="Finds the objects.")] = "embedded",
     boxes: Annotated[

@@ -89,6 +89,7 @@ def render_page(given: PageInput) -> str:
             problems=given.problems,
             truth=given.truth,
             embedded=sum(bool(card["picture"]) for card in cards),
+            pictures=sum(not card["failed"] for card in cards),
             side=side_for(len(cards)),
         )
     )
@@ -115,13 +116,13 @@ def _some(count: int, what: str) -> str:
 
 
 def _tiles(given: PageInput) -> list[tuple[str, str, str]]:
-    """Headline counts: (number, what, condition or empty)."""
+    """Headline counts: (number, what, CSS class of the condition or empty)."""
     by_condition = Counter(f.verdict.condition for f in given.findings)
     failed = sum(bool(p["failed"]) for p in given.photos)
     return [
         (f"{len(given.photos) - failed:,}", "photographs inspected", ""),
         (f"{len(given.findings):,}", "objects", ""),
-        *((f"{by_condition[c.name]:,}", c.name, c.name) for c in given.taxonomy.conditions),
+        *((f"{by_condition[c['name']]:,}", c["name"], c["slug"]) for c in _condition_styles(given.taxonomy)),
         (f"{sum(bool(f.verdict.review) for f in given.findings):,}", "to review", ""),
         (f"{len(given.problems):,}", "problem" if len(given.problems) == 1 else "problems", ""),
     ]

@@ -12,9 +12,10 @@ from datetime import datetime
 from importlib import metadata
 from typing import Any
 
+from toeline import __version__
 from toeline.core.taxonomy import Taxonomy
 
-LIBRARIES = ("toeline", "torch", "transformers", "peft", "onnxruntime", "numpy", "pillow", "opencv-python-headless")
+LIBRARIES = ("torch", "transformers", "peft", "onnxruntime", "numpy", "pillow", "opencv-python-headless")
 
 
 def start_record(command: str, settings: Mapping[str, Any], taxonomy: Taxonomy, *, title: str = "") -> dict[str, Any]:
@@ -34,7 +35,7 @@ def start_record(command: str, settings: Mapping[str, Any], taxonomy: Taxonomy, 
 
 def versions() -> dict[str, str]:
     """Versions of what results depend on; what is not installed is left out."""
-    found = {"python": platform.python_version()}
+    found = {"toeline": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
             found[name] = metadata.version(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from toeline.core.finding import Finding
@@ -28,9 +28,12 @@ def marked_name(photo: str) -> str:
     return f"marked/{name}" if name.endswith(".jpg") else f"marked/{name}.jpg"
 
 
-def relation_words(finding: Finding, names: dict[str, str]) -> str:
-    """What stands around a finding, in words; `names` says how each id of the photograph is called."""
-    return "; ".join(f"{r.name.replace('_', ' ')} {names.get(r.other, r.other)}" for r in finding.relations)
+def relation_words(finding: Finding, names: Mapping[str, str]) -> str:
+    """What stands around a finding, in words, one clause per neighbor; `names` says how each id is called."""
+    by_neighbor: dict[str, list[str]] = {}
+    for r in finding.relations:
+        by_neighbor.setdefault(r.other, []).append(r.name.replace("_", " "))
+    return "; ".join(f"{' and '.join(words)} {names.get(other, other)}" for other, words in by_neighbor.items())
 
 
 def names_in(findings: Sequence[Finding], taxonomy: Taxonomy) -> dict[str, str]:
