@@ -1,4 +1,4 @@
-"""The errors that a user can mend. Each message says what, where, and what to do; the command line prints it without a trace."""
+"""The errors that a user can mend. Each message says what, where, and what to do; no trace is printed with them."""
 
 from __future__ import annotations
 

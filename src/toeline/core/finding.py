@@ -38,7 +38,7 @@ class Verdict:
 class Finding:
     """One row of the result: a thing, where it is, what was decided, and what stands around it.
 
-    `photo` is the photograph's path as given by the user (relative to the folder they named); `score` is the detector's.
+    `photo` is the photograph's path below the folder that the user named; `score` is the detector's, 0 to 1.
     """
 
     photo: str

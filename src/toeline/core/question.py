@@ -1,4 +1,4 @@
-"""What Stage 2 is shown: one sheet per photograph, one question per thing. Words and pictures only; no truth fits in here."""
+"""What Stage 2 is shown: one sheet per photograph, one question per thing. Words and pictures; no truth fits in."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Picture(Protocol):
 class View:
     """How much a judge is shown. Saved beside a model's weights (`toeline.json`), because it is trained for one view.
 
-    `cell` is the side in pixels of the square that becomes one image token (28 for Qwen2-VL: patches of 14, merged 2 x 2).
-    `scene_tokens` and `crop_tokens` are the most tokens that the photograph and one crop may take; `scene_tokens=0` leaves
-    the photograph out. A crop is enlarged until it fills `crop_tokens` or until the whole photograph would be `detail_px`
-    long at the same scale, whichever comes first: beyond that there is nothing more to see. `margin` is the context around
-    a box as a share of its shorter side. `prompt` names an entry of ask/prompt.py.
+    `cell` is the side in pixels of the square that becomes one image token (28 for Qwen2-VL: patches of 14, merged
+    2 x 2). `scene_tokens` and `crop_tokens` are the most tokens that the photograph and one crop may take; `scene_tokens=0`
+    leaves the photograph out. A crop is enlarged until it fills `crop_tokens` or until the whole photograph would be
+    `detail_px` long at the same scale, whichever comes first: beyond that there is nothing more to see. `margin` is the
+    context around a box as a share of its shorter side. `prompt` names an entry of ask/prompt.py.
     """
 
     cell: int = 28
@@ -53,10 +53,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Everything that is asked of one photograph: the shared view, the shared text, and the questions that branch off it.
+    """All that is asked of one photograph: the shared view, the shared text, and the questions that branch off it.
 
-    `picture` is None for prompts that show crops only. The sides of every picture are multiples of the view's cell, so no
-    image processor has to resize it again.
+    `picture` is None for prompts that show crops only. The sides of every picture are multiples of the view's cell, so
+    no image processor has to resize it again.
     """
 
     photo: str

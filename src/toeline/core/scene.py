@@ -40,9 +40,9 @@ class Relation:
 
 @dataclass(frozen=True)
 class Scene:
-    """One photograph and its things. `size_wh` is in pixels after EXIF rotation; photographs of one place share a `group`.
+    """One photograph and its things. `size_wh` is in pixels after EXIF rotation.
 
-    Raises ValueError when two things share an id or the size is not positive.
+    Photographs of one place share a `group`. Raises ValueError when two things share an id or the size is not positive.
     """
 
     image: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 from toeline.errors import TaxonomyError
 
+DEFAULT_COLOR = "#3b78c9"  # of a condition whose file gives none
 DEFAULT_FILE = Path(__file__).with_name("default_taxonomy.toml")
 
 
@@ -53,8 +55,8 @@ def fold(label: str) -> str:
 class Taxonomy:
     """The vocabulary of one owner. The position of a class in `classes` is its id in label files.
 
-    Raises TaxonomyError when it contradicts itself: unknown types or conditions, one name for two classes, a type
-    without classes.
+    Raises TaxonomyError when it contradicts itself: unknown types or conditions, one name for two classes or two types,
+    a class spelled like a type that it does not have, a type without classes, a color that is none.
     """
 
     name: str
@@ -64,20 +66,29 @@ class Taxonomy:
     source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        types, conditions = {t.name for t in self.types}, {c.name for c in self.conditions}
-        for c in self.classes:
-            self._require(c.type in types, f"class {c.name!r} has type {c.type!r}, which is not under [[types]]")
-            self._require(
-                c.condition in conditions,
-                f"class {c.name!r} has condition {c.condition!r}, which is not under [[conditions]]",
-            )
         self._require_unique("type", [t.name for t in self.types])
+        self._require_unique("spoken type", [s for t in self.types for s in {fold(t.name), fold(t.spoken)}])
         self._require_unique("condition", [c.name for c in self.conditions])
         self._require_unique("class", [s for c in self.classes for s in {fold(c.name), *map(fold, c.spellings)}])
         self._require_unique("type and condition", [f"{c.type} {c.condition}" for c in self.classes])
-        empty = types - {c.type for c in self.classes}
+        for condition in self.conditions:
+            fine = re.fullmatch("#[0-9a-fA-F]{6}", condition.color) is not None
+            self._require(fine, f"the color {condition.color!r} of {condition.name!r} is not of the form #rrggbb")
+        for c in self.classes:
+            self._require_class(c)
+        empty = {t.name for t in self.types} - {c.type for c in self.classes}
         self._require(not empty, f"no class has the type {', '.join(sorted(empty))}")
         self._require(len(self.classes) > 0, "there are no [[classes]]")
+
+    def _require_class(self, c: ObjectClass) -> None:
+        types, conditions = {t.name for t in self.types}, {c.name for c in self.conditions}
+        self._require(c.type in types, f"class {c.name!r} has type {c.type!r}, which is not under [[types]]")
+        known = c.condition in conditions
+        self._require(known, f"class {c.name!r} has condition {c.condition!r}, which is not under [[conditions]]")
+        for spelling in (c.name, *c.spellings):
+            meant = self._type_by_spelling.get(fold(spelling))
+            clear = meant is None or meant.name == c.type
+            self._require(clear, f"class {c.name!r} of type {c.type!r} is spelled like another type, {spelling!r}")
 
     def _require(self, fine: bool, what: str) -> None:
         if not fine:
@@ -105,18 +116,20 @@ class Taxonomy:
         try:
             return cls(
                 name=str(raw.get("name", source)),
-                types=tuple(ObjectType(t["name"], t.get("spoken", t["name"].replace("_", " "))) for t in raw["types"]),
-                conditions=tuple(Condition(c["name"], c.get("color", "#3b78c9")) for c in raw["conditions"]),
+                types=tuple(ObjectType(_text(t, "name"), _text(t, "spoken", _spoken(t))) for t in raw["types"]),
+                conditions=tuple(
+                    Condition(_text(c, "name"), _text(c, "color", DEFAULT_COLOR)) for c in raw["conditions"]
+                ),
                 classes=tuple(
-                    ObjectClass(c["name"], c["type"], c["condition"], tuple(c.get("spellings", ())))
+                    ObjectClass(_text(c, "name"), _text(c, "type"), _text(c, "condition"), _texts(c, "spellings"))
                     for c in raw["classes"]
                 ),
                 source=source,
             )
         except (KeyError, TypeError, AttributeError) as why:
             raise TaxonomyError(
-                f"{source}: {why} is missing or of the wrong form. A taxonomy has [[types]] (name, spoken), [[conditions]] "
-                f"(name, color) and [[classes]] (name, type, condition)."
+                f"{source}: {why} is missing or of the wrong form. A taxonomy has [[types]] (name, spoken), "
+                f"[[conditions]] (name, color) and [[classes]] (name, type, condition, spellings)."
             ) from None
 
     @cached_property
@@ -176,6 +189,26 @@ class Taxonomy:
         """Raise TaxonomyError if a type name is not of this taxonomy."""
         for name in names:
             self.type_of(name)
+
+
+def _text(table: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    """A text that is not empty. Raises KeyError and TypeError."""
+    value = table[key] if default is None else table.get(key, default)
+    if not isinstance(value, str) or not fold(value):
+        raise TypeError(f"{key} = {value!r}")
+    return value
+
+
+def _texts(table: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """A list of texts; one text alone would be read letter by letter, so it is refused. Raises TypeError."""
+    values = table.get(key, [])
+    if not isinstance(values, list):
+        raise TypeError(f"{key} = {values!r}")
+    return tuple(_text({key: value}, key) for value in values)
+
+
+def _spoken(table: Mapping[str, Any]) -> str:
+    return _text(table, "name").replace("_", " ")
 
 
 @cache

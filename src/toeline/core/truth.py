@@ -1,4 +1,4 @@
-"""The true labels, walled off: only data, synth, evaluate, train and quantize may import this file (tests/test_walls.py)."""
+"""The true labels, walled off: tests/test_walls.py says which rooms may import this file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Truth:
-    """What a person (or the renderer) says of one thing. `thing_id` is the Thing's id in the Scene of the same photograph."""
+    """What a person (or the renderer) says of one thing; `thing_id` is its id in the Scene of the same photograph."""
 
     thing_id: str
     class_name: str
