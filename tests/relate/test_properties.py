@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tests.relate.drawing import scenes, triples
 
@@ -16,6 +16,8 @@ from toeline.relate.rules import END_REACH, NEXT_TO
 
 MIRROR = {"left_of": "right_of", "right_of": "left_of"}
 CONVERSE = {"above": "below", "below": "above", "left_of": "right_of", "right_of": "left_of"}
+# A busy machine must not fail a test: no clock decides here.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 factors = st.sampled_from([2, 3, 7, 10, 0.5, 0.25, 16])
 
 
@@ -26,12 +28,14 @@ def scaled(scene: Scene, factor: float) -> Scene:
     )
 
 
+@unhurried
 @given(scenes())
 def test_a_mirror_swaps_left_and_right_and_keeps_all_else(scene):
     expected = {(s, MIRROR.get(name, name), o) for s, name, o in triples(relate(scene))}
     assert triples(relate(mirrored(scene))) == expected
 
 
+@unhurried
 @given(scenes())
 def test_a_mirror_keeps_every_distance_and_two_mirrors_keep_the_scene(scene):
     there = {(r.subject, r.other): r.distance for r in relate(scene)}
@@ -39,6 +43,7 @@ def test_a_mirror_keeps_every_distance_and_two_mirrors_keep_the_scene(scene):
     assert mirrored(mirrored(scene)) == scene
 
 
+@unhurried
 @given(scenes(), factors)
 def test_scale_changes_nothing(scene, factor):
     assume(all(side * factor == round(side * factor) for side in scene.size_wh))
@@ -49,6 +54,7 @@ def test_scale_changes_nothing(scene, factor):
     assert [r.distance for r in after] == pytest.approx([r.distance for r in before])
 
 
+@unhurried
 @given(scenes(), st.randoms(use_true_random=False))
 def test_the_order_of_things_changes_only_the_order_of_relations(scene, dice):
     things = list(scene.things)
@@ -59,6 +65,7 @@ def test_the_order_of_things_changes_only_the_order_of_relations(scene, dice):
         assert around(shuffled, thing.id) == around(scene, thing.id)
 
 
+@unhurried
 @given(scenes())
 def test_directions_are_converse_and_exclusive(scene):
     held = triples(relate(scene), *CONVERSE)
@@ -66,6 +73,7 @@ def test_directions_are_converse_and_exclusive(scene):
     assert len({(s, o) for s, _, o in held}) == len(held), "two directions between one pair"
 
 
+@unhurried
 @given(scenes())
 def test_inside_and_covers_imply_overlaps_and_inside_excludes_a_direction(scene):
     held = triples(relate(scene))
@@ -77,6 +85,7 @@ def test_inside_and_covers_imply_overlaps_and_inside_excludes_a_direction(scene)
             assert not {(s, d, o) for d in CONVERSE} & held
 
 
+@unhurried
 @given(scenes())
 def test_overlaps_and_next_to_are_symmetric_and_exclude_each_other(scene):
     held = triples(relate(scene), "overlaps", "next_to")
@@ -84,6 +93,7 @@ def test_overlaps_and_next_to_are_symmetric_and_exclude_each_other(scene):
     assert len({(s, o) for s, _, o in held}) == len(held)
 
 
+@unhurried
 @given(scenes())
 def test_distance_is_symmetric_and_zero_only_for_boxes_that_touch(scene):
     for a in scene.things:
@@ -95,12 +105,14 @@ def test_distance_is_symmetric_and_zero_only_for_boxes_that_touch(scene):
             assert (there == 0) == touch
 
 
+@unhurried
 @given(scenes())
 def test_every_two_things_stand_in_some_relation(scene):
     pairs = {(r.subject, r.other) for r in relate(scene)}
     assert pairs == {(a.id, b.id) for a in scene.things for b in scene.things if a is not b}
 
 
+@unhurried
 @given(scenes())
 def test_relations_come_in_the_order_of_subject_other_and_rule(scene):
     place = {thing.id: n for n, thing in enumerate(scene.things)}
@@ -108,6 +120,7 @@ def test_relations_come_in_the_order_of_subject_other_and_rule(scene):
     assert keys == sorted(set(keys))
 
 
+@unhurried
 @given(scenes(most=8), st.integers(0, 9))
 def test_around_lists_the_nearest_and_one_of_each_type(scene, limit):
     everything = set(relate(scene))
@@ -124,6 +137,7 @@ def test_around_lists_the_nearest_and_one_of_each_type(scene, limit):
             assert {nearest(scene, thing.id, t.kind).id for t in others} <= set(neighbors)
 
 
+@unhurried
 @given(scenes())
 def test_types_outside_the_default_taxonomy_are_judged_by_geometry_alone(scene):
     pipes = replace(scene, things=tuple(replace(t, kind="pipe") for t in scene.things))
@@ -133,6 +147,7 @@ def test_types_outside_the_default_taxonomy_are_judged_by_geometry_alone(scene):
     )
 
 
+@unhurried
 @given(scenes())
 def test_distances_are_shares_of_the_diagonal(scene):
     assert all(0 <= r.distance <= 1 and math.isfinite(r.distance) for r in relate(scene))
