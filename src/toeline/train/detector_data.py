@@ -120,7 +120,7 @@ def cut(polygon: Floats, size: int) -> tuple[float, float, float, float] | None:
         points = _keep_side(points, axis, bound, sign)
         if len(points) == 0:
             return None
-    (x1, y1), (x2, y2) = points.min(0), points.max(0)
+    (x1, y1), (x2, y2) = np.clip([points.min(0), points.max(0)], 0, size)  # rounding reaches over the edge
     return float(x1), float(y1), float(x2), float(y2)
 
 
@@ -131,9 +131,11 @@ def _keep_side(points: Floats, axis: int, bound: float, sign: float) -> Floats:
         return points
     after, depth_after = np.roll(points, -1, axis=0), np.roll(depth, -1)
     crosses = (depth >= 0) != (depth_after >= 0)
-    share = depth[crosses] / (depth[crosses] - depth_after[crosses])
-    met = points[crosses] + share[:, None] * (after[crosses] - points[crosses])
-    return np.concatenate([points[depth >= 0], met]).astype(np.float32)
+    share = np.where(crosses, depth / np.where(crosses, depth - depth_after, 1.0), 0.0)
+    met = points + share[:, None] * (after - points)
+    both = np.stack([points, met], axis=1).reshape(-1, 2)  # each corner, then where its edge crosses the bound
+    kept: Floats = both[np.stack([depth >= 0, crosses], axis=1).reshape(-1)].astype(np.float32)
+    return kept
 
 
 def seen_boxes(objects: Sequence[tuple[int, Floats]], view: View, size: int) -> Floats:
