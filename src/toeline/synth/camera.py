@@ -33,7 +33,7 @@ def _grade(color: Floats, rng: Rng) -> Floats:
     saturation, contrast = float(rng.uniform(0.7, 1.15)), float(rng.uniform(0.85, 1.28))
     balance = 1 + rng.normal(0, 0.008, 3)
     matrix = (np.eye(3) * saturation + (1 - saturation) / 3) * balance[:, None] * contrast
-    offset = np.full((3, 1), 132 - 128 * contrast + float(rng.normal(0, 7)))
+    offset = np.full((3, 1), 136 - 126 * contrast + float(rng.normal(0, 7)))
     return np.asarray(cv2.transform(color, np.hstack([matrix, offset]).astype(np.float32)), np.float32)
 
 

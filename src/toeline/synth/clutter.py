@@ -18,7 +18,7 @@ def _line(points: Floats, width: float) -> Floats:
     """(640, 640) coverage of a line through picture points (n, 2)."""
     ink = np.zeros((CANVAS, CANVAS), np.uint8)
     cv2.polylines(ink, [(points * 16).round().astype(np.int32)], False, 255, max(1, round(width)), cv2.LINE_AA, 4)
-    return np.asarray(ink, np.float32) / 255
+    return np.asarray(ink / 255, np.float32)
 
 
 def _level(plan: Plan, v: float, rng: Rng, wobble: float) -> Floats:
@@ -155,7 +155,7 @@ def paint_clutter(canvas: Canvas, plan: Plan, rng: Rng) -> None:
     """What lies on the ground, before any object is painted."""
     _tracks(canvas, plan, rng)
     _ridges(canvas, plan, rng)
-    if rng.random() < 0.4:
+    if rng.random() < 0.6:
         _trails(canvas, plan, rng)
     for chance, painter in (
         (0.35, _path),

@@ -9,19 +9,21 @@ from numpy.typing import NDArray
 
 from toeline.synth.bend import Floats
 from toeline.synth.canvas import BROKEN, COVERED, Color, blend, darken
-from toeline.synth.ground import Look, stony, texture, vary
+from toeline.synth.ground import stony, texture
+from toeline.synth.looks import Look, vary
 from toeline.synth.noise import crop, ramp, wander
-from toeline.synth.plants import GREENS
 from toeline.synth.plan import Channel, Fault
+from toeline.synth.plants import GREENS
 
 if TYPE_CHECKING:
     from toeline.synth.concrete import Lane
 
 Rng = np.random.Generator
 States = NDArray[np.uint8]
+LEAST_CONTRAST = 34.0  # gray levels between a filling and the channel that it covers
 FILLINGS: dict[str, Look] = {
-    "silt": Look((176, 168, 152), (206, 198, 184), 0.05, 0.05),
-    "soil": Look((112, 88, 62), (150, 122, 90), 0.10, 0.12),
+    "silt": Look((176, 168, 152), (206, 198, 184), 0.07, 0.09),
+    "soil": Look((112, 90, 66), (150, 124, 94), 0.14, 0.16),
 }
 
 
@@ -46,6 +48,19 @@ def _filling(rng: Rng, what: str, shape: tuple[int, int], ground: Floats, season
     return painted
 
 
+def _told_apart(filling: Floats, painted: Floats, alpha: Floats) -> Floats:
+    """The filling made lighter or darker until it stands out from the clean channel: a label must be decidable."""
+    inner = alpha > 0.5
+    if not inner.any():
+        return filling
+    clean, filled = float(painted[inner].mean()), float(filling[inner].mean())
+    lacking = LEAST_CONTRAST - abs(filled - clean)
+    if lacking > 0:
+        darker = filled < clean if filled != clean else True
+        filling = filling * np.float32(max(0.3, 1 + (-lacking if darker else lacking) / max(filled, 1.0)))
+    return np.asarray(filling, np.float32)
+
+
 def fill_channel(
     rng: Rng, lane: Lane, item: Channel, painted: Floats, ground: Floats, state: States, season: str
 ) -> None:
@@ -58,8 +73,9 @@ def fill_channel(
         inside = ramp(width - np.abs(lane.across + 0.12 * wander(rng, shape[0], 30)[:, None]), -0.08, 0.16)
         holes = ramp(crop("middle", rng, shape), -1.9, -1.5)
         alpha = inside * holes * _window(rng, lane, fault, 3.0)
-        darken(painted, np.asarray(0.3 * np.roll(alpha, 2, 1) * (1 - alpha), np.float32))
-        blend(painted, _filling(rng, fault.what, shape, ground, season), alpha)
+        filling = _told_apart(_filling(rng, fault.what, shape, ground, season), painted, alpha)
+        darken(painted, np.asarray(0.35 * np.roll(alpha, 2, 1) * (1 - alpha), np.float32))
+        blend(painted, filling, alpha)
         state[alpha > 0.5] = COVERED
 
 
@@ -104,8 +120,8 @@ def _undercut(rng: Rng, lane: Lane, fault: Fault, painted: Floats, cover: Floats
     shape = (lane.across.shape[0], lane.across.shape[1])
     side = lane.across * (1.0 if fault.amount > 0 else -1.0)
     part = _window(rng, lane, fault, 2.0)
-    inner = 0.15 + 0.25 * wander(rng, shape[0], 14)[:, None]
-    outer = 1.7 + 0.35 * wander(rng, shape[0], 22)[:, None]
+    inner = np.asarray(0.15 + 0.25 * wander(rng, shape[0], 14)[:, None], np.float32)
+    outer = np.asarray(1.7 + 0.35 * wander(rng, shape[0], 22)[:, None], np.float32)
     eaten = part * ramp(side, inner, inner + 0.2) * ramp(outer - side, 0.0, 0.35)
     hollow = texture(Look((70, 58, 46), (104, 88, 70), 0.16, 0.2), rng, shape)
     blend(painted, hollow, np.asarray(eaten, np.float32))

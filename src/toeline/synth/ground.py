@@ -2,76 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import cv2
 import numpy as np
 
 from toeline.synth.bend import CANVAS, Bend, Floats
 from toeline.synth.canvas import Canvas, Color, blend, darken, mix, soften, triple, window
+from toeline.synth.looks import FACES, ROADS, Look, vary
 from toeline.synth.noise import TILE, crop, crop_stones, ramp, wander
 from toeline.synth.plan import Band, Plan
 
 Rng = np.random.Generator
 
 
-@dataclass(frozen=True)
-class Look:
-    """A ground material: two base colors and how strong each texture is."""
-
-    dark: Color
-    pale: Color
-    grain: float = 0.10  # 1 to 2 pixels
-    clumps: float = 0.10  # 3 to 8 pixels
-    down: float = 0.0  # streaks that run down the face
-    level: float = 0.0  # streaks along the dam: wheel tracks
-    gully: float = 0.0  # erosion
-    tufts: float = 0.0  # share covered by scrub
-    tuft: Color = (84, 82, 62)
-    growth: Color | None = None  # what most grows where it is rich
-    lush: float = 0.0  # leafy lumps
-
-
-FACES: dict[str, tuple[Look, ...]] = {
-    "dry": (
-        Look((116, 107, 90), (166, 155, 137), 0.15, 0.10, 0.06, tufts=0.16, tuft=(84, 82, 62), growth=(112, 112, 82)),
-        Look((124, 111, 93), (164, 148, 128), 0.15, 0.11, 0.08, tufts=0.10, tuft=(88, 82, 62), growth=(122, 108, 84)),
-        Look((104, 98, 82), (150, 141, 121), 0.16, 0.11, 0.04, tufts=0.22, tuft=(74, 74, 54), growth=(100, 106, 74)),
-        Look((140, 122, 99), (178, 158, 132), 0.14, 0.09, 0.10, tufts=0.08, tuft=(98, 88, 66), growth=(150, 118, 86)),
-        Look((126, 120, 106), (172, 164, 149), 0.14, 0.09, 0.07, tufts=0.13, tuft=(86, 84, 68), growth=(116, 114, 86)),
-    ),
-    "green": (
-        Look((92, 112, 58), (136, 146, 96), 0.13, 0.10, 0.02, tufts=0.14, tuft=(72, 100, 46), growth=(104, 146, 62), lush=0.5),
-        Look((94, 120, 54), (126, 148, 78), 0.12, 0.09, 0.02, tufts=0.10, tuft=(76, 110, 44), growth=(96, 140, 52), lush=0.9),
-        Look((100, 110, 68), (154, 148, 112), 0.14, 0.11, 0.03, tufts=0.18, tuft=(80, 98, 52), growth=(108, 136, 66), lush=0.5),
-    ),
-    "ash": (
-        Look((124, 122, 114), (182, 178, 168), 0.10, 0.06, 0.06, gully=0.11, tufts=0.07, tuft=(94, 92, 74)),
-        Look((110, 106, 96), (172, 166, 153), 0.15, 0.10, 0.05, gully=0.06, tufts=0.20, tuft=(82, 80, 62)),
-    ),
-    "earth": (
-        Look((154, 118, 90), (184, 147, 116), 0.10, 0.06, 0.09, gully=0.05, tufts=0.03, tuft=(118, 98, 68), growth=(168, 152, 130)),
-        Look((150, 132, 109), (186, 167, 142), 0.11, 0.06, 0.09, gully=0.06, tufts=0.04, tuft=(112, 102, 76), growth=(162, 126, 96)),
-    ),
-    "mixed": (
-        Look((106, 106, 74), (158, 146, 116), 0.15, 0.11, 0.04, tufts=0.26, tuft=(76, 92, 48), growth=(104, 126, 62), lush=0.5),
-        Look((112, 107, 84), (152, 140, 117), 0.16, 0.11, 0.05, tufts=0.20, tuft=(82, 96, 56), growth=(140, 112, 78), lush=0.3),
-    ),
-}  # fmt: skip
-ROADS = (
-    Look((158, 148, 132), (194, 185, 170), 0.035, 0.02, level=0.04),
-    Look((160, 143, 119), (190, 173, 148), 0.035, 0.02, level=0.045),
-    Look((182, 174, 160), (216, 208, 196), 0.04, 0.025, level=0.04),
-    Look((156, 135, 113), (182, 161, 137), 0.04, 0.025, level=0.04),
-    Look((136, 132, 124), (168, 163, 154), 0.08, 0.04, level=0.04),
-)
-
-
 def texture(look: Look, rng: Rng, shape: tuple[int, int], rich: Floats | None = None) -> Floats:
     """(h, w, 3) float32 of one material; `rich` (h, w), about -1..1, says where more grows."""
     wide = crop("broad", rng, shape)
-    share = ramp(crop("broad", rng, shape) + 0.6 * crop("middle", rng, shape), -2.4, 2.4)
-    light = 1 + look.grain * crop("fine", rng, shape) + look.clumps * crop("small", rng, shape)
+    share = ramp(crop("broad", rng, shape) + 0.6 * crop("middle", rng, shape), -1.9, 1.9)
+    light = 1 + 0.05 * wide + look.grain * crop("fine", rng, shape) + look.clumps * crop("small", rng, shape)
     for name, strength in (("down", look.down), ("gully", look.gully)):
         if strength:
             light += strength * ramp(wide, -1.5, 1.0) * crop(name, rng, shape)
@@ -100,35 +47,20 @@ def _lumps(rng: Rng, shape: tuple[int, int], rich: Floats) -> Floats:
 def _scrub(painted: Floats, look: Look, rng: Rng, rich: Floats) -> None:
     """Small dark scrub all over: it belongs to the ground and carries no label."""
     shape = (painted.shape[0], painted.shape[1])
-    patchy = np.clip(0.5 + 0.5 * rich + 0.35 * crop("middle", rng, shape), 0.05, 2.5)
+    patchy = np.asarray(np.clip(0.5 + 0.55 * rich + 0.4 * crop("middle", rng, shape), 0.04, 3), np.float32)
     for spacing, share, dark in ((6, 0.9, 1.0), (11, 0.55, 0.86), (17, 0.28, 0.76)):
         value, light, depth = crop_stones(spacing, rng, shape)
-        present = ramp(look.tufts * share * patchy * 2 - value, -0.02, 0.06)
+        present = ramp(np.float32(2 * look.tufts * share) * patchy - value, -0.02, 0.06)
         ragged = present * ramp(depth + 0.3 * crop("small", rng, shape), 0.45, 1.05)
-        darken(painted, 0.4 * np.roll(ragged, (2, 2), (0, 1)))
+        darken(painted, np.asarray(0.4 * np.roll(ragged, (2, 2), (0, 1)), np.float32))
         tone = np.asarray(look.tuft, np.float32) * triple(dark - 0.45 * light + 0.2 * crop("fine", rng, shape))
         blend(painted, tone, 0.85 * ragged)
 
 
-def vary(look: Look, rng: Rng) -> Look:
-    """A material with its colors moved a little, so that no two scenes share one."""
-    shift = rng.normal(0, 1.2, 3) + float(np.clip(rng.normal(0, 8), -16, 16))
-    dark, pale, tuft = (_moved(c, shift) for c in (look.dark, look.pale, look.tuft))
-    scale = float(rng.uniform(0.7, 1.25))
-    return replace(
-        look, dark=dark, pale=pale, tuft=tuft, grain=look.grain * scale, clumps=look.clumps * scale,
-        down=look.down * float(rng.uniform(0.2, 1.3)), tufts=look.tufts * float(rng.uniform(0.2, 1.5)),
-    )  # fmt: skip
-
-
-def _moved(color: Color, shift: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Color:
-    r, g, b = (float(c + s) for c, s in zip(color, shift, strict=True))
-    return r, g, b
-
-
 def _edge(bend: Bend, v: float, rough: float, rng: Rng) -> Floats:
     columns = np.arange(CANVAS, dtype=np.float32)
-    return v + bend.lift(columns) + rough * (wander(rng, CANVAS, 60) + 0.5 * wander(rng, CANVAS, 14))
+    ragged = rough * (wander(rng, CANVAS, 60) + 0.5 * wander(rng, CANVAS, 14))
+    return np.asarray(v + bend.lift(columns) + ragged, np.float32)
 
 
 def _along(bend: Bend, rng: Rng, rows: slice) -> Floats:
@@ -167,13 +99,13 @@ def paint_ground(canvas: Canvas, plan: Plan, rng: Rng) -> None:
     face = vary(FACES[plan.season][int(rng.integers(len(FACES[plan.season])))], rng)
     road = vary(ROADS[int(rng.integers(len(ROADS)))], rng)
     bench = vary(road if rng.random() < 0.5 else ROADS[int(rng.integers(len(ROADS)))], rng)
-    if rng.random() < 0.4:
+    if plan.season != "green" and rng.random() < 0.4:
         bench = vary(Look(mix(face.dark, bench.dark, 0.5), mix(face.pale, bench.pale, 0.5), 0.12, 0.12, tufts=0.1), rng)
     ash = vary(Look((176, 174, 168), (222, 218, 208), 0.05, 0.05, level=0.03, gully=0.03), rng)
     looks = {"face": face, "road": road, "bench": bench, "ash": ash}
     for band in plan.bands:
         _paint_band(canvas, band, looks[band.what], plan.bend, rng)
-        if band.what == "face" and rng.random() < 0.7:
+        for _ in range(int(rng.integers(0, 3)) if band.what == "face" else 0):
             _patches(canvas, band, plan, rng)
 
 
@@ -193,7 +125,8 @@ def _patches(canvas: Canvas, band: Band, plan: Plan, rng: Rng) -> None:
     inside = ramp(v, low, low + 14) * (1 - ramp(v, high - 14, high))
     field = crop("broad", rng, shape) + 0.25 * crop("middle", rng, shape) + 0.25 * crop("gully", rng, shape)
     start = float(rng.uniform(0.7, 1.8))
-    blend(canvas.color[span], texture(vary(other, rng), rng, shape), 0.85 * inside * ramp(field, start, start + 0.5))
+    alpha = float(rng.uniform(0.5, 0.9)) * inside * ramp(field, start, start + float(rng.uniform(0.4, 1.2)))
+    blend(canvas.color[span], texture(vary(other, rng), rng, shape), np.asarray(alpha, np.float32))
 
 
 def stony(rng: Rng, shape: tuple[int, int], spacing: int, color: Color) -> tuple[Floats, Floats]:

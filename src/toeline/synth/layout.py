@@ -17,8 +17,8 @@ MOST_OBJECTS = 18
 # damaged are asked for a little more often than they are counted in the real set (tests/synth/test_layout.py).
 CONDITIONS = {
     "toe_drain": (("normal", 0.25), ("blocked", 0.38), ("damaged", 0.37)),
-    "slope_drain": (("normal", 0.475), ("blocked", 0.213), ("damaged", 0.312)),
-    "rock_toe": (("normal", 0.305), ("damaged", 0.695)),
+    "slope_drain": (("normal", 0.487), ("blocked", 0.203), ("damaged", 0.310)),
+    "rock_toe": (("normal", 0.288), ("damaged", 0.712)),
 }
 SEASONS = (("dry", 0.46), ("green", 0.17), ("ash", 0.14), ("earth", 0.11), ("mixed", 0.12))
 WITH_ROCK, WITH_TOE, WITH_DRAINS, PLANTS = 0.74, 0.72, 0.74, 1.0
@@ -41,11 +41,11 @@ def _pick(rng: Rng, table: tuple[tuple[str, float], ...]) -> str:
 
 
 def _sample_bend(rng: Rng) -> Bend:
-    curve = float(rng.normal(0, 26))
+    curve = float(rng.normal(0, 26) if rng.random() < 0.86 else rng.normal(0, 85))
     waves = tuple(
         (float(rng.normal(0, 2.2)), float(rng.uniform(180, 700)), float(rng.uniform(0, 6.28))) for _ in range(2)
     )
-    tilt = float(np.clip(rng.normal(0, 0.06), -0.18, 0.18))
+    tilt = float(np.clip(rng.normal(0, 0.06 if rng.random() < 0.88 else 0.2), -0.36, 0.36))
     return Bend(
         tilt, curve, float(rng.normal(0.03, 0.04) + curve / 700), float(rng.normal(0, 0.05) - tilt * 0.5), waves
     )

@@ -109,6 +109,6 @@ def wander(rng: np.random.Generator, length: int, step: float) -> Floats:
     return np.asarray(knots[low] * (1 - part) + knots[np.minimum(low + 1, len(knots) - 1)] * part, np.float32)
 
 
-def ramp(values: Floats, low: float, high: float) -> Floats:
+def ramp(values: Floats, low: float | Floats, high: float | Floats) -> Floats:
     """0 below `low`, 1 above `high`, straight between."""
-    return np.asarray(np.clip((values - low) / (high - low), 0, 1), np.float32)
+    return np.asarray(np.clip((values - low) / (np.asarray(high, np.float32) - low), 0, 1), np.float32)

@@ -106,6 +106,7 @@ def place_slope_drain(
     start, stop = int(inside[0]), int(inside[-1]) + 1
     first, middle, widths = first + start, middle[start:stop], widths[start:stop]
     condition, faults = find_faults(rng, condition, first, len(middle), half)
+    style = "walls" if condition == "blocked" and style == "slab" else style  # a filled slab looks like a slab
     push = sideways(faults, first, widths)
     polygon = _outline(first, middle + push - widths, middle + push + widths, rows=True)
     seed = int(rng.integers(2**31))
@@ -125,6 +126,7 @@ def place_toe_drain(
     first, middle = x0 + int(longest[0]), middle[longest].astype(np.float32)
     widths = np.full(len(middle), half, np.float32)
     condition, faults = find_faults(rng, condition, first, len(middle), half)
+    style = "walls" if condition == "blocked" and style == "slab" else style
     push = sideways(faults, first, widths)
     polygon = _outline(first, middle + push - widths, middle + push + widths, rows=False)
     seed = int(rng.integers(2**31))

@@ -17,13 +17,15 @@ HIDDEN_ROCK = 0.35
 SHORTEST_LONG_SIDE, SHORTEST_SHORT_SIDE = 18, 6  # pixels of a labelled box
 SEEN = 0.55  # share of an item's area in the picture that later items must leave free
 
+HALF = 2  # shares are counted at half size: four times faster, and as good
+
 Mask = NDArray[np.bool_]
 
 
 def rasterize(polygon: Points) -> Mask:
-    """(640, 640) pixels inside a polygon."""
-    ink = np.zeros((CANVAS, CANVAS), np.uint8)
-    cv2.fillPoly(ink, [np.asarray(polygon, np.float32).round().astype(np.int32)], 1)
+    """(320, 320) half-size pixels inside a polygon."""
+    ink = np.zeros((CANVAS // HALF, CANVAS // HALF), np.uint8)
+    cv2.fillPoly(ink, [(np.asarray(polygon, np.float32) / HALF).round().astype(np.int32)], 1)
     return ink.astype(bool)
 
 
@@ -31,7 +33,7 @@ def _fault_masks(item: Channel, mask: Mask) -> list[Mask]:
     masks = []
     for fault in item.faults:
         window = np.zeros_like(mask)
-        rows = slice(max(0, fault.start), fault.stop)
+        rows = slice(max(0, fault.start) // HALF, fault.stop // HALF + 1)
         if item.kind == "slope_drain":
             window[rows] = mask[rows]
         else:

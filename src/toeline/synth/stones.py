@@ -7,7 +7,8 @@ import numpy as np
 
 from toeline.synth.bend import Floats
 from toeline.synth.canvas import BROKEN, SOUND, Canvas, blend, darken, soften, window
-from toeline.synth.ground import FACES, Look, stony, texture, vary
+from toeline.synth.ground import stony, texture
+from toeline.synth.looks import FACES, Look, vary
 from toeline.synth.noise import crop, ramp
 from toeline.synth.plan import Stretch
 
@@ -20,7 +21,7 @@ def _inside(item: Stretch, rows: slice, columns: slice) -> Floats:
     ink = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
     corners = (np.asarray(item.polygon) - (columns.start, rows.start)) * 16
     cv2.fillPoly(ink, [corners.round().astype(np.int32)], 255, cv2.LINE_AA, 4)
-    return np.asarray(ink, np.float32) / 255
+    return np.asarray(ink / 255, np.float32)
 
 
 def _holes(item: Stretch, rng: np.random.Generator, inside: Floats) -> Floats:
@@ -51,7 +52,8 @@ def paint_stretch(canvas: Canvas, item: Stretch, index: int, color: int, spacing
     density = np.where(inside > 0.5, np.maximum(density, 0.07 if item.bare else 0), density)
     stone = soften((value < density).astype(np.float32), 0.6)
     if item.bare:
-        _bare_ground(canvas, rng, span, holes * inside, season)
+        ragged = ramp(soften(inside, 5) + 0.12 * crop("small", rng, shape), 0.4, 0.8)
+        _bare_ground(canvas, rng, span, holes * ragged, season)
     else:
         darken(canvas.color[span], 0.2 * inside)
     darken(canvas.color[span], 0.25 * soften(stone, 1.5) * (1 - stone))
