@@ -41,10 +41,9 @@ def ask(
     prompt = PROMPTS[view.prompt]
     seen = {t.id: _seen(n, t, scene, relations, taxonomy) for n, t in enumerate(scene.things, start=1)}
     asked = [(t, legal(t, taxonomy, answers)) for t in scene.things]
+    crops = {t.id: cut(image, t.box, view) for t, options in asked if prompt.shows_crops and len(options) > 1}
     questions = tuple(
-        Question(
-            t.id, prompt.question(seen[t.id], options), cut(image, t.box, view) if prompt.shows_crops else None, options
-        )
+        Question(t.id, prompt.question(seen[t.id], options), crops.get(t.id), options)
         for t, options in asked
         if len(options) > 1
     )

@@ -1,4 +1,4 @@
-"""Prompts are plain functions of what they show. Training and inspection call the same ones; tests hold each word (golden files).
+"""Prompts are plain functions of what they show. Training and inspection call the same; golden files hold each word.
 
 A prompt is never given a condition: its arguments are types, places, relations and the legal answers.
 """

@@ -1,9 +1,10 @@
 """Trains the embedded judge: a small Qwen2-VL from random weights, on drawn scenes, in two stages.
 
 Stage one shows crops only, which is cheaper than the full prompt and is where seeing is learned; stage two shows what
-inspection shows. Beside the loss on the answer tree, every merged image token of a crop is asked what covers it (from the
-renderer's truth masks). Measured in a prototype: without this dense loss a model of this size learns almost nothing from
-tens of thousands of objects, with it it passes 0.8; the head is thrown away after training. The loop is transformers'.
+inspection shows. Beside the loss on the answer tree, every merged image token of a crop is asked what covers it (from
+the renderer's truth masks). Measured in a prototype: without this dense loss a model of this size learns almost nothing
+from tens of thousands of objects, with it it passes 0.8; the head is thrown away after training. The loop is
+transformers' Trainer.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 VIEW = View(scene_tokens=100, crop_tokens=48, detail_px=1280, margin=0.3, prompt="relations")
 CROPS_ONLY = replace(VIEW, scene_tokens=0, prompt="crop")
 ALL_ANSWERS = 0.15  # share of photographs asked with all nine answers, so that Stage 2 can overrule a wrong type
+DECAY = 0.3  # share of a stage over which the learning rate falls
 EVERY_STEPS = 250  # between checkpoints and measurements on held-out scenes
 
 
@@ -38,7 +40,8 @@ class JudgeRun:
     """Settings of `toeline train-embedded judge`. A photograph is a drawn scene with all its objects.
 
     `crop_photographs` and `full_photographs` are how many are seen in the two stages, each time in another light;
-    `scenes` is how many are drawn. `threads` of 0 leaves torch's own choice.
+    `scenes` is how many are drawn. `start` is a checkpoint of an earlier run to begin from; `threads` of 0 leaves
+    torch's own choice.
     """
 
     out: Path
@@ -56,6 +59,7 @@ class JudgeRun:
     language_depth: int = 4
     threads: int = 0
     workers: int = 2
+    start: Path | None = None
     resume: bool = False
 
 
@@ -105,10 +109,10 @@ class Collate:
         }
 
 
-def judge_loss(model: Any, inputs: dict[str, Any], *, token_loss: float) -> tuple[Tensor, dict[str, Any]]:
+def judge_loss(model: Any, inputs: dict[str, Any], *, token_loss: float) -> tuple[Tensor, list[int]]:
     """Mean negative log-probability of the true answer over the tree, plus the dense loss on the crops' tokens.
 
-    The answer loss is of the very quantity that inspection reports. bfloat16 where products are, float32 for the losses.
+    The answer loss is of the very quantity that inspection reports. Products in bfloat16, losses in float32.
     """
     import torch
     from torch.nn import functional as F
@@ -127,11 +131,7 @@ def judge_loss(model: Any, inputs: dict[str, Any], *, token_loss: float) -> tupl
     answer = -torch.stack([s[a] for s, a in zip(scores, inputs["answers"], strict=True)]).mean()
     dense = F.cross_entropy(covered, inputs["tokens"].to(device))
     right = [int(s.argmax()) == a for s, a in zip(scores, inputs["answers"], strict=True)]
-    return answer + token_loss * dense, {
-        "answer": float(answer.detach()),
-        "dense": float(dense.detach()),
-        "right": right,
-    }
+    return answer + token_loss * dense, right
 
 
 def train_judge(run: JudgeRun) -> Path:
@@ -160,20 +160,39 @@ def train_judge(run: JudgeRun) -> Path:
 
 
 def _start(run: JudgeRun, taxonomy: Taxonomy) -> Any:
-    """A judge with random weights and, on its model, the head that is thrown away after training."""
+    """A judge, from random weights or a checkpoint, and on its model the head that is thrown away after training."""
+    import torch
     from torch import nn
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    from toeline.judge.qwen_vl import QwenVLJudge, patch_embed_as_linear
+    from toeline.judge.fast import matmul_attention, patch_embed_as_linear
+    from toeline.judge.qwen_vl import QwenVLJudge
 
-    tokenizer = small_tokenizer(rendered_texts(taxonomy))
-    model = small_model(
-        tokenizer, width=run.width, vision_depth=run.vision_depth, language_depth=run.language_depth, seed=run.seed
-    )
-    model.token_head = nn.Linear(run.width, token_classes(taxonomy))
+    head = nn.Linear(run.width, token_classes(taxonomy))
+    if run.start:
+        model, tokenizer = _checkpoint(run.start, head)
+    else:
+        tokenizer = small_tokenizer(rendered_texts(taxonomy))
+        model = small_model(
+            tokenizer, width=run.width, vision_depth=run.vision_depth, language_depth=run.language_depth, seed=run.seed
+        )
+    model.token_head = head
     patch_embed_as_linear(model)
-    model.model.visual.config._attn_implementation = "eager"  # on a CPU faster than sdpa for crops of 200 patches
-    return QwenVLJudge(model, tokenizer, Qwen2VLImageProcessorPil(), VIEW, facts={})
+    if not torch.cuda.is_available():
+        matmul_attention(model)
+    return QwenVLJudge(model, tokenizer, Qwen2VLImageProcessorPil(), VIEW)
+
+
+def _checkpoint(folder: Path, head: Any) -> tuple[Any, Any]:
+    """Model and tokenizer of a checkpoint of either stage; the training head's weights go into `head`."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
+
+    kept = load_file(folder / "model.safetensors")
+    head.load_state_dict({k.removeprefix("token_head."): v for k, v in kept.items() if k.startswith("token_head.")})
+    model = Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    return model, AutoTokenizer.from_pretrained(folder)
 
 
 def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, held_out: Pool, lr: float) -> None:
@@ -181,18 +200,19 @@ def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, held_out: Poo
     from transformers import Trainer, TrainingArguments
     from transformers.trainer_utils import get_last_checkpoint
 
-    class JudgeTrainer(Trainer):  # the documented way to give Trainer another loss
+    class JudgeTrainer(Trainer):  # type: ignore[misc]  # the documented way to give Trainer another loss
         def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
             return judge_loss(model, inputs, token_loss=run.token_loss)[0]
 
+    steps = rows.length // run.photographs_per_step
     arguments = TrainingArguments(
         output_dir=str(run.out / name),
         per_device_train_batch_size=run.photographs_per_step,
-        max_steps=rows.length // run.photographs_per_step,
+        max_steps=steps,
         learning_rate=lr,
         lr_scheduler_type="warmup_stable_decay",
         lr_scheduler_kwargs={
-            "num_decay_steps": int(0.3 * rows.length / run.photographs_per_step),
+            "num_decay_steps": int(DECAY * steps),
             "min_lr_ratio": 0.05,
         },
         warmup_steps=100,
@@ -214,6 +234,7 @@ def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, held_out: Poo
         args=arguments,
         train_dataset=rows,
         data_collator=Collate(judge),
+        processing_class=judge.tokenizer,
         callbacks=[_measure(run, name, judge, held_out, rows.view)],
     )
     last = get_last_checkpoint(str(run.out / name)) if run.resume and (run.out / name).is_dir() else None
@@ -224,7 +245,7 @@ def _measure(run: JudgeRun, name: str, judge: Any, held_out: Pool, view: View) -
     """A callback that writes accuracy on held-out scenes to `log.jsonl` whenever a checkpoint is saved."""
     from transformers import TrainerCallback
 
-    class Measure(TrainerCallback):
+    class Measure(TrainerCallback):  # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             entry = {"stage": name, "step": state.global_step, **accuracy(judge, held_out, view)}
             with (run.out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -244,12 +265,12 @@ def accuracy(judge: Any, pool: Pool, view: View) -> dict[str, float]:
         for i in range(0, len(pool), 8):
             rows = [row(pool[j], pool.taxonomy, view) for j in range(i, min(i + 8, len(pool)))]
             kinds += [pool.taxonomy.type_of(q.answers[0]).name for r in rows for q in r.sheet.questions]
-            right += judge_loss(judge.model, collate(rows), token_loss=0.0)[1]["right"]
+            right += judge_loss(judge.model, collate(rows), token_loss=0.0)[1]
     judge.model.train()
-    by_kind = {
-        k: float(np.mean([r for r, kind in zip(right, kinds, strict=True) if kind == k])) for k in sorted(set(kinds))
-    }
-    return {"accuracy": float(np.mean(right)), **by_kind}
+    shares = {"accuracy": float(np.mean(right))}
+    for kind in sorted(set(kinds)):
+        shares[kind] = float(np.mean([r for r, k in zip(right, kinds, strict=True) if k == kind]))
+    return shares
 
 
 def _finish(run: JudgeRun, judge: Any) -> Path:

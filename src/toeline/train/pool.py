@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from toeline.core.scene import Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import Entry, open_yolo, read_entry
 from toeline.train.rows import Labeled, state_map
@@ -29,11 +32,10 @@ class Pool:
         found = read_entry(entry, self.taxonomy)
         with Image.open(entry.photo) as file:
             image = file.convert("RGB")
-        return Labeled(
-            image, found.scene, {t.thing_id: t for t in found.truths}, self._states(entry, found.scene.things)
-        )
+        truths = {t.thing_id: t for t in found.truths}
+        return Labeled(image, found.scene, truths, self._states(entry, found.scene.things))
 
-    def _states(self, entry: Entry, things: tuple) -> np.ndarray | None:
+    def _states(self, entry: Entry, things: Sequence[Thing]) -> NDArray[np.uint8] | None:
         masks = entry.photo.parent.parent / "masks"
         objects, states = (masks / f"{entry.photo.stem}_{what}.png" for what in ("object", "state"))
         if not objects.is_file() or not states.is_file():
@@ -43,7 +45,7 @@ class Pool:
 
     @classmethod
     def drawn(cls, out: Path, *, scenes: int, seed: int, taxonomy: Taxonomy, workers: int = 1) -> Pool:
-        """Draw what is missing of `scenes` scenes under `out` and open them. A second call with the same settings reads."""
+        """Draw what is missing of `scenes` scenes under `out` and open them; once drawn, they are only read."""
         from toeline.synth import write_dataset
 
         write_dataset(out, scenes=scenes, seed=seed, parts={"train": 1.0}, workers=workers)

@@ -1,4 +1,4 @@
-"""Labeled photographs to training rows: the sheet that would be asked, the true answers, and what covers each image token.
+"""Labeled photographs to training rows: the sheet that would be asked, the true answers, what covers each image token.
 
 The sheet is made by the same `relate` and `ask` that inspection uses, from boxes and types alone.
 """
@@ -33,7 +33,7 @@ SUB = 8  # truth-mask samples per token side
 
 @dataclass(frozen=True, eq=False)
 class Labeled:
-    """One photograph with everything that training may know of it. `states` is (H, W) uint8, see `token_classes`, or None."""
+    """One photograph with all that training may know of it. `states` is (H, W) uint8, see `token_classes`, or None."""
 
     image: Image.Image
     scene: Scene
@@ -43,7 +43,7 @@ class Labeled:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A sheet with the index of the true answer of each question, and per crop the (rows, cols, classes) token targets."""
+    """A sheet, the index of the true answer of each question, and per crop the (rows, cols, classes) token targets."""
 
     sheet: Sheet
     answers: tuple[int, ...]
@@ -78,9 +78,7 @@ def row(
     right = tuple(q.answers.index(labeled.truths[q.thing_id].class_name) for q in sheet.questions)
     tokens: tuple[NDArray[np.float32], ...] = ()
     if labeled.states is not None:
-        tokens = tuple(
-            _crop_tokens(labeled, q.thing_id, taxonomy, view) for q in sheet.questions if q.crop
-        )
+        tokens = tuple(_crop_tokens(labeled, q.thing_id, taxonomy, view) for q in sheet.questions if q.crop)
     return Row(sheet, right, tokens)
 
 
@@ -95,12 +93,15 @@ def _crop_tokens(labeled: Labeled, thing_id: str, taxonomy: Taxonomy, view: View
     shares = flat.reshape(rows, cols, n).astype(np.float32)
     defect = np.array([c > 0 and (c - 1) % STATES > 0 for c in range(n)])
     shares[..., defect] *= DEFECT_WEIGHT
-    return shares / shares.sum(axis=-1, keepdims=True)
+    whole: NDArray[np.float32] = shares / shares.sum(axis=-1, keepdims=True)
+    return whole
 
 
 def augmented(labeled: Labeled, rng: np.random.Generator, *, jitter: float = 0.05) -> Labeled:
-    """A photograph that could have been taken as well: mirrored left-right (never up-down), other light, less sharp, and
-    boxes as a detector would draw them (each edge moved by about `jitter` of the side)."""
+    """A photograph that could have been taken as well: mirrored left-right (never up-down), other light, less sharp.
+
+    Boxes lie as a detector would draw them: each edge is moved by about `jitter` of the side.
+    """
     image, scene, states = labeled.image, labeled.scene, labeled.states
     things = tuple(replace(t, box=_jittered(t.box, scene.size_wh, rng, jitter), polygon=()) for t in scene.things)
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""A small model of the Qwen2-VL architecture and its tokenizer, from random weights: what `train-embedded judge` trains.
+"""A small model of the Qwen2-VL architecture and its tokenizer, from random weights: what is trained and embedded.
 
 Everything is a stock transformers class, so the result loads like any other Qwen2-VL directory.
 """
@@ -55,7 +55,7 @@ def rendered_texts(taxonomy: Taxonomy) -> Iterator[str]:
 
 
 def small_tokenizer(texts: Iterable[str], *, vocab_size: int = 768) -> PreTrainedTokenizerBase:
-    """A byte-level BPE with Qwen2's pre-tokenization and special tokens, trained on `texts`; bytes cover all other text."""
+    """A byte-level BPE with Qwen2's pre-tokenization and special tokens, trained on `texts`; bytes cover other text."""
     from transformers import Qwen2Tokenizer
 
     tokenizer = Qwen2Tokenizer().train_new_from_iterator(
