@@ -1,0 +1,88 @@
+"""Documents that cannot drift: commands and their options, the version, links, and what CI runs."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+import toeline
+
+ROOT = Path(__file__).parent.parent
+COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PUBLIC_OPTIONS_LIVE_ELSEWHERE = {"train-embedded"}  # its options are the fields of the settings; --help lists them
+
+
+def commands() -> dict[str, Any]:
+    """Every command of the command line by its name."""
+    from toeline.cli.app import app
+
+    group: Any = get_command(app)
+    return dict(group.commands)
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_a_command_is_documented_with_all_its_options(name: str) -> None:
+    assert f"## `toeline {name}`" in COMMANDS_PAGE, f"add `toeline {name}` to docs/commands.md"
+    section = COMMANDS_PAGE.split(f"## `toeline {name}`")[1].split("\n## ")[0]
+    if name not in PUBLIC_OPTIONS_LIVE_ELSEWHERE:
+        options = [o for p in commands()[name].params for o in p.opts if o.startswith("--")]
+        assert [o for o in options if o not in section and o != "--help"] == []
+
+
+def test_no_command_is_documented_that_is_not_there() -> None:
+    assert set(re.findall(r"^## `toeline ([a-z-]+)`", COMMANDS_PAGE, re.MULTILINE)) == set(commands())
+
+
+def test_the_version_is_one_and_the_changelog_has_it() -> None:
+    assert toeline.__version__ == PROJECT["version"]
+    assert f"\n## [{toeline.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    try:
+        assert version("toeline") == toeline.__version__
+    except PackageNotFoundError:
+        pytest.skip("toeline is not installed, it runs from src")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    gone = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert gone == []
+
+
+def test_everything_that_is_installed_for_tests_is_pinned() -> None:
+    rows = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [row for row in rows if row and not row.startswith("#")]
+    assert [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", pin)] == []
+    pinned = {re.sub(r"[-_.]+", "-", pin.split("==")[0]).lower() for pin in pins}
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    assert {re.split(r"[<>=!~ ]", need)[0].lower() for need in wanted} <= pinned
+
+
+def test_no_extra_brings_what_the_license_forbids() -> None:
+    extras = [need for needs in PROJECT["optional-dependencies"].values() for need in needs]
+    assert not [need for need in [*PROJECT["dependencies"], *extras] if "ultralytics" in need]
+
+
+def test_ci_runs_what_a_developer_runs() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    doing = [row for row in script.splitlines() if row and not row.startswith(("#", "set ", "cd "))]
+    assert doing == ["make test"]
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("name", toeline.__all__)
+def test_a_public_name_is_there(name: str) -> None:
+    assert getattr(toeline, name).__name__ == name
+
+
+def test_a_name_that_is_not_public_says_so() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        toeline.nonsense  # noqa: B018
