@@ -30,11 +30,12 @@ def _light(color: Floats, rng: Rng) -> Floats:
 
 def _grade(color: Floats, rng: Rng) -> Floats:
     """White balance, saturation and contrast of one camera on one day, as one matrix."""
-    saturation, contrast = float(rng.uniform(0.7, 1.15)), float(rng.uniform(0.85, 1.28))
+    saturation, contrast = float(rng.uniform(0.6, 1.08)), float(rng.uniform(0.88, 1.28))
     balance = 1 + rng.normal(0, 0.008, 3)
     matrix = (np.eye(3) * saturation + (1 - saturation) / 3) * balance[:, None] * contrast
     offset = np.full((3, 1), 136 - 126 * contrast + float(rng.normal(0, 7)))
-    return np.asarray(cv2.transform(color, np.hstack([matrix, offset]).astype(np.float32)), np.float32)
+    graded = np.asarray(cv2.transform(color, np.hstack([matrix, offset]).astype(np.float32)), np.float32)
+    return np.asarray(np.minimum(graded, 0.5 * graded + 92), np.float32)  # a shoulder: highlights do not burn out
 
 
 def _lens(color: Floats, rng: Rng) -> Floats:
@@ -48,7 +49,7 @@ def _lens(color: Floats, rng: Rng) -> Floats:
     if turn < 0.47:
         return np.asarray(cv2.blur(color, (int(rng.integers(2, 5)), 1)), np.float32)
     soft = np.asarray(cv2.GaussianBlur(color, (0, 0), 1.2), np.float32)
-    return np.asarray(soft + (color - soft) * float(rng.uniform(0.9, 1.9)), np.float32)
+    return np.asarray(soft + (color - soft) * float(rng.uniform(0.9, 1.7)), np.float32)
 
 
 def _overlay(image: NDArray[np.uint8], rng: Rng) -> None:
@@ -62,7 +63,7 @@ def _overlay(image: NDArray[np.uint8], rng: Rng) -> None:
 def photograph(color: Floats, rng: Rng) -> NDArray[np.uint8]:
     """(640, 640, 3) uint8 RGB from painted light (640, 640, 3) in about 0..255; `color` is used up."""
     color = _lens(_grade(_light(color, rng), rng), rng)
-    sigma = float(rng.uniform(0.5, 4.5))
+    sigma = float(rng.uniform(0.5, 3.2))
     color += triple(sigma * crop("fine", rng, FULL))
     color[..., 2] += 0.5 * sigma * crop("small", rng, FULL)
     image = np.clip(color + 0.5, 0, 255).astype(np.uint8)

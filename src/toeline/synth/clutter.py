@@ -148,7 +148,7 @@ def _trails(canvas: Canvas, plan: Plan, rng: Rng) -> None:
         x = np.linspace(float(rng.uniform(-50, 300)), float(rng.uniform(340, CANVAS + 50)), 40, dtype=np.float32)
         v = np.clip(rng.uniform(band.v0, band.v1) + 16 * wander(rng, 40, 7), band.v0 + 6, band.v1 - 6)
         points = np.stack([x, v + plan.bend.lift(x)], 1).astype(np.float32)
-        _strip(canvas, points, float(rng.uniform(1.5, 4)), (184, 172, 152), float(rng.uniform(0.25, 0.6)), 1.0, rng)
+        _strip(canvas, points, float(rng.uniform(1.5, 4)), (184, 172, 152), float(rng.uniform(0.35, 0.8)), 1.0, rng)
 
 
 def paint_clutter(canvas: Canvas, plan: Plan, rng: Rng) -> None:
@@ -179,8 +179,8 @@ def _machine(canvas: Canvas, plan: Plan, rng: Rng) -> None:
     high = wide * float(rng.uniform(0.4, 0.6))
     for dx, dy, w, h, tone, alpha in (
         (canvas.light[0] * high, canvas.light[1] * high, wide, high, (48, 46, 46), 0.6),
-        (0.0, 0.0, wide, high, tuple(rng.uniform(60, 210, 3)), 1.0),
-        (wide * 0.3, 0.0, wide * 0.3, high * 0.8, tuple(rng.uniform(40, 230, 3)), 1.0),
+        (0.0, 0.0, wide, high, tuple(rng.uniform(60, 210) + rng.uniform(-14, 14, 3)), 1.0),
+        (wide * 0.3, 0.0, wide * 0.3, high * 0.8, tuple(rng.uniform(40, 220) + rng.uniform(-20, 20, 3)), 1.0),
     ):
         span = window(x + dx - w / 2, y + dy - h / 2, x + dx + w / 2, y + dy + h / 2)
         shape = canvas.color[span].shape[:2]

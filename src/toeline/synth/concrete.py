@@ -101,6 +101,8 @@ def _seat(rng: Rng, lane: Lane) -> None:
     beside = np.abs(lane.across) + 0.12 * crop("middle", rng, shape)
     soil = np.median(lane.color.reshape(-1, 3), axis=0) * np.float32(1.08)
     blend(lane.color, soil, np.asarray(float(rng.uniform(0, 0.6)) * ramp(-beside, -1.7, -1.2), np.float32))
+    beside_wall = ramp(-np.abs(lane.across), -1.0 - 2.2 / lane.half, -1.0) * (np.abs(lane.across) > 0.98)
+    darken(lane.color, np.asarray(0.3 * beside_wall, np.float32))  # dirt and contact shadow: an edge that can be found
     throw = np.asarray(1.0 + (0.9 + 1.2 * abs(lane.light)) * 2.0 / lane.half, np.float32)
     side = lane.across * (1.0 if lane.light > 0 else -1.0)
     edge = ramp(-side, -throw - 0.15, -throw + 0.05) * (side > 0)

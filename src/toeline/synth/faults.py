@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Rng = np.random.Generator
 States = NDArray[np.uint8]
-LEAST_CONTRAST = 34.0  # gray levels between a filling and the channel that it covers
+LEAST_CONTRAST = 40.0  # gray levels between a filling and the channel that it covers
 FILLINGS: dict[str, Look] = {
     "silt": Look((176, 168, 152), (206, 198, 184), 0.07, 0.09),
     "soil": Look((112, 90, 66), (150, 124, 94), 0.14, 0.16),

@@ -18,7 +18,13 @@ def texture(look: Look, rng: Rng, shape: tuple[int, int], rich: Floats | None = 
     """(h, w, 3) float32 of one material; `rich` (h, w), about -1..1, says where more grows."""
     wide = crop("broad", rng, shape)
     share = ramp(crop("broad", rng, shape) + 0.6 * crop("middle", rng, shape), -1.9, 1.9)
-    light = 1 + 0.05 * wide + look.grain * crop("fine", rng, shape) + look.clumps * crop("small", rng, shape)
+    light = (
+        1
+        + 0.05 * wide
+        + 0.04 * crop("middle", rng, shape)
+        + look.grain * crop("fine", rng, shape)
+        + look.clumps * crop("small", rng, shape)
+    )
     for name, strength in (("down", look.down), ("gully", look.gully)):
         if strength:
             light += strength * ramp(wide, -1.5, 1.0) * crop(name, rng, shape)
@@ -133,5 +139,5 @@ def stony(rng: Rng, shape: tuple[int, int], spacing: int, color: Color) -> tuple
     """Stones of one size: (h, w, 3) colors and (h, w) the random value of the stone at each pixel."""
     value, light, depth = crop_stones(spacing, rng, shape)
     grain = 1 + 0.09 * crop("fine", rng, shape) + 0.06 * crop("small", rng, shape)
-    bright = (0.55 + 0.45 * depth) * (0.84 + 0.34 * np.modf(value * 7.31)[0]) * (1 - 0.25 * light) * grain
+    bright = (0.6 + 0.4 * depth) * (0.84 + 0.34 * np.modf(value * 7.31)[0]) * (1 - 0.25 * light) * grain
     return np.asarray(color, np.float32) * triple(np.asarray(bright, np.float32)), value

@@ -62,12 +62,13 @@ def _stack(rng: Rng, zoom: float) -> tuple[list[Band], list[_Berm]]:
         road = at + float(rng.uniform(60, 190)) * zoom
         bands.append(Band("road" if rng.random() < 0.8 else "bench", at, road, float(rng.uniform(1, 5))))
         foot = road + float(rng.uniform(200, 430)) * zoom
-        bands.append(Band("face", road, foot, float(rng.uniform(2, 8))))
         rock = foot + (float(rng.uniform(48, 112)) * zoom if has_rock else 0)
         verge = float(rng.uniform(2, 14)) * zoom
         toe = rock + verge + (float(rng.uniform(15, 42)) * (0.4 + 0.6 * zoom) if has_toe else 0)
         below = toe + float(rng.uniform(4, 70)) * zoom
-        bands.append(Band("bench", foot, below, float(rng.uniform(1, 4))))
+        end = rock if rng.random() < 0.8 else foot  # what shows between the stones: mostly the face, at times the bench
+        bands.append(Band("face", road, end, float(rng.uniform(2, 8))))
+        bands.append(Band("bench", end, below, float(rng.uniform(1, 4))))
         berms.append(_Berm(road, foot, rock, toe if has_toe else rock))
         at = below
         if at > 0.5 * CANVAS and rng.random() < 0.6:  # nothing but open ground below this berm

@@ -46,8 +46,8 @@ def _leaves(plant: Plant, shape: tuple[int, int], height: Floats, season: str, r
     color = first + (second * 1.08 - first) * triple(tint)
     value, light, depth = crop_stones(5 if plant.style != "creeper" else 7, rng, shape)
     slope = height - np.roll(height, (2, 2), (0, 1))
-    bright = 0.68 + 0.5 * depth * (0.4 + value) + 0.045 * np.clip(slope, -8, 8) - 0.3 * light
-    bright += 0.2 * crop("middle", rng, shape) + 0.12 * crop("fine", rng, shape)
+    bright = 0.78 + 0.34 * depth * (0.4 + value) + 0.045 * np.clip(slope, -8, 8) - 0.2 * light
+    bright += 0.2 * crop("middle", rng, shape) + 0.16 * crop("fine", rng, shape) + 0.14 * crop("small", rng, shape)
     painted = color * triple(np.asarray(np.clip(bright, 0.2, 1.9), np.float32))
     if plant.style == "reed":
         plume = ramp(crop("down", rng, shape) + 0.8 * crop("small", rng, shape), 0.9, 1.8)

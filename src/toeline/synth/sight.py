@@ -15,6 +15,7 @@ HIDDEN_CHANNEL = 0.15  # the most of a channel that a plant may hide
 HIDDEN_FAULT = 0.2  # and of one fault
 HIDDEN_ROCK = 0.35
 SHORTEST_LONG_SIDE, SHORTEST_SHORT_SIDE = 18, 6  # pixels of a labelled box
+SHORTEST_ROCK_OR_PLANT = 18  # a sliver of stones at the edge of the frame says nothing about its condition
 SEEN = 0.55  # share of an item's area in the picture that later items must leave free
 
 HALF = 2  # shares are counted at half size: four times faster, and as good
@@ -53,10 +54,11 @@ def _spares(plant: Mask, item: Item, mask: Mask) -> bool:
     return all((plant & part).sum() <= HIDDEN_FAULT * part.sum() for part in _fault_masks(item, mask))
 
 
-def _big_enough(polygon: Points) -> bool:
-    x, y = np.asarray(polygon).T
+def _big_enough(item: Item) -> bool:
+    x, y = np.asarray(item.polygon).T
     wide, high = float(np.ptp(x)), float(np.ptp(y))
-    return max(wide, high) >= SHORTEST_LONG_SIDE and min(wide, high) >= SHORTEST_SHORT_SIDE
+    least = SHORTEST_SHORT_SIDE if isinstance(item, Channel) else SHORTEST_ROCK_OR_PLANT
+    return max(wide, high) >= SHORTEST_LONG_SIDE and min(wide, high) >= least
 
 
 def keep_in_sight(plan: Plan) -> Plan:
@@ -77,7 +79,7 @@ def keep_in_sight(plan: Plan) -> Plan:
         masks.append(mask)
         covered.append(np.zeros_like(mask))
     labelled = tuple(
-        _big_enough(item.polygon) and bool(hidden.sum() <= (1 - SEEN) * whole.sum())
+        _big_enough(item) and bool(hidden.sum() <= (1 - SEEN) * whole.sum())
         for item, whole, hidden in zip(kept, masks, covered, strict=True)
     )
     return replace(plan, items=tuple(kept), labelled=labelled)

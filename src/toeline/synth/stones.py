@@ -12,7 +12,7 @@ from toeline.synth.looks import FACES, Look, vary
 from toeline.synth.noise import crop, ramp
 from toeline.synth.plan import Stretch
 
-STONE_COLORS = ((176, 168, 156), (190, 180, 162), (162, 157, 150), (186, 170, 148), (150, 145, 138))
+STONE_COLORS = ((184, 175, 162), (198, 187, 168), (170, 164, 155), (192, 176, 154), (158, 152, 144))
 SPILL = 16  # pixels that loose stones roll below a damaged stretch
 
 
