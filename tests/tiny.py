@@ -95,7 +95,7 @@ def make_config(vocab: Any, *, family: str = "qwen2_vl", hidden: int = 32, layer
     )
 
 
-def make_model(tokenizer: Any, *, seed: int = 0, scale: float = 3.0, **shape: Any) -> Any:
+def make_model(tokenizer: Any, *, seed: int = 0, scale: float = 8.0, **shape: Any) -> Any:
     """A model with random float32 weights, `scale` times the usual, so that every input matters to the scores."""
     import torch
     from transformers import AutoModelForImageTextToText

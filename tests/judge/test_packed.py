@@ -18,7 +18,7 @@ from toeline.judge.layout import lay_out, pictures
 from toeline.judge.qwen_vl import QwenVLJudge, answer_logits, hidden_states, image_features, patches
 
 TOLERANCE = 1e-4
-FAR = 1e-2  # what a wrong mask or wrong positions must exceed: a hundred times the tolerance
+FAR = 0.1  # what a wrong mask or wrong positions must exceed: a thousand times the tolerance
 
 
 def make_judge(family: str = "qwen2_vl", **settings: Any) -> QwenVLJudge:
@@ -100,7 +100,13 @@ def test_packed_equals_separate_forwards(count: int, family: str) -> None:
 
 @pytest.mark.parametrize(
     "shape",
-    [{"picture": None}, {"crops": False}, {"picture": None, "crops": False}, {"text": ""}, {"text": "", "crops": False}],
+    [
+        {"picture": None},
+        {"crops": False},
+        {"picture": None, "crops": False},
+        {"text": ""},
+        {"text": "", "crops": False},
+    ],
     ids=str,
 )
 def test_every_shape_of_sheet_is_exact(judge: QwenVLJudge, shape: dict[str, Any]) -> None:
@@ -154,7 +160,12 @@ def test_chunks_change_nothing(judge: QwenVLJudge, max_tokens: int) -> None:
 
 
 def test_a_batch_of_photographs_equals_each_alone(judge: QwenVLJudge) -> None:
-    sheets = [make_sheet(3), make_sheet(1, picture=None), make_sheet(5, crops=False), make_sheet(2, text="Longer. " * 9)]
+    sheets = [
+        make_sheet(3),
+        make_sheet(1, picture=None),
+        make_sheet(5, crops=False),
+        make_sheet(2, text="Longer. " * 9),
+    ]
     batch = collate([lay_out(sheet, judge.alphabet)[0] for sheet in sheets])
     pixels, grids = patches([p for sheet in sheets for p in pictures(sheet)], judge.processor)
     assert torch.equal(grids, batch.grids)

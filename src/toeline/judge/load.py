@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -186,14 +187,16 @@ def _first_line(why: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Transformers without progress bars and load reports: what matters in them is raised."""
+    """No progress bars, load reports or deprecations between libraries: what matters in them is raised."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:
@@ -249,7 +252,8 @@ def add_adapter(model: Any, folder: Path) -> Any:
 
     peft = need("peft", extra="adapter")
     try:
-        wrapped = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False, local_files_only=True)
+        with _quiet():
+            wrapped = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
         raise ModelError(
             f"{folder}: the adapter does not fit this model ({_first_line(why)}). Name its base model."
