@@ -58,6 +58,16 @@ def saying(what: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def goes_on() -> Iterator[None]:
+    """Tells whoever stops the command that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print("Stopped. What is done is kept; the same command again goes on from here.")
+        raise
+
+
 def place(problem: Problem) -> str:
     """File and line of a problem."""
     return f"{problem.file}, line {problem.line}" if problem.line else problem.file

@@ -72,7 +72,7 @@ def _photos(typed: Sequence[str], out: Path) -> list[Photo]:
 
 
 def _inspect(run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Taxonomy, *, total: int) -> None:
-    from toeline.cli.show import bar, saying
+    from toeline.cli.show import bar, goes_on, saying
     from toeline.report.save import save
 
     with saying("Loading the models"):
@@ -80,7 +80,7 @@ def _inspect(run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Ta
         inspector = _load(run, taxonomy, boxes)
     folder.note(notes)
     remember_models(folder, inspector, boxes is not None)
-    with bar("Inspecting", total=total, done=total - len(todo)) as step:
+    with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
         for result in save(folder, inspector.inspect_all(todo), taxonomy):
             step(result.problems)
 

@@ -1,0 +1,238 @@
+"""`toeline inspect` from end to end, with a detector and a judge that need no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes import FakeJudge, fake_inspector
+from tests.helpers import write_labels, write_photo
+
+from toeline.cli import main
+from toeline.inspector import Inspector
+
+Toeline = Callable[..., int]
+
+
+@pytest.fixture
+def judge() -> FakeJudge:
+    return FakeJudge()
+
+
+@pytest.fixture
+def toeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judge: FakeJudge) -> Toeline:
+    """toeline("inspect", ...) in an empty folder; gives the exit code."""
+    monkeypatch.chdir(tmp_path)
+    made = lambda *_, **given: fake_inspector(judge, boxes=given["boxes"], answers=given["answers"])  # noqa: E731
+    monkeypatch.setattr(Inspector, "load", made)
+
+    def run(*words: str) -> int:
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        return int(stopped.value.code or 0)
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for i in range(4):
+        write_photo(tmp_path / "photos" / f"{i}.jpg", (200, 100), seed=i)
+    return tmp_path / "photos"
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_everything_is_written_and_all_done_is_0(toeline: Toeline, photos: Path, tmp_path: Path) -> None:
+    assert toeline("inspect", "photos", "--out", "out") == 0
+    out = tmp_path / "out"
+    found = lines(out / "findings.jsonl")
+    assert [(f["photo"], f["id"]) for f in found] == [(f"{i}.jpg", n) for i in range(4) for n in "123"]
+    assert found[0]["class"] == "slope drain blocked"
+    assert found[0]["box"] == [40.0, 0.0, 60.0, 70.0]
+    assert found[0]["second"]["probability"] == pytest.approx(0.15)
+    assert sum(found[0]["probabilities"].values()) == pytest.approx(1.0)
+    assert sorted(p.name for p in (out / "marked").iterdir()) == [f"{i}.jpg" for i in range(4)]
+    assert (out / "errors.jsonl").read_bytes() == b""
+    assert len((out / "findings.csv").read_text(encoding="utf-8-sig").splitlines()) == 13
+    assert "12" in (out / "report.html").read_text(encoding="utf-8")
+    assert not list(out.rglob("*.part"))
+
+
+def test_the_record_says_how_it_was_made_and_names_no_place_that_was_not_typed(
+    toeline: Toeline, photos: Path, tmp_path: Path
+) -> None:
+    write_photo(photos / "bad.jpg").write_bytes(b"")
+    assert toeline("inspect", "photos", "--out", "out") == 1
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["settings"]["photos"] == ["photos"]
+    assert run["counts"]["findings"] == 12
+    assert run["models"]["judge"] == {"back_end": "fake"}
+    assert len(run["data_sha256"]) == len(run["settings"]["taxonomy_sha256"]) == 64
+    assert {"toeline", "python", "torch", "transformers"} <= run["versions"].keys()
+    for name in ("run.json", "report.html", "errors.jsonl", "findings.jsonl", "findings.csv", "progress.jsonl"):
+        assert str(tmp_path) not in (tmp_path / "out" / name).read_text(encoding="utf-8"), name
+
+
+def test_one_bad_photograph_is_told_and_the_rest_is_done(
+    toeline: Toeline, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "1.jpg").write_bytes(b"not a picture")
+    (photos / "2.jpg").write_bytes((photos / "2.jpg").read_bytes()[:-2000])
+    assert toeline("inspect", "photos", "--out", "out") == 1
+    assert {f["photo"] for f in lines(tmp_path / "out" / "findings.jsonl")} == {"0.jpg", "3.jpg"}
+    errors = lines(tmp_path / "out" / "errors.jsonl")
+    assert [e["file"] for e in errors] == ["photos/1.jpg", "photos/2.jpg"]
+    assert all(e["what"] for e in errors)
+    told = capsys.readouterr()
+    assert "2 problems" in told.out
+    assert "photos/1.jpg" in told.err
+
+
+def test_the_summary_for_programs_is_one_json_object(
+    toeline: Toeline, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert toeline("inspect", "photos", "--out", "out", "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["photographs"], summary["findings"], summary["fine"]) == (4, 12, True)
+    assert summary["by_condition"] == {"normal": 4, "blocked": 4, "damaged": 4}
+    assert summary["files"]["report.html"] == "out/report.html"
+
+
+def test_boxes_of_people_keep_their_types_and_bad_lines_are_named(
+    toeline: Toeline, photos: Path, tmp_path: Path
+) -> None:
+    write_labels(tmp_path / "labels" / "0.txt", ["7 0.5 0.5 0.2 0.4", "99 0.5 0.5 0.1 0.1"])
+    write_labels(tmp_path / "labels" / "1.txt", [])
+    write_labels(tmp_path / "labels" / "2.txt", ["8 0.5 0.5 0.2 0.4"])
+    assert toeline("inspect", "photos", "--boxes", "labels", "--out", "out") == 1
+    found = lines(tmp_path / "out" / "findings.jsonl")
+    assert [(f["photo"], f["type"], f["class"]) for f in found] == [
+        ("0.jpg", "slope_drain", "slope drain blocked"),  # the label says damaged; nobody was told
+        ("2.jpg", "vegetation", "vegetation"),
+    ]
+    bad_class, missing = lines(tmp_path / "out" / "errors.jsonl")
+    assert (bad_class["file"], bad_class["line"]) == ("labels/0.txt", 2)
+    assert (missing["file"], missing["photo"]) == ("labels/3.txt", "3.jpg")
+
+
+def test_photographs_in_subfolders_find_their_labels(toeline: Toeline, tmp_path: Path) -> None:
+    for part in ("one", "two"):
+        write_photo(tmp_path / "photos" / part / "a.jpg", (200, 100))
+    write_labels(tmp_path / "labels" / "one" / "a.txt", ["7 0.5 0.5 0.2 0.4"])
+    write_labels(tmp_path / "labels" / "two" / "a.txt", ["8 0.5 0.5 0.2 0.4"])
+    assert toeline("inspect", "photos", "--boxes", "labels", "--out", "out") == 0
+    assert [(f["photo"], f["type"]) for f in lines(tmp_path / "out" / "findings.jsonl")] == [
+        ("one/a.jpg", "slope_drain"),
+        ("two/a.jpg", "vegetation"),
+    ]
+    assert (tmp_path / "out" / "marked" / "two" / "a.jpg").exists()
+
+
+def test_all_answers_are_passed_on(toeline: Toeline, photos: Path, tmp_path: Path) -> None:
+    assert toeline("inspect", "photos/0.jpg", "--answers", "all", "--out", "out") == 0
+    assert len(lines(tmp_path / "out" / "findings.jsonl")[2]["probabilities"]) == 9
+
+
+def test_stopped_in_the_middle_it_goes_on_where_it_was(
+    toeline: Toeline, photos: Path, tmp_path: Path, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert toeline("inspect", "photos", "--out", "whole") == 0
+    judge.asked.clear()
+    judge.most = 2
+    assert toeline("inspect", "photos", "--out", "out") == 130
+    assert "same command again" in capsys.readouterr().err
+    assert len(lines(tmp_path / "out" / "progress.jsonl")) == 2
+    torn = tmp_path / "out" / "findings.jsonl"
+    torn.write_bytes(torn.read_bytes() + b'{"photo": "2.jpg", "id": ')
+    judge.most = 100
+    assert toeline("inspect", "photos", "--out", "out") == 0
+    assert judge.asked == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+    assert torn.read_bytes() == (tmp_path / "whole" / "findings.jsonl").read_bytes()
+    assert "2 photographs had been done before" in capsys.readouterr().out
+
+
+def test_a_finished_run_says_so_makes_its_reports_again_and_asks_nobody(
+    toeline: Toeline, photos: Path, tmp_path: Path, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toeline("inspect", "photos", "--out", "out")
+    (tmp_path / "out" / "report.html").unlink()
+    judge.asked.clear()
+    assert toeline("inspect", "photos", "--out", "out") == 0
+    assert judge.asked == []
+    assert "finished already" in capsys.readouterr().out
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_mended_photograph_is_tried_again_and_a_new_one_is_added(
+    toeline: Toeline, photos: Path, tmp_path: Path, judge: FakeJudge
+) -> None:
+    good = (photos / "1.jpg").read_bytes()
+    (photos / "1.jpg").write_bytes(b"")
+    assert toeline("inspect", "photos", "--out", "out") == 1
+    (photos / "1.jpg").write_bytes(good)
+    write_photo(photos / "9.jpg", (200, 100))
+    judge.asked.clear()
+    assert toeline("inspect", "photos", "--out", "out") == 0
+    assert judge.asked == ["1.jpg", "9.jpg"]
+    assert len(lines(tmp_path / "out" / "findings.jsonl")) == 15
+    assert lines(tmp_path / "out" / "errors.jsonl") == []
+
+
+def test_another_run_in_the_same_folder_is_refused_with_2(
+    toeline: Toeline, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toeline("inspect", "photos", "--out", "out")
+    assert toeline("inspect", "photos", "--answers", "all", "--out", "out") == 2
+    told = capsys.readouterr().err
+    assert "answers was 'type', now 'all'" in told
+    assert "Traceback" not in told
+
+
+def test_other_weights_in_the_same_folder_are_refused(
+    toeline: Toeline, photos: Path, judge: FakeJudge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge.most = 2
+    toeline("inspect", "photos", "--out", "out")
+    judge.most, judge.info = 100, {"back_end": "fake", "weights": "new"}
+    assert toeline("inspect", "photos", "--out", "out") == 2
+    assert "other model weights" in capsys.readouterr().err
+
+
+def test_an_output_folder_among_the_photographs_is_not_inspected(
+    toeline: Toeline, photos: Path, tmp_path: Path
+) -> None:
+    assert toeline("inspect", "photos", "--out", "photos/out") == 0
+    assert toeline("inspect", "photos", "--out", "photos/out") == 0
+    assert len(lines(photos / "out" / "progress.jsonl")) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("inspect", "nowhere", "--out", "out"), "nowhere: there is no such file or folder"),
+        (("inspect", "photos", "--out", "photos"), "not empty"),
+        (("inspect", "photos", "--boxes", "nowhere", "--out", "out"), "no such folder of label files"),
+        (("inspect", "photos", "--taxonomy", "nowhere.toml", "--out", "out"), "cannot be read as a taxonomy"),
+        (("inspect", "photos"), "--out"),
+        (("inspect", "photos", "--out", "out", "--answers", "some"), "--answers"),
+        (("inspekt",), "inspekt"),
+    ],
+)
+def test_faults_before_the_first_photograph_are_2_without_a_trace(
+    toeline: Toeline, photos: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    assert toeline(*words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert told in said
+    assert "Traceback" not in said
+
+
+def test_a_run_that_failed_to_start_does_not_block_its_folder(toeline: Toeline, photos: Path) -> None:
+    assert toeline("inspect", "photos", "--boxes", "nowhere", "--out", "out") == 2
+    assert toeline("inspect", "photos", "--out", "out") == 0

@@ -1,0 +1,61 @@
+"""A detector and a judge without models, for tests of everything around them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from toeline.core.box import Box
+from toeline.core.question import Sheet, View
+from toeline.core.scene import Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.inspector import Inspector
+
+
+@dataclass(frozen=True)
+class FakeDetector:
+    """Sees a slope drain, a rock toe and a plant in every photograph wider than 20 pixels; nothing in smaller ones."""
+
+    info: Mapping[str, Any] = field(default_factory=lambda: {"back_end": "fake"})
+
+    def find(self, image: Image.Image) -> list[Thing]:
+        wide, high = image.size
+        if wide <= 20:
+            return []
+        return [
+            Thing("1", "slope_drain", Box(0.2 * wide, 0, 0.3 * wide, 0.7 * high), 0.9),
+            Thing("2", "rock_toe", Box(0, 0.7 * high, wide, 0.9 * high), 0.8),
+            Thing("3", "vegetation", Box(0.6 * wide, 0.2 * high, 0.9 * wide, 0.6 * high), 0.7),
+        ]
+
+
+@dataclass
+class FakeJudge:
+    """Gives the second answer 0.7 and the others the rest. Takes `seconds`; breaks down after `most` photographs."""
+
+    seconds: float = 0.0
+    most: int = 10**9
+    asked: list[str] = field(default_factory=list)
+    view: View = field(default_factory=View)
+    info: Mapping[str, Any] = field(default_factory=lambda: {"back_end": "fake"})
+
+    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+        if len(self.asked) >= self.most:
+            raise KeyboardInterrupt
+        time.sleep(self.seconds)
+        self.asked.append(sheet.photo)
+        return [
+            {a: math.log(0.7 if i == 1 else 0.3 / (len(q.answers) - 1)) for i, a in enumerate(q.answers)}
+            for q in sheet.questions
+        ]
+
+
+def fake_inspector(judge: FakeJudge | None = None, **more: Any) -> Inspector:
+    """An Inspector of both; `more` replaces its other fields."""
+    given = {"detector": FakeDetector(), "judge": judge or FakeJudge(), "taxonomy": Taxonomy.load(), **more}
+    return Inspector(**given)

@@ -1,0 +1,109 @@
+"""The rooms joined: what goes in, what comes out, and what one bad photograph does (nothing to the others)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.fakes import FakeDetector, FakeJudge, fake_inspector
+from tests.helpers import make_photo, write_photo
+
+from toeline.core.result import Problem
+from toeline.core.scene import Thing
+from toeline.data.images import Photo, find_photos
+from toeline.errors import PhotoError
+
+
+def test_one_photograph_gives_one_finding_per_thing(tmp_path: Path) -> None:
+    drain, rock, plant = fake_inspector().inspect(write_photo(tmp_path / "a.jpg", (200, 100)))
+    assert (drain.photo, drain.thing_id, drain.kind, drain.score) == ("a.jpg", "1", "slope_drain", 0.9)
+    assert (drain.verdict.class_name, drain.verdict.condition) == ("slope drain blocked", "blocked")
+    assert drain.verdict.probability == pytest.approx(0.7)
+    assert ("above", "2") in [(r.name, r.other) for r in drain.relations]
+    assert rock.verdict.class_name == "rock toe damaged"
+    assert (plant.verdict.asked, plant.verdict.probabilities) == (False, {"vegetation": 1.0})
+
+
+def test_a_type_with_one_legal_answer_is_not_asked_unless_all_answers_are_allowed(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "a.jpg", (200, 100))
+    assert fake_inspector(answers="type").inspect(photo)[2].verdict.asked is False
+    overruled = fake_inspector(answers="all").inspect(photo)[2]
+    assert overruled.verdict.asked
+    assert len(overruled.verdict.probabilities) == 9
+    assert "detected as vegetation, judged as toe drain" in overruled.verdict.review
+
+
+def test_pictures_in_memory_and_text_paths_are_taken_too(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "a.png", (200, 100))
+    by_path = fake_inspector().inspect(str(photo))
+    assert [f.verdict for f in by_path] == [f.verdict for f in fake_inspector().inspect(make_photo((200, 100)))]
+    assert fake_inspector().inspect(make_photo((200, 100)))[0].photo == "picture"
+    with Image.open(photo) as opened:
+        assert fake_inspector().inspect(opened)[0].photo == "a.png"
+
+
+def test_an_unsure_answer_is_marked_for_review(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "a.jpg", (200, 100))
+    assert fake_inspector(floor=0.5).inspect(photo)[0].verdict.review == ""
+    assert "0.70, under the floor of 0.75" in fake_inspector(floor=0.75).inspect(photo)[0].verdict.review
+
+
+def test_nothing_found_asks_nobody(tmp_path: Path) -> None:
+    judge = FakeJudge()
+    assert fake_inspector(judge).inspect(write_photo(tmp_path / "a.jpg", (10, 10))) == []
+    assert judge.asked == []
+
+
+def test_a_missing_photograph_raises_for_one_and_is_a_result_among_many(tmp_path: Path) -> None:
+    gone = tmp_path / "gone.jpg"
+    with pytest.raises(PhotoError, match="no such file"):
+        fake_inspector().inspect(gone)
+    fine = Photo(write_photo(tmp_path / "a.jpg", (200, 100)), "a.jpg")
+    bad, good = fake_inspector().inspect_all([Photo(gone, "gone.jpg"), fine])
+    assert (bad.failed, bad.findings, bad.photo) == (True, (), "gone.jpg")
+    assert bad.problems == (Problem("gone.jpg", str(gone), "there is no such file. Check the path."),)
+    assert (good.failed, len(good.findings), good.size_wh) == (False, 3, (200, 100))
+
+
+def test_a_model_that_runs_out_of_memory_on_one_photograph_goes_on_with_the_next(tmp_path: Path) -> None:
+    class Hungry(FakeJudge):
+        def score(self, sheet: object) -> list[dict[str, float]]:
+            if not self.asked:
+                self.asked.append("first")
+                raise RuntimeError("out of memory")
+            return super().score(sheet)  # type: ignore[arg-type]
+
+    for name in ("a.jpg", "b.jpg"):
+        write_photo(tmp_path / name, (200, 100))
+    first, second = fake_inspector(Hungry()).inspect_all(find_photos([tmp_path]))
+    assert first.failed
+    assert "RuntimeError: out of memory" in first.problems[0].what
+    assert len(second.findings) == 3
+
+
+def test_our_own_mistakes_are_not_hidden(tmp_path: Path) -> None:
+    class Broken(FakeDetector):
+        def find(self, image: Image.Image) -> list[Thing]:
+            raise TypeError("a mistake of ours")
+
+    photo = Photo(write_photo(tmp_path / "a.jpg"), "a.jpg")
+    with pytest.raises(TypeError, match="a mistake of ours"):
+        list(fake_inspector(detector=Broken()).inspect_all([photo]))
+
+
+def test_given_boxes_replace_the_detector_and_their_problems_are_passed_on(tmp_path: Path) -> None:
+    photo = Photo(write_photo(tmp_path / "a.jpg", (200, 100)), "a.jpg")
+    drain = FakeDetector().find(make_photo((200, 100)))[0]
+    problem = Problem("a.jpg", "a.txt", "line 2 is odd", line=2)
+    (result,) = fake_inspector(detector=None, boxes=lambda _, __: ([drain], [problem])).inspect_all([photo])
+    assert [f.thing_id for f in result.findings] == ["1"]
+    assert (result.problems, result.failed) == ((problem,), False)
+
+
+def test_of_an_animation_the_first_frame_is_read_and_that_is_said(tmp_path: Path) -> None:
+    frames = [make_photo((60, 60), seed=i) for i in range(2)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:])
+    (result,) = fake_inspector().inspect_all([Photo(tmp_path / "a.webp", "a.webp")])
+    assert len(result.findings) == 3
+    assert "first of 2 frames" in result.problems[0].what
