@@ -35,25 +35,28 @@ def _blocked(rng: Rng, first: int, room: int) -> tuple[Fault, ...]:
     return tuple(Fault(what, first + a, first + b, float(rng.uniform(0.75, 1.0))) for a, b in pieces)
 
 
-def _damaged(rng: Rng, first: int, room: int, half: float) -> tuple[Fault, ...]:
+def _damaged(rng: Rng, kind: str, first: int, room: int, half: float) -> tuple[Fault, ...]:
     parts = 1 if room < 90 else int(rng.integers(1, 3 if room < 300 else 5))
     total = int(max(SHORTEST_FAULT * parts, rng.uniform(0.28, 0.7) * room))
-    weights = np.array((0.36, 0.34, 0.16 if half > 8 else 0.04, 0.14))
+    slides = kind == "slope_drain"  # segments on a slope slide apart; along the foot they sink and wash out
+    weights = np.array((0.36 if slides else 0.46, 0.34 if slides else 0.2, 0.16 if half > 8 else 0.04, 0.16))
     faults = []
     for a, b in _split(rng, min(total, room), parts, room):
         what = ("gap", "shift", "crack", "undercut")[int(rng.choice(4, p=weights / weights.sum()))]
         sign = 1 if rng.random() < 0.5 else -1
-        faults.append(Fault(what, first + a, first + b, sign * float(rng.uniform(0.7, 1.7))))
+        faults.append(Fault(what, first + a, first + b, sign * float(rng.uniform(0.7, 1.7 if slides else 1.1))))
     return tuple(faults)
 
 
-def find_faults(rng: Rng, condition: str, first: int, room: int, half: float) -> tuple[str, tuple[Fault, ...]]:
+def find_faults(
+    rng: Rng, kind: str, condition: str, first: int, room: int, half: float
+) -> tuple[str, tuple[Fault, ...]]:
     """The condition that `room` visible pixels can show, and its faults in them."""
     if condition == "normal" or room < CAN_SHOW:
         return "normal", ()
     if condition == "blocked":
         return condition, _blocked(rng, first, room)
-    return condition, _damaged(rng, first, room, half)
+    return condition, _damaged(rng, kind, first, room, half)
 
 
 def sideways(faults: tuple[Fault, ...], first: int, half: Floats) -> Floats:
@@ -105,7 +108,7 @@ def place_slope_drain(
         return None
     start, stop = int(inside[0]), int(inside[-1]) + 1
     first, middle, widths = first + start, middle[start:stop], widths[start:stop]
-    condition, faults = find_faults(rng, condition, first, len(middle), half)
+    condition, faults = find_faults(rng, "slope_drain", condition, first, len(middle), half)
     style = "walls" if condition == "blocked" and style == "slab" else style  # a filled slab looks like a slab
     push = sideways(faults, first, widths)
     polygon = _outline(first, middle + push - widths, middle + push + widths, rows=True)
@@ -125,7 +128,7 @@ def place_toe_drain(
     longest = max(np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1), key=len)
     first, middle = x0 + int(longest[0]), middle[longest].astype(np.float32)
     widths = np.full(len(middle), half, np.float32)
-    condition, faults = find_faults(rng, condition, first, len(middle), half)
+    condition, faults = find_faults(rng, "toe_drain", condition, first, len(middle), half)
     style = "walls" if condition == "blocked" and style == "slab" else style
     push = sideways(faults, first, widths)
     polygon = _outline(first, middle + push - widths, middle + push + widths, rows=False)

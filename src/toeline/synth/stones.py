@@ -13,6 +13,7 @@ from toeline.synth.noise import crop, ramp
 from toeline.synth.plan import Stretch
 
 STONE_COLORS = ((184, 175, 162), (198, 187, 168), (170, 164, 155), (192, 176, 154), (158, 152, 144))
+LEAST_CONTRAST = 16.0  # gray levels between the stones and what lies around them
 SPILL = 16  # pixels that loose stones roll below a damaged stretch
 
 
@@ -46,6 +47,9 @@ def paint_stretch(canvas: Canvas, item: Stretch, index: int, color: int, spacing
     inside = _inside(item, rows, columns)
     holes = _holes(item, rng, inside)
     painted, value = stony(rng, shape, spacing, STONE_COLORS[color])
+    ground = float(canvas.color[span].mean())
+    paler = max(0.0, LEAST_CONTRAST - abs(float(painted.mean()) - ground))
+    painted *= np.float32(1 + paler / 150)
     below = cv2.warpAffine(inside, np.array([[1, 0, 0], [0, 1, SPILL * 0.7]], np.float64), (shape[1], shape[0]))
     soft = soften(inside, 2.2)
     density = soft * (1 - 0.93 * holes) + (0.12 * soften(below, 4) * (1 - inside) if item.bare else 0)
