@@ -9,9 +9,15 @@ from toeline.synth.bend import CANVAS, Floats
 from toeline.synth.canvas import Canvas, Color, blend, darken, soften, window
 from toeline.synth.ground import stony
 from toeline.synth.noise import crop, ramp, wander
-from toeline.synth.plan import Plan
+from toeline.synth.plan import Band, Plan
 
 Rng = np.random.Generator
+
+
+def _shown(plan: Plan, *, face: bool) -> list[Band]:
+    """The faces, or everything else, that lie in the picture; never an empty list."""
+    alike = [band for band in plan.bands if (band.what == "face") == face] or list(plan.bands)
+    return [band for band in alike if band.v1 > 40 and band.v0 < CANVAS - 40] or alike
 
 
 def _line(points: Floats, width: float) -> Floats:
@@ -49,7 +55,7 @@ def _tracks(canvas: Canvas, plan: Plan, rng: Rng) -> None:
 
 def _path(canvas: Canvas, plan: Plan, rng: Rng) -> None:
     """A trodden path or a rill down a face: pale or dark, crooked, with no walls and soft edges."""
-    faces = [band for band in plan.bands if band.what == "face"]
+    faces = _shown(plan, face=True)
     band = faces[int(rng.integers(len(faces)))]
     v = np.linspace(band.v0, band.v1, 30, dtype=np.float32)
     u = np.float32(rng.uniform(0, CANVAS)) + 10 * wander(rng, 30, 6) + float(rng.normal(0, 0.15)) * (v - band.v0)
@@ -60,7 +66,7 @@ def _path(canvas: Canvas, plan: Plan, rng: Rng) -> None:
 
 
 def _pipe(canvas: Canvas, plan: Plan, rng: Rng) -> None:
-    roads = [band for band in plan.bands if band.what != "face"]
+    roads = _shown(plan, face=False)
     band = roads[int(rng.integers(len(roads)))]
     points = _level(plan, float(rng.uniform(band.v0, band.v1)), rng, 1.0)
     width = float(rng.uniform(3, 7))
@@ -88,7 +94,7 @@ def _cable(canvas: Canvas, rng: Rng) -> None:
 
 
 def _puddle(canvas: Canvas, plan: Plan, rng: Rng) -> None:
-    roads = [band for band in plan.bands if band.what != "face"]
+    roads = _shown(plan, face=False)
     band = roads[int(rng.integers(len(roads)))]
     x, y = plan.bend.point(float(rng.uniform(0, CANVAS)), float(rng.uniform(band.v0, band.v1)))
     wide, high = float(rng.uniform(20, 90)), float(rng.uniform(5, 16))
@@ -142,7 +148,7 @@ def _ridges(canvas: Canvas, plan: Plan, rng: Rng) -> None:
 
 def _trails(canvas: Canvas, plan: Plan, rng: Rng) -> None:
     """Thin pale trails of cattle across a face, and rills."""
-    faces = [band for band in plan.bands if band.what == "face"]
+    faces = _shown(plan, face=True)
     for _ in range(int(rng.integers(1, 5))):
         band = faces[int(rng.integers(len(faces)))]
         x = np.linspace(float(rng.uniform(-50, 300)), float(rng.uniform(340, CANVAS + 50)), 40, dtype=np.float32)
@@ -172,7 +178,7 @@ def paint_clutter(canvas: Canvas, plan: Plan, rng: Rng) -> None:
 
 def _machine(canvas: Canvas, plan: Plan, rng: Rng) -> None:
     """A truck, a motorbike or a person on a road: a few boxes and a shadow."""
-    roads = [band for band in plan.bands if band.what != "face"]
+    roads = _shown(plan, face=False)
     band = roads[int(rng.integers(len(roads)))]
     x, y = plan.bend.point(float(rng.uniform(0, CANVAS)), float(rng.uniform(band.v0, band.v1)))
     wide = float(rng.choice([6.0, 12.0, 60.0])) * plan.zoom + 3

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from toeline.synth.bend import CANVAS, Bend, Floats
+from toeline.synth.bend import CANVAS, MIDDLE, Bend, Floats
 from toeline.synth.canvas import Canvas, Color, blend, darken, mix, soften, triple, window
-from toeline.synth.looks import FACES, ROADS, Look, vary
+from toeline.synth.looks import FACES, ROADS, WASHED, Look, vary
 from toeline.synth.noise import TILE, crop, crop_stones, ramp, wander
 from toeline.synth.plan import Band, Plan
 
@@ -33,6 +33,9 @@ def texture(look: Look, rng: Rng, shape: tuple[int, int], rich: Floats | None = 
     rich = 0.5 * wide if rich is None else rich + 0.5 * wide
     if look.growth:
         blend(painted, look.growth, 0.75 * ramp(rich + 0.3 * crop("middle", rng, shape), -0.1, 1.3))
+    if look.blades:
+        blades = crop("left" if rng.random() < 0.5 else "right", rng, shape)
+        light += look.blades * blades * ramp(rich + 0.4 * crop("middle", rng, shape), -0.3, 1.0)
     if look.lush:
         light += look.lush * _lumps(rng, shape, rich)
     painted *= triple(np.clip(light, 0.35, 1.7))
@@ -109,6 +112,10 @@ def paint_ground(canvas: Canvas, plan: Plan, rng: Rng) -> None:
         bench = vary(Look(mix(face.dark, bench.dark, 0.5), mix(face.pale, bench.pale, 0.5), 0.12, 0.12, tufts=0.1), rng)
     ash = vary(Look((176, 174, 168), (222, 218, 208), 0.05, 0.05, level=0.03, gully=0.03), rng)
     looks = {"face": face, "road": road, "bench": bench, "ash": ash}
+    top = int(
+        np.clip(plan.bands[0].v0 + plan.bend.lift(np.array([0, MIDDLE, CANVAS], np.float32)).max() + 40, 1, CANVAS)
+    )
+    canvas.color[:top] = texture(face, rng, (top, CANVAS))  # above the first band, where a strong bend pulls it down
     for band in plan.bands:
         _paint_band(canvas, band, looks[band.what], plan.bend, rng)
         for _ in range(int(rng.integers(0, 3)) if band.what == "face" else 0):
@@ -125,8 +132,8 @@ def _patches(canvas: Canvas, band: Band, plan: Plan, rng: Rng) -> None:
     if shape[0] < 8:
         return
     other = FACES[list(FACES)[int(rng.integers(len(FACES)))]][0]
-    if plan.season == "green" and rng.random() < 0.6:
-        other = FACES["earth"][int(rng.integers(2))]
+    if rng.random() < 0.5:
+        other = WASHED[int(rng.integers(len(WASHED)))]
     v = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - lift
     inside = ramp(v, low, low + 14) * (1 - ramp(v, high - 14, high))
     field = crop("broad", rng, shape) + 0.25 * crop("middle", rng, shape) + 0.25 * crop("gully", rng, shape)

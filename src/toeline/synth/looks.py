@@ -26,6 +26,7 @@ class Look:
     tuft: Color = (84, 82, 62)
     growth: Color | None = None  # what most grows where it is rich
     lush: float = 0.0  # leafy lumps
+    blades: float = 0.0  # tall grass, where it is rich
 
 
 FACES: dict[str, tuple[Look, ...]] = {
@@ -124,6 +125,11 @@ FACES: dict[str, tuple[Look, ...]] = {
         ),
     ),
 }
+WASHED = (  # what rain and burst pipes leave on a face
+    Look((186, 186, 182), (224, 224, 218), 0.06, 0.06, gully=0.05),
+    Look((124, 126, 126), (164, 166, 164), 0.08, 0.08, gully=0.05),
+    Look((150, 116, 88), (184, 150, 118), 0.10, 0.10, gully=0.05),
+)
 ROADS = (
     Look((164, 154, 138), (204, 195, 180), 0.035, 0.02, level=0.028),
     Look((168, 151, 127), (200, 183, 158), 0.035, 0.02, level=0.03),
@@ -141,6 +147,7 @@ def vary(look: Look, rng: Rng) -> Look:
     return replace(
         look, dark=dark, pale=pale, tuft=tuft, grain=look.grain * scale, clumps=look.clumps * scale,
         down=look.down * float(rng.uniform(0.2, 1.3)), tufts=look.tufts * float(rng.uniform(0.2, 1.5)),
+        blades=float(rng.uniform(0.0, 0.22)) if look.growth else 0.0,
     )  # fmt: skip
 
 

@@ -33,12 +33,21 @@ def _white(rng: np.random.Generator, sx: float, sy: float) -> Floats:
     return _unit(np.asarray(cv2.GaussianBlur(raw, (0, 0), sigmaX=sx, sigmaY=sy), np.float32))
 
 
+def _blades(rng: np.random.Generator, lean: float) -> Floats:
+    """Short strokes some 25 degrees off the vertical: tall grass laid over by wind."""
+    stroke = np.zeros((15, 15), np.float32)
+    cv2.line(stroke, (round(7 - 3.2 * lean), 14), (round(7 + 3.2 * lean), 0), 1.0, 1, cv2.LINE_AA)
+    raw = rng.standard_normal((TILE, TILE)).astype(np.float32)
+    return _unit(np.asarray(cv2.filter2D(raw, -1, stroke), np.float32))
+
+
 @cache
 def tile(name: str) -> Floats:
     """A (1024, 1024) float32 tile of mean 0 and deviation 1.
 
     `broad` has patches of 60 to 400 pixels, `middle` of 8 to 40, `small` of 3 to 8, `fine` of 1 to 2; `down` and
-    `level` are streaks along the columns and rows; `gully` wanders down in long ridges.
+    `level` are streaks along the columns and rows, `left` and `right` blades that lean; `gully` wanders down
+    in long ridges.
     """
     rng = np.random.default_rng([71, sum(name.encode())])
     if name == "broad":
@@ -51,6 +60,8 @@ def tile(name: str) -> Floats:
         return _unit(_white(rng, 0.6, 0.6) + 0.8 * _white(rng, 1.0, 1.0))
     if name == "down":
         return _unit(_white(rng, 1.0, 9.0) + 0.7 * _white(rng, 2.5, 40.0))
+    if name in ("left", "right"):
+        return _blades(rng, 1.0 if name == "right" else -1.0)
     if name == "level":
         return _unit(0.6 * _white(rng, 20.0, 0.8) + _white(rng, 110.0, 1.4) + 0.35 * _white(rng, 240.0, 6.0))
     return _unit(-np.abs(_octave(rng, 24, 200)) - 0.5 * np.abs(_octave(rng, 10, 90)) + 0.2 * _white(rng, 1.0, 6.0))
