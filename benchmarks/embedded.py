@@ -1,0 +1,246 @@
+"""What the embedded models score: on drawn scenes of a seed never trained on, and on real photographs if there are any.
+
+    pip install -e '.[dev]'
+    python benchmarks/embedded.py [--scenes 200] [--real ../shared/data/lagoon-dyke] [--out benchmarks/results]
+
+Three measurements: the judge on true boxes, the detector alone (COCO average precision by pycocotools, at IoU 0.5), and
+both together (a finding counts if its box has IoU >= 0.5 with an object and its class is right). Every figure has a
+95 % interval from a bootstrap over photographs, and n. Nothing is chosen here: thresholds come with the models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from toeline.core.finding import Finding
+from toeline.core.scene import Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import Photo
+from toeline.data.yolo import Entry, open_yolo, read_entry
+from toeline.detect.choose import load_detector
+from toeline.evaluate.match import Matched, TrueThing, join, match
+from toeline.evaluate.tally import (
+    Figure,
+    both,
+    by_class,
+    cases_of,
+    condition_given_type,
+    nine_class,
+    precision,
+    recall,
+    undecided,
+)
+from toeline.inspector import Inspector
+
+SEED = 20_261_121  # of this benchmark alone: no training run, demo or test draws from it
+DRAWS = 200  # of the bootstrap of average precision, each of which accumulates it anew
+EVERY_BOX = 0.001  # average precision needs the whole curve, not only what passes the thresholds
+
+
+def main() -> None:
+    args = arguments()
+    taxonomy = Taxonomy.load()
+    results: dict[str, Any] = {"machine": machine(), "seed": SEED, "sets": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, entries in data_sets(args, Path(folder), taxonomy).items():
+            results["sets"][name] = measured(entries, taxonomy)
+            print(table(name, results["sets"][name]), flush=True)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "embedded.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        page = [
+            "# The embedded models\n",
+            (__doc__ or "").split("\n\n")[2] + "\n",
+            f"Measured on {results['machine']}.\n",
+        ]
+        page += [table(name, rows) for name, rows in results["sets"].items()]
+        (args.out / "embedded.md").write_text("\n".join(page), encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--real", type=Path, default=Path("../shared/data/lagoon-dyke"))
+    parser.add_argument("--out", type=Path, help="folder for embedded.json and embedded.md")
+    return parser.parse_args()
+
+
+def machine() -> str:
+    names = ("toeline", "torch", "transformers", "onnxruntime", "numpy", "pillow", "opencv-python-headless")
+    return f"{platform.machine()}, Python {platform.python_version()}, " + ", ".join(f"{n} {version(n)}" for n in names)
+
+
+def data_sets(args: argparse.Namespace, folder: Path, taxonomy: Taxonomy) -> dict[str, tuple[Entry, ...]]:
+    """The drawn scenes, and the real valid split where it is."""
+    from toeline.synth import write_dataset
+
+    drawn = folder / "drawn"
+    write_dataset(drawn, scenes=args.scenes, seed=SEED, parts={"valid": 1.0}, masks=False)
+    found = {f"{args.scenes} drawn scenes": open_yolo(drawn, taxonomy).splits["valid"]}
+    if (args.real / "data.yaml").is_file():
+        found["real photographs, valid split"] = open_yolo(args.real, taxonomy).splits["valid"]
+    return found
+
+
+def measured(entries: Sequence[Entry], taxonomy: Taxonomy) -> dict[str, Any]:
+    """All figures of one data set, by name."""
+    truth = {e.photo.name: read_entry(e, taxonomy) for e in entries}
+    photos = [Photo(e.photo, e.photo.name) for e in entries]
+    true = {name: join(t.scene.things, t.truths) for name, t in truth.items()}
+    given = Inspector.load(taxonomy=taxonomy, boxes=lambda photo, size: (truth[photo.name].scene.things, ()))
+    start = time.process_time()
+    judged = inspected(given, photos)
+    seconds = time.process_time() - start
+    joint = inspected(Inspector.load(taxonomy=taxonomy), photos)
+    return {
+        "photographs": len(photos),
+        "objects": sum(map(len, true.values())),
+        "judge_cpu_seconds_per_photograph": round(seconds / len(photos), 3),
+        **judge_figures([match(name, judged[name], t, iou=0.99) for name, t in true.items()], taxonomy),
+        **detector_figures(photos, true, taxonomy),
+        **joint_figures([match(name, joint[name], t) for name, t in true.items()]),
+    }
+
+
+def inspected(inspector: Inspector, photos: Sequence[Photo]) -> dict[str, Sequence[Finding]]:
+    found: dict[str, Sequence[Finding]] = {}
+    for result in inspector.inspect_all(photos):
+        if result.failed:
+            raise SystemExit(f"{result.photo}: {result.problems}")
+        found[result.photo] = result.findings
+    return found
+
+
+def judge_figures(matched: Sequence[Matched], taxonomy: Taxonomy) -> dict[str, Any]:
+    cases = cases_of(matched)
+    kinds = sorted({c.kind for c in undecided(cases, taxonomy)})
+    return {
+        "judge, nine classes": row(nine_class(cases)),
+        "judge, condition given type, no vegetation": row(condition_given_type(cases, taxonomy)),
+        **{f"judge, {k}": row(nine_class([c for c in cases if c.kind == k])) for k in kinds},
+        "judge, right by class": {name: f"{r}/{n}" for name, (r, n) in by_class(cases, taxonomy).items()},
+    }
+
+
+def joint_figures(matched: Sequence[Matched]) -> dict[str, Any]:
+    together = both(matched)
+    return {
+        "both, F1": {"value": together.f1, "low": together.clustered.low, "high": together.clustered.high},
+        "both, precision": {"value": together.precision},
+        "both, recall": {"value": together.recall},
+        "detector at its thresholds, objects found": row(recall(matched)),
+        "detector at its thresholds, boxes that are an object": row(precision(matched)),
+    }
+
+
+def row(figure: Figure) -> dict[str, Any]:
+    floor = {} if np.isnan(figure.floor) else {"floor": figure.floor}
+    ends = {"low": figure.clustered.low, "high": figure.clustered.high}
+    return {"value": figure.value, **ends, "n": figure.n, **floor}
+
+
+def detector_figures(
+    photos: Sequence[Photo], true: dict[str, tuple[TrueThing, ...]], taxonomy: Taxonomy
+) -> dict[str, Any]:
+    """mAP@0.5 over the types, its interval, and average precision by type."""
+    detector: Any = load_detector("embedded", taxonomy=taxonomy)
+    card = replace(detector.card, thresholds=(EVERY_BOX,) * len(detector.card.kinds))
+    detector = replace(detector, card=card)
+    found = [detector.find(Image.open(p.path).convert("RGB")) for p in photos]
+    kinds = [t.name for t in taxonomy.types]
+    evaluator = coco_evaluator(found, [[t.thing for t in true[p.name]] for p in photos], kinds)
+    each = average_precisions(evaluator, np.arange(len(photos)), len(photos))
+    rng = np.random.default_rng(0)
+    draws = [
+        average_precisions(evaluator, rng.integers(0, len(photos), len(photos)), len(photos)) for _ in range(DRAWS)
+    ]
+    low, high = np.nanquantile(np.nanmean(draws, axis=1), [0.025, 0.975])
+    return {
+        "detector, mAP@0.5": {"value": float(np.nanmean(each)), "low": float(low), "high": float(high)},
+        **{f"detector, AP@0.5 {k}": {"value": float(v)} for k, v in zip(kinds, each, strict=True)},
+    }
+
+
+def coco_evaluator(found: Sequence[Sequence[Thing]], true: Sequence[Sequence[Thing]], kinds: Sequence[str]) -> Any:
+    """pycocotools, matched at IoU 0.5 only, objects of any size, at most 100 boxes a photograph."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
+        gold, said = COCO(), COCO()
+        for one, rows in ((gold, true), (said, found)):
+            one.dataset = coco_rows(rows, kinds)
+            one.createIndex()
+        evaluator = COCOeval(gold, said, "bbox")
+        evaluator.params.iouThrs = np.array([0.5])
+        evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluator.params.maxDets = [100]
+        evaluator.evaluate()
+    return evaluator
+
+
+def coco_rows(things: Sequence[Sequence[Thing]], kinds: Sequence[str]) -> dict[str, Any]:
+    rows = [(i, t) for i, photo in enumerate(things) for t in photo]
+    return {
+        "info": {},
+        "images": [{"id": i} for i in range(len(things))],
+        "categories": [{"id": k} for k in range(len(kinds))],
+        "annotations": [
+            {
+                "id": n,
+                "image_id": i,
+                "category_id": kinds.index(t.kind),
+                "bbox": [t.box.x1, t.box.y1, t.box.width, t.box.height],
+                "area": t.box.area,
+                "iscrowd": 0,
+                "score": t.score,
+            }
+            for n, (i, t) in enumerate(rows, start=1)
+        ],
+    }
+
+
+def average_precisions(evaluator: Any, picks: np.ndarray, photographs: int) -> np.ndarray:
+    """(types,) average precision at IoU 0.5 over the picked photographs, NaN for a type that does not occur in them."""
+    whole = evaluator.evalImgs
+    kinds = len(evaluator.params.catIds)
+    evaluator.evalImgs = [whole[k * photographs + i] for k in range(kinds) for i in picks]
+    evaluator.params.imgIds, evaluator._paramsEval.imgIds = (list(range(len(picks))) for _ in range(2))
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator.accumulate()
+    evaluator.evalImgs = whole
+    curve = evaluator.eval["precision"][0, :, :, 0, 0]  # (recalls, types); -1 where there is no object
+    return np.where(curve[0] < 0, np.nan, curve.mean(axis=0))
+
+
+def table(name: str, rows: dict[str, Any]) -> str:
+    """One data set as a Markdown table."""
+    lines = [f"\n## {name}\n", "| measured | value | 95 % interval | n | without a pixel |", "|---|--:|---|--:|--:|"]
+    for what, r in rows.items():
+        if isinstance(r, dict) and "value" in r:
+            ends = f"{100 * r['low']:.1f} to {100 * r['high']:.1f}" if "low" in r else ""
+            floor = f"{100 * r['floor']:.1f}" if "floor" in r else ""
+            lines.append(f"| {what} | {100 * r['value']:.1f} % | {ends} | {r.get('n', '')} | {floor} |")
+        elif not isinstance(r, dict):
+            lines.append(f"| {what} | {r} | | | |")
+    by = rows["judge, right by class"]
+    lines.append("\nJudge on true boxes, right of how many: " + ", ".join(f"{k} {v}" for k, v in by.items()) + ".\n")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
