@@ -33,11 +33,11 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
     findings = sum(len(m.pairs) + len(m.extra) for m in matched)
     return TruthNotes(
         figures=(
-            _figure("condition, given the type", condition_given_type(cases, taxonomy)),
+            _figure("condition, given type", condition_given_type(cases, taxonomy)),
             _figure("class, every type", nine_class(cases)),
             _figure("objects found", recall(matched)),
-            _figure("findings that are an object", precision(matched)),
-            TruthFigure("class and place right (F1)", together.f1, *together.clustered, findings),
+            _figure("findings that are real", precision(matched)),
+            TruthFigure("class and place (F1)", together.f1, *together.clustered, findings),
         ),
         note=note,
         wrong={

@@ -60,12 +60,13 @@ def demo(
 def show_truth(truth: TruthNotes) -> None:
     """The figures as a table, and which answers were wrong."""
     table = Table(title="Against the truth of the drawn scenes", title_justify="left", title_style="bold")
-    table.add_column("measured")
+    table.add_column("measured", no_wrap=True)
     for name in ("right", "95 % interval", "objects", "without a pixel"):
         table.add_column(name, justify="right")
     for f in truth.figures:
         floor = "" if f.floor is None else f"{f.floor:.0%}"
         table.add_row(f.label, f"[bold]{f.value:.0%}[/]", f"{f.low:.0%} to {f.high:.0%}", str(f.n), floor)
+    out.print()
     out.print(table)
     missed = sum(map(len, truth.missed.values()))
     out.print(

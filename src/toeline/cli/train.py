@@ -27,7 +27,11 @@ def training() -> typer.Typer:
     from toeline.train.embedded import JudgeRun, train_judge
 
     app = typer.Typer(
-        help=train_embedded.__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        help=flowing(train_embedded),
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
     )
     add_command(app, "judge", JudgeRun, train_judge)
     add_command(app, "detector", DetectorRun, train_detector)
@@ -35,17 +39,29 @@ def training() -> typer.Typer:
 
 
 def add_command(app: typer.Typer, name: str, settings: type[Any], act: Callable[[Any], Any]) -> None:
-    """A command whose options are the fields of a settings dataclass; the docstring's first line is its help."""
+    """A command whose options are the fields of a settings dataclass and whose help is its docstring."""
 
     def command(**options: Any) -> None:
         written = act(settings(**options))
         typer.echo(f"Written: {written if isinstance(written, Path) else options.get('out', '')}")
 
     hints = get_type_hints(settings)
-    command.__doc__ = f"{inspect.getdoc(settings)}\n\n{EXAMPLE.format(name=name)}"
+    command.__doc__ = "\n\n".join(
+        (f"Train the {name} from scratch on drawn scenes.", flowing(settings), EXAMPLE.format(name=name))
+    )
     command.__signature__ = inspect.Signature([_option(f, hints[f.name]) for f in fields(settings)])  # type: ignore[attr-defined]
     command.__annotations__ = {f.name: Annotated[hints[f.name], typer.Option()] for f in fields(settings)}
     app.command(name)(command)
+
+
+def flowing(documented: object) -> str:
+    """A docstring with each paragraph on one line, so that the terminal can break it where it likes.
+
+    >>> flowing(flowing).splitlines()[0]
+    'A docstring with each paragraph on one line, so that the terminal can break it where it likes.'
+    """
+    paragraphs = (inspect.getdoc(documented) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _option(field: Any, kind: Any) -> inspect.Parameter:

@@ -22,7 +22,7 @@ from toeline.core.taxonomy import Taxonomy
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 FONT_SHARE, FONT_LEAST_PX = 1 / 52, 9  # of the longer side; under 9 px Pillow's bundled font cannot be read
-LINE_SHARE, LINE_LEAST_PX = 1 / 270, 1.0
+LINE_SHARE, LINE_LEAST_PX = 1 / 270, 1.5
 DASHES: tuple[tuple[int, int], ...] = (
     (1, 0),
     (7, 4),
@@ -30,6 +30,9 @@ DASHES: tuple[tuple[int, int], ...] = (
     (12, 3),
 )  # drawn and left out, in line widths; (1, 0) is solid
 CROWDED_PX = 300  # a photograph with a shorter side under this shows numbers beside the boxes instead of names
+
+
+JPEG_MOST_PX, FINE_CHROMA_PX = 65_500, 2_000
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,13 @@ def draw_marks(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
 
 
 def as_jpeg(image: Image.Image, *, quality: int = 88) -> bytes:
-    """The bytes of a JPEG file."""
+    """The bytes of a JPEG file; scaled down where a side is longer than the format can hold."""
+    if max(image.size) > JPEG_MOST_PX:
+        image = image.copy()
+        image.thumbnail((JPEG_MOST_PX, JPEG_MOST_PX))
     buffer = BytesIO()
-    image.save(buffer, "JPEG", quality=quality, optimize=True)
+    chroma = 0 if max(image.size) < FINE_CHROMA_PX else 2  # 4:4:4 keeps small colored letters sharp, 4:2:0 saves space
+    image.save(buffer, "JPEG", quality=quality, optimize=True, subsampling=chroma)
     return buffer.getvalue()
 
 

@@ -23,6 +23,7 @@ from toeline.report.table import by_photo, marked_name, names_in, relation_words
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
 SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (1000, 512))
 SMALLEST_PX = 384
+FINE_PX = 720  # below it a picture is there to recognize, and its link to look closely
 MOST_BYTES = 24_000_000  # of embedded pictures; what comes after is linked, not embedded
 BARS = 4  # answers shown per finding, best first
 LEAST_SHOWN = 0.005  # an answer under half a percent gets no bar
@@ -239,7 +240,7 @@ def thumbnail(path: Path, side: int) -> str:
         return ""
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = BytesIO()
-    small.save(buffer, "JPEG", quality=78, optimize=True)
+    small.save(buffer, "JPEG", quality=78 if side >= FINE_PX else 66, optimize=True)
     return "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii")
 
 

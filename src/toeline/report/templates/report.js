@@ -29,7 +29,7 @@
     const all = count === rows.length;
     for (const card of cards) card.hidden = !all && !left.has(card.id);
     tools.querySelector("output").textContent =
-      all ? `all ${rows.length} findings` : `${count} of ${rows.length} findings on ${left.size} photographs`;
+      all ? `all ${rows.length} findings` : `${count} of ${rows.length} findings on ${left.size} ${left.size === 1 ? "photograph" : "photographs"}`;
   };
 
   const value = (row, column) => {
@@ -37,8 +37,9 @@
     const number = Number(raw);
     return raw !== "" && !Number.isNaN(number) ? number : raw.toLowerCase();
   };
+  const collator = new Intl.Collator(undefined, { numeric: true });
   const compare = (a, b) =>
-    typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
+    typeof a === "number" && typeof b === "number" ? a - b : collator.compare(String(a), String(b));
 
   const sort = (head) => {
     const column = head.cellIndex;
@@ -51,6 +52,7 @@
   };
 
   for (const head of table.tHead.rows[0].cells) {
+    head.dataset.label = head.textContent.trim(); // for print: browsers leave buttons out of a head that is repeated
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);
