@@ -40,7 +40,7 @@ def test_the_loss_is_of_what_inspection_reports(judge, pool):
     said = [
         judge.score(r.sheet)[n][q.answers[a]]
         for r in rows
-        for n, (q, a) in enumerate(zip(r.sheet.questions, r.answers))
+        for n, (q, a) in enumerate(zip(r.sheet.questions, r.answers, strict=True))
     ]
     assert float(loss) == pytest.approx(-float(np.mean(said)), abs=0.02)  # bfloat16 against float32
     assert len(right) == len(said)
