@@ -9,6 +9,7 @@ from PIL import Image
 from tests.fakes import FakeDetector, FakeJudge, fake_inspector
 from tests.helpers import make_photo, write_photo
 
+import toeline
 from toeline.core.result import Problem
 from toeline.core.scene import Thing
 from toeline.data.images import Photo, find_photos
@@ -107,3 +108,14 @@ def test_of_an_animation_the_first_frame_is_read_and_that_is_said(tmp_path: Path
     (result,) = fake_inspector().inspect_all([Photo(tmp_path / "a.webp", "a.webp")])
     assert len(result.findings) == 3
     assert "first of 2 frames" in result.problems[0].what
+
+
+def test_the_public_names_are_these() -> None:
+    assert toeline.__all__ == sorted(toeline.__all__)
+    assert set(toeline.__all__) == {
+        "Box", "Finding", "Inspector", "Relation", "Scene", "Taxonomy", "Thing", "ToelineError", "Verdict",
+    }  # fmt: skip
+    assert [getattr(toeline, name).__name__ for name in toeline.__all__] == toeline.__all__
+    assert set(toeline.__all__) <= set(dir(toeline))
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = toeline.Nothing

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from tests.fakes import FakeJudge, fake_inspector
 from tests.helpers import write_labels, write_photo
+from tests.tiny import save_model
 
 from toeline.cli import main
 from toeline.inspector import Inspector
@@ -72,7 +77,7 @@ def test_the_record_says_how_it_was_made_and_names_no_place_that_was_not_typed(
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["settings"]["photos"] == ["photos"]
     assert run["counts"]["findings"] == 12
-    assert run["models"]["judge"] == {"back_end": "fake"}
+    assert run["models"]["judge"] == {"back_end": "fake", "model": "embedded"}
     assert len(run["data_sha256"]) == len(run["settings"]["taxonomy_sha256"]) == 64
     assert {"toeline", "python", "torch", "transformers"} <= run["versions"].keys()
     for name in ("run.json", "report.html", "errors.jsonl", "findings.jsonl", "findings.csv", "progress.jsonl"):
@@ -236,3 +241,76 @@ def test_faults_before_the_first_photograph_are_2_without_a_trace(
 def test_a_run_that_failed_to_start_does_not_block_its_folder(toeline: Toeline, photos: Path) -> None:
     assert toeline("inspect", "photos", "--boxes", "nowhere", "--out", "out") == 2
     assert toeline("inspect", "photos", "--out", "out") == 0
+
+
+def bad_files(folder: Path) -> None:
+    """Every kind of file that flights and phones leave behind, beside one good photograph."""
+    write_photo(folder / "good.jpg", (200, 100))
+    photo = (folder / "good.jpg").read_bytes()
+    noise = Image.effect_noise((60, 60), 80)
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "truncated.jpg").write_bytes(photo[: len(photo) // 2])
+    (folder / "text.jpg").write_bytes(b"this is no photograph")
+    (folder / "a_png_by_mistake.jpg").write_bytes(write_photo(folder / "x.png", (60, 60)).read_bytes())
+    noise.convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(np.arange(3600, dtype=np.uint16).reshape(60, 60) * 18).save(folder / "sixteen.png")
+    noise.convert("RGB").convert("RGBA").save(folder / "alpha.png")
+    Image.new("RGB", (1, 1)).save(folder / "one.png")
+    header = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+    (folder / "gigapixel.png").write_bytes(header + zlib.crc32(header[12:]).to_bytes(4, "big") + b"\0" * 64)
+
+
+def test_bad_files_of_every_kind_stop_nothing(toeline: Toeline, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    bad_files(tmp_path / "photos")
+    assert toeline("inspect", "photos", "--out", "out") == 1
+    failed = {p["photo"] for p in lines(tmp_path / "out" / "progress.jsonl") if p["failed"]}
+    assert failed == {"empty.jpg", "truncated.jpg", "text.jpg", "gigapixel.png"}
+    assert {e["photo"] for e in lines(tmp_path / "out" / "errors.jsonl")} == failed
+    marked = {p.name for p in (tmp_path / "out" / "marked").iterdir()}
+    assert {"good.jpg", "a_png_by_mistake.jpg", "cmyk.jpg", "sixteen.png.jpg", "alpha.png.jpg", "one.png.jpg"} <= marked
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--judge", "photos"), "photos is not a model directory"),
+        (("--judge", "no/such-model"), "no/such-model"),
+        (("--judge", "replay:photos/0.jpg"), "photos/0.jpg"),
+        (("--judge", "photos", "--device", "cuda"), "cuda|not a model directory"),
+    ],
+)
+def test_models_that_cannot_be_loaded_are_2_and_leave_the_folder_free(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    write_labels(photos.parent / "labels" / "0.txt", [])
+    with pytest.raises(SystemExit) as stopped:
+        main(["inspect", "photos", "--boxes", "labels", "--out", "out", *words])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert re.search(told, said)
+    assert "Traceback" not in said
+
+
+def test_the_whole_way_with_a_real_model_of_the_architecture(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random weights, true code: sheets, packing, scores, verdicts."""
+    save_model(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    for i in range(4):
+        write_labels(tmp_path / "labels" / f"{i}.txt", ["7 0.5 0.5 0.2 0.4", "3 0.5 0.8 1 0.2", "8 0.1 0.1 0.1 0.1"])
+    with pytest.raises(SystemExit) as stopped:
+        main(["inspect", "photos", "--boxes", "labels", "--judge", "model", "--device", "cpu", "--out", "out"])
+    assert stopped.value.code == 0
+    found = lines(tmp_path / "out" / "findings.jsonl")
+    assert [len(f["probabilities"]) for f in found[:3]] == [3, 2, 1]
+    assert all(sum(f["probabilities"].values()) == pytest.approx(1, abs=1e-5) for f in found)
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (run["models"]["judge"]["model"], run["models"]["judge"]["dtype"]) == ("model", "float32")
+    assert run["models"]["judge"]["attention"] == "sdpa"
+    with pytest.raises(SystemExit):
+        main(["inspect", "photos", "--boxes", "labels", "--judge", "replay:out/findings.jsonl", "--out", "again"])
+    again = lines(tmp_path / "again" / "findings.jsonl")
+    assert [f["class"] for f in again] == [f["class"] for f in found]

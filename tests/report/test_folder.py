@@ -144,3 +144,14 @@ def test_a_whole_file_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytes
         write_whole(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    begun(tmp_path / "out", result("a.jpg"))
+    writing = RunFolder.open(tmp_path / "out", RUN_RECORD).keep([result("b.jpg"), result("c.jpg")])
+    next(writing)
+    with pytest.raises(OutputError, match="another run is writing here"):
+        RunFolder.open(tmp_path / "out", RUN_RECORD)
+    writing.close()
+    assert list(RunFolder.open(tmp_path / "out", RUN_RECORD).done) == ["a.jpg", "b.jpg"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def _inspect(run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Ta
         boxes, notes = _boxes(run, taxonomy)
         inspector = _load(run, taxonomy, boxes)
     folder.note(notes)
-    remember_models(folder, inspector, boxes is not None)
+    remember_models(folder, models_of(run, inspector))
     with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
         for result in save(folder, inspector.inspect_all(todo), taxonomy):
             step(result.problems)
@@ -105,12 +106,23 @@ def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Prob
     return label_boxes(Path(run.boxes), taxonomy) if run.boxes else (None, [])
 
 
-def remember_models(folder: RunFolder, inspector: Inspector, labels: bool) -> None:
-    """Write down which weights are at work. Raises OutputError for a run that was begun with others."""
-    models = {
-        "detector": "labels" if labels else getattr(inspector.detector, "info", {}),
-        "judge": getattr(inspector.judge, "info", {}),
+def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
+    """Which weights are at work, called as the user called them: where they lie on this machine says nothing later."""
+    from toeline.data.images import file_hash
+    from toeline.detect.choose import EMBEDDED
+
+    path = EMBEDDED if run.detector == "embedded" else Path(run.detector)
+    weights = path / EMBEDDED.name if path.is_dir() else path
+    files = [f for f in (weights, weights.with_name("detector.json")) if f.is_file()]
+    detector = {"model": run.detector, "weights": {f.name: file_hash(f) for f in files}}
+    return {
+        "detector": {"labels": run.boxes} if run.boxes else detector,
+        "judge": {**inspector.judge.info, "model": run.judge},
     }
+
+
+def remember_models(folder: RunFolder, models: dict[str, Any]) -> None:
+    """Write down which weights are at work. Raises OutputError for a run that was begun with others."""
     before = folder.run.get("models")
     if folder.done and before and _lasting(before) != _lasting(models):
         raise OutputError(
@@ -121,7 +133,6 @@ def remember_models(folder: RunFolder, inspector: Inspector, labels: bool) -> No
 
 
 def _lasting(models: Any) -> Any:
-    """Models as JSON would give them back, without versions, which may change in the middle of a run."""
-    if isinstance(models, dict):
-        return {k: _lasting(v) for k, v in models.items() if k != "versions"}
-    return [_lasting(v) for v in models] if isinstance(models, (list, tuple)) else models
+    """Models as run.json gives them back, without versions, which may change in the middle of a run."""
+    plain = json.loads(json.dumps(models))
+    return {room: {k: v for k, v in facts.items() if k != "versions"} for room, facts in plain.items()}

@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -30,7 +30,8 @@ from toeline.core.result import Problem, Result
 from toeline.errors import OutputError
 
 RUN, PROGRESS, FINDINGS, ERRORS = "run.json", "progress.jsonl", "findings.jsonl", "errors.jsonl"
-CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what file browsers leave behind in an empty folder
+LOCK = ".lock"  # held while a process writes here; the system lets go of it when the process dies, however it dies
+CLUTTER = {LOCK, ".DS_Store", "Thumbs.db", "desktop.ini"}  # the rest is what file browsers leave in empty folders
 
 
 def write_whole(path: Path, data: str | bytes) -> None:
@@ -48,6 +49,24 @@ def write_whole(path: Path, data: str | bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """While no other process writes in `folder`. Raises OutputError when one does; file systems without locks pass."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (folder / LOCK).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"{folder}: another run is writing here. Wait for it, or choose a new --out.") from None
+        except OSError:
+            pass
+        yield
 
 
 @dataclass
@@ -75,7 +94,8 @@ class RunFolder:
                 f"{path}: cannot be used as an output folder ({why.strerror}). Choose another --out."
             ) from None
         if RUN in held:
-            return cls._again(path, run)
+            with alone(path):
+                return cls._again(path, run)
         foreign = sorted(name for name in held if not (name.startswith(".") and name.endswith(".part")))
         if foreign:
             raise OutputError(
@@ -128,7 +148,7 @@ class RunFolder:
 
     def keep(self, results: Iterable[Result]) -> Iterator[Result]:
         """Write each result as it comes, then pass it on. A photograph is done when its last line is on the disk."""
-        with ExitStack() as stack:
+        with alone(self.path), ExitStack() as stack:
             findings, errors, progress = (
                 stack.enter_context((self.path / name).open("ab")) for name in (FINDINGS, ERRORS, PROGRESS)
             )

@@ -1,0 +1,118 @@
+"""The other commands, and what every command says of itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+from tests.fakes import fake_inspector
+from typer.testing import CliRunner
+
+from toeline import __version__
+from toeline.cli import demo as demo_module
+from toeline.cli import main
+from toeline.cli.app import app
+from toeline.cli.train import add_command, training
+from toeline.inspector import Inspector
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    return int(stopped.value.code or 0)
+
+
+def names() -> list[str]:
+    return [str(command.name) for command in app.registered_commands]
+
+
+def test_the_commands_are_the_promised_ones() -> None:
+    assert sorted(names()) == ["demo", "inspect", "synth", "train-embedded"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(name, "--help") == 0
+    assert f"Example: toeline {name}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"toeline {__version__}\n"
+
+
+def test_help_loads_no_model_library() -> None:
+    program = (
+        "import sys\ntry:\n    from toeline.cli import main; main(['inspect', '--help'])\n"
+        "except SystemExit:\n    print('LOADED', sorted({'torch', 'transformers', 'onnxruntime', 'cv2'} & set(sys.modules)))"
+    )
+    source = Path(__file__).parent.parent.parent / "src"
+    env = {**os.environ, "PYTHONPATH": str(source)}
+    said = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True).stdout
+    assert said.endswith("LOADED []\n")
+
+
+def test_synth_writes_a_data_set_and_the_same_seed_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert (
+            run("synth", str(tmp_path / name), "--scenes", "2", "--seed", "5", "--size", "160", "--workers", "1") == 0
+        )
+    files = {p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()}
+    assert Path("data.yaml") in files
+    assert len([f for f in files if f.suffix == ".jpg"]) == 2
+    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
+
+
+def test_synth_refuses_a_folder_of_other_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.doc").touch()
+    assert run("synth", str(tmp_path), "--scenes", "1", "--seed", "5") == 2
+    assert "not empty" in capsys.readouterr().err
+
+
+def test_the_demo_compares_with_the_truth_and_says_where_to_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo_module, "SCENES", 2)
+    monkeypatch.setattr(Inspector, "load", lambda *_, **__: fake_inspector())
+    monkeypatch.chdir(tmp_path)
+    assert run("demo", "--out", "demo") == 0
+    told = capsys.readouterr().out
+    assert re.search(r"objects found.*\d+%", told)
+    assert "demo/report.html" in told
+    assert "toeline inspect" in told
+    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    assert "Against the truth" in page
+    assert "Not found: " in page
+    assert (tmp_path / "demo" / "findings.jsonl").exists()
+    assert run("demo", "--out", "demo") == 0
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_training_options_are_the_fields_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of a test."""
+
+        out: Path
+        learning_rate: float = 0.5
+        minutes: float | None = None
+        resume: bool = False
+
+    seen: list[Settings] = []
+    made = typer.Typer()
+    add_command(made, "thing", Settings, seen.append)
+    add_command(made, "other", Settings, seen.append)
+    done = CliRunner().invoke(made, ["thing", "--out", "x", "--learning-rate", "0.25", "--resume"])
+    assert done.exit_code == 0, done.output
+    assert seen == [Settings(out=Path("x"), learning_rate=0.25, minutes=None, resume=True)]
+    assert CliRunner().invoke(made, ["thing"]).exit_code == 2  # --out has no default
+
+
+def test_both_embedded_models_can_be_trained() -> None:
+    assert [c.name for c in training().registered_commands] == ["judge", "detector"]
