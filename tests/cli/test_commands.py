@@ -49,8 +49,8 @@ def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_loads_no_model_library() -> None:
     program = (
-        "import sys\ntry:\n    from toeline.cli import main; main(['inspect', '--help'])\n"
-        "except SystemExit:\n    print('LOADED', sorted({'torch', 'transformers', 'onnxruntime', 'cv2'} & set(sys.modules)))"
+        "import sys\nfrom toeline.cli import main\ntry:\n    main(['inspect', '--help'])\nexcept SystemExit:\n"
+        "    print('LOADED', sorted({'torch', 'transformers', 'onnxruntime', 'cv2'} & set(sys.modules)))"
     )
     source = Path(__file__).parent.parent.parent / "src"
     env = {**os.environ, "PYTHONPATH": str(source)}

@@ -19,7 +19,12 @@ from toeline.report.table import marked_name
 
 TAXONOMY = Taxonomy.load()
 EVIL = '<script>alert("x")</script> & "quoted".jpg'
-RUN: dict[str, Any] = {"title": "", "started_words": "1 May 2026, 09:00", "finished": "x", "settings": {"judge": "<b>"}}
+RUN: dict[str, Any] = {
+    "title": "",
+    "started_words": "1 May 2026, 09:00",
+    "finished": "x",
+    "settings": {"judge": "<b>", "photos": ["<i>"]},
+}
 FETCHES = {"src", "srcset", "poster", "data", "action", "background", "manifest"}
 
 

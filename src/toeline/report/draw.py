@@ -46,27 +46,27 @@ class Mark:
 
 
 def marks_of(findings: Sequence[Finding], taxonomy: Taxonomy, *, short: bool = False) -> list[Mark]:
-    """One mark per finding, numbered from 1 as tables and pages number them; `short` leaves the type's name out."""
+    """One mark per finding, under the id that tables and pages give it; `short` leaves the type's name out."""
     order = [c.name for c in taxonomy.conditions]
     return [
         Mark(
             f.box,
-            _caption(number, f, taxonomy, short=short),
+            _caption(f, taxonomy, short=short),
             taxonomy.color(f.verdict.condition),
             order.index(f.verdict.condition) % len(DASHES),
         )
-        for number, f in enumerate(findings, start=1)
+        for f in findings
     ]
 
 
-def _caption(number: int, finding: Finding, taxonomy: Taxonomy, *, short: bool) -> str:
+def _caption(finding: Finding, taxonomy: Taxonomy, *, short: bool) -> str:
     legal = {c.condition for c in taxonomy.classes if c.type == taxonomy.class_of(finding.verdict.class_name).type}
     condition = finding.verdict.condition if len(legal) > 1 else ""
     flag = "?" if finding.verdict.review else ""
     if short:
-        return f"{number}{condition[:1].upper()}{flag}"
+        return f"{finding.thing_id}{condition[:1].upper()}{flag}"
     name = taxonomy.spoken(taxonomy.class_of(finding.verdict.class_name).type)
-    return " ".join(part for part in (str(number), name, condition) if part) + flag
+    return " ".join(part for part in (finding.thing_id, name, condition) if part) + flag
 
 
 def draw(image: Image.Image, findings: Sequence[Finding], taxonomy: Taxonomy) -> Image.Image:
@@ -97,7 +97,7 @@ def as_jpeg(image: Image.Image, *, quality: int = 88) -> bytes:
         image.thumbnail((JPEG_MOST_PX, JPEG_MOST_PX))
     buffer = BytesIO()
     chroma = 0 if max(image.size) < FINE_CHROMA_PX else 2  # 4:4:4 keeps small colored letters sharp, 4:2:0 saves space
-    image.save(buffer, "JPEG", quality=quality, optimize=True, subsampling=chroma)
+    image.save(buffer, "JPEG", quality=quality, optimize=chroma == 0, subsampling=chroma)
     return buffer.getvalue()
 
 

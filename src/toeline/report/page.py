@@ -104,8 +104,19 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters["percent"] = lambda share: f"{100 * share:.0f}%" if 0.01 <= share <= 0.99 else f"{100 * share:.1f}%"
+    env.filters["percent"] = percent
     return env
+
+
+def percent(share: float) -> str:
+    """A share in whole percent; near 0 and 1 one digit more, so that nothing but certainty looks certain.
+
+    >>> percent(1), percent(0.996), percent(0.99999), percent(0.5), percent(0)
+    ('100%', '99.6%', '>99.9%', '50%', '0%')
+    """
+    if share in (0, 1) or 0.01 <= share <= 0.99:
+        return f"{100 * share:.0f}%"
+    return ">99.9%" if share > 0.9995 else "<0.1%" if share < 0.0005 else f"{100 * share:.1f}%"
 
 
 def _title(given: PageInput) -> str:
@@ -183,7 +194,7 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
     slugs = {c["name"]: c["slug"] for c in _condition_styles(words)}
     return [
         {
-            "number": number,
+            "number": f.thing_id,
             "anchor": f"{card}-{number}",
             "card": card,
             "photo": f.photo,

@@ -37,8 +37,8 @@ def relation_words(finding: Finding, names: Mapping[str, str]) -> str:
 
 
 def names_in(findings: Sequence[Finding], taxonomy: Taxonomy) -> dict[str, str]:
-    """How the things of one photograph are called: the number on the picture and the type."""
-    return {f.thing_id: f"{taxonomy.spoken(f.kind)} {n}" for n, f in enumerate(findings, start=1)}
+    """How the things of one photograph are called: the type, and the id that the picture shows."""
+    return {f.thing_id: f"{taxonomy.spoken(f.kind)} {f.thing_id}" for f in findings}
 
 
 def by_photo(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
