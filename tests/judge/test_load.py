@@ -18,7 +18,7 @@ from toeline.core.question import View
 from toeline.errors import ModelError, SetupError
 from toeline.judge import choose
 from toeline.judge.choose import load_judge
-from toeline.judge.load import pick_device, pick_dtype
+from toeline.judge.load import HUB_TIMEOUT_S, pick_device, pick_dtype
 from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.judge.view import write_view
 
@@ -127,6 +127,34 @@ def test_a_name_that_leads_nowhere_is_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=re.escape(said)):
         load_judge(name, device="cpu")
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: list[float] = []
+
+    def silent(self: object, repo_id: str, *, timeout: float) -> None:
+        asked.append(timeout)
+        raise TimeoutError("nothing came back")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", silent)
+    with pytest.raises(ModelError, match="TimeoutError: nothing came back"):
+        load_judge("owner/model", device="cpu")
+    assert asked == [HUB_TIMEOUT_S]
+    assert HUB_TIMEOUT_S <= 30
+
+
+def test_a_hub_model_comes_from_the_cache_when_the_hub_is_silent(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def cached(repo_id: str, *, revision: str | None, local_files_only: bool, allow_patterns: list[str]) -> str:
+        assert (repo_id, revision, local_files_only) == ("owner/model", None, True)
+        assert not {"*.bin", "*.pt", "*.py"} & set(allow_patterns)
+        return str(good)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+    assert load_judge("owner/model", device="cpu").info["model"] == "owner/model"
 
 
 def test_a_file_is_no_directory(good: Path) -> None:

@@ -17,7 +17,7 @@ from toeline.errors import ModelError, SetupError, need
 from toeline.judge.view import read_json, read_view
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
-LOAD_TIMEOUT_S = 10.0
+HUB_TIMEOUT_S = 10.0
 DEEPSTACK = "it feeds picture features into several layers (deepstack), which this packed forward does not carry"
 REFUSED = {"qwen3_vl": DEEPSTACK, "qwen3_vl_moe": DEEPSTACK}
 
@@ -90,22 +90,43 @@ def find_folder(where: str) -> Path:
         raise ModelError(f"{where} is a file. Name the directory that holds config.json and the *.safetensors.")
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", where):
         raise ModelError(f"{where}: there is no such model directory. Check the path (a hub id looks like owner/name).")
-    folder = _snapshot(where, ["*.json", "*.txt", "*.jinja"])
-    read_config(folder)  # before gigabytes are downloaded for nothing
-    return _snapshot(where, ["*.json", "*.txt", "*.jinja", "*.safetensors"])
+    return _download(where)
 
 
-def _snapshot(hub_id: str, patterns: list[str]) -> Path:
+def _download(hub_id: str) -> Path:
+    """The newest snapshot of a model, or the one in the cache when the hub does not answer. Raises ModelError."""
     from huggingface_hub import snapshot_download
 
+    small = ["*.json", "*.txt", "*.jinja"]
+    commit, silence = _ask_hub(hub_id)
+    local = commit is None
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=patterns, etag_timeout=LOAD_TIMEOUT_S))
-    except Exception as why:  # the hub's errors have no common base across its versions and HTTP libraries
+        folder = Path(snapshot_download(hub_id, revision=commit, local_files_only=local, allow_patterns=small))
+        read_config(folder)  # before gigabytes are downloaded for nothing
+        weights = [*small, "*.safetensors"]
+        return Path(snapshot_download(hub_id, revision=commit, local_files_only=local, allow_patterns=weights))
+    except ModelError:
+        raise
+    except Exception as why:
         raise ModelError(
             f"{hub_id}: no such directory here, not in the hub's cache, and the hub did not give it "
-            f"({type(why).__name__}: {str(why).splitlines()[0] if str(why) else 'no reason given'}). "
+            f"({silence or _first_line(why)}). "
             f"Check the spelling and the network, log in if it is gated, or name the directory of a copy."
         ) from None
+
+
+def _ask_hub(hub_id: str) -> tuple[str | None, str]:
+    """The commit of a model's newest snapshot, or None and the reason why the hub did not say.
+
+    Asked first and by itself, because snapshot_download asks it without a time limit: behind a wall that drops packets
+    it would hang. The hub's errors have no common base across its versions and HTTP libraries, hence `Exception`.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_S).sha, ""
+    except Exception as why:
+        return None, f"{type(why).__name__}: {_first_line(why)}"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
