@@ -139,6 +139,16 @@ def test_photographs_in_subfolders_find_their_labels(toeline: Toeline, tmp_path:
     assert (tmp_path / "out" / "marked" / "two" / "a.jpg").exists()
 
 
+def test_two_photographs_that_share_a_label_file_are_told(toeline: Toeline, tmp_path: Path) -> None:
+    write_photo(tmp_path / "photos" / "a.jpg", (200, 100))
+    write_photo(tmp_path / "photos" / "a.png", (200, 100))
+    write_labels(tmp_path / "labels" / "a.txt", ["7 0.5 0.5 0.2 0.4"])
+    assert toeline("inspect", "photos", "--boxes", "labels", "--out", "out") == 1
+    (problem,) = lines(tmp_path / "out" / "errors.jsonl")
+    assert (problem["file"], problem["photo"]) == ("labels/a.txt", "a.png")
+    assert sorted(p.name for p in (tmp_path / "out" / "marked").iterdir()) == ["a.jpg", "a.png.jpg"]
+
+
 def test_all_answers_are_passed_on(toeline: Toeline, photos: Path, tmp_path: Path) -> None:
     assert toeline("inspect", "photos/0.jpg", "--answers", "all", "--out", "out") == 0
     assert len(lines(tmp_path / "out" / "findings.jsonl")[2]["probabilities"]) == 9

@@ -127,3 +127,10 @@ def test_detector_and_both_together_worked_by_hand() -> None:
     assert (together.f1, together.precision, together.recall) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
     assert [c.said_class for c in cases_of(matched)] == ["rock toe", "slope drain"]
     assert both([]).f1 == 0.0
+
+
+def test_all_right_is_not_certain() -> None:
+    perfect = ratio("", [(4, 4)] * 12)
+    assert perfect.clustered == Interval(1.0, 1.0)
+    assert perfect.interval == Interval(perfect.wilson.low, 1.0)
+    assert 0.9 < perfect.interval.low < 0.95

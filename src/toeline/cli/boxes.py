@@ -30,11 +30,17 @@ def label_boxes(folder: Path, taxonomy: Taxonomy) -> tuple[Boxes, list[Problem]]
     if not folder.is_dir():
         raise LabelError(f"{folder}: there is no such folder of label files. Check --boxes.")
     names, above = find_names(folder, taxonomy)
+    owners: dict[Path, str] = {}
 
     def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Thing], Sequence[Problem]]:
         inside = folder / Path(photo.name).parent
         place = inside if inside.is_dir() else folder
-        things, problems = things_from_labels(place, photo.path, size_wh, taxonomy, names)
-        return things, [Problem(photo.name, str(p.file), p.what, ADVICE, p.line) for p in problems]
+        things, found = things_from_labels(place, photo.path, size_wh, taxonomy, names)
+        problems = [Problem(photo.name, str(p.file), p.what, ADVICE, p.line) for p in found]
+        file = place / f"{photo.path.stem}.txt"
+        if owners.setdefault(file, photo.name) != photo.name:
+            what = f"these labels were used for {owners[file]} too, whose name differs in its ending only."
+            problems.append(Problem(photo.name, str(file), what, "Rename one photograph and its labels."))
+        return things, problems
 
     return boxes, [Problem("", str(p.file), p.what, ADVICE, p.line) for p in above]

@@ -54,4 +54,4 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
 def _figure(label: str, figure: Figure) -> TruthFigure:
     floor = None if figure.floor != figure.floor else figure.floor  # NaN: no look-up can find objects
     value = figure.value if figure.n else 0.0
-    return TruthFigure(label, value, figure.clustered.low, figure.clustered.high, figure.n, floor)
+    return TruthFigure(label, value, *figure.interval, figure.n, floor)

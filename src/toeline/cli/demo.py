@@ -21,9 +21,9 @@ SEED = 90_210  # of the demo alone: no training run and no benchmark draws from 
 PARTS = {"valid": 1.0}
 NOTE = (
     "These scenes were drawn, from a seed that no model was trained on, so the truth of each object is known. "
-    "Intervals are 95 %, by bootstrap over photographs; 'without a pixel' is what the most common answer of each type "
-    "gets on the same objects. Accuracy is counted over objects that were found. What the models score on real "
-    "photographs is in their model cards."
+    "Intervals are 95 %: the wider of Wilson's and a bootstrap over photographs. 'Without a pixel' is what the most "
+    "common answer of each type gets on the same objects. Accuracy is counted over objects that were found. What the "
+    "models score on real photographs is in their model cards."
 )
 
 
@@ -65,7 +65,8 @@ def show_truth(truth: TruthNotes) -> None:
         table.add_column(name, justify="right")
     for f in truth.figures:
         floor = "" if f.floor is None else f"{f.floor:.0%}"
-        table.add_row(f.label, f"[bold]{f.value:.0%}[/]", f"{f.low:.0%} to {f.high:.0%}", str(f.n), floor)
+        said = (f"[bold]{f.value:.0%}[/]", f"{f.low:.0%} to {f.high:.0%}") if f.n else ("", "nothing to count")
+        table.add_row(f.label, *said, str(f.n), floor)
     out.print()
     out.print(table)
     missed = sum(map(len, truth.missed.values()))

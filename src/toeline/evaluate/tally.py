@@ -40,7 +40,7 @@ class Figure(NamedTuple):
     """An accuracy with what it rests on. `floor` is what a look-up without a pixel gets on the same objects.
 
     `wilson` takes objects as independent; `clustered` does not, because objects of one photograph share light, season
-    and often their condition. Quote the clustered one.
+    and often their condition. Quote `interval`.
     """
 
     name: str
@@ -55,8 +55,17 @@ class Figure(NamedTuple):
         """Accuracy, 0 to 1; NaN when there is nothing to count."""
         return self.right / self.n if self.n else math.nan
 
+    @property
+    def interval(self) -> Interval:
+        """What to quote: from the lower of both low ends to the higher of both high ends.
+
+        The bootstrap knows that photographs hang together; where all are right, or all wrong, it knows nothing, and
+        says 100 to 100 %.
+        """
+        return Interval(min(self.wilson.low, self.clustered.low), max(self.wilson.high, self.clustered.high))
+
     def __str__(self) -> str:
-        return f"{self.name}: {self.right} of {self.n} ({100 * self.value:.1f} %, 95 % {self.clustered})"
+        return f"{self.name}: {self.right} of {self.n} ({100 * self.value:.1f} %, 95 % {self.interval})"
 
 
 class Both(NamedTuple):
