@@ -13,7 +13,7 @@ from toeline.synth.noise import crop, ramp
 from toeline.synth.plan import Stretch
 
 STONE_COLORS = ((184, 175, 162), (198, 187, 168), (170, 164, 155), (192, 176, 154), (158, 152, 144))
-LEAST_CONTRAST = 16.0  # gray levels between the stones and what lies around them
+LEAST_CONTRAST = 26.0  # gray levels between the stones and what lies around them
 SPILL = 16  # pixels that loose stones roll below a damaged stretch
 
 
