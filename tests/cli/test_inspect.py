@@ -219,6 +219,16 @@ def test_other_weights_in_the_same_folder_are_refused(
     assert "other model weights" in capsys.readouterr().err
 
 
+def test_a_finished_run_of_an_older_detector_is_not_taken_for_one_of_the_newer(
+    toeline: Toeline, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.onnx").write_bytes(b"old")
+    assert toeline("inspect", "photos", "--detector", "own.onnx", "--out", "out") == 0
+    (tmp_path / "own.onnx").write_bytes(b"new")
+    assert toeline("inspect", "photos", "--detector", "own.onnx", "--out", "out") == 2
+    assert "weights are others" in capsys.readouterr().err
+
+
 def test_an_output_folder_among_the_photographs_is_not_inspected(
     toeline: Toeline, photos: Path, tmp_path: Path
 ) -> None:

@@ -54,7 +54,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
     photos = _photos(run.photos, output.out)
-    settings: dict[str, Any] = {**asdict(run), "photos": list(run.photos)}
+    settings: dict[str, Any] = {**asdict(run), "photos": list(run.photos), "weights": quick_weights(run)}
     record = start_record(output.command, settings, taxonomy, title=output.title)
     folder = RunFolder.open(output.out, record, own=output.own)
     todo = [p for p in photos if p.name not in folder.done]
@@ -106,19 +106,26 @@ def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Prob
     return label_boxes(Path(run.boxes), taxonomy) if run.boxes else (None, [])
 
 
-def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
-    """Which weights are at work, called as the user called them: where they lie on this machine says nothing later."""
-    from toeline.data.images import file_hash
-    from toeline.detect.choose import EMBEDDED
+def quick_weights(run: InspectRun) -> dict[str, str]:
+    """SHA-256 of the weights that are hashed in no time, before any is loaded: the detector's and the embedded judge's.
 
-    path = EMBEDDED if run.detector == "embedded" else Path(run.detector)
-    weights = path / EMBEDDED.name if path.is_dir() else path
-    files = [f for f in (weights, weights.with_name("detector.json")) if f.is_file()]
-    detector = {"model": run.detector, "weights": {f.name: file_hash(f) for f in files}}
-    return {
-        "detector": {"labels": run.boxes} if run.boxes else detector,
-        "judge": {**inspector.judge.info, "model": run.judge},
-    }
+    They are part of the settings, so that a finished run is not taken for one of newer models.
+    """
+    from toeline.data.images import file_hash
+    from toeline.detect import choose as detectors
+    from toeline.judge import choose as judges
+
+    typed = detectors.EMBEDDED if run.detector == "embedded" else Path(run.detector)
+    detector = typed / detectors.EMBEDDED.name if typed.is_dir() else typed
+    files = [] if run.boxes else [detector, detector.with_name("detector.json")]
+    files += sorted(judges.EMBEDDED.glob("*.safetensors")) if run.judge == "embedded" else []
+    return {f"{f.parent.name}/{f.name}": file_hash(f) for f in files if f.is_file()}
+
+
+def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
+    """What is at work, called as the user called it: where it lies on this machine says nothing later."""
+    detector = {"labels": run.boxes} if run.boxes else {"model": run.detector}
+    return {"detector": detector, "judge": {**inspector.judge.info, "model": run.judge}}
 
 
 def remember_models(folder: RunFolder, models: dict[str, Any]) -> None:

@@ -201,11 +201,14 @@ def read_run(path: Path) -> dict[str, Any]:
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two settings, in words.
 
-    >>> differing({"judge": "embedded", "floor": 0.5}, {"judge": "qwen", "floor": 0.5})
-    ["judge was 'embedded', now 'qwen'"]
+    >>> differing({"judge": "embedded", "weights": {"a": "12"}}, {"judge": "qwen", "weights": {"a": "34"}})
+    ["judge was 'embedded', now 'qwen'", 'weights are others']
     """
-    names = sorted({*before, *now})
-    return [f"{n} was {before.get(n)!r}, now {now.get(n)!r}" for n in names if before.get(n) != now.get(n)]
+    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    return [
+        f"{n} are others" if isinstance(now.get(n), dict) else f"{n} was {before.get(n)!r}, now {now.get(n)!r}"
+        for n in names
+    ]
 
 
 def _append(file: IO[bytes], records: list[dict[str, Any]]) -> None:
