@@ -67,11 +67,13 @@ def test_a_run_that_stops_goes_on_and_leaves_a_stock_model(tmp_path, monkeypatch
     from toeline.judge.choose import load_judge
 
     monkeypatch.setattr(embedded, "EVERY_STEPS", 2)
-    run = JudgeRun(out=tmp_path, crop_photographs=8, full_photographs=4, photographs_per_step=2, **TINY)
+    seen = {"token_photographs": 4, "crop_photographs": 8, "full_photographs": 4}
+    run = JudgeRun(out=tmp_path, photographs_per_step=2, **seen, **TINY)
     out = train_judge(run)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [(e["stage"], e["step"]) for e in log] == [("crops", 2), ("crops", 4), ("full", 2)]
-    assert all(0 <= e["accuracy"] <= 1 for e in log)
+    assert [(e["stage"], e["step"]) for e in log] == [("tokens", 2), ("crops", 2), ("crops", 4), ("full", 2)]
+    assert all(0 <= e["accuracy"] <= 1 for e in log if e["stage"] != "tokens")
+    assert log[0]["dense"] > 0
     again = train_judge(JudgeRun(**{**run.__dict__, "resume": True}))
     assert again == out
     model = AutoModelForImageTextToText.from_pretrained(out)

@@ -1,10 +1,9 @@
-"""Trains the embedded judge: a small Qwen2-VL from random weights, on drawn scenes, in two stages.
+"""Trains the embedded judge: a small Qwen2-VL from random weights, on drawn scenes, in three stages.
 
-Stage one shows crops only, which is cheaper than the full prompt and is where seeing is learned; stage two shows what
-inspection shows. Beside the loss on the answer tree, every merged image token of a crop is asked what covers it (from
-the renderer's truth masks). Measured in a prototype: without this dense loss a model of this size learns almost nothing
-from tens of thousands of objects, with it it passes 0.8; the head is thrown away after training. The loop is
-transformers' Trainer.
+Stage one trains the vision tower alone: every merged image token of a crop is asked what covers it (from the renderer's
+truth masks). Stage two shows crops and asks, stage three shows what inspection shows; both keep the dense loss beside
+the loss on the answer tree. Measured in a prototype: without the dense loss a model of this size learns almost nothing
+from tens of thousands of objects; its head is thrown away after training. The loop is transformers' Trainer.
 """
 
 from __future__ import annotations
@@ -28,9 +27,10 @@ from toeline.train.small import rendered_texts, small_model, small_tokenizer
 if TYPE_CHECKING:
     from torch import Tensor
 
-VIEW = View(scene_tokens=100, crop_tokens=48, detail_px=1280, margin=0.3, prompt="relations")
+VIEW = View(scene_tokens=100, crop_tokens=36, detail_px=1280, margin=0.3, prompt="relations")
 CROPS_ONLY = replace(VIEW, scene_tokens=0, prompt="crop")
 ALL_ANSWERS = 0.15  # share of photographs asked with all nine answers, so that Stage 2 can overrule a wrong type
+BACKGROUND = 0.3  # weight of a token without an object in the dense loss
 DECAY = 0.3  # share of a stage over which the learning rate falls
 EVERY_STEPS = 250  # between checkpoints and measurements on held-out scenes
 
@@ -39,7 +39,7 @@ EVERY_STEPS = 250  # between checkpoints and measurements on held-out scenes
 class JudgeRun:
     """Settings of `toeline train-embedded judge`. A photograph is a drawn scene with all its objects.
 
-    `crop_photographs` and `full_photographs` are how many are seen in the two stages, each time in another light;
+    `token_`, `crop_` and `full_photographs` are how many are seen in the three stages, each time in another light;
     `scenes` is how many are drawn. `start` is a checkpoint of an earlier run to begin from; `threads` of 0 leaves
     torch's own choice.
     """
@@ -48,11 +48,12 @@ class JudgeRun:
     scenes: int = 6000
     held_out: int = 100
     seed: int = 1
-    crop_photographs: int = 40_000
-    full_photographs: int = 16_000
-    photographs_per_step: int = 8
-    lr: float = 1e-3
-    full_lr: float = 5e-4
+    token_photographs: int = 24_000
+    crop_photographs: int = 6_000
+    full_photographs: int = 8_000
+    photographs_per_step: int = 6
+    lr: float = 5e-4
+    full_lr: float = 3e-4
     token_loss: float = 1.0
     width: int = 256
     vision_depth: int = 6
@@ -109,13 +110,27 @@ class Collate:
         }
 
 
-def judge_loss(model: Any, inputs: dict[str, Any], *, token_loss: float) -> tuple[Tensor, list[int]]:
-    """Mean negative log-probability of the true answer over the tree, plus the dense loss on the crops' tokens.
-
-    The answer loss is of the very quantity that inspection reports. Products in bfloat16, losses in float32.
-    """
+def dense_loss(model: Any, inputs: dict[str, Any], features: Sequence[Tensor]) -> Tensor:
+    """Cross-entropy of what covers each token of the crops. Most tokens are background, which counts for less."""
     import torch
     from torch.nn import functional as F
+
+    seen = torch.cat([f for f, is_crop in zip(features, inputs["crops"], strict=True) if is_crop])
+    covered = model.token_head(seen).float()
+    weights = torch.ones(covered.shape[-1], device=covered.device)
+    weights[0] = BACKGROUND
+    return F.cross_entropy(covered, inputs["tokens"].to(covered.device), weight=weights)
+
+
+def judge_loss(
+    model: Any, inputs: dict[str, Any], *, answers: bool = True, token_loss: float = 1.0
+) -> tuple[Tensor, list[bool]]:
+    """Mean negative log-probability of the true answer over the tree, plus the dense loss on the crops' tokens.
+
+    The answer loss is of the very quantity that inspection reports; without `answers` the language model is not run.
+    Products in bfloat16, losses in float32. Returns also which questions were answered right.
+    """
+    import torch
 
     from toeline.judge.batch import tree_log_probs
     from toeline.judge.qwen_vl import answer_logits, hidden_states, image_features
@@ -124,12 +139,12 @@ def judge_loss(model: Any, inputs: dict[str, Any], *, token_loss: float) -> tupl
     batch, pixels = inputs["batch"].to(device), inputs["pixels"].to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16):
         features = image_features(model, pixels, batch.grids)
-        seen = torch.cat([f for f, is_crop in zip(features, inputs["crops"], strict=True) if is_crop])
-        covered = model.token_head(seen).float()
+        dense = dense_loss(model, inputs, features)
+        if not answers:
+            return dense, []
         logits = answer_logits(model, batch, hidden_states(model, batch, features)).float()
     scores = tree_log_probs(batch, logits)
     answer = -torch.stack([s[a] for s, a in zip(scores, inputs["answers"], strict=True)]).mean()
-    dense = F.cross_entropy(covered, inputs["tokens"].to(device))
     right = [int(s.argmax()) == a for s, a in zip(scores, inputs["answers"], strict=True)]
     return answer + token_loss * dense, right
 
@@ -151,11 +166,14 @@ def train_judge(run: JudgeRun) -> Path:
         run.out / "held-out", scenes=run.held_out, seed=run.seed + 1_000_003, taxonomy=taxonomy, workers=run.workers
     )
     model = _start(run, taxonomy)
-    stages = (("crops", CROPS_ONLY, run.crop_photographs, run.lr), ("full", VIEW, run.full_photographs, run.full_lr))
-    for name, view, photographs, lr in stages:
+    stages = (
+        ("tokens", CROPS_ONLY, run.token_photographs, run.lr),
+        ("crops", CROPS_ONLY, run.crop_photographs, run.full_lr),
+        ("full", VIEW, run.full_photographs, run.full_lr),
+    )
+    for n, (name, view, photographs, lr) in enumerate(stages):
         if photographs:
-            rows = Rows(pool, view, photographs, seed=run.seed * 2 + (name == "full"))
-            _train_stage(run, name, model, rows, held_out, lr)
+            _train_stage(run, name, model, Rows(pool, view, photographs, seed=run.seed * 10 + n), held_out, lr)
     return _finish(run, model)
 
 
@@ -202,7 +220,7 @@ def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, held_out: Poo
 
     class JudgeTrainer(Trainer):  # type: ignore[misc]  # the documented way to give Trainer another loss
         def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-            return judge_loss(model, inputs, token_loss=run.token_loss)[0]
+            return judge_loss(model, inputs, answers=name != "tokens", token_loss=run.token_loss)[0]
 
     steps = rows.length // run.photographs_per_step
     arguments = TrainingArguments(
@@ -242,20 +260,34 @@ def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, held_out: Poo
 
 
 def _measure(run: JudgeRun, name: str, judge: Any, held_out: Pool, view: View) -> Any:
-    """A callback that writes accuracy on held-out scenes to `log.jsonl` whenever a checkpoint is saved."""
+    """A callback that measures on held-out scenes whenever a checkpoint is saved, and writes to `log.jsonl`."""
     from transformers import TrainerCallback
 
     class Measure(TrainerCallback):  # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            entry = {"stage": name, "step": state.global_step, **accuracy(judge, held_out, view)}
+            figures = held_out_dense(judge, held_out) if name == "tokens" else accuracy(judge, held_out, view)
+            entry = {"stage": name, "step": state.global_step, **figures}
             with (run.out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry) + "\n")
 
     return Measure()
 
 
+def held_out_dense(judge: Any, pool: Pool) -> dict[str, float]:
+    """The dense loss alone, the mean over a pool's photographs without augmentation."""
+    import torch
+
+    rows = (row(pool[i], pool.taxonomy, CROPS_ONLY) for i in range(len(pool)))
+    collate = Collate(judge)
+    judge.model.eval()
+    with torch.inference_mode():
+        losses = [float(judge_loss(judge.model, collate([r]), answers=False)[0]) for r in rows if r.sheet.questions]
+    judge.model.train()
+    return {"dense": float(np.mean(losses))}
+
+
 def accuracy(judge: Any, pool: Pool, view: View) -> dict[str, float]:
-    """Share of right answers over all questions of a pool, in float32 and without augmentation, and by object type."""
+    """Share of right answers over all questions of a pool, without augmentation, and by object type."""
     import torch
 
     collate, right = Collate(judge), []
