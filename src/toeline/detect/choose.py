@@ -34,8 +34,8 @@ DETECTORS: dict[str, Callable[[Taxonomy], Detector]] = {"embedded": lambda taxon
 def load_detector(name: str, *, taxonomy: Taxonomy) -> Detector:
     """The detector of that name, or of that file: `model.onnx` with `detector.json` beside it, or the folder of both.
 
-    Raises ModelError for a file that is none, SetupError when the framework is not installed, and TaxonomyError when
-    the model finds a type that the taxonomy does not have.
+    Raises ModelError for a file that is none, and TaxonomyError when the model finds a type that the taxonomy does not
+    have.
     """
     if name in DETECTORS:
         return DETECTORS[name](taxonomy)

@@ -20,7 +20,7 @@ from toeline.core.box import Box
 from toeline.core.scene import Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.nms import keep_best
-from toeline.errors import ModelError, TaxonomyError, need
+from toeline.errors import ModelError, TaxonomyError
 
 Floats = NDArray[np.float32]
 MOST_THREADS = 4  # a model this small gains nothing from more, and the judge wants the rest
@@ -112,7 +112,7 @@ class OnnxDetector:
     def load(cls, weights: Path, taxonomy: Taxonomy, *, threads: int | None = None) -> OnnxDetector:
         """Open `weights` and `detector.json` beside it. `threads` None leaves the choice to the machine, four at most.
 
-        Raises ModelError for a missing or corrupt file or another contract, TaxonomyError, SetupError.
+        Raises ModelError for a missing or corrupt file or another contract, TaxonomyError.
         """
         if not weights.is_file():
             raise ModelError(
@@ -145,7 +145,8 @@ class OnnxDetector:
 
 def _open(weights: Path, threads: int | None) -> Any:
     """An onnxruntime session. Raises ModelError for a file that onnxruntime cannot read."""
-    runtime = need("onnxruntime", extra="detector")
+    import onnxruntime as runtime
+
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or min(MOST_THREADS, _cores())
     options.inter_op_num_threads = 1
