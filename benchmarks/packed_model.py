@@ -12,10 +12,10 @@ from transformers import AutoConfig, Qwen2VLForConditionalGeneration, Qwen2VLIma
 
 from toeline.core.question import Question, Sheet, View
 from toeline.core.taxonomy import Taxonomy
-from toeline.judge.fast import patch_embed_as_linear
+from toeline.judge.fast import branch_attention, patch_embed_as_linear
 from toeline.judge.qwen_vl import MARKS, QwenVLJudge
 
-FULL = {"hidden": 1024, "layers": 12, "mlp": 2816, "heads": 16, "vocabulary": 16_000, "vision": 576, "depth": 8}
+FULL = {"hidden": 1024, "layers": 12, "mlp": 2816, "heads": 16, "vocabulary": 16_000, "vision": 512, "depth": 8}
 QUICK = {"hidden": 256, "layers": 4, "mlp": 704, "heads": 4, "vocabulary": 2_000, "vision": 192, "depth": 2}
 
 
@@ -62,7 +62,7 @@ def make_judge(shape: dict[str, int], seed: int = 0) -> QwenVLJudge:
             "depth": shape["depth"],
             "embed_dim": shape["vision"],
             "hidden_size": shape["hidden"],
-            "num_heads": shape["vision"] // 72 if shape["vision"] % 72 == 0 else 4,
+            "num_heads": shape["vision"] // 64,
         },
         image_token_id=marks["<|image_pad|>"],
         vision_start_token_id=marks["<|vision_start|>"],
@@ -73,6 +73,7 @@ def make_judge(shape: dict[str, int], seed: int = 0) -> QwenVLJudge:
     torch.manual_seed(seed)
     model = Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.float32, attn_implementation="sdpa").eval()
     patch_embed_as_linear(model)  # for all ways alike
+    branch_attention(model)  # as every judge on a CPU; for the ways that do not pack it is stock sdpa
     return QwenVLJudge(model, words, Qwen2VLImageProcessorPil(), View())
 
 

@@ -18,6 +18,7 @@ from toeline.core.question import View
 from toeline.errors import ModelError, SetupError
 from toeline.judge import choose
 from toeline.judge.choose import load_judge
+from toeline.judge.fast import BRANCHES
 from toeline.judge.load import HUB_TIMEOUT_S, pick_device, pick_dtype
 from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.judge.view import write_view
@@ -231,7 +232,12 @@ def test_a_view_travels_with_the_weights(good: Path, tmp_path: Path) -> None:
 def test_what_a_result_depends_on_is_reported(good: Path) -> None:
     info = QwenVLJudge.load(good, device="cpu").info
     assert json.loads(json.dumps(info)) == info
-    assert (info["back_end"], info["dtype"], info["device"], info["attention"]) == ("qwen_vl", "float32", "cpu", "sdpa")
+    assert (info["back_end"], info["dtype"], info["device"], info["attention"]) == (
+        "qwen_vl",
+        "float32",
+        "cpu",
+        BRANCHES,
+    )
     assert set(info["versions"]) == {"torch", "transformers", "pillow", "numpy"}
     assert len(info["weights"]["model.safetensors"]) == 64
 

@@ -14,6 +14,7 @@ from transformers import Qwen2VLImageProcessorPil
 from toeline.core.question import Question, Sheet, View
 from toeline.judge import batch as batch_file
 from toeline.judge.batch import collate, tree_log_probs
+from toeline.judge.fast import branch_attention
 from toeline.judge.layout import lay_out, pictures
 from toeline.judge.qwen_vl import QwenVLJudge, answer_logits, hidden_states, image_features, patches
 
@@ -21,9 +22,12 @@ TOLERANCE = 1e-4
 FAR = 0.1  # what a wrong mask or wrong positions must exceed: a thousand times the tolerance
 
 
-def make_judge(family: str = "qwen2_vl", **settings: Any) -> QwenVLJudge:
+def make_judge(family: str = "qwen2_vl", *, by_branch: bool = False) -> QwenVLJudge:
     tokenizer = make_tokenizer()
-    return QwenVLJudge(make_model(tokenizer, family=family), tokenizer, Qwen2VLImageProcessorPil(), View(), **settings)
+    model = make_model(tokenizer, family=family)
+    if by_branch:  # as `load` does on a CPU
+        branch_attention(model)
+    return QwenVLJudge(model, tokenizer, Qwen2VLImageProcessorPil(), View())
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +97,9 @@ def furthest(judge: QwenVLJudge, sheet: Sheet, given: Sequence[dict[str, float]]
 
 @pytest.mark.parametrize("count", [1, 3, 8])
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
-def test_packed_equals_separate_forwards(count: int, family: str) -> None:
-    judge, sheet = make_judge(family), make_sheet(count)
+@pytest.mark.parametrize("by_branch", [False, True], ids=["sdpa", "by branch"])
+def test_packed_equals_separate_forwards(count: int, family: str, by_branch: bool) -> None:
+    judge, sheet = make_judge(family, by_branch=by_branch), make_sheet(count)
     assert furthest(judge, sheet, judge.score(sheet)) < TOLERANCE
 
 

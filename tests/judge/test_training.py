@@ -13,8 +13,9 @@ from transformers import Qwen2VLImageProcessorPil
 
 from toeline.core.question import Sheet, View
 from toeline.errors import ModelError
+from toeline.judge import fast
 from toeline.judge.batch import collate, tree_log_probs
-from toeline.judge.fast import matmul_attention, patch_embed_as_linear
+from toeline.judge.fast import branch_attention, matmul_attention, patch_embed_as_linear
 from toeline.judge.layout import lay_out, pictures
 from toeline.judge.qwen_vl import QwenVLJudge, alphabet_of, answer_logits, hidden_states, image_features, patches
 
@@ -125,6 +126,26 @@ def test_matmul_attention_is_the_same_sum() -> None:
     before = log_probs(model, sheets)
     matmul_attention(model)
     for one, other in zip(log_probs(model, sheets), before, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_attention_branch_by_branch_is_the_same_sum(family: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sheet = make_model(TOKENIZER, family=family), make_sheet(count)
+    before = log_probs(model, [sheet])
+    calls: list[int] = []
+    plain = fast._sdpa
+    monkeypatch.setattr(fast, "_sdpa", lambda *given: calls.append(given[1].shape[2]) or plain(*given))
+    branch_attention(model)
+    for one, other in zip(log_probs(model, [sheet]), before, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+    if count > 1:
+        assert len(calls) == 2 * (1 + count)  # layers x (stem and branches)
+    calls.clear()
+    together = log_probs(model, [sheet, sheet])  # rows of a batch are not taken apart
+    assert not calls
+    for one, other in zip(together, [*before, *before], strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 

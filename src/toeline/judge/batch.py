@@ -46,6 +46,22 @@ class Batch:
         return ancestry(self.last)
 
 
+def subtrees(last: Sequence[int]) -> list[tuple[int, int]]:
+    """Where one sequence of the batch forks into branches that do not see each other, as (begin, end) of each.
+
+    `last` is one past each token's last descendant. All tokens before the first branch are seen by all after them.
+
+    >>> subtrees([6, 6, 4, 4, 6, 6])
+    [(2, 4), (4, 6)]
+    """
+    begin = next((k for k, end in enumerate(last) if end < len(last)), len(last))
+    found = []
+    while begin < len(last):
+        found.append((begin, last[begin]))
+        begin = last[begin]
+    return found
+
+
 def collate(layouts: Sequence[Layout]) -> Batch:
     """Several layouts as rows of one batch, padded on the right.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toeline.errors import ModelError, SetupError, need
+from toeline.judge.fast import branch_attention, patch_embed_as_linear
 from toeline.judge.view import read_json, read_view
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
@@ -30,6 +31,8 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None) -> 
     if adapter is not None:
         check_adapter(adapter)
     model = load_model(folder, dtype=pick_dtype(dtype, target))
+    if target == "cpu":
+        branch_attention(model)
     if adapter is not None:
         model = add_adapter(model, adapter)
     vision = model.config.vision_config
@@ -174,8 +177,6 @@ def check_weights(folder: Path) -> list[Path]:
 def load_model(folder: Path, *, dtype: Any) -> Any:
     """A stock transformers model with every weight from the files. Raises ModelError for weights that do not fit."""
     from transformers import AutoModelForImageTextToText
-
-    from toeline.judge.fast import patch_embed_as_linear
 
     check_weights(folder)
     with _quiet():

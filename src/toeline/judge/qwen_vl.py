@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from toeline.core.question import Picture, Sheet, View
 from toeline.errors import ModelError
-from toeline.judge.batch import Batch, collate, tree_log_probs
+from toeline.judge.batch import Batch, collate, subtrees, tree_log_probs
+from toeline.judge.fast import BRANCHES
 from toeline.judge.fast import patch_embed_as_linear as patch_embed_as_linear  # training looks for it here
 from toeline.judge.layout import MAX_TOKENS, Alphabet, lay_out, pictures
 
@@ -65,8 +66,11 @@ def hidden_states(model: Any, batch: Batch, features: Sequence[Tensor]) -> Tenso
     if len(features):
         where = (batch.ids == model.config.image_token_id).unsqueeze(-1)
         embedded = embedded.masked_scatter(where, torch.cat(list(features)).to(embedded.dtype))
+    more: dict[str, Any] = {}
+    if model.model.language_model.config._attn_implementation == BRANCHES and len(batch.ids) == 1:
+        more["branches"] = subtrees(batch.last[0].tolist())
     done = model.model(
-        inputs_embeds=embedded, attention_mask=batch.mask, position_ids=batch.position_ids, use_cache=False
+        inputs_embeds=embedded, attention_mask=batch.mask, position_ids=batch.position_ids, use_cache=False, **more
     )
     hidden: Tensor = done.last_hidden_state
     return hidden
