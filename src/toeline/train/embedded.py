@@ -9,8 +9,9 @@ from tens of thousands of objects; its head is thrown away after training. The l
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 VIEW = View(scene_tokens=100, crop_tokens=36, detail_px=1280, margin=0.3, prompt="relations")
 CROPS_ONLY = replace(VIEW, scene_tokens=0, prompt="crop")
 ALL_ANSWERS = 0.15  # share of photographs asked with all nine answers, so that Stage 2 can overrule a wrong type
+BALANCE = 0.75  # power of the inverse frequency of a type: 0 counts objects alike, 1 counts types alike
 BACKGROUND = 0.3  # weight of a token without an object in the dense loss
 DECAY = 0.3  # share of a stage over which the learning rate falls
 EVERY_STEPS = 250  # between checkpoints and measurements on held-out scenes
@@ -85,9 +87,13 @@ class Rows:
 
 @dataclass(frozen=True)
 class Collate:
-    """Rows to what `judge_loss` takes. Photographs without a question are left out."""
+    """Rows to what `judge_loss` takes. Photographs without a question are left out.
+
+    `weights` says how much an answer of a type counts in the loss; 1 for a type that it does not name.
+    """
 
     judge: Any
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
         import torch
@@ -105,6 +111,7 @@ class Collate:
             "batch": collate(layouts),
             "pixels": pixels,
             "answers": [a for r in rows for a in r.answers],
+            "weights": [self.weights.get(kind, 1.0) for r in rows for kind in r.kinds],
             "crops": crops,
             "tokens": torch.from_numpy(np.concatenate([t for _, tokens in shown for t in tokens])),
         }
@@ -144,9 +151,19 @@ def judge_loss(
             return dense, []
         logits = answer_logits(model, batch, hidden_states(model, batch, features)).float()
     scores = tree_log_probs(batch, logits)
-    answer = -torch.stack([s[a] for s, a in zip(scores, inputs["answers"], strict=True)]).mean()
+    said = torch.stack([s[a] for s, a in zip(scores, inputs["answers"], strict=True)])
+    weights = torch.tensor(inputs["weights"], device=device)
+    answer = -(weights * said).sum() / weights.sum()
     right = [int(s.argmax()) == a for s, a in zip(scores, inputs["answers"], strict=True)]
     return answer + token_loss * dense, right
+
+
+def type_weights(pool: Pool) -> dict[str, float]:
+    """How much the answers of each type count, 1 on average: rare types more, or toe drains are learned last."""
+    counts = Counter(thing.kind for i in range(len(pool)) for thing in pool.things(i))
+    rarity = {kind: n**-BALANCE for kind, n in counts.items()}
+    mean = sum(rarity[k] * n for k, n in counts.items()) / counts.total()
+    return {kind: r / mean for kind, r in rarity.items()}
 
 
 def train_judge(run: JudgeRun) -> Path:
@@ -251,7 +268,7 @@ def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, held_out: Poo
         model=judge.model,
         args=arguments,
         train_dataset=rows,
-        data_collator=Collate(judge),
+        data_collator=Collate(judge, type_weights(rows.pool)),
         processing_class=judge.tokenizer,
         callbacks=[_measure(run, name, judge, held_out, rows.view)],
     )

@@ -35,6 +35,10 @@ class Pool:
         truths = {t.thing_id: t for t in found.truths}
         return Labeled(image, found.scene, truths, self._states(entry, found.scene.things))
 
+    def things(self, i: int) -> tuple[Thing, ...]:
+        """What is on photograph `i`, without its pixels."""
+        return read_entry(self.entries[i], self.taxonomy).scene.things
+
     def _states(self, entry: Entry, things: Sequence[Thing]) -> NDArray[np.uint8] | None:
         masks = entry.photo.parent.parent / "masks"
         objects, states = (masks / f"{entry.photo.stem}_{what}.png" for what in ("object", "state"))

@@ -43,10 +43,11 @@ class Labeled:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A sheet, the index of the true answer of each question, and per crop the (rows, cols, classes) token targets."""
+    """A sheet; per question the index of the true answer, and the type; per crop (rows, cols, classes) token targets."""
 
     sheet: Sheet
     answers: tuple[int, ...]
+    kinds: tuple[str, ...]
     tokens: tuple[NDArray[np.float32], ...]
 
 
@@ -79,7 +80,8 @@ def row(
     tokens: tuple[NDArray[np.float32], ...] = ()
     if labeled.states is not None:
         tokens = tuple(_crop_tokens(labeled, q.thing_id, taxonomy, view) for q in sheet.questions if q.crop)
-    return Row(sheet, right, tokens)
+    kinds = tuple(scene.thing(q.thing_id).kind for q in sheet.questions)
+    return Row(sheet, right, kinds, tokens)
 
 
 def _crop_tokens(labeled: Labeled, thing_id: str, taxonomy: Taxonomy, view: View) -> NDArray[np.float32]:
