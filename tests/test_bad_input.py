@@ -14,12 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.fakes import FakeJudge, fake_inspector
 from tests.helpers import make_photo, write_labels, write_photo
+from tests.tiny import save_model
 
+from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import photo_size, read_photo
 from toeline.data.yolo import Entry, read_entry, things_from_labels
 from toeline.errors import PhotoError
+from toeline.inspector import Inspector
 
 TAXONOMY = Taxonomy.load()
 GOOD = "5 0.5 0.5 0.2 0.4"
@@ -253,3 +257,98 @@ def test_a_photograph_without_labels_has_a_scene_and_a_problem(tmp_path: Path) -
     assert read.scene.size_wh == (40, 30)
     assert (read.scene.things, read.truths) == ((), ())
     assert_says(str(read.problems[0]), "no label file")
+
+
+def run_cut_short(folder: Path) -> list[str]:
+    """A first run that is stopped after one photograph; the same command must do the other."""
+    with pytest.raises(SystemExit):
+        inspected(["photos", "--out", "out"], FakeJudge(most=1))
+    assert (folder / "out" / "progress.jsonl").read_text().count("\n") == 1
+    return ["photos", "--out", "out"]
+
+
+def run_of_other_settings(folder: Path) -> list[str]:
+    with pytest.raises(SystemExit):
+        inspected(["photos", "--out", "out"])
+    return ["photos", "--out", "out", "--answers", "all"]
+
+
+def folder_of_something_else(folder: Path) -> list[str]:
+    write_photo(folder / "out" / "holiday.jpg")
+    return ["photos", "--out", "out"]
+
+
+def output_that_is_a_file(folder: Path) -> list[str]:
+    (folder / "out").write_text("")
+    return ["photos", "--out", "out"]
+
+
+def two_photographs_of_one_name(folder: Path) -> list[str]:
+    write_photo(folder / "more" / "a.jpg", (60, 50), seed=9)
+    return ["photos", "more", "--out", "out"]
+
+
+def model_without_config(folder: Path) -> list[str]:
+    (folder / "model").mkdir()
+    return ["photos", "--judge", "model", "--boxes", "labels", "--out", "out"]
+
+
+def model_with_torn_weights(folder: Path) -> list[str]:
+    weights = save_model(folder / "model") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    return ["photos", "--judge", "model", "--boxes", "labels", "--out", "out"]
+
+
+def hub_id_without_network(folder: Path) -> list[str]:
+    return ["photos", "--judge", "Qwen/Qwen2-VL-7B-Instruct", "--boxes", "labels", "--out", "out"]
+
+
+def detector_without_description(folder: Path) -> list[str]:
+    (folder / "best.onnx").write_text("no model")
+    return ["photos", "--detector", "best.onnx", "--out", "out"]
+
+
+RUNS: dict[str, tuple[Callable[[Path], list[str]], bool, int, str]] = {  # make, with fakes, exit code, what is said
+    "killed in the middle": (run_cut_short, True, 0, "out"),
+    "folder holds a run of other settings": (run_of_other_settings, True, 2, "answers was 'type', now 'all'"),
+    "folder holds something else": (folder_of_something_else, True, 2, "holiday.jpg"),
+    "output is a file": (output_that_is_a_file, True, 2, "out: cannot be used as an output folder"),
+    "two photographs of one name": (two_photographs_of_one_name, True, 0, "3"),
+    "model directory that is not one": (model_without_config, False, 2, "model.*config.json"),
+    "corrupt weights": (model_with_torn_weights, False, 2, "model.safetensors"),
+    "hub id without network": (hub_id_without_network, False, 2, "Qwen/Qwen2-VL-7B-Instruct"),
+    "detector without its description": (detector_without_description, False, 2, "detector.json"),
+}
+
+
+def inspected(words: list[str], judge: FakeJudge | None = None) -> None:
+    """`toeline inspect` with stand-ins for both models."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Inspector, "load", lambda *_, **given: fake_inspector(judge, answers=given["answers"]))
+        main(["inspect", *words])
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_a_run_that_cannot_go_on_says_why_and_one_that_can_does(
+    tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, fakes, code, told = RUNS[case]
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        write_photo(tmp_path / "photos" / f"{name}.jpg", (60, 50))
+        write_labels(tmp_path / "labels" / f"{name}.txt", [GOOD])
+    words = make(tmp_path)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        inspected(words) if fakes else main(["inspect", *words])
+    said = capsys.readouterr()
+    assert (stopped.value.code or 0) == code
+    assert_says(" ".join((said.out + said.err).split()), told)
+    assert "Traceback" not in said.err
+    if code == 0:
+        photos = [row.split('"')[3] for row in (tmp_path / "out" / "progress.jsonl").read_text().splitlines()]
+        assert (
+            len(photos)
+            == len(set(photos))
+            == sum(1 for _ in tmp_path.rglob("[ab].jpg")) - len(list((tmp_path / "out" / "marked").rglob("[ab].jpg")))
+        )
