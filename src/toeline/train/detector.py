@@ -35,17 +35,17 @@ class DetectorRun:
 
     out: Path
     scenes: int = 3000
-    held_out: int = 300
+    held_out: int = 200
     seed: int = 1
-    steps: int = 6000
+    steps: int = 4000
     minutes: float | None = None
     start: Path | None = None
     resume: bool = False
-    size: int = 352  # pixels: the narrowest tenth of slope drains, 16 wide at 640, still fills a stride-8 cell
+    size: int = 384  # pixels: the narrowest tenth of slope drains, 16 wide at 640, still fills a stride-8 cell
     width: float = 0.25
     activation: str = "silu"
     batch: int = 16
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     warmup: int = 200
     augment: float = 1.0
     threads: int = 2

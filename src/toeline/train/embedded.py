@@ -42,6 +42,7 @@ class JudgeRun:
     """Settings of `toeline train-embedded judge`. A photograph is a drawn scene with all its objects.
 
     `token_`, `crop_` and `full_photographs` are how many are seen in the three stages, each time in another light;
+    in the last, `full_questions` objects of each are asked about, for attention costs the square of a row's length;
     `scenes` is how many are drawn. `start` is a checkpoint of an earlier run to begin from; `threads` of 0 leaves
     torch's own choice.
     """
@@ -53,6 +54,7 @@ class JudgeRun:
     token_photographs: int = 24_000
     crop_photographs: int = 6_000
     full_photographs: int = 8_000
+    full_questions: int = 3
     photographs_per_step: int = 6
     lr: float = 5e-4
     full_lr: float = 3e-4
@@ -68,12 +70,16 @@ class JudgeRun:
 
 @dataclass(frozen=True)
 class Rows:
-    """A torch map-style data set: photograph `i` of a stage, in a light of its own that depends on (seed, i) alone."""
+    """A torch map-style data set: photograph `i` of a stage, in a light of its own that depends on (seed, i) alone.
+
+    At most `most` of its objects are asked about, drawn at random.
+    """
 
     pool: Pool
     view: View
     length: int
     seed: int
+    most: int = 1000
 
     def __len__(self) -> int:
         return self.length
@@ -82,7 +88,12 @@ class Rows:
         rng = np.random.default_rng((self.seed, i))
         labeled = augmented(self.pool[i % len(self.pool)], rng)
         answers: Answers = "all" if rng.random() < ALL_ANSWERS else "type"
-        return row(labeled, self.pool.taxonomy, self.view, answers=answers)
+        asked = [t.id for t in labeled.scene.things if answers == "all" or self._leaves_a_choice(t.kind)]
+        some = rng.permutation(asked)[: self.most].tolist()
+        return row(labeled, self.pool.taxonomy, self.view, answers=answers, only=some)
+
+    def _leaves_a_choice(self, kind: str) -> bool:
+        return len(self.pool.taxonomy.answers(kind)) > 1
 
 
 @dataclass(frozen=True)
@@ -190,7 +201,8 @@ def train_judge(run: JudgeRun) -> Path:
     )
     for n, (name, view, photographs, lr) in enumerate(stages):
         if photographs:
-            _train_stage(run, name, model, Rows(pool, view, photographs, seed=run.seed * 10 + n), held_out, lr)
+            most = run.full_questions if name == "full" else 1000
+            _train_stage(run, name, model, Rows(pool, view, photographs, run.seed * 10 + n, most), held_out, lr)
     return _finish(run, model)
 
 

@@ -43,7 +43,7 @@ class Labeled:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A sheet; per question the index of the true answer, and the type; per crop (rows, cols, classes) token targets."""
+    """A sheet; per question the index of the true answer and the type; per crop (rows, cols, classes) token targets."""
 
     sheet: Sheet
     answers: tuple[int, ...]
