@@ -6,30 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from toeline.core.taxonomy import Taxonomy
 from toeline.synth.bend import Bend, Floats
 
-CLASS_NAMES = (
-    "Toe drain",
-    "Toe drain- Blocked",
-    "Toe drain- Damaged",
-    "rock toe",
-    "rock toe damaged",
-    "slope drain",
-    "slope drain blocked",
-    "slope drain damaged",
-    "vegetation",
-)
-CLASS_IDS = {
-    ("toe_drain", "normal"): 0,
-    ("toe_drain", "blocked"): 1,
-    ("toe_drain", "damaged"): 2,
-    ("rock_toe", "normal"): 3,
-    ("rock_toe", "damaged"): 4,
-    ("slope_drain", "normal"): 5,
-    ("slope_drain", "blocked"): 6,
-    ("slope_drain", "damaged"): 7,
-    ("vegetation", "normal"): 8,
-}
+# What can be drawn is the default taxonomy, whatever taxonomy photographs are inspected with.
+CLASS_NAMES = Taxonomy.load().answers()
+CLASS_IDS = {(c.type, c.condition): i for i, c in enumerate(Taxonomy.load().classes)}
 REAL_COUNTS = (52, 78, 76, 153, 366, 257, 97, 148, 238)  # of the 290 real photographs, by class id
 
 Points = tuple[tuple[float, float], ...]
