@@ -167,6 +167,7 @@ def machine() -> dict[str, Any]:
         "cpu": names[0] if names else platform.processor() or platform.machine(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
+        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -193,7 +194,8 @@ Packed log-probabilities differ from those of separate sequences by at most {dif
   word.
 - Model: {language_layers_m:.0f} M in language layers, {embedding_m:.0f} M embedding (tied), {vision_m:.0f} M vision.
   float32; torch's scaled dot-product attention, packed branch by branch.
-- Machine: {cpu} ({capability}), {cores} cores. Python {python}, torch {torch}, transformers {transformers}.
+- Machine: {cpu} ({capability}), {cores} cores, {usable_cores} of them usable here.
+  Python {python}, torch {torch}, transformers {transformers}.
 """
 
 
