@@ -10,7 +10,8 @@ import pytest
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.train import embedded
-from toeline.train.embedded import CROPS_ONLY, Collate, JudgeRun, Rows, judge_loss, train_judge
+from toeline.train.embedded import CROPS_ONLY, JudgeRun, Rows, train_judge
+from toeline.train.loss import Collate, judge_loss
 from toeline.train.pool import Pool
 from toeline.train.rows import row
 from toeline.train.small import rendered_texts, small_model, small_tokenizer

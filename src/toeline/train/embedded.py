@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,18 +20,15 @@ from toeline.ask.ask import Answers
 from toeline.core.question import View
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import need
+from toeline.train.loss import Collate, accuracy, held_out_dense, judge_loss
 from toeline.train.pool import Pool
 from toeline.train.rows import Row, augmented, row, token_classes
 from toeline.train.small import rendered_texts, small_model, small_tokenizer
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 VIEW = View(scene_tokens=100, crop_tokens=36, detail_px=1280, margin=0.3, prompt="relations")
 CROPS_ONLY = replace(VIEW, scene_tokens=0, prompt="crop")
 ALL_ANSWERS = 0.15  # share of photographs asked with all nine answers, so that Stage 2 can overrule a wrong type
 BALANCE = 0.75  # power of the inverse frequency of a type: 0 counts objects alike, 1 counts types alike
-BACKGROUND = 0.3  # weight of a token without an object in the dense loss
 DECAY = 0.6  # share of a stage over which the learning rate falls; worth 10 points of accuracy (docs/log.md)
 EVERY_STEPS = 250  # between checkpoints and measurements on held-out scenes
 
@@ -94,79 +90,6 @@ class Rows:
 
     def _leaves_a_choice(self, kind: str) -> bool:
         return len(self.pool.taxonomy.answers(kind)) > 1
-
-
-@dataclass(frozen=True)
-class Collate:
-    """Rows to what `judge_loss` takes. Photographs without a question are left out.
-
-    `weights` says how much an answer of a type counts in the loss; 1 for a type that it does not name.
-    """
-
-    judge: Any
-    weights: Mapping[str, float] = field(default_factory=dict)
-
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
-        import torch
-
-        from toeline.judge.batch import collate
-        from toeline.judge.layout import lay_out, pictures
-        from toeline.judge.qwen_vl import patches
-
-        rows = [r for r in rows if r.sheet.questions]
-        layouts = [lay_out(r.sheet, self.judge.alphabet, max_tokens=1 << 30)[0] for r in rows]
-        pixels, _ = patches([p for r in rows for p in pictures(r.sheet)], self.judge.processor)
-        shown = [(r.sheet.picture is not None, [t.reshape(-1, t.shape[-1]) for t in r.tokens]) for r in rows]
-        crops = [is_crop for has, tokens in shown for is_crop in [*([False] if has else []), *(True for _ in tokens)]]
-        return {
-            "batch": collate(layouts),
-            "pixels": pixels,
-            "answers": [a for r in rows for a in r.answers],
-            "weights": [self.weights.get(kind, 1.0) for r in rows for kind in r.kinds],
-            "crops": crops,
-            "tokens": torch.from_numpy(np.concatenate([t for _, tokens in shown for t in tokens])),
-        }
-
-
-def dense_loss(model: Any, inputs: dict[str, Any], features: Sequence[Tensor]) -> Tensor:
-    """Cross-entropy of what covers each token of the crops. Most tokens are background, which counts for less."""
-    import torch
-    from torch.nn import functional as F
-
-    seen = torch.cat([f for f, is_crop in zip(features, inputs["crops"], strict=True) if is_crop])
-    covered = model.token_head(seen).float()
-    weights = torch.ones(covered.shape[-1], device=covered.device)
-    weights[0] = BACKGROUND
-    return F.cross_entropy(covered, inputs["tokens"].to(covered.device), weight=weights)
-
-
-def judge_loss(
-    model: Any, inputs: dict[str, Any], *, answers: bool = True, token_loss: float = 1.0
-) -> tuple[Tensor, list[bool]]:
-    """Mean negative log-probability of the true answer over the tree, plus the dense loss on the crops' tokens.
-
-    The answer loss is of the very quantity that inspection reports; without `answers` the language model is not run.
-    Products in bfloat16, losses in float32. Returns also which questions were answered right.
-    """
-    import torch
-
-    from toeline.judge.batch import tree_log_probs
-    from toeline.judge.qwen_vl import answer_logits, hidden_states, image_features
-
-    device = next(model.parameters()).device
-    batch, pixels = inputs["batch"].to(device), inputs["pixels"].to(device)
-    with torch.autocast(device.type, dtype=torch.bfloat16):
-        features = image_features(model, pixels, batch.grids)
-        dense = dense_loss(model, inputs, features)
-        if not answers:
-            return dense, []
-        logits = answer_logits(model, batch, hidden_states(model, batch, features)).float()
-    scores = tree_log_probs(batch, logits)
-    said = torch.stack([s[a] for s, a in zip(scores, inputs["answers"], strict=True)])
-    weights = torch.tensor(inputs["weights"], device=device)
-    answer = -(weights * said).sum() / weights.sum()
-    right = [int(s.argmax()) == a for s, a in zip(scores, inputs["answers"], strict=True)]
-    return answer + token_loss * dense, right
 
 
 def type_weights(pool: Pool) -> dict[str, float]:
@@ -294,7 +217,9 @@ def _measure(run: JudgeRun, name: str, judge: Any, held_out: Pool, view: View) -
 
     class Measure(TrainerCallback):  # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            figures = held_out_dense(judge, held_out) if name == "tokens" else accuracy(judge, held_out, view)
+            figures = (
+                held_out_dense(judge, held_out, CROPS_ONLY) if name == "tokens" else accuracy(judge, held_out, view)
+            )
             entry = {"stage": name, "step": state.global_step, **figures}
             with (run.out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry) + "\n")
@@ -302,41 +227,11 @@ def _measure(run: JudgeRun, name: str, judge: Any, held_out: Pool, view: View) -
     return Measure()
 
 
-def held_out_dense(judge: Any, pool: Pool) -> dict[str, float]:
-    """The dense loss alone, the mean over a pool's photographs without augmentation."""
-    import torch
-
-    rows = (row(pool[i], pool.taxonomy, CROPS_ONLY) for i in range(len(pool)))
-    collate = Collate(judge)
-    judge.model.eval()
-    with torch.inference_mode():
-        losses = [float(judge_loss(judge.model, collate([r]), answers=False)[0]) for r in rows if r.sheet.questions]
-    judge.model.train()
-    return {"dense": float(np.mean(losses))}
-
-
-def accuracy(judge: Any, pool: Pool, view: View) -> dict[str, float]:
-    """Share of right answers over all questions of a pool, without augmentation, and by object type."""
-    import torch
-
-    collate, right = Collate(judge), []
-    kinds: list[str] = []
-    judge.model.eval()
-    with torch.inference_mode():
-        for i in range(0, len(pool), 8):
-            rows = [row(pool[j], pool.taxonomy, view) for j in range(i, min(i + 8, len(pool)))]
-            kinds += [pool.taxonomy.type_of(q.answers[0]).name for r in rows for q in r.sheet.questions]
-            right += judge_loss(judge.model, collate(rows), token_loss=0.0)[1]
-    judge.model.train()
-    shares = {"accuracy": float(np.mean(right))}
-    for kind in sorted(set(kinds)):
-        shares[kind] = float(np.mean([r for r, k in zip(right, kinds, strict=True) if k == kind]))
-    return shares
-
-
 def _finish(run: JudgeRun, judge: Any) -> Path:
     """Drop the training head, save in half precision with tokenizer, processor and view; weights load as float32."""
     import torch
+
+    from toeline.judge.view import write_view
 
     out = run.out / "model"
     model = judge.model
@@ -344,7 +239,7 @@ def _finish(run: JudgeRun, judge: Any) -> Path:
     model.to(torch.float16).save_pretrained(out)
     judge.tokenizer.save_pretrained(out)
     judge.processor.save_pretrained(out)
-    (out / "toeline.json").write_text(json.dumps({"view": asdict(VIEW)}, indent=2) + "\n", encoding="utf-8")
+    write_view(out, VIEW)
     record = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(run).items() if k not in {"out", "resume"}}
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return out
