@@ -149,7 +149,7 @@ def joint_figures(matched: Sequence[Matched]) -> dict[str, Any]:
 
 def row(figure: Figure) -> dict[str, Any]:
     floor = {} if np.isnan(figure.floor) else {"floor": figure.floor}
-    ends = {"low": figure.clustered.low, "high": figure.clustered.high}
+    ends = {"low": figure.interval.low, "high": figure.interval.high}
     return {"value": figure.value, **ends, "n": figure.n, **floor}
 
 
