@@ -39,7 +39,7 @@ class JudgeRun:
 
     `token_`, `crop_` and `full_photographs` are how many are seen in the three stages, each time in another light;
     in the last, `full_questions` objects of each are asked about, for attention costs the square of a row's length;
-    `scenes` is how many are drawn. `start` is a checkpoint of an earlier run to begin from; `threads` of 0 leaves
+    `scenes` is how many are drawn. `start` is a checkpoint or a finished model to begin from; `threads` of 0 leaves
     torch's own choice.
     """
 
@@ -154,13 +154,18 @@ def _start(run: JudgeRun, taxonomy: Taxonomy) -> Any:
 
 
 def _checkpoint(folder: Path, head: Any) -> tuple[Any, Any]:
-    """Model and tokenizer of a checkpoint of either stage; the training head's weights go into `head`."""
+    """Model and tokenizer of a checkpoint of any stage; the training head's weights go into `head`.
+
+    A finished model, such as the one in the package, has no such weights: the head then begins anew.
+    """
     import torch
     from safetensors.torch import load_file
     from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 
     kept = load_file(folder / "model.safetensors")
-    head.load_state_dict({k.removeprefix("token_head."): v for k, v in kept.items() if k.startswith("token_head.")})
+    trained = {k.removeprefix("token_head."): v for k, v in kept.items() if k.startswith("token_head.")}
+    if trained:
+        head.load_state_dict(trained)
     model = Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     return model, AutoTokenizer.from_pretrained(folder)
 
