@@ -329,7 +329,7 @@ def test_the_whole_way_with_a_real_model_of_the_architecture(
     assert all(sum(f["probabilities"].values()) == pytest.approx(1, abs=1e-5) for f in found)
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (run["models"]["judge"]["model"], run["models"]["judge"]["dtype"]) == ("model", "float32")
-    assert run["models"]["judge"]["attention"] == "sdpa"
+    assert run["models"]["judge"]["attention"] == "toeline_branches"
     with pytest.raises(SystemExit):
         main(["inspect", "photos", "--boxes", "labels", "--judge", "replay:out/findings.jsonl", "--out", "again"])
     again = lines(tmp_path / "again" / "findings.jsonl")
