@@ -116,7 +116,7 @@ def train_judge(run: JudgeRun) -> Path:
     held_out = Pool.drawn(
         run.out / "held-out", scenes=run.held_out, seed=run.seed + 1_000_003, taxonomy=taxonomy, workers=run.workers
     )
-    model = _start(run, taxonomy)
+    judge, weights = _start(run, taxonomy), type_weights(pool)
     stages = (
         ("tokens", CROPS_ONLY, run.token_photographs, run.lr),
         ("crops", CROPS_ONLY, run.crop_photographs, run.full_lr),
@@ -125,8 +125,9 @@ def train_judge(run: JudgeRun) -> Path:
     for n, (name, view, photographs, lr) in enumerate(stages):
         if photographs:
             most = run.full_questions if name == "full" else 1000
-            _train_stage(run, name, model, Rows(pool, view, photographs, run.seed * 10 + n, most), held_out, lr)
-    return _finish(run, model)
+            rows = Rows(pool, view, photographs, run.seed * 10 + n, most)
+            _train_stage(run, name, judge, rows, Collate(judge, weights), held_out, lr)
+    return _finish(run, judge)
 
 
 def _start(run: JudgeRun, taxonomy: Taxonomy) -> Any:
@@ -170,26 +171,38 @@ def _checkpoint(folder: Path, head: Any) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, held_out: Pool, lr: float) -> None:
-    import torch
-    from transformers import Trainer, TrainingArguments
+def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, collate: Collate, held_out: Pool, lr: float) -> None:
+    from transformers import Trainer
     from transformers.trainer_utils import get_last_checkpoint
 
     class JudgeTrainer(Trainer):  # type: ignore[misc]  # the documented way to give Trainer another loss
         def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
             return judge_loss(model, inputs, answers=name != "tokens", token_loss=run.token_loss)[0]
 
-    steps = rows.length // run.photographs_per_step
-    arguments = TrainingArguments(
-        output_dir=str(run.out / name),
+    trainer = JudgeTrainer(
+        model=judge.model,
+        args=_arguments(run, run.out / name, rows.length // run.photographs_per_step, lr),
+        train_dataset=rows,
+        data_collator=collate,
+        processing_class=judge.tokenizer,
+        callbacks=[_measure(run, name, judge, held_out, rows.view)],
+    )
+    last = get_last_checkpoint(str(run.out / name)) if run.resume and (run.out / name).is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+
+
+def _arguments(run: JudgeRun, out: Path, steps: int, lr: float) -> Any:
+    """transformers' settings of one stage: AdamW, a short warm-up, a flat part, a fall."""
+    import torch
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(out),
         per_device_train_batch_size=run.photographs_per_step,
         max_steps=steps,
         learning_rate=lr,
         lr_scheduler_type="warmup_stable_decay",
-        lr_scheduler_kwargs={
-            "num_decay_steps": int(DECAY * steps),
-            "min_lr_ratio": 0.05,
-        },
+        lr_scheduler_kwargs={"num_decay_steps": int(DECAY * steps), "min_lr_ratio": 0.05},
         warmup_steps=100,
         weight_decay=0.05,
         adam_beta2=0.98,
@@ -204,16 +217,6 @@ def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, held_out: Poo
         seed=run.seed,
         ignore_data_skip=True,
     )
-    trainer = JudgeTrainer(
-        model=judge.model,
-        args=arguments,
-        train_dataset=rows,
-        data_collator=Collate(judge, type_weights(rows.pool)),
-        processing_class=judge.tokenizer,
-        callbacks=[_measure(run, name, judge, held_out, rows.view)],
-    )
-    last = get_last_checkpoint(str(run.out / name)) if run.resume and (run.out / name).is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
 
 
 def _measure(run: JudgeRun, name: str, judge: Any, held_out: Pool, view: View) -> Any:
@@ -222,9 +225,8 @@ def _measure(run: JudgeRun, name: str, judge: Any, held_out: Pool, view: View) -
 
     class Measure(TrainerCallback):  # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            figures = (
-                held_out_dense(judge, held_out, CROPS_ONLY) if name == "tokens" else accuracy(judge, held_out, view)
-            )
+            measure = held_out_dense if name == "tokens" else accuracy
+            figures = measure(judge, held_out, view)
             entry = {"stage": name, "step": state.global_step, **figures}
             with (run.out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry) + "\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toeline.ask.prompt import PROMPTS, Seen
 from toeline.core.taxonomy import Taxonomy
@@ -81,7 +81,23 @@ def small_model(
     """
     import torch
     from torch import nn
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+    from transformers import Qwen2VLForConditionalGeneration
+
+    config = _config(tokenizer, width=width, heads=heads, vision_depth=vision_depth, language_depth=language_depth)
+    torch.manual_seed(seed)
+    model = Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.float32)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv3d):
+            fan_in = module.weight[0].numel()
+            nn.init.trunc_normal_(module.weight, std=1 / math.sqrt(fan_in))
+    nn.init.normal_(model.get_input_embeddings().weight, std=1 / math.sqrt(width))
+    return model
+
+
+def _config(
+    tokenizer: PreTrainedTokenizerBase, *, width: int, heads: int, vision_depth: int, language_depth: int
+) -> Any:
+    from transformers import Qwen2VLConfig
 
     head = width // heads
     ids = {name: int(tokenizer.convert_tokens_to_ids(name)) for name in SPECIAL}
@@ -90,7 +106,7 @@ def small_model(
         "rope_theta": 10_000.0,
         "mrope_section": [head // 8, 3 * head // 16, 3 * head // 16],
     }
-    config = Qwen2VLConfig(
+    return Qwen2VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": width,
@@ -112,11 +128,3 @@ def small_model(
         vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
     )
-    torch.manual_seed(seed)
-    model = Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.float32)
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv3d):
-            fan_in = module.weight[0].numel()
-            nn.init.trunc_normal_(module.weight, std=1 / math.sqrt(fan_in))
-    nn.init.normal_(model.get_input_embeddings().weight, std=1 / math.sqrt(width))
-    return model
