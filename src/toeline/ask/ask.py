@@ -49,7 +49,7 @@ def ask(
     )
     shown = prompt.shows_photograph and view.scene_tokens > 0 and questions
     picture = whole(image, view) if shown else None
-    return Sheet(str(scene.image), picture, prompt.shared(list(seen.values())), questions)
+    return Sheet(str(scene.image), picture, prompt.shared(list(seen.values())), questions, scene, image)
 
 
 def _seen(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from toeline.core.scene import Scene
+
 
 class Picture(Protocol):
     """An RGB picture. Pillow's Image is one; core itself does not import Pillow."""
@@ -56,10 +58,13 @@ class Sheet:
     """All that is asked of one photograph: the shared view, the shared text, and the questions that branch off it.
 
     `picture` is None for prompts that show crops only. The sides of every picture are multiples of the view's cell, so
-    no image processor has to resize it again.
+    no image processor has to resize it again. `scene` and `image` (the whole photograph, of `scene.size_wh`) are what a
+    judge measures that reads no words; both are None where only words and pictures are asked about.
     """
 
     photo: str
     picture: Picture | None
     text: str
     questions: tuple[Question, ...]
+    scene: Scene | None = None
+    image: Picture | None = None
