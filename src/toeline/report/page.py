@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from toeline.core.finding import Finding
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.report.draw import legend
+from toeline.report.style import environment
 from toeline.report.table import by_photo, marked_name, names_in, relation_words
 
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
@@ -75,7 +75,7 @@ def render_page(given: PageInput) -> str:
     cards = _cards(given)
     shown = [f for card in cards for f in card["findings"]]
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             title=_title(given),
@@ -94,29 +94,6 @@ def render_page(given: PageInput) -> str:
             side=side_for(len(cards)),
         )
     )
-
-
-def _environment() -> Environment:
-    env = Environment(
-        loader=PackageLoader("toeline.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters["percent"] = percent
-    return env
-
-
-def percent(share: float) -> str:
-    """A share in whole percent; near 0 and 1 one digit more, so that nothing but certainty looks certain.
-
-    >>> percent(1), percent(0.996), percent(0.99999), percent(0.5), percent(0)
-    ('100%', '99.6%', '>99.9%', '50%', '0%')
-    """
-    if share in (0, 1) or 0.01 <= share <= 0.99:
-        return f"{100 * share:.0f}%"
-    return ">99.9%" if share > 0.9995 else "<0.1%" if share < 0.0005 else f"{100 * share:.1f}%"
 
 
 def _title(given: PageInput) -> str:
