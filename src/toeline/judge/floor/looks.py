@@ -36,6 +36,7 @@ def looks(box: Box, seen: Maps) -> dict[str, float]:
     return {
         **_contrast(inside, around if len(around) else inside),
         **_texture(seen, inner),
+        **_directions(seen, inner),
         **strip_measures(seen.channels, inner),
     }
 
@@ -88,16 +89,35 @@ def _contrast(inside: NDArray[np.generic], around: NDArray[np.generic]) -> dict[
 
 
 def _texture(seen: Maps, inner: Window) -> dict[str, float]:
-    """Shares of local binary patterns, and of edge directions by strength; mirrored directions count together."""
+    """Shares of local binary patterns in the box, in its core, and of greenness."""
     found: dict[str, float] = {}
-    for radius, codes in zip(RADII, seen.patterns, strict=True):
-        shares = np.bincount(cut(codes, inner).ravel(), minlength=PATTERNS) / max(1, cut(codes, inner).size)
-        found.update({f"pattern {radius} px {i}": float(s) for i, s in enumerate(shares)})
+    for what, codes, part in (
+        ("pattern", seen.patterns, inner),
+        ("core pattern", seen.patterns, _core(inner)),
+        ("green pattern", seen.green_patterns, inner),
+    ):
+        for radius, of_radius in zip(RADII, codes, strict=True):
+            shares = np.bincount(cut(of_radius, part).ravel(), minlength=PATTERNS) / cut(of_radius, part).size
+            found.update({f"{what} {radius} px {i}": float(s) for i, s in enumerate(shares)})
+    return found
+
+
+def _core(inner: Window) -> Window:
+    """The middle half along the long axis: of a channel, its bed."""
+    x1, y1, x2, y2 = inner
+    if x2 - x1 > y2 - y1:
+        quarter = max(1, (y2 - y1) // 4)
+        return x1, y1 + quarter, x2, max(y2 - quarter, y1 + quarter + 1)
+    quarter = max(1, (x2 - x1) // 4)
+    return x1 + quarter, y1, max(x2 - quarter, x1 + quarter + 1), y2
+
+
+def _directions(seen: Maps, inner: Window) -> dict[str, float]:
+    """Shares of edge directions by strength, against the long axis; mirrored directions count together."""
     x1, y1, x2, y2 = inner
     strength = cut(seen.channels[..., CHANNELS.index("edge")], inner).astype(np.float64)
     weights = np.bincount(cut(seen.direction, inner).ravel(), weights=strength.ravel(), minlength=DIRECTIONS)
     folded = [weights[i] + (weights[DIRECTIONS - i] if 0 < i < DIRECTIONS // 2 else 0) for i in range(DIRECTIONS // 2 + 1)]
     if y2 - y1 < x2 - x1:
         folded = folded[::-1]  # along the object's long axis
-    found.update({f"direction {i}": float(w / max(strength.sum(), 1e-6)) for i, w in enumerate(folded)})
-    return found
+    return {f"direction {i}": float(w / max(strength.sum(), 1e-6)) for i, w in enumerate(folded)}

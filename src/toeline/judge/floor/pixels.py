@@ -22,16 +22,21 @@ DIRECTIONS = 8  # of the edges' orientations over half a turn
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """`channels` (H, W, 11) float32, about 0 to 1; `patterns` one (H, W) uint8 per radius; `direction` (H, W) uint8."""
+    """What is measured in boxes; `scale` is map pixels per photograph pixel.
+
+    `channels` (H, W, 11) float32, about 0 to 1; `patterns` of light and `green_patterns` of excess green, one (H, W)
+    uint8 per radius, 0 to PATTERNS - 1; `direction` (H, W) uint8, 0 to DIRECTIONS - 1.
+    """
 
     channels: NDArray[np.float32]
     patterns: tuple[NDArray[np.uint8], ...]
+    green_patterns: tuple[NDArray[np.uint8], ...]
     direction: NDArray[np.uint8]
     scale: float
 
 
 def maps(picture: Picture) -> Maps:
-    """The maps of an RGB picture; `scale` is map pixels per picture pixel."""
+    """The maps of an RGB picture."""
     import cv2
 
     wide, high = picture.size
@@ -42,9 +47,10 @@ def maps(picture: Picture) -> Maps:
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     edge, direction = _edges(gray)
-    return Maps(
-        np.dstack([_colors(rgb), edge, _rough(gray)]), tuple(_patterns(gray, r) for r in RADII), direction, scale
-    )
+    channels = np.dstack([_colors(rgb), edge, _rough(gray)])
+    green = np.clip(100 + 200 * channels[..., CHANNELS.index("green excess")], 0, 255).astype(np.uint8)
+    patterns, green_patterns = (tuple(_patterns(shades, r) for r in RADII) for shades in (gray, green))
+    return Maps(channels, patterns, green_patterns, direction, scale)
 
 
 def _colors(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
