@@ -171,7 +171,9 @@ def is_blind(judge: Judge) -> bool:
 def fingerprint(judge: Judge) -> dict[str, Any]:
     """The hashes in a judge's info; empty for a replay, whose file is another one for every set of photographs."""
     info = judge.info
-    return {} if info.get("back_end") == "replay" else {k: info[k] for k in ("weights", "adapter", "sha256") if k in info}
+    return (
+        {} if info.get("back_end") == "replay" else {k: info[k] for k in ("weights", "adapter", "sha256") if k in info}
+    )
 
 
 def save_fusion(file: Path, judge: FuseJudge, facts: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -21,7 +20,7 @@ from toeline.data.images import file_hash, read_photo
 from toeline.data.yolo import Entry, LabelledScene, Problem, YoloSet, open_yolo, read_entry
 from toeline.errors import LabelError, PhotoError
 from toeline.judge.floor.features import measure, measure_names
-from toeline.judge.floor.model import FloorModel, Forest, Scores, TypeModel, as_answers
+from toeline.judge.floor.model import FloorModel, Forest, Scores, TypeModel, as_answers, log_softmax, standardized
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +29,9 @@ SHRINK = 0.01  # inverse strength of the linear models' penalty (C), on standard
 TREES = 200
 LEAF = 5  # fewest objects in a leaf
 TRIED = 0.2  # share of the measures that each split chooses from
-COLDEST, HOTTEST = 0.2, 5.0
+COLDEST, HOTTEST = 0.2, 5.0  # range of the temperature
+CONSTANT = 1e-9  # a measure that varies less is the same for all objects
+NEVER = -30.0  # e to this is nothing; what is left of an answer that was never seen is model.LEAST
 
 Step = Callable[[Sequence[Problem]], None]
 
@@ -82,11 +83,13 @@ def train_floor(run: FloorRun, taxonomy: Taxonomy, *, step: Step = lambda _: Non
     table, problems = measured(found, entries_of(found, run), taxonomy, step)
     folds = min(run.folds, len(set(table.groups)))
     if folds < 2:
-        raise LabelError(f"{run.data}: {run.split} is one flight line, so nothing can be cross-validated. Add photographs.")
+        raise LabelError(
+            f"{run.data}: {run.split} is one flight line, so nothing can be cross-validated. Add photographs."
+        )
     model = FloorModel(
         kinds=tuple(t.name for t in taxonomy.types),
         classes={c.name: c.type for c in taxonomy.classes},
-        names=measure_names([t.name for t in taxonomy.types]),
+        names=measure_names(tuple(t.name for t in taxonomy.types)),
         by_type=fit(table, taxonomy, run.seed),
     )
     raw = cross_validated(model, table, taxonomy, folds, run.seed)
@@ -106,9 +109,7 @@ def entries_of(found: YoloSet, run: FloorRun) -> tuple[Entry, ...]:
     return found.splits[run.split]
 
 
-def measured(
-    found: YoloSet, entries: Sequence[Entry], taxonomy: Taxonomy, step: Step
-) -> tuple[Table, list[Problem]]:
+def measured(found: YoloSet, entries: Sequence[Entry], taxonomy: Taxonomy, step: Step) -> tuple[Table, list[Problem]]:
     """All labeled objects of all photographs that can be read. Raises LabelError when there are none."""
     kinds = [t.name for t in taxonomy.types]
     rows: list[NDArray[np.float32]] = []
@@ -158,27 +159,26 @@ def _fit_type(part: Table, answers: tuple[str, ...], seed: int) -> TypeModel:
     from sklearn.ensemble import ExtraTreesClassifier
 
     target = np.array([answers.index(name) for name in part.classes])
-    weights, bias = _linear(part.rows.astype(np.float64), target, len(answers))
     trees = ExtraTreesClassifier(
         TREES, min_samples_leaf=LEAF, max_features=TRIED, class_weight="balanced", random_state=seed
     ).fit(part.rows, target)
-    return TypeModel(answers, weights, bias, _forest(trees, len(answers)))
+    return TypeModel(answers, **_linear(part.rows, target, len(answers)), forest=_forest(trees, len(answers)))
 
 
-def _linear(rows: NDArray[np.float64], target: NDArray[np.int64], n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(F, n) weights and (n,) bias for measures as they are; an answer that was never seen gets a bias of -30."""
+def _linear(rows: NDArray[np.float32], target: NDArray[np.int64], n: int) -> dict[str, NDArray[np.float64]]:
+    """The fields of a TypeModel's linear model; an answer that was never seen gets the bias NEVER."""
     from sklearn.linear_model import LogisticRegression
 
-    mean, spread = rows.mean(axis=0), rows.std(axis=0)
-    spread = np.where(spread > 1e-9, spread, 1.0)
-    model = LogisticRegression(C=SHRINK, class_weight="balanced", max_iter=2000).fit((rows - mean) / spread, target)
+    mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    spread = np.where(spread > CONSTANT, spread, 1.0)
+    model = LogisticRegression(C=SHRINK, class_weight="balanced", max_iter=2000)
+    model.fit(standardized(rows, mean, spread), target)
     coefficients, intercept = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes: that of the second against the first
         coefficients, intercept = np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercept)
-    weights, bias = np.zeros((rows.shape[1], n)), np.full(n, -30.0)
-    weights[:, model.classes_] = (coefficients / spread).T
-    bias[model.classes_] = intercept - (coefficients / spread) @ mean
-    return weights, bias
+    weights, bias = np.zeros((rows.shape[1], n)), np.full(n, NEVER)
+    weights[:, model.classes_], bias[model.classes_] = coefficients.T, intercept
+    return {"mean": mean, "spread": spread, "weights": weights, "bias": bias}
 
 
 def _forest(trees: Any, n: int) -> Forest:
@@ -190,7 +190,9 @@ def _forest(trees: Any, n: int) -> Forest:
         share = np.zeros((tree.node_count, n), np.float32)
         value = tree.value[:, 0, :]
         share[:, trees.classes_] = value / value.sum(axis=1, keepdims=True)
-        left, right = (np.where(leaf, own, c) + start for c in (tree.children_left, np.where(leaf, own, tree.children_right)))
+        left, right = (
+            np.where(leaf, own, c) + start for c in (tree.children_left, np.where(leaf, own, tree.children_right))
+        )
         parts.append((start, np.where(leaf, 0, tree.feature), np.where(leaf, 0.0, tree.threshold), left, right, share))
         start += tree.node_count
     roots, feature, threshold, left, right, share = zip(*parts, strict=True)
@@ -211,17 +213,14 @@ def cross_validated(
     from sklearn.model_selection import GroupKFold
 
     said: list[NDArray[np.float64]] = [np.zeros(0)] * len(table.rows)
-    with warnings.catch_warnings():
-        for seen, unseen in GroupKFold(folds).split(table.rows, groups=table.groups):
-            part = replace(model, by_type=fit(table.only(seen), taxonomy, seed))
-            for i in unseen:
-                said[i] = part.log_probs(str(table.kinds[i]), table.rows[i : i + 1])[0]
+    for seen, unseen in GroupKFold(folds).split(table.rows, groups=table.groups):
+        part = replace(model, by_type=fit(table.only(seen), taxonomy, seed))
+        for i in unseen:
+            said[i] = part.log_probs(str(table.kinds[i]), table.rows[i : i + 1])[0]
     return said
 
 
 def _at(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    from toeline.judge.floor.model import log_softmax
-
     return log_softmax(scores / temperature)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def measure(
 ) -> NDArray[np.float32]:
     """(n, F): a row for each thing of the scene, or for those whose ids are in `only`, in the scene's order.
 
-    `picture` is the whole photograph, `kinds` the types of the taxonomy. Columns are `measure_names(kinds)`.
+    `picture` is the whole photograph, `kinds` the types of the taxonomy. Columns are `measure_names`.
     """
     seen = maps(picture)
     asked = [
@@ -35,10 +36,11 @@ def measure(
         if only is None or thing.id in only
     ]
     rows = [list(_row(place, thing.box, seen).values()) for thing, place in asked]
-    return np.array(rows, np.float32).reshape(len(rows), len(measure_names(kinds)))
+    return np.array(rows, np.float32).reshape(len(rows), len(measure_names(tuple(kinds))))
 
 
-def measure_names(kinds: Sequence[str]) -> tuple[str, ...]:
+@cache
+def measure_names(kinds: tuple[str, ...]) -> tuple[str, ...]:
     """The names of the columns, which depend on the taxonomy's types alone: those of a black picture."""
     scene = Scene(Path("none"), (8, 8), (Thing("1", "", Box(2, 2, 6, 6)),))
     return tuple(_row(places(scene, kinds)[0], scene.things[0].box, maps(_Black())))

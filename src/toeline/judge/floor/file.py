@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from toeline.judge.floor.features import VERSION, measure_names
 from toeline.judge.floor.model import FloorModel, Forest, TypeModel
 
 KEY = "toeline_floor"
-TABLES = {
+LINEAR = ("mean", "spread", "weights", "bias")  # all float64
+FOREST = {
     "roots": np.int32,
     "feature": np.int32,
     "threshold": np.float64,
@@ -34,8 +34,8 @@ def save_floor(model: FloorModel, file: Path) -> None:
     tensors: dict[str, Any] = {}
     for number, kind in enumerate(model.by_type):
         part = model.by_type[kind]
-        tensors |= {f"{number}.weights": part.weights, f"{number}.bias": part.bias}
-        tensors |= {f"{number}.{name}": getattr(part.forest, name) for name in TABLES}
+        tensors |= {f"{number}.{name}": getattr(part, name) for name in LINEAR}
+        tensors |= {f"{number}.{name}": getattr(part.forest, name) for name in FOREST}
     head = {
         "version": VERSION,
         "kinds": model.kinds,
@@ -110,9 +110,9 @@ def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> FloorModel:
 
 
 def _type_model(number: int, answers: tuple[str, ...], tensors: Mapping[str, Any]) -> TypeModel:
-    tables = {f.name: _table(tensors[f"{number}.{f.name}"], TABLES[f.name]) for f in fields(Forest)}
-    weights, bias = (_table(tensors[f"{number}.{name}"], np.float64) for name in ("weights", "bias"))
-    return TypeModel(answers, weights, bias, Forest(**tables))
+    linear = {name: _table(tensors[f"{number}.{name}"], np.float64) for name in LINEAR}
+    forest = {name: _table(tensors[f"{number}.{name}"], kind) for name, kind in FOREST.items()}
+    return TypeModel(answers, **linear, forest=Forest(**forest))
 
 
 def _table(found: Any, kind: Any) -> Any:

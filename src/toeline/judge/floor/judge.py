@@ -49,8 +49,7 @@ class FloorJudge:
         things = [thing for thing in scene.things if thing.id in asked]
         rows = measure(scene, picture, self.model.kinds, only=asked)
         found = {
-            thing.id: self._over(asked[thing.id], thing.kind, row)
-            for thing, row in zip(things, rows, strict=True)
+            thing.id: self._over(asked[thing.id], thing.kind, row) for thing, row in zip(things, rows, strict=True)
         }
         return [found[question.thing_id] for question in sheet.questions]
 

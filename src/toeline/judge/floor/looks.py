@@ -21,6 +21,9 @@ LEAST_RING_PX, MOST_RING_PX = 4, 24  # ... within these
 GREEN = 0.10  # excess green from which a pixel counts as a plant's
 FEWEST_PX = 3  # a box is at least this wide and high when it is measured
 
+CONTRASTS = ("mean", "spread", "against ring", "spread against ring")
+QUANTILES = (5, 25, 75, 95)
+
 Window = tuple[int, int, int, int]  # x1, y1, x2, y2 in map pixels
 
 
@@ -73,15 +76,14 @@ def _contrast(inside: NDArray[np.generic], around: NDArray[np.generic]) -> dict[
     """Mean and spread of every channel inside, and how the mean and spread differ from the ring's."""
     inside, around = inside.astype(np.float64), around.astype(np.float64)
     mean, spread = inside.mean(axis=0), inside.std(axis=0)
+    columns = zip(CHANNELS, mean, spread, mean - around.mean(axis=0), spread - around.std(axis=0), strict=True)
     found: dict[str, float] = {}
-    for i, name in enumerate(CHANNELS):
-        found[f"{name} mean"], found[f"{name} spread"] = float(mean[i]), float(spread[i])
-        found[f"{name} against ring"] = float(mean[i] - around[:, i].mean())
-        found[f"{name} spread against ring"] = float(spread[i] - around[:, i].std())
-    light, green = inside[:, CHANNELS.index("light")], inside[:, CHANNELS.index("green excess")]
-    for name, values in (("light", light), ("green excess", green)):
-        for q in (5, 25, 75, 95):
-            found[f"{name} {q} %"] = float(np.percentile(values, q))
+    for name, *values in columns:
+        found.update({f"{name} {what}": float(value) for what, value in zip(CONTRASTS, values, strict=True)})
+    light_and_green = [CHANNELS.index("light"), CHANNELS.index("green excess")]
+    for q, (light, green) in zip(QUANTILES, np.percentile(inside[:, light_and_green], QUANTILES, axis=0), strict=True):
+        found |= {f"light {q} %": float(light), f"green excess {q} %": float(green)}
+    green = inside[:, CHANNELS.index("green excess")]
     ring_green = around[:, CHANNELS.index("green excess")]
     found["green part"] = float((green > GREEN).mean())
     found["green part of ring"] = float((ring_green > GREEN).mean())
@@ -117,7 +119,9 @@ def _directions(seen: Maps, inner: Window) -> dict[str, float]:
     x1, y1, x2, y2 = inner
     strength = cut(seen.channels[..., CHANNELS.index("edge")], inner).astype(np.float64)
     weights = np.bincount(cut(seen.direction, inner).ravel(), weights=strength.ravel(), minlength=DIRECTIONS)
-    folded = [weights[i] + (weights[DIRECTIONS - i] if 0 < i < DIRECTIONS // 2 else 0) for i in range(DIRECTIONS // 2 + 1)]
+    folded = [
+        weights[i] + (weights[DIRECTIONS - i] if 0 < i < DIRECTIONS // 2 else 0) for i in range(DIRECTIONS // 2 + 1)
+    ]
     if y2 - y1 < x2 - x1:
         folded = folded[::-1]  # along the object's long axis
     return {f"direction {i}": float(w / max(strength.sum(), 1e-6)) for i, w in enumerate(folded)}

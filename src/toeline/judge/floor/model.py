@@ -11,8 +11,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Scores = Mapping[str, Mapping[str, Mapping[str, float]]]  # photograph's SHA-256 -> thing id -> answer -> log-probability
+Scores = Mapping[
+    str, Mapping[str, Mapping[str, float]]
+]  # photograph's SHA-256 -> thing id -> answer -> log-probability
 
+CLIP = 1.5  # standard deviations: beyond, a measure says no more; a new flight line is often out of the usual range
 LEAST = 0.005  # of every answer: what was never seen in training is unlikely, not impossible
 
 
@@ -57,12 +60,14 @@ class Forest:
 
 @dataclass(frozen=True, eq=False)
 class TypeModel:
-    """The answers of one type: `weights` (F, answers) and `bias` (answers,) of the linear model, and the forest.
+    """The answers of one type: a linear model of standardized measures, and a forest of the measures as they are.
 
-    Measures are taken as they are: their standardization is part of the weights.
+    `mean` and `spread` (F,) standardize, CLIP bounds; then `weights` (F, answers) and `bias` (answers,).
     """
 
     answers: tuple[str, ...]
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
     forest: Forest
@@ -71,14 +76,16 @@ class TypeModel:
         n, features = len(self.answers), len(self.weights)
         if self.weights.shape[1:] != (n,) or self.bias.shape != (n,) or self.forest.share.shape[1:] != (n,):
             raise ValueError(f"there are {n} answers, and scores of another number")
-        if not np.isfinite(self.weights).all() or not np.isfinite(self.bias).all():
+        if self.mean.shape != (features,) or self.spread.shape != (features,) or not (self.spread > 0).all():
+            raise ValueError("measures cannot be standardized")
+        if not all(np.isfinite(table).all() for table in (self.mean, self.spread, self.weights, self.bias)):
             raise ValueError("the linear model holds something that is not a number")
         if self.forest.feature.max() >= features:
             raise ValueError("the forest asks for a measure that there is not")
 
     def log_probs(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """(n, F) measures to (n, answers) log-probabilities: the mean of both models, not yet calibrated."""
-        linear = np.exp(log_softmax(rows.astype(np.float64) @ self.weights + self.bias))
+        linear = np.exp(log_softmax(standardized(rows, self.mean, self.spread) @ self.weights + self.bias))
         mean = (linear + self.forest.probabilities(rows)) / 2
         return np.asarray(np.log(LEAST + (1 - LEAST * len(self.answers)) * mean))
 
@@ -113,6 +120,13 @@ class FloorModel:
         if model is None:
             return np.full((len(rows), n := len(self.answers(kind))), -np.log(n))
         return log_softmax(model.log_probs(rows) / self.temperature)
+
+
+def standardized(
+    rows: NDArray[np.float32], mean: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n, F) measures in standard deviations from the mean, at most CLIP of them."""
+    return np.clip((rows.astype(np.float64) - mean) / spread, -CLIP, CLIP)
 
 
 def log_softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ ROWS, COLUMNS = 32, 12  # along and across; the middle half of the columns is th
 SHOWN = ("light", "b", "green excess", "edge")
 CORE = slice(4, 8)
 SIDES = [0, 1, 2, 9, 10, 11]
+FLAT = 1e-9  # a cross-section without contrast is like no other
 
 
 def strip(channels: NDArray[np.float32], inner: tuple[int, int, int, int]) -> NDArray[np.float32]:
@@ -37,47 +38,54 @@ def strip(channels: NDArray[np.float32], inner: tuple[int, int, int, int]) -> ND
 def strip_measures(channels: NDArray[np.float32], inner: tuple[int, int, int, int]) -> dict[str, float]:
     """Measures of the strip by name; the same from either end and for either side."""
     rows = strip(channels, inner).astype(np.float64)
-    found: dict[str, float] = {}
-    for i, name in enumerate(SHOWN):
-        found.update({f"strip {name} {what}": value for what, value in _channel(rows[..., i]).items()})
-    return found
+    measures = {**_profile(rows), **_along(rows), **_likeness(rows)}
+    return {
+        f"strip {name} {what}": float(values[i]) for what, values in measures.items() for i, name in enumerate(SHOWN)
+    }
 
 
-def _channel(rows: NDArray[np.float64]) -> dict[str, float]:
+def _profile(rows: NDArray[np.float64]) -> dict[str, Any]:
+    """The mean cross-section, both sides folded together, from the outermost column to the middle."""
     profile = rows.mean(axis=0)
     folded = (profile + profile[::-1]) / 2
+    found = {f"profile {i}": folded[i] - folded.mean(axis=0) for i in range(COLUMNS // 2)}
+    return found | {"sides differ": np.abs(profile[SIDES[:3]].mean(axis=0) - profile[SIDES[3:]].mean(axis=0))}
+
+
+def _along(rows: NDArray[np.float64]) -> dict[str, Any]:
+    """How the core, and its contrast to the sides, change along the axis: a break or a plant is a step."""
     core, sides = rows[:, CORE].mean(axis=1), rows[:, SIDES].mean(axis=1)
     step = core - sides
-    found: dict[str, Any] = {f"profile {i}": v - folded.mean() for i, v in enumerate(folded[: COLUMNS // 2])}
-    found |= {
-        "contrast": step.mean(),
-        "contrast spread": step.std(),
-        "contrast least": np.percentile(step, 10),
-        "contrast most": np.percentile(step, 90),
-        "core spread": core.std(),
-        "core least": core.min() - core.mean(),
-        "core most": core.max() - core.mean(),
-        "core step": np.abs(np.diff(core)).mean(),
-        "core largest step": np.abs(np.diff(_smooth(core))).max(),
-        "sides differ": abs(rows[:, SIDES[:3]].mean() - rows[:, SIDES[3:]].mean()),
-        "coherence": _coherence(rows).mean(),
-        "least coherence": np.percentile(_coherence(rows), 10),
-        "like profile": _alike(rows, profile[None]).mean(),
-        "least like profile": np.percentile(_alike(rows, profile[None]), 10),
+    least, most = np.percentile(step, (10, 90), axis=0)
+    mean = core.mean(axis=0)
+    coarse = core.reshape(-1, 4, len(SHOWN)).mean(axis=1)
+    return {
+        "contrast": step.mean(axis=0),
+        "contrast spread": step.std(axis=0),
+        "contrast least": least,
+        "contrast most": most,
+        "core spread": core.std(axis=0),
+        "core least": core.min(axis=0) - mean,
+        "core most": core.max(axis=0) - mean,
+        "core step": np.abs(np.diff(core, axis=0)).mean(axis=0),
+        "core largest step": np.abs(np.diff(coarse, axis=0)).max(axis=0),
     }
-    return {name: float(value) for name, value in found.items()}
 
 
-def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values.reshape(-1, 4).mean(axis=1)
-
-
-def _coherence(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation, -1 to 1, of each cross-section with the next."""
-    return _alike(rows[:-1], rows[1:])
+def _likeness(rows: NDArray[np.float64]) -> dict[str, Any]:
+    """Correlation of each cross-section with the next, and with the mean one."""
+    centered = rows - rows.mean(axis=1, keepdims=True)
+    profile = centered.mean(axis=0, keepdims=True)
+    next_one, mean_one = _alike(centered[:-1], centered[1:]), _alike(centered, profile)
+    return {
+        "coherence": next_one.mean(axis=0),
+        "least coherence": np.percentile(next_one, 10, axis=0),
+        "like profile": mean_one.mean(axis=0),
+        "least like profile": np.percentile(mean_one, 10, axis=0),
+    }
 
 
 def _alike(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    """Correlation, -1 to 1, of centered cross-sections (rows, COLUMNS, SHOWN), by row and channel; 0 for flat ones."""
     norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    return np.asarray((a * b).sum(axis=1) / np.maximum(norm, 1e-9))
+    return np.asarray((a * b).sum(axis=1) / np.maximum(norm, FLAT))
