@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from toeline import __version__
 from toeline.cli.demo import demo
+from toeline.cli.floor import floor, fuse
 from toeline.cli.inspect import inspect
 from toeline.cli.synth import synth
 from toeline.cli.train import train_embedded
@@ -28,6 +29,8 @@ app = typer.Typer(
 app.command("inspect")(inspect)
 app.command("demo")(demo)
 app.command("synth")(synth)
+app.command("floor")(floor)
+app.command("fuse")(fuse)
 app.command(
     "train-embedded",
     add_help_option=False,

@@ -79,7 +79,8 @@ def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) 
     """The judge of that name, or a model directory or hub id of the Qwen2-VL family.
 
     Names are "embedded", "replay:FILE", "floor:FILE" (of `toeline floor`), "fuse:A,B" (two of these) and
-    "fuse:FILE.json" (of `toeline fuse`). `adapter` is a peft adapter directory. Raises ModelError for the files, SetupError for the machine.
+    "fuse:FILE.json" (of `toeline fuse`). `adapter` is a peft adapter directory. Raises ModelError for the files,
+    SetupError for the machine.
     """
     back_end, _, rest = name.partition(":")
     if name == "embedded" or (rest and back_end in JUDGES.keys() - {"embedded"}):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Scores = Mapping[str, float]  # answer -> log-probability
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures outside are no calibration any more
 LOWEST = -50.0  # stands for an impossible answer (e to the -50), so that the other judge can still be heard
-WEIGHT_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,21 @@ def fit_temperature(said: Sequence[Scores], right: Sequence[str]) -> float:
         bounds=(math.log(COLDEST), math.log(HOTTEST)),
         method="bounded",
     )
-    return float(math.exp(found.x))
+    return round(math.exp(found.x), 4)
 
 
 def fit_mix(a: Sequence[Scores], b: Sequence[Scores], right: Sequence[str]) -> Mix:
-    """Each judge's own temperature first, then the weight of least log loss in hundredths, the lower of equal ones."""
+    """Each judge's own temperature first, then the weight of least log loss; the loss is convex in the weight."""
+    from scipy.optimize import minimize_scalar
+
     temperatures = fit_temperature(a, right), fit_temperature(b, right)
-    mixes = [Mix(step / WEIGHT_STEPS, temperatures) for step in range(WEIGHT_STEPS + 1)]
-    return min(mixes, key=lambda mix: log_loss([fused(x, y, mix) for x, y in zip(a, b, strict=True)], right))
+
+    def loss(weight: float) -> float:
+        mix = Mix(weight, temperatures)
+        return log_loss([fused(x, y, mix) for x, y in zip(a, b, strict=True)], right)
+
+    found = minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-3})
+    return Mix(round(float(found.x), 2), temperatures)
 
 
 @dataclass(frozen=True)
@@ -177,7 +183,7 @@ def fingerprint(judge: Judge) -> dict[str, Any]:
 
 
 def save_fusion(file: Path, judge: FuseJudge, facts: Mapping[str, Any]) -> None:
-    """Write what `fuse:FILE.json` loads: names, weight, temperatures, which weights they were fitted for, and `facts`."""
+    """Write what `fuse:FILE.json` loads: names, mix, which weights it was fitted for, and `facts`."""
     record = {
         "judges": judge.names,
         **asdict(judge.mix),
