@@ -46,14 +46,19 @@ def floor(
     table = trained.table
     cases = cases_of(table.groups, table.kinds, table.classes, trained.said)
     figures = figures_of(cases, words)
-    scored = {"folds": trained.folds, "log_loss": trained.log_loss, "figures": [plain(f) for f in figures]}
+    scored = {
+        "cut_by": trained.cut_by,
+        "folds": trained.folds,
+        "log_loss": trained.log_loss,
+        "figures": [plain(f) for f in figures],
+    }
     model = replace(trained.model, facts={**trained.model.facts, "cross_validated": scored})
     save_floor(model, file)
     if as_json:
         typer.echo(json.dumps({"out": str(file), **model.facts, "problems": len(trained.problems)}, indent=2))
     else:
-        of = f"{some(len(cases), 'object')} of {some(len(set(table.groups)), 'flight line')}"
-        show_figures(f"Cross-validated by flight line on {split}: {of}", {"": figures})
+        of = f"{some(len(cases), 'object')} of {some(len(set(table.groups)), trained.cut_by)}"
+        show_figures(f"Cross-validated by {trained.cut_by} on {split}: {of}", {"": figures})
         show_places({"written": str(file), "next": f"toeline inspect PHOTOS --judge floor:{file} --out runs/floor"})
     raise typer.Exit(1 if trained.problems else 0)
 

@@ -30,7 +30,8 @@ Step = Callable[[Sequence[Problem]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class FloorRun:
-    """Settings of one training. `folds` is lowered to the number of flight lines where there are fewer."""
+    """Settings of one training. `folds` is lowered to the number of flight lines where there are fewer, and cut by
+    photograph where there is only one."""
 
     data: Path
     split: str = "train"
@@ -40,13 +41,17 @@ class FloorRun:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A floor and, for each object it was trained on, what it said without having seen that flight line."""
+    """A floor and, for each object it was trained on, what it said without having seen that flight line.
+
+    `cut_by` is "flight line", or "photograph" where all photographs are of one; `table.groups` are then photographs.
+    """
 
     model: FloorModel
     table: Table
     said: tuple[str, ...]
     log_loss: float
     folds: int
+    cut_by: str
     problems: tuple[Problem, ...]
 
 
@@ -57,11 +62,12 @@ def train_floor(run: FloorRun, taxonomy: Taxonomy, *, step: Step = lambda _: Non
     """
     found = open_yolo(run.data, taxonomy)
     table, problems = measured(found, entries_of(found, run), taxonomy, step)
+    cut_by = "flight line"
+    if len(set(table.groups)) == 1:  # the name says no more than that all were taken together
+        table, cut_by = replace(table, groups=table.photos), "photograph"
     folds = min(run.folds, len(set(table.groups)))
     if folds < 2:
-        raise LabelError(
-            f"{run.data}: {run.split} is one flight line, so nothing can be cross-validated. Add photographs."
-        )
+        raise LabelError(f"{run.data}: {run.split} is one photograph, and cross-validation needs two. Add some.")
     model = FloorModel(
         kinds=tuple(t.name for t in taxonomy.types),
         classes={c.name: c.type for c in taxonomy.classes},
@@ -75,7 +81,7 @@ def train_floor(run: FloorRun, taxonomy: Taxonomy, *, step: Step = lambda _: Non
     calibrated = [_at(scores, model.temperature) for scores in raw]
     said = tuple(options[int(s.argmax())] for options, s in zip(answers, calibrated, strict=True))
     model = replace(model, facts=_facts(run, taxonomy, table, model), out_of_fold=_kept(table, answers, calibrated))
-    return Trained(model, table, said, _log_loss(calibrated, right), folds, tuple(problems))
+    return Trained(model, table, said, _log_loss(calibrated, right), folds, cut_by, tuple(problems))
 
 
 def entries_of(found: YoloSet, run: FloorRun) -> tuple[Entry, ...]:

@@ -25,6 +25,7 @@ Scores = Mapping[str, float]
 class Asked(NamedTuple):
     """One object that both judges were asked about: its true class, and the log-probabilities of each."""
 
+    photo: str
     group: str
     kind: str
     right: str
@@ -78,7 +79,7 @@ def _ask_one(
             kept[i] += len(sheet.questions) * out_of_fold
         for question, a, b in zip(sheet.questions, both[0][0], both[1][0], strict=True):
             truth = truths[question.thing_id]
-            asked.append(Asked(scene.group, truth.kind, truth.class_name, a, b))
+            asked.append(Asked(entry.photo.name, scene.group, truth.kind, truth.class_name, a, b))
     return list(labeled.problems)
 
 
@@ -97,10 +98,13 @@ def fit_on(asked: Sequence[Asked]) -> Mix:
 
 
 def fused_out_of_fold(asked: Sequence[Asked], *, folds: int = 5) -> list[dict[str, float]] | None:
-    """What the fusion says of each object with the mix fitted on other flight lines; None where there is only one."""
+    """What the fusion says of each object with the mix fitted on other flight lines; of other photographs where all are
+    of one line; None for a single photograph."""
     from sklearn.model_selection import GroupKFold
 
     groups = [x.group for x in asked]
+    if len(set(groups)) == 1:
+        groups = [x.photo for x in asked]
     folds = min(folds, len(set(groups)))
     if folds < 2:
         return None
