@@ -38,7 +38,7 @@ from toeline.train.floor import FloorRun, measured, train_floor
 from toeline.train.floor_fit import Table, fit
 from toeline.train.fuse import ask_both, fit_on
 
-SHUFFLES = 4
+SHUFFLES = 3
 FOLDS = 5
 Read = Callable[[TypeModel, Any], Any]
 READERS: dict[str, Read] = {

@@ -107,11 +107,11 @@ def _texture(seen: Maps, inner: Window) -> dict[str, float]:
 def _core(inner: Window) -> Window:
     """The middle half along the long axis: of a channel, its bed."""
     x1, y1, x2, y2 = inner
+    side = min(x2 - x1, y2 - y1)
+    quarter = max(1, side // 4) if side >= FEWEST_PX else 0
     if x2 - x1 > y2 - y1:
-        quarter = max(1, (y2 - y1) // 4)
-        return x1, y1 + quarter, x2, max(y2 - quarter, y1 + quarter + 1)
-    quarter = max(1, (x2 - x1) // 4)
-    return x1 + quarter, y1, max(x2 - quarter, x1 + quarter + 1), y2
+        return x1, y1 + quarter, x2, y2 - quarter
+    return x1 + quarter, y1, x2 - quarter, y2
 
 
 def _directions(seen: Maps, inner: Window) -> dict[str, float]:

@@ -20,8 +20,6 @@ FLAT = 1e-9  # a cross-section without contrast is like no other
 
 def strip(channels: NDArray[np.float32], inner: tuple[int, int, int, int]) -> NDArray[np.float32]:
     """(ROWS, COLUMNS, SHOWN): the window and half its width on both sides, from top to bottom or from left to right."""
-    import cv2
-
     x1, y1, x2, y2 = inner
     wide, high = x2 - x1, y2 - y1
     flat = wide > high
@@ -32,7 +30,16 @@ def strip(channels: NDArray[np.float32], inner: tuple[int, int, int, int]) -> ND
     ys = np.clip(np.arange(y1 - dy, y2 + dy), 0, full_high - 1)
     part = channels[np.ix_(ys, xs, [CHANNELS.index(name) for name in SHOWN])]
     upright = part.transpose(1, 0, 2) if flat else part
-    return np.asarray(cv2.resize(np.ascontiguousarray(upright), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA))
+    return _resized(_resized(np.ascontiguousarray(upright), high=ROWS), wide=COLUMNS)
+
+
+def _resized(part: NDArray[np.float32], *, high: int = 0, wide: int = 0) -> NDArray[np.float32]:
+    """One axis resized: averaged where it shrinks, interpolated where it grows (OpenCV's area mode then leans left)."""
+    import cv2
+
+    before = part.shape[0] if high else part.shape[1]
+    how = cv2.INTER_AREA if before >= max(high, wide) else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(part, (wide or part.shape[1], high or part.shape[0]), interpolation=how))
 
 
 def strip_measures(channels: NDArray[np.float32], inner: tuple[int, int, int, int]) -> dict[str, float]:
