@@ -20,10 +20,8 @@ COLORS: Mapping[str, tuple[int, int, int]] = {
 PLACES = ((4, 4, 12, 40), (20, 4, 28, 40), (40, 6, 60, 20))  # x1, y1, x2, y2 in pixels
 
 
-def write_colored(
-    root: Path, *, lines: int = 4, per_line: int = 4, split: str = "train", names: Mapping[str, str] | None = None
-) -> Path:
-    """`lines` flight lines of `per_line` photographs, 64 x 48 pixels, three objects on each; `names` renames classes."""
+def write_colored(root: Path, *, lines: int = 4, per_line: int = 4, split: str = "train") -> Path:
+    """`lines` flight lines of `per_line` photographs, 64 x 48 pixels, three objects on each."""
     rng = np.random.default_rng(7)
     classes = list(COLORS)
     for line in range(lines):
@@ -42,6 +40,5 @@ def write_colored(
             labels.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(photo)
             labels.write_text("\n".join(rows) + "\n")
-    said = [(names or {}).get(name, name) for name in NAMES]
-    (root / "data.yaml").write_text(f"train: ../train/images\nval: ../valid/images\nnames: {said!r}\n")
+    (root / "data.yaml").write_text(f"train: ../train/images\nval: ../valid/images\nnames: {list(NAMES)!r}\n")
     return root
