@@ -17,7 +17,7 @@ from toeline.core.scene import Relation, Scene, Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, read_photo
 from toeline.errors import ToelineError
-from toeline.judge.decide import FLOOR, decide, sure
+from toeline.judge.decide import FLOOR, decide, sure, unreadable
 from toeline.relate.relate import around
 
 if TYPE_CHECKING:
@@ -124,12 +124,16 @@ class Inspector:
     def _finding(
         self, photo: Photo, thing: Thing, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
     ) -> Finding:
-        """`log_probs` is None for a thing whose type leaves one answer, such as vegetation: it was not asked."""
-        verdict = (
-            sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
-            if log_probs is None
-            else decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor)
-        )
+        """`log_probs` is None for a thing whose type leaves one answer, such as vegetation: it was not asked.
+
+        They are empty when an answer was written that is none of the names.
+        """
+        if log_probs is None:
+            verdict = sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
+        elif log_probs:
+            verdict = decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor)
+        else:
+            verdict = unreadable()
         return Finding(photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon)
 
 
