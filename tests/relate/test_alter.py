@@ -1,4 +1,4 @@
-"""What experiments tell of relations: false ones are false, lent ones are another's, and nothing is told twice alike."""
+"""What experiments tell of relations: false ones are false, lent ones are another's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a prompt could be told of the relations, to measure what it is worth: the truth, nothing, another's, the opposite.
+"""What a prompt could be told of relations, to measure what they are worth: the truth, nothing, others, the opposite.
 
 For experiments only (`toeline evaluate`); inspection always gives the relations that hold.
 """
@@ -14,7 +14,7 @@ from toeline.relate.relate import around
 
 Told = Mapping[str, tuple[Relation, ...]]  # thing id -> its relations to its neighbors, nearest first
 
-# A name that cannot hold of the same two things together with the key, whatever their boxes (tests/relate/test_alter.py).
+# A name that cannot hold of the same two things together with the key, whatever their boxes.
 OPPOSITES: Mapping[str, str] = {
     "above": "below",
     "below": "above",
