@@ -17,7 +17,6 @@ from toeline.plan.work import PIXELS_OF_A_PATCH, TREE, Work
 FLOAT = 4  # bytes of float32, in which norms, rotations and LoRA are computed
 SCORE = 8  # bytes per attention score without a fused kernel: the float32 score and its softmax
 ADAM = 16  # bytes per trained parameter: float32 weight, gradient and two moments of AdamW
-DROPOUT = 5  # bytes per input of a LoRA layer kept for the backward: float32 value and the mask of dropout
 
 
 class Line(NamedTuple):
@@ -33,12 +32,14 @@ class Compute:
     """In what the activations are held and how attention is computed.
 
     `fused` kernels keep no scores. `branches` says that attention runs branch by branch (judge/fast.py, CPU only), so
-    that the mask is never turned into numbers as a whole.
+    that the mask is never turned into numbers as a whole. `keep` is the bytes of one entry of dropout's mask: a bool,
+    but a float32 on a CPU.
     """
 
     dtype: str
     fused: bool
     branches: bool = False
+    keep: int = 1
 
     @property
     def width(self) -> int:
@@ -87,14 +88,15 @@ def language_lines(shape: Shape, work: Work, compute: Compute) -> list[Line]:
     ]
 
 
-def _input_lines(shape: Shape, work: Work, compute: Compute) -> list[Line]:
+def _input_lines(shape: Shape, work: Work, compute: Compute, *, kept: bool = False) -> list[Line]:
+    """What all layers read. `kept`: each layer keeps the mask as numbers for its backward, and counts it itself."""
     s, hidden, b = work.length, shape.hidden, compute.width
     seen = work.patches // work.merge**2
-    numbers = work.branch * (work.trunk + work.branch) if compute.branches else s * s
+    numbers = 0 if kept else work.branch * (work.trunk + work.branch) if compute.branches else s * s
     return [
         Line("packed sequence", s * hidden * b, f"{s:,} tokens × {hidden:,} × {b} B"),
         Line("image features", seen * hidden * b, f"{seen:,} tokens × {hidden:,} × {b} B"),
-        Line("attention mask", s * s + numbers * b, f"{s:,}² × 1 B, and {numbers:,} × {b} B inside attention"),
+        Line("attention mask", s * s + numbers * b, f"{s:,}² × 1 B" + (f" + {numbers:,} × {b} B" if numbers else "")),
         Line("positions", 2 * s * shape.head * b, f"2 × {s:,} × {shape.head} × {b} B"),
     ]
 
@@ -124,7 +126,7 @@ class Lora:
 def training_lines(shape: Shape, work: Work, compute: Compute, lora: Lora) -> list[Line]:
     """While one packed sequence is trained on, at the highest point of its backward."""
     trained = lora_parameters(shape, lora.rank)
-    inputs = [line for line in _input_lines(shape, work, compute) if line.what != "packed sequence"]
+    inputs = _input_lines(shape, work, compute, kept=True)[1:]  # the packed sequence is the first checkpoint
     per_layer, how = _saved(shape, work, compute)
     s, hidden, b = work.length, shape.hidden, compute.width
     lines = [Line("LoRA, gradients, Adam", trained * ADAM, f"{trained:,} × {ADAM} B (float32)"), *inputs]
@@ -134,8 +136,8 @@ def training_lines(shape: Shape, work: Work, compute: Compute, lora: Lora) -> li
         lines.append(Line("one layer, kept", per_layer, how))
     else:
         lines.append(Line("all layers, kept", per_layer * shape.layers, f"{shape.layers} layers × {how}"))
-    gradients = s * b * (3 * shape.mlp + 3 * hidden)
-    lines.append(Line("gradients inside a layer", gradients, f"{s:,} × (3 × {shape.mlp:,} + 3 × {hidden:,}) × {b} B"))
+    gradients = s * b * (3 * shape.mlp + hidden)
+    lines.append(Line("gradients inside a layer", gradients, f"{s:,} × (3 × {shape.mlp:,} + {hidden:,}) × {b} B"))
     if lora.nf4:
         largest = linear(hidden, shape.mlp, bias=False).matrix
         lines.append(Line("one layer unpacked", largest * b, f"{hidden:,} × {shape.mlp:,} × {b} B, from NF4"))
@@ -143,17 +145,15 @@ def training_lines(shape: Shape, work: Work, compute: Compute, lora: Lora) -> li
 
 
 def _saved(shape: Shape, work: Work, compute: Compute) -> tuple[int, str]:
-    """Bytes that one layer keeps for its backward: frozen linear layers keep no input, LoRA's keep theirs."""
+    """Bytes that one layer keeps for its backward: a frozen linear layer keeps no input, LoRA's keep theirs."""
     s, hidden, b = work.length, shape.hidden, compute.width
     norms = 2 * FLOAT * hidden
-    adapters = 4 * DROPOUT * hidden
-    attention = 4 * hidden * b
-    mlp = 3 * shape.mlp * b
-    scores = 0 if compute.fused else SCORE * shape.heads * s * s
-    how = f"{s:,} × ({norms + adapters + attention:,} + {mlp:,}) B"
-    return s * (norms + adapters + attention + mlp) + scores, how + (
-        f" + {shape.heads} × {s:,}² × {SCORE} B" if scores else ""
-    )
+    adapters = 4 * (FLOAT + compute.keep) * hidden  # of q, k, v and o: a float32 input and the mask of its dropout
+    attention = 4 * hidden * b  # queries, keys, values, outputs
+    mlp = 3 * shape.mlp * b  # gate before and after its activation, up
+    square = b if compute.fused else SCORE * shape.heads  # the mask as numbers, or all scores
+    each = norms + adapters + attention + mlp
+    return s * each + square * s * s, f"{s:,} × {each:,} B + {s:,}² × {square} B"
 
 
 def parameters_lines(shape: Shape, vocab: int = 0) -> list[Line]:

@@ -115,9 +115,7 @@ def _block(shape: Shape) -> Part:
 def _merger(shape: Shape) -> Part:
     joined = shape.width * shape.merge**2
     old = shape.family == "qwen2_vl"
-    return _sum(
-        norm(shape.width, bias=old), linear(joined, joined, bias=True), linear(joined, shape.hidden, bias=True)
-    )
+    return _sum(norm(shape.width, bias=old), linear(joined, joined, bias=True), linear(joined, shape.hidden, bias=True))
 
 
 @dataclass(frozen=True)

@@ -98,12 +98,13 @@ class Model:
     view: View
 
 
-def find_model(name: str) -> Model:
+def find_model(name: str, *, embedded: Path | None = None) -> Model:
     """A hub id from the numbers in the package or the hub's cache, a directory from its config.json. No network.
 
-    Raises ModelError for a name that is neither, and for a config that is not of the family.
+    `embedded` is the directory of the judge of that name. Raises ModelError for a name that is neither, and for a
+    config that is not of the family.
     """
-    folder = Path(name).expanduser()
+    folder = embedded if name == "embedded" and embedded else Path(name).expanduser()
     if folder.is_dir():
         return _from_folder(name, folder)
     known = {key.lower(): row for key, row in bundled().items()}
@@ -146,7 +147,9 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as why:
-        raise ModelError(f"{file} cannot be read as JSON ({why}). Name a directory with a model's config.json.") from None
+        raise ModelError(
+            f"{file} cannot be read as JSON ({why}). Name a directory with a model's config.json."
+        ) from None
     if not isinstance(found, dict):
         raise ModelError(f"{file} holds no JSON object. Copy or download it again.")
     return found

@@ -135,7 +135,10 @@ def generate(shape: Shape, work: Work, *, new: int = 50) -> Flop:
     language = _language_flop(shape, one + new) * work.objects
     both = [n for n in (work.photo * work.merge**2, work.crop * work.merge**2) if n]
     return Flop(
-        language, _attention_flop(shape, one) * work.objects, vision_flop(shape, both) * work.objects, new * work.objects
+        language,
+        _attention_flop(shape, one) * work.objects,
+        vision_flop(shape, both) * work.objects,
+        new * work.objects,
     )
 
 
@@ -143,9 +146,7 @@ def one_per_answer(shape: Shape, work: Work) -> Flop:
     """One sequence for every answer of every object; the pictures are seen once per object."""
     one = work.trunk + work.branch - TREE + ANSWER_TEXT
     asked = work.objects * ANSWERS
-    return Flop(
-        _language_flop(shape, one) * asked, _attention_flop(shape, one) * asked, generate(shape, work).vision
-    )
+    return Flop(_language_flop(shape, one) * asked, _attention_flop(shape, one) * asked, generate(shape, work).vision)
 
 
 def training(shape: Shape, work: Work, *, checkpointing: bool, cached: bool) -> Flop:
@@ -156,3 +157,9 @@ def training(shape: Shape, work: Work, *, checkpointing: bool, cached: bool) -> 
     forward = packed(shape, work)
     times = 3 if checkpointing else 2
     return Flop(forward.language * times, forward.attention * (times + 1), 0.0 if cached else forward.vision)
+
+
+def training_apart(shape: Shape, work: Work, *, checkpointing: bool, cached: bool) -> Flop:
+    """The same with one sample per object: the photograph is seen and read again for each."""
+    apart = training(shape, in_chunks(work, 1), checkpointing=checkpointing, cached=cached)
+    return apart if cached else replace(apart, vision=generate(shape, work).vision)
