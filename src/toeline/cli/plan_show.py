@@ -30,9 +30,10 @@ def show(plan: Plan, advice: Advice, bounds: Sequence[Limit]) -> None:
     if advice.changes:
         out.print(changes(plan, advice))
         out.print()
-    if bounds:
+    if any(bound.meets(GB) != bound.tries[0] for bound in bounds):
         out.print(bounds_table(bounds))
-        out.print(said_of(bounds), style="dim")
+    if bounds:
+        out.print(said_of(bounds))
 
 
 def answer(plan: Plan, advice: Advice) -> str:
@@ -67,10 +68,16 @@ def precision(plan: Plan) -> str:
 def both(size: float) -> str:
     """Bytes in both units.
 
-    >>> both(16_582_751_232)
-    '16.58 GB (15.44 GiB)'
+    >>> both(16_582_751_232), both(38_473_728)
+    ('16.58 GB (15.44 GiB)', '38.47 MB (36.69 MiB)')
     """
-    return f"{size / GB:.2f} GB ({size / GIB:.2f} GiB)"
+    (ten, a), (two, b) = units(size)
+    return f"{size / a:.2f} {ten} ({size / b:.2f} {two})"
+
+
+def units(size: float) -> tuple[tuple[str, int], tuple[str, int]]:
+    """The decimal and the binary unit, with their bytes, in which a size is read best."""
+    return (("GB", GB), ("GiB", GIB)) if size >= GB else (("MB", 10**6), ("MiB", 2**20))
 
 
 def duration(seconds: float | None) -> str:
@@ -109,33 +116,37 @@ def parameters(plan: Plan) -> Table:
 
 def memory(plan: Plan) -> Table:
     """The sum of bytes: weights, what is at work beside them, the allowance, and the device."""
-    table = _table("Memory", "what", "GB", "GiB", "how")
+    (ten, _), (two, _) = scale = units(plan.total)
+    table = _table("Memory", "what", ten, two, "how")
     for lines in (plan.load, plan.at_work, (plan.allowance,)):
         for line in lines:
-            table.add_row(*_row(line))
+            table.add_row(*_row(line, scale))
         table.add_section()
-    table.add_row(*_row(Line("all", plan.total, f"{plan.work.length:,} tokens in a sequence"), style="bold"))
+    many = f"{plan.work.length:,} tokens in a sequence"
+    table.add_row(*_row(Line("all", plan.total, many), scale, style="bold"))
     left = plan.device.memory - plan.total
     color = NEARLY if plan.tight else YES if plan.fits else NO
-    table.add_row(*_row(Line("left" if left >= 0 else "too much", abs(left), plan.device.title), style=color))
+    table.add_row(*_row(Line("left" if left >= 0 else "too much", abs(left), plan.device.title), scale, style=color))
     if plan.earlier:
-        table.caption = f"Before or after it, not at the same time: {total(plan.earlier) / GB:.2f} GB"
+        lower = "before" if plan.at_work[-1].what != "one vision block" else "after"
+        table.caption = f"The other phase, {lower} this one and not at the same time: {both(total(plan.earlier))}"
         table.caption_justify = "left"
     return table
 
 
-def _row(line: Line, style: str = "") -> list[str]:
-    cells = [line.what, f"{line.size / GB:.3f}", f"{line.size / GIB:.3f}", escape(line.how)]
+def _row(line: Line, scale: tuple[tuple[str, int], ...], style: str = "") -> list[str]:
+    sizes = [f"{line.size / unit:,.3f}" for _, unit in scale]
+    cells = [line.what, *sizes, escape(line.how)]
     return [f"[{style}]{cell}[/]" if style and cell else cell for cell in cells]
 
 
 def times(plan: Plan) -> Table:
     """Operations and seconds of each way to do it."""
-    table = _table("Time per photograph, expected", "way", "TFLOP", "time", "times")
+    table = _table("Time per photograph, expected", "way", "TFLOP", "time", "of packed")
     first = plan.ways[0].seconds
     for n, (what, flop, seconds) in enumerate(plan.ways):
-        ratio = f"{seconds / first:.1f}" if seconds and first else ""
-        cells = (what, f"{flop / 1e12:.1f}", duration(seconds), ratio)
+        ratio = f"{seconds / first:.1f} ×" if seconds and first and n else ""
+        cells = (what, f"{flop / 1e12:,.3g}", duration(seconds), ratio)
         table.add_row(*cells, style="" if n else "bold")
     return table
 
@@ -179,24 +190,24 @@ def _meets(limit: Limit, unit: int) -> str:
 
 
 def said_of(bounds: Sequence[Limit]) -> str:
-    """Which limits the whole model cannot meet, in a sentence."""
+    """Which limits the whole vocabulary cannot meet, and where GB and GiB give different answers."""
     over = [f"{b.what} < {b.number}" for b in bounds if b.tries[0].size >= b.number * GIB]
     apart = [f"{b.what} < {b.number}" for b in bounds if b.meets(GB) != b.meets(GIB)]
     if not over:
-        return "The whole model meets all of them."
-    units = f" The unit decides what is needed for {_list(apart)}." if apart else ""
-    return f"Cannot be met without trimming the vocabulary or quantizing more, in either unit: {_list(over)}.{units}"
+        return f"[{YES}]All five limits of the project are met[/], on size and on the memory of an A30."
+    units = f" Which unit is meant decides what it takes for {_list(apart)}." if apart else ""
+    return f"[{NO}]Cannot be met with the whole vocabulary[/], in either unit: {_list(over)}.{units}"
 
 
 def show_check(checked: Checked) -> None:
     """Measured beside planned."""
-    table = _table("Measured here", "what", "planned", "measured", "measured / planned")
+    table = _table("Measured here", "what", "planned", "measured", "measured of planned")
     for what, planned, measured, unit in checked.rows:
         ratio = f"{measured / planned:.2f}" if planned else ""
-        table.add_row(what, f"{planned:,.3f} {unit}".strip(), f"{measured:,.3f} {unit}".strip(), ratio)
+        table.add_row(what, *(f"{value:,.4g} {unit}" for value in (planned, measured)), ratio)
     out.print()
     out.print(table)
-    out.print(f"Counted by {checked.how}.", style="dim")
+    out.print(f"Bytes counted by {checked.how}.", style="dim")
 
 
 def record(plan: Plan, advice: Advice, bounds: Sequence[Limit], checked: Checked | None) -> dict[str, Any]:
