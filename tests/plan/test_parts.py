@@ -173,3 +173,13 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         find_model("nobody/nothing")
     with pytest.raises(ModelError, match="no such directory"):
         find_model("./nowhere")
+
+
+@pytest.mark.parametrize(
+    ("view", "said"), [({"scene_tokens": "many"}, "whole numbers"), ({"sight": 3}, "not one"), (3, "not one")]
+)
+def test_a_bad_view_is_told(tmp_path: Path, view: Any, said: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_vl"}))
+    (tmp_path / "toeline.json").write_text(json.dumps({"view": view}))
+    with pytest.raises(ModelError, match=said):
+        find_model(str(tmp_path))

@@ -18,22 +18,27 @@ if TYPE_CHECKING:
     from toeline.plan.plan import Plan
 
 YES, NO, NEARLY = "green", "red", "yellow"
+NO_BFLOAT16 = (
+    "This device has no bfloat16. In float16 some activations of Qwen2-VL overflow; the judge says so if they do."
+)
 
 
 def show(plan: Plan, advice: Advice, bounds: Sequence[Limit]) -> None:
     """The answer in a sentence, then the sums behind it."""
     out.print(answer(plan, advice))
-    out.print()
-    for table in (parameters(plan), memory(plan), times(plan)):
-        out.print(table)
-        out.print()
-    if advice.changes:
-        out.print(changes(plan, advice))
-        out.print()
+    if plan.dtype == "float16" and plan.asked.dtype == "auto":
+        out.print(NO_BFLOAT16, style=NEARLY)
+    tables = [changes(plan, advice)] if advice.changes else []
+    tables += [memory(plan), times(plan)]
     if any(bound.meets(GB) != bound.tries[0] for bound in bounds):
-        out.print(bounds_table(bounds))
+        tables.append(bounds_table(bounds))
+    for table in tables:
+        out.print()
+        out.print(table)
     if bounds:
         out.print(said_of(bounds))
+    out.print()
+    out.print(parameters(plan))
 
 
 def answer(plan: Plan, advice: Advice) -> str:
@@ -171,6 +176,7 @@ def changes(plan: Plan, advice: Advice) -> Table:
 def bounds_table(bounds: Sequence[Limit]) -> Table:
     """The project's limits: the whole model, and the first form that is under the number in each unit."""
     table = _table("Limits of the project, on an A30", "limit", "whole, GB", "GiB")
+    table.columns[0].no_wrap = True
     for name in ("meets it in GiB", "meets it in GB"):
         table.add_column(name, overflow="fold")
     for limit in bounds:

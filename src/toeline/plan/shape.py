@@ -136,11 +136,15 @@ def _in_cache(name: str) -> Path | None:
 
 def _from_folder(name: str, folder: Path) -> Model:
     shape = shape_of(_read(folder / "config.json"), folder / "config.json")
-    view = _read(folder / "toeline.json").get("view", {}) if (folder / "toeline.json").is_file() else {}
+    file = folder / "toeline.json"
+    raw = _read(file).get("view", {}) if file.is_file() else {}
     try:
-        return Model(name, shape, View(**{"cell": shape.cell, **view}))
+        view = View(**{"cell": shape.cell, **raw})
     except TypeError:
-        raise ModelError(f"{folder / 'toeline.json'}: view is not one that Toeline knows. Write it again.") from None
+        raise ModelError(f"{file}: view is not one that Toeline knows. Write it again.") from None
+    if not all(type(number) is int and number >= 0 for number in (view.scene_tokens, view.crop_tokens)):
+        raise ModelError(f"{file}: scene_tokens and crop_tokens must be whole numbers. Write it again.")
+    return Model(name, shape, view)
 
 
 def _read(file: Path) -> dict[str, Any]:
