@@ -110,7 +110,6 @@ def test_other_bundled_models_have_their_published_totals(name: str, total: int)
         (Weights("bfloat16", "bfloat16", vocab=4096), 14.46),
         (Weights("bfloat16", "int8", vocab=4096), 13.79),
         (Weights("int8", "int8"), 9.39),
-        (Weights("int8", "int8", tables="int8"), 8.30),
         (Weights("int8", "int8", vocab=4096), 7.27),
         (Weights("int8", "int4", vocab=4096), 6.94),
         (Weights("int4", "bfloat16"), 6.90),

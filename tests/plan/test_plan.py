@@ -195,6 +195,11 @@ def test_check_refuses_what_it_cannot_run(asked: dict[str, Any], said: str) -> N
         plan_check.refuse(replace(plan, asked=Asked(judge=SEVEN.name, **asked)))
 
 
+def test_the_command_refuses_to_check_another_machine() -> None:
+    with pytest.raises(SetupError, match="a30 is another"):
+        run("--judge", "embedded", "--device", "a30", "--check")
+
+
 def test_check_does_not_load_what_does_not_fit() -> None:
     plan = planned("t4")
     with pytest.raises(SetupError, match="does not fit"):

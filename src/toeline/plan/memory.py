@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from toeline.plan.parts import WHOLE, count, linear, lora_parameters
 from toeline.plan.shape import Shape
-from toeline.plan.work import PIXELS_OF_A_PATCH, TREE, Work
+from toeline.plan.work import TREE, Work
 
-FLOAT = 4  # bytes of float32, in which norms, rotations and LoRA are computed
+FLOAT = 4  # bytes of float32, in which pixels come and norms, rotations and LoRA are computed
 SCORE = 8  # bytes per attention score without a fused kernel: the float32 score and its softmax
 ADAM = 16  # bytes per trained parameter: float32 weight, gradient and two moments of AdamW
 
@@ -65,7 +65,7 @@ def vision_lines(shape: Shape, work: Work, compute: Compute) -> list[Line]:
     scores = 0 if compute.fused else SCORE * shape.vision_heads * max(work.pictures) ** 2
     attention = 10 * n * wide * b + scores
     return [
-        Line("pixels", n * pixels * PIXELS_OF_A_PATCH, f"{n:,} patches × {pixels:,} × 4 B"),
+        Line("pixels", n * pixels * FLOAT, f"{n:,} patches × {pixels:,} × 4 B"),
         Line("positions", n * turn * FLOAT, f"{n:,} × {turn} × 4 B"),
         Line(
             "one vision block",

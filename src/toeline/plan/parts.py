@@ -122,14 +122,12 @@ def _merger(shape: Shape) -> Part:
 class Weights:
     """In which precision each part of a model is held. `vocab` of 0 keeps every token, `vision` of "" leaves it out.
 
-    Linear layers take a quantized precision; norms, biases, embedding and patch embedding stay in `rest`, and so does
-    the head unless `tables` names a precision for embedding and head.
+    Linear layers take a quantized precision; norms, biases, embedding, head and patch embedding stay in `rest`.
     """
 
     language: str
     vision: str
     rest: str = "bfloat16"
-    tables: str = ""
     vocab: int = 0
 
 
@@ -150,12 +148,10 @@ def size(part: Part, precision: str, rest: str) -> int:
 
 def load_bytes(shape: Shape, weights: Weights) -> dict[str, int]:
     """Bytes of the weights by part: embedding, head, language and vision, where there is one."""
-    parts = count(shape, vocab=weights.vocab)
-    tables, rest = weights.tables or weights.rest, weights.rest
-    as_matrix = Part(parts.embedding.total, min(weights.vocab or shape.vocab, shape.vocab), 0)
+    parts, rest = count(shape, vocab=weights.vocab), weights.rest
     found = {
-        "embedding": size(as_matrix, tables, rest),
-        "head": size(parts.head, tables, rest),
+        "embedding": size(parts.embedding, rest, rest),
+        "head": size(parts.head, rest, rest),
         "language layers": size(_sum(parts.layers, parts.final_norm), weights.language, rest),
         "vision tower": size(parts.vision, weights.vision, rest) if weights.vision else 0,
     }

@@ -128,9 +128,8 @@ def _weights(asked: Asked, dtype: str) -> Weights:
 
 def _load(model: Model, weights: Weights) -> tuple[Line, ...]:
     precision = {"language layers": weights.language, "vision tower": weights.vision}
-    tables = weights.tables or weights.rest
     return tuple(
-        Line(name, size, precision.get(name, tables)) for name, size in load_bytes(model.shape, weights).items()
+        Line(name, size, precision.get(name, weights.rest)) for name, size in load_bytes(model.shape, weights).items()
     )
 
 

@@ -14,7 +14,6 @@ TRUNK_TEXT, OBJECT_TEXT = 34, 20.4
 QUESTION_TEXT, NEIGHBOR_TEXT, NEIGHBORS = 49, 12.4, 4
 TREE = 3  # tokens of the answer tree that are fed, with the answers of one type
 ANSWERS, ANSWER_TEXT = 3, 4  # answers of a type at most, and tokens of one with its end token
-PIXELS_OF_A_PATCH = 4  # bytes: pictures come as float32
 
 
 @dataclass(frozen=True)
