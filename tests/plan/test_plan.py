@@ -65,7 +65,7 @@ def test_advice_is_the_shortest_and_its_numbers_add_up() -> None:
 def test_advice_says_when_nothing_helps() -> None:
     tiny = replace(KNOWN["t4"], memory=1_000_000_000)
     found = advise(make_plan(Asked(judge=SEVEN.name), SEVEN, tiny))
-    assert len(found.changes) > 2
+    assert [change.option for change in found.changes] == ["--trim 4096", "--chunk 1", "--dtype nf4"]
     assert not found.plan.fits
 
 

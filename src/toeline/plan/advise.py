@@ -46,9 +46,16 @@ def advise(plan: Plan) -> Advice:
     can = list(_possible(plan))
     for many in range(len(can) + 1):
         for some in combinations(can, many):
-            if (then := _apply(plan, some)).plan.fits:
+            if _agree(some) and (then := _apply(plan, some)).plan.fits:
                 return then
-    return _apply(plan, tuple(can))
+    coarsest = {change.option.split()[0]: change for change in can}  # of several precisions the last
+    return _apply(plan, tuple(coarsest.values()))
+
+
+def _agree(changes: tuple[_Can, ...]) -> bool:
+    """Whether no option is given twice: weights have one precision."""
+    options = [change.option.split()[0] for change in changes]
+    return len(set(options)) == len(options)
 
 
 def _apply(plan: Plan, changes: tuple[_Can, ...]) -> Advice:
