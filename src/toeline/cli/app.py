@@ -13,6 +13,7 @@ from rich.markup import escape
 from toeline import __version__
 from toeline.cli.demo import demo
 from toeline.cli.inspect import inspect
+from toeline.cli.plan import plan
 from toeline.cli.synth import synth
 from toeline.cli.train import train_embedded
 from toeline.errors import ToelineError
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command("inspect")(inspect)
 app.command("demo")(demo)
+app.command("plan")(plan)
 app.command("synth")(synth)
 app.command(
     "train-embedded",
