@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from toeline.core.interval import Interval, wilson
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.match import Matched
 
-Z95 = 1.959963984540054  # the two-sided 95 % point of the normal distribution
 DRAWS = 2000  # of the bootstrap; its own error on an interval's end is then well under a percentage point
 
 
@@ -24,16 +24,6 @@ class Case(NamedTuple):
     kind: str
     true_class: str
     said_class: str
-
-
-class Interval(NamedTuple):
-    """Both ends of a 95 % interval, as shares."""
-
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{100 * self.low:.1f} to {100 * self.high:.1f} %"
 
 
 class Figure(NamedTuple):
@@ -75,20 +65,6 @@ class Both(NamedTuple):
     precision: float
     recall: float
     clustered: Interval
-
-
-def wilson(right: int, n: int, *, z: float = Z95) -> Interval:
-    """Wilson's score interval for `right` of `n` (Wilson 1927; Brown, Cai and DasGupta 2001).
-
-    >>> wilson(115, 128)
-    Interval(low=0.833..., high=0.939...)
-    """
-    if n == 0:
-        return Interval(0.0, 1.0)
-    share, square = right / n, z * z
-    middle = (share + square / (2 * n)) / (1 + square / n)
-    reach = z / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
 
 
 Counts = npt.NDArray[np.float64]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.helpers import write_labels, write_photo, write_yolo
+
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.analyze.flag import Flag
 from toeline.data.analyze.survey import survey
