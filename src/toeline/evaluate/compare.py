@@ -243,7 +243,7 @@ def mcnemar(gained: int, lost: int) -> float:
 def difference_intervals(
     first: Flags, second: Flags, among: Flags, resampling: Resampling
 ) -> tuple[Interval, Interval]:
-    """95 % intervals of a difference of two shares of the same objects, all (n,): what to quote, and the bootstrap's."""
+    """95 % intervals of a difference of two shares, all (n,): the one to quote, and the bootstrap's."""
     columns = np.column_stack([second.astype(int) - first.astype(int), among])
     clustered = resampling.interval(columns, share_of, among=among, limits=LIMITS)
     formula = paired_interval(int((second & ~first).sum()), int((first & ~second).sum()), int(among.sum()))
