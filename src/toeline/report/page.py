@@ -32,7 +32,10 @@ LINES = ("solid", "dashed", "dotted", "double")  # the CSS border of each line s
 
 @dataclass(frozen=True)
 class TruthFigure:
-    """One accuracy against truth: shares 0 to 1; `floor` is what a look-up without a pixel gets, or None."""
+    """One accuracy against truth: shares 0 to 1; `floor` is what a look-up without a pixel gets, or None.
+
+    `target` is what the user wants it to be above, and `verdict` says in words whether that is shown.
+    """
 
     label: str
     value: float
@@ -40,6 +43,8 @@ class TruthFigure:
     high: float
     n: int
     floor: float | None = None
+    target: float | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,56 @@
+"""Crops of single objects with their surroundings, as pictures that sit in a page."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from toeline.core.box import Box
+from toeline.data.images import read_photo
+from toeline.errors import PhotoError
+from toeline.report.draw import as_jpeg
+
+CONTEXT = 0.6  # of the box's longer side, on every side
+LEAST_PX = 96  # of a crop's side in the photograph: less shows nothing but texture
+LONGER_PX = 420  # of the embedded picture
+QUALITY = 76
+WIDTH_PX = 2
+
+
+def crop_window(box: Box, size_wh: tuple[int, int]) -> Box:
+    """The part of a photograph that shows a box with what is around it, inside the frame.
+
+    >>> crop_window(Box(10, 10, 20, 110), (400, 300))
+    Box(x1=0, y1=0, x2=80, y2=170)
+    """
+    reach = CONTEXT * max(box.width, box.height)
+    across, up = (max(side / 2 + reach, LEAST_PX / 2) for side in (box.width, box.height))
+    (x, y), (wide, high) = box.center, size_wh
+    return Box(max(0, round(x - across)), max(0, round(y - up)), min(wide, round(x + across)), min(high, round(y + up)))
+
+
+def marked_crop(image: Image.Image, box: Box, color: str) -> Image.Image:
+    """The window around `box`, enlarged to LONGER_PX, with the box drawn in `color` over a dark line."""
+    window = crop_window(box, image.size)
+    scale = LONGER_PX / max(window.width, window.height)
+    shown = image.resize(
+        (max(1, round(window.width * scale)), max(1, round(window.height * scale))),
+        Image.Resampling.LANCZOS,
+        box=window.xyxy,
+    )
+    x1, y1, x2, y2 = (v * scale for v in Box(*(a - b for a, b in zip(box.xyxy, (*window.xyxy[:2],) * 2))).xyxy)
+    pen = ImageDraw.Draw(shown)
+    pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline="#10151c", width=WIDTH_PX + 2)
+    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=color, width=WIDTH_PX)
+    return shown
+
+
+def crop_uri(photo: Path, box: Box, color: str) -> str:
+    """A data URI of the marked crop, or empty when the photograph cannot be read."""
+    try:
+        picture = marked_crop(read_photo(photo), box, color)
+    except PhotoError:
+        return ""
+    return "data:image/jpeg;base64," + b64encode(as_jpeg(picture, quality=QUALITY)).decode("ascii")
