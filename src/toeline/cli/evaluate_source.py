@@ -19,7 +19,6 @@ from toeline.report.folder import FINDINGS, PROGRESS
 from toeline.report.table import by_photo
 
 if TYPE_CHECKING:
-    from toeline.detect.choose import Detector
     from toeline.inspector import Boxes
     from toeline.judge.choose import Judge
 
@@ -32,7 +31,6 @@ class Source:
 
     results: Callable[[Sequence[Photo]], Iterator[Result]]
     models: Mapping[str, Any]
-    problems: tuple[Problem, ...] = ()
 
 
 def with_prompt(judge: Judge, prompt: str | None) -> Judge:
@@ -83,12 +81,6 @@ def found_boxes(file: Path, split: TrueSplit) -> Boxes:
         return [Thing(f.thing_id, f.kind, f.box, f.score, f.polygon) for f in saved.get(photo.name, ())], ()
 
     return boxes
-
-
-def live(
-    judge: Judge, detector: Detector | None, boxes: Boxes | None, taxonomy: Taxonomy, *, answers: str, typed: str
-) -> Iterator[Result]:
-    raise NotImplementedError
 
 
 def saved(file: Path, split: TrueSplit) -> Source:
