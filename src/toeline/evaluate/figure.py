@@ -14,6 +14,7 @@ NOT_PROVABLE = "not provable with this n"
 FINE_TUNED_TARGETS: Mapping[str, float] = {
     "accuracy": 0.90,
     "condition/normal": 0.90,
+    "condition_given_type/normal": 0.90,
     "condition/damaged": 0.85,
     "condition/blocked": 0.85,
     "type/slope_drain": 0.90,
