@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toeline.cli.evaluate_source import DETECTOR, TRUTH, Source, chosen_boxes, saved, with_prompt
 from toeline.cli.evaluate_truth import TrueSplit, open_dataset, true_split
@@ -110,7 +110,7 @@ class Evaluated:
 
 
 def once(bench: Workbench, run: EvaluateRun, out: Path, *, own: Sequence[str] = ()) -> Evaluated:
-    """Inspect what is not yet done of `run.split`, write findings.jsonl, cases.jsonl and run.json. Raises ToelineError."""
+    """Inspect what is not yet done of `run.split`; write findings.jsonl, cases.jsonl, run.json. Raises ToelineError."""
     from toeline.report.record import data_hash, now_words
 
     split = bench.split(run.split)

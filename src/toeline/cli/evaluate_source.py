@@ -42,7 +42,7 @@ def with_prompt(judge: Judge, prompt: str | None) -> Judge:
     if prompt not in PROMPTS:
         raise ModelError(f"there is no prompt {prompt!r}. Choose one of: {', '.join(PROMPTS)}.")
     plain: Any = judge
-    if not (is_dataclass(judge) and any(f.name == "view" and f.init for f in fields(judge))):
+    if not (is_dataclass(plain) and any(f.name == "view" and f.init for f in fields(plain))):
         raise ModelError("this judge is not asked in words, so --prompt would change nothing. Leave it out.")
     changed: Judge = replace(plain, view=replace(judge.view, prompt=prompt))
     return changed

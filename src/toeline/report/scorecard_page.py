@@ -15,6 +15,7 @@ from toeline.core.result import Problem
 from toeline.report.page import TruthFigure, run_facts
 from toeline.report.style import environment, tenths
 
+
 @dataclass(frozen=True)
 class Plot:
     """An <svg> element, what it shows, and the widest it should be shown, in CSS pixels."""
@@ -124,19 +125,19 @@ def _section(section: Section) -> Iterator[str]:
         yield from _table(("photograph", "object", "answers", "note"), map(_mistake_cells, group.shown))
 
 
-FIGURE_HEAD = ("measured", "value", "95 % interval", "n", "without a pixel", "target")
+FIGURE_HEAD = ("measured", "value", "95 % interval", "n", "without a pixel", "the same from train", "target")
 
 
 def figure_cells(figure: TruthFigure) -> tuple[str, ...]:
     """A figure as texts, under FIGURE_HEAD.
 
-    >>> figure_cells(TruthFigure("all", 0.5, 0.41, 0.59, 100, 0.25, 0.9, "not shown"))
-    ('all', '50.0%', '41.0% to 59.0%', '100', '25.0%', '90%: not shown')
+    >>> figure_cells(TruthFigure("all", 0.5, 0.41, 0.59, 100, 0.25, None, 0.9, "not shown"))
+    ('all', '50.0%', '41.0% to 59.0%', '100', '25.0%', '', '90%: not shown')
     """
-    floor = "" if figure.floor is None else tenths(figure.floor)
+    floors = ("" if f is None else tenths(f) for f in (figure.floor, figure.train_floor))
     target = "" if figure.target is None else f"{100 * figure.target:g}%: {figure.verdict}"
     said = (tenths(figure.value), f"{tenths(figure.low)} to {tenths(figure.high)}") if figure.n else ("", "")
-    return (figure.label, *said, str(figure.n), floor, target)
+    return (figure.label, *said, str(figure.n), *floors, target)
 
 
 def _mistake_cells(mistake: Mistake) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ LARGEST_DOT = 160.0  # points squared, of the bin that holds most objects
 
 
 class Bin(NamedTuple):
-    """Objects whose top probability lies in one range: its mean, how many were right (shares), and how many they are."""
+    """Objects whose top probability lies in one range: its mean, the share that is right, and how many they are."""
 
     confidence: float
     accuracy: float
@@ -30,30 +30,38 @@ class BandPoint(NamedTuple):
     errors_left: float
 
 
-def confusion_plot(names: Sequence[str], counts: Sequence[Sequence[int]], *, what: str) -> Plot:
+def confusion_plot(true: Sequence[str], counts: Sequence[Sequence[int]], said: Sequence[str], *, what: str) -> Plot:
     """Rows are true, columns are said; each cell has its count and its share of the row, which colors it."""
-    short = [name.replace(" ", "\n", max(0, len(name.split()) - 1)) if len(names) > 4 else name for name in names]
-    side = len(names)
-    with figure(INCHES, INCHES * (1.0 if side > 4 else 0.3 + 0.17 * side)) as (drawn, axes):
+    large = len(said) > 4
+    with figure(INCHES if large else 3.2, INCHES if large else 2.6) as (drawn, axes):
         for row, cells in enumerate(counts):
             for column, count in enumerate(cells):
-                _cell(axes, row, column, count, sum(cells))
-        axes.set(xlim=(-0.5, side - 0.5), ylim=(side - 0.5, -0.5), xlabel="said", ylabel="true")
-        axes.set_xticks(range(side), short, rotation=90 if side > 4 else 0, fontsize=9)
-        axes.set_yticks(range(side), short, fontsize=9)
+                _cell(axes, row, column, count, sum(cells), right=true[row] == said[column])
+        axes.set(xlim=(-0.5, len(said) - 0.5), ylim=(len(true) - 0.5, -0.5), xlabel="said", ylabel="true")
+        axes.set_xticks(range(len(said)), map(_two_lines, said), rotation=90 if large else 0, fontsize=9)
+        axes.set_yticks(range(len(true)), map(_two_lines, true), fontsize=9)
         axes.xaxis.set_ticks_position("top")
         axes.xaxis.set_label_position("top")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         caption = f"{what}: rows are what is true, columns what was said; counts, and shares of the row."
-        return Plot(svg(drawn, label=caption), caption, 620 if side > 4 else 440)
+        return Plot(svg(drawn, label=caption), caption, 640 if large else 360)
 
 
-def _cell(axes: Any, row: int, column: int, count: int, total: int) -> None:
+def _two_lines(name: str) -> str:
+    """The last word on a line of its own, so that names take little room beside a table.
+
+    >>> _two_lines("Toe drain- Damaged")
+    'Toe drain-\\nDamaged'
+    """
+    return "\n".join(name.rsplit(" ", 1))
+
+
+def _cell(axes: Any, row: int, column: int, count: int, total: int, *, right: bool) -> None:
     from matplotlib.patches import Rectangle
 
     share = count / total if total else 0.0
-    color = RIGHT if row == column else WRONG
+    color = RIGHT if right else WRONG
     shade = FAINTEST + (STRONGEST - FAINTEST) * share
     axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, color=color, alpha=shade, linewidth=0))
     if count:
@@ -74,7 +82,9 @@ def reliability_plot(before: Sequence[Bin], after: Sequence[Bin] = ()) -> Plot:
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="probability of the answer", ylabel="share right")
         axes.grid(True)
         axes.legend(loc="upper left", markerscale=0.7)
-        caption = "Reliability: on the dashed line, an answer of 80 % is right 80 times in 100. Larger dots, more objects."
+        caption = (
+            "Reliability: on the dashed line, an answer of 80 % is right 80 times in 100. Larger dots, more objects."
+        )
         return Plot(svg(drawn, label=caption), caption, 520)
 
 
@@ -95,5 +105,7 @@ def band_plot(points: Sequence[BandPoint], suggested: BandPoint | None = None) -
         axes.grid(True)
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
-        caption = "Review band: the least sure answers go to a person first; how many wrong ones are left among the rest."
+        caption = (
+            "Review band: the least sure answers go to a person first; how many wrong ones are left among the rest."
+        )
         return Plot(svg(drawn, label=caption), caption, 520)

@@ -1,0 +1,95 @@
+"""A scorecard in the plain values of the report: figures, plots and mistakes that a page can show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from toeline.cli.evaluate_run import Evaluated
+from toeline.core.taxonomy import Taxonomy
+from toeline.evaluate.cases import Judged
+from toeline.evaluate.figure import Figure
+from toeline.evaluate.scorecard import Scorecard
+from toeline.evaluate.shares import normal_condition, side_of
+from toeline.report.mistakes import Wrong, mistake_groups
+from toeline.report.page import TruthFigure
+from toeline.report.scorecard_page import Section
+from toeline.report.scorecard_sections import confusion_section, cost_section, headline, pairs_grid
+
+NO_ANSWER = "(unreadable)"
+
+
+def shown(figure: Figure) -> TruthFigure:
+    """A figure as pages show it."""
+    value = figure.value if figure.n else 0.0  # NaN would be shown as such; n says that there is nothing
+    return TruthFigure(
+        figure.label,
+        value,
+        *figure.interval,
+        figure.n,
+        figure.floor if figure.n else None,
+        figure.train_floor if figure.n else None,
+        figure.target,
+        figure.verdict,
+    )
+
+
+def headline_of(card: Scorecard, split: str) -> str:
+    """The headline sentence of a card."""
+    where = f"{card.photographs:,} photograph{'' if card.photographs == 1 else 's'} of {split}"
+    return headline(shown(card.headline), right=card.headline.count or 0, where=where)
+
+
+def figure_sections(card: Scorecard) -> list[Section]:
+    """All figures of a card: overall, then by condition, type and class."""
+    clusters = "photographs" if card.cluster == "photo" else "flight lines"
+    rests = (
+        f"{card.objects:,} objects, {card.asked:,} of which leave a choice and were asked about. Intervals are the wider "
+        f"of Wilson's and a bootstrap that draws whole {clusters} ({card.clusters} of them, {card.draws:,} draws, seed "
+        f"{card.seed}), because what stands in one of them hangs together."
+    )
+    text = [rests]
+    if card.unreadable:
+        text.append(f"{card.unreadable} answers were no class name; they count as wrong.")
+    overall = [f for f in card.figures if "/" not in f.key]
+    sections = [Section("Accuracy", tuple(text), tuple(map(shown, overall)))]
+    for title, prefixes in (
+        ("By condition", ("condition", "condition_given_type")),
+        ("By type", ("type",)),
+        ("By class", ("class",)),
+    ):
+        figures = [shown(f) for prefix in prefixes for f in card.under(prefix)]
+        sections += [Section(title, figures=tuple(figures))] if figures else []
+    return sections
+
+
+def card_sections(done: Evaluated, card: Scorecard, taxonomy: Taxonomy) -> list[Section]:
+    """Confusion, mistakes and costs of one evaluation."""
+    seconds = [float(r["seconds"]) for r in done.folder.done.values() if not r["failed"]]
+    sides = (normal_condition(taxonomy), [int(v) for v in side_of(taxonomy)])
+    confusion = confusion_section(card.confusion.names, card.confusion.said, card.confusion.counts, sides)
+    return [
+        confusion,
+        mistakes_section(done, taxonomy),
+        cost_section(seconds, card.asked, done.folder.run.get("memory", {})),
+    ]
+
+
+def mistakes_section(done: Evaluated, taxonomy: Taxonomy) -> Section:
+    """The worst mistakes, grouped by what was taken for what."""
+    wrong = [c for c in done.cases if not c.right]
+    if not wrong:
+        return Section("Mistakes", ("There are none.",))
+    colors = {c.name: taxonomy.color(c.condition) for c in taxonomy.classes}
+    text = (
+        f"{len(wrong)} of {len(done.cases)} objects were named wrongly. By pair of classes, the most frequent first; in "
+        f"each the mistakes that the judge was surest of. The box has the color of the true condition."
+    )
+    pairs = pairs_grid((c.true_class, c.said_class or NO_ANSWER) for c in wrong)
+    return Section("Mistakes", (text,), grids=(pairs,), mistakes=mistake_groups(_wrong(done, wrong), colors))
+
+
+def _wrong(done: Evaluated, cases: Sequence[Judged]) -> Iterable[Wrong]:
+    files = {photo.name: photo.path for photo in done.split.photos}
+    for c in cases:
+        said = c.said_class or NO_ANSWER
+        yield Wrong(c.photo, files[c.photo], c.thing_id, c.box, c.true_class, said, c.probabilities)
