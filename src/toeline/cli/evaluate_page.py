@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 
 from toeline.cli.evaluate_run import Evaluated
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.cases import Judged
 from toeline.evaluate.figure import Figure
-from toeline.evaluate.scorecard import Scorecard
+from toeline.evaluate.scorecard import HEADLINE, Scorecard
 from toeline.evaluate.shares import normal_condition, side_of
 from toeline.report.mistakes import Wrong, mistake_groups
 from toeline.report.page import TruthFigure
 from toeline.report.scorecard_page import Section
 from toeline.report.scorecard_sections import confusion_section, cost_section, headline, pairs_grid
+from toeline.report.style import tenths
 
 NO_ANSWER = "(unreadable)"
 
@@ -21,8 +23,9 @@ NO_ANSWER = "(unreadable)"
 def shown(figure: Figure) -> TruthFigure:
     """A figure as pages show it."""
     value = figure.value if figure.n else 0.0  # NaN would be shown as such; n says that there is nothing
+    label = f"{figure.label} (lower is better)" if figure.lower_is_better else figure.label
     return TruthFigure(
-        figure.label,
+        label,
         value,
         *figure.interval,
         figure.n,
@@ -43,9 +46,9 @@ def figure_sections(card: Scorecard) -> list[Section]:
     """All figures of a card: overall, then by condition, type and class."""
     clusters = "photographs" if card.cluster == "photo" else "flight lines"
     rests = (
-        f"{card.objects:,} objects, {card.asked:,} of which leave a choice and were asked about. Intervals are the wider "
-        f"of Wilson's and a bootstrap that draws whole {clusters} ({card.clusters} of them, {card.draws:,} draws, seed "
-        f"{card.seed}), because what stands in one of them hangs together."
+        f"{card.objects:,} objects, {card.asked:,} of which leave a choice and were asked about. Intervals are the "
+        f"wider of Wilson's and a bootstrap that draws whole {clusters} ({card.clusters} of them; {card.draws:,} draws "
+        f"from seed {card.seed}), because what stands in one of them hangs together."
     )
     text = [rests]
     if card.unreadable:
@@ -64,14 +67,28 @@ def figure_sections(card: Scorecard) -> list[Section]:
 
 def card_sections(done: Evaluated, card: Scorecard, taxonomy: Taxonomy) -> list[Section]:
     """Confusion, mistakes and costs of one evaluation."""
-    seconds = [float(r["seconds"]) for r in done.folder.done.values() if not r["failed"]]
     sides = (normal_condition(taxonomy), [int(v) for v in side_of(taxonomy)])
     confusion = confusion_section(card.confusion.names, card.confusion.said, card.confusion.counts, sides)
     return [
         confusion,
         mistakes_section(done, taxonomy),
-        cost_section(seconds, card.asked, done.folder.run.get("memory", {})),
+        cost_section(seconds_of(done), card.asked, done.folder.run.get("memory", {})),
     ]
+
+
+def tiles_of(done: Evaluated, card: Scorecard) -> list[tuple[str, str]]:
+    """The numbers that are looked for first, with what they are."""
+    figures = ((HEADLINE, "condition, given the type"), ("accuracy", "class, every type"), ("missed_defects", "missed"))
+    tiles = [(tenths(card[key].value), what) for key, what in figures if card[key].n]
+    tiles.append((f"{card.objects:,}", "objects"))
+    if seconds := seconds_of(done):
+        tiles.append((f"{fmean(seconds):.2f} s", "per photograph"))
+    return tiles
+
+
+def seconds_of(done: Evaluated) -> list[float]:
+    """What each photograph took; none where it is not known."""
+    return [float(r["seconds"]) for r in done.folder.done.values() if not r["failed"] and r["seconds"]]
 
 
 def mistakes_section(done: Evaluated, taxonomy: Taxonomy) -> Section:
@@ -81,8 +98,8 @@ def mistakes_section(done: Evaluated, taxonomy: Taxonomy) -> Section:
         return Section("Mistakes", ("There are none.",))
     colors = {c.name: taxonomy.color(c.condition) for c in taxonomy.classes}
     text = (
-        f"{len(wrong)} of {len(done.cases)} objects were named wrongly. By pair of classes, the most frequent first; in "
-        f"each the mistakes that the judge was surest of. The box has the color of the true condition."
+        f"{len(wrong)} of {len(done.cases)} objects were named wrongly. By pair of classes, the most frequent first; "
+        f"in each the mistakes that the judge was surest of. The box has the color of the true condition."
     )
     pairs = pairs_grid((c.true_class, c.said_class or NO_ANSWER) for c in wrong)
     return Section("Mistakes", (text,), grids=(pairs,), mistakes=mistake_groups(_wrong(done, wrong), colors))

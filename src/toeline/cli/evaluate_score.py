@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from toeline.cli.evaluate_page import card_sections, figure_sections, headline_of, shown
+from toeline.cli.evaluate_page import card_sections, figure_sections, headline_of, shown, tiles_of
 from toeline.cli.evaluate_run import CALIBRATION, TRUE_BOXES, Evaluated, EvaluateRun, Workbench, once
 from toeline.cli.evaluate_source import TRUTH
 from toeline.cli.show import out as terminal
@@ -20,11 +21,10 @@ from toeline.cli.show import show_places, some
 from toeline.core.result import Problem
 from toeline.data.yolo import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
-from toeline.evaluate.figure import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS
+from toeline.evaluate.figure import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Figure
 from toeline.evaluate.scorecard import Cluster, Scorecard, card_record, score
 from toeline.report.folder import write_whole
 from toeline.report.scorecard_page import (
-    FIGURE_HEAD,
     ScorecardPage,
     Section,
     figure_cells,
@@ -146,8 +146,9 @@ def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Sectio
         scoring={"calibrate": scoring.calibrate, "cluster": scoring.cluster, "targets": scoring.targets}
     )
     page = ScorecardPage(
-        title=f"{bench.run.findings or bench.run.judge} on {done.split.name}",
+        title=f"{bench.run.findings or bench.run.judge} on {bench.dataset.root.name}, {done.split.name}",
         headline=result.headline,
+        tiles=tiles_of(done, card),
         sections=parts,
         run=done.folder.run,
         problems=result.problems,
@@ -176,15 +177,26 @@ def tell_json(result: Scored) -> None:
 def tell_people(result: Scored) -> None:
     """The headline, the figures as a table, and where everything is."""
     where = result.done.folder.path
-    terminal.print(f"[bold]{escape(result.headline)}[/]\n")
-    table = Table()
-    for number, name in enumerate(FIGURE_HEAD):
-        table.add_column(name, justify="right" if number else "left", no_wrap=not number)
-    for figure in result.card.figures:
-        table.add_row(*map(escape, figure_cells(shown(figure))))
-    terminal.print(table)
+    terminal.print(f"[bold]{escape(result.headline)}[/]")
+    terminal.print(figure_table([f for f in result.card.figures if not f.key.startswith("class/")]))
     if result.problems:
         terminal.print(
             f"[bold yellow]{some(len(result.problems), 'problem')}[/]: see {escape(str(where))}/errors.jsonl"
         )
     show_places({"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"})
+
+
+def figure_table(figures: Sequence[Figure]) -> Table:
+    """Figures as a table for the terminal, which keeps to 80 columns where no target is set."""
+    targets = any(f.target is not None for f in figures)
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("measured")
+    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("no pixel", 8)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    if targets:
+        table.add_column("target")
+    for figure in map(shown, figures):
+        label, value, ends, n, floor, _, target = figure_cells(figure)
+        row = (escape(label), f"[bold]{value}[/]", ends.replace("%", ""), n, floor)
+        table.add_row(*row, *([target] if targets else []))
+    return table

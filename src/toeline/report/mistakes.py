@@ -89,9 +89,8 @@ def marked_crop(image: Image.Image, box: Box, color: str) -> Image.Image:
         Image.Resampling.LANCZOS,
         box=window.xyxy,
     )
-    x1, y1, x2, y2 = (
-        v * scale for v in Box(*(a - b for a, b in zip(box.xyxy, (*window.xyxy[:2],) * 2, strict=True))).xyxy
-    )
+    x1, x2 = ((x - window.x1) * scale for x in (box.x1, box.x2))
+    y1, y2 = ((y - window.y1) * scale for y in (box.y1, box.y2))
     pen = ImageDraw.Draw(shown)
     pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline="#10151c", width=WIDTH_PX + 2)
     pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=color, width=WIDTH_PX)

@@ -27,12 +27,16 @@ class Plot:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of texts; the first column names the row. `folded` ones repeat a plot: the page hides them at first."""
+    """A table of texts; the first column names the row, the first `words` columns hold words, the others numbers.
+
+    `folded` ones repeat a plot: the page hides them at first.
+    """
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     folded: bool = False
+    words: int = 1
 
 
 @dataclass(frozen=True)

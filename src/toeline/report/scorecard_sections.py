@@ -107,4 +107,4 @@ def cost_section(seconds: Sequence[float], objects: int, memory: Mapping[str, in
 def pairs_grid(wrong: Iterable[tuple[str, str]]) -> Grid:
     """How often each true class was called another one, the most frequent first."""
     rows = Counter(wrong).most_common()
-    return Grid("Which mistakes", ("true", "said", "objects"), tuple((a, b, str(n)) for (a, b), n in rows))
+    return Grid("Which mistakes", ("true", "said", "objects"), tuple((a, b, str(n)) for (a, b), n in rows), words=2)
