@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from toeline.core.interval import Interval
+from toeline.core.interval import Interval, wilson
 
 DRAWS = 2000  # an interval's end is then itself sure to well under a percentage point
 Array = npt.NDArray[np.float64]
@@ -33,8 +33,8 @@ class Resampling:
         """From the cluster label of each row. The order of the rows does not change the draws."""
         names, cluster_of = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
         count = len(names)
-        shares = np.full(count, 1 / count) if count else np.zeros(0)
-        picks = np.random.default_rng(seed).multinomial(count, shares, size=draws)
+        shares = np.full(count, 1 / count) if count else np.ones(1)  # of no clusters none is drawn
+        picks = np.random.default_rng(seed).multinomial(count, shares, size=draws)[:, :count]
         return cls(cluster_of.astype(np.intp), picks.astype(np.float64))
 
     @property
@@ -42,16 +42,16 @@ class Resampling:
         """How many clusters there are."""
         return int(self.weights.shape[1])
 
-    def sums(self, columns: npt.ArrayLike) -> Array:
-        """(draws, k) sums of the rows' columns (n, k) in each draw."""
+    def tables(self, columns: npt.ArrayLike) -> Array:
+        """(clusters, k) sums of the rows' columns (n, k) in each cluster."""
         values = np.asarray(columns, dtype=np.float64)
         tables = np.zeros((self.clusters, values.shape[1]))
         np.add.at(tables, self.cluster_of, values)
-        return np.asarray(self.weights @ tables, dtype=np.float64)
+        return tables
 
-    def share(self, hits: Flags, among: Flags) -> Interval:
-        """95 % interval of the share of `hits` among the rows of `among`, both (n,)."""
-        return self.interval(np.column_stack([hits & among, among]), share_of, among=among)
+    def sums(self, columns: npt.ArrayLike) -> Array:
+        """(draws, k) sums of the rows' columns (n, k) in each draw."""
+        return np.asarray(self.weights @ self.tables(columns), dtype=np.float64)
 
     def interval(
         self,
@@ -90,6 +90,26 @@ def tail_share(clusters: int) -> float:
     from scipy.stats import norm, t
 
     return float(norm.cdf(math.sqrt(clusters / (clusters - 1)) * t.ppf(0.025, clusters - 1)))
+
+
+def clustered_wilson(tables: Array) -> Interval:
+    """Wilson's interval of a share, on the effective number of independent objects; `tables` is (clusters, 2).
+
+    Where objects of one photograph are right or wrong together, n of them say no more than n / design effect, by the
+    linearized variance of a ratio of cluster sums; never more than n. Student's t for few clusters. (Korn and Graubard
+    1998, Survey Methodology 24:193; Dean and Pagano 2015, J. Survey Statistics and Methodology 3:484.)
+    """
+    from scipy.stats import t
+
+    held = tables[tables[:, 1] > 0]
+    count, n = (float(v) for v in held.sum(axis=0))
+    clusters = len(held)
+    if clusters < 2 or count in (0, n):
+        return wilson(count, n)
+    share = count / n
+    variance = clusters / (clusters - 1) * float(((held[:, 0] - share * held[:, 1]) ** 2).sum()) / n**2
+    effective = min(n, share * (1 - share) / variance) if variance else n
+    return wilson(share * effective, effective, z=float(t.ppf(0.975, clusters - 1)))
 
 
 def share_of(sums: Array) -> Array:

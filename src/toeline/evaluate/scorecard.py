@@ -12,11 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from toeline.core.interval import wilson
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import OutputError
 from toeline.evaluate.cases import Judged
-from toeline.evaluate.figure import FINE_TUNED_TARGETS, Figure, figure_from, figure_record, hull, judge_target
+from toeline.evaluate.figure import FINE_TUNED_TARGETS, Figure, figure_from, figure_record, ratio, with_target
 from toeline.evaluate.resample import DRAWS, Array, Resampling, divided
 from toeline.evaluate.shares import Coded, Codes, Share, most_common, most_common_side, shares
 
@@ -112,14 +111,6 @@ def score(
     )
 
 
-def with_target(figure: Figure, target: float | None) -> Figure:
-    """The figure with what its interval says of a target."""
-    if target is None:
-        return figure
-    verdict = judge_target(figure.interval, figure.n, target, lower_is_better=figure.lower_is_better)
-    return replace(figure, target=target, verdict=verdict)
-
-
 @dataclass(frozen=True)
 class _Work:
     """What all figures of one card share: codes, draws, and both look-ups here and from the train split."""
@@ -130,33 +121,27 @@ class _Work:
 
     def share(self, share: Share) -> Figure:
         """A share with Wilson's and the bootstrap's interval."""
-        hits, n = share.hits(self.coded.said), int(share.among.sum())
-        count = int((hits & share.among).sum())
-        clustered, independent = self.resampling.share(hits, share.among), wilson(count, n)
-
-        def without_pixels(said: Codes) -> float | None:
-            return float(share.hits(said)[share.among].mean()) if n else None
-
-        floor, train_floor = self._floors(without_pixels, most_common_side if share.sides else most_common)
-        return Figure(
-            key=share.key,
-            label=share.label,
-            value=count / n if n else math.nan,
-            n=n,
-            count=count,
-            interval=hull(clustered, independent),
-            clustered=clustered,
-            wilson=independent,
-            floor=floor,
-            train_floor=train_floor,
+        hits, among = share.hits(self.coded.said) & share.among, share.among
+        measured = ratio(
+            share.key,
+            share.label,
+            hits,
+            among,
+            self.resampling,
             lower_is_better=share.lower_is_better,
         )
+
+        def without_pixels(said: Codes) -> float | None:
+            return float(share.hits(said)[among].mean()) if among.any() else None
+
+        floor, train_floor = self._floors(without_pixels, most_common_side if share.sides else most_common)
+        return replace(measured, floor=floor, train_floor=train_floor)
 
     def mean(self, key: str, label: str, value: Callable[[Coded, Codes], float]) -> Figure:
         """A mean over classes: no numerator, so the bootstrap alone."""
         n = len(self.coded.cases)
         floor, train_floor = self._floors(lambda said: value(self.coded, said) if n else None, most_common)
-        clustered = self.resampling.interval(_table_columns(self.coded), _STATISTICS[key])
+        clustered = self.resampling.interval(table_columns(self.coded), _STATISTICS[key])
         return Figure(
             key=key,
             label=label,
@@ -211,7 +196,7 @@ def confusion(coded: Coded) -> Confusion:
     return Confusion(names, tuple(tuple(int(v) for v in row) for row in counts[:-1]))
 
 
-def _table_columns(coded: Coded) -> Array:
+def table_columns(coded: Coded) -> Array:
     """(n, classes * (classes + 1)) one-hot: each object's cell of the confusion matrix."""
     classes = coded.unreadable
     columns = np.zeros((len(coded.cases), classes * (classes + 1)))
