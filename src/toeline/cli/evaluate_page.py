@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from statistics import fmean
 
 from toeline.cli.evaluate_run import Evaluated
+from toeline.cli.show import some
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.cases import Judged
+from toeline.evaluate.detection import breakdown, detection_figures, sort_out
 from toeline.evaluate.figure import Figure
 from toeline.evaluate.scorecard import HEADLINE, Scorecard
 from toeline.evaluate.shares import normal_condition, side_of
 from toeline.report.mistakes import Wrong, mistake_groups
 from toeline.report.page import TruthFigure
 from toeline.report.scorecard_page import Section
-from toeline.report.scorecard_sections import confusion_section, cost_section, headline, pairs_grid
+from toeline.report.scorecard_sections import confusion_section, cost_section, detected_section, headline, pairs_grid
 from toeline.report.style import tenths
 
 NO_ANSWER = "(unreadable)"
@@ -36,10 +39,13 @@ def shown(figure: Figure) -> TruthFigure:
     )
 
 
-def headline_of(card: Scorecard, split: str) -> str:
-    """The headline sentence of a card."""
-    where = f"{card.photographs:,} photograph{'' if card.photographs == 1 else 's'} of {split}"
-    return headline(shown(card.headline), right=card.headline.count or 0, where=where)
+def headline_of(done: Evaluated, card: Scorecard) -> str:
+    """The headline of an evaluation, in words; objects that were not found are named, because they have no answer."""
+    where = f"{some(card.photographs, 'photograph')} of {done.split.name}"
+    words = headline(shown(card.headline), right=card.headline.count or 0, where=where)
+    if done.unjudged:
+        words += f" This counts objects that were found: {card.objects:,} of {card.objects + done.unjudged:,}."
+    return words
 
 
 def figure_sections(card: Scorecard) -> list[Section]:
@@ -74,6 +80,18 @@ def card_sections(done: Evaluated, card: Scorecard, taxonomy: Taxonomy) -> list[
         mistakes_section(done, taxonomy),
         cost_section(seconds_of(done), card.asked, done.folder.run.get("memory", {})),
     ]
+
+
+def detected_section_of(done: Evaluated, card: Scorecard, beside: Scorecard | None) -> list[Section]:
+    """What detected boxes lose, beside the same judge on true ones; nothing for an evaluation on true boxes."""
+    if done.matched is None:
+        return []
+    groups = done.split.groups if card.cluster == "group" else None
+    figures = detection_figures(done.matched, groups=groups, draws=card.draws, seed=card.seed)
+    counts = asdict(breakdown([sort_out(m) for m in done.matched]))
+    overall = [f for f in card.figures if "/" not in f.key]
+    pairs = [(shown(f), shown(beside[f.key])) for f in overall] if beside else []
+    return [detected_section(counts, tuple(map(shown, figures)), pairs)]
 
 
 def tiles_of(done: Evaluated, card: Scorecard) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from toeline.cli.evaluate_page import card_sections, figure_sections, headline_of, shown, tiles_of
+from toeline.cli.evaluate_page import card_sections, detected_section_of, figure_sections, headline_of, shown, tiles_of
 from toeline.cli.evaluate_run import CALIBRATION, TRUE_BOXES, Evaluated, EvaluateRun, Workbench, once
 from toeline.cli.evaluate_source import TRUTH
 from toeline.cli.show import out as terminal
@@ -78,7 +78,7 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> Scored:
     card = scored(bench, done, scoring, targets)
     beside = {TRUE_BOXES: scored(bench, further[TRUE_BOXES], scoring, targets)} if TRUE_BOXES in further else {}
     problems = [p for one in (done, *further.values()) for p in one.folder.problems()]
-    result = Scored(done, card, headline_of(card, done.split.name), tuple(dict.fromkeys(problems)), beside)
+    result = Scored(done, card, headline_of(done, card), tuple(dict.fromkeys(problems)), beside)
     write(bench, result, scoring, sections(bench, result))
     return result
 
@@ -134,9 +134,11 @@ def scored(bench: Workbench, done: Evaluated, scoring: Scoring, targets: Mapping
 
 def sections(bench: Workbench, result: Scored) -> list[Section]:
     """The page, section by section."""
-    parts = figure_sections(result.card)
-    parts += card_sections(result.done, result.card, bench.taxonomy)
-    return parts
+    return [
+        *figure_sections(result.card),
+        *detected_section_of(result.done, result.card, result.beside.get(TRUE_BOXES)),
+        *card_sections(result.done, result.card, bench.taxonomy),
+    ]
 
 
 def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Section]) -> None:
@@ -146,7 +148,7 @@ def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Sectio
         scoring={"calibrate": scoring.calibrate, "cluster": scoring.cluster, "targets": scoring.targets}
     )
     page = ScorecardPage(
-        title=f"{bench.run.findings or bench.run.judge} on {bench.dataset.root.name}, {done.split.name}",
+        title=title_of(bench, done),
         headline=result.headline,
         tiles=tiles_of(done, card),
         sections=parts,
@@ -158,6 +160,12 @@ def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Sectio
     write_whole(folder / SCORECARD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     write_whole(folder / HTML, render_html(page))
     write_whole(folder / MARKDOWN, render_markdown(page))
+
+
+def title_of(bench: Workbench, done: Evaluated) -> str:
+    """What was measured on what."""
+    answered = "Saved findings" if bench.run.findings else f"The judge {bench.run.judge}"
+    return f"{answered} on {bench.dataset.root.resolve().name}, {done.split.name}"
 
 
 def tell_json(result: Scored) -> None:

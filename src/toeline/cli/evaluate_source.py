@@ -41,10 +41,11 @@ def with_prompt(judge: Judge, prompt: str | None) -> Judge:
         return judge
     if prompt not in PROMPTS:
         raise ModelError(f"there is no prompt {prompt!r}. Choose one of: {', '.join(PROMPTS)}.")
-    plain: Any = judge
-    if not (is_dataclass(plain) and any(f.name == "view" and f.init for f in fields(plain))):
+    record: Any = judge
+    if not is_dataclass(record) or "view" not in {f.name for f in fields(record) if f.init}:
         raise ModelError("this judge is not asked in words, so --prompt would change nothing. Leave it out.")
-    changed: Judge = replace(plain, view=replace(judge.view, prompt=prompt))
+    change: Any = replace
+    changed: Judge = change(record, view=replace(judge.view, prompt=prompt))
     return changed
 
 

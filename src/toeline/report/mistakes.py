@@ -15,7 +15,7 @@ from toeline.errors import PhotoError
 from toeline.report.draw import as_jpeg
 from toeline.report.scorecard_page import Mistake, MistakeGroup
 
-CONTEXT = 0.6  # of the box's longer side, on every side
+CONTEXT = 0.4  # of the box's longer side, on every side
 LEAST_PX = 96  # of a crop's side in the photograph: less shows nothing but texture
 LONGER_PX = 420  # of the embedded picture
 QUALITY = 76
@@ -69,15 +69,17 @@ def _mistake(wrong: Wrong, color: str) -> Mistake:
 
 
 def crop_window(box: Box, size_wh: tuple[int, int]) -> Box:
-    """The part of a photograph that shows a box with what is around it, inside the frame.
+    """A square of the photograph around a box, with what is around it; moved and cut so that it lies in the frame.
 
-    >>> crop_window(Box(10, 10, 20, 110), (400, 300))
-    Box(x1=0, y1=0, x2=80, y2=170)
+    >>> crop_window(Box(10, 10, 20, 110), (400, 300)), crop_window(Box(0, 50, 400, 80), (400, 300))
+    (Box(x1=0, y1=0, x2=180, y2=180), Box(x1=0, y1=0, x2=400, y2=300))
     """
-    reach = CONTEXT * max(box.width, box.height)
-    across, up = (max(side / 2 + reach, LEAST_PX / 2) for side in (box.width, box.height))
-    (x, y), (wide, high) = box.center, size_wh
-    return Box(max(0, round(x - across)), max(0, round(y - up)), min(wide, round(x + across)), min(high, round(y + up)))
+    side = round(max(LEAST_PX, (1 + 2 * CONTEXT) * max(box.width, box.height)))
+    starts = [
+        max(0, min(round(middle - side / 2), frame - side)) for middle, frame in zip(box.center, size_wh, strict=True)
+    ]
+    (x, y), (wide, high) = starts, size_wh
+    return Box(x, y, min(wide, x + side), min(high, y + side))
 
 
 def marked_crop(image: Image.Image, box: Box, color: str) -> Image.Image:

@@ -45,7 +45,7 @@ def confusion_plot(true: Sequence[str], counts: Sequence[Sequence[int]], said: S
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         caption = f"{what}: rows are what is true, columns what was said; counts, and shares of the row."
-        return Plot(svg(drawn, label=caption), caption, 640 if large else 360)
+        return Plot(svg(drawn, label=caption), caption, 640 if large else 320)
 
 
 def _two_lines(name: str) -> str:

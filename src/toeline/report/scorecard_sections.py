@@ -85,6 +85,36 @@ def _rows(names: Sequence[str], counts: Sequence[Sequence[int]]) -> tuple[tuple[
     return tuple((name, *map(str, row)) for name, row in zip(names, counts, strict=True))
 
 
+LOSSES = {  # as evaluation sorts them -> in words
+    "right": "found, and its class is right",
+    "wrong_condition": "found, and its condition is wrong",
+    "wrong_type": "found in its place, as another type",
+    "misplaced": "found as its type, overlapping too little",
+    "missed": "not found",
+    "double": "a second finding of the same object",
+    "false": "a finding of nothing",
+}
+
+
+def detected_section(
+    counts: Mapping[str, int], figures: Sequence[TruthFigure], pairs: Sequence[tuple[TruthFigure, TruthFigure]]
+) -> Section:
+    """What detected boxes lose. `counts` has the keys of LOSSES; `pairs` are figures on detected and on true boxes."""
+    rows = tuple((LOSSES[name], str(n)) for name, n in counts.items())
+    beside = tuple(
+        (f.label, tenths(f.value), _ends(f), str(f.n), tenths(t.value), _ends(t), str(t.n)) for f, t in pairs if f.n
+    )
+    head = ("measured", "detected boxes", "95 % interval", "n", "true boxes", "95 % interval", "n")
+    text = "All accuracies above are over true objects that were found. An object that is not found has no answer."
+    grids = [Grid("Where objects and findings went", ("what", "how many"), rows)]
+    grids += [Grid("Beside true boxes", head, beside)] if beside else []
+    return Section("Detected boxes", (text,), tuple(figures), grids=tuple(grids))
+
+
+def _ends(figure: TruthFigure) -> str:
+    return f"{tenths(figure.low)} to {tenths(figure.high)}"
+
+
 def cost_section(seconds: Sequence[float], objects: int, memory: Mapping[str, int]) -> Section:
     """Time and memory. `seconds` is one figure per photograph, `objects` how many were asked about, `memory` bytes."""
     rows = []
