@@ -55,7 +55,7 @@ def test_the_sums_add_up_whatever_is_found() -> None:
     names = ["rock toe", "rock toe damaged", "slope drain", "vegetation"]
 
     def box() -> Box:
-        x, y = rng.uniform(0, 20, 2)
+        x, y = rng.uniform(0, 7, 2)
         return Box(x, y, x + 10, y + rng.uniform(5, 15))
 
     for number in range(60):
