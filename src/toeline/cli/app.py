@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from toeline import __version__
 from toeline.cli.demo import demo
+from toeline.cli.evaluate import evaluate
 from toeline.cli.inspect import inspect
 from toeline.cli.synth import synth
 from toeline.cli.train import train_embedded
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command("inspect")(inspect)
 app.command("demo")(demo)
+app.command("evaluate")(evaluate)
 app.command("synth")(synth)
 app.command(
     "train-embedded",
