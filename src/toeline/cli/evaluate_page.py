@@ -115,7 +115,11 @@ def detected_sections(found: Detected | None, card: Scorecard, beside: Scorecard
 
 def tiles_of(done: Evaluated, card: Scorecard) -> list[tuple[str, str]]:
     """The numbers that are looked for first, with what they are."""
-    figures = ((HEADLINE, "condition, given the type"), ("accuracy", "class, every type"), ("missed_defects", "missed"))
+    figures = (
+        (HEADLINE, "condition, given the type"),
+        ("accuracy", "class, every type"),
+        ("missed_defects", "of defects missed"),
+    )
     tiles = [(tenths(card[key].value), what) for key, what in figures if card[key].n]
     tiles.append((f"{card.objects:,}", "objects"))
     if seconds := seconds_of(done):

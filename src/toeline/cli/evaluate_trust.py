@@ -93,7 +93,7 @@ def _band(points: Sequence[ReviewPoint]) -> list[BandPoint]:
 
 def _fitted(made: Calibration) -> str:
     on = made.fitted_on
-    own = ", ".join(f"{kind} {t:.2f}" for kind, t in made.by_kind.items())
+    own = ", ".join(f"{kind.replace('_', ' ')} {t:.2f}" for kind, t in made.by_kind.items())
     return (
         f"Temperature {made.temperature:.2f}{f' (by type: {own})' if own else ''}, fitted on {on.get('objects', 0)} "
         f"objects of the split {on.get('split', '')}; it changes probabilities and never which answer is best."

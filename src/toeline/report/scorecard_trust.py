@@ -13,7 +13,7 @@ SHARES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)  # of answers sent to a person, at which
 
 
 class Trust(NamedTuple):
-    """How far probabilities can be believed, over `n` objects; `by_chance` is the error of a perfect judge on as many."""
+    """How far probabilities can be believed, over `n` objects; a perfect judge shows `by_chance` on as many."""
 
     n: int
     error: float
@@ -60,11 +60,16 @@ def calibration_section(
 
 
 def _advice(suggested: Suggested) -> str:
-    point, seen = suggested.point, suggested.kept
-    return (
-        f"Suggested: a person looks at answers under {point.threshold:.2f}. That was chosen on the other split so that at "
-        f"most {tenths(suggested.wrong)} of the rest are wrong there. Here it sends {tenths(point.review)} to a person and "
-        f"leaves {suggested.mistakes:,} of {seen:,} wrong ({tenths(point.errors_left)})."
+    point, kept = suggested.point, suggested.kept
+    words = (
+        f"Suggested: a person looks at answers under {point.threshold:.2f}. That was chosen on the other split so that "
+        f"at most {tenths(suggested.wrong)} of the rest are wrong there. "
+    )
+    if not kept:
+        return words + "Here that is every answer: with this judge a person has to look at all of them."
+    return words + (
+        f"Here it sends {tenths(point.review)} to a person and leaves {suggested.mistakes:,} of {kept:,} wrong "
+        f"({tenths(point.errors_left)})."
     )
 
 
@@ -79,9 +84,8 @@ def _numbers(before: Trust, after: Trust | None) -> Grid:
 def _bins(before: Trust, after: Trust | None) -> Grid:
     sets = [("as scored", before)] + ([("after temperature", after)] if after else [])
     rows = [(f"{tenths(b.confidence)}", tenths(b.accuracy), str(b.n), name) for name, t in sets for b in t.bins]
-    return Grid(
-        "The plotted probabilities", ("mean probability", "share right", "objects", ""), tuple(rows), folded=True
-    )
+    head = ("mean probability", "share right", "objects", "which")
+    return Grid("The plotted probabilities", head, tuple(rows), folded=True)
 
 
 def _band(band: Sequence[BandPoint]) -> Grid:
