@@ -22,6 +22,11 @@ from toeline.report.scorecard_sections import confusion_section, cost_section, d
 from toeline.report.style import tenths
 
 NO_ANSWER = "(unreadable)"
+TILES = (
+    (HEADLINE, "condition, given the type"),
+    ("accuracy", "class, every type"),
+    ("missed_defects", "of defects missed"),
+)
 
 
 def shown(figure: Figure) -> TruthFigure:
@@ -115,12 +120,7 @@ def detected_sections(found: Detected | None, card: Scorecard, beside: Scorecard
 
 def tiles_of(done: Evaluated, card: Scorecard) -> list[tuple[str, str]]:
     """The numbers that are looked for first, with what they are."""
-    figures = (
-        (HEADLINE, "condition, given the type"),
-        ("accuracy", "class, every type"),
-        ("missed_defects", "of defects missed"),
-    )
-    tiles = [(tenths(card[key].value), what) for key, what in figures if card[key].n]
+    tiles = [(tenths(card[key].value), what) for key, what in TILES if card[key].n]
     tiles.append((f"{card.objects:,}", "objects"))
     if seconds := seconds_of(done):
         tiles.append((f"{fmean(seconds):.2f} s", "per photograph"))
