@@ -91,6 +91,8 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> Scored:
         raise OutputError(f"{out}: no object of {run.split} was judged, so there is nothing to measure.")
     card = scored(bench, done, scoring, targets)
     beside = {TRUE_BOXES: scored(bench, further[TRUE_BOXES], scoring, targets)} if TRUE_BOXES in further else {}
+    if CALIBRATION in further:
+        done.folder.note(in_both(done, further[CALIBRATION]))
     problems = [p for one in (done, *further.values()) for p in one.folder.problems()]
     trust = trust_of(done, further.get(CALIBRATION))
     result = Scored(
@@ -107,6 +109,14 @@ def require_other_split(run: EvaluateRun, scoring: Scoring) -> None:
             f"--calibrate {scoring.calibrate}: a temperature that is fitted on the split it is measured on proves "
             f"nothing. Name another split, or leave --calibrate out."
         )
+
+
+def in_both(done: Evaluated, other: Evaluated) -> list[Problem]:
+    """Photographs of the same bytes in both splits: a temperature that was fitted on them flatters."""
+    there = {r["sha256"] for r in other.folder.done.values() if r["sha256"]}
+    what = f"is also in the split {other.split.name}, where the temperature was fitted."
+    shared = [name for name, record in done.folder.done.items() if record["sha256"] in there]
+    return [Problem("", name, what, "Take it out of one of them.") for name in shared]
 
 
 def read_targets(typed: str, bench: Workbench) -> Mapping[str, float]:
