@@ -72,6 +72,17 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
+def killed(folder: Path) -> None:
+    """Leave a finished folder as a kill would have: one photograph done, the next one written but for its last line."""
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, "finished": None}))
+    (folder / "progress.jsonl").write_text((folder / "progress.jsonl").read_text().splitlines()[0] + "\n")
+    found = (folder / "findings.jsonl").read_text().splitlines()
+    (folder / "findings.jsonl").write_text("\n".join(found[:5])[:-40])
+    for name in ("scorecard.json", "report.html", "cases.jsonl"):
+        (folder / name).unlink()
+
+
 def card(folder: Path) -> dict[str, Any]:
     found = json.loads((folder / "scorecard.json").read_text(encoding="utf-8"))
     return {**found, "by_key": {f["key"]: f for f in found["figures"]}}
@@ -145,6 +156,7 @@ def test_a_bad_line_and_a_bad_photograph_are_told_each_time_and_once(toeline: To
         (["data", "--split", "valid", "--targets", "accuracy=90"], "with a share between 0 and 1"),
         (["data", "--split", "valid", "--boxes", "gone"], "neither truth nor detector"),
         (["data", "--split", "valid", "--findings", "gone.jsonl"], "there is no such file of findings"),
+        (["data", "--split", "valid", "--findings", "strange.jsonl", "--prompt", "crop"], "scored as they are"),
         (["data", "--split", "valid", "--findings", "strange.jsonl"], "none of its 0 findings is on a photograph"),
     ],
 )
@@ -212,9 +224,12 @@ def test_a_stopped_run_goes_on_and_a_finished_one_asks_nothing_again(
     judge.most = 100
     assert toeline("valid", "--out", "out") == 0
     assert judge.asked == ["a_1.jpg", "a_2.jpg", "b_1.jpg"]
+    killed(tmp_path / "out")
+    assert toeline("valid", "--out", "out") == 0
+    assert judge.asked[3:] == ["a_2.jpg", "b_1.jpg"]
     assert (tmp_path / "out" / "cases.jsonl").read_bytes() == (tmp_path / "whole" / "cases.jsonl").read_bytes()
     assert toeline("valid", "--out", "out", "--cluster", "flight", "--targets", "fine-tuned") == 0
-    assert len(judge.asked) == 3
+    assert len(judge.asked) == 5
     assert card(tmp_path / "out")["clusters"] == 2
     assert card(tmp_path / "out")["by_key"]["accuracy"]["target"] == 0.9
 

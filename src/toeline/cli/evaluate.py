@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from toeline.cli.inspect import Answers, Device
+from toeline.errors import ToelineError
 
 
 class Cluster(StrEnum):
@@ -57,13 +58,15 @@ def evaluate(
     from toeline.cli.evaluate_run import EvaluateRun
     from toeline.cli.evaluate_score import Scoring, evaluate_into, tell_json, tell_people
 
+    if findings and (judge, adapter, boxes, detector, prompt) != ("embedded", None, "truth", "embedded", None):
+        raise ToelineError("--findings are scored as they are. Leave out --judge, --adapter, --boxes and --prompt.")
     run = EvaluateRun(
         data=str(data),
         split=split,
-        judge=judge,
+        judge="" if findings else judge,
         adapter=str(adapter) if adapter else None,
-        boxes=boxes,
-        detector=detector,
+        boxes="" if findings else boxes,
+        detector="" if findings else detector,
         prompt=prompt,
         answers=answers.value,
         findings=str(findings) if findings else None,

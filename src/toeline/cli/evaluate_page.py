@@ -13,7 +13,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.cases import Judged
 from toeline.evaluate.detection import Breakdown, breakdown, detection_figures, sort_out
 from toeline.evaluate.figure import Figure, figure_record
-from toeline.evaluate.scorecard import HEADLINE, Scorecard
+from toeline.evaluate.scorecard import HEADLINE, UNREADABLE, Scorecard
 from toeline.evaluate.shares import normal_condition, side_of
 from toeline.report.mistakes import Wrong, mistake_groups
 from toeline.report.page import TruthFigure
@@ -21,7 +21,6 @@ from toeline.report.scorecard_page import Section
 from toeline.report.scorecard_sections import confusion_section, cost_section, detected_section, headline, pairs_grid
 from toeline.report.style import tenths
 
-NO_ANSWER = "(unreadable)"
 TILES = (
     (HEADLINE, "condition, given the type"),
     ("accuracy", "class, every type"),
@@ -152,12 +151,12 @@ def mistakes_section(done: Evaluated, taxonomy: Taxonomy) -> Section:
         f"{len(wrong)} of {len(done.cases)} objects were named wrongly. By pair of classes, the most frequent first; "
         f"in each the mistakes that the judge was surest of. The box has the color of the true condition."
     )
-    pairs = pairs_grid((c.true_class, c.said_class or NO_ANSWER) for c in wrong)
+    pairs = pairs_grid((c.true_class, c.said_class or UNREADABLE) for c in wrong)
     return Section("Mistakes", (text,), grids=(pairs,), mistakes=mistake_groups(_wrong(done, wrong), colors))
 
 
 def _wrong(done: Evaluated, cases: Sequence[Judged]) -> Iterable[Wrong]:
     files = {photo.name: photo.path for photo in done.split.photos}
     for c in cases:
-        said = c.said_class or NO_ANSWER
+        said = c.said_class or UNREADABLE
         yield Wrong(c.photo, files[c.photo], c.thing_id, c.box, c.true_class, said, c.probabilities)

@@ -7,7 +7,7 @@ other settings, into a folder below; models are loaded once and shared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +38,8 @@ CALIBRATION, TRUE_BOXES = "calibration", "true-boxes"  # folders below an evalua
 class EvaluateRun:
     """Settings of one evaluation, as the user typed them; equal settings on the same data are the same run.
 
-    `boxes` is truth, detector, or a file of findings or folder of labels. `findings` replaces judge and boxes.
+    `boxes` is truth, detector, or a file of findings or folder of labels. `findings` replaces judge, boxes and
+    detector, which are then empty.
     """
 
     data: str
@@ -109,13 +110,13 @@ class Evaluated:
     already: int
 
 
-def once(bench: Workbench, run: EvaluateRun, out: Path, *, own: Sequence[str] = ()) -> Evaluated:
+def once(bench: Workbench, run: EvaluateRun, out: Path) -> Evaluated:
     """Inspect what is not yet done of `run.split`; write findings.jsonl, cases.jsonl, run.json. Raises ToelineError."""
     from toeline.report.record import data_hash, now_words
 
     split = bench.split(run.split)
     boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy)
-    folder = _open(bench, run, out, own)
+    folder = _open(bench, run, out)
     todo = [p for p in split.photos if p.name not in folder.done]
     if todo:
         _answer(bench, run, split, folder, todo, boxes)
@@ -126,11 +127,11 @@ def once(bench: Workbench, run: EvaluateRun, out: Path, *, own: Sequence[str] = 
     return Evaluated(folder, split, cases, matched, unjudged, len(split.photos) - len(todo))
 
 
-def _open(bench: Workbench, run: EvaluateRun, out: Path, own: Sequence[str]) -> RunFolder:
+def _open(bench: Workbench, run: EvaluateRun, out: Path) -> RunFolder:
     from toeline.report.record import start_record
 
     settings = {**asdict(run), "weights": _weights(run), "labels_sha256": labels_hash(bench.split(run.split))}
-    return RunFolder.open(out, start_record("evaluate", settings, bench.taxonomy), own=own)
+    return RunFolder.open(out, start_record("evaluate", settings, bench.taxonomy))
 
 
 def _weights(run: EvaluateRun) -> dict[str, str]:

@@ -81,7 +81,7 @@ def reliability_plot(before: Sequence[Bin], after: Sequence[Bin] = ()) -> Plot:
             axes.scatter(xs, ys, s=[max(12.0, LARGEST_DOT * b.n / most) for b in bins], color=color, label=label)
         axes.set(xlim=(0, 1.03), ylim=(0, 1.05), xlabel="probability of the answer", ylabel="share right")
         axes.grid(True)
-        axes.legend(loc="upper left", markerscale=0.7)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), markerscale=0.7)
         caption = (
             "Reliability: on the dashed line, an answer of 80 % is right 80 times in 100. Larger dots, more objects."
         )

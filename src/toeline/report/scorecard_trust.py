@@ -53,7 +53,7 @@ def calibration_section(
         tuple(text),
         plots=(
             reliability_plot(before.bins, after.bins if after else ()),
-            band_plot(band, suggested.point if suggested else None),
+            band_plot(band, suggested.point if suggested and suggested.kept else None),
         ),
         grids=(_numbers(before, after), _bins(before, after), _band(band)),
     )
