@@ -1,7 +1,7 @@
 """Prompts are plain functions of what they show. Training and inspection call the same; golden files hold each word.
 
 A prompt is never given a condition: its arguments are types, places, relations, measurements of pixels, the legal
-answers and what these mean. docs/prompts.md shows all of them side by side.
+answers and what these mean. docs/prompts.md sets them side by side.
 """
 
 from __future__ import annotations
