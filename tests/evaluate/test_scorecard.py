@@ -94,12 +94,13 @@ def test_the_confusion_matrix_is_scikit_learns() -> None:
 
 def test_what_is_resampled_is_what_is_quoted() -> None:
     """The fast statistics, on the whole set, are scikit-learn's values."""
-    whole = table_columns(Coded(CASES, TAXONOMY)).sum(axis=0, keepdims=True)
+    coded = Coded(CASES, TAXONOMY)
+    whole = table_columns(coded, coded.said).sum(axis=0, keepdims=True)
     assert balanced_draws(whole)[0] == pytest.approx(CARD["balanced_accuracy"].value)
     assert macro_f1_draws(whole)[0] == pytest.approx(CARD["macro_f1"].value)
     some = CASES[:40]  # without some of the classes
     draws = Resampling.of([c.photo for c in some], draws=20, seed=1)
-    sums = draws.sums(table_columns(Coded(some, TAXONOMY)))
+    sums = draws.sums(table_columns(Coded(some, TAXONOMY), Coded(some, TAXONOMY).said))
     for row in range(20):
         again = [
             c

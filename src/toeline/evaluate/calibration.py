@@ -117,7 +117,7 @@ def _sums(sure: Array, right: npt.ArrayLike, places: npt.NDArray[np.intp]) -> tu
     """By bin: summed probabilities, how many are right, how many there are."""
     size = int(places.max()) + 1
     weights = (sure, np.asarray(right, dtype=np.float64), np.ones(len(sure)))
-    confident, correct, n = (np.bincount(places, weights=w, minlength=size) for w in weights)
+    confident, correct, n = (np.bincount(places, weights=w, minlength=size).astype(np.float64) for w in weights)
     return confident, correct, n
 
 

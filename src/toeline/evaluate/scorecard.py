@@ -141,7 +141,7 @@ class _Work:
         """A mean over classes: no numerator, so the bootstrap alone."""
         n = len(self.coded.cases)
         floor, train_floor = self._floors(lambda said: value(self.coded, said) if n else None, most_common)
-        clustered = self.resampling.interval(table_columns(self.coded), _STATISTICS[key])
+        clustered = self.resampling.interval(table_columns(self.coded, self.coded.said), _STATISTICS[key])
         return Figure(
             key=key,
             label=label,
@@ -196,11 +196,11 @@ def confusion(coded: Coded) -> Confusion:
     return Confusion(names, tuple(tuple(int(v) for v in row) for row in counts[:-1]))
 
 
-def table_columns(coded: Coded) -> Array:
+def table_columns(coded: Coded, said: Codes) -> Array:
     """(n, classes * (classes + 1)) one-hot: each object's cell of the confusion matrix."""
     classes = coded.unreadable
-    columns = np.zeros((len(coded.cases), classes * (classes + 1)))
-    columns[np.arange(len(coded.cases)), coded.true * (classes + 1) + coded.said] = 1
+    columns = np.zeros((len(said), classes * (classes + 1)))
+    columns[np.arange(len(said)), coded.true * (classes + 1) + said] = 1
     return columns
 
 
