@@ -200,8 +200,7 @@ class _Both:
         first, second = (share.hits(said) & share.among for said in (self.coded.said, self.second))
         n, more, fewer = int(share.among.sum()), int((second & ~first).sum()), int((first & ~second).sum())
         gained, lost = (fewer, more) if share.lower_is_better else (more, fewer)
-        columns = np.column_stack([second.astype(int) - first.astype(int), share.among])
-        clustered = self.resampling.interval(columns, share_of, among=share.among, limits=LIMITS)
+        interval, clustered = difference_intervals(first, second, share.among, self.resampling)
         return Difference(
             key=share.key,
             label=share.label,
@@ -209,7 +208,7 @@ class _Both:
             first=_mean(first, n),
             second=_mean(second, n),
             difference=(more - fewer) / n if n else math.nan,
-            interval=hull(clustered, paired_interval(more, fewer, n)),
+            interval=interval,
             clustered=clustered,
             gained=gained,
             lost=lost,
@@ -239,6 +238,16 @@ def mcnemar(gained: int, lost: int) -> float:
     from scipy.stats import binomtest
 
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def difference_intervals(
+    first: Flags, second: Flags, among: Flags, resampling: Resampling
+) -> tuple[Interval, Interval]:
+    """95 % intervals of a difference of two shares, all (n,): the one to quote, and the bootstrap's."""
+    columns = np.column_stack([second.astype(int) - first.astype(int), among])
+    clustered = resampling.interval(columns, share_of, among=among, limits=LIMITS)
+    formula = paired_interval(int((second & ~first).sum()), int((first & ~second).sum()), int(among.sum()))
+    return hull(clustered, formula), clustered
 
 
 def paired_interval(more: int, fewer: int, n: int) -> Interval:
