@@ -123,7 +123,7 @@ def test_a_difference_may_be_unknown() -> None:
             "1 with another box",
         ),
         (lambda run: replace(run, data="2"), "photographs differ"),
-        (lambda run: replace(run, labels="2"), "labels differ"),
+        (lambda run: replace(run, labels="2"), "labels or class names differ"),
     ],
 )
 def test_runs_on_other_objects_are_refused_with_what_differs(change: Callable[[Run], Run], what: str) -> None:

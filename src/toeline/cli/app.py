@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from toeline import __version__
+from toeline.cli.compare_runs import compare
 from toeline.cli.demo import demo
 from toeline.cli.evaluate import evaluate
 from toeline.cli.inspect import inspect
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("inspect")(inspect)
 app.command("demo")(demo)
 app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 app.command("synth")(synth)
 app.command(
     "train-embedded",

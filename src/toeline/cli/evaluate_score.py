@@ -13,9 +13,20 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from toeline.cli.evaluate_page import card_sections, detected_section_of, figure_sections, headline_of, shown, tiles_of
+from toeline.cli.evaluate_page import (
+    Detected,
+    card_sections,
+    cost_of,
+    detected_of,
+    detected_sections,
+    figure_sections,
+    headline_of,
+    shown,
+    tiles_of,
+)
 from toeline.cli.evaluate_run import CALIBRATION, TRUE_BOXES, Evaluated, EvaluateRun, Workbench, once
 from toeline.cli.evaluate_source import TRUTH
+from toeline.cli.evaluate_trust import Trusted, trust_of, trust_section
 from toeline.cli.show import out as terminal
 from toeline.cli.show import show_places, some
 from toeline.core.result import Problem
@@ -33,6 +44,7 @@ from toeline.report.scorecard_page import (
 )
 
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
+CALIBRATION_FILE = "calibration.json"
 TARGETS: Mapping[str, Mapping[str, float]] = {
     "none": {},
     "zero-shot": ZERO_SHOT_TARGETS,
@@ -58,6 +70,8 @@ class Scored:
     card: Scorecard
     headline: str
     problems: tuple[Problem, ...]
+    trust: Trusted
+    detected: Detected | None = None
     beside: Mapping[str, Scorecard] = field(default_factory=dict)
 
     @property
@@ -77,8 +91,13 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> Scored:
         raise OutputError(f"{out}: no object of {run.split} was judged, so there is nothing to measure.")
     card = scored(bench, done, scoring, targets)
     beside = {TRUE_BOXES: scored(bench, further[TRUE_BOXES], scoring, targets)} if TRUE_BOXES in further else {}
+    if CALIBRATION in further:
+        done.folder.note(in_both(done, further[CALIBRATION]))
     problems = [p for one in (done, *further.values()) for p in one.folder.problems()]
-    result = Scored(done, card, headline_of(done, card), tuple(dict.fromkeys(problems)), beside)
+    trust = trust_of(done, further.get(CALIBRATION))
+    result = Scored(
+        done, card, headline_of(done, card), tuple(dict.fromkeys(problems)), trust, detected_of(done, card), beside
+    )
     write(bench, result, scoring, sections(bench, result))
     return result
 
@@ -90,6 +109,14 @@ def require_other_split(run: EvaluateRun, scoring: Scoring) -> None:
             f"--calibrate {scoring.calibrate}: a temperature that is fitted on the split it is measured on proves "
             f"nothing. Name another split, or leave --calibrate out."
         )
+
+
+def in_both(done: Evaluated, other: Evaluated) -> list[Problem]:
+    """Photographs of the same bytes in both splits: a temperature that was fitted on them flatters."""
+    there = {r["sha256"] for r in other.folder.done.values() if r["sha256"]}
+    what = f"is also in the split {other.split.name}, where the temperature was fitted."
+    shared = [name for name, record in done.folder.done.items() if record["sha256"] in there]
+    return [Problem("", name, what, "Take it out of one of them.") for name in shared]
 
 
 def read_targets(typed: str, bench: Workbench) -> Mapping[str, float]:
@@ -136,7 +163,8 @@ def sections(bench: Workbench, result: Scored) -> list[Section]:
     """The page, section by section."""
     return [
         *figure_sections(result.card),
-        *detected_section_of(result.done, result.card, result.beside.get(TRUE_BOXES)),
+        *detected_sections(result.detected, result.card, result.beside.get(TRUE_BOXES)),
+        *trust_section(result.trust),
         *card_sections(result.done, result.card, bench.taxonomy),
     ]
 
@@ -156,8 +184,12 @@ def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Sectio
         problems=result.problems,
     )
     folder = done.folder.path
-    record = {**card_record(card), "headline": result.headline}
-    write_whole(folder / SCORECARD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    if result.trust.calibration:
+        text = json.dumps(result.trust.calibration.record(), indent=2, ensure_ascii=False)
+        write_whole(folder / CALIBRATION_FILE, text + "\n")
+    write_whole(folder / SCORECARD, json.dumps(record_of(result), indent=2, ensure_ascii=False) + "\n")
+    for name, other in result.beside.items():
+        write_whole(folder / name / SCORECARD, json.dumps(card_record(other), indent=2, ensure_ascii=False) + "\n")
     write_whole(folder / HTML, render_html(page))
     write_whole(folder / MARKDOWN, render_markdown(page))
 
@@ -168,13 +200,23 @@ def title_of(bench: Workbench, done: Evaluated) -> str:
     return f"{answered} on {bench.dataset.root.resolve().name}, {done.split.name}"
 
 
+def record_of(result: Scored) -> dict[str, Any]:
+    """All that was measured, as scorecard.json holds it."""
+    return {
+        **card_record(result.card),
+        "headline": result.headline,
+        "probabilities": result.trust.record(),
+        "detected": result.detected.record() if result.detected else None,
+        "cost": cost_of(result.done, result.card),
+    }
+
+
 def tell_json(result: Scored) -> None:
     """The scorecard as one JSON object, with what was written."""
     names = (SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json")
     where = result.done.folder.path
     record: dict[str, Any] = {
-        **card_record(result.card),
-        "headline": result.headline,
+        **record_of(result),
         "fine": result.fine,
         "problems": len(result.problems),
         "files": {name: f"{where}/{name}" for name in names},
