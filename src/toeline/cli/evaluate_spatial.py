@@ -56,16 +56,19 @@ def measure_spatial(
     run: EvaluateRun,
     done: Evaluated,
     *,
-    most_per_template: int,
+    most: int,
     cluster: Cluster,
     target: float | None,
 ) -> Spatial:
-    """All three, below the folder of `done`; writes spatial.jsonl and spatial.json. Raises ToelineError."""
+    """All three, below the folder of `done`; writes spatial.jsonl and spatial.json. Raises ToelineError.
+
+    `most` is the number of questions of a template.
+    """
     left_out: list[str] = []
     questions = None
     if run.findings or bench.judge.info.get("back_end") in READ_NO_WORDS:
         left_out.append("Questions were not asked: these answers do not come from a judge that reads words.")
-    elif cases := ask_questions(bench, done, most_per_template):
+    elif cases := ask_questions(bench, done, most):
         questions = score_spatial(cases, target=target, cluster=cluster)
     else:
         left_out.append("There is no balanced question to ask: too few objects, or every answer is the same.")
@@ -90,12 +93,12 @@ def _size(pair: Sequence[int]) -> tuple[int, int]:
     return int(wide), int(high)
 
 
-def ask_questions(bench: Workbench, done: Evaluated, most_per_template: int) -> list[SpatialCase]:
+def ask_questions(bench: Workbench, done: Evaluated, most: int) -> list[SpatialCase]:
     """Ask a balanced quiz about true boxes, photograph by photograph; what was asked before is not asked again."""
     from toeline.cli.show import bar, goes_on
 
     scenes, file = true_scenes(done), done.folder.path / QUIZ
-    asked = quiz(scenes.values(), most_per_template=most_per_template)
+    asked = quiz(scenes.values(), most_per_template=most)
     kept = {str(r["photo"]): r["cases"] for r in read_lines(file)}
     files = {p.name: p.path for p in done.split.photos}
     cases: list[SpatialCase] = []
