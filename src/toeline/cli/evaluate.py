@@ -12,6 +12,13 @@ from toeline.cli.inspect import Answers, Device
 from toeline.errors import ToelineError
 
 
+class Decide(StrEnum):
+    """How an answer comes about."""
+
+    SCORE = "score"
+    GENERATE = "generate"
+
+
 class Cluster(StrEnum):
     """What the bootstrap draws as a whole."""
 
@@ -32,7 +39,17 @@ def evaluate(
     findings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Score these saved findings; no model is loaded.")
     ] = None,
-    prompt: Annotated[str | None, typer.Option(metavar="NAME", help="Another prompt than the judge's own.")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|all|prompts.json", help="Another prompt than the judge's own; all: side by side."),
+    ] = None,
+    decide: Annotated[
+        Decide, typer.Option(help="Score the class names, or let the model write (50 tokens, temperature 0.7).")
+    ] = Decide.SCORE,
+    seed: Annotated[int, typer.Option(min=0, help="With --decide generate.")] = 0,
+    spatial: Annotated[
+        int, typer.Option(min=0, help="Questions of each kind about where things lie; 0 leaves that out.")
+    ] = 150,
     answers: Annotated[Answers, typer.Option(help="Class names of the object's type, or all.")] = Answers.TYPE,
     calibrate: Annotated[
         str | None, typer.Option(metavar="SPLIT", help="Fit the temperature on this other split.")
@@ -72,7 +89,11 @@ def evaluate(
         findings=str(findings) if findings else None,
         taxonomy=str(taxonomy) if taxonomy else None,
         device=device.value,
+        decide=decide.value,
+        seed=seed,
     )
-    scored = evaluate_into(run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets), out)
+    scored = evaluate_into(
+        run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets, spatial=spatial), out
+    )
     (tell_json if as_json else tell_people)(scored)
     raise typer.Exit(0 if scored.fine else 1)

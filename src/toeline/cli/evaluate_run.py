@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toeline.cli.evaluate_source import DETECTOR, TRUTH, Source, chosen_boxes, saved, with_prompt
+from toeline.cli.evaluate_source import DETECTOR, TRUTH, Source, chosen_boxes, decided, saved, with_prompt
 from toeline.cli.evaluate_truth import TrueSplit, open_dataset, true_split
 from toeline.core.lines import join_lines
 from toeline.core.result import Result
@@ -23,6 +23,7 @@ from toeline.data.yolo import SPLITS, YoloSet
 from toeline.errors import OutputError, ToelineError
 from toeline.evaluate.cases import CASES, Judged, case_record, on_found_boxes, on_true_boxes
 from toeline.evaluate.match import Matched, match
+from toeline.relate.alter import RELATIONS
 from toeline.report.folder import RunFolder, write_whole
 from toeline.report.table import by_photo
 
@@ -39,7 +40,8 @@ class EvaluateRun:
     """Settings of one evaluation, as the user typed them; equal settings on the same data are the same run.
 
     `boxes` is truth, detector, or a file of findings or folder of labels. `findings` replaces judge, boxes and
-    detector, which are then empty.
+    detector, which are then empty. `decide` is score or generate (with `seed`), `relations` names what the prompt is
+    told of them (relate/alter.py).
     """
 
     data: str
@@ -53,6 +55,9 @@ class EvaluateRun:
     findings: str | None = None
     taxonomy: str | None = None
     device: str = "auto"
+    decide: str = "score"
+    seed: int = 0
+    relations: str = "given"
 
 
 @dataclass
@@ -190,13 +195,14 @@ def _kept(folder: RunFolder, results: Iterator[Result]) -> Iterator[Result]:
 def _live(bench: Workbench, run: EvaluateRun, boxes: Boxes | None) -> Source:
     from toeline.inspector import Inspector
 
-    judge = with_prompt(bench.judge, run.prompt)
+    judge = decided(with_prompt(bench.judge, run.prompt), run.decide, run.seed)
     inspector = Inspector(
         detector=None if boxes else bench.detector,
         judge=judge,
         taxonomy=bench.taxonomy,
         answers="all" if run.answers == "all" else "type",
         boxes=boxes,
+        relations=RELATIONS[run.relations],
     )
     models = {
         "detector": {"boxes": run.boxes} if boxes else {"model": run.detector},
