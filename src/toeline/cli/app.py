@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from toeline import __version__
+from toeline.cli.compare_runs import compare
 from toeline.cli.demo import demo
+from toeline.cli.evaluate import evaluate
 from toeline.cli.floor import floor, fuse
 from toeline.cli.inspect import inspect
+from toeline.cli.plan import plan
 from toeline.cli.synth import synth
 from toeline.cli.train import train_embedded
 from toeline.errors import ToelineError
@@ -28,6 +31,9 @@ app = typer.Typer(
 )
 app.command("inspect")(inspect)
 app.command("demo")(demo)
+app.command("plan")(plan)
+app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 app.command("synth")(synth)
 app.command("floor")(floor)
 app.command("fuse")(fuse)

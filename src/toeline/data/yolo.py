@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,15 @@ class YoloSet:
 
 @dataclass(frozen=True)
 class LabelledScene:
-    """What is seen and, apart from it, what is true. `truths` is empty when the data set names types only."""
+    """What is seen and, apart from it, what is true. `truths` is empty when the data set names types only.
+
+    `lines` gives for each thing's id the line (from 1) of the label file that it stands in.
+    """
 
     scene: Scene
     truths: tuple[Truth, ...]
     problems: tuple[Problem, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 def flight_line(photo: Path) -> str:
@@ -112,7 +116,8 @@ def read_entry(
         for i, line in enumerate(lines, start=1)
         if line.class_id in meaning.classes
     )
-    return LabelledScene(Scene(entry.photo, size, things, group_of(entry.photo)), truths, problems)
+    places = {str(i): line.line for i, line in enumerate(lines, start=1)}
+    return LabelledScene(Scene(entry.photo, size, things, group_of(entry.photo)), truths, problems, places)
 
 
 def things_from_labels(
