@@ -13,6 +13,7 @@ from rich.markup import escape
 from toeline import __version__
 from toeline.cli.demo import demo
 from toeline.cli.inspect import inspect
+from toeline.cli.split import split
 from toeline.cli.synth import synth
 from toeline.cli.train import train_embedded
 from toeline.errors import ToelineError
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command("inspect")(inspect)
 app.command("demo")(demo)
 app.command("synth")(synth)
+app.command("split")(split)
 app.command(
     "train-embedded",
     add_help_option=False,

@@ -133,7 +133,7 @@ class _Program:
 
     def _per_part(self, values: NDArray[Any]) -> Any:
         """(G, C) amounts as rows (P * C) over the columns x[g, p]: what each part gets of each class."""
-        from scipy.sparse import kron, vstack, eye
+        from scipy.sparse import eye, kron, vstack
 
         blocks = [kron(values.T, eye(self.parts).tocsr()[[p]]) for p in range(self.parts)]
         return vstack(blocks).tocsr()

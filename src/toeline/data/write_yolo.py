@@ -48,7 +48,7 @@ class Place:
 
 
 def placed(entries: Iterable[Entry]) -> list[Place]:
-    """Names for photographs that come together from several folders: their own, so that a flight line can still be read.
+    """Names for photographs that come together: their own, so that a flight line can still be read from them.
 
     Where two would share a label file, the later one goes into a folder called like the split that it came from.
     """
@@ -122,9 +122,7 @@ def data_yaml(splits: Sequence[str], names: Names) -> str:
 
 
 @contextmanager
-def staged(
-    out: Path, note: str, settings: Mapping[str, Any], *, own: Collection[str] = ()
-) -> Iterator[Path | None]:
+def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection[str] = ()) -> Iterator[Path | None]:
     """The folder to write into, which becomes `out` when all is written, with `settings` in its file `note`.
 
     None when `out` holds just that already. What was written with other settings is replaced if nothing but the names
@@ -178,7 +176,9 @@ def _prepare(stage: Path, note: str, settings: Mapping[str, Any]) -> None:
     """A stage of the same settings is gone on with; one of others is a leftover of ours that nobody can use."""
     before = _settings_in(stage / note)
     if stage.exists() and before is None and any(stage.iterdir()):
-        raise OutputError(f"{stage}: is in the way, and was not written by this command. Move it, or choose another --out.")
+        raise OutputError(
+            f"{stage}: is in the way, and was not written by this command. Move it, or choose another --out."
+        )
     if before is not None and before != settings:
         shutil.rmtree(stage)
     stage.mkdir(parents=True, exist_ok=True)
