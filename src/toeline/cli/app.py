@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from toeline import __version__
+from toeline.cli.convert import convert
 from toeline.cli.demo import demo
 from toeline.cli.inspect import inspect
 from toeline.cli.split import split
@@ -30,6 +31,7 @@ app.command("inspect")(inspect)
 app.command("demo")(demo)
 app.command("synth")(synth)
 app.command("split")(split)
+app.command("convert")(convert)
 app.command(
     "train-embedded",
     add_help_option=False,

@@ -88,9 +88,7 @@ def verdict(record: Mapping[str, Any]) -> str:
     """Whether every class's share and every part's size is within 5 points, and if not, whether it could be."""
     groups = some(record["groups"], "group")
     if record["met"]:
-        return (
-            f"Within 5 points in every part: every class share of the whole, and the size of what was asked ({groups})."
-        )
+        return f"In every part every class share and the size are within 5 points of what they should be ({groups})."
     if record["proved_impossible"]:
         return f"No way of dealing out these {groups} whole keeps all shares and sizes within 5 points: that is proved."
     return f"No way was found to deal out these {groups} within 5 points; that is no proof that there is none."

@@ -112,11 +112,17 @@ def _digits(value: float) -> str:
     return f"{value:.12f}".rstrip("0").rstrip(".") or "0"
 
 
+def write_rows(place: Path, rows: Sequence[str]) -> None:
+    """The label file of the photograph that would lie at `place`, whatever its suffix."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.with_suffix(".txt").write_text("".join(f"{text}\n" for text in rows), encoding="utf-8", newline="\n")
+
+
 def data_yaml(splits: Sequence[str], names: Names) -> str:
     """data.yaml as Roboflow writes it; names whose ids are not 0, 1, 2 ... are written with their ids."""
     plain = sorted(names) == list(range(len(names)))
     listed: object = [names[i] for i in sorted(names)] if plain else {i: names[i] for i in sorted(names)}
-    places = {YAML_KEYS.get(split, split): f"../{split}/images" for split in splits}
+    places = {YAML_KEYS.get(split, split): f"../{split}/images" for split in splits}  # none: open_yolo looks for images
     head = yaml.safe_dump({**places, "nc": len(names)}, sort_keys=False, allow_unicode=True)
     return head + yaml.safe_dump({"names": listed}, default_flow_style=None, sort_keys=False, allow_unicode=True)
 
