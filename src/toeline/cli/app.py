@@ -13,6 +13,7 @@ from rich.markup import escape
 from toeline import __version__
 from toeline.cli.convert import convert
 from toeline.cli.demo import demo
+from toeline.cli.gallery import gallery
 from toeline.cli.inspect import inspect
 from toeline.cli.split import split
 from toeline.cli.synth import synth
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("inspect")(inspect)
 app.command("demo")(demo)
 app.command("synth")(synth)
+app.command("gallery")(gallery)
 app.command("split")(split)
 app.command("convert")(convert)
 app.command(

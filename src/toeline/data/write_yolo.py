@@ -141,7 +141,7 @@ def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection
             yield None
             return
         stage = out.with_name(f".{out.name}.part")
-        _prepare(stage, note, record)
+        _prepare(stage, note, record, fresh=bool(own))
         yield stage
         _swap(stage, out)
     except OSError as why:
@@ -178,14 +178,14 @@ def _settings_in(file: Path) -> object:
         return None
 
 
-def _prepare(stage: Path, note: str, settings: Mapping[str, Any]) -> None:
+def _prepare(stage: Path, note: str, settings: Mapping[str, Any], *, fresh: bool) -> None:
     """A stage of the same settings is gone on with; one of others is a leftover of ours that nobody can use."""
     before = _settings_in(stage / note)
     if stage.exists() and before is None and any(stage.iterdir()):
         raise OutputError(
             f"{stage}: is in the way, and was not written by this command. Move it, or choose another --out."
         )
-    if before is not None and before != settings:
+    if before is not None and (fresh or before != settings):
         shutil.rmtree(stage)
     stage.mkdir(parents=True, exist_ok=True)
     (stage / note).write_text(json.dumps({"settings": settings}, indent=2) + "\n", encoding="utf-8")
