@@ -123,8 +123,9 @@ def data_yaml(splits: Sequence[str], names: Names) -> str:
     plain = sorted(names) == list(range(len(names)))
     listed: object = [names[i] for i in sorted(names)] if plain else {i: names[i] for i in sorted(names)}
     places = {YAML_KEYS.get(split, split): f"../{split}/images" for split in splits}  # none: open_yolo looks for images
-    head = yaml.safe_dump({**places, "nc": len(names)}, sort_keys=False, allow_unicode=True)
-    return head + yaml.safe_dump({"names": listed}, default_flow_style=None, sort_keys=False, allow_unicode=True)
+    head: str = yaml.safe_dump({**places, "nc": len(names)}, sort_keys=False, allow_unicode=True)
+    tail: str = yaml.safe_dump({"names": listed}, default_flow_style=None, sort_keys=False, allow_unicode=True)
+    return head + tail
 
 
 @contextmanager
