@@ -128,6 +128,13 @@ def data_yaml(splits: Sequence[str], names: Names) -> str:
     return head + tail
 
 
+def require_apart(out: Path, folders: Iterable[Path]) -> None:
+    """Raise OutputError when `out` lies among photographs: what is written would be taken for data the next time."""
+    place = out.resolve()
+    if inside := next((f for f in {f.resolve() for f in folders} if place.is_relative_to(f)), None):
+        raise OutputError(f"{out}: lies in {inside}, among the photographs of the data set. Choose another --out.")
+
+
 @contextmanager
 def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection[str] = ()) -> Iterator[Path | None]:
     """The folder to write into, which becomes `out` when all is written, with `settings` in its file `note`.
@@ -147,7 +154,9 @@ def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection
         _swap(stage, out)
     except OSError as why:
         where = why.filename or out
-        raise OutputError(f"{where}: cannot be written ({why.strerror}). Make room, or choose another --out.") from None
+        raise OutputError(
+            f"{where}: cannot be read or written ({why.strerror}). Mend that, then run the same command again."
+        ) from None
 
 
 def _holds(out: Path, note: str, settings: Mapping[str, Any], own: Collection[str]) -> bool:

@@ -28,7 +28,7 @@ from toeline.data.analyze.gallery_pages import Picture, render_pages
 from toeline.data.analyze.gallery_pictures import Look, crop_picture, looks, problem_picture, whole_picture
 from toeline.data.images import photo_size, read_photo
 from toeline.data.label_lines import LabelLine, Problem, read_label_file
-from toeline.data.write_yolo import staged
+from toeline.data.write_yolo import require_apart, staged
 from toeline.data.yolo import Entry, YoloSet
 from toeline.errors import LabelError, PhotoError
 
@@ -174,6 +174,7 @@ def write_gallery(choice: Choice, out: Path, *, step: Step = lambda _: None) -> 
     OutputError when `out` holds anything else.
     """
     said = {str(p): p for p in choice.problems}
+    require_apart(out, (entry.photo.parent for entry in choice.entries.values()))
     with staged(out, NOTE, asdict(choice.run), own=OWN) as stage:
         assert stage is not None, "with names of its own to replace, a gallery is always made anew"
         (stage / "pictures").mkdir()
