@@ -33,7 +33,18 @@ def names() -> list[str]:
 
 
 def test_the_commands_are_the_promised_ones() -> None:
-    assert sorted(names()) == ["compare", "demo", "evaluate", "inspect", "plan", "synth", "train-embedded"]
+    assert sorted(names()) == [
+        "compare",
+        "convert",
+        "demo",
+        "evaluate",
+        "gallery",
+        "inspect",
+        "plan",
+        "split",
+        "synth",
+        "train-embedded",
+    ]
 
 
 @pytest.mark.parametrize("name", names())

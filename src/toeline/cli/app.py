@@ -12,10 +12,13 @@ from rich.markup import escape
 
 from toeline import __version__
 from toeline.cli.compare_runs import compare
+from toeline.cli.convert import convert
 from toeline.cli.demo import demo
 from toeline.cli.evaluate import evaluate
+from toeline.cli.gallery import gallery
 from toeline.cli.inspect import inspect
 from toeline.cli.plan import plan
+from toeline.cli.split import split
 from toeline.cli.synth import synth
 from toeline.cli.train import train_embedded
 from toeline.errors import ToelineError
@@ -34,6 +37,9 @@ app.command("plan")(plan)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("synth")(synth)
+app.command("gallery")(gallery)
+app.command("split")(split)
+app.command("convert")(convert)
 app.command(
     "train-embedded",
     add_help_option=False,
