@@ -7,8 +7,8 @@ import random
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.data.analyze.drawing import make_row, make_table, rows
+
 from toeline.core.scene import Relation
 from toeline.data.analyze.pairs import nearest, ordered_pairs
 from toeline.data.analyze.survey import Row

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from toeline.core.box import Box
 from toeline.core.interval import Interval, wilson
 from toeline.data.analyze.pairs import Pairs, nearest, ordered_pairs
 from toeline.data.analyze.table import Bools, Floats, Ints, Table
 from toeline.relate import NAMES
 
 STEPS = 1000  # of the histogram of gaps: medians and quartiles are exact to a thousandth of the diagonal
-MOST_EXCEPTIONS = 500  # listed per relation; the count is always whole
+MOST_LISTED = 500  # listed per relation; the count is always whole
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,20 @@ class TypePair:
 
 
 @dataclass(frozen=True)
-class Exception_:
-    """A thing for which a named relation does not hold: lines `line` and `other_line` of `file`, and why not."""
+class Counterexample:
+    """A thing for which a named relation does not hold: lines `line` and `other_line` of `file`, and why not.
+
+    `turned_round` means that it lies below what it should lie above, and is not cut off by the picture's lower border.
+    `boxes` are those of both, in pixels.
+    """
 
     photo: str
     file: str
     line: int
     other_line: int
     why: str
+    turned_round: bool
+    boxes: tuple[Box, Box]
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class NamedResult:
     title: str
     held: Held
     alone: int
-    exceptions: tuple[Exception_, ...]
+    counterexamples: tuple[Counterexample, ...]
 
 
 @dataclass(frozen=True)
@@ -166,7 +173,7 @@ class _NamedSums:
     other: int
     n: int = 0
     of: int = 0
-    exceptions: list[Exception_] = field(default_factory=list)
+    counterexamples: list[Counterexample] = field(default_factory=list)
 
     def add(self, table: Table, pairs: Pairs, chosen: Ints) -> None:
         mine = chosen[(table.kind[pairs.a[chosen]] == self.each) & (table.kind[pairs.b[chosen]] == self.other)]
@@ -174,8 +181,8 @@ class _NamedSums:
         holds = pairs.holds[NAMES.index(self.named.rule), asked]
         self.n += int(holds.sum())
         self.of += len(mine)
-        room = MOST_EXCEPTIONS - len(self.exceptions)
-        self.exceptions += [_exception(table, pairs, at, self.named) for at in mine[~holds][:room].tolist()]
+        room = MOST_LISTED - len(self.counterexamples)
+        self.counterexamples += [_counterexample(table, pairs, at, self.named) for at in mine[~holds][:room].tolist()]
 
 
 def measure_relations(table: Table) -> RelationSection:
@@ -216,19 +223,26 @@ def _held(n: int, of: int) -> Held:
 
 def _named_result(table: Table, sums: _NamedSums) -> NamedResult:
     alone = int((table.kind == sums.each).sum()) - sums.of
-    return NamedResult(sums.named.title, _held(sums.n, sums.of), alone, tuple(sums.exceptions))
+    return NamedResult(sums.named.title, _held(sums.n, sums.of), alone, tuple(sums.counterexamples))
 
 
-def _exception(table: Table, pairs: Pairs, at: int, named: Named) -> Exception_:
+def _counterexample(table: Table, pairs: Pairs, at: int, named: Named) -> Counterexample:
     a, b = int(pairs.a[at]), int(pairs.b[at])
     photo = int(table.photo[a])
-    return Exception_(
+    return Counterexample(
         photo=table.photos[photo],
         file=table.label_files[photo],
         line=int(table.line[a]),
         other_line=int(table.line[b]),
         why=_why_not(table, pairs, at, named),
+        turned_round=bool(pairs.holds[NAMES.index("below"), at]) and not _runs_out(table, a),
+        boxes=(Box(*table.boxes[a].tolist()), Box(*table.boxes[b].tolist())),
     )
+
+
+def _runs_out(table: Table, thing: int) -> bool:
+    """Whether a thing ends less than a pixel from the picture's lower border, so that it may go on below it."""
+    return bool(table.size_wh[table.photo[thing], 1] - table.boxes[thing, 3] < 1)
 
 
 def _why_not(table: Table, pairs: Pairs, at: int, named: Named) -> str:
@@ -237,6 +251,5 @@ def _why_not(table: Table, pairs: Pairs, at: int, named: Named) -> str:
     each, other = (table.taxonomy.spoken(name) for name in (named.each, named.other))
     said = [name.replace("_", " ") for name, holds in zip(NAMES, pairs.holds[:, at], strict=True) if holds]
     where = f"the {each} is {' and '.join(said)} the nearest {other}".replace("is overlaps", "overlaps")
-    cut = table.size_wh[table.photo[a], 1] - table.boxes[a, 3] < 1
-    runs_out = f", and the {each} runs out of the picture at the bottom" if named.turned and cut else ""
+    runs_out = f", and the {each} runs out of the picture at the bottom" if _runs_out(table, a) else ""
     return f"{where.replace('and overlaps', 'and overlapping')} (gap {pairs.gap[at]:.3f} of the diagonal){runs_out}"
