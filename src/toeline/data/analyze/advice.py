@@ -88,8 +88,8 @@ def _words(
     if counts.imbalance and counts.imbalance > 1.5:
         rare = max((c for c in classes if c.weight), key=lambda c: c.weight or 0)
         yield (
-            f"{counts.most!r} is {counts.imbalance:.1f} times as frequent as {counts.least!r}. Weigh the loss by class: "
-            f"from {min(c.weight for c in classes if c.weight):.2f} for the most frequent to {rare.weight:.2f} for "
+            f"{counts.most!r} is {counts.imbalance:.1f} times as frequent as {counts.least!r}. Weigh the loss by "
+            f"class: from {min(c.weight for c in classes if c.weight):.2f} for the most frequent to {rare.weight:.2f} for "
             f"{rare.name!r} ({rare.n} in {split}); the table has all of them. Use weights or repeated photographs, "
             f"not both."
         )

@@ -166,16 +166,16 @@ CHECKS: dict[str, Check] = {
             "lying",
             "slope drain that lies flat, or toe drain that stands",
             Weight.REMARK,
-            f"Drains down the face are taller than wide, those along its foot wider than tall (98.7 % and 97.5 % in the "
-            f"train photographs of docs/relations.md); this one is {LONG:g} times as long the other way.",
+            f"98.7 % of the slope drains that docs/relations.md was measured on are taller than wide, and 97.5 % of the "
+            f"toe drains are not; this one is {LONG:g} times as long the other way.",
             "Look at the type; a photograph that was turned does this too.",
         ),
         (
             "order",
             "order on the face is turned round",
             Weight.REMARK,
-            "The rock toe or slope drain lies below its nearest toe drain. Right where two berms are in the picture and "
-            "the lower toe drain is cut off; otherwise a type is wrong.",
+            "The rock toe or slope drain lies below its nearest toe drain. Right where two berms are in the picture "
+            "and the lower toe drain is cut off; otherwise a type is wrong.",
             "Look at the types of both.",
         ),
     )

@@ -1,4 +1,4 @@
-"""How often each relation holds between two types, how far they are apart, and the two relations that drains live by."""
+"""How often each relation holds between two types, how far apart they are, and two relations that are expected."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def _runs_out(table: Table, thing: int) -> bool:
 
 def _why_not(table: Table, pairs: Pairs, at: int, named: Named) -> str:
     """What is there in place of the expected relation, in words."""
-    a, b = int(pairs.a[at]), int(pairs.b[at])
+    a = int(pairs.a[at])
     each, other = (table.taxonomy.spoken(name) for name in (named.each, named.other))
     said = [name.replace("_", " ") for name, holds in zip(NAMES, pairs.holds[:, at], strict=True) if holds]
     where = f"the {each} is {' and '.join(said)} the nearest {other}".replace("is overlaps", "overlaps")
