@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from toeline import __version__
+from toeline.cli.analyze import analyze
 from toeline.cli.demo import demo
 from toeline.cli.inspect import inspect
 from toeline.cli.synth import synth
@@ -26,6 +27,7 @@ app = typer.Typer(
     epilog="Start with `toeline demo`; then `toeline inspect PHOTOS --out runs/first`.",
 )
 app.command("inspect")(inspect)
+app.command("analyze")(analyze)
 app.command("demo")(demo)
 app.command("synth")(synth)
 app.command(

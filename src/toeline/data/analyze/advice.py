@@ -86,10 +86,11 @@ def _words(
 ) -> Iterator[str]:
     yield from _missing(classes, split)
     if counts.imbalance and counts.imbalance > 1.5:
+        least = min(c.weight for c in classes if c.weight)
         rare = max((c for c in classes if c.weight), key=lambda c: c.weight or 0)
         yield (
             f"{counts.most!r} is {counts.imbalance:.1f} times as frequent as {counts.least!r}. Weigh the loss by "
-            f"class: from {min(c.weight for c in classes if c.weight):.2f} for the most frequent to {rare.weight:.2f} for "
+            f"class: from {least:.2f} for the most frequent to {rare.weight:.2f} for "
             f"{rare.name!r} ({rare.n} in {split}); the table has all of them. Use weights or repeated photographs, "
             f"not both."
         )

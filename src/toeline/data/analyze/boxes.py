@@ -110,7 +110,7 @@ def _columns(table: Table, view: View) -> dict[str, Floats]:
 def _touches(boxes: Floats, size_wh: Floats) -> Floats:
     """1.0 where a box comes within a pixel of the photograph's border: what it shows may go on outside."""
     near = np.minimum(boxes[:, :2].min(axis=1), (size_wh - boxes[:, 2:]).min(axis=1)) < 1
-    return near.astype(np.float64)
+    return np.asarray(near, dtype=np.float64)
 
 
 def crop_scale(boxes: Floats, size_wh: Floats, view: View) -> Floats:

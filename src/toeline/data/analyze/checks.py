@@ -39,8 +39,8 @@ class Check:
 
 _DELETE = "Delete the one that is wrong."
 CHECKS: dict[str, Check] = {
-    key: Check(*rest)
-    for key, *rest in (
+    key: Check(name, weight, why, todo)
+    for key, name, weight, why, todo in (
         (
             "repeated",
             "label line that stands there twice",
@@ -166,8 +166,8 @@ CHECKS: dict[str, Check] = {
             "lying",
             "slope drain that lies flat, or toe drain that stands",
             Weight.REMARK,
-            f"98.7 % of the slope drains that docs/relations.md was measured on are taller than wide, and 97.5 % of the "
-            f"toe drains are not; this one is {LONG:g} times as long the other way.",
+            f"Of the drains that docs/relations.md was measured on, 98.7 % of the slope drains are taller than wide and "
+            f"97.5 % of the toe drains are not; this one is {LONG:g} times as long the other way.",
             "Look at the type; a photograph that was turned does this too.",
         ),
         (

@@ -92,7 +92,7 @@ def gap(p: Floats, q: Floats, diagonal: Floats) -> Floats:
     """geometry.gap for boxes in columns (4, M)."""
     dx = np.maximum(np.maximum(p[0] - q[2], q[0] - p[2]), 0.0)
     dy = np.maximum(np.maximum(p[1] - q[3], q[1] - p[3]), 0.0)
-    return _hypot(dx, dy) / diagonal
+    return np.asarray(_hypot(dx, dy) / diagonal)
 
 
 def _hypot(dx: Floats, dy: Floats) -> Floats:

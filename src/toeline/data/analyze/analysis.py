@@ -1,0 +1,109 @@
+"""Phase 1 as one call: a data set in, everything that the report says out. Writes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.analyze.advice import Advice, advise
+from toeline.data.analyze.boxes import BoxSection, measure_boxes
+from toeline.data.analyze.checks import CHECKS, Checks, order_flags, problem_flag
+from toeline.data.analyze.counts import Counts, count
+from toeline.data.analyze.findings import Finding, count_findings, label_findings, proof_findings
+from toeline.data.analyze.flag import Flag
+from toeline.data.analyze.proof import ProofSection, prove
+from toeline.data.analyze.relations import RelationSection, measure_relations
+from toeline.data.analyze.survey import survey
+from toeline.data.analyze.table import Collector, Table
+from toeline.data.analyze.together import Together, co_occurrence
+from toeline.data.yolo import YoloSet, flight_line
+from toeline.errors import LabelError
+
+UNREADABLE = {CHECKS["unreadable"].name, "photograph that cannot be read"}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that is known of a data set. `flags` are what should be looked at, faults first."""
+
+    table: Table
+    target: float
+    counts: Counts
+    boxes: BoxSection
+    relations: RelationSection
+    together: Together
+    proof: ProofSection
+    advice: Advice
+    flags: tuple[Flag, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def unread(self) -> int:
+        """Photographs and label files that could not be read."""
+        return sum(f.check in UNREADABLE for f in self.flags)
+
+
+def analyze(
+    opened: YoloSet,
+    taxonomy: Taxonomy,
+    *,
+    target: float = 0.90,
+    group_of: Callable[[Path], str] = flight_line,
+    step: Callable[[], None] = lambda: None,
+) -> Analysis:
+    """Read every label once, and count. `step` is called after each photograph.
+
+    Raises LabelError when not one photograph can be read.
+    """
+    checks, collector = Checks(taxonomy, opened.root), Collector(taxonomy, opened.root)
+    checks.flags += [problem_flag(p, opened.root) for p in opened.problems]
+    for row in survey(opened, taxonomy, group_of=group_of, unread=checks.flags.append):
+        collector.add(row)
+        checks.add(row)
+        step()
+    table = collector.table()
+    if not table.n_photos:
+        raise LabelError(f"{opened.root}: not one photograph could be read ({checks.flags[0].what}).")
+    return _counted(table, checks.flags, target)
+
+
+def _counted(table: Table, flags: Sequence[Flag], target: float) -> Analysis:
+    counts, relations, proof = count(table), measure_relations(table), prove(table, target)
+    found = sorted([*flags, *order_flags(relations)], key=lambda f: f.weight)  # "fault" before "remark"; stable
+    return Analysis(
+        table=table,
+        target=target,
+        counts=counts,
+        boxes=measure_boxes(table),
+        relations=relations,
+        together=co_occurrence(table),
+        proof=proof,
+        advice=advise(table, counts, proof),
+        flags=tuple(found),
+        findings=tuple([*label_findings(found), *proof_findings(proof), *count_findings(counts)]),
+    )
+
+
+def grouping(pattern: str | None) -> Callable[[Path], str]:
+    """How a flight line is read from a file name: the part that `pattern` matches, or its first group.
+
+    Without a pattern, `flight_line`. A name that the pattern does not match is a line of its own. Raises LabelError.
+
+    >>> grouping(r"^(.*)_[0-9]+")(Path("B0_12_V.jpg")), grouping("line[0-9]")(Path("a_line7_3.jpg"))
+    ('B0', 'line7')
+    """
+    if pattern is None:
+        return flight_line
+    try:
+        compiled = re.compile(pattern)
+    except re.error as why:
+        raise LabelError(f"--flight {pattern!r} is no regular expression ({why}). Example: '^(.*)_[0-9]+'.") from None
+
+    def group_of(photo: Path) -> str:
+        found = compiled.search(photo.name)
+        return (found[1] if compiled.groups and found[1] is not None else found[0]) if found else photo.stem
+
+    return group_of
