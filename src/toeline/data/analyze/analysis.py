@@ -83,7 +83,7 @@ def _counted(table: Table, flags: Sequence[Flag], target: float) -> Analysis:
         proof=proof,
         advice=advise(table, counts, proof),
         flags=tuple(found),
-        findings=tuple([*label_findings(found), *proof_findings(proof), *count_findings(counts)]),
+        findings=(*label_findings(found), *proof_findings(proof), *count_findings(counts)),
     )
 
 

@@ -166,7 +166,7 @@ CHECKS: dict[str, Check] = {
             "lying",
             "slope drain that lies flat, or toe drain that stands",
             Weight.REMARK,
-            f"Of the drains that docs/relations.md was measured on, 98.7 % of the slope drains are taller than wide and "
+            f"In what docs/relations.md was measured on, 98.7 % of the slope drains are taller than wide and "
             f"97.5 % of the toe drains are not; this one is {LONG:g} times as long the other way.",
             "Look at the type; a photograph that was turned does this too.",
         ),

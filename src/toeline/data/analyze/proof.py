@@ -112,6 +112,8 @@ def _proof(where: tuple[str, str, str], photo: Ints, lucky: Bools, target: float
     floor = float(lucky.mean()) if n else None
     answer = _answer(n, needed, photo_needed, decided=decided)
     words = _words(answer, n, photos, needed, photo_needed, target)
+    if floor is not None and floor >= target and decided and where[1] != "class":
+        words += f" But the floor alone is {100 * floor:.1f} %, so reaching the target says little."
     return Proof(*where, n, photos, needed, photo_needed, floor, wilson(n, n), answer, words)
 
 
@@ -139,7 +141,8 @@ def _words(answer: Answer, n: int, photos: int, needed: int | None, photo_needed
             f"Only if objects are independent: {count}. They come from {photos} photographs, too few to show {goal} "
             f"if those are right or wrong as a whole."
         )
-    return f"Yes: {count}; if whole photographs are right or wrong, {photo_needed} of {photos}."
+    but = ", and not one may be wrong" if needed == n else ""
+    return f"Yes{but}: {count}; if whole photographs are right or wrong, {photo_needed} of {photos}."
 
 
 def floor_is_right(table: Table, here: Bools) -> Bools:

@@ -252,4 +252,5 @@ def _why_not(table: Table, pairs: Pairs, at: int, named: Named) -> str:
     said = [name.replace("_", " ") for name, holds in zip(NAMES, pairs.holds[:, at], strict=True) if holds]
     where = f"the {each} is {' and '.join(said)} the nearest {other}".replace("is overlaps", "overlaps")
     runs_out = f", and the {each} runs out of the picture at the bottom" if _runs_out(table, a) else ""
-    return f"{where.replace('and overlaps', 'and overlapping')} (gap {pairs.gap[at]:.3f} of the diagonal){runs_out}"
+    gap = f", {pairs.gap[at]:.3f} of the diagonal away" if pairs.gap[at] else ""
+    return f"{where.replace('and overlaps', 'and overlapping')}{gap}{runs_out}"

@@ -1,4 +1,4 @@
-"""What the report says, section by section, from the figures: words, tables and plots. Knows no page and no Markdown."""
+"""What the report says, section by section: words, tables and plots. Knows no page and no Markdown."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def _count_grid(what: str, rows: Sequence[Count], counts: Counts, words: Taxonom
 
 def _boxes(boxes: BoxSection, words: Taxonomy) -> Blocks:
     yield plots.heat_plot(boxes, words)
-    yield plots.thirds_plot(boxes, words)
     yield plots.size_plot(boxes)
-    shown = [(words.spoken(b.name), b) for b in boxes.by_type if b.small.n]
+    yield plots.thirds_plot(boxes, words)
+    shown = [(f"{words.spoken(b.name)} (type)", b) for b in boxes.by_type if b.small.n]
     shown += [(b.name, b) for b in boxes.by_class if b.small.n]
     yield grid(
         ["", "Objects", "Top", "Middle", "Bottom", "At the border"],
@@ -115,9 +115,8 @@ def _boxes(boxes: BoxSection, words: Taxonomy) -> Blocks:
             "Under a token",
         ],
         [
-            (name, b.small.small, b.small.thin, figure(b.small.short_px.median, 1))
-            + (figure(b.small.crop_px.median, 1), b.small.under_cell)
-            for name, b in shown
+            (name, s.small, s.thin, figure(s.short_px.median, 1), figure(s.crop_px.median, 1), s.under_cell)
+            for name, s in ((name, b.small) for name, b in shown)
         ],
         f"Small: under 32 x 32 pixels with the photograph's longer side at {boxes.resized_px}. Thin: a side under "
         f"{THIN_PX} pixels there. Sides are the shorter ones, in pixels; the crop is the judge's, {boxes.crop_tokens} "
@@ -137,9 +136,9 @@ def _boxes(boxes: BoxSection, words: Taxonomy) -> Blocks:
 
 def _relations(relations: RelationSection, words: Taxonomy) -> Blocks:
     yield Words(
-        "Relations are defined in docs/relations.md. Intervals are Wilson's at 95 % and take pairs as independent; those "
-        "of one photograph are not, so the true ones are wider. Photographs with several berms turn the order round for "
-        "pairs that do not belong together: read what is said of the nearest."
+        "Relations are defined in docs/relations.md. Intervals are Wilson's at 95 % and take pairs as independent; "
+        "those of one photograph are not, so the true ones are wider. Photographs with several berms turn the order "
+        "round for pairs that do not belong together: read what is said of the nearest."
     )
     if plot := plots.direction_plot(relations, words):
         yield plot
@@ -149,7 +148,7 @@ def _relations(relations: RelationSection, words: Taxonomy) -> Blocks:
         rows = []
         for p in relations.pairs:
             held = p.all if which == "all" else p.nearest
-            cells = [f"{percent(held[n].n / held[n].of)} ({held[n].n:,})" if held[n].n else "–" for n in NAMES]
+            cells = [f"{100 * held[n].n / held[n].of:.0f} % ({held[n].n:,})" if held[n].n else "–" for n in NAMES]
             of = next(iter(held.values())).of
             rows.append([f"{words.spoken(p.subject)} → {words.spoken(p.other)}", f"{of:,}", *cells])
         heads = [name.replace("_", " ") for name in NAMES]
@@ -162,8 +161,8 @@ def _named(named: NamedResult) -> Blocks:
     held, title = named.held, f"{named.title[0].upper()}{named.title[1:]}"
     share = f"{percent(held.n / held.of)}, 95 % {held.interval}" if held.of else "nothing to count"
     yield Words(
-        f"{title}: {held.n} of {held.of} with their nearest ({share}). {named.alone} have none of the other type in their "
-        f"photograph. {held.of - held.n} do not hold" + (":" if held.of > held.n else "."),
+        f"{title}: {held.n} of {held.of} with their nearest ({share}). {named.alone} have none of the other type in "
+        f"their photograph. {held.of - held.n} do not hold" + (":" if held.of > held.n else "."),
     )
     shown = named.counterexamples[:MOST_COUNTEREXAMPLES]
     if shown:
@@ -244,9 +243,9 @@ def _labels(flags: Sequence[Flag]) -> Blocks:
 def _proof(proof: ProofSection, words: Taxonomy) -> Blocks:
     goal = f"{100 * proof.target:g} %"
     yield Words(
-        f"To show more than {goal} with 95 % confidence, the lower end of Wilson's interval must lie above it. That takes "
-        f"at least {proof.objects_needed} objects, every one right. The floor is what answering each type's most common "
-        f"condition gets, counted on these same objects, without a look at a pixel."
+        f"To show more than {goal} with 95 % confidence, the lower end of Wilson's interval must lie above it. That "
+        f"takes at least {proof.objects_needed} objects, every one right. The floor is what answering each type's most "
+        f"common condition gets, counted on these same objects, without a look at a pixel."
     )
     yield Words(
         "Objects of one photograph share light, season and often their condition, so they count for less than as many "
@@ -286,8 +285,10 @@ def _advice(found: Analysis) -> Blocks:
             "Show times",
         ],
         [
-            (c.name, c.n, c.photos)
-            + tuple(figure(v, 2) for v in (c.weight, c.type_weight, c.condition_weight, c.factorized, c.repeat))
+            (
+                *(c.name, c.n, c.photos),
+                *(figure(v, 2) for v in (c.weight, c.type_weight, c.condition_weight, c.factorized, c.repeat)),
+            )
             for c in advice.classes
         ],
         f"Counted on {advice.split}. Class weight: all objects over (classes x objects of the class). Type weight: the "
