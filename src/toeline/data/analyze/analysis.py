@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.analyze.advice import Advice, advise
 from toeline.data.analyze.boxes import BoxSection, measure_boxes
@@ -52,9 +53,9 @@ def analyze(
     *,
     target: float = 0.90,
     group_of: Callable[[Path], str] = flight_line,
-    step: Callable[[], None] = lambda: None,
+    step: Callable[[Sequence[Problem]], None] = lambda _: None,
 ) -> Analysis:
-    """Read every label once, and count. `step` is called after each photograph.
+    """Read every label once, and count. `step` is called after each photograph, as `cli.show.bar` wants it.
 
     Raises LabelError when not one photograph can be read.
     """
@@ -63,7 +64,7 @@ def analyze(
     for row in survey(opened, taxonomy, group_of=group_of, unread=checks.flags.append):
         collector.add(row)
         checks.add(row)
-        step()
+        step(())
     table = collector.table()
     if not table.n_photos:
         raise LabelError(f"{opened.root}: not one photograph could be read ({checks.flags[0].what}).")

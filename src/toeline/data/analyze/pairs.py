@@ -32,15 +32,13 @@ MOST_PAIRS = 400_000  # measured at once, if no single photograph has more: abou
 class Pairs:
     """M ordered pairs of objects of one photograph: rows `a` (subject) and `b` (other) of the table.
 
-    `gap` is a share of the diagonal, `a_in_b` and `b_in_a` are shares of areas, `holds` (rules, M) says in the order of
-    relate's NAMES which relations hold. The second half are the pairs of the first half, turned: see `turned`.
+    `gap` is a share of the diagonal, `holds` (rules, M) says in the order of relate's NAMES which relations hold. The
+    second half are the pairs of the first half, turned: see `turned`.
     """
 
     a: Ints
     b: Ints
     gap: Floats
-    a_in_b: Floats
-    b_in_a: Floats
     holds: Bools
 
     def turned(self, positions: Ints) -> Ints:
@@ -109,7 +107,7 @@ def _within(p: Floats, q: Floats, axis: int) -> Floats:
     length = high - low
     shared = np.maximum(np.minimum(high, other_high) - np.maximum(low, other_low), 0.0)
     point = ((other_low < low) & (low < other_high)) | ((low == other_low) & (other_low == other_high))
-    return np.where(length > 0, shared / np.where(length > 0, length, 1.0), point)
+    return np.asarray(np.where(length > 0, shared / np.where(length > 0, length, 1.0), point))
 
 
 def _offset(distance: Floats, side: Floats, other_side: Floats) -> Floats:
@@ -119,31 +117,39 @@ def _offset(distance: Floats, side: Floats, other_side: Floats) -> Floats:
     return np.where(reach > 0, np.abs(distance) / np.where(reach > 0, reach, 1.0), flat)
 
 
-def _at_lower_end(m: _Measured) -> Bools:
-    q = m.q
-    bottom = np.stack([q[0], q[3], q[2], q[3]])
-    runs_down = (q[3] - q[1] > q[2] - q[0]) & (m.delta[1] < 0)
-    return np.asarray(runs_down & (gap(m.p, bottom, m.diagonal) <= END_REACH))
+def _at_lower_end(p: Floats, q: Floats, dy: Floats, diagonal: Floats) -> Bools:
+    """Whether the subjects `p` are at the lower end of `q`, whose centers lie `dy` pixels lower."""
+    out = (q[3] - q[1] > q[2] - q[0]) & (dy < 0)
+    at = np.flatnonzero(out)
+    bottom = np.stack([q[0, at], q[3, at], q[2, at], q[3, at]])
+    out[at] = gap(p[:, at], bottom, diagonal[at]) <= END_REACH
+    return np.asarray(out)
 
 
 def _rules(m: _Measured) -> Bools:
-    """(rules, M) in the order of NAMES, types not yet looked at."""
+    """(rules, 2 M) in the order of NAMES: every pair, then every pair turned. Types are not yet looked at."""
+    (dx, dy), (along_x, along_y) = m.delta, m.along
     in_other, in_subject = m.a_in_b, m.b_in_a
-    along_x, along_y = m.along
     free = ~((np.maximum(in_other, in_subject) >= INSIDE_SHARE) & (in_other != in_subject))
     overlapping = np.maximum(in_other, in_subject) >= OVERLAP_SHARE
-    said = {
-        "at_lower_end_of": _at_lower_end(m),
-        "covers": in_subject >= COVER_SHARE,
-        "inside": (in_other >= INSIDE_SHARE) & (in_other > in_subject),
-        "above": along_y & (m.delta[1] > 0) & free,
-        "below": along_y & (m.delta[1] < 0) & free,
-        "left_of": along_x & (m.delta[0] > 0) & free,
-        "right_of": along_x & (m.delta[0] < 0) & free,
-        "overlaps": overlapping,
-        "next_to": (m.gap <= NEXT_TO) & ~overlapping,
+    close = (m.gap <= NEXT_TO) & ~overlapping
+    above, below = along_y & (dy > 0) & free, along_y & (dy < 0) & free
+    left, right = along_x & (dx > 0) & free, along_x & (dx < 0) & free
+    there_and_back = {
+        "at_lower_end_of": (_at_lower_end(m.p, m.q, dy, m.diagonal), _at_lower_end(m.q, m.p, -dy, m.diagonal)),
+        "covers": (in_subject >= COVER_SHARE, in_other >= COVER_SHARE),
+        "inside": (
+            (in_other >= INSIDE_SHARE) & (in_other > in_subject),
+            (in_subject >= INSIDE_SHARE) & (in_subject > in_other),
+        ),
+        "above": (above, below),
+        "below": (below, above),
+        "left_of": (left, right),
+        "right_of": (right, left),
+        "overlaps": (overlapping, overlapping),
+        "next_to": (close, close),
     }
-    return np.stack([said[name] for name in NAMES])
+    return np.stack([np.concatenate(there_and_back[name]) for name in NAMES])
 
 
 def legal(table: Table) -> Bools:
@@ -156,13 +162,13 @@ def ordered_pairs(table: Table, *, most: int = MOST_PAIRS) -> Iterator[Pairs]:
     """Every ordered pair of objects of one photograph, in blocks of whole photographs; in no certain order within."""
     may = legal(table)
     diagonals = np.array([math.hypot(*size) for size in table.size_wh.tolist()])
+    columns = table.boxes.T
     for start, stop in _blocks(table, most):
         one, two = _unordered(table, start, stop)
+        m = _Measured(columns[:, one], columns[:, two], diagonals[table.photo[one]])
         a, b = np.concatenate([one, two]), np.concatenate([two, one])
-        columns = table.boxes.T
-        m = _Measured(columns[:, a], columns[:, b], diagonals[table.photo[a]])
         holds = _rules(m) & may[:, table.kind[a], table.kind[b]]
-        yield Pairs(a, b, m.gap, m.a_in_b, m.b_in_a, holds)
+        yield Pairs(a, b, np.tile(m.gap, 2), holds)
 
 
 def _blocks(table: Table, most: int) -> Iterator[tuple[int, int]]:
