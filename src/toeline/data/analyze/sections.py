@@ -94,6 +94,9 @@ def _count_grid(what: str, rows: Sequence[Count], counts: Counts, words: Taxonom
 
 
 def _boxes(boxes: BoxSection, words: Taxonomy) -> Blocks:
+    if not any(b.small.n for b in boxes.by_type):
+        yield Words("There is no box to measure.")
+        return
     yield plots.heat_plot(boxes, words)
     yield plots.size_plot(boxes)
     yield plots.thirds_plot(boxes, words)
