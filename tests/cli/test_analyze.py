@@ -33,10 +33,17 @@ def analysis(out: Path) -> dict[str, Any]:
     return found
 
 
-def test_every_section_is_in_all_three_forms(tmp_path: Path) -> None:
-    done = run(write_yolo(tmp_path / "set", SMALL), "--out", tmp_path / "out")
-    assert done.exit_code == 0, done.output
-    found, out = analysis(tmp_path / "out"), tmp_path / "out"
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """One run on a small data set, for several tests: plots take a second."""
+    top = tmp_path_factory.mktemp("analyze")
+    return run(write_yolo(top / "set", SMALL), "--out", top / "out", "--json"), top / "out"
+
+
+def test_every_section_is_in_all_three_forms(done: tuple[Result, Path]) -> None:
+    result, out = done
+    assert result.exit_code == 0, result.output
+    found = analysis(out)
     page, text = (out / "report.html").read_text("utf-8"), (out / "report.md").read_text("utf-8")
     assert found["schema"] == 1
     for section in SECTIONS:
@@ -48,9 +55,8 @@ def test_every_section_is_in_all_three_forms(tmp_path: Path) -> None:
     assert not re.search(r'(src|href)="https?:', page)
 
 
-def test_the_summary_is_json(tmp_path: Path) -> None:
-    done = run(write_yolo(tmp_path / "set", SMALL), "--out", tmp_path / "out", "--json")
-    said = json.loads(done.stdout)
+def test_the_summary_is_json(done: tuple[Result, Path]) -> None:
+    said = json.loads(done[0].stdout)
     assert (said["photographs"], said["objects"], said["unread"]) == (3, 5, 0)
     assert all(Path(path).exists() for path in said["files"].values())
 

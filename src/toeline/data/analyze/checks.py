@@ -279,15 +279,21 @@ def _shapes(row: Row, taxonomy: Taxonomy) -> Iterator[Found]:
     """Objects that are odd by themselves."""
     whole = row.size_wh[0] * row.size_wh[1]
     for thing in row.things:
-        wide, high, name = thing.box.width, thing.box.height, taxonomy.spoken(thing.kind)
-        size = f"The {name} is {wide:.0f} x {high:.0f} pixels."
+        x1, y1, x2, y2 = thing.box.xyxy
+        wide, high = x2 - x1, y2 - y1
         if min(wide, high) < LEAST_SIDE_PX:
-            yield "thin", f"The {name} is {wide:.1f} x {high:.1f} pixels.", (thing,)
+            yield "thin", f"The {taxonomy.spoken(thing.kind)} is {wide:.1f} x {high:.1f} pixels.", (thing,)
         if wide * high >= WHOLE * whole:
-            yield "whole", f"The box of the {name} covers {wide * high / whole:.0%} of the photograph.", (thing,)
-        long, short = (wide, high) if LIES.get(thing.kind) == "tall" else (high, wide)
-        if thing.kind in LIES and long >= LONG * short:
-            yield "lying", size, (thing,)
+            share = f"{wide * high / whole:.0%} of the photograph"
+            yield "whole", f"The box of the {taxonomy.spoken(thing.kind)} covers {share}.", (thing,)
+        if thing.kind in LIES and _lies_wrong(thing.kind, wide, high):
+            yield "lying", f"The {taxonomy.spoken(thing.kind)} is {wide:.0f} x {high:.0f} pixels.", (thing,)
         if thing.polygon and (loop := crossing(thing.polygon)) is not None:
-            key = "crossed" if loop >= LOOP else "nicked"
-            yield key, f"The border of the {name} crosses itself; the smaller loop is {loop:.1%} of it.", (thing,)
+            what = (
+                f"The border of the {taxonomy.spoken(thing.kind)} crosses itself; the smaller loop is {loop:.1%} of it."
+            )
+            yield "crossed" if loop >= LOOP else "nicked", what, (thing,)
+
+
+def _lies_wrong(kind: str, wide: float, high: float) -> bool:
+    return wide >= LONG * high if LIES[kind] == "tall" else high >= LONG * wide
