@@ -14,6 +14,8 @@ from toeline.core.taxonomy import Taxonomy
 if TYPE_CHECKING:
     from toeline.data.analyze.analysis import Analysis
 
+SHOWN = 100  # whole photographs in the gallery; `toeline gallery` shows more
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnalyzeRun:
@@ -23,6 +25,7 @@ class AnalyzeRun:
     target: float = 0.90
     taxonomy: str | None = None
     flight: str | None = None
+    pixels: bool = True
 
 
 def analyze(
@@ -38,6 +41,9 @@ def analyze(
         str | None,
         typer.Option(metavar="PATTERN", help="Regular expression: what it matches in a file name is the flight line."),
     ] = None,
+    no_pixels: Annotated[
+        bool, typer.Option("--no-pixels", help="Labels only: no look at the photographs, no gallery.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
     """Say what a data set holds, whether it can be trusted, and what it can prove.
@@ -48,7 +54,13 @@ def analyze(
 
     Example: toeline analyze data/lagoon --out runs/lagoon-data
     """
-    run = AnalyzeRun(data=str(data), target=target, taxonomy=str(taxonomy) if taxonomy else None, flight=flight)
+    run = AnalyzeRun(
+        data=str(data),
+        target=target,
+        taxonomy=str(taxonomy) if taxonomy else None,
+        flight=flight,
+        pixels=not no_pixels,
+    )
     found = analyze_into(run, out)
     if as_json:
         typer.echo(json.dumps(summary(found, out), ensure_ascii=False))
@@ -59,9 +71,11 @@ def analyze(
 
 def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     """Analyze and write everything. Raises ToelineError."""
+    from toeline.cli.gallery import gallery_into
     from toeline.cli.show import bar
     from toeline.data.analyze.analysis import analyze as analyze_set
-    from toeline.data.analyze.analysis import grouping
+    from toeline.data.analyze.analysis import flight_lines
+    from toeline.data.analyze.gallery import GalleryRun
     from toeline.data.analyze.page import Report
     from toeline.data.analyze.save import COMMAND, open_output, save, write_run
     from toeline.data.analyze.sections import sections
@@ -69,14 +83,18 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     from toeline.report.record import now_words, start_record
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    group_of, opened = grouping(run.flight), open_yolo(Path(run.data), taxonomy)
+    group_of, opened = flight_lines(run.flight), open_yolo(Path(run.data), taxonomy)
     open_output(out, opened)
     record = start_record(COMMAND, asdict(run), taxonomy)
     write_run(out, record)
     with bar("Reading labels", total=sum(map(len, opened.splits.values()))) as step:
         found = analyze_set(opened, taxonomy, target=run.target, group_of=group_of, step=step)
+    if run.pixels:
+        gallery_into(opened, taxonomy, out / "gallery", found.flags, GalleryRun(photographs=SHOWN))
     record = {**record, "finished": now_words()}
-    save(out, Report(found, sections(found), record, f"Analysis of {found.counts.photos:,} photographs"), {})
+    title = f"Analysis of {found.counts.photos:,} photographs"
+    gallery = "gallery/index.html" if run.pixels else ""
+    save(out, Report(found, sections(found), record, title, gallery), {})
     write_run(out, record)
     return found
 

@@ -12,8 +12,11 @@ from rich.markup import escape
 
 from toeline import __version__
 from toeline.cli.analyze import analyze
+from toeline.cli.convert import convert
 from toeline.cli.demo import demo
+from toeline.cli.gallery import gallery
 from toeline.cli.inspect import inspect
+from toeline.cli.split import split
 from toeline.cli.synth import synth
 from toeline.cli.train import train_embedded
 from toeline.errors import ToelineError
@@ -30,6 +33,9 @@ app.command("inspect")(inspect)
 app.command("analyze")(analyze)
 app.command("demo")(demo)
 app.command("synth")(synth)
+app.command("gallery")(gallery)
+app.command("split")(split)
+app.command("convert")(convert)
 app.command(
     "train-embedded",
     add_help_option=False,

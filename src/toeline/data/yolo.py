@@ -78,17 +78,18 @@ def flight_line(photo: Path) -> str:
     return re.sub(r"[ _-]*\d+(_[A-Z])?$", "", stem) or stem
 
 
-def open_yolo(root: Path, taxonomy: Taxonomy, *, labels: Path | None = None) -> YoloSet:
+def open_yolo(root: Path, taxonomy: Taxonomy, *, labels: Path | None = None, any_class: bool = False) -> YoloSet:
     """Find the splits, photographs and label files below `root` (a folder, or its data.yaml); reads no label file yet.
 
     Understood: `train|valid|val|test/images` beside `labels` (Roboflow), `images/train|val|test` beside `labels/...`
     (ultralytics), folders that data.yaml names, and a bare folder of photographs with `labels` inside it, beside it, or
-    given by `labels`. Raises LabelError when there are no photographs.
+    given by `labels`. With `any_class`, classes outside the taxonomy are no problem: for whoever reads no meaning into
+    them. Raises LabelError when there are no photographs.
     """
     base = root.parent if root.is_file() else root
     file = root if root.is_file() else base / "data.yaml"
     raw = read_yaml(file)
-    names, problems = names_in(raw, file, taxonomy)
+    names, problems = names_in(raw, file, taxonomy, any_class=any_class)
     bare = base / "images" if (base / "images").is_dir() else base
     splits = _filled(_split_folders(base, raw), labels) or _filled([("all", bare)], labels)
     if not splits:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
@@ -20,6 +18,7 @@ from toeline.data.analyze.relations import RelationSection, measure_relations
 from toeline.data.analyze.survey import survey
 from toeline.data.analyze.table import Collector, Table
 from toeline.data.analyze.together import Together, co_occurrence
+from toeline.data.groups import FLIGHT, Grouping, grouping
 from toeline.data.yolo import YoloSet, flight_line
 from toeline.errors import LabelError
 
@@ -52,7 +51,7 @@ def analyze(
     taxonomy: Taxonomy,
     *,
     target: float = 0.90,
-    group_of: Callable[[Path], str] = flight_line,
+    group_of: Grouping = flight_line,
     step: Callable[[Sequence[Problem]], None] = lambda _: None,
 ) -> Analysis:
     """Read every label once, and count. `step` is called after each photograph, as `cli.show.bar` wants it.
@@ -88,23 +87,16 @@ def _counted(table: Table, flags: Sequence[Flag], target: float) -> Analysis:
     )
 
 
-def grouping(pattern: str | None) -> Callable[[Path], str]:
-    """How a flight line is read from a file name: the part that `pattern` matches, or its first group.
+def flight_lines(pattern: str | None) -> Grouping:
+    """How a flight line is read from a file name; a name that the pattern does not match is a line of its own.
 
-    Without a pattern, `flight_line`. A name that the pattern does not match is a line of its own. Raises LabelError.
+    Raises LabelError.
 
-    >>> grouping(r"^(.*)_[0-9]+")(Path("B0_12_V.jpg")), grouping("line[0-9]")(Path("a_line7_3.jpg"))
-    ('B0', 'line7')
+    >>> flight_lines(r"^(.*)_[0-9]+")(Path("B0_12_V.jpg")), flight_lines("line[0-9]")(Path("a.jpg"))
+    ('B0', 'a')
     """
-    if pattern is None:
-        return flight_line
     try:
-        compiled = re.compile(pattern)
-    except re.error as why:
-        raise LabelError(f"--flight {pattern!r} is no regular expression ({why}). Example: '^(.*)_[0-9]+'.") from None
-
-    def group_of(photo: Path) -> str:
-        found = compiled.search(photo.name)
-        return (found[1] if compiled.groups and found[1] is not None else found[0]) if found else photo.stem
-
-    return group_of
+        group_of = grouping(pattern or FLIGHT)
+    except ValueError as why:
+        raise LabelError(f"--flight: {why}. Example: '^(.*)_[0-9]+'.") from None
+    return lambda photo: group_of(photo) or photo.stem
