@@ -77,25 +77,26 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     from toeline.data.analyze.analysis import flight_lines
     from toeline.data.analyze.gallery import GalleryRun
     from toeline.data.analyze.page import Report
-    from toeline.data.analyze.save import COMMAND, open_output, save, write_run
+    from toeline.data.analyze.save import OWN, require_apart, save
     from toeline.data.analyze.sections import sections
+    from toeline.data.write_yolo import staged
     from toeline.data.yolo import open_yolo
     from toeline.report.record import now_words, start_record
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
     group_of, opened = flight_lines(run.flight), open_yolo(Path(run.data), taxonomy)
-    open_output(out, opened)
-    record = start_record(COMMAND, asdict(run), taxonomy)
-    write_run(out, record)
-    with bar("Reading labels", total=sum(map(len, opened.splits.values()))) as step:
-        found = analyze_set(opened, taxonomy, target=run.target, group_of=group_of, step=step)
-    if run.pixels:
-        gallery_into(opened, taxonomy, out / "gallery", found.flags, GalleryRun(photographs=SHOWN))
-    record = {**record, "finished": now_words()}
-    title = f"Analysis of {found.counts.photos:,} photographs"
-    gallery = "gallery/index.html" if run.pixels else ""
-    save(out, Report(found, sections(found), record, title, gallery), {})
-    write_run(out, record)
+    require_apart(out, opened)
+    record = start_record("analyze", asdict(run), taxonomy)
+    with staged(out, "run.json", asdict(run), own=OWN) as stage:
+        assert stage is not None, "with names of its own to replace, an analysis is always made anew"
+        with bar("Reading labels", total=sum(map(len, opened.splits.values()))) as step:
+            found = analyze_set(opened, taxonomy, target=run.target, group_of=group_of, step=step)
+        if run.pixels:
+            gallery_into(opened, taxonomy, stage / "gallery", found.flags, GalleryRun(photographs=SHOWN))
+        record = {**record, "finished": now_words()}
+        title = f"Analysis of {found.counts.photos:,} photographs"
+        gallery = "gallery/index.html" if run.pixels else ""
+        save(stage, Report(found, sections(found), record, title, gallery), {})
     return found
 
 

@@ -11,7 +11,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.analyze.boxes import RESIZED_PX, THIN_PX, BoxSection
 from toeline.data.analyze.counts import Counts
 from toeline.data.analyze.document import Plot
-from toeline.data.analyze.proof import Proof, ProofSection
+from toeline.data.analyze.proof import Answer, Proof, ProofSection
 from toeline.data.analyze.relations import RelationSection
 from toeline.data.analyze.spread import Spread
 from toeline.data.analyze.together import Together
@@ -190,9 +190,8 @@ def _cell(row: int, column: int, lift: float | None) -> Any:
 
 def proof_plot(proof: ProofSection, split: str) -> Plot | None:
     """What the lower end of the interval would be if every object of a group were right, against the target."""
-    rows = [
-        p for p in proof.proofs if p.split == split and p.n and p.scope in ("decided", "type", "condition", "class")
-    ]
+    mine = [p for p in proof.proofs if p.split == split and p.scope != "all"]
+    rows = [p for p in mine if p.answer is not Answer.NOTHING_TO_SHOW]
     if not rows:
         return None
     with figure(WIDE, 0.9 + LINE * len(rows)) as (drawn, axes):

@@ -17,59 +17,30 @@ from toeline.data.analyze.flag import Flag
 from toeline.data.analyze.page import Report, render_html, render_markdown
 from toeline.data.yolo import YoloSet
 from toeline.errors import OutputError
-from toeline.report.folder import CLUTTER, RUN, write_whole
+from toeline.report.folder import RUN, write_whole
 
 SCHEMA = 1  # of analysis.json; grows when a name goes or changes its meaning
-COMMAND = "analyze"
 FILES = ("analysis.json", "report.md", "report.html", "problems.jsonl", "leaks.csv", RUN)
 FOLDERS = ("gallery",)
+OWN = frozenset({*FILES, *FOLDERS})
 
 
-def open_output(path: Path, opened: YoloSet) -> None:
-    """Make the folder. Raises OutputError when it holds anything but an earlier analysis, which is replaced.
-
-    It may not lie among the photographs of `opened`: pictures of the gallery would be taken for data the next time.
-    """
+def require_apart(out: Path, opened: YoloSet) -> None:
+    """Raise OutputError when `out` lies among the photographs: its pictures would be taken for data the next time."""
     folders = {entry.photo.parent.resolve() for entries in opened.splits.values() for entry in entries}
-    if inside := next((f for f in folders if path.resolve().is_relative_to(f)), None):
-        raise OutputError(f"{path}: lies in {inside}, among the photographs of the data set. Choose another --out.")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        held = {p.name for p in path.iterdir()} - CLUTTER
-    except OSError as why:
-        raise OutputError(
-            f"{path}: cannot be used as an output folder ({why.strerror}). Choose another --out."
-        ) from None
-    foreign = sorted(held - {*FILES, *FOLDERS})
-    if foreign or (held and _command(path / RUN) != COMMAND):
-        names = ", ".join((foreign or sorted(held))[:3])
-        raise OutputError(
-            f"{path}: the folder is not empty and holds no analysis ({names}). Choose a new folder with --out; nothing "
-            f"was changed."
-        )
-
-
-def _command(file: Path) -> str:
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    return str(raw.get("command", "")) if isinstance(raw, dict) else ""
-
-
-def write_run(path: Path, run: Mapping[str, Any]) -> None:
-    """run.json."""
-    write_whole(path / RUN, json.dumps(run, ensure_ascii=False, indent=2) + "\n")
+    if inside := next((f for f in folders if out.resolve().is_relative_to(f)), None):
+        raise OutputError(f"{out}: lies in {inside}, among the photographs of the data set. Choose another --out.")
 
 
 def save(path: Path, report: Report, more: Mapping[str, Any]) -> None:
-    """Everything but run.json. `more` are sections of analysis.json that labels alone do not give."""
+    """All files. `more` are sections of analysis.json that labels alone do not give. Raises OSError."""
     said = {**record(report.found), **{name: plain(value) for name, value in more.items()}}
     text = json.dumps(said, ensure_ascii=False, allow_nan=False, indent=1)
     write_whole(path / "analysis.json", text + "\n")
     write_whole(path / "problems.jsonl", join_lines(flag_record(f) for f in report.found.flags))
     write_whole(path / "report.md", render_markdown(report))
     write_whole(path / "report.html", render_html(report))
+    write_whole(path / RUN, json.dumps(report.run, ensure_ascii=False, indent=2) + "\n")
 
 
 def record(found: Analysis) -> dict[str, Any]:

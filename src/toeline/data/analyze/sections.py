@@ -254,9 +254,9 @@ def _proof(proof: ProofSection, words: Taxonomy) -> Blocks:
         "Objects of one photograph share light, season and often their condition, so they count for less than as many "
         "independent ones. How much less depends on the model; for the answers of the floor it is:",
         tuple(
-            f"{c.split}: {c.n} objects of {c.photos} photographs and {c.groups} flight lines are worth "
-            f"{figure(c.effective, 0)} independent ones (design effect {figure(c.design_effect, 2)}). The accuracy on "
-            f"a new flight line is another question, and {c.groups} lines say little about it."
+            f"{c.split}: {c.n} objects of {c.photos} photographs are worth {figure(c.effective, 0)} independent ones "
+            f"(design effect {figure(c.design_effect, 2)}). How a model does on a new flight line is another question: "
+            f"the answer would rest on {c.groups} of them."
             for c in proof.clustering
         ),
     )
