@@ -207,7 +207,7 @@ def test_every_kind_of_annotation_is_read_or_told(tmp_path: Path, case: str) -> 
 
 
 def test_joined_parts_keep_their_area(tmp_path: Path) -> None:
-    data = read(elsewhere(tmp_path, [{"segmentation": [L_SHAPE, [30, 0, 35, 0, 35, 10]]}]))
+    data = read(elsewhere(tmp_path / "in", [{"segmentation": [L_SHAPE, [30, 0, 35, 0, 35, 10]]}]))
     write_as(data, Format.YOLO, tmp_path / "yolo", Carry.LINK)
     converted(tmp_path / "yolo", Format.COCO, tmp_path / "coco")
     record = json.loads((tmp_path / "coco/_annotations.coco.json").read_text())

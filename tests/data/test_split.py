@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,18 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path, ca
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("command", ["split --seed 0", "gallery"])
+def test_nothing_is_written_among_the_photographs(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = made(tmp_path / "in", 4)
+    before = sorted(root.rglob("*"))
+    name, *more = command.split()
+    assert run(name, str(root), "--out", str(root / "train/images/out"), *more) == 2
+    assert "among the photographs" in " ".join(capsys.readouterr().err.split())
+    assert sorted(root.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [
@@ -298,6 +310,27 @@ def test_groups_are_dealt_out_whole_and_no_part_is_empty(groups: list[tuple[int,
     if dealt.met:
         assert max(*off, *size_off) <= 0.05 + 1e-6
     assert not (dealt.met and dealt.proved)
+
+
+def within(photos: Any, objects: Any, part_of: Any) -> bool:
+    """Whether two halves have the sizes and class shares that were asked for, each within 5 points."""
+    for part in (0, 1):
+        held, whole = objects[part_of == part].sum(0), objects.sum(0)
+        if abs(photos[part_of == part].sum() / photos.sum() - 0.5) > 0.05 + 1e-9:
+            return False
+        if np.abs(held / max(held.sum(), 1) - whole / max(whole.sum(), 1)).max() > 0.05 + 1e-9:
+            return False
+    return True
+
+
+@settings(max_examples=12)
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 40), st.integers(0, 40)), min_size=2, max_size=8))
+def test_what_is_called_impossible_is_and_what_is_possible_is_found(groups: list[tuple[int, int, int]]) -> None:
+    photos, objects = np.array([g[0] for g in groups]), np.array([g[1:] for g in groups])
+    dealt = deal(photos.tolist(), objects.tolist(), [0.5, 0.5], seed=0)
+    possible = any(within(photos, objects, np.array(way)) for way in product((0, 1), repeat=len(groups)))
+    assert dealt.met == possible
+    assert dealt.proved == (not possible)
 
 
 def test_many_groups_are_dealt_out_whole_too() -> None:

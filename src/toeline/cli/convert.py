@@ -44,7 +44,7 @@ def convert(
         read = read_other(data, wanted, Taxonomy.load(taxonomy))
     tell_problems(of_labels(read.problems))
     with goes_on(), bar("Writing", total=read.photographs) as step:
-        record = write_as(read, wanted, folder, Carry.LINK if link else Carry.COPY, step=lambda _: step())
+        record = write_as(read, wanted, folder, Carry.LINK if link else Carry.COPY, step=lambda _: step([]))
     if as_json:
         typer.echo(json.dumps(record, ensure_ascii=False))
     else:

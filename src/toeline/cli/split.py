@@ -56,7 +56,7 @@ def split(
     with bar("Reading", total=photographs) as step:
         plan = plan_split(opened, run, step=lambda found: step(of_labels(found)))
     with goes_on(), bar("Writing", total=photographs) as step:
-        record = write_split(plan, folder, step=lambda _: step())
+        record = write_split(plan, folder, step=lambda _: step([]))
     if as_json:
         typer.echo(json.dumps(record, ensure_ascii=False))
     else:

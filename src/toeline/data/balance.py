@@ -152,8 +152,9 @@ class _Program:
 
 
 def _greedy(photos: Counts, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Large units first, one to each part, then to the part that lacks most."""
     part_of, room = np.zeros(len(photos), dtype=np.int64), shares * photos.sum()
-    for g in np.argsort(-photos, kind="stable"):
-        part_of[g] = int(np.argmax(room))
+    for turn, g in enumerate(np.argsort(-photos, kind="stable")):
+        part_of[g] = int(np.argmax(room if turn >= len(shares) else np.where(np.arange(len(shares)) == turn, 1, 0)))
         room[part_of[g]] -= photos[g]
     return part_of

@@ -187,12 +187,13 @@ def _read_image(
     except (PhotoError, ValueError) as why:
         return None, [Problem(photo, None, f"{str(why).removeprefix(f'{photo}: ')} It is {lost}")]
     if image.get("labelled") is False:
-        said = Problem(photo, None, "is marked as not labelled; it gets no label file.")
-        return LabelledPhoto(photo, photo.name, size, None), [said]
-    lines, said = [], []
+        unknown = Problem(photo, None, "is marked as not labelled; it gets no label file.")
+        return LabelledPhoto(photo, photo.name, size, None), [unknown]
+    lines: list[LabelLine] = []
+    said: list[Problem] = []
     for number, a in enumerate(annotations, start=1):
         shape, what = read_shape(a, size)
-        category = ids.get(a.get("category_id", None))  # type: ignore[arg-type]
+        category = ids.get(a.get("category_id", -1))
         if category is None and shape is not None:
             shape, what = None, [f"its category {a.get('category_id')!r} is not in the file; left out."]
         said += [_at(file, a, f"{text} ({photo.name})") for text in what]

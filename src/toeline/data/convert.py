@@ -13,7 +13,7 @@ from toeline.data.coco import open_coco, read_coco
 from toeline.data.label_lines import Problem
 from toeline.data.labelled import LabelSet, folder_of, read_yolo
 from toeline.data.write_coco import write_coco
-from toeline.data.write_yolo import Carry, carry, data_yaml, row, staged, write_rows
+from toeline.data.write_yolo import Carry, carry, data_yaml, require_apart, row, staged, write_rows
 from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError
 
@@ -45,6 +45,7 @@ def write_as(data: LabelSet, to: Format, out: Path, how: Carry, *, step: Step = 
     `step` is called for every photograph. A folder that holds the same already is left as it is.
     """
     settings = {"schema": SCHEMA, "to": to.value, "carry": how.value, "data_sha256": data.sha256()}
+    require_apart(out, [p.photo.parent for photos in data.splits.values() for p in photos])
     with staged(out, NOTE, settings) as stage:
         if stage is None:
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}

@@ -50,7 +50,7 @@ class LabelSet:
     def sha256(self) -> str:
         """Equal for equal labels of equally named photographs."""
         rows = [[s, p.name, p.size_wh, p.lines] for s, photos in self.splits.items() for p in photos]
-        return hashlib.sha256(repr([dict(self.names), rows]).encode()).hexdigest()
+        return hashlib.sha256(repr([sorted(self.names.items()), rows]).encode()).hexdigest()
 
 
 def folder_of(split: str) -> str:

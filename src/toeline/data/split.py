@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 
@@ -95,7 +95,7 @@ def plan_split(data: YoloSet, run: SplitRun, *, step: Step = lambda _: None) -> 
     for place, its in zip(places, ties, strict=True):
         classes, found = _count(place.entry, data)
         if classes is not None:
-            counted.append(Counted(place, classes, its))
+            counted.append(Counted(_with_readable_labels(place), classes, its))
         problems += found
         step(found)
     groups = _groups(counted)
@@ -117,6 +117,15 @@ def _count(entry: Entry, data: YoloSet) -> tuple[Counter[int] | None, list[Probl
         return Counter(), [Problem(entry.photo, None, "no label file belongs to this photograph; it gets none.")]
     lines, problems = read_label_file(entry.labels, size, data.names)
     return Counter(line.class_id for line in lines), list(problems)
+
+
+def _with_readable_labels(place: Place) -> Place:
+    """A label file that cannot be opened cannot be taken over; that it is unreadable has been reported."""
+    try:
+        with (place.entry.labels or place.entry.photo).open("rb"):
+            return place
+    except OSError:
+        return replace(place, entry=replace(place.entry, labels=None))
 
 
 def _unmatched(places: Sequence[Place], ties: Sequence[Sequence[Tie]], run: SplitRun) -> list[Problem]:

@@ -13,7 +13,7 @@ from toeline.data.balance import NEAR
 from toeline.data.groups import grouping, on_several_sides
 from toeline.data.label_lines import Problem
 from toeline.data.split import Counted, Plan
-from toeline.data.write_yolo import carry, data_yaml, staged
+from toeline.data.write_yolo import carry, data_yaml, require_apart, staged
 from toeline.errors import OutputError
 
 NOTE = "split.json"
@@ -28,6 +28,7 @@ def write_split(plan: Plan, out: Path, *, step: Callable[[Sequence[Problem]], No
     """
     run = {**asdict(plan.run), "carry": plan.run.carry.value}
     settings = {"schema": SCHEMA, **run, "data_sha256": plan.data_sha256}
+    require_apart(out, (c.place.entry.photo.parent for its in plan.groups.values() for c in its))
     with staged(out, NOTE, settings) as stage:
         if stage is None:
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}

@@ -123,8 +123,16 @@ def data_yaml(splits: Sequence[str], names: Names) -> str:
     plain = sorted(names) == list(range(len(names)))
     listed: object = [names[i] for i in sorted(names)] if plain else {i: names[i] for i in sorted(names)}
     places = {YAML_KEYS.get(split, split): f"../{split}/images" for split in splits}  # none: open_yolo looks for images
-    head = yaml.safe_dump({**places, "nc": len(names)}, sort_keys=False, allow_unicode=True)
-    return head + yaml.safe_dump({"names": listed}, default_flow_style=None, sort_keys=False, allow_unicode=True)
+    head: str = yaml.safe_dump({**places, "nc": len(names)}, sort_keys=False, allow_unicode=True)
+    tail: str = yaml.safe_dump({"names": listed}, default_flow_style=None, sort_keys=False, allow_unicode=True)
+    return head + tail
+
+
+def require_apart(out: Path, folders: Iterable[Path]) -> None:
+    """Raise OutputError when `out` lies among photographs: what is written would be taken for data the next time."""
+    place = out.resolve()
+    if inside := next((f for f in {f.resolve() for f in folders} if place.is_relative_to(f)), None):
+        raise OutputError(f"{out}: lies in {inside}, among the photographs of the data set. Choose another --out.")
 
 
 @contextmanager
@@ -146,7 +154,9 @@ def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection
         _swap(stage, out)
     except OSError as why:
         where = why.filename or out
-        raise OutputError(f"{where}: cannot be written ({why.strerror}). Make room, or choose another --out.") from None
+        raise OutputError(
+            f"{where}: cannot be read or written ({why.strerror}). Mend that, then run the same command again."
+        ) from None
 
 
 def _holds(out: Path, note: str, settings: Mapping[str, Any], own: Collection[str]) -> bool:

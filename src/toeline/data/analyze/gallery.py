@@ -1,7 +1,7 @@
 """A gallery of a data set: pages of marked pictures that a browser opens from the disk, without a server.
 
-Labels are read once for the choice, which keeps a fixed number of objects and photographs, whatever the data set's size;
-then the chosen photographs are opened, each once.
+Labels are read once for the choice, which holds a fixed number of objects, however large the data set is; then the
+chosen photographs are opened, each once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from operator import itemgetter
@@ -24,11 +24,11 @@ from toeline.core.lines import read_lines
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.analyze.flag import Flag, Weight
 from toeline.data.analyze.gallery_pages import Picture, render_pages
-from toeline.data.analyze.gallery_pictures import crop_picture, looks, problem_picture, whole_picture
+from toeline.data.analyze.gallery_pictures import Look, crop_picture, looks, problem_picture, whole_picture
 from toeline.data.analyze.survey import below
 from toeline.data.images import photo_size, read_photo
 from toeline.data.label_lines import LabelLine, Problem, read_label_file
-from toeline.data.write_yolo import staged
+from toeline.data.write_yolo import require_apart, staged
 from toeline.data.yolo import Entry, YoloSet
 from toeline.errors import LabelError, PhotoError
 
@@ -86,11 +86,10 @@ class Choice:
 
     @cached_property
     def wanted(self) -> dict[str, list[tuple[Key, Make]]]:
-        """The pictures that each photograph gives, photographs in the order of the data set, so that each is opened once."""
+        """The pictures that each photograph gives; photographs in the order of the data set, each opened once."""
         look, found = looks(self.data.names, self.taxonomy), defaultdict[str, list[tuple[Key, Make]]](list)
         for name in self.photos:
-            lines = partial(_read, self.entries[name], self.data)
-            found[name].append(((name,), lambda photo, lines=lines: whole_picture(photo, lines()[0], look)))
+            found[name].append(((name,), partial(_whole, entry=self.entries[name], data=self.data, look=look)))
         for c in (c for its in self.objects.values() for c in its):
             found[c.photo].append(((c.photo, c.line), partial(crop_picture, line=c.line, look=look[c.line.class_id])))
         for flag in (f for flags in self.pictured.values() for f in flags):
@@ -154,6 +153,11 @@ def _read(entry: Entry, data: YoloSet) -> tuple[tuple[LabelLine, ...], tuple[Pro
     return read_label_file(entry.labels, size, data.names)
 
 
+def _whole(photo: Image.Image, entry: Entry, data: YoloSet, look: Mapping[int, Look]) -> tuple[bytes, tuple[int, int]]:
+    """Labels are read again when they are drawn, and not held for all photographs."""
+    return whole_picture(photo, _read(entry, data)[0], look)
+
+
 def _unread(photo: Path, why: PhotoError) -> Problem:
     return Problem(photo, None, str(why).removeprefix(f"{photo}: "))
 
@@ -165,6 +169,7 @@ def write_gallery(choice: Choice, out: Path, *, step: Step = lambda _: None) -> 
     OutputError when `out` holds anything else.
     """
     said = {str(p): p for p in choice.problems}
+    require_apart(out, (entry.photo.parent for entry in choice.entries.values()))
     with staged(out, NOTE, asdict(choice.run), own=OWN) as stage:
         assert stage is not None, "with names of its own to replace, a gallery is always made anew"
         (stage / "pictures").mkdir()

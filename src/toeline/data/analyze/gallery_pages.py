@@ -93,17 +93,17 @@ def _tiles(choice: Choice) -> list[tuple[str, str]]:
 def _class_pages(choice: Choice, pictures: Mapping[Any, Picture], look: Mapping[int, Look]) -> Iterator[Page]:
     for i, chosen in choice.objects.items():
         cards = tuple(
-            Card(
-                (picture,),
-                c.photo.rpartition("/")[2],
-                (f"{c.labels.rpartition('/')[2]}, line {c.line.line}",),
-                _photo_link(c.photo, pictures),
-            )
+            Card((picture,), *_title_and_folder(c.labels, c.line.line), _photo_link(c.photo, pictures))
             for c in chosen
             if (picture := pictures.get((c.photo, c.line)))
         )
         said = _said(len(cards), choice.counts[i], "object")
         yield Page(f"class-{i}", "class", look[i].name, said, cards, f"k{i}", choice.counts[i])
+
+
+def _title_and_folder(file: str, line: int) -> tuple[str, tuple[str, ...]]:
+    folder, _, name = file.rpartition("/")
+    return f"{name}, line {line}", (folder,)
 
 
 def _photo_page(choice: Choice, pictures: Mapping[Any, Picture], look: Mapping[int, Look]) -> Page:

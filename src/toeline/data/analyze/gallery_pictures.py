@@ -14,13 +14,13 @@ from toeline.data.label_lines import LabelLine
 from toeline.report.draw import Mark, as_jpeg, draw_marks, legend
 from toeline.report.plot import COLORS
 
-WHOLE_PX = 960  # the longer side of a whole photograph; smaller ones are enlarged, or labels would cover objects
+WHOLE_PX = 840  # the longer side of a whole photograph; smaller ones are enlarged, or labels would cover objects
 CROP_PX = 360
 AROUND, LEAST_SHARE = (
     0.45,
     0.16,
 )  # of context on each side, in object sides; the least side of a view, of the photograph
-QUALITY = 82
+QUALITY = 76
 Size = tuple[int, int]
 PROBLEM_COLORS = ("#d6336c", "#f0a30a")  # what a problem is about, and what else is part of it
 
