@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,7 @@ class AnalyzeRun:
     taxonomy: str | None = None
     flight: str | None = None
     pixels: bool = True
+    workers: int | None = None
 
 
 def analyze(
@@ -40,6 +42,9 @@ def analyze(
     flight: Annotated[
         str | None,
         typer.Option(metavar="PATTERN", help="Regular expression: what it matches in a file name is the flight line."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that look at photographs; as many as there are cores.")
     ] = None,
     no_pixels: Annotated[
         bool, typer.Option("--no-pixels", help="Labels only: no look at the photographs, no gallery.")
@@ -60,6 +65,7 @@ def analyze(
         taxonomy=str(taxonomy) if taxonomy else None,
         flight=flight,
         pixels=not no_pixels,
+        workers=workers,
     )
     found = analyze_into(run, out)
     if as_json:
@@ -77,26 +83,27 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     from toeline.data.analyze.analysis import flight_lines
     from toeline.data.analyze.gallery import GalleryRun
     from toeline.data.analyze.page import Report
-    from toeline.data.analyze.save import OWN, require_apart, save
+    from toeline.data.analyze.save import OWN, save
     from toeline.data.analyze.sections import sections
-    from toeline.data.write_yolo import staged
+    from toeline.data.write_yolo import require_apart, staged
     from toeline.data.yolo import open_yolo
     from toeline.report.record import now_words, start_record
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
     group_of, opened = flight_lines(run.flight), open_yolo(Path(run.data), taxonomy)
-    require_apart(out, opened)
+    require_apart(out, (entry.photo.parent for entries in opened.splits.values() for entry in entries))
     record = start_record("analyze", asdict(run), taxonomy)
     with staged(out, "run.json", asdict(run), own=OWN) as stage:
         assert stage is not None, "with names of its own to replace, an analysis is always made anew"
-        with bar("Reading labels", total=sum(map(len, opened.splits.values()))) as step:
-            found = analyze_set(opened, taxonomy, target=run.target, group_of=group_of, step=step)
+        workers = (run.workers or os.cpu_count() or 1) if run.pixels else 0
+        with bar("Reading", total=sum(map(len, opened.splits.values()))) as step:
+            found = analyze_set(opened, taxonomy, target=run.target, group_of=group_of, workers=workers, step=step)
         if run.pixels:
             gallery_into(opened, taxonomy, stage / "gallery", found.flags, GalleryRun(photographs=SHOWN))
         record = {**record, "finished": now_words()}
         title = f"Analysis of {found.counts.photos:,} photographs"
         gallery = "gallery/index.html" if run.pixels else ""
-        save(stage, Report(found, sections(found), record, title, gallery), {})
+        save(stage, Report(found, sections(found), record, title, gallery))
     return found
 
 

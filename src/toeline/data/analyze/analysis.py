@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from toeline.core.result import Problem
@@ -11,23 +11,28 @@ from toeline.data.analyze.advice import Advice, advise
 from toeline.data.analyze.boxes import BoxSection, measure_boxes
 from toeline.data.analyze.checks import CHECKS, Checks, order_flags, problem_flag
 from toeline.data.analyze.counts import Counts, count
-from toeline.data.analyze.findings import Finding, count_findings, label_findings, proof_findings
+from toeline.data.analyze.findings import Finding, count_findings, label_findings, leak_findings, proof_findings
 from toeline.data.analyze.flag import Flag
+from toeline.data.analyze.leaks import Leaks, Seen, find_leaks, flags_of
+from toeline.data.analyze.photos import PhotoFacts, look_at_all
 from toeline.data.analyze.proof import ProofSection, prove
 from toeline.data.analyze.relations import RelationSection, measure_relations
-from toeline.data.analyze.survey import survey
+from toeline.data.analyze.survey import UNREAD, Row, survey, unread_flag
 from toeline.data.analyze.table import Collector, Table
 from toeline.data.analyze.together import Together, co_occurrence
 from toeline.data.groups import FLIGHT, Grouping, grouping
 from toeline.data.yolo import YoloSet, flight_line
 from toeline.errors import LabelError
 
-UNREADABLE = {CHECKS["unreadable"].name, "photograph that cannot be read"}
+UNREADABLE = {CHECKS["unreadable"].name, UNREAD}
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything that is known of a data set. `flags` are what should be looked at, faults first."""
+    """Everything that is known of a data set. `flags` are what should be looked at, faults first.
+
+    `leaks` is None when no pixels were looked at.
+    """
 
     table: Table
     target: float
@@ -37,6 +42,7 @@ class Analysis:
     together: Together
     proof: ProofSection
     advice: Advice
+    leaks: Leaks | None
     flags: tuple[Flag, ...]
     findings: tuple[Finding, ...]
 
@@ -52,27 +58,44 @@ def analyze(
     *,
     target: float = 0.90,
     group_of: Grouping = flight_line,
+    workers: int = 0,
     step: Callable[[Sequence[Problem]], None] = lambda _: None,
 ) -> Analysis:
     """Read every label once, and count. `step` is called after each photograph, as `cli.show.bar` wants it.
 
-    Raises LabelError when not one photograph can be read.
+    With `workers`, as many processes look at the pixels; with 0 nobody does, and `leaks` is None. Raises LabelError
+    when not one photograph can be read.
     """
     checks, collector = Checks(taxonomy, opened.root), Collector(taxonomy, opened.root)
     checks.flags += [problem_flag(p, opened.root) for p in opened.problems]
-    for row in survey(opened, taxonomy, group_of=group_of, unread=checks.flags.append):
+    rows = survey(opened, taxonomy, group_of=group_of, unread=checks.flags.append)
+    seen: list[Seen] = []
+    for row, facts in with_pixels(rows, opened, workers) if workers else ((row, None) for row in rows):
         collector.add(row)
         checks.add(row)
+        if isinstance(facts, PhotoFacts):
+            seen.append(Seen(row.name, row.split, row.group, facts))
+        elif facts:
+            checks.flags.append(unread_flag(row.name, row.entry.photo, facts))
         step(())
     table = collector.table()
     if not table.n_photos:
         raise LabelError(f"{opened.root}: not one photograph could be read ({checks.flags[0].what}).")
-    return _counted(table, checks.flags, target)
+    return _counted(table, checks.flags, target, find_leaks(seen) if workers else None)
 
 
-def _counted(table: Table, flags: Sequence[Flag], target: float) -> Analysis:
+def with_pixels(rows: Iterable[Row], opened: YoloSet, workers: int) -> Iterator[tuple[Row, PhotoFacts | str]]:
+    """Each row with what its pixels say, or with what is wrong with them; both come in the order of the data set."""
+    photos = [entry.photo for entries in opened.splits.values() for entry in entries]
+    looked = zip(photos, look_at_all(photos, workers=workers), strict=True)
+    for row in rows:
+        yield row, next(facts for photo, facts in looked if photo == row.entry.photo)  # passes over those without a row
+
+
+def _counted(table: Table, flags: Sequence[Flag], target: float, leaks: Leaks | None) -> Analysis:
     counts, relations, proof = count(table), measure_relations(table), prove(table, target)
-    found = sorted([*flags, *order_flags(relations)], key=lambda f: f.weight)  # "fault" before "remark"; stable
+    labels = [*flags, *order_flags(relations)]
+    copies = list(flags_of(leaks)) if leaks else []
     return Analysis(
         table=table,
         target=target,
@@ -82,8 +105,14 @@ def _counted(table: Table, flags: Sequence[Flag], target: float) -> Analysis:
         together=co_occurrence(table),
         proof=proof,
         advice=advise(table, counts, proof),
-        flags=tuple(found),
-        findings=(*label_findings(found), *proof_findings(proof), *count_findings(counts)),
+        leaks=leaks,
+        flags=tuple(sorted([*labels, *copies], key=lambda f: f.weight)),  # "fault" before "remark"; stable
+        findings=(
+            *(leak_findings(leaks) if leaks else ()),
+            *label_findings(labels),
+            *proof_findings(proof),
+            *count_findings(counts),
+        ),
     )
 
 

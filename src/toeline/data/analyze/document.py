@@ -44,7 +44,6 @@ class Flags:
 
     title: str
     weight: str
-    why: str
     flags: tuple[Flag, ...]
     hidden: int = 0
     kind: str = "flags"

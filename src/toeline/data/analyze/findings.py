@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from toeline.data.analyze.counts import Counts
 from toeline.data.analyze.flag import Flag, Weight
+from toeline.data.analyze.leaks import Leaks
 from toeline.data.analyze.proof import Answer, ProofSection
 
 
@@ -27,6 +28,15 @@ class Finding:
     mood: Mood
     text: str
     anchor: str
+
+
+def leak_findings(leaks: Leaks) -> Iterator[Finding]:
+    """Whether one split can know of another."""
+    crossing = any(p.crosses for p in leaks.pairs) or leaks.shared
+    yield Finding(Mood.BAD if crossing else Mood.GOOD, leaks.verdict, "leaks")
+    inside = sum(not p.crosses for p in leaks.pairs)
+    if inside:
+        yield Finding(Mood.CAREFUL, f"{_some(inside, 'pair')} of copies or near copies lie within one split.", "leaks")
 
 
 def label_findings(flags: Sequence[Flag]) -> Iterator[Finding]:

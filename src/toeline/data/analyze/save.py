@@ -14,9 +14,8 @@ from toeline.core.lines import DECIMALS, join_lines
 from toeline.data.analyze.analysis import Analysis
 from toeline.data.analyze.checks import CHECKS
 from toeline.data.analyze.flag import Flag
+from toeline.data.analyze.leaks import Kind, Leaks, to_csv
 from toeline.data.analyze.page import Report, render_html, render_markdown
-from toeline.data.yolo import YoloSet
-from toeline.errors import OutputError
 from toeline.report.folder import RUN, write_whole
 
 SCHEMA = 1  # of analysis.json; grows when a name goes or changes its meaning
@@ -25,17 +24,11 @@ FOLDERS = ("gallery",)
 OWN = frozenset({*FILES, *FOLDERS})
 
 
-def require_apart(out: Path, opened: YoloSet) -> None:
-    """Raise OutputError when `out` lies among the photographs: its pictures would be taken for data the next time."""
-    folders = {entry.photo.parent.resolve() for entries in opened.splits.values() for entry in entries}
-    if inside := next((f for f in folders if out.resolve().is_relative_to(f)), None):
-        raise OutputError(f"{out}: lies in {inside}, among the photographs of the data set. Choose another --out.")
-
-
-def save(path: Path, report: Report, more: Mapping[str, Any]) -> None:
-    """All files. `more` are sections of analysis.json that labels alone do not give. Raises OSError."""
-    said = {**record(report.found), **{name: plain(value) for name, value in more.items()}}
-    text = json.dumps(said, ensure_ascii=False, allow_nan=False, indent=1)
+def save(path: Path, report: Report) -> None:
+    """All files. Raises OSError."""
+    if report.found.leaks:
+        write_whole(path / "leaks.csv", to_csv(report.found.leaks))
+    text = json.dumps(record(report.found), ensure_ascii=False, allow_nan=False, indent=1)
     write_whole(path / "analysis.json", text + "\n")
     write_whole(path / "problems.jsonl", join_lines(flag_record(f) for f in report.found.flags))
     write_whole(path / "report.md", render_markdown(report))
@@ -44,7 +37,7 @@ def save(path: Path, report: Report, more: Mapping[str, Any]) -> None:
 
 
 def record(found: Analysis) -> dict[str, Any]:
-    """analysis.json as docs/analysis.md defines it, without what needs pixels."""
+    """analysis.json as docs/analysis.md defines it."""
     named = ("counts", "boxes", "relations", "together", "proof", "advice")
     return {
         "schema": SCHEMA,
@@ -52,7 +45,18 @@ def record(found: Analysis) -> dict[str, Any]:
         "findings": plain(found.findings),
         **{name: plain(getattr(found, name)) for name in named},
         "labels": {"checks": checks_record(found.flags)},
+        "leaks": leaks_record(found.leaks) if found.leaks else None,
     }
+
+
+def leaks_record(leaks: Leaks) -> dict[str, Any]:
+    """The verdict, counts by kind, and the flight lines in several splits; the pairs are in leaks.csv."""
+    counts = {
+        k.value: {"across": leaks.count(k, crossing=True), "within": leaks.count(k, crossing=False)} for k in Kind
+    }
+    shared = {s.group: dict(s.photographs) for s in leaks.shared}
+    known = {"with_time": leaks.with_time, "with_place": leaks.with_place}
+    return {"verdict": leaks.verdict, "pairs": counts, "shared_flight_lines": shared, **known}
 
 
 def checks_record(flags: Iterable[Flag]) -> list[dict[str, Any]]:

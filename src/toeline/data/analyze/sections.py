@@ -15,8 +15,10 @@ from toeline.data.analyze.checks import CHECKS
 from toeline.data.analyze.counts import Count, Counts
 from toeline.data.analyze.document import Block, Flags, Section, Words, figure, grid, percent
 from toeline.data.analyze.flag import Flag
+from toeline.data.analyze.leaks import Kind, Leaks, flags_of
 from toeline.data.analyze.proof import ProofSection
 from toeline.data.analyze.relations import Distance, NamedResult, RelationSection
+from toeline.data.analyze.survey import UNREAD
 from toeline.relate import NAMES
 
 MOST_SHOWN = 60  # of one kind of flag in the report; all of them are in problems.jsonl
@@ -33,6 +35,7 @@ def sections(found: Analysis) -> list[Section]:
         ("boxes", "Boxes", _boxes(found.boxes, words)),
         ("relations", "Relations", _relations(found.relations, words)),
         ("together", "Classes seen together", _together(found)),
+        *([("leaks", "Leaks between splits", _leaks(found.leaks))] if found.leaks else []),
         ("labels", "Label checks", _labels(found.flags)),
         ("proof", "Can this prove it?", _proof(found.proof, words)),
         ("advice", "Advice", _advice(found)),
@@ -226,21 +229,41 @@ def _together(found: Analysis) -> Blocks:
     )
 
 
+def _leaks(leaks: Leaks) -> Blocks:
+    yield Words(leaks.verdict)
+    yield grid(
+        ["Pairs of photographs", "Across splits", "Within a split"],
+        [(kind, leaks.count(kind, crossing=True), leaks.count(kind, crossing=False)) for kind in Kind],
+        f"Each pair under the first kind that applies; all of them are in leaks.csv. EXIF gives the time of "
+        f"{leaks.with_time:,} photographs and the place of {leaks.with_place:,}.",
+    )
+    if leaks.shared:
+        rows = [(s.group, *(s.photographs.get(split, 0) for split in leaks.splits)) for s in leaks.shared]
+        yield grid(["Flight line", *leaks.splits], rows, "Flight lines in more than one split, in photographs.")
+    yield from _flags(tuple(flags_of(leaks)))
+
+
 def _labels(flags: Sequence[Flag]) -> Blocks:
-    by_check: dict[str, list[Flag]] = defaultdict(list)
-    for flag in flags:
-        by_check[flag.check].append(flag)
-    reasons = {c.name: c.why for c in CHECKS.values()}
+    by_check = _by_check(flags)
     yield grid(
         ["Check", "Found", "Weight", "Why this threshold and weight"],
         [(c.name, len(by_check[c.name]), c.weight, c.why) for c in CHECKS.values()],
         "Faults cannot be right; remarks may be.",
-        left=1,
     )
-    for name, some in by_check.items():
-        if some:
-            shown = tuple(some[:MOST_SHOWN])
-            yield Flags(name, some[0].weight, reasons.get(name, ""), shown, len(some) - len(shown))
+    yield from _flags([f for f in flags if f.check in {UNREAD, *(c.name for c in CHECKS.values())}])
+
+
+def _by_check(flags: Sequence[Flag]) -> dict[str, list[Flag]]:
+    by_check: dict[str, list[Flag]] = defaultdict(list)
+    for flag in flags:
+        by_check[flag.check].append(flag)
+    return by_check
+
+
+def _flags(flags: Sequence[Flag]) -> Blocks:
+    for name, some in _by_check(flags).items():
+        shown = tuple(some[:MOST_SHOWN])
+        yield Flags(name, some[0].weight, shown, len(some) - len(shown))
 
 
 def _proof(proof: ProofSection, words: Taxonomy) -> Blocks:

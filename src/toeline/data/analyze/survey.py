@@ -17,6 +17,8 @@ from toeline.data.label_lines import Problem
 from toeline.data.yolo import Entry, YoloSet, flight_line, read_entry
 from toeline.errors import PhotoError
 
+UNREAD = "photograph that cannot be read"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -71,12 +73,13 @@ def survey(
             try:
                 read = read_entry(entry, taxonomy, opened.names, group_of=group_of, meaning=meaning)
             except PhotoError as why:
-                unread(_unread(name, entry.photo, why))
+                unread(unread_flag(name, entry.photo, str(why)))
                 continue
             scene, truths = read.scene, {t.thing_id: t for t in read.truths}
             yield Row(name, split, entry, scene.size_wh, scene.group, scene.things, truths, read.lines, read.problems)
 
 
-def _unread(name: str, photo: Path, why: PhotoError) -> Flag:
-    what, _, todo = str(why).removeprefix(f"{photo}: ").partition(". ")
-    return Flag("photograph that cannot be read", Weight.FAULT, name, name, f"{what}.", todo)
+def unread_flag(name: str, photo: Path, why: str) -> Flag:
+    """A photograph that cannot be read. `why` is the text of a PhotoError."""
+    what, _, todo = why.removeprefix(f"{photo}: ").partition(". ")
+    return Flag(UNREAD, Weight.FAULT, name, name, f"{what.removesuffix('.')}.", todo)
