@@ -25,7 +25,7 @@ SMALL = {
 
 
 def run(*args: str | Path, pixels: bool = False) -> Result:
-    return CliRunner().invoke(app, ["analyze", *map(str, args), *([] if pixels else ["--no-pixels"])])
+    return CliRunner().invoke(app, ["analyze", *map(str, args), *(["--workers", "1"] if pixels else ["--no-pixels"])])
 
 
 def analysis(out: Path) -> dict[str, Any]:
