@@ -17,8 +17,8 @@ from toeline.core.scene import Relation, Scene, Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, read_photo
 from toeline.errors import ToelineError
-from toeline.judge.decide import FLOOR, decide, sure
-from toeline.relate.relate import around
+from toeline.judge.decide import FLOOR, decide, sure, unreadable
+from toeline.relate.alter import Told, given
 
 if TYPE_CHECKING:
     from toeline.detect.choose import Detector
@@ -34,6 +34,7 @@ class Inspector:
     `answers` is "type" (the class names of the object's type) or "all" (so that the judge can overrule the detector).
     A finding whose probability is under `floor` is marked for review. `boxes`, when given, replaces the detector: a
     function of a photograph and its size in pixels that returns its things and what was wrong with their labels.
+    `relations` is what the judge is told of where things lie; experiments hand in something else (relate/alter.py).
     """
 
     detector: Detector | None
@@ -42,6 +43,7 @@ class Inspector:
     answers: Answers = "type"
     floor: float = FLOOR
     boxes: Boxes | None = None
+    relations: Callable[[Scene], Told] = given
 
     @classmethod
     def load(
@@ -109,7 +111,7 @@ class Inspector:
     def _look(self, image: Image.Image, photo: Photo) -> tuple[tuple[Finding, ...], tuple[Problem, ...]]:
         things, problems = self._find(image, photo)
         scene = Scene(Path(photo.name), image.size, tuple(things))
-        relations = {thing.id: around(scene, thing.id) for thing in scene.things}
+        relations = self.relations(scene)
         sheet = ask(scene, image, relations, self.taxonomy, self.judge.view, answers=self.answers)
         scores = self.judge.score(sheet) if sheet.questions else []
         said = {q.thing_id: s for q, s in zip(sheet.questions, scores, strict=True)}
@@ -124,12 +126,16 @@ class Inspector:
     def _finding(
         self, photo: Photo, thing: Thing, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
     ) -> Finding:
-        """`log_probs` is None for a thing whose type leaves one answer, such as vegetation: it was not asked."""
-        verdict = (
-            sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
-            if log_probs is None
-            else decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor)
-        )
+        """`log_probs` is None for a thing whose type leaves one answer, such as vegetation: it was not asked.
+
+        They are empty when an answer was written that is none of the names.
+        """
+        if log_probs is None:
+            verdict = sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
+        elif log_probs:
+            verdict = decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor)
+        else:
+            verdict = unreadable()
         return Finding(photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon)
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from PIL import Image
 
 from toeline.ask.crop import cut, whole
+from toeline.ask.evidence import measure, spoken
 from toeline.ask.prompt import PROMPTS, Seen
 from toeline.ask.say import around, place
 from toeline.core.question import Question, Sheet, View
@@ -39,8 +40,19 @@ def ask(
     if image.size != scene.size_wh:
         raise ValueError(f"{scene.image}: the picture is {image.size}, the scene {scene.size_wh}")
     prompt = PROMPTS[view.prompt]
-    seen = {t.id: _seen(n, t, scene, relations, taxonomy) for n, t in enumerate(scene.things, start=1)}
     asked = [(t, legal(t, taxonomy, answers)) for t in scene.things]
+    names = {t.id: f"{taxonomy.spoken(t.kind)} {n}" for n, t in enumerate(scene.things, start=1)}
+    seen = {
+        t.id: Seen(
+            number=n,
+            spoken=taxonomy.spoken(t.kind),
+            place=place(t.box, scene.size_wh),
+            around=around(relations.get(t.id, ()), names),
+            evidence=spoken(measure(image, t.box)) if prompt.measures and len(options) > 1 else "",
+            meanings={name: meaning for name in options if (meaning := taxonomy.class_of(name).meaning)},
+        )
+        for n, (t, options) in enumerate(asked, start=1)
+    }
     crops = {t.id: cut(image, t.box, view) for t, options in asked if prompt.shows_crops and len(options) > 1}
     questions = tuple(
         Question(t.id, prompt.question(seen[t.id], options), crops.get(t.id), options)
@@ -50,12 +62,3 @@ def ask(
     shown = prompt.shows_photograph and view.scene_tokens > 0 and questions
     picture = whole(image, view) if shown else None
     return Sheet(str(scene.image), picture, prompt.shared(list(seen.values())), questions, scene, image)
-
-
-def _seen(
-    number: int, thing: Thing, scene: Scene, relations: Mapping[str, Sequence[Relation]], taxonomy: Taxonomy
-) -> Seen:
-    names = {t.id: f"{taxonomy.spoken(t.kind)} {n}" for n, t in enumerate(scene.things, start=1)}
-    return Seen(
-        number, taxonomy.spoken(thing.kind), place(thing.box, scene.size_wh), around(relations.get(thing.id, ()), names)
-    )

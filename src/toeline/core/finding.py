@@ -14,7 +14,7 @@ class Verdict:
     """The decision on one thing. `probabilities` cover the legal class names and sum to 1.
 
     `asked` is False when the type has one legal answer, so no model was consulted. `review` is the reason why a person
-    should look, or empty.
+    should look, or empty. A generated answer that is none of the names is not `readable`: it has no class name.
     """
 
     class_name: str
@@ -23,6 +23,11 @@ class Verdict:
     probabilities: Mapping[str, float]
     asked: bool = True
     review: str = ""
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is an answer at all."""
+        return bool(self.class_name)
 
     @property
     def second(self) -> tuple[str, float] | None:

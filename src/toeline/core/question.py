@@ -29,12 +29,14 @@ class View:
     2 x 2). `scene_tokens` and `crop_tokens` are the most tokens that the photograph and one crop may take;
     `scene_tokens=0` leaves the photograph out. A crop is enlarged until it fills `crop_tokens` or until the whole
     photograph would be `detail_px` long at the same scale, whichever comes first: beyond that there is nothing more to
-    see. `margin` is the context around a box as a share of its shorter side. `prompt` names an entry of ask/prompt.py.
+    see. `marked_tokens` are the most that a photograph with marks may take, in questions of where things lie.
+    `margin` is the context around a box as a share of its shorter side. `prompt` names an entry of ask/prompt.py.
     """
 
     cell: int = 28
     scene_tokens: int = 529
     crop_tokens: int = 64
+    marked_tokens: int = 324
     detail_px: int = 2048
     margin: float = 0.5
     prompt: str = "relations"

@@ -34,12 +34,13 @@ class Condition:
 
 @dataclass(frozen=True)
 class ObjectClass:
-    """A type in a condition, under the name that the labels and the answers use."""
+    """A type in a condition, under the name that the labels and the answers use; `meaning` says in words what it is."""
 
     name: str
     type: str
     condition: str
     spellings: tuple[str, ...] = ()
+    meaning: str = ""
 
 
 def fold(label: str) -> str:
@@ -121,7 +122,9 @@ class Taxonomy:
                     Condition(_text(c, "name"), _text(c, "color", DEFAULT_COLOR)) for c in raw["conditions"]
                 ),
                 classes=tuple(
-                    ObjectClass(_text(c, "name"), _text(c, "type"), _text(c, "condition"), _texts(c, "spellings"))
+                    ObjectClass(
+                        _text(c, "name"), _text(c, "type"), _text(c, "condition"), _texts(c, "spellings"), _meaning(c)
+                    )
                     for c in raw["classes"]
                 ),
                 source=source,
@@ -129,7 +132,7 @@ class Taxonomy:
         except (KeyError, TypeError, AttributeError) as why:
             raise TaxonomyError(
                 f"{source}: {why} is missing or of the wrong form. A taxonomy has [[types]] (name, spoken), "
-                f"[[conditions]] (name, color) and [[classes]] (name, type, condition, spellings)."
+                f"[[conditions]] (name, color) and [[classes]] (name, type, condition, spellings, meaning)."
             ) from None
 
     @cached_property
@@ -205,6 +208,10 @@ def _texts(table: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if not isinstance(values, list):
         raise TypeError(f"{key} = {values!r}")
     return tuple(_text({key: value}, key) for value in values)
+
+
+def _meaning(table: Mapping[str, Any]) -> str:
+    return _text(table, "meaning") if "meaning" in table else ""
 
 
 def _spoken(table: Mapping[str, Any]) -> str:

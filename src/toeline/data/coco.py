@@ -78,7 +78,8 @@ def read_coco(files: Sequence[CocoFile], root: Path, *, step: Step = lambda _: N
             splits[file.split] += [photo] if photo else []
             problems += said
             step(said)
-    named = {split: tuple(_named(split, its, problems)) for split, its in splits.items() if its}
+    order = list(dict.fromkeys([*SPLITS.values(), *splits]))
+    named = {split: tuple(_named(split, its, problems)) for split in order if (its := splits.get(split))}
     if not named:
         raise LabelError(f"{root}: none of the photographs that the annotations name is there. {_first(problems)}")
     return LabelSet(base, names, named, tuple(problems), tuple(notes))

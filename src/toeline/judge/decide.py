@@ -42,6 +42,15 @@ def _best(log_probs: Mapping[str, float]) -> str:
     return best
 
 
+def unreadable() -> Verdict:
+    """The verdict on a thing whose generated answer was none of the names: no class, and a person should look.
+
+    >>> unreadable().class_name, unreadable().readable
+    ('', False)
+    """
+    return Verdict("", "", 0.0, {}, review="the answer was none of the class names")
+
+
 def sure(class_name: str, taxonomy: Taxonomy) -> Verdict:
     """The verdict on a thing whose type leaves one answer, which nobody was asked for.
 

@@ -1,16 +1,18 @@
 """Trains the embedded judge: a small Qwen2-VL from random weights, on drawn scenes, in three stages.
 
 Stage one trains the vision tower alone: every merged image token of a crop is asked what covers it (from the renderer's
-truth masks). Stage two shows crops and asks, stage three shows what inspection shows; both keep the dense loss beside
-the loss on the answer tree. Measured in a prototype: without the dense loss a model of this size learns almost nothing
-from tens of thousands of objects; its head is thrown away after training. The loop is transformers' Trainer.
+truth masks). Stage two shows crops and asks. Stage three shows what inspection shows, in every prompt that inspection
+may use, and asks where marked things lie. The last two keep the dense loss beside the loss on the answer tree: without
+it a model of this size learns almost nothing from tens of thousands of objects (measured in a prototype). Its head is
+thrown away after training. The loop is transformers' Trainer.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,29 @@ from toeline.ask.ask import Answers
 from toeline.core.question import View
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import need
-from toeline.train.loss import Collate, accuracy, held_out_dense, judge_loss
+from toeline.train.loss import Collate, accuracy, half_precision_pays, held_out_dense, judge_loss, share_right
 from toeline.train.pool import Pool
 from toeline.train.rows import Row, augmented, row, token_classes
 from toeline.train.small import rendered_texts, small_model, small_tokenizer
+from toeline.train.where import quiz_rows, where_row
 
-VIEW = View(scene_tokens=100, crop_tokens=36, detail_px=1280, margin=0.3, prompt="relations")
+VIEW = View(scene_tokens=100, crop_tokens=36, marked_tokens=49, detail_px=1280, margin=0.3, prompt="relations")
 CROPS_ONLY = replace(VIEW, scene_tokens=0, prompt="crop")
 ALL_ANSWERS = 0.15  # share of photographs asked with all nine answers, so that Stage 2 can overrule a wrong type
 BALANCE = 0.75  # power of the inverse frequency of a type: 0 counts objects alike, 1 counts types alike
 DECAY = 0.6  # share of a stage over which the learning rate falls; worth 10 points of accuracy (docs/log.md)
 EVERY_STEPS = 250  # between checkpoints and measurements on held-out scenes
+PROMPT_SHARES = {  # of the last stage's steps; the default prompt most often, and none so rarely that it is foreign
+    "relations": 0.40,
+    "definitions": 0.08,
+    "evidence": 0.12,
+    "minimal": 0.12,
+    "user": 0.08,
+    "crop": 0.10,
+    "photograph": 0.10,
+}
+WHERE = "where"  # no prompt of inspection: the questions of ask/spatial.py
+HELD_OUT_QUIZ = 60  # questions of a template about held-out scenes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +52,8 @@ class JudgeRun:
     """Settings of `toeline train-embedded judge`. A photograph is a drawn scene with all its objects.
 
     `token_`, `crop_` and `full_photographs` are how many are seen in the three stages, each time in another light;
-    in the last, `full_questions` objects of each are asked about, for attention costs the square of a row's length;
+    in the last, `full_questions` objects of each are asked about, for attention costs the square of a row's length,
+    and a share `where` of the steps asks where marked things lie;
     `scenes` is how many are drawn. `start` is a checkpoint or a finished model to begin from; `threads` of 0 leaves
     torch's own choice.
     """
@@ -51,6 +66,7 @@ class JudgeRun:
     crop_photographs: int = 3_600
     full_photographs: int = 8_400
     full_questions: int = 3
+    where: float = 0.35
     photographs_per_step: int = 6
     lr: float = 4e-4
     full_lr: float = 3e-4
@@ -68,7 +84,9 @@ class JudgeRun:
 class Rows:
     """A torch map-style data set: photograph `i` of a stage, in a light of its own that depends on (seed, i) alone.
 
-    At most `most` of its objects are asked about, drawn at random.
+    At most `most` of its objects are asked about, drawn at random. `per_step` photographs in a row are asked in one
+    way, so that their rows are of like length and little padding is computed: a share `where` of the steps asks where
+    things lie, the others use the prompts of `prompts` by their shares.
     """
 
     pool: Pool
@@ -76,6 +94,9 @@ class Rows:
     length: int
     seed: int
     most: int = 1000
+    per_step: int = 1
+    prompts: Mapping[str, float] = field(default_factory=dict)
+    where: float = 0.0
 
     def __len__(self) -> int:
         return self.length
@@ -83,10 +104,19 @@ class Rows:
     def __getitem__(self, i: int) -> Row:
         rng = np.random.default_rng((self.seed, i))
         labeled = augmented(self.pool[i % len(self.pool)], rng)
+        prompt = self._prompt(i // self.per_step)
+        if prompt == WHERE:
+            return where_row(labeled, self.pool.taxonomy, self.view, rng, most=self.most)
         answers: Answers = "all" if rng.random() < ALL_ANSWERS else "type"
         asked = [t.id for t in labeled.scene.things if answers == "all" or self._leaves_a_choice(t.kind)]
         some = rng.permutation(asked)[: self.most].tolist()
-        return row(labeled, self.pool.taxonomy, self.view, answers=answers, only=some)
+        return row(labeled, self.pool.taxonomy, replace(self.view, prompt=prompt), answers=answers, only=some)
+
+    def _prompt(self, step: int) -> str:
+        rng = np.random.default_rng((self.seed, step, 1))
+        if rng.random() < self.where:
+            return WHERE
+        return str(rng.choice(list(self.prompts), p=list(self.prompts.values()))) if self.prompts else self.view.prompt
 
     def _leaves_a_choice(self, kind: str) -> bool:
         return len(self.pool.taxonomy.answers(kind)) > 1
@@ -124,8 +154,9 @@ def train_judge(run: JudgeRun) -> Path:
     )
     for n, (name, view, photographs, lr) in enumerate(stages):
         if photographs:
-            most = run.full_questions if name == "full" else 1000
-            rows = Rows(pool, view, photographs, run.seed * 10 + n, most)
+            rows = Rows(pool, view, photographs, run.seed * 10 + n, per_step=run.photographs_per_step)
+            if name == "full":
+                rows = replace(rows, most=run.full_questions, prompts=PROMPT_SHARES, where=run.where)
             _train_stage(run, name, judge, rows, Collate(judge, weights), held_out, lr)
     return _finish(run, judge)
 
@@ -149,7 +180,7 @@ def _start(run: JudgeRun, taxonomy: Taxonomy) -> Any:
         )
     model.token_head = head
     patch_embed_as_linear(model)
-    if not torch.cuda.is_available():
+    if not torch.cuda.is_available() and half_precision_pays("cpu"):
         matmul_attention(model)
     return QwenVLJudge(model, tokenizer, Qwen2VLImageProcessorPil(), VIEW)
 
@@ -172,12 +203,16 @@ def _checkpoint(folder: Path, head: Any) -> tuple[Any, Any]:
 
 
 def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, collate: Collate, held_out: Pool, lr: float) -> None:
+    from torch.utils.data import SequentialSampler
     from transformers import Trainer
     from transformers.trainer_utils import get_last_checkpoint
 
     class JudgeTrainer(Trainer):  # type: ignore[misc]  # the documented way to give Trainer another loss
         def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
             return judge_loss(model, inputs, answers=name != "tokens", token_loss=run.token_loss)[0]
+
+        def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+            return SequentialSampler(rows)  # a row is drawn at random by its number; its neighbors are its step
 
     trainer = JudgeTrainer(
         model=judge.model,
@@ -226,8 +261,10 @@ def _measure(run: JudgeRun, name: str, judge: Any, held_out: Pool, view: View) -
     class Measure(TrainerCallback):  # type: ignore[misc]
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             measure = held_out_dense if name == "tokens" else accuracy
-            figures = measure(judge, held_out, view)
-            entry = {"stage": name, "step": state.global_step, **figures}
+            entry = {"stage": name, "step": state.global_step, **measure(judge, held_out, view)}
+            if name == "full":
+                asked = quiz_rows(held_out, view, most_per_template=HELD_OUT_QUIZ)
+                entry["where"] = share_right(judge, asked)
             with (run.out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(entry) + "\n")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BACKGROUND = 0.3  # weight of a token without an object in the dense loss
+NO_TOKENS = np.zeros((0, 0), np.float32)  # of a batch that shows no crop
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Collate:
             "answers": [a for r in rows for a in r.answers],
             "weights": [self.weights.get(kind, 1.0) for r in rows for kind in r.kinds],
             "crops": crops,
-            "tokens": torch.from_numpy(np.concatenate([t for _, tokens in shown for t in tokens])),
+            "tokens": torch.from_numpy(
+                np.concatenate(flat) if (flat := [t for _, ts in shown for t in ts]) else NO_TOKENS
+            ),
         }
 
 
@@ -55,11 +59,21 @@ def dense_loss(model: Any, inputs: dict[str, Any], features: Sequence[Tensor]) -
     import torch
     from torch.nn import functional as F
 
-    seen = torch.cat([f for f, is_crop in zip(features, inputs["crops"], strict=True) if is_crop])
+    crops = [f for f, is_crop in zip(features, inputs["crops"], strict=True) if is_crop]
+    if not crops:
+        return torch.zeros((), device=features[0].device)
+    seen = torch.cat(crops)
     covered = model.token_head(seen).float()
     weights = torch.ones(covered.shape[-1], device=covered.device)
     weights[0] = BACKGROUND
     return F.cross_entropy(covered, inputs["tokens"].to(covered.device), weight=weights)
+
+
+def half_precision_pays(device: str) -> bool:
+    """Whether products in bfloat16 are faster than in float32; on a CPU without instructions for them they are not."""
+    import torch
+
+    return device != "cpu" or bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def judge_loss(
@@ -68,7 +82,7 @@ def judge_loss(
     """Mean negative log-probability of the true answer over the tree, plus the dense loss on the crops' tokens.
 
     The answer loss is of the very quantity that inspection reports; without `answers` the language model is not run.
-    Products in bfloat16, losses in float32. Returns also which questions were answered right.
+    Products in bfloat16 where that is faster, losses in float32. Returns also which questions were answered right.
     """
     import torch
 
@@ -77,7 +91,7 @@ def judge_loss(
 
     device = next(model.parameters()).device
     batch, pixels = inputs["batch"].to(device), inputs["pixels"].to(device)
-    with torch.autocast(device.type, dtype=torch.bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half_precision_pays(device.type)):
         features = image_features(model, pixels, batch.grids)
         dense = dense_loss(model, inputs, features)
         if not answers:
@@ -106,18 +120,29 @@ def held_out_dense(judge: Any, pool: Pool, view: View) -> dict[str, float]:
 
 def accuracy(judge: Any, pool: Pool, view: View) -> dict[str, float]:
     """Share of right answers over all questions of a pool, without augmentation, and by object type."""
+    return share_right(judge, (row(pool[i], pool.taxonomy, view) for i in range(len(pool))))
+
+
+def share_right(judge: Any, rows: Iterable[Row], *, at_once: int = 8) -> dict[str, float]:
+    """Share of right answers over all questions of some rows, and by what each row calls their kinds."""
     import torch
 
     collate, right = Collate(judge), []
     kinds: list[str] = []
     judge.model.eval()
     with torch.inference_mode():
-        for i in range(0, len(pool), 8):
-            rows = [row(pool[j], pool.taxonomy, view) for j in range(i, min(i + 8, len(pool)))]
-            kinds += [pool.taxonomy.type_of(q.answers[0]).name for r in rows for q in r.sheet.questions]
-            right += judge_loss(judge.model, collate(rows), token_loss=0.0)[1]
+        for some in batched((r for r in rows if r.sheet.questions), at_once):
+            kinds += [kind for r in some for kind in r.kinds]
+            right += judge_loss(judge.model, collate(some), token_loss=0.0)[1]
     judge.model.train()
     shares = {"accuracy": float(np.mean(right))}
     for kind in sorted(set(kinds)):
         shares[kind] = float(np.mean([r for r, k in zip(right, kinds, strict=True) if k == kind]))
     return shares
+
+
+def batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Lists of `size` rows; the last may be shorter. (itertools.batched needs Python 3.12.)"""
+    left = iter(rows)
+    while some := list(islice(left, size)):
+        yield some

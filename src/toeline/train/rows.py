@@ -29,6 +29,7 @@ DEFECT_WEIGHT = (
     3.0  # a crack covers few pixels of a token; counted thrice it is not lost in the sound surface around it
 )
 SUB = 8  # truth-mask samples per token side
+MARKED = 3  # marks that a picture can bear (ask/spatial.py); a token within a marked box has a class of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,8 @@ class Row:
 
 
 def token_classes(taxonomy: Taxonomy) -> int:
-    """How many classes a token can have: nothing, and each type in each of the three states of the truth masks."""
-    return 1 + STATES * len(taxonomy.types)
+    """How many classes a token can have: nothing, each type in each of the truth masks' three states, each mark."""
+    return 1 + STATES * len(taxonomy.types) + MARKED
 
 
 def state_map(
@@ -93,7 +94,7 @@ def _crop_tokens(labeled: Labeled, thing_id: str, taxonomy: Taxonomy, view: View
     n = token_classes(taxonomy)
     flat = np.bincount((cells + n * np.arange(rows * cols)[:, None]).ravel(), minlength=rows * cols * n)
     shares = flat.reshape(rows, cols, n).astype(np.float32)
-    defect = np.array([c > 0 and (c - 1) % STATES > 0 for c in range(n)])
+    defect = np.array([0 < c < n - MARKED and (c - 1) % STATES > 0 for c in range(n)])
     shares[..., defect] *= DEFECT_WEIGHT
     whole: NDArray[np.float32] = shares / shares.sum(axis=-1, keepdims=True)
     return whole

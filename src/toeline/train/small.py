@@ -38,8 +38,13 @@ def rendered_texts(taxonomy: Taxonomy) -> Iterator[str]:
 
     The tokenizer is trained on rendered prompts: pieces tokenize differently (docs of the packed layout, section 5).
     """
+    from toeline.ask.evidence import Evidence
+    from toeline.ask.evidence import spoken as told
     from toeline.ask.say import PHRASES
+    from toeline.ask.spatial import ASK, NO, YES
 
+    yield from ASK.values()
+    yield f"Marked in it: A (red) toe drain; B (blue) slope drain; C (yellow) rock toe. Answer {YES} or {NO}."
     yield from ("system\nYou are a helpful assistant.", "user\n", "assistant\n", *taxonomy.answers())
     kinds = [t.name for t in taxonomy.types]
     for n, (phrase, kind) in enumerate((p, k) for p in PHRASES.values() for k in kinds):
@@ -47,7 +52,9 @@ def rendered_texts(taxonomy: Taxonomy) -> Iterator[str]:
         place = f"({n},{37 * n % 999}),({61 * n % 999},{999 - n})"
         words = ("touching", "under 1% away", f"{n}% away")[n % 3]
         around = f"{phrase} and {phrase} {spoken} {n}, {words}; {phrase} {spoken} {n + 1}, {words}" if n % 7 else ""
-        seen = Seen(n, spoken, place, around)
+        evidence = told(Evidence(n % 100 / 100, (n % 41 - 20) / 100, n % 5, n % 30 / 100))
+        meanings = {c.name: c.meaning for c in taxonomy.classes if c.type == kind}
+        seen = Seen(n, spoken, place, around, evidence, meanings)
         for prompt in PROMPTS.values():
             yield prompt.shared([seen, seen])
             for answers in (taxonomy.answers(kind), taxonomy.answers()):
