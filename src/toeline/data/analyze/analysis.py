@@ -11,8 +11,16 @@ from toeline.data.analyze.advice import Advice, advise
 from toeline.data.analyze.boxes import BoxSection, measure_boxes
 from toeline.data.analyze.checks import CHECKS, Checks, order_flags, problem_flag
 from toeline.data.analyze.counts import Counts, count
-from toeline.data.analyze.findings import Finding, count_findings, label_findings, leak_findings, proof_findings
+from toeline.data.analyze.findings import (
+    Finding,
+    count_findings,
+    image_findings,
+    label_findings,
+    leak_findings,
+    proof_findings,
+)
 from toeline.data.analyze.flag import Flag
+from toeline.data.analyze.images import Images, image_flags, measure_images
 from toeline.data.analyze.leaks import Leaks, Seen, find_leaks, flags_of
 from toeline.data.analyze.photos import PhotoFacts, look_at_all
 from toeline.data.analyze.proof import ProofSection, prove
@@ -31,7 +39,7 @@ UNREADABLE = {CHECKS["unreadable"].name, UNREAD}
 class Analysis:
     """Everything that is known of a data set. `flags` are what should be looked at, faults first.
 
-    `leaks` is None when no pixels were looked at.
+    `images` and `leaks` are None when no pixels were looked at.
     """
 
     table: Table
@@ -42,6 +50,7 @@ class Analysis:
     together: Together
     proof: ProofSection
     advice: Advice
+    images: Images | None
     leaks: Leaks | None
     flags: tuple[Flag, ...]
     findings: tuple[Finding, ...]
@@ -63,8 +72,8 @@ def analyze(
 ) -> Analysis:
     """Read every label once, and count. `step` is called after each photograph, as `cli.show.bar` wants it.
 
-    With `workers`, as many processes look at the pixels; with 0 nobody does, and `leaks` is None. Raises LabelError
-    when not one photograph can be read.
+    With `workers`, as many processes look at the pixels; with 0 nobody does, and `images` and `leaks` are None. Raises
+    LabelError when not one photograph can be read.
     """
     checks, collector = Checks(taxonomy, opened.root), Collector(taxonomy, opened.root)
     checks.flags += [problem_flag(p, opened.root) for p in opened.problems]
@@ -81,7 +90,7 @@ def analyze(
     table = collector.table()
     if not table.n_photos:
         raise LabelError(f"{opened.root}: not one photograph could be read ({checks.flags[0].what}).")
-    return _counted(table, checks.flags, target, find_leaks(seen) if workers else None)
+    return _counted(table, checks.flags, target, seen if workers else None)
 
 
 def with_pixels(rows: Iterable[Row], opened: YoloSet, workers: int) -> Iterator[tuple[Row, PhotoFacts | str]]:
@@ -92,10 +101,11 @@ def with_pixels(rows: Iterable[Row], opened: YoloSet, workers: int) -> Iterator[
         yield row, next(facts for photo, facts in looked if photo == row.entry.photo)  # passes over those without a row
 
 
-def _counted(table: Table, flags: Sequence[Flag], target: float, leaks: Leaks | None) -> Analysis:
+def _counted(table: Table, flags: Sequence[Flag], target: float, seen: list[Seen] | None) -> Analysis:
     counts, relations, proof = count(table), measure_relations(table), prove(table, target)
     labels = [*flags, *order_flags(relations)]
-    copies = list(flags_of(leaks)) if leaks else []
+    leaks = find_leaks(seen) if seen is not None else None
+    pictures = [*flags_of(leaks), *image_flags(seen)] if leaks and seen else []
     return Analysis(
         table=table,
         target=target,
@@ -105,11 +115,13 @@ def _counted(table: Table, flags: Sequence[Flag], target: float, leaks: Leaks | 
         together=co_occurrence(table),
         proof=proof,
         advice=advise(table, counts, proof),
+        images=measure_images(seen, table) if seen is not None else None,
         leaks=leaks,
-        flags=tuple(sorted([*labels, *copies], key=lambda f: f.weight)),  # "fault" before "remark"; stable
+        flags=tuple(sorted([*labels, *pictures], key=lambda f: f.weight)),  # "fault" before "remark"; stable
         findings=(
             *(leak_findings(leaks) if leaks else ()),
             *label_findings(labels),
+            *image_findings(pictures),
             *proof_findings(proof),
             *count_findings(counts),
         ),
