@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from toeline import __version__
+from toeline.cli.analyze import analyze
 from toeline.cli.compare_runs import compare
 from toeline.cli.convert import convert
 from toeline.cli.demo import demo
@@ -32,6 +33,7 @@ app = typer.Typer(
     epilog="Start with `toeline demo`; then `toeline inspect PHOTOS --out runs/first`.",
 )
 app.command("inspect")(inspect)
+app.command("analyze")(analyze)
 app.command("demo")(demo)
 app.command("plan")(plan)
 app.command("evaluate")(evaluate)

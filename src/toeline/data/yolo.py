@@ -99,18 +99,25 @@ def open_yolo(root: Path, taxonomy: Taxonomy, *, labels: Path | None = None, any
 
 
 def read_entry(
-    entry: Entry, taxonomy: Taxonomy, names: Names | None = None, *, group_of: Callable[[Path], str] = flight_line
+    entry: Entry,
+    taxonomy: Taxonomy,
+    names: Names | None = None,
+    *,
+    group_of: Callable[[Path], str] = flight_line,
+    meaning: Meanings | None = None,
 ) -> LabelledScene:
     """One photograph's scene, its truths, and what was wrong with its labels. Raises PhotoError.
 
-    `names` are the YoloSet's; without them class ids are in the taxonomy's order.
+    `names` are the YoloSet's; without them class ids are in the taxonomy's order. `meaning` is what they mean in the
+    taxonomy, for whoever reads many entries and works it out once.
     """
     names = taxonomy_names(taxonomy) if names is None else names
+    meaning = meaning or meanings(names, taxonomy)
     size = photo_size(entry.photo)
     if entry.labels is None:
         missing = Problem(entry.photo, None, "no label file belongs to this photograph, so nothing is known of it.")
         return LabelledScene(Scene(entry.photo, size, (), group_of(entry.photo)), (), (missing,))
-    lines, problems, meaning = _read_lines(entry.labels, size, taxonomy, names)
+    lines, problems = read_label_file(entry.labels, size, {i: names[i] for i in meaning.kinds})
     things = tuple(_thing(i, line, meaning) for i, line in enumerate(lines, start=1))
     truths = tuple(
         _truth(str(i), meaning.classes[line.class_id])
@@ -136,16 +143,9 @@ def things_from_labels(
     above: tuple[Problem, ...] = ()
     if names is None:
         names, above = find_names(labels_dir, taxonomy)
-    lines, problems, meaning = _read_lines(file, size_wh, taxonomy, names)
-    return tuple(_thing(i, line, meaning) for i, line in enumerate(lines, start=1)), (*above, *problems)
-
-
-def _read_lines(
-    file: Path, size_wh: tuple[int, int], taxonomy: Taxonomy, names: Names
-) -> tuple[tuple[LabelLine, ...], tuple[Problem, ...], Meanings]:
     meaning = meanings(names, taxonomy)
     lines, problems = read_label_file(file, size_wh, {i: names[i] for i in meaning.kinds})
-    return lines, problems, meaning
+    return tuple(_thing(i, line, meaning) for i, line in enumerate(lines, start=1)), (*above, *problems)
 
 
 def _thing(number: int, line: LabelLine, meaning: Meanings) -> Thing:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +25,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.analyze.flag import Flag, Weight
 from toeline.data.analyze.gallery_pages import Picture, render_pages
 from toeline.data.analyze.gallery_pictures import Look, crop_picture, looks, problem_picture, whole_picture
+from toeline.data.analyze.survey import below
 from toeline.data.images import photo_size, read_photo
 from toeline.data.label_lines import LabelLine, Problem, read_label_file
 from toeline.data.write_yolo import require_apart, staged
@@ -141,11 +141,6 @@ def _hold(held: list[tuple[bytes, int, Chosen]], most: int, one: tuple[bytes, in
     held.append(one)
     if len(held) > 4 * most + 100:
         held[:] = heapq.nsmallest(most, held)
-
-
-def below(root: Path, file: Path) -> str:
-    """The path of `file` below `root`, with slashes; with `../` where data.yaml leads out of the root."""
-    return Path(os.path.relpath(file, root)).as_posix()
 
 
 def _read(entry: Entry, data: YoloSet) -> tuple[tuple[LabelLine, ...], tuple[Problem, ...]]:
