@@ -34,6 +34,7 @@ def names() -> list[str]:
 
 def test_the_commands_are_the_promised_ones() -> None:
     assert sorted(names()) == [
+        "analyze",
         "compare",
         "convert",
         "demo",
