@@ -133,6 +133,7 @@ def flight_lines(pattern: str | None) -> Grouping:
 
     Raises LabelError.
 
+    >>> from pathlib import Path
     >>> flight_lines(r"^(.*)_[0-9]+")(Path("B0_12_V.jpg")), flight_lines("line[0-9]")(Path("a.jpg"))
     ('B0', 'a')
     """
