@@ -19,7 +19,9 @@ def image_blocks(images: Images, flags: Sequence[Flag]) -> Blocks:
     """Sizes, shapes and light."""
     yield Words(images.verdict)
     sizes = [(f"{w} x {h}", n) for w, h, n in images.sizes]
-    yield grid(["Size in pixels", "Photographs"], sizes, f"{images.distinct} different sizes, the most frequent first.")
+    yield grid(
+        ["Size in pixels", "Photographs"], sizes, f"Sizes, the most frequent first; there are {images.distinct} in all."
+    )
     shapes = (images.with_camera_size, images.as_taken, images.scaled, images.other_shape)
     head = ["", "EXIF tells the camera's size", "As taken", "Scaled", "Cut or stretched"]
     yield grid(head, [("Photographs", *shapes)], "What the camera took, against what is here.")
