@@ -16,6 +16,7 @@ from toeline.cli.compare_runs import compare
 from toeline.cli.convert import convert
 from toeline.cli.demo import demo
 from toeline.cli.evaluate import evaluate
+from toeline.cli.floor import floor, fuse
 from toeline.cli.gallery import gallery
 from toeline.cli.inspect import inspect
 from toeline.cli.plan import plan
@@ -42,6 +43,8 @@ app.command("synth")(synth)
 app.command("gallery")(gallery)
 app.command("split")(split)
 app.command("convert")(convert)
+app.command("floor")(floor)
+app.command("fuse")(fuse)
 app.command(
     "train-embedded",
     add_help_option=False,
