@@ -39,6 +39,8 @@ def test_the_commands_are_the_promised_ones() -> None:
         "convert",
         "demo",
         "evaluate",
+        "floor",
+        "fuse",
         "gallery",
         "inspect",
         "plan",
