@@ -33,7 +33,21 @@ def names() -> list[str]:
 
 
 def test_the_commands_are_the_promised_ones() -> None:
-    assert sorted(names()) == ["compare", "demo", "evaluate", "inspect", "plan", "synth", "train-embedded"]
+    assert sorted(names()) == [
+        "analyze",
+        "compare",
+        "convert",
+        "demo",
+        "evaluate",
+        "floor",
+        "fuse",
+        "gallery",
+        "inspect",
+        "plan",
+        "split",
+        "synth",
+        "train-embedded",
+    ]
 
 
 @pytest.mark.parametrize("name", names())

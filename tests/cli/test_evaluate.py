@@ -220,15 +220,15 @@ def test_a_stopped_run_goes_on_and_a_finished_one_asks_nothing_again(
     assert toeline("valid", "--out", "whole") == 0
     judge.asked.clear()
     judge.most = 2
-    assert toeline("valid", "--out", "out") == 130
+    assert toeline("valid", "--spatial", "0", "--out", "out") == 130
     judge.most = 100
-    assert toeline("valid", "--out", "out") == 0
+    assert toeline("valid", "--spatial", "0", "--out", "out") == 0
     assert judge.asked == ["a_1.jpg", "a_2.jpg", "b_1.jpg"]
     killed(tmp_path / "out")
-    assert toeline("valid", "--out", "out") == 0
+    assert toeline("valid", "--spatial", "0", "--out", "out") == 0
     assert judge.asked[3:] == ["a_2.jpg", "b_1.jpg"]
     assert (tmp_path / "out" / "cases.jsonl").read_bytes() == (tmp_path / "whole" / "cases.jsonl").read_bytes()
-    assert toeline("valid", "--out", "out", "--cluster", "flight", "--targets", "fine-tuned") == 0
+    assert toeline("valid", "--spatial", "0", "--out", "out", "--cluster", "flight", "--targets", "fine-tuned") == 0
     assert len(judge.asked) == 5
     assert card(tmp_path / "out")["clusters"] == 2
     assert card(tmp_path / "out")["by_key"]["accuracy"]["target"] == 0.9
