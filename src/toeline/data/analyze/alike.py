@@ -48,7 +48,7 @@ def _least(bits: NDArray[np.uint8], rows: NDArray[np.intp], parts: NDArray[np.in
 
 
 def nearest_elsewhere(points: NDArray[np.float64], parts: NDArray[np.intp], most: float) -> Found:
-    """(i, j, distance), i < j: for each point (N, D) and each part that is not its own, the nearest there within `most`.
+    """(i, j, distance), i < j: for each point (N, D) and each other part, the nearest there within `most`.
 
     >>> list(nearest_elsewhere(np.array([[0.0], [1.0], [1.5], [9.0]]), np.array([0, 1, 1, 1]), 2.0))
     [(0, 1, 1.0), (0, 2, 1.5)]
