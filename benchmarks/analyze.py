@@ -1,10 +1,11 @@
 """What `toeline analyze` takes: photographs a second, memory from 1,000 to 20,000 photographs, a million label lines.
 
-    python benchmarks/analyze.py [--out benchmarks/results] [--sizes 1000 5000 20000] [--lines 1000000] [--only labels]
+    python benchmarks/analyze.py [--out benchmarks/results] [--parts speed memory labels]
 
-Whole commands, as a user starts them, with a fresh folder for the results. Photographs are 640 x 640 JPEG files, each
-put together from four quarters of drawn scenes, so that no two are alike; labels are the small objects of a grid. The
-million label lines lie beside photographs of one file under many names, and pixels are not looked at (`--no-pixels`).
+Whole commands, as a user starts them, with a fresh folder for the results. Photographs are JPEG files, each put
+together from four quarters of drawn scenes, so that no two are alike: 640 x 640 for the speed, 160 x 160 where memory is
+compared (what is kept of a photograph does not depend on its size). Labels are small objects in the cells of a grid.
+The million label lines lie beside one photograph under many names, and pixels are not looked at (`--no-pixels`).
 Photographs a second are of the whole command, start and plots and gallery included; "each further one" is the slope
 between the two largest sets. Peak memory is what the kernel notes as the high-water mark of resident memory of each
 process (VmHWM), so this runs on Linux only. Other programs may keep the cores busy: CPU seconds tell more than time
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +36,8 @@ from numpy.typing import NDArray
 
 from toeline.synth import draw
 
-SCENES, SIDE, QUALITY, WORKERS = 40, 640, 80, 2
+PARTS = ("speed", "memory", "labels")
+SCENES, SIDE, SMALL_SIDE, QUALITY, WORKERS = 40, 640, 160, 80, 2
 PER_PHOTO, LINES_PER_PHOTO = 5, 20
 FLIGHT = 50  # photographs of one flight line
 PACKAGES = ("toeline", "numpy", "pillow", "opencv-python-headless", "imagehash", "matplotlib")
@@ -47,6 +50,7 @@ class Took:
     """One command. Memory in MB (1e6 bytes): of the main process, and of the largest worker."""
 
     photographs: int
+    side_px: int
     lines: int
     seconds: float
     cpu_seconds: float
@@ -58,24 +62,27 @@ class Took:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="folder for analyze.json and analyze.md")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 5000, 20000])
+    parser.add_argument("--out", type=Path, help="folder for analyze.json and analyze.md; parts not run are kept there")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--speed", type=int, nargs="+", default=[1000, 5000], help="photographs of 640 x 640")
+    parser.add_argument("--memory", type=int, nargs="+", default=[1000, 5000, 20000], help="photographs of 160 x 160")
     parser.add_argument("--lines", type=int, default=1_000_000)
-    parser.add_argument("--only", choices=("photographs", "labels"))
     args = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine(), "photographs": [], "labels": None}
+    kept = args.out / "analyze.json" if args.out else None
+    results: dict[str, Any] = json.loads(kept.read_text("utf-8")) if kept and kept.is_file() else {}
     with tempfile.TemporaryDirectory(prefix="toeline-") as folder:
-        top = Path(folder)
-        if args.only != "labels":
-            results["photographs"] = [asdict(took) for took in with_photographs(top, sorted(args.sizes))]
-        if args.only != "photographs":
-            results["labels"] = asdict(with_labels(top, args.lines))
+        parts: dict[str, Callable[[], list[Took]]] = {
+            "speed": lambda: with_photographs(Path(folder), sorted(args.speed), SIDE),
+            "memory": lambda: with_photographs(Path(folder), sorted(args.memory), SMALL_SIDE),
+            "labels": lambda: [with_labels(Path(folder), args.lines)],
+        }
+        results |= {part: [asdict(took) for took in parts[part]()] for part in args.parts} | {"machine": machine()}
     text = page(results)
     print(text)
-    if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "analyze.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        (args.out / "analyze.md").write_text(text, encoding="utf-8")
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        kept.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
 def machine() -> dict[str, Any]:
@@ -89,14 +96,14 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def with_photographs(top: Path, sizes: list[int]) -> list[Took]:
+def with_photographs(top: Path, sizes: list[int], side: int) -> list[Took]:
     """The same data set growing; files are written once."""
-    rng, quarters, took, there = np.random.default_rng(0), drawn_quarters(), [], 0
+    rng, quarters, took, there = np.random.default_rng(0), drawn_quarters(side), [], 0
     for size in sizes:
         for number in range(there, size):
             put(top / "set", number, encoded(quarters, rng), rng, PER_PHOTO)
         there = size
-        took.append(command(top / "set", size, size * PER_PHOTO, "--workers", str(WORKERS)))
+        took.append(command(top / "set", size, size * PER_PHOTO, side, "--workers", str(WORKERS)))
         print(took[-1], flush=True)
     shutil.rmtree(top / "set")
     return took
@@ -109,14 +116,14 @@ def with_labels(top: Path, lines: int) -> Took:
     photos = lines // LINES_PER_PHOTO
     for number in range(photos):
         put(top / "labels", number, one, rng, LINES_PER_PHOTO)
-    took = command(top / "labels", photos, photos * LINES_PER_PHOTO, "--no-pixels")
+    took = command(top / "labels", photos, photos * LINES_PER_PHOTO, SIDE, "--no-pixels")
     print(took, flush=True)
     return took
 
 
-def drawn_quarters() -> list[Pixels]:
-    half = SIDE // 2
-    scenes = [draw(seed, size=SIDE).image[..., ::-1] for seed in range(SCENES)]
+def drawn_quarters(side: int) -> list[Pixels]:
+    half = side // 2
+    scenes = [draw(seed, size=side).image[..., ::-1] for seed in range(SCENES)]
     return [scene[y : y + half, x : x + half] for scene in scenes for y in (0, half) for x in (0, half)]
 
 
@@ -156,7 +163,7 @@ def objects(rng: np.random.Generator, lines: int) -> str:
     return "".join(rows)
 
 
-def command(data: Path, photographs: int, lines: int, *options: str) -> Took:
+def command(data: Path, photographs: int, lines: int, side: int, *options: str) -> Took:
     """Run the command, and watch its processes."""
     out = data.parent / "out"
     words = [sys.executable, "-m", "toeline", "analyze", str(data), "--out", str(out), "--json", *options]
@@ -178,6 +185,7 @@ def command(data: Path, photographs: int, lines: int, *options: str) -> Took:
     others = max(0.0, all_cores() - busy - cpu) / seconds
     return Took(
         photographs=photographs,
+        side_px=side,
         lines=lines,
         seconds=round(seconds, 1),
         cpu_seconds=round(cpu, 1),
@@ -213,19 +221,19 @@ def page(results: dict[str, Any]) -> str:
     rows = ["# `toeline analyze`\n", "\n\n".join((__doc__ or "").split("\n\n")[2:]).strip() + "\n"]
     rows += [", ".join(f"{what} {value}" for what, value in results["machine"].items()) + ".\n"]
     rows += [
-        "| photographs | label lines | workers | seconds | photographs/s | CPU seconds | photographs per CPU second "
-        "| cores free | main process, peak MB | worker, peak MB |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| part | photographs | side, pixels | label lines | workers | seconds | photographs/s | CPU seconds | photographs "
+        "per CPU second | cores free | main process, peak MB | worker, peak MB |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for r in [*results["photographs"], *filter(None, [results["labels"]])]:
-        n = r["photographs"]
-        rows.append(
-            f"| {n:,} | {r['lines']:,} | {r['workers'] or 'no pixels'} | {r['seconds']} | {n / r['seconds']:.0f} "
-            f"| {r['cpu_seconds']} | {n / r['cpu_seconds']:.0f} | {r['cores_free']} | {r['main_mb']:.0f} "
-            f"| {r['worker_mb']:.0f} |"
-        )
-    if len(results["photographs"]) > 1:
-        rows.append("\n" + slope(*results["photographs"][-2:]))
+    for part in filter(results.get, PARTS):
+        for r in results[part]:
+            n = r["photographs"]
+            rows.append(
+                f"| {part} | {n:,} | {r['side_px']} | {r['lines']:,} | {r['workers'] or 'no pixels'} | {r['seconds']} "
+                f"| {n / r['seconds']:.0f} | {r['cpu_seconds']} | {n / r['cpu_seconds']:.0f} | {r['cores_free']} "
+                f"| {r['main_mb']:.0f} | {r['worker_mb']:.0f} |"
+            )
+    rows += ["", *(slope(*results[part][-2:]) for part in PARTS[:2] if len(results.get(part, [])) > 1)]
     return "\n".join(rows) + "\n"
 
 
@@ -234,7 +242,7 @@ def slope(a: dict[str, Any], b: dict[str, Any]) -> str:
     seconds, cpu = (b[key] - a[key] for key in ("seconds", "cpu_seconds"))
     kilobytes = (b["main_mb"] - a["main_mb"]) * 1000 / n
     return (
-        f"Each further photograph takes {1000 * seconds / n:.2f} ms and {1000 * cpu / n:.2f} ms of CPU "
+        f"At {a['side_px']} pixels each further photograph takes {1000 * seconds / n:.2f} ms and {1000 * cpu / n:.2f} ms of CPU "
         f"({n / seconds:.0f} photographs/s; {n / cpu:.0f} per CPU second), and {kilobytes:.2f} kB of the main process."
     )
 
