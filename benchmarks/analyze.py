@@ -3,9 +3,8 @@
     python benchmarks/analyze.py [--out benchmarks/results] [--parts speed memory labels]
 
 Whole commands, as a user starts them, with a fresh folder for the results. Photographs are JPEG files, each put
-together from four quarters of drawn scenes, so that no two are alike: 640 x 640 for the speed, 160 x 160 where memory is
-compared (what is kept of a photograph does not depend on its size). Labels are small objects in the cells of a grid.
-The million label lines lie beside one photograph under many names, and pixels are not looked at (`--no-pixels`).
+together from four quarters of drawn scenes, so that no two are alike: 640 x 640 for the speed, 160 x 160 where memory
+is compared (what is kept of a photograph does not depend on its size). Labels are small objects in cells of a grid. The million label lines lie beside one photograph under many names, and pixels are not looked at (`--no-pixels`).
 Photographs a second are of the whole command, start and plots and gallery included; "each further one" is the slope
 between the two largest sets. Peak memory is what the kernel notes as the high-water mark of resident memory of each
 process (VmHWM), so this runs on Linux only. Other programs may keep the cores busy: CPU seconds tell more than time
@@ -221,8 +220,8 @@ def page(results: dict[str, Any]) -> str:
     rows = ["# `toeline analyze`\n", "\n\n".join((__doc__ or "").split("\n\n")[2:]).strip() + "\n"]
     rows += [", ".join(f"{what} {value}" for what, value in results["machine"].items()) + ".\n"]
     rows += [
-        "| part | photographs | side, pixels | label lines | workers | seconds | photographs/s | CPU seconds | photographs "
-        "per CPU second | cores free | main process, peak MB | worker, peak MB |",
+        "| part | photographs | side, pixels | label lines | workers | seconds | photographs/s | CPU seconds "
+        "| photographs per CPU second | cores free | main process, peak MB | worker, peak MB |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for part in filter(results.get, PARTS):
@@ -242,7 +241,8 @@ def slope(a: dict[str, Any], b: dict[str, Any]) -> str:
     seconds, cpu = (b[key] - a[key] for key in ("seconds", "cpu_seconds"))
     kilobytes = (b["main_mb"] - a["main_mb"]) * 1000 / n
     return (
-        f"At {a['side_px']} pixels each further photograph takes {1000 * seconds / n:.2f} ms and {1000 * cpu / n:.2f} ms of CPU "
+        f"At {a['side_px']} pixels each further photograph takes {1000 * seconds / n:.2f} ms and "
+        f"{1000 * cpu / n:.2f} ms of CPU "
         f"({n / seconds:.0f} photographs/s; {n / cpu:.0f} per CPU second), and {kilobytes:.2f} kB of the main process."
     )
 

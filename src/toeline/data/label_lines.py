@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -97,7 +98,7 @@ def _parse(words: Sequence[str], size_wh: tuple[int, int], known: Mapping[int, s
             f"{len(words)} numbers, where 5 make a box (class, center x and y, width, height) and 7, 9, 11 and so on "
             f"make a polygon (class, then x and y of each corner)"
         )
-    shares = [_share(word, place) for place, word in enumerate(words[1:], start=2)]
+    shares = _shares(words)
     if len(words) == 5:
         return class_id, _box(shares, size_wh), ()
     polygon = _polygon(shares, size_wh)
@@ -120,6 +121,15 @@ def _number(word: str, place: int) -> float:
     if not math.isfinite(value) or "_" in word:
         raise _Unusable(f"number {place} is {word!r}, which is not a number that a place can have")
     return value
+
+
+def _shares(words: Sequence[str]) -> list[float]:
+    """The numbers after the class id. Raises _Unusable."""
+    with suppress(ValueError):
+        values = [float(word) for word in words[1:]]
+        if all(0.0 <= value <= 1.0 for value in values) and not any("_" in word for word in words):
+            return values  # nearly all of a million; the others are looked at one by one
+    return [_share(word, place) for place, word in enumerate(words[1:], start=2)]
 
 
 def _share(word: str, place: int) -> float:
