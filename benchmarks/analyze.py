@@ -4,11 +4,12 @@
 
 Whole commands, as a user starts them, with a fresh folder for the results. Photographs are JPEG files, each put
 together from four quarters of drawn scenes, so that no two are alike: 640 x 640 for the speed, 160 x 160 where memory
-is compared (what is kept of a photograph does not depend on its size). Labels are small objects in cells of a grid. The million label lines lie beside one photograph under many names, and pixels are not looked at (`--no-pixels`).
-Photographs a second are of the whole command, start and plots and gallery included; "each further one" is the slope
-between the two largest sets. Peak memory is what the kernel notes as the high-water mark of resident memory of each
-process (VmHWM), so this runs on Linux only. Other programs may keep the cores busy: CPU seconds tell more than time
-then, and how many cores were free is in the table.
+is compared (what is kept of a photograph does not depend on its size). Labels are small objects in cells of a grid. The
+million label lines lie beside one photograph under many names, and pixels are not looked at (`--no-pixels`).
+Photographs a second are of the whole command, start and plots and gallery included; each further photograph is the
+slope between the two largest sets. Peak memory is what the kernel notes as the high-water mark of resident memory of
+each process (VmHWM), so this runs on Linux only. Other programs may keep the cores busy: CPU seconds tell more than
+time then, and how many cores were free is in the table.
 """
 
 from __future__ import annotations
