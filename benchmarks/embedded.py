@@ -32,18 +32,11 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo
 from toeline.data.yolo import Entry, open_yolo, read_entry
 from toeline.detect.choose import load_detector
+from toeline.evaluate.cases import on_found_boxes
+from toeline.evaluate.detection import detection_figures
+from toeline.evaluate.figure import Figure
 from toeline.evaluate.match import Matched, TrueThing, join, match
-from toeline.evaluate.tally import (
-    Figure,
-    both,
-    by_class,
-    cases_of,
-    condition_given_type,
-    nine_class,
-    precision,
-    recall,
-    undecided,
-)
+from toeline.evaluate.scorecard import score
 from toeline.inspector import Inspector
 
 SEED = 20_261_121  # of this benchmark alone: no training run, demo or test draws from it
@@ -126,29 +119,29 @@ def inspected(inspector: Inspector, photos: Sequence[Photo]) -> dict[str, Sequen
 
 
 def judge_figures(matched: Sequence[Matched], taxonomy: Taxonomy) -> dict[str, Any]:
-    cases = cases_of(matched)
-    kinds = sorted({c.kind for c in undecided(cases, taxonomy)})
+    card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
+    kinds = [t.name for t in taxonomy.types if len(taxonomy.answers(t.name)) > 1]
     return {
-        "judge, nine classes": row(nine_class(cases)),
-        "judge, condition given type, no vegetation": row(condition_given_type(cases, taxonomy)),
-        **{f"judge, {k}": row(nine_class([c for c in cases if c.kind == k])) for k in kinds},
-        "judge, right by class": {name: f"{r}/{n}" for name, (r, n) in by_class(cases, taxonomy).items()},
+        "judge, nine classes": row(card["accuracy"]),
+        "judge, condition given type, no vegetation": row(card.headline),
+        **{f"judge, {kind}": row(card[f"type/{kind}"]) for kind in sorted(kinds)},
+        "judge, right by class": {f.label: f"{f.count}/{f.n}" for f in card.under("class")},
     }
 
 
 def joint_figures(matched: Sequence[Matched]) -> dict[str, Any]:
-    together = both(matched)
+    found, real, f1, recall, precision = detection_figures(matched)
     return {
-        "both, F1": {"value": together.f1, "low": together.clustered.low, "high": together.clustered.high},
-        "both, precision": {"value": together.precision},
-        "both, recall": {"value": together.recall},
-        "detector at its thresholds, objects found": row(recall(matched)),
-        "detector at its thresholds, boxes that are an object": row(precision(matched)),
+        "both, F1": row(f1),
+        "both, precision": row(precision),
+        "both, recall": row(recall),
+        "detector at its thresholds, objects found": row(found),
+        "detector at its thresholds, boxes that are an object": row(real),
     }
 
 
 def row(figure: Figure) -> dict[str, Any]:
-    floor = {} if np.isnan(figure.floor) else {"floor": figure.floor}
+    floor = {} if figure.floor is None else {"floor": figure.floor}
     ends = {"low": figure.interval.low, "high": figure.interval.high}
     return {"value": figure.value, **ends, "n": figure.n, **floor}
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from toeline.cli.app import app
 from toeline.errors import ToelineError
 
-SECTIONS = ("counts", "boxes", "relations", "together", "labels", "proof", "advice")
+SECTIONS = ("counts", "boxes", "relations", "together", "images", "leaks", "labels", "proof", "advice")
 SMALL = {
     "train": {
         "A_1.jpg": ["5 0.5 0.4 0.1 0.5", "0 0.5 0.7 1 0.1", "3 0.2 0.6 0.2 0.1"],

@@ -13,8 +13,10 @@ from toeline.core.finding import Finding
 from toeline.core.scene import Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_yolo, read_entry
+from toeline.evaluate.cases import on_found_boxes
+from toeline.evaluate.detection import detection_figures
 from toeline.evaluate.match import join, match
-from toeline.evaluate.tally import cases_of, condition_given_type, recall
+from toeline.evaluate.scorecard import score
 from toeline.inspector import Inspector
 
 MODELS = Path(toeline.__file__).parent / "models"
@@ -54,8 +56,8 @@ def test_the_shipped_models_are_trained(tmp_path: Path) -> None:
         found.append(match(name, given.inspect(one.scene.image), true))
         by_hand = Inspector(None, given.judge, taxonomy, boxes=lambda *_, seen=one.scene.things: (seen, ()))
         told.append(match(name, by_hand.inspect(one.scene.image), true))
-    assert recall(found).value > 0.5
-    assert condition_given_type(cases_of(told), taxonomy).value > 0.65
+    assert detection_figures(found)[0].value > 0.5
+    assert score([case for m in told for case in on_found_boxes(m)], taxonomy).headline.value > 0.65
 
 
 def test_the_same_photograph_gives_the_same_findings(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_truth_marks_what_is_wrong(tmp_path: Path) -> None:
         missed={"a.jpg": ["vegetation"]},
     )
     html = render_page(given(tmp_path, "a.jpg", truth=truth))
-    assert re.search(r"84%.*76% to 90%.*58.*46%", html, re.DOTALL)
+    assert re.search(r"84.0%.*76.0% to 90.0%.*58.*46.0%", html, re.DOTALL)
     assert html.count("is rock toe damaged") == 2  # in the table and on the card
     assert html.count("nothing is there") == 2
     assert "Not found: vegetation" in html

@@ -9,8 +9,11 @@ from toeline.core.finding import Finding
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import find_photos
 from toeline.data.yolo import open_yolo, read_entry
+from toeline.evaluate.cases import on_found_boxes
+from toeline.evaluate.detection import detection_figures
+from toeline.evaluate.figure import Figure
 from toeline.evaluate.match import Matched, join, match
-from toeline.evaluate.tally import Figure, both, cases_of, condition_given_type, nine_class, precision, recall
+from toeline.evaluate.scorecard import score
 from toeline.report.page import TruthFigure, TruthNotes
 from toeline.report.table import by_photo
 
@@ -29,16 +32,10 @@ def matched_with(dataset: Path, findings: Sequence[Finding], taxonomy: Taxonomy)
 
 def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") -> TruthNotes:
     """What a page and a terminal show of it."""
-    cases, together = cases_of(matched), both(matched)
-    findings = sum(len(m.pairs) + len(m.extra) for m in matched)
+    card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
+    found, real, f1, *_ = detection_figures(matched)
     return TruthNotes(
-        figures=(
-            _figure("condition, given type", condition_given_type(cases, taxonomy)),
-            _figure("class, every type", nine_class(cases)),
-            _figure("objects found", recall(matched)),
-            _figure("findings that are real", precision(matched)),
-            TruthFigure("class and place (F1)", together.f1, *together.clustered, findings),
-        ),
+        figures=tuple(map(_figure, (card.headline, card["accuracy"], found, real, f1))),
         note=note,
         wrong={
             (m.photo, f.thing_id): t.truth.class_name
@@ -51,7 +48,6 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
     )
 
 
-def _figure(label: str, figure: Figure) -> TruthFigure:
-    floor = None if figure.floor != figure.floor else figure.floor  # NaN: no look-up can find objects
+def _figure(figure: Figure) -> TruthFigure:
     value = figure.value if figure.n else 0.0
-    return TruthFigure(label, value, *figure.interval, figure.n, floor)
+    return TruthFigure(figure.label, value, *figure.interval, figure.n, figure.floor)

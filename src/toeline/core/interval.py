@@ -18,8 +18,10 @@ class Interval(NamedTuple):
         return f"{100 * self.low:.1f} to {100 * self.high:.1f} %"
 
 
-def wilson(right: int, n: int, *, z: float = Z95) -> Interval:
+def wilson(right: float, n: float, *, z: float = Z95) -> Interval:
     """Wilson's score interval for `right` of `n` (Wilson 1927; Brown, Cai and DasGupta 2001).
+
+    Both may be fractions: an effective number of independent objects is one.
 
     >>> wilson(115, 128)
     Interval(low=0.833..., high=0.939...)

@@ -31,7 +31,11 @@ LEAST_SHOWN = 0.005  # an answer under half a percent gets no bar
 
 @dataclass(frozen=True)
 class TruthFigure:
-    """One accuracy against truth: shares 0 to 1; `floor` is what a look-up without a pixel gets, or None."""
+    """One accuracy against truth: shares 0 to 1; `floor` is what a look-up without a pixel gets, or None.
+
+    `train_floor` is the same for a look-up that was made on the train split, which does not know these objects.
+    `target` is what the user wants it to be above, and `verdict` says in words whether that is shown.
+    """
 
     label: str
     value: float
@@ -39,6 +43,9 @@ class TruthFigure:
     high: float
     n: int
     floor: float | None = None
+    train_floor: float | None = None
+    target: float | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ def environment(package: str = "toeline.report") -> Environment:
         lstrip_blocks=True,
     )
     env.filters["percent"] = percent
+    env.filters["tenths"] = tenths
     return env
 
 
@@ -30,3 +31,12 @@ def percent(share: float) -> str:
     if share in (0, 1) or 0.01 <= share <= 0.99:
         return f"{100 * share:.0f}%"
     return ">99.9%" if share > 0.9995 else "<0.1%" if share < 0.0005 else f"{100 * share:.1f}%"
+
+
+def tenths(share: float) -> str:
+    """A share as percent with one digit, for measured figures.
+
+    >>> tenths(0.5712), tenths(1)
+    ('57.1%', '100.0%')
+    """
+    return f"{100 * share:.1f}%"

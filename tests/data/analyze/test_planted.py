@@ -12,6 +12,7 @@ from tests.helpers import NAMES, write_labels
 
 from toeline.data.analyze.analysis import analyze
 from toeline.data.analyze.flag import Weight
+from toeline.data.analyze.reading import How
 from toeline.data.yolo import open_yolo
 
 GOOD = [f"{i} {0.15 + 0.08 * i:.2f} {0.2 + 0.07 * i:.2f} 0.05 0.06" for i in range(9)]  # one of every class, apart
@@ -75,7 +76,7 @@ def planted(root: Path) -> dict[tuple[str, int | None], str]:
 def test_planted_faults_are_found_and_nothing_else_is_called_one(tmp_path: Path) -> None:
     expected = planted(tmp_path)
     assert len(expected) == 10 + 5 + 1 + 6 + 3
-    found = analyze(open_yolo(tmp_path, WORDS), WORDS, workers=1)
+    found = analyze(open_yolo(tmp_path, WORDS), WORDS, How(pixels=True))
     faults = [((f.file, f.line), f.check) for f in found.flags if f.weight is Weight.FAULT]
     assert dict(faults) == expected
     assert len(faults) == len(expected)
@@ -90,7 +91,7 @@ def test_pixels_that_cannot_be_decoded_are_told_and_their_labels_count(tmp_path:
     torn.write_bytes(torn.read_bytes()[:1500])
     (tmp_path / "train/images/gone_1.jpg").write_bytes(b"")
     put(tmp_path, "train", "b_1.jpg", scenery(2), GOOD)
-    found = analyze(open_yolo(tmp_path, WORDS), WORDS, workers=1)
+    found = analyze(open_yolo(tmp_path, WORDS), WORDS, How(pixels=True))
     assert [f.file for f in found.flags if f.weight is Weight.FAULT] == [
         "train/images/a_1.jpg",
         "train/images/gone_1.jpg",

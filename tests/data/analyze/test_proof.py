@@ -10,9 +10,10 @@ from scipy.stats import binomtest
 from tests.data.analyze.drawing import make_row, make_table, rows
 
 from toeline.core.interval import least_n, least_right, wilson
+from toeline.core.taxonomy import Taxonomy
 from toeline.data.analyze.proof import Answer, Proof, design_effect, floor_is_right, prove
 from toeline.data.analyze.survey import Row
-from toeline.evaluate.tally import Case, floor
+from toeline.evaluate.shares import most_common
 
 
 @given(st.integers(1, 400), st.floats(0.05, 0.99))
@@ -58,10 +59,12 @@ def test_a_floor_above_the_target_is_said() -> None:
 @given(rows(photos=5))
 def test_the_floor_is_that_of_the_evaluation(made: list[Row]) -> None:
     table = make_table(made)
-    cases = [Case(row.name, t.kind, t.class_name, "") for row in made for t in row.truths.values()]
-    if cases:
+    truths = [(t.kind, t.class_name) for row in made for t in row.truths.values()]
+    if truths:
+        look_up = most_common(truths, Taxonomy.load())
+        share = sum(look_up[kind] == name for kind, name in truths) / len(truths)
         right = floor_is_right(table, np.ones(table.n_objects, dtype=bool))
-        assert right.mean() == pytest.approx(floor(cases))
+        assert right.mean() == pytest.approx(share)
 
 
 def test_the_design_effect_is_one_alone_and_grows_with_what_hangs_together() -> None:

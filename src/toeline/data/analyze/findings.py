@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from toeline.data.analyze.counts import Counts
 from toeline.data.analyze.flag import Flag, Weight
+from toeline.data.analyze.images import IMAGE_CHECKS
 from toeline.data.analyze.leaks import Leaks
 from toeline.data.analyze.proof import Answer, ProofSection
 
@@ -50,6 +51,13 @@ def label_findings(flags: Sequence[Flag]) -> Iterator[Finding]:
     if remarks:
         text = f"{_some(remarks.total(), 'label')} to look at, which may be right: {_list(remarks)}."
         yield Finding(Mood.CAREFUL, text, "labels")
+
+
+def image_findings(flags: Sequence[Flag]) -> Iterator[Finding]:
+    """Photographs that are odd as pictures, by kind."""
+    odd = Counter(f.check for f in flags if f.check in IMAGE_CHECKS)
+    if odd:
+        yield Finding(Mood.CAREFUL, f"Photographs to look at: {_list(odd)}.", "images")
 
 
 def proof_findings(proof: ProofSection) -> Iterator[Finding]:

@@ -45,6 +45,7 @@ def record(found: Analysis) -> dict[str, Any]:
         "findings": plain(found.findings),
         **{name: plain(getattr(found, name)) for name in named},
         "labels": {"checks": checks_record(found.flags)},
+        "images": {"verdict": found.images.verdict, **plain(found.images)} if found.images else None,
         "leaks": leaks_record(found.leaks) if found.leaks else None,
     }
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,18 +12,15 @@ from toeline.data.analyze.analysis import Analysis
 from toeline.data.analyze.boxes import THIN_PX, BoxSection, names_and_spreads
 from toeline.data.analyze.checks import CHECKS
 from toeline.data.analyze.counts import Count, Counts
-from toeline.data.analyze.document import Block, Flags, Section, Words, figure, grid, percent
+from toeline.data.analyze.document import Block, Section, Words, figure, grid, percent
 from toeline.data.analyze.flag import Flag
-from toeline.data.analyze.leaks import Kind, Leaks, flags_of
 from toeline.data.analyze.proof import ProofSection
 from toeline.data.analyze.relations import Distance, NamedResult, RelationSection
+from toeline.data.analyze.sections_pixels import Blocks, by_check, flag_blocks, image_blocks, leak_blocks
 from toeline.data.analyze.survey import UNREAD
 from toeline.relate import NAMES
 
-MOST_SHOWN = 60  # of one kind of flag in the report; all of them are in problems.jsonl
 MOST_COUNTEREXAMPLES = 40
-
-Blocks = Iterator[Block]
 
 
 def sections(found: Analysis) -> list[Section]:
@@ -35,7 +31,8 @@ def sections(found: Analysis) -> list[Section]:
         ("boxes", "Boxes", _boxes(found.boxes, words)),
         ("relations", "Relations", _relations(found.relations, words)),
         ("together", "Classes seen together", _together(found)),
-        *([("leaks", "Leaks between splits", _leaks(found.leaks))] if found.leaks else []),
+        *([("images", "Images", image_blocks(found.images, found.flags))] if found.images else []),
+        *([("leaks", "Leaks between splits", leak_blocks(found.leaks))] if found.leaks else []),
         ("labels", "Label checks", _labels(found.flags)),
         ("proof", "Can this prove it?", _proof(found.proof, words)),
         ("advice", "Advice", _advice(found)),
@@ -229,41 +226,14 @@ def _together(found: Analysis) -> Blocks:
     )
 
 
-def _leaks(leaks: Leaks) -> Blocks:
-    yield Words(leaks.verdict)
-    yield grid(
-        ["Pairs of photographs", "Across splits", "Within a split"],
-        [(kind, leaks.count(kind, crossing=True), leaks.count(kind, crossing=False)) for kind in Kind],
-        f"Each pair under the first kind that applies; all of them are in leaks.csv. EXIF gives the time of "
-        f"{leaks.with_time:,} photographs and the place of {leaks.with_place:,}.",
-    )
-    if leaks.shared:
-        rows = [(s.group, *(s.photographs.get(split, 0) for split in leaks.splits)) for s in leaks.shared]
-        yield grid(["Flight line", *leaks.splits], rows, "Flight lines in more than one split, in photographs.")
-    yield from _flags(tuple(flags_of(leaks)))
-
-
 def _labels(flags: Sequence[Flag]) -> Blocks:
-    by_check = _by_check(flags)
+    found = by_check(flags)
     yield grid(
         ["Check", "Found", "Weight", "Why this threshold and weight"],
-        [(c.name, len(by_check[c.name]), c.weight, c.why) for c in CHECKS.values()],
+        [(c.name, len(found[c.name]), c.weight, c.why) for c in CHECKS.values()],
         "Faults cannot be right; remarks may be.",
     )
-    yield from _flags([f for f in flags if f.check in {UNREAD, *(c.name for c in CHECKS.values())}])
-
-
-def _by_check(flags: Sequence[Flag]) -> dict[str, list[Flag]]:
-    by_check: dict[str, list[Flag]] = defaultdict(list)
-    for flag in flags:
-        by_check[flag.check].append(flag)
-    return by_check
-
-
-def _flags(flags: Sequence[Flag]) -> Blocks:
-    for name, some in _by_check(flags).items():
-        shown = tuple(some[:MOST_SHOWN])
-        yield Flags(name, some[0].weight, shown, len(some) - len(shown))
+    yield from flag_blocks([f for f in flags if f.check in {UNREAD, *(c.name for c in CHECKS.values())}])
 
 
 def _proof(proof: ProofSection, words: Taxonomy) -> Blocks:

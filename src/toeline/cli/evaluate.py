@@ -1,0 +1,99 @@
+"""`toeline evaluate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toeline.cli.inspect import Answers, Device
+from toeline.errors import ToelineError
+
+
+class Decide(StrEnum):
+    """How an answer comes about."""
+
+    SCORE = "score"
+    GENERATE = "generate"
+
+
+class Cluster(StrEnum):
+    """What the bootstrap draws as a whole."""
+
+    PHOTO = "photo"
+    FLIGHT = "flight"
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")],
+    split: Annotated[str, typer.Option(help="Its split to measure on: valid, test, train, or all if it has none.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
+    judge: Annotated[str, typer.Option(metavar="embedded|PATH|HUB_ID", help="What says the condition.")] = "embedded",
+    adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A peft adapter for the judge.")] = None,
+    boxes: Annotated[
+        str, typer.Option(metavar="truth|detector|PATH", help="Whose boxes; PATH: findings.jsonl, or a labels folder.")
+    ] = "truth",
+    detector: Annotated[str, typer.Option(metavar="embedded|PATH", help="With --boxes detector.")] = "embedded",
+    findings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Score these saved findings; no model is loaded.")
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|all|prompts.json", help="Another prompt than the judge's own; all: side by side."),
+    ] = None,
+    decide: Annotated[
+        Decide, typer.Option(help="Score the class names, or let the model write (50 tokens, temperature 0.7).")
+    ] = Decide.SCORE,
+    seed: Annotated[int, typer.Option(min=0, help="With --decide generate.")] = 0,
+    spatial: Annotated[
+        int, typer.Option(min=0, help="Questions of each kind about where things lie; 0 leaves that out.")
+    ] = 150,
+    answers: Annotated[Answers, typer.Option(help="Class names of the object's type, or all.")] = Answers.TYPE,
+    calibrate: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help="Fit the temperature on this other split.")
+    ] = None,
+    cluster: Annotated[Cluster, typer.Option(help="What the bootstrap draws as a whole.")] = Cluster.PHOTO,
+    targets: Annotated[
+        str, typer.Option(metavar="none|zero-shot|fine-tuned|KEY=SHARE,...", help="What figures are held against.")
+    ] = "none",
+    taxonomy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the judge runs.")] = Device.AUTO,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
+) -> None:
+    """Measure a judge on labeled photographs: accuracy with intervals, calibration, and the worst mistakes.
+
+    Writes scorecard.json, report.html, report.md, cases.jsonl, findings.jsonl, errors.jsonl and run.json into OUT.
+    Stopped or killed, the same command goes on where it was. Exit code 0: all done; 1: some photographs or labels have
+    problems; 2: nothing could be measured.
+
+    Example: toeline evaluate dataset --split valid --out runs/valid
+    """
+    from toeline.cli.evaluate_run import EvaluateRun
+    from toeline.cli.evaluate_score import Scoring, evaluate_into, tell_json, tell_people
+
+    if findings and (judge, adapter, boxes, detector, prompt) != ("embedded", None, "truth", "embedded", None):
+        raise ToelineError("--findings are scored as they are. Leave out --judge, --adapter, --boxes and --prompt.")
+    run = EvaluateRun(
+        data=str(data),
+        split=split,
+        judge="" if findings else judge,
+        adapter=str(adapter) if adapter else None,
+        boxes="" if findings else boxes,
+        detector="" if findings else detector,
+        prompt=prompt,
+        answers=answers.value,
+        findings=str(findings) if findings else None,
+        taxonomy=str(taxonomy) if taxonomy else None,
+        device=device.value,
+        decide=decide.value,
+        seed=seed,
+    )
+    scored = evaluate_into(
+        run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets, spatial=spatial), out
+    )
+    (tell_json if as_json else tell_people)(scored)
+    raise typer.Exit(0 if scored.fine else 1)

@@ -1,0 +1,299 @@
+"""From evaluations to what is written and said: scorecard, calibration, pages, and the table in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from toeline.cli.evaluate_more_page import prompts_section, spatial_section
+from toeline.cli.evaluate_page import (
+    Detected,
+    card_sections,
+    cost_of,
+    detected_of,
+    detected_sections,
+    figure_sections,
+    headline_of,
+    shown,
+    tiles_of,
+)
+from toeline.cli.evaluate_prompts import ALL, Asked, chosen_prompt, keep_best, other_prompts, own_prompt, side_by_side
+from toeline.cli.evaluate_run import CALIBRATION, TRUE_BOXES, Evaluated, EvaluateRun, Workbench, once
+from toeline.cli.evaluate_source import TRUTH
+from toeline.cli.evaluate_spatial import Spatial, measure_spatial
+from toeline.cli.evaluate_trust import Trusted, trust_of, trust_section
+from toeline.cli.show import out as terminal
+from toeline.cli.show import show_places, some
+from toeline.core.result import Problem
+from toeline.data.yolo import SPLITS
+from toeline.errors import LabelError, OutputError, ToelineError
+from toeline.evaluate.figure import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Figure
+from toeline.evaluate.scorecard import Cluster, Scorecard, card_record, score
+from toeline.report.folder import write_whole
+from toeline.report.scorecard_page import (
+    ScorecardPage,
+    Section,
+    figure_cells,
+    render_html,
+    render_markdown,
+)
+
+SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
+CALIBRATION_FILE = "calibration.json"
+TARGETS: Mapping[str, Mapping[str, float]] = {
+    "none": {},
+    "zero-shot": ZERO_SHOT_TARGETS,
+    "fine-tuned": FINE_TUNED_TARGETS,
+}
+TRAIN = "train"  # the split whose most common classes are the floor for a new place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How answers are counted; changing it needs no new answers. `targets` as typed: a name of TARGETS, or pairs.
+
+    `spatial` is how many questions of a template are asked about where things lie; 0 leaves spatial reasoning out.
+    """
+
+    calibrate: str | None = None
+    cluster: str = "photo"
+    targets: str = "none"
+    spatial: int = 0
+
+    @property
+    def clusters(self) -> Cluster:
+        """As the scorecard calls it."""
+        return "group" if self.cluster == "flight" else "photo"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An evaluation with its scorecard. `beside` holds further cards on the same split by name."""
+
+    done: Evaluated
+    card: Scorecard
+    headline: str
+    problems: tuple[Problem, ...]
+    trust: Trusted
+    detected: Detected | None = None
+    beside: Mapping[str, Scorecard] = field(default_factory=dict)
+    spatial: Spatial | None = None
+    prompts: tuple[Asked, ...] = ()
+
+    @property
+    def fine(self) -> bool:
+        """Whether everything that was asked for was done."""
+        return not self.problems
+
+
+def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> Scored:
+    """Evaluate, score and write everything into `out`. Raises ToelineError."""
+    bench = Workbench(run)
+    targets = read_targets(scoring.targets, bench)
+    require_other_split(run, scoring)
+    every = run.prompt == ALL
+    run = own_prompt(bench, run) if every else replace(run, prompt=chosen_prompt(run.prompt))
+    done = once(bench, run, out)
+    further = {name: once(bench, other, out / name) for name, other in _further(run, scoring, done)}
+    if not done.cases:
+        raise OutputError(f"{out}: no object of {run.split} was judged, so there is nothing to measure.")
+    card = scored(bench, done, scoring, targets)
+    beside = {TRUE_BOXES: scored(bench, further[TRUE_BOXES], scoring, targets)} if TRUE_BOXES in further else {}
+    if CALIBRATION in further:
+        done.folder.note(in_both(done, further[CALIBRATION]))
+    prompts = _prompts(bench, run, scoring, done, card) if every else ()
+    spatial = _spatial(bench, run, scoring, done, targets)
+    problems = [p for one in (done, *further.values()) for p in one.folder.problems()]
+    result = Scored(
+        done=done,
+        card=card,
+        headline=headline_of(done, card),
+        problems=tuple(dict.fromkeys(problems)),
+        trust=trust_of(done, further.get(CALIBRATION)),
+        detected=detected_of(done, card),
+        beside=beside,
+        spatial=spatial,
+        prompts=prompts,
+    )
+    write(bench, result, scoring, sections(bench, result))
+    return result
+
+
+def _prompts(
+    bench: Workbench, run: EvaluateRun, scoring: Scoring, done: Evaluated, card: Scorecard
+) -> tuple[Asked, ...]:
+    """Every other prompt on the same objects, scored; prompts.json is written."""
+    others = other_prompts(bench, run, done.folder.path)
+    first = str(run.prompt)
+    cards = {first: card, **{name: scored(bench, other, scoring, {}) for name, other in others.items()}}
+    rows = side_by_side(bench, (first, done), others, cards, scoring.clusters)
+    keep_best(rows, done, run.judge)
+    return rows
+
+
+def _spatial(
+    bench: Workbench, run: EvaluateRun, scoring: Scoring, done: Evaluated, targets: Mapping[str, float]
+) -> Spatial | None:
+    if not scoring.spatial:
+        return None
+    return measure_spatial(
+        bench, run, done, most=scoring.spatial, cluster=scoring.clusters, target=targets.get("spatial")
+    )
+
+
+def require_other_split(run: EvaluateRun, scoring: Scoring) -> None:
+    """Raise LabelError when the temperature would be fitted on what it is then measured on."""
+    if scoring.calibrate and SPLITS.get(scoring.calibrate, scoring.calibrate) == SPLITS.get(run.split, run.split):
+        raise LabelError(
+            f"--calibrate {scoring.calibrate}: a temperature that is fitted on the split it is measured on proves "
+            f"nothing. Name another split, or leave --calibrate out."
+        )
+
+
+def in_both(done: Evaluated, other: Evaluated) -> list[Problem]:
+    """Photographs of the same bytes in both splits: a temperature that was fitted on them flatters."""
+    there = {r["sha256"] for r in other.folder.done.values() if r["sha256"]}
+    what = f"is also in the split {other.split.name}, where the temperature was fitted."
+    shared = [name for name, record in done.folder.done.items() if record["sha256"] in there]
+    return [Problem("", name, what, "Take it out of one of them.") for name in shared]
+
+
+def read_targets(typed: str, bench: Workbench) -> Mapping[str, float]:
+    """`none`, `zero-shot`, `fine-tuned`, or KEY=SHARE with commas between. Raises ToelineError."""
+    if typed in TARGETS:
+        return TARGETS[typed]
+    known = [*(f.key for f in score((), bench.taxonomy).figures), "spatial"]
+    targets: dict[str, float] = {}
+    for pair in typed.split(","):
+        key, _, value = pair.partition("=")
+        try:
+            targets[key.strip()] = float(value)
+        except ValueError:
+            targets[key.strip()] = -1.0
+        if key.strip() not in known or not 0 < targets[key.strip()] < 1:
+            raise ToelineError(
+                f"--targets {pair!r}: give {', '.join(TARGETS)}, or KEY=SHARE with a share between 0 and 1 and one of "
+                f"these keys: {', '.join(known)}."
+            )
+    return targets
+
+
+def _further(run: EvaluateRun, scoring: Scoring, done: Evaluated) -> list[tuple[str, EvaluateRun]]:
+    """What is evaluated besides, with its folder: the calibration split, and true boxes beside found ones."""
+    found: list[tuple[str, EvaluateRun]] = []
+    if scoring.calibrate:
+        found.append((CALIBRATION, replace(run, split=scoring.calibrate)))
+    if done.matched is not None and not run.findings:
+        found.append((TRUE_BOXES, replace(run, boxes=TRUTH)))
+    return found
+
+
+def scored(bench: Workbench, done: Evaluated, scoring: Scoring, targets: Mapping[str, float]) -> Scorecard:
+    """The scorecard of one evaluation, with the floor of the train split where the data set has another one."""
+    train: list[tuple[str, str]] = []
+    if TRAIN in bench.dataset.splits and done.split.name != TRAIN:
+        true = bench.split(TRAIN).true.values()
+        train = [(t.truth.kind, t.truth.class_name) for things in true for t in things]
+    return score(done.cases, bench.taxonomy, targets=targets, train=train, cluster=scoring.clusters)
+
+
+def sections(bench: Workbench, result: Scored) -> list[Section]:
+    """The page, section by section."""
+    return [
+        *figure_sections(result.card),
+        *detected_sections(result.detected, result.card, result.beside.get(TRUE_BOXES)),
+        *prompts_section(result.prompts),
+        *spatial_section(result.spatial),
+        *trust_section(result.trust),
+        *card_sections(result.done, result.card, bench.taxonomy),
+    ]
+
+
+def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Section]) -> None:
+    """scorecard.json, report.html and report.md."""
+    done, card = result.done, result.card
+    done.folder.save_run(scoring=asdict(scoring))
+    page = ScorecardPage(
+        title=title_of(bench, done),
+        headline=result.headline,
+        tiles=tiles_of(done, card),
+        sections=parts,
+        run=done.folder.run,
+        problems=result.problems,
+    )
+    folder = done.folder.path
+    if result.trust.calibration:
+        text = json.dumps(result.trust.calibration.record(), indent=2, ensure_ascii=False)
+        write_whole(folder / CALIBRATION_FILE, text + "\n")
+    write_whole(folder / SCORECARD, json.dumps(record_of(result), indent=2, ensure_ascii=False) + "\n")
+    for name, other in result.beside.items():
+        write_whole(folder / name / SCORECARD, json.dumps(card_record(other), indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / HTML, render_html(page))
+    write_whole(folder / MARKDOWN, render_markdown(page))
+
+
+def title_of(bench: Workbench, done: Evaluated) -> str:
+    """What was measured on what."""
+    answered = "Saved findings" if bench.run.findings else f"The judge {bench.run.judge}"
+    return f"{answered} on {bench.dataset.root.resolve().name}, {done.split.name}"
+
+
+def record_of(result: Scored) -> dict[str, Any]:
+    """All that was measured, as scorecard.json holds it."""
+    return {
+        **card_record(result.card),
+        "headline": result.headline,
+        "probabilities": result.trust.record(),
+        "detected": result.detected.record() if result.detected else None,
+        "spatial": result.spatial.record() if result.spatial else None,
+        "cost": cost_of(result.done, result.card),
+    }
+
+
+def tell_json(result: Scored) -> None:
+    """The scorecard as one JSON object, with what was written."""
+    names = (SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json")
+    where = result.done.folder.path
+    record: dict[str, Any] = {
+        **record_of(result),
+        "fine": result.fine,
+        "problems": len(result.problems),
+        "files": {name: f"{where}/{name}" for name in names},
+    }
+    typer.echo(json.dumps(record, ensure_ascii=False))
+
+
+def tell_people(result: Scored) -> None:
+    """The headline, the figures as a table, and where everything is."""
+    where = result.done.folder.path
+    terminal.print(f"[bold]{escape(result.headline)}[/]")
+    terminal.print(figure_table([f for f in result.card.figures if not f.key.startswith("class/")]))
+    if result.problems:
+        terminal.print(
+            f"[bold yellow]{some(len(result.problems), 'problem')}[/]: see {escape(str(where))}/errors.jsonl"
+        )
+    show_places({"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"})
+
+
+def figure_table(figures: Sequence[Figure]) -> Table:
+    """Figures as a table for the terminal, which keeps to 80 columns where no target is set."""
+    targets = any(f.target is not None for f in figures)
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("measured")
+    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("no pixel", 8)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    if targets:
+        table.add_column("target")
+    for figure in map(shown, figures):
+        label, value, ends, n, floor, _, target = figure_cells(figure)
+        row = (escape(label), f"[bold]{value}[/]", ends.replace("%", ""), n, floor)
+        table.add_row(*row, *([target] if targets else []))
+    return table

@@ -1,0 +1,74 @@
+"""What was learned on labeled photographs about how far a judge's probabilities can be believed: calibration.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from toeline.errors import OutputError
+
+VERSION = 1
+SMALLEST = 5e-7  # findings are written with six decimals: a probability of 0 is one under half of the last of them
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Temperatures for one judge, and under which probability a person should look.
+
+    A judge's log-probabilities are divided by the temperature: over 1 makes it less sure, under 1 surer; which answer
+    is best never changes. `by_kind` holds types that have one of their own. `fitted_on` says on what: judge, split,
+    counts, log loss before and after. Raises ValueError for a temperature that is not positive.
+    """
+
+    temperature: float = 1.0
+    by_kind: Mapping[str, float] = field(default_factory=dict)
+    review_below: float | None = None
+    fitted_on: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for value in (self.temperature, *self.by_kind.values()):
+            if not value > 0:
+                raise ValueError(f"a temperature of {value} is not positive")
+
+    def of(self, kind: str) -> float:
+        """The temperature for objects of a type."""
+        return self.by_kind.get(kind, self.temperature)
+
+    def temper(self, probabilities: Mapping[str, float], kind: str) -> dict[str, float]:
+        """The probabilities of one object's answers, calibrated; they sum to 1.
+
+        >>> Calibration(temperature=2.0).temper({"rock toe": 0.9, "rock toe damaged": 0.1}, "rock_toe")
+        {'rock toe': 0.75, 'rock toe damaged': 0.25}
+        """
+        weights = {name: max(p, SMALLEST) ** (1 / self.of(kind)) for name, p in probabilities.items()}
+        return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+    def record(self) -> dict[str, Any]:
+        """As calibration.json holds it."""
+        return {
+            "version": VERSION,
+            "temperature": self.temperature,
+            "by_type": dict(self.by_kind),
+            "review_below": self.review_below,
+            "fitted_on": dict(self.fitted_on),
+        }
+
+
+def calibration_from(record: Mapping[str, Any]) -> Calibration:
+    """The calibration of a record. Raises OutputError for another version and for what is not one."""
+    try:
+        if record["version"] != VERSION:
+            raise ValueError(f"version {record['version']}")
+        below = record["review_below"]
+        return Calibration(
+            temperature=float(record["temperature"]),
+            by_kind={kind: float(t) for kind, t in record["by_type"].items()},
+            review_below=None if below is None else float(below),
+            fitted_on=dict(record["fitted_on"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as why:
+        raise OutputError(
+            f"calibration.json: {why!r} is missing or not what this Toeline reads (version {VERSION}). Make it again "
+            f"with toeline evaluate --calibrate."
+        ) from None

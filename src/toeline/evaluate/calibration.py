@@ -1,0 +1,236 @@
+"""Whether probabilities can be believed, how to mend them, and what it buys to let a person see the least sure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from toeline.core.calibration import SMALLEST, Calibration
+from toeline.evaluate.cases import Judged
+from toeline.evaluate.resample import Array, divided
+
+BINS = 10
+FOLDS = 5
+TEMPERATURES = (0.05, 20.0)  # where a temperature is sought
+CURVE_POINTS = 201  # of a review curve, at most
+CHANCE_SETS = 200  # simulated, to see what the calibration error of a perfectly calibrated judge would be
+
+
+class Bin(NamedTuple):
+    """Objects whose answer has a probability of one range: its mean, the share that is right, and how many they are."""
+
+    confidence: float
+    accuracy: float
+    n: int
+
+
+class ReviewPoint(NamedTuple):
+    """Answers under `threshold` go to a person, and so does every unreadable one: `review` is their share.
+
+    Of the `kept` others `wrong` are wrong, a share of `errors_left`, 0 when none is kept.
+    """
+
+    threshold: float
+    review: float
+    errors_left: float
+    kept: int
+    wrong: int
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far probabilities can be believed, over the `n` objects that were asked about and answered readably.
+
+    `ece` is the expected calibration error over bins of equal count; `ece_by_chance` is the mean of what a perfectly
+    calibrated judge of the same probabilities shows on as many objects, for with few objects it is never 0. `brier` is
+    summed over the answers, 0 to 2. All are NaN without objects.
+    """
+
+    n: int
+    ece: float
+    ece_by_chance: float
+    brier: float
+    log_loss: float
+    bins: tuple[Bin, ...]
+
+    def record(self) -> dict[str, Any]:
+        """As JSON; what is not known is null."""
+        numbers = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
+        return {**numbers, "bins": [b._asdict() for b in self.bins]}
+
+
+def answered(cases: Sequence[Judged]) -> list[Judged]:
+    """The cases that have probabilities to believe: asked, and answered readably."""
+    return [c for c in cases if c.asked and c.readable]
+
+
+def reliability(cases: Sequence[Judged], *, bins: int = BINS, seed: int = 0) -> Reliability:
+    """Calibration error, Brier score and log loss of the answers, with the table of a reliability plot."""
+    from sklearn.metrics import brier_score_loss, log_loss
+
+    held = answered(cases)
+    if not held:
+        return Reliability(0, math.nan, math.nan, math.nan, math.nan, ())
+    scores, true = log_matrix(held)
+    chances, classes = np.exp(scores), range(scores.shape[1])
+    sure, right = np.array([c.probability for c in held]), np.array([c.right for c in held])
+    places, rng = _places(sure, bins), np.random.default_rng(seed)
+    by_chance = [_ece(sure, rng.random(len(sure)) < sure, places) for _ in range(CHANCE_SETS)]
+    return Reliability(
+        n=len(held),
+        ece=_ece(sure, right, places),
+        ece_by_chance=float(np.mean(by_chance)),
+        brier=float(brier_score_loss(true, chances, labels=classes, scale_by_half=False)),
+        log_loss=float(log_loss(true, chances, labels=classes)),
+        bins=_table(sure, right, places),
+    )
+
+
+def log_matrix(cases: Sequence[Judged]) -> tuple[Array, npt.NDArray[np.intp]]:
+    """(n, classes) log-probabilities, -inf for answers that were not legal, and (n,) the true class's column.
+
+    No legal answer, and not the true one, is held to be less likely than SMALLEST; each row sums to 1.
+    """
+    names = sorted({name for c in cases for name in (*c.probabilities, c.true_class)})
+    at = {name: i for i, name in enumerate(names)}
+    chances = np.zeros((len(cases), max(2, len(names))))  # two columns at least, for scikit-learn
+    for row, case in zip(chances, cases, strict=True):
+        for name in (case.true_class, *case.probabilities):
+            row[at[name]] = max(case.probabilities.get(name, 0.0), SMALLEST)
+    with np.errstate(divide="ignore"):
+        scores = np.log(chances / chances.sum(axis=1, keepdims=True))
+    return scores, np.array([at[c.true_class] for c in cases], dtype=np.intp)
+
+
+def _places(sure: Array, bins: int) -> npt.NDArray[np.intp]:
+    """(n,) which bin each is in: bins of equal count, equal probabilities together (as scikit-learn's 'quantile')."""
+    edges = np.quantile(sure, np.linspace(0, 1, bins + 1))
+    return np.asarray(np.searchsorted(edges[1:-1], sure), dtype=np.intp)
+
+
+def _sums(sure: Array, right: npt.ArrayLike, places: npt.NDArray[np.intp]) -> tuple[Array, Array, Array]:
+    """By bin: summed probabilities, how many are right, how many there are."""
+    size = int(places.max()) + 1
+    weights = (sure, np.asarray(right, dtype=np.float64), np.ones(len(sure)))
+    confident, correct, n = (np.bincount(places, weights=w, minlength=size).astype(np.float64) for w in weights)
+    return confident, correct, n
+
+
+def _ece(sure: Array, right: npt.ArrayLike, places: npt.NDArray[np.intp]) -> float:
+    """Mean over objects of |share right - mean probability| of their bin (Guo et al. 2017; bins: Nixon et al. 2019)."""
+    confident, correct, _ = _sums(sure, right, places)
+    return float(np.abs(confident - correct).sum() / len(sure))
+
+
+def _table(sure: Array, right: npt.ArrayLike, places: npt.NDArray[np.intp]) -> tuple[Bin, ...]:
+    confident, correct, n = _sums(sure, right, places)
+    rows = zip(divided(confident, n), divided(correct, n), n, strict=True)
+    return tuple(Bin(float(p), float(share), int(count)) for p, share, count in rows if count)
+
+
+def fit(cases: Sequence[Judged], *, split: str, folds: int = FOLDS) -> Calibration:
+    """Temperatures that make the log loss of these cases least (Guo et al. 2017). Evaluate on another split.
+
+    Types get their own only if that is better on held-out flight lines. Without an answered case nothing is changed.
+    """
+    held = answered(cases)
+    if not held:
+        return Calibration(fitted_on={"split": split, "objects": 0})
+    kinds = sorted({c.kind for c in held})
+    whole = temperature_of(held)
+    plain, split_up = _held_out(held, folds)
+    own = len(kinds) > 1 and split_up < plain
+    made = Calibration(whole, {k: temperature_of([c for c in held if c.kind == k]) for k in kinds} if own else {})
+    return replace(
+        made,
+        fitted_on={
+            "split": split,
+            "objects": len(held),
+            "photographs": len({c.photo for c in held}),
+            "flight_lines": len({c.flight for c in held}),
+            "log_loss_before": mean_loss(held, Calibration()),
+            "log_loss_after": mean_loss(held, made),
+        },
+    )
+
+
+def temperature_of(cases: Sequence[Judged]) -> float:
+    """The temperature at which the log loss is least, sought between TEMPERATURES."""
+    from scipy.optimize import minimize_scalar
+
+    scores, true = log_matrix(cases)
+    found = minimize_scalar(
+        lambda log_t: _loss(scores / math.exp(log_t), true), bounds=np.log(TEMPERATURES), method="bounded"
+    )
+    return float(math.exp(found.x))
+
+
+def _loss(scores: Array, true: npt.NDArray[np.intp]) -> float:
+    from scipy.special import logsumexp
+
+    return float(np.mean(logsumexp(scores, axis=1) - scores[np.arange(len(true)), true]))
+
+
+def mean_loss(cases: Sequence[Judged], calibration: Calibration) -> float:
+    """Mean log loss in nats under a calibration."""
+    scores, true = log_matrix(cases)
+    return _loss(scores / np.array([[calibration.of(c.kind)] for c in cases]), true)
+
+
+def _held_out(cases: Sequence[Judged], folds: int) -> tuple[float, float]:
+    """Log loss on held-out flight lines, with one temperature and with one for each type; NaN with fewer than two."""
+    from sklearn.model_selection import GroupKFold
+
+    flights = [c.flight for c in cases]
+    folds = min(folds, len(set(flights)))
+    if folds < 2:
+        return math.nan, math.nan
+    losses = []
+    for learn, hold in GroupKFold(folds).split(cases, groups=flights):
+        seen, unseen = [cases[i] for i in learn], [cases[i] for i in hold]
+        own = {k: temperature_of([c for c in seen if c.kind == k]) for k in {c.kind for c in seen}}
+        plain = Calibration(temperature_of(seen))
+        both = [mean_loss(unseen, c) * len(unseen) for c in (plain, replace(plain, by_kind=own))]
+        losses.append(both)
+    one, each = np.sum(losses, axis=0) / len(cases)
+    return float(one), float(each)
+
+
+def calibrated(cases: Sequence[Judged], calibration: Calibration) -> list[Judged]:
+    """The same cases with calibrated probabilities; what was said stays as it is."""
+    made = []
+    for case in cases:
+        chances = calibration.temper(case.probabilities, case.kind) if case.asked and case.readable else None
+        sure = chances.get(case.said_class, 0.0) if chances else case.probability
+        made.append(replace(case, probabilities=chances or case.probabilities, probability=sure))
+    return made
+
+
+def review_at(cases: Sequence[Judged], threshold: float) -> ReviewPoint:
+    """What is left when a person sees every answer under `threshold`; of the objects that the judge was asked about."""
+    asked = [c for c in cases if c.asked]
+    kept = [c for c in asked if c.readable and c.probability >= threshold]
+    wrong = sum(not c.right for c in kept)
+    share = 1 - len(kept) / len(asked) if asked else 0.0
+    return ReviewPoint(threshold, share, wrong / len(kept) if kept else 0.0, len(kept), wrong)
+
+
+def review_curve(cases: Sequence[Judged], *, points: int = CURVE_POINTS) -> tuple[ReviewPoint, ...]:
+    """Every threshold that changes something, from nobody's work to all of it; thinned to `points`."""
+    seen = sorted({c.probability for c in answered(cases)})
+    steps = [0.0, *seen[1:], math.nextafter(seen[-1], 2)] if seen else [0.0]
+    chosen = np.unique(np.linspace(0, len(steps) - 1, min(points, len(steps))).round().astype(int))
+    return tuple(review_at(cases, steps[i]) for i in chosen)
+
+
+def suggest(curve: Sequence[ReviewPoint], *, target_error: float) -> ReviewPoint:
+    """The least work that leaves no more than `target_error` wrong among the answers nobody sees.
+
+    Chosen on these cases, so it flatters them: take the threshold, and measure it with `review_at` on another split.
+    """
+    return min((p for p in curve if p.errors_left <= target_error), key=lambda p: p.review, default=curve[-1])
