@@ -22,7 +22,7 @@ def nearest_before(a: Hashes, b: Hashes, parts: NDArray[np.intp], most: int, *, 
 
     All (N,). Of equals the first. At most `most` bits, and `agree` must not differ in more than its number either.
 
-    >>> a = np.array([0, 1, 4095, 3], np.uint64)
+    >>> a = np.array([0, 1, 2**40 - 1, 3], np.uint64)
     >>> list(nearest_before(a, a, np.array([0, 0, 0, 1]), 2, agree=(a, 64)))
     [(0, 1, 1.0), (1, 3, 1.0)]
     """
@@ -48,7 +48,7 @@ def _least(bits: NDArray[np.uint8], rows: NDArray[np.intp], parts: NDArray[np.in
 
 
 def nearest_elsewhere(points: NDArray[np.float64], parts: NDArray[np.intp], most: float) -> Found:
-    """(i, j, distance), i < j: for each point (N, D) and each part that is not its own, the nearest within `most`.
+    """(i, j, distance), i < j: for each point (N, D) and each other part, the nearest there within `most`.
 
     >>> list(nearest_elsewhere(np.array([[0.0], [1.0], [1.5], [9.0]]), np.array([0, 1, 1, 1]), 2.0))
     [(0, 1, 1.0), (0, 2, 1.5)]
