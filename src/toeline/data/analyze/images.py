@@ -69,8 +69,8 @@ class Images:
         )
         if self.with_camera_size:
             frames = self.as_taken + self.scaled
-            size = f"{self.as_taken} of them its very size"
-            return f"EXIF: {frames} of {self.with_camera_size} have the camera's shape, as full frames have, {size}; {fill}."
+            known = f"{frames} of {self.with_camera_size}"
+            return f"EXIF: {known} have the camera's shape, as full frames have, {self.as_taken} its very size; {fill}."
         frames_or_cuts = "cut-outs of objects" if self.filled > self.n / 2 else "pictures of a place, not of one object"
         return f"These are {frames_or_cuts}: {fill}. No EXIF says what the camera took, so cut borders cannot be seen."
 
