@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures.process import BrokenProcessPool
 from datetime import datetime
 from pathlib import Path
 
@@ -12,10 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from toeline.data.analyze import photos
 from toeline.data.analyze.leaks import CONFIRM_BITS, NEAR_BITS
 from toeline.data.analyze.photos import Camera, _place, camera_of, hashes, look_at, look_at_all, stretch
-from toeline.errors import PhotoError
 from toeline.synth import draw
 
 
@@ -138,22 +135,12 @@ def test_when_a_program_wrote_the_file_is_not_when_it_was_taken(tmp_path) -> Non
     assert camera_of(tmp_path / "a.jpg") == Camera(model="FC6310")
 
 
-def test_a_killed_worker_is_told(monkeypatch) -> None:
-    def killed(*_: object) -> None:
-        raise BrokenProcessPool
-
-    monkeypatch.setattr(photos, "_in_turn", killed)
-    with pytest.raises(PhotoError, match="--workers 1"):
-        list(look_at_all([Path("a.jpg")], workers=2))
-
-
-def test_workers_answer_in_order_and_tell_what_they_cannot_read(tmp_path) -> None:
+def test_what_cannot_be_read_is_told_in_its_place(tmp_path) -> None:
     paths = []
     for i in range(20):
         paths.append(tmp_path / f"{i}.png")
         Image.new("RGB", (40, 30), (i * 10, 0, 0)).save(paths[-1])
     paths[7].write_bytes(b"no picture")
-    alone, together = (list(look_at_all(paths, workers=n)) for n in (1, 2))
-    assert alone == together
-    assert [isinstance(f, str) for f in alone] == [i == 7 for i in range(20)]
-    assert "7.png" in str(alone[7])
+    found = list(look_at_all(paths))
+    assert [isinstance(f, str) for f in found] == [i == 7 for i in range(20)]
+    assert "7.png" in str(found[7])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.helpers import write_yolo
 from toeline.data.analyze import reading
 from toeline.data.analyze.reading import How, Read, read_all
 from toeline.data.yolo import YoloSet, open_yolo
+from toeline.errors import LabelError
 
 
 @pytest.fixture
@@ -42,3 +44,15 @@ def test_blocks_and_processes_change_nothing(opened: YoloSet, monkeypatch: pytes
     assert len(steps) == 11
     assert whole[1] == ("L0", "L1", "L2", "L9")
     assert len(whole[5]) == 10  # photographs that were seen: all but the one that is empty
+
+
+def test_a_killed_process_is_told(opened: YoloSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PICTURES_AT_ONCE", 2)
+    monkeypatch.setattr(reading, "WORTH", 1)
+
+    def absorb(*_: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(Read, "absorb", absorb)
+    with pytest.raises(LabelError, match="--workers 1"):
+        read_all(opened, WORDS, How(workers=2))

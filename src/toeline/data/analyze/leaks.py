@@ -182,9 +182,9 @@ def _mirrored(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
 def _moments(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
     """Photographs of different splits within SECONDS of each other, by cameras of one model."""
     by_model: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for index, photo in enumerate(photos):
+    for number, photo in enumerate(photos):
         if (taken := photo.facts.camera.taken) is not None:
-            by_model[photo.facts.camera.model].append((index, (taken - datetime(2000, 1, 1)).total_seconds()))
+            by_model[photo.facts.camera.model].append((number, (taken - datetime(2000, 1, 1)).total_seconds()))
     for timed in by_model.values():
         index = np.array([i for i, _ in timed])
         seconds = np.array([[second] for _, second in timed])

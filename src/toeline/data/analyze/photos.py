@@ -5,15 +5,10 @@ Pixels are decoded here and nowhere else in the analysis; what is kept of a phot
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +21,6 @@ from toeline.errors import PhotoError
 
 SHARP_PX = 512  # longer side at which sharpness is measured, so that photographs of any size compare; never enlarged
 DARK, BURNT = 16, 250  # gray values of 255 under and over which nothing can be seen
-IN_FLIGHT = 64  # photographs given to the workers ahead of the one that is awaited
 
 Gray = NDArray[np.uint8]
 
@@ -205,45 +199,6 @@ def _try(path: Path) -> PhotoFacts | str:
         return f"{path}: {why.strerror or why}."
 
 
-def look_at_all(paths: Iterable[Path], *, workers: int = 1) -> Iterator[PhotoFacts | str]:
-    """Facts in the order of `paths`, or in their place what is wrong with the photograph.
-
-    With more than one worker, processes share the work; no more than IN_FLIGHT photographs are under way, so that
-    memory does not grow with the data set. Raises PhotoError when a worker is killed, which is how a machine runs out
-    of memory.
-    """
-    if workers <= 1:
-        yield from map(_try, paths)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quietly) as pool:
-        try:
-            yield from _in_turn(pool, iter(paths))
-        except BrokenProcessPool:
-            raise PhotoError(
-                f"one of {workers} processes was killed while it read photographs; likely memory ran out. "
-                f"Run it again with --workers 1."
-            ) from None
-
-
-CHUNK = 8  # photographs that a worker is given at a time
-
-
-def _in_turn(pool: ProcessPoolExecutor, left: Iterator[Path]) -> Iterator[PhotoFacts | str]:
-    waiting: deque[Future[list[PhotoFacts | str]]] = deque()
-    while True:
-        while len(waiting) < max(2, IN_FLIGHT // CHUNK) and (some := list(islice(left, CHUNK))):
-            waiting.append(pool.submit(_try_all, some))
-        if not waiting:
-            return
-        yield from waiting.popleft().result()
-
-
-def _try_all(paths: list[Path]) -> list[PhotoFacts | str]:
-    return [_try(path) for path in paths]
-
-
-def _quietly() -> None:
-    """One thread a worker: the workers are the threads."""
-    import cv2
-
-    cv2.setNumThreads(1)
+def look_at_all(paths: Iterable[Path]) -> Iterator[PhotoFacts | str]:
+    """Facts in the order of `paths`, or in their place what is wrong with the photograph."""
+    return map(_try, paths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -57,7 +58,10 @@ class Read:
 def read_all(
     opened: YoloSet, taxonomy: Taxonomy, how: How, *, step: Callable[[Sequence[Problem]], None] = lambda _: None
 ) -> Read:
-    """Read every photograph's labels once, in the order of the data set. `step` is called for each photograph."""
+    """Read every photograph's labels once, in the order of the data set. `step` is called for each photograph.
+
+    Raises LabelError for a pattern that is none, and when a process is killed: so a machine runs out of memory.
+    """
     flight_lines(how.flight)  # a pattern that is none is told before any process starts
     blocks = list(_blocks(opened, PICTURES_AT_ONCE if how.pixels else LABELS_AT_ONCE))
     whole = Read(Collector(taxonomy, opened.root))
@@ -82,13 +86,20 @@ def _processes(workers: int) -> Iterator[Callable[..., Iterator[Read]]]:
     if workers <= 1:
         yield map
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quietly) as pool:
-        yield pool.map
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quietly) as pool:
+            yield pool.map
+    except BrokenProcessPool:
+        text = f"One of {workers} processes was killed while it read; likely memory ran out. Use --workers 1."
+        raise LabelError(text) from None
 
 
 def _quietly() -> None:
     """One thread a worker: the workers are the threads."""
+    import cv2
+
     os.environ["OMP_NUM_THREADS"] = "1"
+    cv2.setNumThreads(1)
 
 
 def read_block(block: YoloSet, *, taxonomy: Taxonomy, how: How) -> Read:
