@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from toeline.cli.app import app
 from toeline.data.analyze.analysis import analyze
 from toeline.data.analyze.flag import Weight
+from toeline.data.analyze.reading import How
 from toeline.data.yolo import open_yolo
 
 GOOD = [f"{i} {0.15 + 0.08 * i:.2f} {0.2 + 0.07 * i:.2f} 0.05 0.06" for i in range(9)]  # one of every class, apart
@@ -134,7 +135,7 @@ def test_pixels_that_cannot_be_decoded_are_told_and_their_labels_count(tmp_path:
     torn.write_bytes(torn.read_bytes()[:1500])
     (tmp_path / "train/images/gone_1.jpg").write_bytes(b"")
     put(tmp_path, "train", "b_1.jpg", scenery(2), GOOD)
-    found = analyze(open_yolo(tmp_path, WORDS), WORDS, workers=1)
+    found = analyze(open_yolo(tmp_path, WORDS), WORDS, How(pixels=True))
     assert [f.file for f in found.flags if f.weight is Weight.FAULT] == [
         "train/images/a_1.jpg",
         "train/images/gone_1.jpg",
