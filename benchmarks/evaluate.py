@@ -35,8 +35,10 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         top = Path(folder)
-        write_dataset(top / "drawn", scenes=args.scenes, seed=SEED, parts={"valid": 1.0}, masks=False)
-        measured = {"drawn": evaluate(top / "drawn", "valid", top / "embedded-drawn", "--prompt", "all")}
+        measured: dict[str, Path] = {}
+        if args.scenes:
+            write_dataset(top / "drawn", scenes=args.scenes, seed=SEED, parts={"valid": 1.0}, masks=False)
+            measured["drawn"] = evaluate(top / "drawn", "valid", top / "embedded-drawn", "--prompt", "all")
         if (args.real / "data.yaml").is_file():
             measured |= real(args.real, top)
         for name, out in measured.items():
@@ -46,7 +48,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--scenes", type=int, default=200, help="0 leaves drawn scenes out")
     parser.add_argument("--real", type=Path, default=Path("../shared/data/lagoon-dyke"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/evaluate"))
     return parser.parse_args()
