@@ -135,6 +135,7 @@ def prepare(run: LoraRun, judge: Any) -> Learner:
     import torch
 
     from toeline.judge.fast import matmul_attention
+    from toeline.judge.load import quiet
 
     model = judge.model
     learn_packed(model)
@@ -147,7 +148,8 @@ def prepare(run: LoraRun, judge: Any) -> Learner:
     large = sum(w.numel() for w in model.parameters()) >= CHECKPOINTING_FROM
     twice = large if run.checkpointing == "auto" else run.checkpointing == "on"
     if twice:  # non-reentrant: the reentrant kind asks that inputs have gradients, which frozen embeddings have not
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with quiet():  # its newer name is not there in transformers 5.17
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return Learner(judge, wrapped, twice)
 
 
@@ -187,15 +189,18 @@ def save(learner: Learner, folder: Path, *, name: str = "") -> None:
 
     `name` is what an adapter says of its base model: as the user called it, not where it lies on this machine.
     """
+    from toeline.judge.load import quiet
     from toeline.judge.view import write_view
 
-    if learner.wrapped is not learner.judge.model:
-        config = learner.wrapped.peft_config["default"]
-        config.base_model_name_or_path = name
-        learner.wrapped.save_pretrained(folder, save_embedding_layers=False)
-        config.base_model_name_or_path = None
-    else:
-        learner.wrapped.save_pretrained(folder)
+    with quiet():
+        if learner.wrapped is learner.judge.model:
+            learner.wrapped.save_pretrained(folder)
+        else:
+            config = learner.wrapped.peft_config["default"]
+            config.base_model_name_or_path = name
+            learner.wrapped.save_pretrained(folder, save_embedding_layers=False)
+            config.base_model_name_or_path = None
+    if learner.wrapped is learner.judge.model:
         learner.judge.tokenizer.save_pretrained(folder)
         learner.judge.processor.save_pretrained(folder)
     write_view(folder, learner.judge.view)
