@@ -139,7 +139,10 @@ def test_what_validation_said_is_what_the_adapter_says(whole: Any, judge_folder:
 
 def test_a_merged_model_needs_no_adapter(whole: Any, judge_folder: Path, data: Path, tmp_path: Path) -> None:
     merged = merge(settings(judge_folder), whole.folder, tmp_path / "merged")
-    judges = [QwenVLJudge.load(judge_folder, device="cpu", adapter=whole.folder), QwenVLJudge.load(merged, device="cpu")]
+    judges = [
+        QwenVLJudge.load(judge_folder, device="cpu", adapter=whole.folder),
+        QwenVLJudge.load(merged, device="cpu"),
+    ]
     assert judges[0].view == judges[1].view
     sheet = Plain(read_album(open_dataset(data, TAXONOMY), "valid", TAXONOMY), TAXONOMY, judges[0].view)[0].sheet
     for one, two in zip(*(j.score(sheet) for j in judges), strict=True):
@@ -174,11 +177,11 @@ def test_all_weights_can_be_trained_from_their_own_or_from_random_ones(
     full = train(settings(judge_folder, full=True, epochs=1), data, tmp_path / "full")
     scratch = train(settings(judge_folder, from_scratch=True, epochs=1), data, tmp_path / "scratch")
     models = [load_file(f / "model.safetensors") for f in (judge_folder, full.folder, scratch.folder)]
-    changed = [
-        float(np.mean([float((m[n] - models[0][n]).abs().max()) > 0 for n in models[0]])) for m in models[1:]
-    ]
+    changed = [float(np.mean([float((m[n] - models[0][n]).abs().max()) > 0 for n in models[0]])) for m in models[1:]]
     assert changed[0] > 0.9
-    moved = [float((m["model.embed_tokens.weight"] - models[0]["model.embed_tokens.weight"]).norm()) for m in models[1:]]
+    moved = [
+        float((m["model.embed_tokens.weight"] - models[0]["model.embed_tokens.weight"]).norm()) for m in models[1:]
+    ]
     assert moved[1] > 20 * moved[0]
     assert QwenVLJudge.load(full.folder, device="cpu").view.crop_tokens == 6
     assert full.log.validations()[0]["valid"] != scratch.log.validations()[0]["valid"]
@@ -188,9 +191,7 @@ def test_training_stops_when_nothing_gets_better(
     judge_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = iter([0.5, 0.6, 0.6, 0.6, 0.9])
-    monkeypatch.setattr(
-        finetune_file._Work, "_measure", lambda *_: {"accuracy": next(said), "loss": 1.0, "n": 3}
-    )
+    monkeypatch.setattr(finetune_file._Work, "_measure", lambda *_: {"accuracy": next(said), "loss": 1.0, "n": 3})
     done = train(settings(judge_folder, epochs=6, patience=2), data, tmp_path)
     assert [(line["epoch"], line.get("best", False)) for line in done.log.validations()] == [
         (0, False), (1, True), (2, False), (3, False),
@@ -214,7 +215,9 @@ def test_without_a_validation_split_the_last_epoch_is_kept(judge_folder: Path, t
 
 
 def test_what_cannot_be_used_is_told_and_the_rest_is_trained_on(judge_folder: Path, tmp_path: Path) -> None:
-    data = write_data(tmp_path / "data", train={**PHOTOS, "f.jpg": ["5 0.5 0.5"], "g.jpg": ["6 0.5 0.5 0.1 0.5"]}, valid=VALID)
+    data = write_data(
+        tmp_path / "data", train={**PHOTOS, "f.jpg": ["5 0.5 0.5"], "g.jpg": ["6 0.5 0.5 0.1 0.5"]}, valid=VALID
+    )
     broken = data / "train" / "images" / "g.jpg"
     broken.write_bytes(broken.read_bytes()[:700])
     lesson = read_lesson(settings(judge_folder), data)
@@ -230,7 +233,12 @@ def test_what_cannot_be_used_is_told_and_the_rest_is_trained_on(judge_folder: Pa
 
 
 @pytest.mark.parametrize(
-    "said", ["CUDA out of memory. Tried to allocate 2.00 GiB", "MPS backend out of memory", "DefaultCPUAllocator: can't allocate memory"]
+    "said",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "MPS backend out of memory",
+        "DefaultCPUAllocator: can't allocate memory",
+    ],
 )
 def test_running_out_of_memory_says_what_to_change(
     said: str, judge_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

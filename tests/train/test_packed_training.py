@@ -63,8 +63,12 @@ def loss_alone(judge: Any, row: Row) -> Tensor:
     """The loss of each question from one full forward of the stock model per answer; no packing, no tree."""
     total = torch.zeros(())
     for question, true in zip(row.sheet.questions, row.answers, strict=True):
-        prompt = rendered(replace(row.sheet, text=row.sheet.text.rstrip()), replace(question, text=question.text.strip()))
-        ids = {a: judge.tokenizer(f"{prompt}{a}<|im_end|>", add_special_tokens=False).input_ids for a in question.answers}
+        prompt = rendered(
+            replace(row.sheet, text=row.sheet.text.rstrip()), replace(question, text=question.text.strip())
+        )
+        ids = {
+            a: judge.tokenizer(f"{prompt}{a}<|im_end|>", add_special_tokens=False).input_ids for a in question.answers
+        }
         start, path = len(judge.tokenizer(prompt, add_special_tokens=False).input_ids), ids[question.answers[true]]
         logits = stock_logits(judge, path, [p for p in (row.sheet.picture, question.crop) if p is not None])
         for end in range(start, len(path)):

@@ -13,6 +13,7 @@ from rich.markup import escape
 from toeline import __version__
 from toeline.cli.demo import demo
 from toeline.cli.evaluate import evaluate
+from toeline.cli.finetune import finetune
 from toeline.cli.inspect import inspect
 from toeline.cli.synth import synth
 from toeline.cli.train import train_embedded
@@ -30,6 +31,7 @@ app.command("inspect")(inspect)
 app.command("demo")(demo)
 app.command("evaluate")(evaluate)
 app.command("synth")(synth)
+app.command("finetune")(finetune)
 app.command(
     "train-embedded",
     add_help_option=False,

@@ -31,22 +31,26 @@ class Rate(ProgressColumn):
 
 
 @contextmanager
-def bar(what: str, *, total: int, done: int = 0) -> Iterator[Step]:
-    """A progress bar with rate and time left; gives the function to call after each piece, with its problems."""
+def bar(what: str, *, total: int, done: int = 0, note: Callable[[], str] = str) -> Iterator[Step]:
+    """A progress bar with rate and time left; gives the function to call after each piece, with its problems.
+
+    `note` says something more at the end of the line, such as the memory in use.
+    """
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         Rate(),
         TimeRemainingColumn(compact=True),
+        TextColumn("[dim]{task.fields[note]}"),
     )
     with Progress(*columns, console=errors, transient=False) as progress:
-        task = progress.add_task(what, total=total, completed=done)
+        task = progress.add_task(what, total=total, completed=done, note=note())
 
         def step(problems: Sequence[Problem] = ()) -> None:
             for p in problems:
                 errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
-            progress.advance(task)
+            progress.update(task, advance=1, note=note())
 
         yield step
 

@@ -283,7 +283,7 @@ def add_adapter(model: Any, folder: Path) -> Any:
         ) from None
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
         given = set(file.keys())
-    if odd := sorted(given ^ set(peft.get_peft_model_state_dict(wrapped))):
+    if odd := sorted(given ^ set(peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False))):
         raise ModelError(
             f"{folder}: the adapter does not fit this model: {len(odd)} tensors have no counterpart, first {odd[0]}. "
             f"Name the base model that it was trained on."
