@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 
 def test_the_commands_are_the_promised_ones() -> None:
-    assert sorted(names()) == ["demo", "inspect", "synth", "train-embedded"]
+    assert sorted(names()) == ["demo", "evaluate", "finetune", "inspect", "synth", "train-embedded"]
 
 
 @pytest.mark.parametrize("name", names())
