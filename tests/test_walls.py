@@ -16,7 +16,18 @@ SOURCE = Path(__file__).parent.parent / "src" / "toeline"
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "data": {"core.truth"},
-    "data.analyze": {"relate", "report.draw", "report.plot", "report.style"},
+    # ask.crop for its margin alone: how large an object is in the crop that a judge will see; the files of report
+    # that write a folder whole and say how a run was made
+    "data.analyze": {
+        "relate",
+        "ask.crop",
+        "report.draw",
+        "report.plot",
+        "report.style",
+        "report.folder",
+        "report.page",
+        "report.record",
+    },
     "synth": {"core.truth", "data"},
     "detect": set(),
     "judge": set(),

@@ -102,3 +102,11 @@ def test_every_relation_has_a_phrase():
 def test_places_are_whole_numbers_from_0_to_999():
     assert place(Box(0, 0, 640, 480), (640, 480)) == "(0,0),(999,999)"
     assert Path("memory.png") == make_scene(*ROWS).image
+
+
+@pytest.mark.parametrize("name", sorted(PROMPTS))
+def test_a_prompt_says_whether_it_tells_relations(name):
+    """Taking the relations away changes the words if, and only if, the prompt says that it tells them."""
+    scene, photo = make_scene(*ROWS), make_photo((100, 100))
+    without = ask(scene, photo, {}, TAXONOMY, View(prompt=name))
+    assert PROMPTS[name].tells_relations == (rendered(without) != rendered(sheet_of(scene, photo, prompt=name)))

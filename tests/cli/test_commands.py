@@ -33,7 +33,22 @@ def names() -> list[str]:
 
 
 def test_the_commands_are_the_promised_ones() -> None:
-    assert sorted(names()) == ["demo", "evaluate", "finetune", "inspect", "synth", "train-embedded"]
+    assert sorted(names()) == [
+        "analyze",
+        "compare",
+        "convert",
+        "demo",
+        "evaluate",
+        "finetune",
+        "floor",
+        "fuse",
+        "gallery",
+        "inspect",
+        "plan",
+        "split",
+        "synth",
+        "train-embedded",
+    ]
 
 
 @pytest.mark.parametrize("name", names())

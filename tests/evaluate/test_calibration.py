@@ -110,6 +110,7 @@ def test_types_get_their_own_temperature_only_where_held_out_flights_agree() -> 
     ]
     own = fit(two, split="train")
     assert own.of("rock_toe") > 3 > 1 > own.of("slope_drain")
+    assert reliability(calibrated(two, own)).log_loss == pytest.approx(mean_loss(two, own), abs=1e-6)
     assert fit(honest(400, temperature=2), split="train").by_kind == {}
     assert fit([replace(c, group="one") for c in two], split="train").by_kind == {}  # nothing to hold out
 

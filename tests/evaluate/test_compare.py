@@ -63,6 +63,8 @@ def test_gains_and_losses_worked_by_hand() -> None:
     assert [(f.thing_id, f.gained) for f in told.flips] == [("0", False), ("1", True), ("3", True)]
     alarms = told["false_alarms"]  # fewer of them is a gain
     assert (alarms.first, alarms.second, alarms.gained, alarms.lost) == (0.25, 0.25, 1, 1)
+    fewer = compare(Run("a", tuple(one[1:2])), Run("b", tuple(two[1:2])), TAXONOMY)["false_alarms"]
+    assert (fewer.difference, fewer.gained, fewer.lost) == (-1.0, 1, 0)
     assert (told.objects, told.photographs, told.otherwise) == (4, 4, 0)
 
 
@@ -123,7 +125,7 @@ def test_a_difference_may_be_unknown() -> None:
             "1 with another box",
         ),
         (lambda run: replace(run, data="2"), "photographs differ"),
-        (lambda run: replace(run, labels="2"), "labels differ"),
+        (lambda run: replace(run, labels="2"), "labels or class names differ"),
     ],
 )
 def test_runs_on_other_objects_are_refused_with_what_differs(change: Callable[[Run], Run], what: str) -> None:

@@ -31,6 +31,11 @@ LOOSELY = Box(0, 0, 10, 3)  # IoU 0.3 with LEFT
             [true(1, "rock toe", LEFT)],
             {"right": 1, "double": 1},
         ),
+        (
+            [said(1, "rock toe", LEFT), said(2, "vegetation", LEFT)],
+            [true(1, "rock toe", LEFT)],
+            {"right": 1, "false": 1},
+        ),
     ],
 )
 def test_each_object_and_each_finding_has_one_name(findings: list, things: list, names: dict[str, int]) -> None:

@@ -72,10 +72,11 @@ def test_fewer_than_two_clusters_say_nothing(labels: list[str]) -> None:
 
 
 def test_only_clusters_that_hold_an_object_count() -> None:
-    """Three photographs show rock toes, ninety-seven do not: the interval is as wide as three make it."""
-    totals = np.array([1, 1, 1] + [0] * 97)
-    made = ratio("", "", np.array([1, 1, 0] + [0] * 97), totals, Resampling.of([str(i) for i in range(100)]))
-    assert made.clustered == Interval(0.0, 1.0)
+    """One photograph shows rock toes, ninety-nine do not: one photograph says nothing, two say little."""
+    photos = Resampling.of([str(i) for i in range(100)])
+    assert ratio("", "", [2] + [0] * 99, [3] + [0] * 99, photos).clustered == Interval(0.0, 1.0)
+    two = ratio("", "", [2, 3] + [0] * 98, [3, 3] + [0] * 98, photos).clustered
+    assert two == pytest.approx((2 / 3, 1.0))  # every draw holds one of them or both
 
 
 def test_the_draws_are_repeatable_and_do_not_depend_on_the_order_of_rows() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from toeline.core.box import Box
 from toeline.core.finding import Finding, Verdict
 from toeline.core.taxonomy import Taxonomy
-from toeline.report.draw import DASHES, as_jpeg, draw, ink_on, luminance, marks_of, place_labels
+from toeline.report.draw import DASHES, Mark, as_jpeg, draw, draw_marks, ink_on, luminance, marks_of, place_labels
 
 TAXONOMY = Taxonomy.load()
 
@@ -70,6 +70,38 @@ def test_a_type_with_one_condition_does_not_repeat_it_and_review_is_a_question_m
     marks = marks_of([finding("vegetation", Box(0, 0, 9, 9)), finding("rock toe", Box(0, 0, 9, 9), "unsure")], TAXONOMY)
     assert [m.text for m in marks] == ["1 vegetation", "1 rock toe normal?"]
     assert [m.text for m in marks_of([finding("rock toe", Box(0, 0, 9, 9))], TAXONOMY, short=True)] == ["1N"]
+
+
+TRIANGLE = ((60.0, 60.0), (560.0, 60.0), (60.0, 560.0))
+
+
+@pytest.mark.parametrize("style", range(len(DASHES)))
+def test_a_polygon_is_drawn_along_its_corners_and_not_along_its_box(style: int) -> None:
+    color = TAXONOMY.color("damaged")
+    mark = Mark(Box.around(TRIANGLE), "", color, style, TRIANGLE)
+    drawn = draw_marks(Image.new("RGB", (640, 640), "#777777"), [mark])
+    assert count(drawn.crop((300, 330, 640, 640)), "#777777") == 340 * 310  # the half of the box that is not in it
+    assert count(drawn.crop((280, 280, 340, 340)), color) > 0
+    assert count(drawn, color) + count(drawn, "#777777") < 640 * 640  # the dark line beneath
+
+
+def test_a_polygon_of_many_short_edges_is_dashed_like_one_of_long_ones() -> None:
+    color = TAXONOMY.color("blocked")
+    fine = tuple((60.0 + 2 * i, 60.0) for i in range(250)) + TRIANGLE[1:]
+    inked = [
+        count(draw_marks(Image.new("RGB", (640, 640)), [Mark(Box.around(p), "", color, 1, p)]), color)
+        for p in (TRIANGLE, fine)
+    ]
+    assert inked[1] == pytest.approx(inked[0], rel=0.1)
+
+
+def test_a_mark_without_text_has_no_label() -> None:
+    box = Box(100, 100, 500, 500)
+    bare, named = (
+        draw_marks(Image.new("RGB", (640, 640)), [Mark(box, text, "#2e9e4f", 0)]) for text in ("", "1 rock toe")
+    )
+    assert count(named, "#2e9e4f") > count(bare, "#2e9e4f") + 500
+    assert bare.crop((0, 0, 640, 90)).getbbox() is None
 
 
 @st.composite

@@ -28,7 +28,8 @@ class Seen:
 class Prompt(NamedTuple):
     """Words of one sheet: `shared` once per photograph, `question` once per thing; and which pictures go with them.
 
-    `measures` says that the words hold `Seen.evidence`, which is not computed for other prompts.
+    `measures` says that the words hold `Seen.evidence`, which is not computed for other prompts, and `tells_relations`
+    that they hold `Seen.around`.
     """
 
     shared: Callable[[Sequence[Seen]], str]
@@ -36,6 +37,7 @@ class Prompt(NamedTuple):
     shows_photograph: bool = True
     shows_crops: bool = True
     measures: bool = False
+    tells_relations: bool = False
 
 
 def nothing_shared(seen: Sequence[Seen]) -> str:
@@ -107,11 +109,11 @@ def users_question(thing: Seen, answers: Sequence[str]) -> str:
 
 
 PROMPTS: dict[str, Prompt] = {
-    "relations": Prompt(list_of_objects, ask_with_relations),
-    "definitions": Prompt(list_with_meanings, ask_with_relations),
-    "evidence": Prompt(list_of_objects, ask_with_evidence, measures=True),
+    "relations": Prompt(list_of_objects, ask_with_relations, tells_relations=True),
+    "definitions": Prompt(list_with_meanings, ask_with_relations, tells_relations=True),
+    "evidence": Prompt(list_of_objects, ask_with_evidence, measures=True, tells_relations=True),
     "minimal": Prompt(nothing_shared, ask_minimal),
-    "user": Prompt(users_list, users_question),
+    "user": Prompt(users_list, users_question, tells_relations=True),
     "crop": Prompt(nothing_shared, ask_crop, shows_photograph=False),
     "photograph": Prompt(list_of_objects, ask_photograph, shows_crops=False),
 }

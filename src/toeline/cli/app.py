@@ -11,10 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from toeline import __version__
+from toeline.cli.analyze import analyze
+from toeline.cli.compare_runs import compare
+from toeline.cli.convert import convert
 from toeline.cli.demo import demo
 from toeline.cli.evaluate import evaluate
 from toeline.cli.finetune import finetune
+from toeline.cli.floor import floor, fuse
+from toeline.cli.gallery import gallery
 from toeline.cli.inspect import inspect
+from toeline.cli.plan import plan
+from toeline.cli.split import split
 from toeline.cli.synth import synth
 from toeline.cli.train import train_embedded
 from toeline.errors import ToelineError
@@ -28,10 +35,18 @@ app = typer.Typer(
     epilog="Start with `toeline demo`; then `toeline inspect PHOTOS --out runs/first`.",
 )
 app.command("inspect")(inspect)
+app.command("analyze")(analyze)
 app.command("demo")(demo)
+app.command("plan")(plan)
 app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 app.command("synth")(synth)
 app.command("finetune")(finetune)
+app.command("gallery")(gallery)
+app.command("split")(split)
+app.command("convert")(convert)
+app.command("floor")(floor)
+app.command("fuse")(fuse)
 app.command(
     "train-embedded",
     add_help_option=False,

@@ -9,6 +9,14 @@ from typing import Annotated
 import typer
 
 from toeline.cli.inspect import Answers, Device
+from toeline.errors import ToelineError
+
+
+class Decide(StrEnum):
+    """How an answer comes about."""
+
+    SCORE = "score"
+    GENERATE = "generate"
 
 
 class Cluster(StrEnum):
@@ -31,7 +39,17 @@ def evaluate(
     findings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Score these saved findings; no model is loaded.")
     ] = None,
-    prompt: Annotated[str | None, typer.Option(metavar="NAME", help="Another prompt than the judge's own.")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|all|prompts.json", help="Another prompt than the judge's own; all: side by side."),
+    ] = None,
+    decide: Annotated[
+        Decide, typer.Option(help="Score the class names, or let the model write (50 tokens, temperature 0.7).")
+    ] = Decide.SCORE,
+    seed: Annotated[int, typer.Option(min=0, help="With --decide generate.")] = 0,
+    spatial: Annotated[
+        int, typer.Option(min=0, help="Questions of each kind about where things lie; 0 leaves that out.")
+    ] = 150,
     answers: Annotated[Answers, typer.Option(help="Class names of the object's type, or all.")] = Answers.TYPE,
     calibrate: Annotated[
         str | None, typer.Option(metavar="SPLIT", help="Fit the temperature on this other split.")
@@ -57,19 +75,25 @@ def evaluate(
     from toeline.cli.evaluate_run import EvaluateRun
     from toeline.cli.evaluate_score import Scoring, evaluate_into, tell_json, tell_people
 
+    if findings and (judge, adapter, boxes, detector, prompt) != ("embedded", None, "truth", "embedded", None):
+        raise ToelineError("--findings are scored as they are. Leave out --judge, --adapter, --boxes and --prompt.")
     run = EvaluateRun(
         data=str(data),
         split=split,
-        judge=judge,
+        judge="" if findings else judge,
         adapter=str(adapter) if adapter else None,
-        boxes=boxes,
-        detector=detector,
+        boxes="" if findings else boxes,
+        detector="" if findings else detector,
         prompt=prompt,
         answers=answers.value,
         findings=str(findings) if findings else None,
         taxonomy=str(taxonomy) if taxonomy else None,
         device=device.value,
+        decide=decide.value,
+        seed=seed,
     )
-    scored = evaluate_into(run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets), out)
+    scored = evaluate_into(
+        run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets, spatial=spatial), out
+    )
     (tell_json if as_json else tell_people)(scored)
     raise typer.Exit(0 if scored.fine else 1)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from statistics import fmean
+from typing import Any
 
 from toeline.cli.evaluate_run import Evaluated
 from toeline.cli.show import some
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.cases import Judged
-from toeline.evaluate.detection import breakdown, detection_figures, sort_out
-from toeline.evaluate.figure import Figure
-from toeline.evaluate.scorecard import HEADLINE, Scorecard
+from toeline.evaluate.detection import Breakdown, breakdown, detection_figures, sort_out
+from toeline.evaluate.figure import Figure, figure_record
+from toeline.evaluate.scorecard import HEADLINE, UNREADABLE, Scorecard
 from toeline.evaluate.shares import normal_condition, side_of
 from toeline.report.mistakes import Wrong, mistake_groups
 from toeline.report.page import TruthFigure
@@ -20,7 +21,11 @@ from toeline.report.scorecard_page import Section
 from toeline.report.scorecard_sections import confusion_section, cost_section, detected_section, headline, pairs_grid
 from toeline.report.style import tenths
 
-NO_ANSWER = "(unreadable)"
+TILES = (
+    (HEADLINE, "condition, given the type"),
+    ("accuracy", "class, every type"),
+    ("missed_defects", "of defects missed"),
+)
 
 
 def shown(figure: Figure) -> TruthFigure:
@@ -82,26 +87,53 @@ def card_sections(done: Evaluated, card: Scorecard, taxonomy: Taxonomy) -> list[
     ]
 
 
-def detected_section_of(done: Evaluated, card: Scorecard, beside: Scorecard | None) -> list[Section]:
-    """What detected boxes lose, beside the same judge on true ones; nothing for an evaluation on true boxes."""
+@dataclass(frozen=True)
+class Detected:
+    """What detected boxes lose: counts by name, and figures of the detector and of both stages together."""
+
+    counts: Breakdown
+    figures: tuple[Figure, ...]
+
+    def record(self) -> dict[str, Any]:
+        """As scorecard.json holds it."""
+        return {**self.counts.record(), "figures": [figure_record(f) for f in self.figures]}
+
+
+def detected_of(done: Evaluated, card: Scorecard) -> Detected | None:
+    """None for an evaluation on true boxes, which lose nothing."""
     if done.matched is None:
-        return []
+        return None
     groups = done.split.groups if card.cluster == "group" else None
     figures = detection_figures(done.matched, groups=groups, draws=card.draws, seed=card.seed)
-    counts = asdict(breakdown([sort_out(m) for m in done.matched]))
+    return Detected(breakdown([sort_out(m) for m in done.matched]), figures)
+
+
+def detected_sections(found: Detected | None, card: Scorecard, beside: Scorecard | None) -> list[Section]:
+    """What detected boxes lose, beside the same judge on true ones."""
+    if found is None:
+        return []
     overall = [f for f in card.figures if "/" not in f.key]
     pairs = [(shown(f), shown(beside[f.key])) for f in overall] if beside else []
-    return [detected_section(counts, tuple(map(shown, figures)), pairs)]
+    return [detected_section(asdict(found.counts), tuple(map(shown, found.figures)), pairs)]
 
 
 def tiles_of(done: Evaluated, card: Scorecard) -> list[tuple[str, str]]:
     """The numbers that are looked for first, with what they are."""
-    figures = ((HEADLINE, "condition, given the type"), ("accuracy", "class, every type"), ("missed_defects", "missed"))
-    tiles = [(tenths(card[key].value), what) for key, what in figures if card[key].n]
+    tiles = [(tenths(card[key].value), what) for key, what in TILES if card[key].n]
     tiles.append((f"{card.objects:,}", "objects"))
     if seconds := seconds_of(done):
         tiles.append((f"{fmean(seconds):.2f} s", "per photograph"))
     return tiles
+
+
+def cost_of(done: Evaluated, card: Scorecard) -> dict[str, Any]:
+    """Seconds and bytes as scorecard.json holds them; null where they are not known."""
+    seconds = seconds_of(done)
+    return {
+        "seconds_per_photograph": fmean(seconds) if seconds else None,
+        "seconds_per_object": sum(seconds) / card.asked if seconds and card.asked else None,
+        "peak_bytes": done.folder.run.get("memory", {}),
+    }
 
 
 def seconds_of(done: Evaluated) -> list[float]:
@@ -119,12 +151,12 @@ def mistakes_section(done: Evaluated, taxonomy: Taxonomy) -> Section:
         f"{len(wrong)} of {len(done.cases)} objects were named wrongly. By pair of classes, the most frequent first; "
         f"in each the mistakes that the judge was surest of. The box has the color of the true condition."
     )
-    pairs = pairs_grid((c.true_class, c.said_class or NO_ANSWER) for c in wrong)
+    pairs = pairs_grid((c.true_class, c.said_class or UNREADABLE) for c in wrong)
     return Section("Mistakes", (text,), grids=(pairs,), mistakes=mistake_groups(_wrong(done, wrong), colors))
 
 
 def _wrong(done: Evaluated, cases: Sequence[Judged]) -> Iterable[Wrong]:
     files = {photo.name: photo.path for photo in done.split.photos}
     for c in cases:
-        said = c.said_class or NO_ANSWER
+        said = c.said_class or UNREADABLE
         yield Wrong(c.photo, files[c.photo], c.thing_id, c.box, c.true_class, said, c.probabilities)

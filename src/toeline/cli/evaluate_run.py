@@ -7,13 +7,13 @@ other settings, into a folder below; models are loaded once and shared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toeline.cli.evaluate_source import DETECTOR, TRUTH, Source, chosen_boxes, saved, with_prompt
+from toeline.cli.evaluate_source import DETECTOR, TRUTH, Source, chosen_boxes, decided, saved, with_prompt
 from toeline.cli.evaluate_truth import TrueSplit, open_dataset, true_split
 from toeline.core.lines import join_lines
 from toeline.core.result import Result
@@ -23,6 +23,7 @@ from toeline.data.yolo import SPLITS, YoloSet
 from toeline.errors import OutputError, ToelineError
 from toeline.evaluate.cases import CASES, Judged, case_record, on_found_boxes, on_true_boxes
 from toeline.evaluate.match import Matched, match
+from toeline.relate.alter import RELATIONS
 from toeline.report.folder import RunFolder, write_whole
 from toeline.report.table import by_photo
 
@@ -38,7 +39,9 @@ CALIBRATION, TRUE_BOXES = "calibration", "true-boxes"  # folders below an evalua
 class EvaluateRun:
     """Settings of one evaluation, as the user typed them; equal settings on the same data are the same run.
 
-    `boxes` is truth, detector, or a file of findings or folder of labels. `findings` replaces judge and boxes.
+    `boxes` is truth, detector, or a file of findings or folder of labels. `findings` replaces judge, boxes and
+    detector, which are then empty. `decide` is score or generate (with `seed`), `relations` names what the prompt is
+    told of them (relate/alter.py).
     """
 
     data: str
@@ -52,6 +55,9 @@ class EvaluateRun:
     findings: str | None = None
     taxonomy: str | None = None
     device: str = "auto"
+    decide: str = "score"
+    seed: int = 0
+    relations: str = "given"
 
 
 @dataclass
@@ -109,13 +115,13 @@ class Evaluated:
     already: int
 
 
-def once(bench: Workbench, run: EvaluateRun, out: Path, *, own: Sequence[str] = ()) -> Evaluated:
+def once(bench: Workbench, run: EvaluateRun, out: Path) -> Evaluated:
     """Inspect what is not yet done of `run.split`; write findings.jsonl, cases.jsonl, run.json. Raises ToelineError."""
     from toeline.report.record import data_hash, now_words
 
     split = bench.split(run.split)
     boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy)
-    folder = _open(bench, run, out, own)
+    folder = _open(bench, run, out)
     todo = [p for p in split.photos if p.name not in folder.done]
     if todo:
         _answer(bench, run, split, folder, todo, boxes)
@@ -126,11 +132,11 @@ def once(bench: Workbench, run: EvaluateRun, out: Path, *, own: Sequence[str] = 
     return Evaluated(folder, split, cases, matched, unjudged, len(split.photos) - len(todo))
 
 
-def _open(bench: Workbench, run: EvaluateRun, out: Path, own: Sequence[str]) -> RunFolder:
+def _open(bench: Workbench, run: EvaluateRun, out: Path) -> RunFolder:
     from toeline.report.record import start_record
 
     settings = {**asdict(run), "weights": _weights(run), "labels_sha256": labels_hash(bench.split(run.split))}
-    return RunFolder.open(out, start_record("evaluate", settings, bench.taxonomy), own=own)
+    return RunFolder.open(out, start_record("evaluate", settings, bench.taxonomy))
 
 
 def _weights(run: EvaluateRun) -> dict[str, str]:
@@ -189,13 +195,14 @@ def _kept(folder: RunFolder, results: Iterator[Result]) -> Iterator[Result]:
 def _live(bench: Workbench, run: EvaluateRun, boxes: Boxes | None) -> Source:
     from toeline.inspector import Inspector
 
-    judge = with_prompt(bench.judge, run.prompt)
+    judge = decided(with_prompt(bench.judge, run.prompt), run.decide, run.seed)
     inspector = Inspector(
         detector=None if boxes else bench.detector,
         judge=judge,
         taxonomy=bench.taxonomy,
         answers="all" if run.answers == "all" else "type",
         boxes=boxes,
+        relations=RELATIONS[run.relations],
     )
     models = {
         "detector": {"boxes": run.boxes} if boxes else {"model": run.detector},

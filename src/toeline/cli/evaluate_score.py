@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,23 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from toeline.cli.evaluate_page import card_sections, detected_section_of, figure_sections, headline_of, shown, tiles_of
+from toeline.cli.evaluate_more_page import prompts_section, spatial_section
+from toeline.cli.evaluate_page import (
+    Detected,
+    card_sections,
+    cost_of,
+    detected_of,
+    detected_sections,
+    figure_sections,
+    headline_of,
+    shown,
+    tiles_of,
+)
+from toeline.cli.evaluate_prompts import ALL, Asked, chosen_prompt, keep_best, other_prompts, own_prompt, side_by_side
 from toeline.cli.evaluate_run import CALIBRATION, TRUE_BOXES, Evaluated, EvaluateRun, Workbench, once
 from toeline.cli.evaluate_source import TRUTH
+from toeline.cli.evaluate_spatial import Spatial, measure_spatial
+from toeline.cli.evaluate_trust import Trusted, trust_of, trust_section
 from toeline.cli.show import out as terminal
 from toeline.cli.show import show_places, some
 from toeline.core.result import Problem
@@ -33,6 +47,7 @@ from toeline.report.scorecard_page import (
 )
 
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
+CALIBRATION_FILE = "calibration.json"
 TARGETS: Mapping[str, Mapping[str, float]] = {
     "none": {},
     "zero-shot": ZERO_SHOT_TARGETS,
@@ -43,11 +58,20 @@ TRAIN = "train"  # the split whose most common classes are the floor for a new p
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How answers are counted; changing it needs no new answers. `targets` as typed: a name of TARGETS, or pairs."""
+    """How answers are counted; changing it needs no new answers. `targets` as typed: a name of TARGETS, or pairs.
+
+    `spatial` is how many questions of a template are asked about where things lie; 0 leaves spatial reasoning out.
+    """
 
     calibrate: str | None = None
     cluster: str = "photo"
     targets: str = "none"
+    spatial: int = 0
+
+    @property
+    def clusters(self) -> Cluster:
+        """As the scorecard calls it."""
+        return "group" if self.cluster == "flight" else "photo"
 
 
 @dataclass(frozen=True)
@@ -58,7 +82,11 @@ class Scored:
     card: Scorecard
     headline: str
     problems: tuple[Problem, ...]
+    trust: Trusted
+    detected: Detected | None = None
     beside: Mapping[str, Scorecard] = field(default_factory=dict)
+    spatial: Spatial | None = None
+    prompts: tuple[Asked, ...] = ()
 
     @property
     def fine(self) -> bool:
@@ -71,16 +99,54 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> Scored:
     bench = Workbench(run)
     targets = read_targets(scoring.targets, bench)
     require_other_split(run, scoring)
+    every = run.prompt == ALL
+    run = own_prompt(bench, run) if every else replace(run, prompt=chosen_prompt(run.prompt))
     done = once(bench, run, out)
     further = {name: once(bench, other, out / name) for name, other in _further(run, scoring, done)}
     if not done.cases:
         raise OutputError(f"{out}: no object of {run.split} was judged, so there is nothing to measure.")
     card = scored(bench, done, scoring, targets)
     beside = {TRUE_BOXES: scored(bench, further[TRUE_BOXES], scoring, targets)} if TRUE_BOXES in further else {}
+    if CALIBRATION in further:
+        done.folder.note(in_both(done, further[CALIBRATION]))
+    prompts = _prompts(bench, run, scoring, done, card) if every else ()
+    spatial = _spatial(bench, run, scoring, done, targets)
     problems = [p for one in (done, *further.values()) for p in one.folder.problems()]
-    result = Scored(done, card, headline_of(done, card), tuple(dict.fromkeys(problems)), beside)
+    result = Scored(
+        done=done,
+        card=card,
+        headline=headline_of(done, card),
+        problems=tuple(dict.fromkeys(problems)),
+        trust=trust_of(done, further.get(CALIBRATION)),
+        detected=detected_of(done, card),
+        beside=beside,
+        spatial=spatial,
+        prompts=prompts,
+    )
     write(bench, result, scoring, sections(bench, result))
     return result
+
+
+def _prompts(
+    bench: Workbench, run: EvaluateRun, scoring: Scoring, done: Evaluated, card: Scorecard
+) -> tuple[Asked, ...]:
+    """Every other prompt on the same objects, scored; prompts.json is written."""
+    others = other_prompts(bench, run, done.folder.path)
+    first = str(run.prompt)
+    cards = {first: card, **{name: scored(bench, other, scoring, {}) for name, other in others.items()}}
+    rows = side_by_side(bench, (first, done), others, cards, scoring.clusters)
+    keep_best(rows, done, run.judge)
+    return rows
+
+
+def _spatial(
+    bench: Workbench, run: EvaluateRun, scoring: Scoring, done: Evaluated, targets: Mapping[str, float]
+) -> Spatial | None:
+    if not scoring.spatial:
+        return None
+    return measure_spatial(
+        bench, run, done, most=scoring.spatial, cluster=scoring.clusters, target=targets.get("spatial")
+    )
 
 
 def require_other_split(run: EvaluateRun, scoring: Scoring) -> None:
@@ -92,11 +158,19 @@ def require_other_split(run: EvaluateRun, scoring: Scoring) -> None:
         )
 
 
+def in_both(done: Evaluated, other: Evaluated) -> list[Problem]:
+    """Photographs of the same bytes in both splits: a temperature that was fitted on them flatters."""
+    there = {r["sha256"] for r in other.folder.done.values() if r["sha256"]}
+    what = f"is also in the split {other.split.name}, where the temperature was fitted."
+    shared = [name for name, record in done.folder.done.items() if record["sha256"] in there]
+    return [Problem("", name, what, "Take it out of one of them.") for name in shared]
+
+
 def read_targets(typed: str, bench: Workbench) -> Mapping[str, float]:
     """`none`, `zero-shot`, `fine-tuned`, or KEY=SHARE with commas between. Raises ToelineError."""
     if typed in TARGETS:
         return TARGETS[typed]
-    known = [f.key for f in score((), bench.taxonomy).figures]
+    known = [*(f.key for f in score((), bench.taxonomy).figures), "spatial"]
     targets: dict[str, float] = {}
     for pair in typed.split(","):
         key, _, value = pair.partition("=")
@@ -128,15 +202,17 @@ def scored(bench: Workbench, done: Evaluated, scoring: Scoring, targets: Mapping
     if TRAIN in bench.dataset.splits and done.split.name != TRAIN:
         true = bench.split(TRAIN).true.values()
         train = [(t.truth.kind, t.truth.class_name) for things in true for t in things]
-    cluster: Cluster = "group" if scoring.cluster == "flight" else "photo"
-    return score(done.cases, bench.taxonomy, targets=targets, train=train, cluster=cluster)
+    return score(done.cases, bench.taxonomy, targets=targets, train=train, cluster=scoring.clusters)
 
 
 def sections(bench: Workbench, result: Scored) -> list[Section]:
     """The page, section by section."""
     return [
         *figure_sections(result.card),
-        *detected_section_of(result.done, result.card, result.beside.get(TRUE_BOXES)),
+        *detected_sections(result.detected, result.card, result.beside.get(TRUE_BOXES)),
+        *prompts_section(result.prompts),
+        *spatial_section(result.spatial),
+        *trust_section(result.trust),
         *card_sections(result.done, result.card, bench.taxonomy),
     ]
 
@@ -144,9 +220,7 @@ def sections(bench: Workbench, result: Scored) -> list[Section]:
 def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Section]) -> None:
     """scorecard.json, report.html and report.md."""
     done, card = result.done, result.card
-    done.folder.save_run(
-        scoring={"calibrate": scoring.calibrate, "cluster": scoring.cluster, "targets": scoring.targets}
-    )
+    done.folder.save_run(scoring=asdict(scoring))
     page = ScorecardPage(
         title=title_of(bench, done),
         headline=result.headline,
@@ -156,8 +230,12 @@ def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Sectio
         problems=result.problems,
     )
     folder = done.folder.path
-    record = {**card_record(card), "headline": result.headline}
-    write_whole(folder / SCORECARD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    if result.trust.calibration:
+        text = json.dumps(result.trust.calibration.record(), indent=2, ensure_ascii=False)
+        write_whole(folder / CALIBRATION_FILE, text + "\n")
+    write_whole(folder / SCORECARD, json.dumps(record_of(result), indent=2, ensure_ascii=False) + "\n")
+    for name, other in result.beside.items():
+        write_whole(folder / name / SCORECARD, json.dumps(card_record(other), indent=2, ensure_ascii=False) + "\n")
     write_whole(folder / HTML, render_html(page))
     write_whole(folder / MARKDOWN, render_markdown(page))
 
@@ -168,13 +246,24 @@ def title_of(bench: Workbench, done: Evaluated) -> str:
     return f"{answered} on {bench.dataset.root.resolve().name}, {done.split.name}"
 
 
+def record_of(result: Scored) -> dict[str, Any]:
+    """All that was measured, as scorecard.json holds it."""
+    return {
+        **card_record(result.card),
+        "headline": result.headline,
+        "probabilities": result.trust.record(),
+        "detected": result.detected.record() if result.detected else None,
+        "spatial": result.spatial.record() if result.spatial else None,
+        "cost": cost_of(result.done, result.card),
+    }
+
+
 def tell_json(result: Scored) -> None:
     """The scorecard as one JSON object, with what was written."""
     names = (SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json")
     where = result.done.folder.path
     record: dict[str, Any] = {
-        **card_record(result.card),
-        "headline": result.headline,
+        **record_of(result),
         "fine": result.fine,
         "problems": len(result.problems),
         "files": {name: f"{where}/{name}" for name in names},

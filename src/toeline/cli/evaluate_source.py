@@ -49,6 +49,18 @@ def with_prompt(judge: Judge, prompt: str | None) -> Judge:
     return changed
 
 
+def decided(judge: Judge, how: str, seed: int) -> Judge:
+    """The same judge, scoring the answers or writing one of its own. Raises ModelError for one that cannot write."""
+    if how == "score":
+        return judge
+    if judge.info.get("back_end") != "qwen_vl":
+        raise ModelError("--decide generate needs a language model; this judge writes no words. Leave it out.")
+    from toeline.judge.generate import GeneratingJudge
+
+    model: Any = judge
+    return GeneratingJudge(model, seed=seed)
+
+
 def true_boxes(split: TrueSplit) -> Boxes:
     """Places and types of the true objects; their conditions stay behind."""
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from toeline.core.result import Problem
+    from toeline.data.label_lines import Problem as LabelProblem
     from toeline.report.save import Summary
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -48,8 +49,7 @@ def bar(what: str, *, total: int, done: int = 0, note: Callable[[], str] = str) 
         task = progress.add_task(what, total=total, completed=done, note=note())
 
         def step(problems: Sequence[Problem] = ()) -> None:
-            for p in problems:
-                errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
+            tell_problems(problems)
             progress.update(task, advance=1, note=note())
 
         yield step
@@ -70,6 +70,19 @@ def goes_on() -> Iterator[None]:
     except KeyboardInterrupt:
         errors.print("Stopped. What is done is kept; the same command again goes on from here.")
         raise
+
+
+def tell_problems(problems: Sequence[Problem]) -> None:
+    """One line a problem, with its place."""
+    for p in problems:
+        errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
+
+
+def of_labels(found: Sequence[LabelProblem]) -> list[Problem]:
+    """Problems of label files, as all commands tell them."""
+    from toeline.core.result import Problem
+
+    return [Problem("", str(p.file), p.what, line=p.line) for p in found]
 
 
 def place(problem: Problem) -> str:

@@ -73,8 +73,13 @@ def read_yaml(file: Path) -> Mapping[str, Any]:
     return raw
 
 
-def names_in(raw: Mapping[str, Any], file: Path, taxonomy: Taxonomy) -> tuple[Names, tuple[Problem, ...]]:
-    """Class names by id from a data.yaml's content. Raises LabelError when `names` is neither a list nor id: name."""
+def names_in(
+    raw: Mapping[str, Any], file: Path, taxonomy: Taxonomy, *, any_class: bool = False
+) -> tuple[Names, tuple[Problem, ...]]:
+    """Class names by id from a data.yaml's content. Raises LabelError when `names` is neither a list nor id: name.
+
+    A name that the taxonomy does not hold is a problem unless `any_class`.
+    """
     given = raw.get("names")
     if given is None:
         missing = (Problem(file, None, "there is no `names:`, so class ids are taken in the taxonomy's order."),)
@@ -85,7 +90,7 @@ def names_in(raw: Mapping[str, Any], file: Path, taxonomy: Taxonomy) -> tuple[Na
             names = {int(i): str(name) for i, name in (given.items() if isinstance(given, dict) else enumerate(given))}
     if not names:
         raise LabelError(f"{file}: `names:` is neither a list of class names nor `id: name` pairs. Mend it.")
-    known = meanings(names, taxonomy).kinds
+    known = names if any_class else meanings(names, taxonomy).kinds
     return names, tuple(
         Problem(file, None, f"class {i} {name!r} is not in the taxonomy; its labels are left out and reported.")
         for i, name in names.items()

@@ -143,10 +143,14 @@ def _box(shares: Sequence[float], size_wh: tuple[int, int]) -> Box:
 def _polygon(shares: Sequence[float], size_wh: tuple[int, int]) -> Points:
     wide, high = size_wh
     points = tuple((x * wide, y * high) for x, y in zip(shares[::2], shares[1::2], strict=True))
+    if not has_area(points, size_wh):
+        raise _Unusable(f"the polygon of {len(points)} corners has no area")
+    return points
+
+
+def has_area(points: Points, size_wh: tuple[int, int]) -> bool:
+    """Whether a polygon (pixels) covers more than a billionth of the photograph."""
     (x0, y0), *others = points
     spokes = [(x - x0, y - y0) for x, y in others]
     # Sums absolute triangles, so that a figure of eight, whose halves cancel, still counts as having an area.
-    area = sum(abs(ax * by - ay * bx) for (ax, ay), (bx, by) in pairwise(spokes)) / 2
-    if area <= 1e-9 * wide * high:
-        raise _Unusable(f"the polygon of {len(points)} corners has no area")
-    return points
+    return sum(abs(ax * by - ay * bx) for (ax, ay), (bx, by) in pairwise(spokes)) / 2 > 1e-9 * size_wh[0] * size_wh[1]

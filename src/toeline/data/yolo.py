@@ -78,17 +78,18 @@ def flight_line(photo: Path) -> str:
     return re.sub(r"[ _-]*\d+(_[A-Z])?$", "", stem) or stem
 
 
-def open_yolo(root: Path, taxonomy: Taxonomy, *, labels: Path | None = None) -> YoloSet:
+def open_yolo(root: Path, taxonomy: Taxonomy, *, labels: Path | None = None, any_class: bool = False) -> YoloSet:
     """Find the splits, photographs and label files below `root` (a folder, or its data.yaml); reads no label file yet.
 
     Understood: `train|valid|val|test/images` beside `labels` (Roboflow), `images/train|val|test` beside `labels/...`
     (ultralytics), folders that data.yaml names, and a bare folder of photographs with `labels` inside it, beside it, or
-    given by `labels`. Raises LabelError when there are no photographs.
+    given by `labels`. With `any_class`, classes outside the taxonomy are no problem: for whoever reads no meaning into
+    them. Raises LabelError when there are no photographs.
     """
     base = root.parent if root.is_file() else root
     file = root if root.is_file() else base / "data.yaml"
     raw = read_yaml(file)
-    names, problems = names_in(raw, file, taxonomy)
+    names, problems = names_in(raw, file, taxonomy, any_class=any_class)
     bare = base / "images" if (base / "images").is_dir() else base
     splits = _filled(_split_folders(base, raw), labels) or _filled([("all", bare)], labels)
     if not splits:
@@ -98,18 +99,25 @@ def open_yolo(root: Path, taxonomy: Taxonomy, *, labels: Path | None = None) -> 
 
 
 def read_entry(
-    entry: Entry, taxonomy: Taxonomy, names: Names | None = None, *, group_of: Callable[[Path], str] = flight_line
+    entry: Entry,
+    taxonomy: Taxonomy,
+    names: Names | None = None,
+    *,
+    group_of: Callable[[Path], str] = flight_line,
+    meaning: Meanings | None = None,
 ) -> LabelledScene:
     """One photograph's scene, its truths, and what was wrong with its labels. Raises PhotoError.
 
-    `names` are the YoloSet's; without them class ids are in the taxonomy's order.
+    `names` are the YoloSet's; without them class ids are in the taxonomy's order. `meaning` is what they mean in the
+    taxonomy, for whoever reads many entries and works it out once.
     """
     names = taxonomy_names(taxonomy) if names is None else names
+    meaning = meaning or meanings(names, taxonomy)
     size = photo_size(entry.photo)
     if entry.labels is None:
         missing = Problem(entry.photo, None, "no label file belongs to this photograph, so nothing is known of it.")
         return LabelledScene(Scene(entry.photo, size, (), group_of(entry.photo)), (), (missing,))
-    lines, problems, meaning = _read_lines(entry.labels, size, taxonomy, names)
+    lines, problems = read_label_file(entry.labels, size, {i: names[i] for i in meaning.kinds})
     things = tuple(_thing(i, line, meaning) for i, line in enumerate(lines, start=1))
     truths = tuple(
         _truth(str(i), meaning.classes[line.class_id])
@@ -135,16 +143,9 @@ def things_from_labels(
     above: tuple[Problem, ...] = ()
     if names is None:
         names, above = find_names(labels_dir, taxonomy)
-    lines, problems, meaning = _read_lines(file, size_wh, taxonomy, names)
-    return tuple(_thing(i, line, meaning) for i, line in enumerate(lines, start=1)), (*above, *problems)
-
-
-def _read_lines(
-    file: Path, size_wh: tuple[int, int], taxonomy: Taxonomy, names: Names
-) -> tuple[tuple[LabelLine, ...], tuple[Problem, ...], Meanings]:
     meaning = meanings(names, taxonomy)
     lines, problems = read_label_file(file, size_wh, {i: names[i] for i in meaning.kinds})
-    return lines, problems, meaning
+    return tuple(_thing(i, line, meaning) for i, line in enumerate(lines, start=1)), (*above, *problems)
 
 
 def _thing(number: int, line: LabelLine, meaning: Meanings) -> Thing:

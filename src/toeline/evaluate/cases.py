@@ -75,7 +75,7 @@ def judged(finding: Finding, true: TrueThing, *, group: str = "") -> Judged:
         probability=verdict.probability,
         probabilities=dict(verdict.probabilities),
         asked=verdict.asked,
-        readable=bool(verdict.class_name),
+        readable=verdict.readable,
     )
 
 

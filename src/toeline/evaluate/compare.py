@@ -155,7 +155,7 @@ def _differing(first: Run, second: Run) -> Iterator[str]:
     if first.data and second.data and first.data != second.data:
         yield "their photographs differ (data_sha256)"
     if first.labels and second.labels and first.labels != second.labels:
-        yield "their labels differ (labels_sha256)"
+        yield "their labels or class names differ (labels_sha256, taxonomy_sha256)"
     one, two = ({case.key: case for case in run.cases} for run in (first, second))
     for name, keys in ((first.name, one.keys() - two.keys()), (second.name, two.keys() - one.keys())):
         if keys:

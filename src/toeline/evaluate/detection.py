@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from toeline.core.finding import Finding
-from toeline.core.interval import Interval
 from toeline.evaluate.figure import Figure, ratio
 from toeline.evaluate.match import IOU, Matched, TrueThing, pair_up
 from toeline.evaluate.resample import DRAWS, Array, Resampling, divided
@@ -155,7 +154,7 @@ def _f1(columns: Array, resampling: Resampling) -> Figure:
         n=int(true),
         count=None,
         interval=interval,
-        clustered=Interval(*interval),
+        clustered=interval,
     )
 
 

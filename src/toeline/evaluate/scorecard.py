@@ -238,14 +238,14 @@ def card_record(card: Scorecard) -> dict[str, Any]:
 
 
 def card_from(record: Mapping[str, Any]) -> Scorecard:
-    """The scorecard of a record. Raises OutputError for another version and for what is not one."""
+    """The scorecard of a record, whatever else the record holds. Raises OutputError for what is not one."""
     if record.get("version") != VERSION:
         raise OutputError(
             f"scorecard.json: is of version {record.get('version')!r}, and this Toeline reads version {VERSION}. Run "
             f"toeline evaluate again."
         )
     try:
-        rest = {name: value for name, value in record.items() if name != "version"}
+        rest = {name: record[name] for name in Scorecard.__dataclass_fields__}
         confusion = Confusion(tuple(rest["confusion"]["names"]), tuple(map(tuple, rest["confusion"]["counts"])))
         return Scorecard(**{**rest, "confusion": confusion, "figures": tuple(map(figure_from, rest["figures"]))})
     except (KeyError, TypeError, ValueError) as why:

@@ -35,7 +35,7 @@ class Coded:
             if {case.true_class, case.said_class} - known or not case.true_class:
                 raise OutputError(
                     f"{case.photo}, object {case.thing_id}: {case.true_class!r} was said to be {case.said_class!r}, "
-                    f"which are not both classes of {self.taxonomy.name}. Evaluate with the taxonomy of the run."
+                    f"which are not both classes of {self.taxonomy.name}. Name the taxonomy of the run with --taxonomy."
                 )
 
     @property

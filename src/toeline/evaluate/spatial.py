@@ -25,9 +25,10 @@ TARGET = 0.85  # to be exceeded, set by the owner of the nine classes
 
 @dataclass(frozen=True)
 class SpatialCase:
-    """One yes/no question about two objects of a photograph, its true answer, and what was said.
+    """One yes/no question about objects of a photograph, its true answer, and what was said.
 
-    `template` names the question, as `at_lower_end_of`; `subject` and `other` are ids. `probability_yes` is 0 to 1.
+    `template` names the question, as `at_lower_end_of`; `subject` and `other` are ids, and so is `third` where a
+    question is about three. `probability_yes` is 0 to 1.
     """
 
     photo: str
@@ -38,6 +39,7 @@ class SpatialCase:
     truth: bool
     said: bool
     probability_yes: float
+    third: str = ""
 
     @property
     def right(self) -> bool:

@@ -49,15 +49,40 @@ def _replay(file: str, device: str, adapter: Path | None) -> Judge:
     return ReplayJudge.load(Path(file))
 
 
-JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {"embedded": _embedded, "replay": _replay}
+def _floor(file: str, device: str, adapter: Path | None) -> Judge:
+    from toeline.judge.floor import FloorJudge
+
+    if adapter is not None:
+        raise ModelError(f"floor:{file} is no language model, so an adapter would do nothing. Leave --adapter out.")
+    return FloorJudge.load(Path(file))
+
+
+def _fuse(said: str, device: str, adapter: Path | None) -> Judge:
+    """The adapter goes to the parts that can have one."""
+    from toeline.judge.fuse import FuseJudge
+
+    def part(name: str) -> Judge:
+        return load_judge(name, device=device, adapter=None if name.startswith(("floor:", "replay:")) else adapter)
+
+    return FuseJudge.load(said, part)
+
+
+JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {
+    "embedded": _embedded,
+    "replay": _replay,
+    "floor": _floor,
+    "fuse": _fuse,
+}
 
 
 def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) -> Judge:
-    """The judge of that name: "embedded", "replay:FILE", or a model directory or hub id of the Qwen2-VL family.
+    """The judge of that name, or a model directory or hub id of the Qwen2-VL family.
 
-    `adapter` is a peft adapter directory. Raises ModelError for the files, SetupError for the machine.
+    Names are "embedded", "replay:FILE", "floor:FILE" (of `toeline floor`), "fuse:A,B" (two of these) and
+    "fuse:FILE.json" (of `toeline fuse`). `adapter` is a peft adapter directory. Raises ModelError for the files,
+    SetupError for the machine.
     """
     back_end, _, rest = name.partition(":")
-    if name == "embedded" or (back_end == "replay" and rest):
+    if name == "embedded" or (rest and back_end in JUDGES.keys() - {"embedded"}):
         return JUDGES[back_end](rest, device, adapter)
     return _qwen_vl(name, device, adapter)

@@ -21,16 +21,25 @@ def decide(log_probs: Mapping[str, float], taxonomy: Taxonomy, *, kind: str = ""
     >>> decide({"rock toe": -0.1, "rock toe damaged": -2.35}, Taxonomy.load(), floor=0.95).review
     'best is rock toe at 0.90, under the floor of 0.95'
     """
-    best = _best(log_probs)
-    weights = {name: math.exp(score - log_probs[best]) for name, score in log_probs.items()}
-    probabilities = {name: weight / sum(weights.values()) for name, weight in weights.items()}
+    best, shares = _best(log_probs), probabilities(log_probs)
     found = taxonomy.class_of(best)
     reasons = []
-    if probabilities[best] < floor:
-        reasons.append(f"best is {best} at {probabilities[best]:.2f}, under the floor of {floor:.2f}")
+    if shares[best] < floor:
+        reasons.append(f"best is {best} at {shares[best]:.2f}, under the floor of {floor:.2f}")
     if kind and found.type != kind:
         reasons.append(f"detected as {taxonomy.spoken(kind)}, judged as {taxonomy.spoken(found.type)}")
-    return Verdict(best, found.condition, probabilities[best], probabilities, review="; ".join(reasons))
+    return Verdict(best, found.condition, shares[best], shares, review="; ".join(reasons))
+
+
+def probabilities(log_probs: Mapping[str, float]) -> dict[str, float]:
+    """Scores made to sum to 1. Raises ValueError as `decide` does.
+
+    >>> probabilities({"yes": 0.0, "no": 0.0})
+    {'yes': 0.5, 'no': 0.5}
+    """
+    best = _best(log_probs)
+    weights = {name: math.exp(score - log_probs[best]) for name, score in log_probs.items()}
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
 def _best(log_probs: Mapping[str, float]) -> str:

@@ -121,7 +121,7 @@ def quiz(scenes: Iterable[Scene], *, most_per_template: int = 150, seed: int = 0
 def _spread(asked: Sequence[tuple[str, Probe]], rng: random.Random) -> list[tuple[str, Probe]]:
     """In an order in which every photograph gets its turn before any gets a second."""
     turns: dict[str, int] = defaultdict(int)
-    ranked = []
+    ranked: list[tuple[int, int, tuple[str, Probe]]] = []
     for one in rng.sample(asked, len(asked)):
         ranked.append((turns[one[0]], len(ranked), one))
         turns[one[0]] += 1

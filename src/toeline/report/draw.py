@@ -29,6 +29,7 @@ DASHES: tuple[tuple[int, int], ...] = (
     (2, 2),
     (12, 3),
 )  # drawn and left out, in line widths; (1, 0) is solid
+LINES = ("solid", "dashed", "dotted", "double")  # the CSS border of each line style of report/draw.py
 CROWDED_PX = 300  # a photograph with a shorter side under this shows numbers beside the boxes instead of names
 
 
@@ -37,12 +38,16 @@ JPEG_MOST_PX, FINE_CHROMA_PX = 65_500, 2_000
 
 @dataclass(frozen=True)
 class Mark:
-    """One thing as it is drawn: `text` beside `box`, in `color`, with line style number `style`."""
+    """One thing as it is drawn: `text` beside `box`, in `color`, with line style number `style`.
+
+    The line goes round `polygon` (pixels) if there is one, else round `box`. An empty text makes no label.
+    """
 
     box: Box
     text: str
     color: str
     style: int
+    polygon: tuple[tuple[float, float], ...] = ()
 
 
 def marks_of(findings: Sequence[Finding], taxonomy: Taxonomy, *, short: bool = False) -> list[Mark]:
@@ -84,8 +89,9 @@ def draw_marks(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
     font = _font(max(FONT_LEAST_PX, round(longer * FONT_SHARE)))
     for mark in marks:
         _outline(pen, mark, shown.size, width)
-    places = place_labels([m.box for m in marks], [_size(pen, m.text, font) for m in marks], shown.size, gap=width)
-    for mark, place in zip(marks, places, strict=True):
+    named = [m for m in marks if m.text]
+    places = place_labels([m.box for m in named], [_size(pen, m.text, font) for m in named], shown.size, gap=width)
+    for mark, place in zip(named, places, strict=True):
         _label(pen, mark, place, font, width)
     return shown
 
@@ -116,35 +122,41 @@ def _size(pen: ImageDraw.ImageDraw, text: str, font: Font) -> tuple[float, float
 
 def _outline(pen: ImageDraw.ImageDraw, mark: Mark, size_wh: tuple[int, int], width: float) -> None:
     """A dark line under a colored one: seen on grass, on concrete and on shadow."""
-    half, (wide, high) = width / 2, size_wh
-    box = mark.box.clipped(size_wh)  # half a line inside the frame, or a box that touches the border loses an edge
-    x1, x2 = sorted((min(max(box.x1, half), wide - 1 - half), min(max(box.x2, half), wide - 1 - half)))
-    y1, y2 = sorted((min(max(box.y1, half), high - 1 - half), min(max(box.y2, half), high - 1 - half)))
-    corners = ((x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1))
-    edges = list(pairwise(corners))
+    half, (wide, high) = width / 2, size_wh  # half a line inside the frame, or what touches the border loses an edge
+
+    def inside(x: float, y: float) -> Point:
+        return max(half, min(x, wide - 1 - half)), max(half, min(y, high - 1 - half))
+
+    x1, y1, x2, y2 = mark.box.xyxy
+    corners = [inside(*corner) for corner in mark.polygon or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
+    edges = list(pairwise((*corners, corners[0])))
     for a, b in edges:
         pen.line((a, b), fill="#10151c", width=round(max(2, width * 1.7)))
+    done = 0.0
     for a, b in edges:
-        for start, end in _dashes(a, b, mark.style, width):
+        for start, end in _dashes(a, b, mark.style, width, done):
             pen.line((start, end), fill=mark.color, width=max(1, round(width)))
+        done += math.dist(a, b) if mark.polygon else 0  # a box's edges all begin with a dash
 
 
 Point = tuple[float, float]
 
 
-def _dashes(a: Point, b: Point, style: int, width: float) -> Iterator[tuple[Point, Point]]:
+def _dashes(a: Point, b: Point, style: int, width: float, done: float = 0.0) -> Iterator[tuple[Point, Point]]:
+    """Pieces of the edge from a to b that are drawn, when the pattern began `done` pixels before a."""
     on, off = DASHES[style]
     length = math.dist(a, b)
     if not off or length == 0:
         yield a, b
         return
     step, ink = (on + off) * max(width, 1.5), on * max(width, 1.5)
-    for at in range(math.ceil(length / step)):
-        s, e = at * step / length, min((at * step + ink) / length, 1.0)
-        yield (
-            (a[0] + (b[0] - a[0]) * s, a[1] + (b[1] - a[1]) * s),
-            (a[0] + (b[0] - a[0]) * e, a[1] + (b[1] - a[1]) * e),
-        )
+    for at in range(int(done // step), math.ceil((done + length) / step)):
+        s, e = max(at * step - done, 0.0) / length, min((at * step - done + ink) / length, 1.0)
+        if s < e:
+            yield (
+                (a[0] + (b[0] - a[0]) * s, a[1] + (b[1] - a[1]) * s),
+                (a[0] + (b[0] - a[0]) * e, a[1] + (b[1] - a[1]) * e),
+            )
 
 
 def place_labels(

@@ -16,7 +16,7 @@ from PIL import Image
 from toeline.core.finding import Finding
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
-from toeline.report.draw import legend
+from toeline.report.draw import LINES, legend
 from toeline.report.style import environment
 from toeline.report.table import by_photo, marked_name, names_in, relation_words
 
@@ -27,7 +27,6 @@ FINE_PX = 720  # below it a picture is there to recognize, and its link to look 
 MOST_BYTES = 24_000_000  # of embedded pictures; what comes after is linked, not embedded
 BARS = 4  # answers shown per finding, best first
 LEAST_SHOWN = 0.005  # an answer under half a percent gets no bar
-LINES = ("solid", "dashed", "dotted", "double")  # the CSS border of each line style of report/draw.py
 
 
 @dataclass(frozen=True)

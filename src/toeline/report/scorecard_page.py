@@ -83,7 +83,10 @@ class Section:
 
 @dataclass(frozen=True)
 class ScorecardPage:
-    """Everything a scorecard's page says. `tiles` are (number, what) and stand under the headline."""
+    """Everything a scorecard's page says. `tiles` are (number, what) and stand under the headline.
+
+    `files` beside the page hold the same numbers.
+    """
 
     title: str
     headline: str
@@ -91,6 +94,7 @@ class ScorecardPage:
     run: Mapping[str, Any]
     tiles: Sequence[tuple[str, str]] = ()
     problems: Sequence[Problem] = ()
+    files: Sequence[str] = ("report.md", "scorecard.json")
 
 
 def render_html(page: ScorecardPage) -> str:

@@ -79,9 +79,9 @@ def reliability_plot(before: Sequence[Bin], after: Sequence[Bin] = ()) -> Plot:
             xs, ys = [b.confidence for b in bins], [b.accuracy for b in bins]
             axes.plot(xs, ys, color=color, linewidth=1.5)
             axes.scatter(xs, ys, s=[max(12.0, LARGEST_DOT * b.n / most) for b in bins], color=color, label=label)
-        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="probability of the answer", ylabel="share right")
+        axes.set(xlim=(0, 1.03), ylim=(0, 1.05), xlabel="probability of the answer", ylabel="share right")
         axes.grid(True)
-        axes.legend(loc="upper left", markerscale=0.7)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), markerscale=0.7)
         caption = (
             "Reliability: on the dashed line, an answer of 80 % is right 80 times in 100. Larger dots, more objects."
         )
@@ -97,7 +97,8 @@ def band_plot(points: Sequence[BandPoint], suggested: BandPoint | None = None) -
             axes.annotate(
                 f"under {suggested.threshold:.2f} to a person",
                 (suggested.review, suggested.errors_left),
-                xytext=(8, 8),
+                xytext=(-8 if suggested.review > 0.6 else 8, 8),
+                ha="right" if suggested.review > 0.6 else "left",
                 textcoords="offset points",
             )
         axes.set(xlim=(0, 1), xlabel="share sent to a person", ylabel="wrong among the rest")

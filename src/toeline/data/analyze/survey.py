@@ -12,9 +12,12 @@ from toeline.core.scene import Scene, Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.truth import Truth
 from toeline.data.analyze.flag import Flag, Weight
+from toeline.data.class_names import meanings
 from toeline.data.label_lines import Problem
 from toeline.data.yolo import Entry, YoloSet, flight_line, read_entry
 from toeline.errors import PhotoError
+
+UNREAD = "photograph that cannot be read"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ def below(root: Path, file: Path) -> str:
     >>> below(Path("set"), Path("set/train/images/a.jpg")), below(Path("set"), Path("more/a.jpg"))
     ('train/images/a.jpg', '../more/a.jpg')
     """
-    return (file.relative_to(root) if file.is_relative_to(root) else Path(os.path.relpath(file, root))).as_posix()
+    top, path = f"{root}{os.sep}", str(file)  # texts: a path object takes twenty times as long, and there may be many
+    return (path.removeprefix(top) if path.startswith(top) else os.path.relpath(path, root)).replace(os.sep, "/")
 
 
 def survey(
@@ -62,18 +66,20 @@ def survey(
 
     A photograph that cannot be opened is told to `unread`, and the pass goes on.
     """
+    meaning = meanings(opened.names, taxonomy)
     for split, entries in opened.splits.items():
         for entry in entries:
             name = below(opened.root, entry.photo)
             try:
-                read = read_entry(entry, taxonomy, opened.names, group_of=group_of)
+                read = read_entry(entry, taxonomy, opened.names, group_of=group_of, meaning=meaning)
             except PhotoError as why:
-                unread(_unread(name, entry.photo, why))
+                unread(unread_flag(name, entry.photo, str(why)))
                 continue
             scene, truths = read.scene, {t.thing_id: t for t in read.truths}
             yield Row(name, split, entry, scene.size_wh, scene.group, scene.things, truths, read.lines, read.problems)
 
 
-def _unread(name: str, photo: Path, why: PhotoError) -> Flag:
-    what, _, todo = str(why).removeprefix(f"{photo}: ").partition(". ")
-    return Flag("photograph that cannot be read", Weight.FAULT, name, name, f"{what}.", todo)
+def unread_flag(name: str, photo: Path, why: str) -> Flag:
+    """A photograph that cannot be read. `why` is the text of a PhotoError."""
+    what, _, todo = why.removeprefix(f"{photo}: ").partition(". ")
+    return Flag(UNREAD, Weight.FAULT, name, name, f"{what.removesuffix('.')}.", todo)

@@ -1,0 +1,245 @@
+"""What the floor scores: its choices inside train; then, on valid, the floor and its fusion with the embedded judge.
+
+    python benchmarks/floor.py [--data ../shared/data/lagoon-dyke] [--out benchmarks/results]
+
+Choices are compared by cross-validation inside train only, cut by flight line in several ways (`SHUFFLES`), so that no
+photograph of a flight is on both sides. Then valid is looked at, with everything fixed: weight and temperatures
+of the fusion are fitted on train, on the floor's out-of-fold scores. Boxes and types are the true ones. Intervals are
+95 % and clustered by photograph on valid (docs/scorecard.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GroupKFold
+
+from toeline.ask.ask import ask
+from toeline.cli.floor import SHOWN, Said
+from toeline.cli.floor import measured as figures_of
+from toeline.core.box import Box
+from toeline.core.scene import Scene
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import read_photo
+from toeline.data.yolo import open_yolo, read_entry
+from toeline.evaluate.figure import figure_record
+from toeline.judge.choose import load_judge
+from toeline.judge.floor import FloorJudge
+from toeline.judge.floor.features import measure_names
+from toeline.judge.floor.model import TypeModel, log_softmax, standardized
+from toeline.judge.fuse import FuseJudge, fused
+from toeline.relate import around
+from toeline.train.floor import FloorRun, measured, train_floor
+from toeline.train.floor_fit import Table, fit
+from toeline.train.fuse import ask_both, fit_on
+
+SHUFFLES = 3
+FOLDS = 5
+Read = Callable[[TypeModel, Any], Any]
+READERS: dict[str, Read] = {
+    "linear and trees": lambda m, rows: m.log_probs(rows),
+    "linear alone": lambda m, rows: log_softmax(standardized(rows, m.mean, m.spread) @ m.weights + m.bias),
+    "trees alone": lambda m, rows: np.log(m.forest.probabilities(rows) + 1e-9),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/lagoon-dyke"))
+    parser.add_argument("--out", type=Path, help="folder for floor.json and floor.md")
+    args = parser.parse_args()
+    taxonomy = Taxonomy.load()
+    results = {"choices": choices(args.data, taxonomy), "valid": valid(args.data, taxonomy)}
+    text = page(results)
+    print(text)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "floor.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        (args.out / "floor.md").write_text(text, encoding="utf-8")
+
+
+def choices(data: Path, taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """One row per variant: means over the SHUFFLES of accuracy, balanced accuracy, normal or not, and log loss."""
+    found = open_yolo(data, taxonomy)
+    table, _ = measured(found, found.splits["train"], taxonomy, lambda _: None)
+    names = measure_names(tuple(t.name for t in taxonomy.types))
+    without = {
+        "all measures": (),
+        "without the strip": ("strip ",),
+        "without patterns": ("pattern ", "core pattern ", "green pattern "),
+        "without place and overlaps": (
+            "off middle",
+            "y",
+            "top",
+            "bottom",
+            "width",
+            "height",
+            "log ",
+            "cut ",
+            "things",
+            "hi",
+        ),
+    }
+    rows = []
+    for what, left_out in without.items():
+        keep = [i for i, n in enumerate(names) if not left_out or not n.startswith(left_out)]
+        part = replace(table, rows=table.rows[:, keep])
+        readers = READERS if what == "all measures" else {"linear and trees": READERS["linear and trees"]}
+        rows += [{"measures": f"{what} ({len(keep)})", **row} for row in compared(part, taxonomy, readers)]
+        print(rows[-1], flush=True)
+    return rows
+
+
+def compared(table: Table, taxonomy: Taxonomy, readers: dict[str, Read]) -> list[dict[str, Any]]:
+    sums: dict[str, list[list[float]]] = {name: [] for name in readers}
+    for shuffle in range(SHUFFLES):
+        said: dict[str, list[Any]] = {name: [None] * len(table.rows) for name in readers}
+        for seen, unseen in GroupKFold(FOLDS, shuffle=True, random_state=shuffle).split(
+            table.rows, groups=table.groups
+        ):
+            models = fit(table.only(seen), taxonomy, seed=0)
+            for name, read in readers.items():
+                for i in unseen:
+                    model = models.get(str(table.kinds[i]))
+                    said[name][i] = read(model, table.rows[i : i + 1])[0] if model else np.zeros(1)
+        for name in readers:
+            sums[name].append(scored(table, taxonomy, said[name]))
+    keys = (*SHOWN, "log_loss")
+    return [
+        {"model": name, **{k: round(float(v), 4) for k, v in zip(keys, np.mean(rows, axis=0), strict=True)}}
+        for name, rows in sums.items()
+    ]
+
+
+def scored(table: Table, taxonomy: Taxonomy, said: Sequence[Any]) -> list[float]:
+    options = [taxonomy.answers(str(kind)) for kind in table.kinds]
+    best = np.array([o[int(np.argmax(s))] for o, s in zip(options, said, strict=True)])
+    rows = zip(table.photos, table.groups, table.things, table.classes, best, strict=True)
+    by_key = {f.key: f.value for f in figures_of((Said(*map(str, row)) for row in rows), taxonomy)}
+    loss = [-s[o.index(c)] for o, s, c in zip(options, said, table.classes, strict=True) if len(o) > 1]
+    return [*(by_key[key] for key in SHOWN), float(np.mean(loss))]
+
+
+def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
+    """Everything is trained and fitted on train; valid is measured."""
+    start = time.process_time()
+    trained = train_floor(FloorRun(data=data), taxonomy)
+    seconds = time.process_time() - start
+    floor = FloorJudge(trained.model, "floor")
+    judge = FuseJudge((load_judge("embedded", device="cpu"), floor), ("embedded", "floor"))
+    judge = replace(judge, mix=fit_on(ask_both(data, "train", judge, taxonomy).asked))
+    found = open_yolo(data, taxonomy)
+    rows: dict[str, list[Said]] = {}
+    clock = 0.0
+    rng = np.random.default_rng(0)
+    for entry in found.splits["valid"]:
+        labeled, image = read_entry(entry, taxonomy, found.names), read_photo(entry.photo)
+        start = time.process_time()
+        said = answers(floor, labeled.scene, image, taxonomy)
+        clock += time.process_time() - start
+        sheet = sheet_of(judge, labeled.scene, image, taxonomy)
+        a, b = judge.score_parts(sheet)
+        ids = [q.thing_id for q in sheet.questions]
+        judged = {
+            "floor": said,
+            "embedded": dict(zip(ids, map(best_of, a), strict=True)),
+            "fused": {i: best_of(fused(x, y, judge.mix)) for i, x, y in zip(ids, a, b, strict=True)},
+            **{
+                f"floor, edges off by {share:.0%}": answers(floor, jittered(labeled.scene, rng, share), image, taxonomy)
+                for share in (0.05, 0.1)
+            },
+        }
+        for truth in labeled.truths:
+            for name, found_answers in judged.items():
+                answer = found_answers.get(truth.thing_id, taxonomy.answers(truth.kind)[0])
+                rows.setdefault(name, []).append(Said(entry.photo.name, "", truth.thing_id, truth.class_name, answer))
+    pairs = list(zip(rows["fused"], rows["floor"], strict=True))
+    return {
+        "train_cpu_seconds": round(seconds, 1),
+        "cpu_seconds_per_photograph": round(clock / len(found.splits["valid"]), 4),
+        "mix": {"weight_of_floor": judge.mix.weight, "temperatures": judge.mix.temperatures},
+        "temperature": trained.model.temperature,
+        "judges": {name: measured_on(cases, taxonomy) for name, cases in rows.items()},
+        "disagree": {
+            "fused right, floor wrong": sum(f.answer == f.right != g.answer for f, g in pairs),
+            "floor right, fused wrong": sum(g.answer == g.right != f.answer for f, g in pairs),
+        },
+    }
+
+
+def measured_on(said: list[Said], taxonomy: Taxonomy) -> dict[str, Any]:
+    right_of = {
+        c: [sum(s.answer == s.right == c for s in said), sum(s.right == c for s in said)] for c in taxonomy.answers()
+    }
+    return {"figures": [figure_record(f) for f in figures_of(said, taxonomy)], "right_of": right_of}
+
+
+def sheet_of(judge: Any, scene: Scene, image: Any, taxonomy: Taxonomy) -> Any:
+    return ask(scene, image, {t.id: around(scene, t.id) for t in scene.things}, taxonomy, judge.view)
+
+
+def answers(judge: Any, scene: Scene, image: Any, taxonomy: Taxonomy) -> dict[str, str]:
+    sheet = sheet_of(judge, scene, image, taxonomy)
+    return {q.thing_id: best_of(s) for q, s in zip(sheet.questions, judge.score(sheet), strict=True)}
+
+
+def best_of(scores: Any) -> str:
+    return str(max(scores, key=scores.__getitem__))
+
+
+def jittered(scene: Scene, rng: np.random.Generator, share: float) -> Scene:
+    """Every edge moved by a normal error whose deviation is a share of the box's side, as a detector's boxes are."""
+    things = []
+    for thing in scene.things:
+        b, (x1, y1, x2, y2) = thing.box, rng.normal(0, share, 4)
+        xs = sorted((b.x1 + x1 * b.width, b.x2 + x2 * b.width))
+        ys = sorted((b.y1 + y1 * b.height, b.y2 + y2 * b.height))
+        things.append(replace(thing, box=Box(xs[0], ys[0], xs[1], ys[1]).clipped(scene.size_wh), polygon=()))
+    return replace(scene, things=tuple(things))
+
+
+def page(results: dict[str, Any]) -> str:
+    rows = [
+        "# The floor\n",
+        "\n\n".join((__doc__ or "").split("\n\n")[2:3]) + "\n",
+        f"## Choices: train alone, mean of {SHUFFLES} cross-validations by flight line\n",
+        "| measures | model | condition given type | nine classes | balanced | normal or not | log loss |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for r in results["choices"]:
+        shares = " | ".join(f"{100 * r[k]:.1f} %" for k in SHOWN)
+        rows.append(f"| {r['measures']} | {r['model']} | {shares} | {r['log_loss']:.3f} |")
+    v = results["valid"]
+    rows += [
+        "\n## Valid, with true boxes and types\n",
+        "| judge | measured | right | 95 % interval | n | without a pixel |",
+        "|---|---|--:|---|--:|--:|",
+    ]
+    for name, judged in v["judges"].items():
+        for f in judged["figures"]:
+            low, high = f["interval"]
+            told = f"{100 * f['value']:.1f} % | {100 * low:.1f} to {100 * high:.1f} | {f['n']} | {100 * f['floor']:.1f}"
+            rows.append(f"| {name} | {f['label']} | {told} |")
+    rows += ["", "| class | " + " | ".join(v["judges"]) + " |", "|---|" + "--:|" * len(v["judges"])]
+    for c in next(iter(v["judges"].values()))["right_of"]:
+        told = [f"{j['right_of'][c][0]} of {j['right_of'][c][1]}" for j in v["judges"].values()]
+        rows.append(f"| {c} | {' | '.join(told)} |")
+    mix, disagree = v["mix"], v["disagree"]
+    rows += [
+        f"\nFusion: weight {mix['weight_of_floor']} of the floor, temperatures {mix['temperatures']}; right where the "
+        f"floor is wrong {disagree['fused right, floor wrong']} times, the reverse "
+        f"{disagree['floor right, fused wrong']} times. The floor's own temperature: {v['temperature']}.",
+        f"Training took {v['train_cpu_seconds']} CPU seconds, a photograph {v['cpu_seconds_per_photograph']}.\n",
+    ]
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""A data set as columns of numbers: 60 bytes an object, so that a million of them fit and numpy counts them."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.analyze.survey import Row, below
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Table:
+    """P photographs and N objects, the objects of a photograph one after the other.
+
+    `photos` and `label_files` are paths below the root, the second empty where there is no label file. Columns of
+    photographs: `split` and `group` are positions in `splits` and `groups`, `size_wh` (P, 2) is in pixels. Columns of
+    objects: `photo` is a row of the photographs, `kind` and `cls` are positions in the taxonomy's types and classes
+    (`cls` is -1 where the data set names types only), `line` is that of the label file, `boxes` (N, 4) are xyxy in
+    pixels.
+    """
+
+    taxonomy: Taxonomy
+    splits: tuple[str, ...]
+    groups: tuple[str, ...]
+    photos: tuple[str, ...]
+    label_files: tuple[str, ...]
+    split: Ints
+    group: Ints
+    size_wh: Floats
+    photo: Ints
+    kind: Ints
+    cls: Ints
+    line: Ints
+    boxes: Floats
+
+    @property
+    def n_photos(self) -> int:
+        return len(self.photos)
+
+    @property
+    def n_objects(self) -> int:
+        return len(self.photo)
+
+    @cached_property
+    def object_split(self) -> Ints:
+        """(N,) the split of each object."""
+        return self.split[self.photo]
+
+    @cached_property
+    def condition(self) -> Ints:
+        """(N,) positions in the taxonomy's conditions, -1 where nothing is known."""
+        order = [c.name for c in self.taxonomy.conditions]
+        of_class = np.array([*(order.index(c.condition) for c in self.taxonomy.classes), -1])
+        return np.asarray(of_class[self.cls], dtype=np.int64)
+
+    @cached_property
+    def first(self) -> Ints:
+        """(P + 1,) where the objects of each photograph begin; the last entry is N."""
+        counts = np.bincount(self.photo, minlength=self.n_photos)
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    @cached_property
+    def shares(self) -> Floats:
+        """(N, 4) the boxes as shares of their photograph's sides, xyxy."""
+        wide_high = self.size_wh[self.photo]
+        return self.boxes / np.hstack([wide_high, wide_high])
+
+    def numbers(self, objects: Ints) -> Ints:
+        """The thing ids of objects, which count from 1 within each photograph."""
+        return objects - self.first[self.photo[objects]] + 1
+
+
+@dataclass
+class Collector:
+    """Takes rows one by one, keeps their numbers and lets go of the rest."""
+
+    taxonomy: Taxonomy
+    root: Path
+    splits: dict[str, int] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
+    photos: list[str] = field(default_factory=list)
+    label_files: list[str] = field(default_factory=list)
+    per_photo: dict[str, array[float]] = field(
+        default_factory=lambda: {n: array("d" if n == "size" else "q") for n in ("split", "group", "size", "count")}
+    )
+    per_object: dict[str, array[float]] = field(
+        default_factory=lambda: {n: array("d" if n == "box" else "i") for n in ("kind", "cls", "line", "box")}
+    )
+
+    def __post_init__(self) -> None:
+        self._kinds = {t.name: i for i, t in enumerate(self.taxonomy.types)}
+        self._classes = {c.name: i for i, c in enumerate(self.taxonomy.classes)}
+
+    def add(self, row: Row) -> None:
+        """One photograph more."""
+        self.photos.append(row.name)
+        self.label_files.append(below(self.root, row.entry.labels) if row.entry.labels else "")
+        self.per_photo["split"].append(self.splits.setdefault(row.split, len(self.splits)))
+        self.per_photo["group"].append(self.groups.setdefault(row.group, len(self.groups)))
+        self.per_photo["size"].extend(row.size_wh)
+        self.per_photo["count"].append(len(row.things))
+        kinds, classes, lines, boxes = (self.per_object[n] for n in ("kind", "cls", "line", "box"))
+        for thing in row.things:
+            kinds.append(self._kinds[thing.kind])
+            truth = row.truths.get(thing.id)
+            classes.append(-1 if truth is None else self._classes[truth.class_name])
+            lines.append(row.lines[thing.id])
+            boxes.extend(thing.box.xyxy)
+
+    def table(self) -> Table:
+        """What was taken so far."""
+        photo, thing = self.per_photo, self.per_object
+        return Table(
+            taxonomy=self.taxonomy,
+            splits=tuple(self.splits),
+            groups=tuple(self.groups),
+            photos=tuple(self.photos),
+            label_files=tuple(self.label_files),
+            split=_ints(photo["split"]),
+            group=_ints(photo["group"]),
+            size_wh=np.array(photo["size"], dtype=np.float64).reshape(-1, 2),
+            photo=np.repeat(np.arange(len(self.photos)), _ints(photo["count"])),
+            kind=_ints(thing["kind"]),
+            cls=_ints(thing["cls"]),
+            line=_ints(thing["line"]),
+            boxes=np.array(thing["box"], dtype=np.float64).reshape(-1, 4),
+        )
+
+
+def _ints(values: array[float]) -> Ints:
+    return np.array(values, dtype=np.int64)

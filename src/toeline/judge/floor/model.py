@@ -1,0 +1,144 @@
+"""What a floor file holds: per type a linear model and a forest, read with numpy alone. Knows rows of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Scores = Mapping[
+    str, Mapping[str, Mapping[str, float]]
+]  # photograph's SHA-256 -> thing id -> answer -> log-probability
+
+CLIP = 1.5  # standard deviations: beyond, a measure says no more; a new flight line is often out of the usual range
+LEAST = 0.005  # of every answer: what was never seen in training is unlikely, not impossible
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """Decision trees in one table of nodes. A leaf is its own left child; children come after their parent.
+
+    `roots` (trees,), `feature`, `left`, `right` (nodes,) int32, `threshold` (nodes,) float64, `share` (nodes, answers)
+    float32: what part of the training weight in a leaf has each answer. Raises ValueError for a table that would lead
+    outside itself or round in circles.
+    """
+
+    roots: NDArray[np.int32]
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float64]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    share: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        nodes = np.arange(len(self.feature))
+        if {len(self.threshold), len(self.left), len(self.right), len(self.share)} != {len(nodes)}:
+            raise ValueError("the columns of the forest differ in length")
+        leaf = self.left == nodes
+        onward = (self.left > nodes) & (self.right > nodes) & (self.left < len(nodes)) & (self.right < len(nodes))
+        inside = len(self.roots) > 0 and self.roots.min() >= 0 and self.roots.max() < len(nodes)
+        if not (inside and (leaf | onward).all() and (self.feature >= 0).all()):
+            raise ValueError("the forest leads outside itself")
+        if not (np.isfinite(self.share).all() and (self.share >= 0).all()):
+            raise ValueError("the forest holds shares that are no shares")
+
+    def probabilities(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, F) measures to (n, answers): the mean share over all trees. All trees go down one level at a time."""
+        at = np.tile(self.roots, (len(rows), 1))
+        leaf = self.left == np.arange(len(self.left))
+        row = np.arange(len(rows))[:, None]
+        while not leaf[at].all():
+            low = rows[row, self.feature[at]] <= self.threshold[at]
+            at = np.where(leaf[at], at, np.where(low, self.left[at], self.right[at]))
+        return np.asarray(self.share[at].mean(axis=1, dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class TypeModel:
+    """The answers of one type: a linear model of standardized measures, and a forest of the measures as they are.
+
+    `mean` and `spread` (F,) standardize, CLIP bounds; then `weights` (F, answers) and `bias` (answers,).
+    """
+
+    answers: tuple[str, ...]
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    forest: Forest
+
+    def __post_init__(self) -> None:
+        n, features = len(self.answers), len(self.weights)
+        if self.weights.shape[1:] != (n,) or self.bias.shape != (n,) or self.forest.share.shape[1:] != (n,):
+            raise ValueError(f"there are {n} answers, and scores of another number")
+        if self.mean.shape != (features,) or self.spread.shape != (features,) or not (self.spread > 0).all():
+            raise ValueError("measures cannot be standardized")
+        if not all(np.isfinite(table).all() for table in (self.mean, self.spread, self.weights, self.bias)):
+            raise ValueError("the linear model holds something that is not a number")
+        if self.forest.feature.max() >= features:
+            raise ValueError("the forest asks for a measure that there is not")
+
+    def log_probs(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, F) measures to (n, answers) log-probabilities: the mean of both models, not yet calibrated."""
+        linear = np.exp(log_softmax(standardized(rows, self.mean, self.spread) @ self.weights + self.bias))
+        mean = (linear + self.forest.probabilities(rows)) / 2
+        return np.asarray(np.log(LEAST + (1 - LEAST * len(self.answers)) * mean))
+
+
+@dataclass(frozen=True, eq=False)
+class FloorModel:
+    """A trained floor: `by_type` has a model for each type that training left more than one answer for.
+
+    `classes` are the taxonomy's class names with their types, in its order; `names` the measures, in theirs.
+    `temperature` divides log-probabilities. `facts` say what it was trained on and what it scored. `out_of_fold` are
+    its scores, calibrated, of the objects it was trained on, each by a model that had not seen its flight line.
+    """
+
+    kinds: tuple[str, ...]
+    classes: Mapping[str, str]
+    names: tuple[str, ...]
+    by_type: Mapping[str, TypeModel]
+    temperature: float = 1.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    out_of_fold: Scores = field(default_factory=dict)
+
+    def answers(self, kind: str) -> tuple[str, ...]:
+        """The class names of a type, in the taxonomy's order."""
+        return tuple(name for name, of in self.classes.items() if of == kind)
+
+    def log_probs(self, kind: str, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, F) measures of things of one type to (n, answers) calibrated log-probabilities.
+
+        A type of which training saw nothing gets equal ones.
+        """
+        model = self.by_type.get(kind)
+        if model is None:
+            return np.full((len(rows), n := len(self.answers(kind))), -np.log(n))
+        return log_softmax(model.log_probs(rows) / self.temperature)
+
+
+def standardized(
+    rows: NDArray[np.float32], mean: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n, F) measures in standard deviations from the mean, at most CLIP of them."""
+    return np.clip((rows.astype(np.float64) - mean) / spread, -CLIP, CLIP)
+
+
+def log_softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores (n, k) less the logarithm of the sum of their exponentials, row by row.
+
+    >>> np.exp(log_softmax(np.array([[0.0, np.log(3)]]))).round(2).tolist()
+    [[0.25, 0.75]]
+    """
+    top = scores - scores.max(axis=-1, keepdims=True)
+    return np.asarray(top - np.log(np.exp(top).sum(axis=-1, keepdims=True)))
+
+
+def as_answers(log_probs: NDArray[np.float64], answers: Sequence[str]) -> dict[str, float]:
+    """One row of log-probabilities by answer."""
+    return {answer: float(value) for answer, value in zip(answers, log_probs, strict=True)}

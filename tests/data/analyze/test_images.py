@@ -1,0 +1,35 @@
+"""What the photographs are as pictures: sizes, shapes, and the odd ones."""
+
+from __future__ import annotations
+
+from tests.data.analyze.drawing import make_row, make_table
+
+from toeline.data.analyze.images import image_flags, measure_images
+from toeline.data.analyze.leaks import Seen
+from toeline.data.analyze.photos import Camera, PhotoFacts
+
+
+def seen(name: str, size_wh: tuple[int, int] = (100, 100), **more: object) -> Seen:
+    usual = {"sharpness": 400.0, "brightness": 0.5, "dark": 0.0, "burnt": 0.0, "camera": Camera()}
+    hashes = {"phash": 0, "dhash": 0, "mirrored": 0}
+    facts = PhotoFacts(sha256=name, bytes=1, size_wh=size_wh, stretch=1.0, **hashes, **{**usual, **more})  # type: ignore[arg-type]
+    return Seen(name, "train", "", facts)
+
+
+def test_odd_photographs_are_named_and_others_are_not() -> None:
+    odd = [seen("blurred", sharpness=90), seen("dark", dark=0.6), seen("burnt", burnt=0.3)]
+    cut = seen("cut", camera=Camera(size_wh=(4000, 3000)))
+    fine = [seen("fine", sharpness=110, dark=0.5, burnt=0.2), seen("scaled", (400, 300), camera=Camera((4000, 3000)))]
+    assert [f.photo for f in image_flags([*odd, cut, *fine])] == ["blurred", "dark", "burnt", "cut"]
+    assert list(image_flags([])) == []
+
+
+def test_shapes_are_compared_with_the_camera_lying_or_upright() -> None:
+    camera = Camera(size_wh=(4000, 3000))
+    sizes = [(3000, 4000), (400, 300), (401, 300), (300, 300)]
+    table = make_table([make_row(f"{i}.jpg", "rock toe: 0 0 50 50", "vegetation: 0 0 100 90") for i in range(5)])
+    found = measure_images([*(seen(str(wh), wh, camera=camera) for wh in sizes), seen("unknown")], table)
+    assert (found.with_camera_size, found.as_taken, found.scaled, found.other_shape) == (4, 1, 2, 1)
+    assert (found.distinct, found.filled) == (5, 5)
+    assert found.boxes_fill.median == 0.25 + 0.9
+    assert "3 of 4 have the camera's shape" in found.verdict
