@@ -5,7 +5,7 @@
 Choices are compared by cross-validation inside train only, cut by flight line in several ways (`SHUFFLES`), so that no
 photograph of a flight is on both sides. Then valid is looked at, with everything fixed: weight and temperatures
 of the fusion are fitted on train, on the floor's out-of-fold scores. Boxes and types are the true ones. Intervals are
-95 %, the wider of Wilson's and a bootstrap over photographs (valid) or flight lines (train).
+95 % and clustered by photograph on valid (docs/scorecard.md).
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 
 from toeline.ask.ask import ask
-from toeline.cli.floor import cases_of, figures_of, plain
+from toeline.cli.floor import SHOWN, Said
+from toeline.cli.floor import measured as figures_of
 from toeline.core.box import Box
 from toeline.core.scene import Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
 from toeline.data.yolo import open_yolo, read_entry
+from toeline.evaluate.figure import figure_record
 from toeline.judge.choose import load_judge
 from toeline.judge.floor import FloorJudge
 from toeline.judge.floor.features import measure_names
@@ -109,7 +111,7 @@ def compared(table: Table, taxonomy: Taxonomy, readers: dict[str, Read]) -> list
                     said[name][i] = read(model, table.rows[i : i + 1])[0] if model else np.zeros(1)
         for name in readers:
             sums[name].append(scored(table, taxonomy, said[name]))
-    keys = ("nine", "condition", "balanced", "binary", "log_loss")
+    keys = (*SHOWN, "log_loss")
     return [
         {"model": name, **{k: round(float(v), 4) for k, v in zip(keys, np.mean(rows, axis=0), strict=True)}}
         for name, rows in sums.items()
@@ -119,13 +121,10 @@ def compared(table: Table, taxonomy: Taxonomy, readers: dict[str, Read]) -> list
 def scored(table: Table, taxonomy: Taxonomy, said: Sequence[Any]) -> list[float]:
     options = [taxonomy.answers(str(kind)) for kind in table.kinds]
     best = np.array([o[int(np.argmax(s))] for o, s in zip(options, said, strict=True)])
-    figures = [f.value for f in figures_of(cases_of(table.groups, table.kinds, table.classes, best), taxonomy)]
+    rows = zip(table.photos, table.groups, table.things, table.classes, best, strict=True)
+    by_key = {f.key: f.value for f in figures_of((Said(*map(str, row)) for row in rows), taxonomy)}
     loss = [-s[o.index(c)] for o, s, c in zip(options, said, table.classes, strict=True) if len(o) > 1]
-    return [figures[0], figures[1], balanced(table.classes, best), figures[2], float(np.mean(loss))]
-
-
-def balanced(right: Any, best: Any) -> float:
-    return float(np.mean([(best[right == c] == c).mean() for c in np.unique(right)]))
+    return [*(by_key[key] for key in SHOWN), float(np.mean(loss))]
 
 
 def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
@@ -137,7 +136,7 @@ def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
     judge = FuseJudge((load_judge("embedded", device="cpu"), floor), ("embedded", "floor"))
     judge = replace(judge, mix=fit_on(ask_both(data, "train", judge, taxonomy).asked))
     found = open_yolo(data, taxonomy)
-    rows: dict[str, list[tuple[str, str, str, str]]] = {}
+    rows: dict[str, list[Said]] = {}
     clock = 0.0
     rng = np.random.default_rng(0)
     for entry in found.splits["valid"]:
@@ -160,7 +159,8 @@ def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
         for truth in labeled.truths:
             for name, found_answers in judged.items():
                 answer = found_answers.get(truth.thing_id, taxonomy.answers(truth.kind)[0])
-                rows.setdefault(name, []).append((entry.photo.name, truth.kind, truth.class_name, answer))
+                rows.setdefault(name, []).append(Said(entry.photo.name, "", truth.thing_id, truth.class_name, answer))
+    pairs = list(zip(rows["fused"], rows["floor"], strict=True))
     return {
         "train_cpu_seconds": round(seconds, 1),
         "cpu_seconds_per_photograph": round(clock / len(found.splits["valid"]), 4),
@@ -168,24 +168,17 @@ def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
         "temperature": trained.model.temperature,
         "judges": {name: measured_on(cases, taxonomy) for name, cases in rows.items()},
         "disagree": {
-            "fused right, floor wrong": sum(
-                f[3] == f[2] != g[3] for f, g in zip(rows["fused"], rows["floor"], strict=True)
-            ),
-            "floor right, fused wrong": sum(
-                g[3] == g[2] != f[3] for f, g in zip(rows["fused"], rows["floor"], strict=True)
-            ),
+            "fused right, floor wrong": sum(f.answer == f.right != g.answer for f, g in pairs),
+            "floor right, fused wrong": sum(g.answer == g.right != f.answer for f, g in pairs),
         },
     }
 
 
-def measured_on(cases: list[tuple[str, str, str, str]], taxonomy: Taxonomy) -> dict[str, Any]:
-    columns = [np.array(c) for c in zip(*cases, strict=True)]
-    figures = [plain(f) for f in figures_of(cases_of(*columns), taxonomy)]
-    per_class = {
-        c: [int(((columns[3] == c) & (columns[2] == c)).sum()), int((columns[2] == c).sum())]
-        for c in taxonomy.answers()
+def measured_on(said: list[Said], taxonomy: Taxonomy) -> dict[str, Any]:
+    right_of = {
+        c: [sum(s.answer == s.right == c for s in said), sum(s.right == c for s in said)] for c in taxonomy.answers()
     }
-    return {"figures": figures, "balanced": round(balanced(columns[2], columns[3]), 4), "right_of": per_class}
+    return {"figures": [figure_record(f) for f in figures_of(said, taxonomy)], "right_of": right_of}
 
 
 def sheet_of(judge: Any, scene: Scene, image: Any, taxonomy: Taxonomy) -> Any:
@@ -217,11 +210,11 @@ def page(results: dict[str, Any]) -> str:
         "# The floor\n",
         "\n\n".join((__doc__ or "").split("\n\n")[2:3]) + "\n",
         f"## Choices: train alone, mean of {SHUFFLES} cross-validations by flight line\n",
-        "| measures | model | nine classes | condition given type | balanced | normal or not | log loss |",
+        "| measures | model | condition given type | nine classes | balanced | normal or not | log loss |",
         "|---|---|--:|--:|--:|--:|--:|",
     ]
     for r in results["choices"]:
-        shares = " | ".join(f"{100 * r[k]:.1f} %" for k in ("nine", "condition", "balanced", "binary"))
+        shares = " | ".join(f"{100 * r[k]:.1f} %" for k in SHOWN)
         rows.append(f"| {r['measures']} | {r['model']} | {shares} | {r['log_loss']:.3f} |")
     v = results["valid"]
     rows += [
@@ -231,10 +224,9 @@ def page(results: dict[str, Any]) -> str:
     ]
     for name, judged in v["judges"].items():
         for f in judged["figures"]:
-            interval = f"{100 * f['low']:.1f} to {100 * f['high']:.1f}"
-            told = f"{100 * f['value']:.1f} % | {interval} | {f['n']} | {100 * f['without_a_pixel']:.1f}"
-            rows.append(f"| {name} | {f['name']} | {told} |")
-        rows.append(f"| {name} | balanced over classes | {100 * judged['balanced']:.1f} % | | | |")
+            low, high = f["interval"]
+            told = f"{100 * f['value']:.1f} % | {100 * low:.1f} to {100 * high:.1f} | {f['n']} | {100 * f['floor']:.1f}"
+            rows.append(f"| {name} | {f['label']} | {told} |")
     rows += ["", "| class | " + " | ".join(v["judges"]) + " |", "|---|" + "--:|" * len(v["judges"])]
     for c in next(iter(v["judges"].values()))["right_of"]:
         told = [f"{j['right_of'][c][0]} of {j['right_of'][c][1]}" for j in v["judges"].values()]

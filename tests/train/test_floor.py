@@ -143,9 +143,10 @@ def test_the_command_writes_a_file_that_inspects(tmp_path: Path, capsys: pytest.
         main(["floor", str(data), "--out", str(file), "--json"])
     assert done.value.code == 0
     said = json.loads(capsys.readouterr().out)
-    figures = {f["name"]: f for f in said["cross_validated"]["figures"]}
-    assert figures["all classes"]["n"] == 48
-    assert figures["all classes"]["low"] <= figures["all classes"]["value"] <= figures["all classes"]["high"]
+    figures = {f["key"]: f for f in said["cross_validated"]["figures"]}
+    low, high = figures["accuracy"]["interval"]
+    assert figures["accuracy"]["n"] == 48
+    assert low <= figures["accuracy"]["value"] <= high
     assert load_floor(file)[0].facts["cross_validated"] == said["cross_validated"]
     photos, labels = data / "train" / "images", data / "train" / "labels"
     with pytest.raises(SystemExit) as done:

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.table import Table as RichTable
 
 from toeline.cli.show import bar, errors, out, show_places, some
+from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from toeline.data.yolo import Problem
-    from toeline.evaluate.tally import Case, Figure
+    from toeline.evaluate.cases import Judged
+    from toeline.evaluate.figure import Figure
+    from toeline.judge.fuse import FuseJudge, Scores
+    from toeline.train.fuse import Asked
+
+SHOWN = ("condition_given_type", "accuracy", "balanced_accuracy", "normal_or_not")
+FUSED = "fused, fitted on other flight lines"
+NOWHERE = Box(0, 0, 0, 0)  # these figures ask for no place
+
+
+class Said(NamedTuple):
+    """One object, its true class, and the answer."""
+
+    photo: str
+    group: str
+    thing_id: str
+    right: str
+    answer: str
+
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
 Words = Annotated[Path | None, typer.Option("--taxonomy", help="Types, conditions and classes of another owner.")]
@@ -36,7 +54,9 @@ def floor(
 
     Example: toeline floor data/lagoon-dyke --out runs/floor.safetensors; then --judge floor:runs/floor.safetensors
     """
+    from toeline.cli.evaluate_score import figure_table
     from toeline.data.yolo import open_yolo
+    from toeline.evaluate.figure import figure_record
     from toeline.judge.floor.file import save_floor
     from toeline.train.floor import FloorRun, entries_of, train_floor
 
@@ -44,21 +64,16 @@ def floor(
     with bar("Measuring", total=len(entries_of(open_yolo(data, words), run))) as step:
         trained = train_floor(run, words, step=lambda faults: step([_told(f) for f in faults]))
     table = trained.table
-    cases = cases_of(table.groups, table.kinds, table.classes, trained.said)
-    figures = figures_of(cases, words)
-    scored = {
-        "cut_by": trained.cut_by,
-        "folds": trained.folds,
-        "log_loss": trained.log_loss,
-        "figures": [plain(f) for f in figures],
-    }
-    model = replace(trained.model, facts={**trained.model.facts, "cross_validated": scored})
-    save_floor(model, file)
+    rows = zip(table.photos, table.groups, table.things, table.classes, trained.said, strict=True)
+    figures = measured((Said(*map(str, row)) for row in rows), words)
+    scored = {"cut_by": trained.cut_by, "folds": trained.folds, "log_loss": trained.log_loss}
+    facts = {**trained.model.facts, "cross_validated": {**scored, "figures": [figure_record(f) for f in figures]}}
+    save_floor(replace(trained.model, facts=facts), file)
     if as_json:
-        typer.echo(json.dumps({"out": str(file), **model.facts, "problems": len(trained.problems)}, indent=2))
+        typer.echo(json.dumps({"out": str(file), **facts, "problems": len(trained.problems)}, indent=2))
     else:
-        of = f"{some(len(cases), 'object')} of {some(len(set(table.groups)), trained.cut_by)}"
-        show_figures(f"Cross-validated by {trained.cut_by} on {split}: {of}", {"": figures})
+        of = f"{some(len(trained.said), 'object')} of {some(len(set(table.groups)), trained.cut_by)}"
+        out.print(f"\n[bold]Cross-validated by {trained.cut_by} on {split}[/]: {of}", figure_table(figures))
         show_places({"written": str(file), "next": f"toeline inspect PHOTOS --judge floor:{file} --out runs/floor"})
     raise typer.Exit(1 if trained.problems else 0)
 
@@ -81,91 +96,84 @@ def fuse(
 
     Example: toeline fuse data/lagoon-dyke --judge embedded --judge floor:runs/floor.safetensors --out runs/fuse.json
     """
+    from toeline.cli.evaluate_score import figure_table
     from toeline.data.yolo import open_yolo
+    from toeline.evaluate.figure import figure_record
     from toeline.judge.choose import load_judge
     from toeline.judge.fuse import FuseJudge, save_fusion
-    from toeline.train.fuse import ask_both, fit_on, fused_out_of_fold
+    from toeline.train.fuse import ask_both, fit_on
 
     words = Taxonomy.load(taxonomy)
     joined = load_judge(f"fuse:{','.join(judge)}", device=device, adapter=adapter)
     assert isinstance(joined, FuseJudge)
     with bar("Asking both", total=len(open_yolo(data, words).splits.get(split, ()))) as step:
         answers = ask_both(data, split, joined, words, step=lambda faults: step([_told(f) for f in faults]))
-    asked = answers.asked
-    joined = replace(joined, mix=fit_on(asked))
-    said = {joined.names[0]: [x.a for x in asked], joined.names[1]: [x.b for x in asked]}
-    if (unseen := fused_out_of_fold(asked)) is not None:
-        said["fused, fitted on other flight lines"] = unseen
-    figures = {
-        name: figures_of(
-            cases_of([x.group for x in asked], [x.kind for x in asked], [x.right for x in asked], map(_best, scores)),
-            words,
-        )[1:]
-        for name, scores in said.items()
-    }
+    joined = replace(joined, mix=fit_on(answers.asked))
+    figures = compared(joined, answers.asked, words)
     facts = {
         "split": split,
-        "objects": len(asked),
+        "objects": len(answers.asked),
         "out_of_fold": answers.kept,
-        "figures": {name: [plain(f) for f in rows] for name, rows in figures.items()},
+        "figures": {name: [figure_record(f) for f in rows] for name, rows in figures.items()},
     }
     save_fusion(file, joined, facts)
     if as_json:
         typer.echo(json.dumps({"out": str(file), **asdict(joined.mix), **facts}, indent=2))
     else:
-        show_figures(f"{split}: {some(len(asked), 'object')} with a choice of answers", figures)
+        for name, rows in figures.items():
+            out.print(f"\n[bold]{name}[/] on {split}", figure_table(rows))
         show_fusion(joined, answers.kept, str(file))
     raise typer.Exit(1 if answers.problems else 0)
+
+
+def compared(joined: FuseJudge, asked: Sequence[Asked], taxonomy: Taxonomy) -> dict[str, list[Figure]]:
+    """Figures of both judges, and of their fusion with weights fitted on other flight lines, on the same objects."""
+    from toeline.train.fuse import fused_out_of_fold
+
+    by_judge: dict[str, Sequence[Scores]] = {
+        joined.names[0]: [x.a for x in asked],
+        joined.names[1]: [x.b for x in asked],
+    }
+    if (unseen := fused_out_of_fold(asked)) is not None:
+        by_judge[FUSED] = unseen
+    return {
+        name: measured(
+            (Said(x.photo, x.group, x.thing_id, x.right, _best(s)) for x, s in zip(asked, scores, strict=True)),
+            taxonomy,
+        )
+        for name, scores in by_judge.items()
+    }
 
 
 def _best(scores: Mapping[str, float]) -> str:
     return max(scores, key=scores.__getitem__)
 
 
-def cases_of(groups: Any, kinds: Any, right: Any, said: Any) -> list[Case]:
-    """Objects as cases whose clusters are flight lines: photographs of one flight share light, season and site."""
-    from toeline.evaluate.tally import Case
+def measured(said: Iterable[Said], taxonomy: Taxonomy) -> list[Figure]:
+    """The figures SHOWN, clustered by flight line: photographs of one flight share light, season and site."""
+    from toeline.evaluate.scorecard import score
 
-    return [Case(*map(str, row)) for row in zip(groups, kinds, right, said, strict=True)]
-
-
-def figures_of(cases: Sequence[Case], taxonomy: Taxonomy) -> list[Figure]:
-    """All classes, condition given type, and the first condition of the taxonomy (normal) against the others."""
-    from toeline.evaluate.tally import condition_given_type, figure, nine_class
-
-    sound = taxonomy.conditions[0].name
-
-    def binary(name: str) -> str:
-        return sound if taxonomy.class_of(name).condition == sound else f"not {sound}"
-
-    two = [c._replace(true_class=binary(c.true_class), said_class=binary(c.said_class)) for c in cases]
-    return [nine_class(cases), condition_given_type(cases, taxonomy), figure(f"{sound} or not", two)]
+    card = score([_case(row, taxonomy) for row in said], taxonomy, targets={}, cluster="group")
+    return [card[key] for key in SHOWN]
 
 
-def plain(figure: Figure) -> dict[str, Any]:
-    """A figure as JSON: shares, 95 % interval, n, and what a look-up without a pixel gets."""
-    low, high = figure.interval
-    return {
-        "name": figure.name,
-        "value": round(figure.value, 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "n": figure.n,
-        "without_a_pixel": round(figure.floor, 4),
-    }
+def _case(said: Said, taxonomy: Taxonomy) -> Judged:
+    from toeline.evaluate.cases import Judged
 
-
-def show_figures(title: str, figures: Mapping[str, Sequence[Figure]]) -> None:
-    """One row per figure, for each judge."""
-    table = RichTable(title=title, title_justify="left", title_style="bold")
-    table.add_column("measured", no_wrap=True)
-    for name in ("right", "95 % interval", "objects", "without a pixel"):
-        table.add_column(name, justify="right")
-    for judge, rows in figures.items():
-        for f in rows:
-            label = f"{judge}: {f.name}" if judge else f.name
-            table.add_row(label, f"[bold]{f.value:.1%}[/]", str(f.interval), str(f.n), f"{f.floor:.1%}")
-    out.print(table)
+    true, answer = taxonomy.class_of(said.right), taxonomy.class_of(said.answer)
+    return Judged(
+        photo=said.photo,
+        group=said.group,
+        thing_id=said.thing_id,
+        kind=true.type,
+        box=NOWHERE,
+        true_class=true.name,
+        true_condition=true.condition,
+        said_class=answer.name,
+        said_condition=answer.condition,
+        probability=1.0,
+        probabilities={answer.name: 1.0},
+    )
 
 
 def show_fusion(joined: Any, kept: tuple[int, int], file: str) -> None:

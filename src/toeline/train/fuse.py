@@ -27,6 +27,7 @@ class Asked(NamedTuple):
 
     photo: str
     group: str
+    thing_id: str
     kind: str
     right: str
     a: Scores
@@ -79,7 +80,7 @@ def _ask_one(
             kept[i] += len(sheet.questions) * out_of_fold
         for question, a, b in zip(sheet.questions, both[0][0], both[1][0], strict=True):
             truth = truths[question.thing_id]
-            asked.append(Asked(entry.photo.name, scene.group, truth.kind, truth.class_name, a, b))
+            asked.append(Asked(entry.photo.name, scene.group, question.thing_id, truth.kind, truth.class_name, a, b))
     return list(labeled.problems)
 
 

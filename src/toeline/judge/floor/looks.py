@@ -5,7 +5,7 @@ Every measure is the same for a photograph and its mirror image, up to rounding.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ FEWEST_PX = 3  # a box is at least this wide and high when it is measured
 CONTRASTS = ("mean", "spread", "against ring", "spread against ring")
 QUANTILES = (5, 25, 75, 95)
 
+Number = TypeVar("Number", bound=np.generic)
 Window = tuple[int, int, int, int]  # x1, y1, x2, y2 in map pixels
 
 
@@ -34,8 +35,8 @@ def looks(box: Box, seen: Maps) -> dict[str, float]:
     high, wide = outer[3] - outer[1], outer[2] - outer[0]
     outside = np.ones((high, wide), bool)
     outside[inner[1] - outer[1] : inner[3] - outer[1], inner[0] - outer[0] : inner[2] - outer[0]] = False
-    around = cut(seen.channels, outer)[outside]
-    inside = cut(seen.channels, inner).reshape(-1, len(CHANNELS))
+    around = cut(seen.channels, outer)[outside].astype(np.float64)
+    inside = cut(seen.channels, inner).reshape(-1, len(CHANNELS)).astype(np.float64)
     return {
         **_contrast(inside, around if len(around) else inside),
         **_texture(seen, inner),
@@ -66,15 +67,14 @@ def _ring(inner: Window, seen: Maps) -> Window:
     return max(0, x1 - r), max(0, y1 - r), min(wide, x2 + r), min(high, y2 + r)
 
 
-def cut(array: NDArray[np.generic], part: Window) -> NDArray[np.generic]:
+def cut(array: NDArray[Number], part: Window) -> NDArray[Number]:
     """The rows and columns of a window."""
     x1, y1, x2, y2 = part
     return array[y1:y2, x1:x2]
 
 
-def _contrast(inside: NDArray[np.generic], around: NDArray[np.generic]) -> dict[str, float]:
+def _contrast(inside: NDArray[np.float64], around: NDArray[np.float64]) -> dict[str, float]:
     """Mean and spread of every channel inside, and how the mean and spread differ from the ring's."""
-    inside, around = inside.astype(np.float64), around.astype(np.float64)
     mean, spread = inside.mean(axis=0), inside.std(axis=0)
     columns = zip(CHANNELS, mean, spread, mean - around.mean(axis=0), spread - around.std(axis=0), strict=True)
     found: dict[str, float] = {}

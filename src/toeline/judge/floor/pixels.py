@@ -81,7 +81,7 @@ def _rough(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     unit = gray.astype(np.float32) / 255
     mean, square = cv2.blur(unit, (5, 5)), cv2.blur(unit * unit, (5, 5))
-    return np.sqrt(np.maximum(square - mean * mean, 0)).astype(np.float32)
+    return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0)), np.float32)
 
 
 @cache

@@ -28,7 +28,7 @@ def strip(channels: NDArray[np.float32], inner: tuple[int, int, int, int]) -> ND
     full_high, full_wide = channels.shape[:2]
     xs = np.clip(np.arange(x1 - dx, x2 + dx), 0, full_wide - 1)
     ys = np.clip(np.arange(y1 - dy, y2 + dy), 0, full_high - 1)
-    part = channels[np.ix_(ys, xs, [CHANNELS.index(name) for name in SHOWN])]
+    part = channels[np.ix_(ys, xs, np.array([CHANNELS.index(name) for name in SHOWN]))]
     upright = part.transpose(1, 0, 2) if flat else part
     return _resized(_resized(np.ascontiguousarray(upright), high=ROWS), wide=COLUMNS)
 
