@@ -93,11 +93,11 @@ Written by `python benchmarks/finetune.py{quick}`. Random weights: nothing here 
 Required: packed with kept features at least {required} x cheaper than per object: **{verdict}**.
 All ways end with the same loss: they differ by at most {difference:.1e}.
 
-- A whole step: pictures to patches, forward, backward, AdamW. LoRA of rank 16 on q, k, v, o; the vision tower is frozen and,
-  with kept features, not there. CPU seconds (`time.process_time`) over {threads} thread(s), median of {repeats} after one that
-  warms up. Photographs per second are by the wall clock and depend on what else the machine does.
-- Memory is the process's resident memory (MB = 10^6 bytes): the most in a step above what it holds between steps, and the
-  most in all. It depends on the allocator, so differences of a sixth mean nothing.
+- A whole step: pictures to patches, forward, backward, AdamW. LoRA of rank 16 on q, k, v, o; the vision tower is
+  frozen and, with kept features, not there. CPU seconds (`time.process_time`) over {threads} thread(s), median of
+  {repeats} after one that warms up. Photographs per second are by the wall clock: other work on the machine shows.
+- Memory is the process's resident memory (MB = 10^6 bytes): the most in a step above what it holds between steps, and
+  the most in all. It depends on the allocator, so differences of a sixth mean nothing.
 - A 640 x 640 photograph as 529 image tokens, crops of 64, nine answers per object, float32.
 - Model: {language_layers_m:.0f} M in language layers, {embedding_m:.0f} M embedding (tied), {vision_m:.0f} M vision.
 - Machine: {cpu} ({capability}), {cores} cores, {usable_cores} of them usable here.

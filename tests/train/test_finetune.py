@@ -22,7 +22,7 @@ from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.train import finetune as finetune_file
 from toeline.train import loop
 from toeline.train.album import open_dataset, read_album
-from toeline.train.base import merge
+from toeline.train.base import load_judge, merge
 from toeline.train.finetune import read_lesson
 from toeline.train.log import Log
 from toeline.train.lora import LoraRun
@@ -286,6 +286,22 @@ def test_drawn_scenes_can_be_mixed_in(
 def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, Any], said: str, judge_folder: Path) -> None:
     with pytest.raises(SetupError, match=said):
         settings(judge_folder, **wrong)
+
+
+def test_frozen_weights_in_4_bits_are_trained_on(judge_folder: Path, data: Path, tmp_path: Path) -> None:
+    """bitsandbytes is in no default install and in no test install; where it is, NF4 works on a CPU too."""
+    pytest.importorskip("bitsandbytes")
+    done = train(settings(judge_folder, qlora=True, epochs=1), data, tmp_path)
+    assert all("lora_" in name and "visual" not in name for name in weights(done.folder))
+    assert done.log.validations()[0]["valid"]["loss"] != done.log.validations()[1]["valid"]["loss"]
+    merged = merge(settings(judge_folder, qlora=True), done.folder, tmp_path / "merged")
+    assert load_file(merged / "model.safetensors")["model.embed_tokens.weight"].dtype == torch.float32
+
+
+def test_a_missing_library_is_named_with_its_extra(judge_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(SetupError, match=r"pip install 'toeline\[qlora\]'"):
+        load_judge(settings(judge_folder, qlora=True))
 
 
 WORKER = """
