@@ -54,7 +54,7 @@ def one_by_one(sheet: Sheet) -> list[Sheet]:
 def prompt_ids(judge: QwenVLJudge, sheet: Sheet) -> torch.Tensor:
     """(1, S): the prompt of a sheet with one question."""
     pieces = trunk(sheet, judge.alphabet).ids, branch(sheet.questions[0], judge.alphabet).ids
-    return torch.from_numpy(np.concatenate(pieces))[None]
+    return torch.from_numpy(np.concatenate(pieces))[None].to(judge.device)
 
 
 def generate(judge: QwenVLJudge, sheet: Sheet, tokens: int) -> None:
@@ -65,8 +65,8 @@ def generate(judge: QwenVLJudge, sheet: Sheet, tokens: int) -> None:
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         mm_token_type_ids=(ids == judge.alphabet.image).int(),
-        pixel_values=pixels,
-        image_grid_thw=grids,
+        pixel_values=pixels.to(judge.device),
+        image_grid_thw=grids.to(judge.device),
         max_new_tokens=tokens,
         min_new_tokens=tokens,
         do_sample=False,

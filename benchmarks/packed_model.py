@@ -36,7 +36,10 @@ class Words:
         return {"input_ids": ids}
 
 
-def make_judge(shape: dict[str, int], seed: int = 0) -> QwenVLJudge:
+def make_judge(
+    shape: dict[str, int], seed: int = 0, *, dtype: torch.dtype = torch.float32, by_branch: bool = True
+) -> QwenVLJudge:
+    """Random weights on torch's current device. `by_branch` attends as every judge on a CPU does."""
     words = Words(shape["vocabulary"])
     marks = words.get_vocab()
     half = shape["hidden"] // shape["heads"] // 2
@@ -48,7 +51,7 @@ def make_judge(shape: dict[str, int], seed: int = 0) -> QwenVLJudge:
             "intermediate_size": shape["mlp"],
             "num_hidden_layers": shape["layers"],
             "num_attention_heads": shape["heads"],
-            "num_key_value_heads": shape["heads"] // 4,
+            "num_key_value_heads": shape.get("kv_heads", shape["heads"] // 4),
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": 1e6,
@@ -62,18 +65,19 @@ def make_judge(shape: dict[str, int], seed: int = 0) -> QwenVLJudge:
             "depth": shape["depth"],
             "embed_dim": shape["vision"],
             "hidden_size": shape["hidden"],
-            "num_heads": shape["vision"] // 64,
+            "num_heads": shape.get("vision_heads", shape["vision"] // 64),
         },
         image_token_id=marks["<|image_pad|>"],
         vision_start_token_id=marks["<|vision_start|>"],
         vision_end_token_id=marks["<|vision_end|>"],
         video_token_id=shape["vocabulary"] - 1,
-        tie_word_embeddings=True,
+        tie_word_embeddings=shape.get("tied", True),
     )
     torch.manual_seed(seed)
-    model = Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.float32, attn_implementation="sdpa").eval()
+    model = Qwen2VLForConditionalGeneration._from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
     patch_embed_as_linear(model)  # for all ways alike
-    branch_attention(model)  # as every judge on a CPU; for the ways that do not pack it is stock sdpa
+    if by_branch:
+        branch_attention(model)  # for the ways that do not pack it is stock sdpa
     return QwenVLJudge(model, words, Qwen2VLImageProcessorPil(), View())
 
 

@@ -16,6 +16,7 @@ from toeline.cli.compare_runs import compare
 from toeline.cli.convert import convert
 from toeline.cli.demo import demo
 from toeline.cli.evaluate import evaluate
+from toeline.cli.finetune import finetune
 from toeline.cli.floor import floor, fuse
 from toeline.cli.gallery import gallery
 from toeline.cli.inspect import inspect
@@ -40,6 +41,7 @@ app.command("plan")(plan)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("synth")(synth)
+app.command("finetune")(finetune)
 app.command("gallery")(gallery)
 app.command("split")(split)
 app.command("convert")(convert)

@@ -32,21 +32,25 @@ class Rate(ProgressColumn):
 
 
 @contextmanager
-def bar(what: str, *, total: int, done: int = 0) -> Iterator[Step]:
-    """A progress bar with rate and time left; gives the function to call after each piece, with its problems."""
+def bar(what: str, *, total: int, done: int = 0, note: Callable[[], str] = str) -> Iterator[Step]:
+    """A progress bar with rate and time left; gives the function to call after each piece, with its problems.
+
+    `note` says something more at the end of the line, such as the memory in use.
+    """
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         Rate(),
         TimeRemainingColumn(compact=True),
+        TextColumn("[dim]{task.fields[note]}"),
     )
     with Progress(*columns, console=errors, transient=False) as progress:
-        task = progress.add_task(what, total=total, completed=done)
+        task = progress.add_task(what, total=total, completed=done, note=note())
 
         def step(problems: Sequence[Problem] = ()) -> None:
             tell_problems(problems)
-            progress.advance(task)
+            progress.update(task, advance=1, note=note())
 
         yield step
 
@@ -59,12 +63,12 @@ def saying(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def goes_on() -> Iterator[None]:
-    """Tells whoever stops the command that nothing is lost."""
+def goes_on(how: str = "the same command again") -> Iterator[None]:
+    """Tells whoever stops the command that nothing is lost, and how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        errors.print("Stopped. What is done is kept; the same command again goes on from here.")
+        errors.print(f"Stopped. What is done is kept; {how} goes on from here.")
         raise
 
 

@@ -23,14 +23,14 @@ DEEPSTACK = "it feeds picture features into several layers (deepstack), which th
 REFUSED = {"qwen3_vl": DEEPSTACK, "qwen3_vl_moe": DEEPSTACK}
 
 
-def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None) -> dict[str, Any]:
-    """The fields of a QwenVLJudge. Raises ModelError for what is wrong with the model, SetupError for the machine."""
+def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **more: Any) -> dict[str, Any]:
+    """The fields of a QwenVLJudge; `more` goes to from_pretrained. Raises ModelError, SetupError for the machine."""
     target = pick_device(device)
     folder = find_folder(where)
     config = read_config(folder)
     if adapter is not None:
         check_adapter(adapter)
-    model = load_model(folder, dtype=pick_dtype(dtype, target))
+    model = load_model(folder, dtype=pick_dtype(dtype, target), **more)
     if target == "cpu":
         branch_attention(model)
     if adapter is not None:
@@ -174,12 +174,12 @@ def check_weights(folder: Path) -> list[Path]:
     return files
 
 
-def load_model(folder: Path, *, dtype: Any) -> Any:
+def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
     """A stock transformers model with every weight from the files. Raises ModelError for weights that do not fit."""
     from transformers import AutoModelForImageTextToText
 
     check_weights(folder)
-    with _quiet():
+    with quiet():
         try:
             model, found = AutoModelForImageTextToText.from_pretrained(
                 folder,
@@ -189,6 +189,7 @@ def load_model(folder: Path, *, dtype: Any) -> Any:
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                **more,
             )
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
             raise ModelError(
@@ -208,7 +209,7 @@ def _first_line(why: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars, load reports or deprecations between libraries: what matters in them is raised."""
     from transformers.utils import logging
 
@@ -274,7 +275,7 @@ def add_adapter(model: Any, folder: Path) -> Any:
 
     peft = need("peft", extra="adapter")
     try:
-        with _quiet():
+        with quiet():
             wrapped = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
         raise ModelError(
@@ -282,7 +283,7 @@ def add_adapter(model: Any, folder: Path) -> Any:
         ) from None
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
         given = set(file.keys())
-    if odd := sorted(given ^ set(peft.get_peft_model_state_dict(wrapped))):
+    if odd := sorted(given ^ set(peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False))):
         raise ModelError(
             f"{folder}: the adapter does not fit this model: {len(odd)} tensors have no counterpart, first {odd[0]}. "
             f"Name the base model that it was trained on."

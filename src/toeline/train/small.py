@@ -87,18 +87,25 @@ def small_model(
     Linear weights start at 1/sqrt(fan-in): transformers' fixed 0.02 is made for widths of thousands.
     """
     import torch
-    from torch import nn
     from transformers import Qwen2VLForConditionalGeneration
 
     config = _config(tokenizer, width=width, heads=heads, vision_depth=vision_depth, language_depth=language_depth)
     torch.manual_seed(seed)
     model = Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.float32)
+    spread(model)
+    return model
+
+
+def spread(model: Any) -> None:
+    """Draw the linear weights and the embeddings of a model anew, as large as their fan-in asks for."""
+    from torch import nn
+
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv3d):
             fan_in = module.weight[0].numel()
             nn.init.trunc_normal_(module.weight, std=1 / math.sqrt(fan_in))
-    nn.init.normal_(model.get_input_embeddings().weight, std=1 / math.sqrt(width))
-    return model
+    embedding = model.get_input_embeddings().weight
+    nn.init.normal_(embedding, std=1 / math.sqrt(embedding.shape[1]))
 
 
 def _config(

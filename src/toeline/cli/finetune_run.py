@@ -1,0 +1,214 @@
+"""One fine-tuning from its folder to its report: train, add the adapter if asked, then evaluate before and after."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.markup import escape
+
+from toeline.cli.cost import most, peak_memory
+from toeline.cli.finetune_worth import Worth, worth_of
+from toeline.cli.show import bar, errors, goes_on, place, show_places, some
+from toeline.cli.show import out as terminal
+from toeline.core.lines import join_lines, problem_record
+from toeline.core.result import Problem
+from toeline.errors import OutputError
+from toeline.report.folder import CLUTTER, ERRORS, RUN, differing, read_run, write_whole
+from toeline.report.record import now_words, start_record
+from toeline.train.finetune import DRAWN, Lesson, Trained, finetune, read_lesson, release
+from toeline.train.lora import LoraRun
+
+MERGED, HTML, MARKDOWN = "merged", "report.html", "report.md"
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fine-tuning came to. `worth` is None without a validation split; `written` maps what it is to where."""
+
+    record: Mapping[str, Any]
+    validations: tuple[Mapping[str, Any], ...] = ()
+    worth: Worth | None = None
+    problems: tuple[Problem, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing was wrong with photographs and labels."""
+        return not self.problems
+
+
+def is_first() -> bool:
+    """Whether this is the only process, or the first of those that `accelerate launch` started."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def finetune_into(run: LoraRun, data: Path, out: Path, *, merge: bool, resume: bool) -> Outcome:
+    """Train, evaluate before and after, write everything into `out`. Raises ToelineError.
+
+    Of several processes all train; the first alone opens the folder, evaluates and writes.
+    """
+    lesson = read_lesson(run, data)
+    record = _record(run, data, lesson)
+    if is_first():
+        record = open_folder(out, record, resume=resume)
+        _tell_problems(out, lesson.problems)
+    with goes_on("the same command with --resume"), _telling(run) as tell:
+        trained = finetune(run, lesson, out, resume=resume, tell=tell)
+    if not is_first():
+        return Outcome(record, problems=lesson.problems)
+    record |= {"trained": dict(trained.facts), "memory": most(record.get("memory", {}), peak_memory())}
+    _save(out, record)
+    release()
+    return _finish(run, data, out, record, lesson, trained, merge=merge)
+
+
+def _record(run: LoraRun, data: Path, lesson: Lesson) -> dict[str, Any]:
+    """run.json as it begins; equal settings and data are the same run."""
+    hashes = {a.name: a.sha256 for a in (lesson.train, lesson.valid) if a}
+    return start_record(
+        "finetune", {**run.record(), "data": str(data), "data_sha256": hashes}, lesson.taxonomy, title="Fine-tuning"
+    )
+
+
+def open_folder(out: Path, record: dict[str, Any], *, resume: bool) -> dict[str, Any]:
+    """Begin a run in an empty folder, or go on with the one that is there. Returns its record. Raises OutputError."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        held = {p.name for p in out.iterdir()} - CLUTTER
+    except OSError as why:
+        raise OutputError(
+            f"{out}: cannot be used as an output folder ({why.strerror}). Choose another --out."
+        ) from None
+    if RUN in held:
+        before = read_run(out)
+        changed = differing(before.get("settings", {}), json.loads(json.dumps(record["settings"])))
+        if changed and (resume or before.get("trained")):
+            raise OutputError(
+                f"{out}: holds a run with other settings or data ({'; '.join(changed)}). Choose a new folder with "
+                f"--out, or delete this one; nothing was changed."
+            )
+        if not resume and (out / "log.jsonl").exists():
+            raise OutputError(f"{out}: holds a run already. Go on with it by --resume, or choose a new --out.")
+        record = before if resume else record
+    elif held - {DRAWN}:
+        raise OutputError(
+            f"{out}: the folder is not empty and holds no fine-tuning ({', '.join(sorted(held)[:3])}). Choose a new "
+            f"folder with --out; nothing was changed."
+        )
+    _save(out, record)
+    return record
+
+
+def _save(out: Path, record: Mapping[str, Any]) -> None:
+    write_whole(out / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def _tell_problems(out: Path, problems: tuple[Problem, ...]) -> None:
+    write_whole(out / ERRORS, join_lines(map(problem_record, problems)))
+    for p in problems:
+        errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
+
+
+@contextmanager
+def _telling(run: LoraRun) -> Iterator[Any]:
+    """What the terminal shows while training: a bar for each stage, a line for each epoch; others are silent."""
+    names = {"features": "Looking at pictures", "train": "Training"}
+    bars = ExitStack()
+    steps: dict[str, Any] = {}
+    shown: dict[str, int] = {}
+
+    def tell(stage: str, done: int, total: int, line: Mapping[str, Any] | None) -> None:
+        if not is_first():
+            return
+        if stage not in steps:
+            bars.close()
+            steps[stage] = bars.enter_context(bar(names[stage], total=total, done=done, note=_memory))
+            shown[stage] = done
+        for _ in range(min(done, total) - shown[stage]):
+            steps[stage]()
+        shown[stage] = max(shown[stage], min(done, total))
+        if line is not None and "valid" in line:
+            errors.print(epoch_words(line, run.epochs))
+
+    with bars:
+        yield tell
+
+
+def _memory() -> str:
+    """The most memory so far, of the GPU where there is one."""
+    peak = peak_memory()
+    most_bytes = peak.get("gpu") or peak.get("process")
+    return f"{most_bytes / GB:.1f} GB" if most_bytes else ""
+
+
+def epoch_words(line: Mapping[str, Any], epochs: int) -> str:
+    """An epoch's validation in words.
+
+    >>> epoch_words({"epoch": 1, "best": True, "valid": {"accuracy": 0.5, "loss": 1.25, "n": 98}}, 4)
+    'epoch 1 of 4: 50.0% of 98 right on the validation split, loss 1.250; the best so far'
+    """
+    said = "untrained" if line["epoch"] == 0 else f"epoch {line['epoch']} of {epochs}"
+    if not (valid := line["valid"]):
+        return f"{said}: no validation split, kept"
+    best = "; the best so far" if line.get("best") else ""
+    right = f"{100 * valid['accuracy']:.1f}% of {valid['n']} right on the validation split"
+    return f"{said}: {right}, loss {valid['loss']:.3f}{best}"
+
+
+def _finish(
+    run: LoraRun, data: Path, out: Path, record: dict[str, Any], lesson: Lesson, trained: Trained, *, merge: bool
+) -> Outcome:
+    from toeline.cli.finetune_page import page_of
+    from toeline.report.scorecard_page import render_html, render_markdown
+
+    written = {"model" if run.all_weights else "adapter": str(trained.folder)}
+    if merge and not run.all_weights:
+        from toeline.train.base import merge as add
+
+        written["merged"] = str(add(run, trained.folder, out / MERGED))
+    worth = worth_of(run, data, out, trained.folder) if lesson.valid else None
+    record |= {"memory": most(record["memory"], peak_memory()), "finished": now_words()}
+    if worth:
+        record["worth"] = worth.record()
+    _save(out, record)
+    problems = tuple(dict.fromkeys([*lesson.problems, *(worth.problems if worth else ())]))
+    outcome = Outcome(record, tuple(trained.log.validations()), worth, problems, written)
+    page = page_of(outcome, trained.log.steps(), run)
+    write_whole(out / HTML, render_html(page))
+    write_whole(out / MARKDOWN, render_markdown(page))
+    written |= {"report": str(out / HTML), "log": str(trained.log.path)}
+    return outcome
+
+
+def tell_people(outcome: Outcome) -> None:
+    """What it came to, and where it is."""
+    trained = outcome.record["trained"]
+    terminal.print(
+        f"Trained {trained['trained_parameters']:,} of {trained['parameters']:,} numbers on "
+        f"{some(trained['data']['train']['photographs'], 'photograph')}."
+    )
+    if outcome.worth:
+        terminal.print(f"[bold]{escape(outcome.worth.words)}[/]")
+    if outcome.problems:
+        terminal.print(f"[bold yellow]{some(len(outcome.problems), 'problem')}[/]: see {ERRORS}")
+    show_places(outcome.written)
+
+
+def tell_json(outcome: Outcome) -> None:
+    """The summary as JSON."""
+    said = {
+        "written": dict(outcome.written),
+        "validations": list(outcome.validations),
+        "worth": outcome.worth.record() if outcome.worth else None,
+        "problems": len(outcome.problems),
+        "memory": outcome.record["memory"],
+    }
+    typer.echo(json.dumps(said, ensure_ascii=False))

@@ -1,0 +1,141 @@
+"""Labeled photographs to train on or to validate with, read once before training begins: what is wrong is told then.
+
+Every file is decoded in that pass: a photograph that turns out to be damaged after hours of training helps nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toeline.core.result import Problem
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import file_hash, read_photo
+from toeline.data.yolo import SPLITS, Entry, LabelledScene, YoloSet, open_yolo, read_entry
+from toeline.errors import LabelError, PhotoError
+from toeline.train.rows import Labeled, Photos
+
+ADVICE = "Mend it, then train again; this training goes on without it."
+READERS = 4  # threads that decode photographs; Pillow releases the interpreter while it does
+
+
+@dataclass(frozen=True)
+class Album:
+    """The photographs of one split on which there is something to ask. Indexing reads a photograph's pixels.
+
+    `nothing` counts photographs without an object that leaves a choice. `sha256` is of all photographs and of what is
+    true of them. `problems` name what could not be used.
+    """
+
+    name: str
+    scenes: tuple[LabelledScene, ...]
+    problems: tuple[Problem, ...] = ()
+    nothing: int = 0
+    sha256: str = ""
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, i: int) -> Labeled:
+        """Photograph `i` with its truths. Raises PhotoError when its file has gone since."""
+        found = self.scenes[i]
+        return Labeled(read_photo(found.scene.image), found.scene, {t.thing_id: t for t in found.truths})
+
+    def record(self) -> dict[str, Any]:
+        """What run.json says of it."""
+        return {"split": self.name, "photographs": len(self), "nothing_asked": self.nothing, "sha256": self.sha256}
+
+    def classes(self, taxonomy: Taxonomy) -> list[list[str]]:
+        """For each photograph the true class of every object that is asked about."""
+        return [[t.class_name for t in s.truths if len(taxonomy.answers(t.kind)) > 1] for s in self.scenes]
+
+
+def open_dataset(data: Path, taxonomy: Taxonomy) -> YoloSet:
+    """The data set. Raises LabelError."""
+    if not data.exists():
+        raise LabelError(f"{data}: there is no such data set. Name a folder in YOLO layout, or its data.yaml.")
+    return open_yolo(data, taxonomy)
+
+
+def read_album(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> Album:
+    """Read one split. Raises LabelError for a split that is not there, or on which nothing can be asked."""
+    split = SPLITS.get(name, name)
+    if split not in dataset.splits:
+        raise LabelError(f"{dataset.root}: has no split {name!r}. Choose one of: {', '.join(sorted(dataset.splits))}.")
+    entries = dataset.splits[split]
+    problems = [Problem("", str(p.file), p.what, ADVICE, p.line) for p in dataset.problems]
+    scenes, said = [], hashlib.sha256()
+    with ThreadPoolExecutor(READERS) as readers:
+        for entry, digest in zip(entries, readers.map(_digest, entries), strict=True):
+            try:
+                found = read_entry(entry, taxonomy, dataset.names)
+            except PhotoError as why:
+                digest = why
+            if isinstance(digest, PhotoError):
+                problems.append(_unread(entry, digest))
+                continue
+            problems += [Problem("", str(p.file), p.what, ADVICE, p.line) for p in found.problems]
+            if len(found.truths) < len(found.scene.things):
+                raise LabelError(f"{entry.labels}: names types and no conditions, so nothing can be learned from it.")
+            said.update(f"{digest} {_true(found)}\n".encode())
+            scenes.append(found)
+    return _filled(Album(split, tuple(scenes), tuple(dict.fromkeys(problems)), 0, said.hexdigest()), taxonomy, dataset)
+
+
+def _digest(entry: Entry) -> str | PhotoError:
+    """SHA-256 of a photograph's file, or why it cannot be decoded."""
+    try:
+        read_photo(entry.photo)
+        return file_hash(entry.photo)
+    except PhotoError as why:
+        return why
+
+
+def _unread(entry: Entry, why: PhotoError) -> Problem:
+    return Problem("", str(entry.photo), str(why).removeprefix(f"{entry.photo}: "), ADVICE)
+
+
+def _true(found: LabelledScene) -> list[tuple[tuple[float, ...], str]]:
+    return [(thing.box.xyxy, truth.class_name) for thing, truth in zip(found.scene.things, found.truths, strict=True)]
+
+
+def _filled(album: Album, taxonomy: Taxonomy, dataset: YoloSet) -> Album:
+    """The album without photographs on which nothing is asked."""
+    asked = tuple(s for s, names in zip(album.scenes, album.classes(taxonomy), strict=True) if names)
+    if not asked:
+        raise LabelError(
+            f"{dataset.root}: the split {album.name!r} has no object whose type leaves a choice: there is nothing to "
+            f"learn. {len(album.problems)} problems were found; the first: "
+            f"{album.problems[0].what if album.problems else 'none'}"
+        )
+    return Album(album.name, asked, album.problems, len(album.scenes) - len(asked), album.sha256)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several sequences of labeled photographs as one: a data set, and drawn scenes after it."""
+
+    parts: tuple[Photos, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, i: int) -> Labeled:
+        for part in self.parts:
+            if i < len(part):
+                return part[i]
+            i -= len(part)
+        raise IndexError(i)
+
+    def __iter__(self) -> Iterator[Labeled]:
+        return (self[i] for i in range(len(self)))
+
+
+def counted(classes: Sequence[Sequence[str]]) -> Counter[str]:
+    """How often each class is asked about."""
+    return Counter(name for names in classes for name in names)

@@ -1,0 +1,132 @@
+"""The Trainer that runs packed photographs, and the callback that measures, keeps the best, and stops.
+
+Imported late, by train/finetune.py only: torch and transformers load here, and both want classes derived.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainerCallback
+
+from toeline.train.log import VALID, Log, is_better, is_stuck
+
+SAVE_EVERY = 50  # steps between checkpoints inside an epoch; at an A30's speed about two minutes of work
+
+
+class PackedTrainer(Trainer):  # type: ignore[misc]  # the documented way to give Trainer another loss
+    """Sums the losses of all questions of an accumulated step, on all processes, and divides by their number."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.model_accepts_loss_kwargs = True  # the loss is not to be divided by the accumulated photographs once more
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], Any]:
+        """The photographs of one step, and how many questions they have on all processes together."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        count = torch.tensor(sum(b["questions"] for b in batches), device=self.args.device)
+        return batches, self.accelerator.gather(count).sum() if self.args.world_size > 1 else count
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
+        """Forward and backward chunk by chunk; gradients are exchanged once, with the last."""
+        chunks = inputs["chunks"]
+        total = torch.zeros((), device=self.args.device)
+        for left, chunk in zip(reversed(range(len(chunks))), chunks, strict=True):
+            with self.accelerator.no_sync(model) if left else nullcontext():
+                total += super().training_step(model, chunk, num_items_in_batch)
+        return total
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """This chunk's part of the step's loss; times the processes, because their gradients are averaged."""
+        return model(**inputs).sum() / num_items_in_batch * self.args.world_size
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted."""
+        return 0
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        return SequentialSampler(self.train_dataset)  # the order is in the data set, the same after a kill
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Writes the log, validates where an epoch ends, keeps the best weights, asks for checkpoints, stops early.
+
+    `ends` maps the step at which an epoch ends to the epoch. `measure` gives accuracy and loss on the validation split,
+    or None without one; `keep` saves the weights; both run on every process, `keep` writes on the first only. `tell` is
+    called with how many photographs are done after each, and with each line of the log.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        ends: Mapping[int, int],
+        *,
+        measure: Callable[[], dict[str, float] | None],
+        keep: Callable[[], None],
+        patience: int,
+        tell: Callable[[int, dict[str, Any] | None], None],
+    ) -> None:
+        self.log, self.ends, self.measure, self.keep = log, ends, measure, keep
+        self.patience, self.tell = patience, tell
+        self.began, self.before_s = time.monotonic(), 0.0
+        self.history: list[dict[str, Any]] = []
+        self.photographs = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        lines = [line for line in self.log.lines() if line["step"] <= state.global_step]
+        self.history = [line for line in lines if VALID in line]
+        self.began, self.before_s = time.monotonic(), max((line["seconds"] for line in lines), default=0.0)
+        self.photographs = state.global_step * args.gradient_accumulation_steps * args.world_size
+        if not self.history:
+            self._validate(state, 0)
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._count(args)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._count(args)
+        if epoch := self.ends.get(state.global_step, 0):
+            self._validate(state, epoch)
+            control.should_save = True
+            control.should_training_stop |= is_stuck(self.history, self.patience)
+        elif state.global_step % SAVE_EVERY == 0:
+            control.should_save = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        if "loss" in logs:
+            self._add(state, **{k: logs[k] for k in ("loss", "learning_rate", "grad_norm") if k in logs})
+
+    def _count(self, args: Any) -> None:
+        self.photographs += args.world_size
+        self.tell(self.photographs, None)
+
+    def _validate(self, state: Any, epoch: int) -> None:
+        found = self.measure()
+        better = epoch > 0 and (found is None or is_better(found, self.history))
+        if better:
+            self.keep()
+        if found is not None or epoch:
+            line = {"epoch": epoch, VALID: found or {}, **({"best": True} if better else {})}
+            self.history.append(line)
+            self._add(state, **line)
+
+    def _add(self, state: Any, **what: Any) -> None:
+        line = {"step": state.global_step, "seconds": round(self.before_s + time.monotonic() - self.began, 1), **what}
+        if state.is_world_process_zero:
+            self.log.add(**line)
+        self.tell(self.photographs, line)
+
+
+def checkpoint_of(folder: Path) -> str | None:
+    """The newest checkpoint in a folder, or None."""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
