@@ -38,9 +38,9 @@ def main() -> None:
         measured: dict[str, Path] = {}
         if args.scenes:
             write_dataset(top / "drawn", scenes=args.scenes, seed=SEED, parts={"valid": 1.0}, masks=False)
-            measured["drawn"] = evaluate(top / "drawn", "valid", top / "embedded-drawn", "--prompt", "all")
+            measured["drawn"] = evaluate(top, top / "drawn", "embedded-drawn", "--prompt", "all")
         if (args.real / "data.yaml").is_file():
-            measured |= real(args.real, top)
+            measured |= real(args.real.resolve(), top)
         for name, out in measured.items():
             keep(out, args.out / name)
     (args.out / "machine.json").write_text(json.dumps(machine(args), indent=2) + "\n", encoding="utf-8")
@@ -56,26 +56,25 @@ def arguments() -> argparse.Namespace:
 
 def real(data: Path, top: Path) -> dict[str, Path]:
     """Both judges on the real valid split, and one beside the other."""
-    floor = top / "floor.safetensors"
-    toeline("floor", data, "--out", floor, "--split", "train")
+    toeline(top, "floor", data, "--out", "floor.safetensors", "--split", "train")
     more = ("--targets", "fine-tuned", "--calibrate", "train")
     found = {
-        "real-embedded": evaluate(data, "valid", top / "embedded", *more, "--prompt", "all"),
-        "real-floor": evaluate(data, "valid", top / "floor", *more[:2], "--judge", f"floor:{floor}"),
+        "real-embedded": evaluate(top, data, "embedded", *more, "--prompt", "all"),
+        "real-floor": evaluate(top, data, "floor", *more[:2], "--judge", "floor:floor.safetensors"),
     }
-    toeline("compare", top / "embedded", top / "floor", "--out", top / "compare")
+    toeline(top, "compare", "embedded", "floor", "--out", "compare")
     return {**found, "real-compare": top / "compare"}
 
 
-def evaluate(data: Path, split: str, out: Path, *more: Any) -> Path:
-    toeline("evaluate", data, "--split", split, "--out", out, *more)
-    return out
+def evaluate(top: Path, data: Path, out: str, *more: str) -> Path:
+    toeline(top, "evaluate", data, "--split", "valid", "--out", out, *more)
+    return top / out
 
 
-def toeline(*words: Any) -> None:
-    """One command, as a user types it; 1 means that some input had problems, which are told."""
+def toeline(top: Path, *words: Any) -> None:
+    """One command in the folder `top`, so that results name no path; 1 means that some input had problems."""
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "toeline", *map(str, words)], check=False)
+    done = subprocess.run([sys.executable, "-m", "toeline", *map(str, words)], check=False, cwd=top)
     print(f"toeline {words[0]}: exit {done.returncode}, {time.perf_counter() - start:.0f} s", flush=True)
     if done.returncode > 1:
         sys.exit(done.returncode)
