@@ -116,7 +116,7 @@ def view_of(run: LoraRun, own: View) -> View:
 
     if run.prompt is not None and run.prompt not in PROMPTS:
         raise ModelError(f"there is no prompt {run.prompt!r}. Choose one of: {', '.join(PROMPTS)}.")
-    wanted = {"prompt": run.prompt, "scene_tokens": run.scene_tokens, "crop_tokens": run.crop_tokens}
+    wanted: dict[str, Any] = {"prompt": run.prompt, "scene_tokens": run.scene_tokens, "crop_tokens": run.crop_tokens}
     return replace(own, **{name: value for name, value in wanted.items() if value is not None})
 
 

@@ -47,6 +47,7 @@ class Store:
 
     def read(self, shown: Sequence[Picture]) -> list[Tensor]:
         """One (tokens, hidden) tensor per picture. Raises ModelError when they are not there or not whole."""
+        import torch
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -55,7 +56,7 @@ class Store:
             kept = load_file(file)
         except (OSError, SafetensorError) as why:
             raise ModelError(f"{file}: image features are gone or damaged ({why}). Run again with --resume.") from None
-        return list(kept["features"].split(kept["lengths"].tolist()))
+        return list(torch.split(kept["features"], kept["lengths"].tolist()))
 
     def write(self, shown: Sequence[Picture], features: Sequence[Tensor]) -> None:
         """Keep features, in one step: a kill leaves no half of a file. Raises OutputError when the disk is full."""

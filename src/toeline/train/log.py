@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Log:
         part.replace(self.path)
 
 
-def is_better(new: dict[str, Any], old: Sequence[dict[str, Any]]) -> bool:
+def is_better(new: Mapping[str, Any], old: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a validation beats all earlier ones of trained weights: by accuracy, and where that is equal by loss.
 
     >>> worse, better = {"accuracy": 0.5, "loss": 1.0}, {"accuracy": 0.5, "loss": 0.9}
@@ -57,12 +57,12 @@ def is_better(new: dict[str, Any], old: Sequence[dict[str, Any]]) -> bool:
     return all((new["accuracy"], -new["loss"]) > rank for rank in before)
 
 
-def best_epoch(lines: Sequence[dict[str, Any]]) -> int:
+def best_epoch(lines: Sequence[Mapping[str, Any]]) -> int:
     """The epoch whose weights were kept; 0 when none was trained yet."""
     return max((line["epoch"] for line in lines if line.get("best")), default=0)
 
 
-def is_stuck(lines: Sequence[dict[str, Any]], patience: int) -> bool:
+def is_stuck(lines: Sequence[Mapping[str, Any]], patience: int) -> bool:
     """Whether the last `patience` epochs brought nothing better; never for a patience of 0.
 
     >>> lines = [{"epoch": 1, "best": True}, {"epoch": 2}, {"epoch": 3}]

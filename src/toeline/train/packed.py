@@ -107,7 +107,8 @@ def losses(model: Any, chunk: Mapping[str, Any]) -> Tensor:
 
     scores = answer_scores(model, chunk)
     said = torch.stack([s[a] for s, a in zip(scores, chunk["answers"], strict=True)])
-    return -(chunk["weights"].to(said.device) * said)
+    weights: Tensor = chunk["weights"].to(said.device)
+    return -(weights * said)
 
 
 def learn_packed(model: Any) -> None:

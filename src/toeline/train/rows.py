@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image
@@ -40,6 +40,14 @@ class Labeled:
     scene: Scene
     truths: Mapping[str, Truth]
     states: NDArray[np.uint8] | None = None
+
+
+class Photographs(Protocol):
+    """Labeled photographs by number; whether they are in memory or read from disk is their own affair."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Labeled: ...
 
 
 @dataclass(frozen=True, eq=False)
