@@ -12,6 +12,7 @@ from tests.train.tuning import write_data, write_judge
 from toeline.cli import finetune_run, main
 from toeline.cli.finetune_worth import said_of
 from toeline.core.interval import Interval
+from toeline.errors import OutputError
 from toeline.evaluate.compare import Difference
 from toeline.train import finetune as finetune_file
 
@@ -92,9 +93,20 @@ def test_what_cannot_be_done_is_said(
 
 
 def test_a_stopped_run_can_be_begun_anew_when_nothing_was_trained(places: tuple[str, str], tmp_path: Path) -> None:
-    record = {"settings": {"rank": 8}}
-    finetune_run.open_folder(tmp_path, record, resume=False)
-    assert finetune_run.open_folder(tmp_path, {"settings": {"rank": 16}}, resume=False)["settings"]["rank"] == 16
+    opened = finetune_run.open_folder
+    opened(tmp_path, {"settings": {"rank": 8}}, resume=False)
+    assert opened(tmp_path, {"settings": {"rank": 16}}, resume=False)["settings"]["rank"] == 16
+
+
+def test_a_run_that_ran_out_of_memory_goes_on_with_smaller_parts(places: tuple[str, str], tmp_path: Path) -> None:
+    opened = finetune_run.open_folder
+    opened(tmp_path, {"settings": {"rank": 8, "max_tokens": 4096}}, resume=False)
+    (tmp_path / "checkpoints" / "checkpoint-2").mkdir(parents=True)
+    assert opened(tmp_path, {"settings": {"rank": 8, "max_tokens": 2048}}, resume=True)
+    with pytest.raises(OutputError, match="rank was 8, now 4"):
+        opened(tmp_path, {"settings": {"rank": 4, "max_tokens": 2048}}, resume=True)
+    with pytest.raises(OutputError, match="Go on with it by --resume"):
+        opened(tmp_path, {"settings": {"rank": 8, "max_tokens": 2048}}, resume=False)
 
 
 @pytest.mark.parametrize(

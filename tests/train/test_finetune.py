@@ -288,6 +288,16 @@ def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, Any], 
         settings(judge_folder, **wrong)
 
 
+def test_splitting_photographs_and_preparing_them_elsewhere_change_nothing(
+    judge_folder: Path, data: Path, tmp_path: Path
+) -> None:
+    """Long photographs in chunks, and rows made by another process: the same weights."""
+    plain = train(settings(judge_folder, dropout=0.0, epochs=1), data, tmp_path / "plain")
+    other = train(settings(judge_folder, dropout=0.0, epochs=1, max_tokens=250, workers=1), data, tmp_path / "other")
+    for name, weight in weights(plain.folder).items():
+        assert torch.allclose(weight, weights(other.folder)[name], atol=1e-6), name
+
+
 def test_frozen_weights_in_4_bits_are_trained_on(judge_folder: Path, data: Path, tmp_path: Path) -> None:
     """bitsandbytes is in no default install and in no test install; where it is, NF4 works on a CPU too."""
     pytest.importorskip("bitsandbytes")

@@ -22,8 +22,8 @@ from toeline.core.result import Problem
 from toeline.errors import OutputError
 from toeline.report.folder import CLUTTER, ERRORS, RUN, differing, read_run, write_whole
 from toeline.report.record import now_words, start_record
-from toeline.train.finetune import DRAWN, Lesson, Trained, finetune, read_lesson, release
-from toeline.train.lora import LoraRun
+from toeline.train.finetune import CHECKPOINTS, DRAWN, Lesson, Trained, finetune, read_lesson, release
+from toeline.train.lora import CHANGE_NOTHING, LoraRun
 
 MERGED, HTML, MARKDOWN = "merged", "report.html", "report.md"
 GB = 1e9
@@ -89,15 +89,16 @@ def open_folder(out: Path, record: dict[str, Any], *, resume: bool) -> dict[str,
         ) from None
     if RUN in held:
         before = read_run(out)
-        changed = differing(before.get("settings", {}), json.loads(json.dumps(record["settings"])))
-        if changed and (resume or before.get("trained")):
+        changed = differing(_lasting(before.get("settings", {})), _lasting(record["settings"]))
+        begun = bool(before.get("trained")) or any((out / CHECKPOINTS).glob("checkpoint-*"))
+        if changed and begun:
             raise OutputError(
                 f"{out}: holds a run with other settings or data ({'; '.join(changed)}). Choose a new folder with "
                 f"--out, or delete this one; nothing was changed."
             )
-        if not resume and (out / "log.jsonl").exists():
+        if begun and not resume:
             raise OutputError(f"{out}: holds a run already. Go on with it by --resume, or choose a new --out.")
-        record = before if resume else record
+        record = before if begun else record
     elif held - {DRAWN}:
         raise OutputError(
             f"{out}: the folder is not empty and holds no fine-tuning ({', '.join(sorted(held)[:3])}). Choose a new "
@@ -105,6 +106,12 @@ def open_folder(out: Path, record: dict[str, Any], *, resume: bool) -> dict[str,
         )
     _save(out, record)
     return record
+
+
+def _lasting(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as run.json gives them back, without those that change nothing in the result."""
+    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    return {name: value for name, value in plain.items() if name not in CHANGE_NOTHING}
 
 
 def _save(out: Path, record: Mapping[str, Any]) -> None:

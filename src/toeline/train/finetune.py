@@ -24,6 +24,7 @@ from toeline.train.lora import LoraRun
 from toeline.train.memory import advice, is_out_of_memory
 from toeline.train.packed import Packer, right_and_loss
 from toeline.train.pool import Pool
+from toeline.train.rows import Photos
 from toeline.train.schedule import arguments_of, ends_of
 from toeline.train.stream import Plain, Stream
 
@@ -165,7 +166,7 @@ class _Work:
         packer = Packer(learner.judge, weights, max_tokens=self.run.max_tokens, store=self.store)
         last = checkpoint_of(Path(self.args.output_dir)) if resume else None
         if self.args.process_index == 0:
-            log.cut(int(last.rpartition("-")[2]) if last else 0)
+            log.cut(int(last.rpartition("-")[2]) if last else -1)
         self.args.distributed_state.wait_for_everyone()
         if last and is_stuck(log.validations(), self.run.patience):
             return
@@ -228,7 +229,7 @@ def _version(name: str) -> str:
 
 def stream_of(run: LoraRun, lesson: Lesson, out: Path) -> Stream:
     """The photographs in the order of training, drawn scenes among them."""
-    photos: Any = lesson.train
+    photos: Photos = lesson.train
     classes = lesson.train.classes(lesson.taxonomy)
     if run.mix_drawn:
         pool = Pool.drawn(out / DRAWN, scenes=run.mix_drawn, seed=run.seed, taxonomy=lesson.taxonomy)

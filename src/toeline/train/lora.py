@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from toeline.errors import SetupError
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")  # of the language model; the vision tower's layers are called qkv
+CHANGE_NOTHING = ("checkpointing", "max_tokens", "workers", "threads")  # in the result: a run may go on with others
 Balance = Literal["none", "weights", "oversample"]
 Switch = Literal["auto", "on", "off"]
 
