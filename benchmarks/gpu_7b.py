@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tuning_step import make_learner, rows_of, step_of
 
 from toeline.judge.load import quiet
 from toeline.judge.qwen_vl import QwenVLJudge
+from toeline.train.finetune import release
 
 SHAPE = {"hidden": 3584, "layers": 28, "mlp": 18944, "heads": 28, "kv_heads": 4, "vocabulary": 152_064}
 SHAPE_7B = {**SHAPE, "vision": 1280, "vision_heads": 16, "depth": 32, "tied": False}
@@ -149,12 +151,26 @@ def all_rows(device: str, tiny: bool) -> tuple[list[Row], dict[str, float]]:
         )
         return rows, sized
     del judge
-    if device == "cuda":
-        torch.cuda.empty_cache()
+    release()  # a model whose forward was replaced refers to itself: 16.6 GB would stay until Python looks for cycles
     judge = in_4_bits(random_judge(device, tiny), device)
     with torch.inference_mode():
         rows.append(measured("packed, NF4", USUAL, partial(judge.score, make_sheet(USUAL)), device))
     return [*rows, *steps(judge, device, ", NF4")], sized
+
+
+def card(device: str) -> dict[str, Any]:
+    """The card, its memory, and the CUDA that torch was built for."""
+    if device != "cuda":
+        return {"device_name": "no card"}
+    about = torch.cuda.get_device_properties(0)
+    can = f"compute capability {about.major}.{about.minor}, CUDA {torch.version.cuda}"
+    return {"device_name": f"{about.name} ({about.total_memory / GB:.1f} GB, {can})"}
+
+
+def libraries() -> str:
+    """What trains, with versions."""
+    names = [name for name in ("peft", "bitsandbytes") if find_spec(name)]
+    return ", ".join(f"{name} {version(name)}" for name in names)
 
 
 PAGE = """# The 7B on one card
@@ -171,7 +187,7 @@ nothing here speaks of accuracy.
   (checkpointing) unless they say that activations are kept. NF4: the language model's linear layers.
 - Weights: {language_layers_m:.0f} M in language layers, {embedding_m:.0f} M embedding, {vision_m:.0f} M vision, in
   {dtype}.
-- Machine: {device_name}; {cpu}. Python {python}, torch {torch}, transformers {transformers}.
+- Machine: {device_name}; {cpu}. Python {python}, torch {torch}, transformers {transformers}, {libraries}.
 """
 
 
@@ -195,7 +211,7 @@ def main() -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.cuda.device(0) if device == "cuda" else nullcontext():
         rows, sized = all_rows(device, given.tiny)
-    facts = {**machine(), "device_name": torch.cuda.get_device_name(0) if device == "cuda" else "no card"}
+    facts = {**machine(), **card(device), "libraries": libraries()}
     result = {"tiny": given.tiny, "machine": facts, "model": sized, "rows": rows}
     text = PAGE.format(
         tiny=" --tiny" if given.tiny else "",

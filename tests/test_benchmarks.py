@@ -35,3 +35,20 @@ def test_the_7b_benchmark_says_when_there_is_no_card(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "There is no CUDA card" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+COUNT = """
+import sys
+sys.path.insert(0, "benchmarks")
+import torch
+from gpu_7b import SHAPE_7B
+from packed_model import make_judge
+with torch.device("meta"):
+    judge = make_judge(SHAPE_7B, dtype=torch.bfloat16, by_branch=False)
+print(sum(w.numel() for w in judge.model.parameters()))
+"""
+
+
+def test_the_random_7b_has_as_many_weights_as_the_real_one() -> None:
+    done = run("-c", COUNT)
+    assert done.stdout.split() == ["8291375616"], done.stderr[-2000:]

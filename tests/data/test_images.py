@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from tests.helpers import make_photo, write_photo
 
 from toeline.data import images
-from toeline.data.images import file_hash, find_photos, photo_size, read_photo
+from toeline.data.images import file_hash, find_photos, photo_size, read_gray, read_photo
 from toeline.errors import PhotoError
 
 
@@ -32,6 +32,19 @@ def test_a_compressed_tiff_is_turned_once(tmp_path: Path) -> None:
     expected = make_photo((40, 30)).transpose(Image.Transpose.ROTATE_270)
     assert read_photo(tmp_path / "a.tif").tobytes() == expected.tobytes()
     assert photo_size(tmp_path / "a.tif") == (30, 40)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_gray_is_the_photograph_without_its_colors(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path = write_photo(tmp_path / f"a.{suffix}", orientation=orientation)
+    gray, rgb = read_gray(path), read_photo(path)
+    apart = np.abs(np.asarray(gray, np.int16) - np.asarray(rgb.convert("L"), np.int16))
+    assert (gray.mode, gray.size) == ("L", rgb.size)
+    assert apart.mean() < 3  # the colors of noise leave the range of a JPEG and are cut there; brightness is not
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(PhotoError, match=path.name):
+        read_gray(path)
 
 
 def test_the_size_is_read_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,3 +65,24 @@ def test_an_unreadable_answer_becomes_a_finding_without_a_class(judge) -> None:
 def test_the_settings_are_on_record(judge) -> None:
     assert judge.info["decide"] == "generate"
     assert judge.info["seed"] == 3
+
+
+def test_what_it_reads_is_what_is_scored(judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model's first output after the prompt, over the first tokens of two answers, gives the packed scores."""
+    from dataclasses import replace
+
+    import torch
+
+    two = ("slope drain", "rock toe")
+    sheet = make_sheet(2, answers=(two,))
+    fed: list[dict] = []
+    stock = judge.judge.model.generate
+    monkeypatch.setattr(judge.judge.model, "generate", lambda **more: fed.append(more) or stock(**more))
+    for question, scores in zip(sheet.questions, judge.judge.score(sheet), strict=True):
+        judge.write(sheet, question)
+        shown = ("input_ids", "attention_mask", "pixel_values", "image_grid_thw", "mm_token_type_ids")
+        with torch.inference_mode():
+            logits = judge.judge.model(**{k: v for k, v in fed[-1].items() if k in shown}).logits[0, -1]
+        first = [judge.judge.alphabet.encode(answer)[0] for answer in two]
+        assert torch.allclose(logits[first].log_softmax(-1), torch.tensor([scores[a] for a in two]), atol=1e-4)
+    assert replace(judge, max_new_tokens=1).info["max_new_tokens"] == 1

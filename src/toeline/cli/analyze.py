@@ -43,9 +43,7 @@ def analyze(
         str | None,
         typer.Option(metavar="PATTERN", help="Regular expression: what it matches in a file name is the flight line."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that look at photographs; as many as there are cores.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that read; as many as there are cores.")] = None,
     no_pixels: Annotated[
         bool, typer.Option("--no-pixels", help="Labels only: no look at the photographs, no gallery.")
     ] = False,
@@ -80,9 +78,9 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     from toeline.cli.gallery import gallery_into
     from toeline.cli.show import bar
     from toeline.data.analyze.analysis import analyze as analyze_set
-    from toeline.data.analyze.analysis import flight_lines
     from toeline.data.analyze.gallery import GalleryRun
     from toeline.data.analyze.page import Report
+    from toeline.data.analyze.reading import How
     from toeline.data.analyze.save import OWN, save
     from toeline.data.analyze.sections import sections
     from toeline.data.write_yolo import require_apart, staged
@@ -90,14 +88,14 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     from toeline.report.record import now_words, start_record
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    group_of, opened = flight_lines(run.flight), open_yolo(Path(run.data), taxonomy)
+    opened = open_yolo(Path(run.data), taxonomy)
     require_apart(out, (entry.photo.parent for entries in opened.splits.values() for entry in entries))
     record = start_record("analyze", asdict(run), taxonomy)
     with staged(out, "run.json", asdict(run), own=OWN) as stage:
         assert stage is not None, "with names of its own to replace, an analysis is always made anew"
-        workers = (run.workers or os.cpu_count() or 1) if run.pixels else 0
+        how = How(flight=run.flight, pixels=run.pixels, workers=run.workers or os.cpu_count() or 1)
         with bar("Reading", total=sum(map(len, opened.splits.values()))) as step:
-            found = analyze_set(opened, taxonomy, target=run.target, group_of=group_of, workers=workers, step=step)
+            found = analyze_set(opened, taxonomy, how, target=run.target, step=step)
         if run.pixels:
             gallery_into(opened, taxonomy, stage / "gallery", found.flags, GalleryRun(photographs=SHOWN))
         record = {**record, "finished": now_words()}

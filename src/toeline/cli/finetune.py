@@ -45,9 +45,8 @@ def _parameters() -> list[inspect.Parameter]:
     found = [inspect.Parameter("data", keyword, annotation=DATA)]
     found.append(inspect.Parameter("out", keyword, annotation=OWN["out"]))
     for field in fields(LoraRun):
-        kind: Any
         kind, remark = get_args(hints[field.name])[:2]
-        option: Any = Annotated[kind, typer.Option(f"--{field.name.replace('_', '-')}", help=remark)]
+        option = Annotated[kind, typer.Option(f"--{field.name.replace('_', '-')}", help=remark)]  # type: ignore[valid-type]  # known when it runs
         found.append(inspect.Parameter(field.name, keyword, default=field.default, annotation=option))
     switches = (inspect.Parameter(n, keyword, default=False, annotation=OWN[n]) for n in ("merge", "resume", "as_json"))
     return [*found, *switches]

@@ -60,7 +60,7 @@ def finetune_into(run: LoraRun, data: Path, out: Path, *, merge: bool, resume: b
     if is_first():
         record = open_folder(out, record, resume=resume)
         _tell_problems(out, lesson.problems)
-    with goes_on(), _telling(run) as tell:
+    with goes_on("the same command with --resume"), _telling(run) as tell:
         trained = finetune(run, lesson, out, resume=resume, tell=tell)
     if not is_first():
         return Outcome(record, problems=lesson.problems)

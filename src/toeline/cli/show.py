@@ -63,12 +63,12 @@ def saying(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def goes_on() -> Iterator[None]:
-    """Tells whoever stops the command that nothing is lost."""
+def goes_on(how: str = "the same command again") -> Iterator[None]:
+    """Tells whoever stops the command that nothing is lost, and how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        errors.print("Stopped. What is done is kept; the same command again goes on from here.")
+        errors.print(f"Stopped. What is done is kept; {how} goes on from here.")
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Prob
 
 
 def quick_weights(run: InspectRun) -> dict[str, str]:
-    """SHA-256 of the weights that are hashed in no time, before any is loaded: the detector's and the embedded judge's.
+    """SHA-256 of the weights that are hashed in no time, before any is loaded: the detector's, those of small judges.
 
     They are part of the settings, so that a finished run is not taken for one of newer models.
     """
@@ -118,7 +119,8 @@ def quick_weights(run: InspectRun) -> dict[str, str]:
     typed = detectors.EMBEDDED if run.detector == "embedded" else Path(run.detector)
     detector = typed / detectors.EMBEDDED.name if typed.is_dir() else typed
     files = [] if run.boxes else [detector, detector.with_name("detector.json")]
-    files += sorted(judges.EMBEDDED.glob("*.safetensors")) if run.judge == "embedded" else []
+    files += sorted(judges.EMBEDDED.glob("*.safetensors")) if "embedded" in run.judge else []
+    files += [Path(part) for part in re.split("[:,]", run.judge)[1:]]  # floor:FILE, fuse:A,floor:FILE, replay:FILE
     return {f"{f.parent.name}/{f.name}": file_hash(f) for f in files if f.is_file()}
 
 

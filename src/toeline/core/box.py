@@ -86,6 +86,8 @@ class Box:
     def clipped(self, size_wh: tuple[int, int]) -> Box:
         """The part inside an image of `size_wh` pixels; a box wholly outside collapses onto the border."""
         wide, high = size_wh
+        if self.x1 >= 0 and self.y1 >= 0 and self.x2 <= wide and self.y2 <= high:
+            return self  # nearly all of a million
         return Box(
             min(max(self.x1, 0.0), wide),
             min(max(self.y1, 0.0), high),

@@ -8,7 +8,7 @@ import re
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,19 +61,27 @@ def read_photo(path: Path) -> Image.Image:
     animation the first frame is read. `info["note"]` says so where something was left out; otherwise it is empty.
     Raises PhotoError for a file that is missing, truncated, no photograph, or larger than MAX_PIXELS.
     """
+    return _read(path, _as_rgb)
+
+
+def read_gray(path: Path) -> Image.Image:
+    """As read_photo, in shades of gray: of a JPEG only the brightness is decoded, in half the time."""
+    return _read(path, _as_gray)
+
+
+def _read(path: Path, convert: Callable[[ImageFile.ImageFile], Image.Image]) -> Image.Image:
     with _opened(path) as image:
         turn = TURNS.get(_orientation(image))
         frames = getattr(image, "n_frames", 1)
         try:
-            image.load()
-            rgb = _as_rgb(image)
+            seen = convert(image)
         except Exception as why:  # damaged bytes make decoders raise all kinds of errors
             raise PhotoError(f"{path}: {why or type(why).__name__}. {_ADVICE}") from None
         moving = getattr(image, "is_animated", False) and image.format != "MPO"  # MPO: previews or a stereo pair
     if turn is not None:
-        rgb = rgb.transpose(turn)
-    rgb.info = {"note": f"the first of {frames} frames was read" if moving else ""}
-    return rgb
+        seen = seen.transpose(turn)
+    seen.info = {"note": f"the first of {frames} frames was read" if moving else ""}
+    return seen
 
 
 _ADVICE = "The file is damaged or of a kind that cannot be read; copy it again, or save it as JPEG or PNG."
@@ -127,7 +135,14 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     return found if found in TURNS else 1
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def _as_gray(image: ImageFile.ImageFile) -> Image.Image:
+    if image.format == "JPEG" and image.mode == "RGB":
+        image.draft("L", image.size)
+    return _as_rgb(image).convert("L") if image.mode != "L" or image.format != "JPEG" else image.copy()
+
+
+def _as_rgb(image: ImageFile.ImageFile) -> Image.Image:
+    image.load()
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_sixteen_to_eight(image)).convert("RGB")
     if image.has_transparency_data:

@@ -97,7 +97,7 @@ def _parse(words: Sequence[str], size_wh: tuple[int, int], known: Mapping[int, s
             f"{len(words)} numbers, where 5 make a box (class, center x and y, width, height) and 7, 9, 11 and so on "
             f"make a polygon (class, then x and y of each corner)"
         )
-    shares = [_share(word, place) for place, word in enumerate(words[1:], start=2)]
+    shares = _shares(words[1:])
     if len(words) == 5:
         return class_id, _box(shares, size_wh), ()
     polygon = _polygon(shares, size_wh)
@@ -122,6 +122,16 @@ def _number(word: str, place: int) -> float:
     return value
 
 
+def _shares(words: Sequence[str]) -> list[float]:
+    """All numbers after the class id: the usual line at once, any other one by one, to say what is wrong with it."""
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = [math.nan]
+    usual = min(values) >= 0 and max(values) <= 1 and not math.isnan(sum(values)) and "_" not in "".join(words)
+    return values if usual else [_share(word, place) for place, word in enumerate(words, start=2)]
+
+
 def _share(word: str, place: int) -> float:
     """A share of the photograph's width or height, rounding errors clipped away."""
     value = _number(word, place)
@@ -137,7 +147,8 @@ def _box(shares: Sequence[float], size_wh: tuple[int, int]) -> Box:
     over = max(w / 2 - cx, h / 2 - cy, cx + w / 2 - 1, cy + h / 2 - 1)
     if over > ROUNDING:
         raise _Unusable(f"the box reaches {over:.2%} of the photograph's side beyond its border")
-    return Box.from_yolo(cx, cy, w, h, size_wh=size_wh).clipped(size_wh)
+    box = Box.from_yolo(cx, cy, w, h, size_wh=size_wh)
+    return box if over < -ROUNDING else box.clipped(size_wh)  # well inside there is nothing to clip
 
 
 def _polygon(shares: Sequence[float], size_wh: tuple[int, int]) -> Points:

@@ -18,7 +18,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import file_hash, read_photo
 from toeline.data.yolo import SPLITS, Entry, LabelledScene, YoloSet, open_yolo, read_entry
 from toeline.errors import LabelError, PhotoError
-from toeline.train.rows import Labeled, Photographs
+from toeline.train.rows import Labeled, Photos
 
 ADVICE = "Mend it, then train again; this training goes on without it."
 READERS = 4  # threads that decode photographs; Pillow releases the interpreter while it does
@@ -120,7 +120,7 @@ def _filled(album: Album, taxonomy: Taxonomy, dataset: YoloSet) -> Album:
 class Joined:
     """Several sequences of labeled photographs as one: a data set, and drawn scenes after it."""
 
-    parts: tuple[Photographs, ...]
+    parts: tuple[Photos, ...]
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))

@@ -24,7 +24,7 @@ from toeline.train.lora import LoraRun
 from toeline.train.memory import advice, is_out_of_memory
 from toeline.train.packed import Packer, right_and_loss
 from toeline.train.pool import Pool
-from toeline.train.rows import Photographs
+from toeline.train.rows import Photos
 from toeline.train.schedule import arguments_of, ends_of
 from toeline.train.stream import Plain, Stream
 
@@ -229,7 +229,7 @@ def _version(name: str) -> str:
 
 def stream_of(run: LoraRun, lesson: Lesson, out: Path) -> Stream:
     """The photographs in the order of training, drawn scenes among them."""
-    photos: Photographs = lesson.train
+    photos: Photos = lesson.train
     classes = lesson.train.classes(lesson.taxonomy)
     if run.mix_drawn:
         pool = Pool.drawn(out / DRAWN, scenes=run.mix_drawn, seed=run.seed, taxonomy=lesson.taxonomy)

@@ -46,7 +46,7 @@ class Log:
         part.replace(self.path)
 
 
-def is_better(new: Mapping[str, Any], old: Sequence[Mapping[str, Any]]) -> bool:
+def is_better(new: dict[str, Any], old: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a validation beats all earlier ones of trained weights: by accuracy, and where that is equal by loss.
 
     >>> worse, better = {"accuracy": 0.5, "loss": 1.0}, {"accuracy": 0.5, "loss": 0.9}

@@ -107,8 +107,8 @@ def losses(model: Any, chunk: Mapping[str, Any]) -> Tensor:
 
     scores = answer_scores(model, chunk)
     said = torch.stack([s[a] for s, a in zip(scores, chunk["answers"], strict=True)])
-    weights: Tensor = chunk["weights"].to(said.device)
-    return -(weights * said)
+    weights: Tensor = chunk["weights"]
+    return -(weights.to(said.device) * said)
 
 
 def learn_packed(model: Any) -> None:

@@ -42,12 +42,12 @@ class Labeled:
     states: NDArray[np.uint8] | None = None
 
 
-class Photographs(Protocol):
-    """Labeled photographs by number; whether they are in memory or read from disk is their own affair."""
+class Photos(Protocol):
+    """Labeled photographs by number; how they are read, or drawn, is their own affair."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, i: int, /) -> Labeled: ...
+    def __getitem__(self, i: int) -> Labeled: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from toeline.core.question import View
 from toeline.core.taxonomy import Taxonomy
 from toeline.train.balance import Turn
-from toeline.train.rows import Photographs, Row, augmented, row
+from toeline.train.rows import Photos, Row, augmented, row
 
 MARGINS, DETAILS = (0.7, 1.4), (0.8, 1.25)  # how much more or less context, and detail, a crop shows
 
@@ -22,7 +22,7 @@ class Stream:
     So a run that goes on after a kill sees what it would have seen. With `variants`, pictures repeat after so many.
     """
 
-    photos: Photographs
+    photos: Photos
     turns: Sequence[Turn]
     taxonomy: Taxonomy
     view: View
@@ -50,7 +50,7 @@ class Stream:
 class Plain:
     """The same without augmentation, in order: what validation asks is what inspection asks."""
 
-    photos: Photographs
+    photos: Photos
     taxonomy: Taxonomy
     view: View
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.data.analyze.drawing import make_row, make_table
 
 from toeline.data.analyze.images import image_flags, measure_images
@@ -33,3 +34,14 @@ def test_shapes_are_compared_with_the_camera_lying_or_upright() -> None:
     assert (found.distinct, found.filled) == (5, 5)
     assert found.boxes_fill.median == 0.25 + 0.9
     assert "3 of 4 have the camera's shape" in found.verdict
+    assert found.stretching.startswith("Certain, from EXIF: 1 of 4")
+
+
+@pytest.mark.parametrize(("size_wh", "word"), [((640, 640), "Likely: 2 of 2 are square"), ((640, 480), "Not known")])
+def test_how_sure_stretching_is_without_exif(size_wh: tuple[int, int], word: str) -> None:
+    table = make_table([make_row(f"{i}.jpg", "rock toe: 0 10 50 50", "vegetation: 20 20 40 40") for i in range(2)])
+    found = measure_images([seen("a", size_wh), seen("b", size_wh)], table)
+    assert found.stretching.startswith(word)
+    assert "prove nothing" in found.stretching
+    assert (found.touching, found.objects) == (2, 4)
+    assert "2 of 4 objects reach the border" in found.verdict

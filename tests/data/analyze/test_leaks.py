@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toeline.data.analyze import alike
+from toeline.data.analyze.alike import nearest_before, nearest_elsewhere
 from toeline.data.analyze.flag import Weight
-from toeline.data.analyze.leaks import NEAR_BITS, Kind, Seen, find_leaks, flags_of, near_pairs, source_of, to_csv
+from toeline.data.analyze.leaks import Kind, Seen, find_leaks, flags_of, to_csv
 from toeline.data.analyze.photos import Camera, PhotoFacts
 
 
@@ -55,13 +57,12 @@ def test_a_mirrored_copy() -> None:
 def test_exports_of_one_source() -> None:
     found = kinds(seen("x_jpg.rf.aa11.jpg"), seen("x_jpg.rf.bb22.jpg", "valid"), seen("y_jpg.rf.aa11.jpg"))
     assert found == [(Kind.SOURCE, True)]
-    assert source_of("train/images/a.rf.jpg") == ""
 
 
 def test_moments_and_places_across_splits_only() -> None:
     noon = datetime(2024, 1, 1, 12)
     cameras = [
-        Camera(taken=noon + timedelta(seconds=s), latitude=20 + m / 111_195, longitude=80.0)
+        Camera(taken=noon + timedelta(seconds=s), place=(20 + m / 111_195, 80.0))
         for s, m in ((0, 0), (1, 400), (900, 2), (901, 300))
     ]
     photos = [
@@ -71,17 +72,64 @@ def test_moments_and_places_across_splits_only() -> None:
     assert kinds(*photos) == [(Kind.MOMENT, True), (Kind.PLACE, True)]
 
 
-@given(st.lists(st.integers(0, 2**64 - 1), max_size=30), st.integers(0, 3))
-def test_pairs_are_those_of_brute_force(hashes, flips) -> None:
-    hashes += [h ^ (2**flips - 1) for h in hashes[:5]]
-    found = list(near_pairs(*[np.array(hashes, np.uint64)] * 2)) if hashes else []
+def least(candidates: list[tuple[int, int, float]], parts: list[int]) -> list[tuple[int, int, float]]:
+    """Of each photograph's candidates (i, j, distance) the nearest in every part, the first of equals."""
+    best: dict[tuple[int, int], tuple[int, int, float]] = {}
+    for i, j, distance in sorted(candidates, key=lambda c: (c[2], c[0])):
+        best.setdefault((j, parts[i]), (i, j, distance))
+    return sorted(best.values())
+
+
+HASHES = st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 3), st.integers(0, 2)), max_size=40)
+
+
+@given(HASHES, st.sampled_from([1, 3, 128]))
+def test_the_nearest_are_those_of_brute_force(rows, block) -> None:
+    rows = rows + [(h ^ (2**f - 1), f, p) for h, f, p in rows[:15]]  # so that some are near
+    hashes, confirm, parts = ([row[k] for row in rows] for k in range(3))
     slow = [
-        (i, j, (a ^ b).bit_count())
-        for i, a in enumerate(hashes)
-        for j, b in enumerate(hashes)
-        if i < j and (a ^ b).bit_count() <= NEAR_BITS
+        (i, j, float(bits))
+        for j in range(len(rows))
+        for i in range(j)
+        if (bits := (hashes[i] ^ hashes[j]).bit_count()) <= 10 and (confirm[i] ^ confirm[j]).bit_count() <= 1
     ]
-    assert found == slow
+    a, c = np.array(hashes, np.uint64), np.array(confirm, np.uint64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alike, "BLOCK", block)
+        assert sorted(nearest_before(a, a, np.array(parts, np.intp), 10, agree=(c, 1))) == least(slow, parts)
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 2)), max_size=20))
+def test_the_nearest_elsewhere_are_those_of_brute_force(rows) -> None:
+    at, parts = [float(a) for a, _ in rows], [p for _, p in rows]
+    found = list(nearest_elsewhere(np.array(at).reshape(-1, 1), np.array(parts, np.intp), 3.0))
+    assert all(i < j and parts[i] != parts[j] and d == abs(at[i] - at[j]) for i, j, d in found)
+    for j in range(len(rows)):
+        for part in {0, 1, 2} - {parts[j]}:
+            near = [d for i, a in enumerate(at) if parts[i] == part and (d := abs(a - at[j])) <= 3]
+            told = [d for a, b, d in found if j in (a, b) and part in (parts[a], parts[b])]
+            assert (min(told) if told else None) == (min(near) if near else None)
+
+
+def test_a_film_is_told_by_its_nearest_frames() -> None:
+    frames = [seen(f"f{i}", "valid" if i % 2 else "train", phash=0, dhash=0) for i in range(300)]
+    found = find_leaks(frames).pairs
+    assert len(found) == 1 + 2 * 298  # every frame but the first two has one in each split before it
+    assert {p.second for p in found if p.crosses} == {f.name for f in frames[1:]}
+
+
+def test_copies_of_copies_are_told_in_every_split() -> None:
+    a = seen("a")
+    copies = [replace(a, name=f"{s}/images/{n}", split=s) for n, s in (("b", "valid"), ("c", "valid"), ("d", "test"))]
+    told = [(p.first[-1], p.second[-1], p.crosses) for p in find_leaks([a, *copies]).pairs]
+    assert told == [("a", "b", True), ("a", "c", True), ("b", "c", False), ("a", "d", True), ("b", "d", True)]
+
+
+def test_the_same_second_of_another_camera_is_no_moment() -> None:
+    noon = datetime(2024, 1, 1, 12)
+    cameras = [Camera(taken=noon, model="A"), Camera(taken=noon, model="B")]
+    assert kinds(seen("a", camera=cameras[0]), seen("b", "valid", camera=cameras[1])) == []
+    assert kinds(seen("a", camera=cameras[0]), seen("b", "valid", camera=cameras[0])) == [(Kind.MOMENT, True)]
 
 
 def test_flight_lines_in_several_splits_are_counted() -> None:

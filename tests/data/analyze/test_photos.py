@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from toeline.data.analyze.leaks import CONFIRM_BITS, NEAR_BITS
-from toeline.data.analyze.photos import camera_of, hashes, look_at, look_at_all, stretch
+from toeline.data.analyze.photos import Camera, _place, camera_of, hashes, look_at, look_at_all, stretch
 from toeline.synth import draw
 
 
@@ -108,8 +108,7 @@ def test_what_the_camera_wrote(tmp_path, south, west) -> None:
     found = camera_of(with_exif(tmp_path / "a.jpg", south, west))
     assert found.size_wh == (5472, 3648)
     assert found.taken == datetime(2024, 3, 5, 10, 11, 12)
-    assert found.latitude == pytest.approx(-21.51 if south else 21.51)
-    assert found.longitude == pytest.approx(-80.25 if west else 80.25)
+    assert found.place == pytest.approx((-21.51 if south else 21.51, -80.25 if west else 80.25))
     assert found.altitude_m == pytest.approx(312.5)
     assert found.model == "DJI FC6310"
 
@@ -119,13 +118,29 @@ def test_no_exif_is_an_empty_record(tmp_path) -> None:
     assert camera_of(tmp_path / "a.png") == type(camera_of(tmp_path / "a.png"))()
 
 
-def test_workers_answer_in_order_and_tell_what_they_cannot_read(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("latitude", "longitude"),
+    [((0, 0, 0), (0, 0, 0)), ((99, 0, 0), (80, 0, 0)), ((21, 0, 0), None), ((float("nan"), 0, 0), (80, 0, 0))],
+    ids=["no fix", "off the globe", "half", "no number"],
+)
+def test_a_place_that_is_none(latitude, longitude) -> None:
+    assert _place({1: "N", 2: latitude, 3: "E", 4: longitude}) is None
+
+
+def test_when_a_program_wrote_the_file_is_not_when_it_was_taken(tmp_path) -> None:
+    exif = Image.Exif()
+    exif[0x0132], exif[0x0110] = "2024:03:05 10:11:12", "FC6310"
+    exif.get_ifd(0x8769).update({0xA002: 0, 0xA003: 0})
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
+    assert camera_of(tmp_path / "a.jpg") == Camera(model="FC6310")
+
+
+def test_what_cannot_be_read_is_told_in_its_place(tmp_path) -> None:
     paths = []
     for i in range(20):
         paths.append(tmp_path / f"{i}.png")
         Image.new("RGB", (40, 30), (i * 10, 0, 0)).save(paths[-1])
     paths[7].write_bytes(b"no picture")
-    alone, together = (list(look_at_all(paths, workers=n)) for n in (1, 2))
-    assert alone == together
-    assert [isinstance(f, str) for f in alone] == [i == 7 for i in range(20)]
-    assert "7.png" in str(alone[7])
+    found = list(look_at_all(paths))
+    assert [isinstance(f, str) for f in found] == [i == 7 for i in range(20)]
+    assert "7.png" in str(found[7])

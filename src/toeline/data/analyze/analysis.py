@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.analyze.advice import Advice, advise
 from toeline.data.analyze.boxes import BoxSection, measure_boxes
-from toeline.data.analyze.checks import CHECKS, Checks, order_flags, problem_flag
+from toeline.data.analyze.checks import CHECKS, order_flags, problem_flag
 from toeline.data.analyze.counts import Counts, count
 from toeline.data.analyze.findings import (
     Finding,
@@ -22,14 +22,13 @@ from toeline.data.analyze.findings import (
 from toeline.data.analyze.flag import Flag
 from toeline.data.analyze.images import Images, image_flags, measure_images
 from toeline.data.analyze.leaks import Leaks, Seen, find_leaks, flags_of
-from toeline.data.analyze.photos import PhotoFacts, look_at_all
 from toeline.data.analyze.proof import ProofSection, prove
+from toeline.data.analyze.reading import How, read_all
 from toeline.data.analyze.relations import RelationSection, measure_relations
-from toeline.data.analyze.survey import UNREAD, Row, survey, unread_flag
-from toeline.data.analyze.table import Collector, Table
+from toeline.data.analyze.survey import UNREAD
+from toeline.data.analyze.table import Table
 from toeline.data.analyze.together import Together, co_occurrence
-from toeline.data.groups import FLIGHT, Grouping, grouping
-from toeline.data.yolo import YoloSet, flight_line
+from toeline.data.yolo import YoloSet
 from toeline.errors import LabelError
 
 UNREADABLE = {CHECKS["unreadable"].name, UNREAD}
@@ -64,41 +63,21 @@ class Analysis:
 def analyze(
     opened: YoloSet,
     taxonomy: Taxonomy,
+    how: How | None = None,
     *,
     target: float = 0.90,
-    group_of: Grouping = flight_line,
-    workers: int = 0,
     step: Callable[[Sequence[Problem]], None] = lambda _: None,
 ) -> Analysis:
-    """Read every label once, and count. `step` is called after each photograph, as `cli.show.bar` wants it.
+    """Read every label once, and count. `step` is called for each photograph, as `cli.show.bar` wants it.
 
-    With `workers`, as many processes look at the pixels; with 0 nobody does, and `images` and `leaks` are None. Raises
-    LabelError when not one photograph can be read.
+    Raises LabelError when not one photograph can be read.
     """
-    checks, collector = Checks(taxonomy, opened.root), Collector(taxonomy, opened.root)
-    checks.flags += [problem_flag(p, opened.root) for p in opened.problems]
-    rows = survey(opened, taxonomy, group_of=group_of, unread=checks.flags.append)
-    seen: list[Seen] = []
-    for row, facts in with_pixels(rows, opened, workers) if workers else ((row, None) for row in rows):
-        collector.add(row)
-        checks.add(row)
-        if isinstance(facts, PhotoFacts):
-            seen.append(Seen(row.name, row.split, row.group, facts))
-        elif facts:
-            checks.flags.append(unread_flag(row.name, row.entry.photo, facts))
-        step(())
-    table = collector.table()
+    how = how or How()
+    read = read_all(opened, taxonomy, how, step=step)
+    table, flags = read.collector.table(), [*(problem_flag(p, opened.root) for p in opened.problems), *read.flags]
     if not table.n_photos:
-        raise LabelError(f"{opened.root}: not one photograph could be read ({checks.flags[0].what}).")
-    return _counted(table, checks.flags, target, seen if workers else None)
-
-
-def with_pixels(rows: Iterable[Row], opened: YoloSet, workers: int) -> Iterator[tuple[Row, PhotoFacts | str]]:
-    """Each row with what its pixels say, or with what is wrong with them; both come in the order of the data set."""
-    photos = [entry.photo for entries in opened.splits.values() for entry in entries]
-    looked = zip(photos, look_at_all(photos, workers=workers), strict=True)
-    for row in rows:
-        yield row, next(facts for photo, facts in looked if photo == row.entry.photo)  # passes over those without a row
+        raise LabelError(f"{opened.root}: not one photograph could be read ({read.flags[0].what}).")
+    return _counted(table, flags, target, read.seen if how.pixels else None)
 
 
 def _counted(table: Table, flags: Sequence[Flag], target: float, seen: list[Seen] | None) -> Analysis:
@@ -126,19 +105,3 @@ def _counted(table: Table, flags: Sequence[Flag], target: float, seen: list[Seen
             *count_findings(counts),
         ),
     )
-
-
-def flight_lines(pattern: str | None) -> Grouping:
-    """How a flight line is read from a file name; a name that the pattern does not match is a line of its own.
-
-    Raises LabelError.
-
-    >>> from pathlib import Path
-    >>> flight_lines(r"^(.*)_[0-9]+")(Path("B0_12_V.jpg")), flight_lines("line[0-9]")(Path("a.jpg"))
-    ('B0', 'a')
-    """
-    try:
-        group_of = grouping(pattern or FLIGHT)
-    except ValueError as why:
-        raise LabelError(f"--flight: {why}. Example: '^(.*)_[0-9]+'.") from None
-    return lambda photo: group_of(photo) or photo.stem

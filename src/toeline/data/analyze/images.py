@@ -18,6 +18,7 @@ BLURRED = 0.25  # of the data set's median sharpness: photographs of one camera 
 IN_THE_DARK = 0.5  # share of pixels in which nothing can be seen: the rest is less than half a photograph
 BURNT_OUT = 0.25  # a sky is often burnt, the face is not: more than a quarter has likely lost some of it
 SHAPE = 0.02  # by how much width over height may differ from the camera's; rounding to whole pixels is less
+BORDER = 0.004  # share of the side; nearer than this a box touches the border (1 pixel of 312, 2 of 640)
 FILLED = 0.8  # share of the frame in one box, from which a picture is more of an object than of a place
 MOST_SIZES = 12
 BLUR, DARK, BURNT, CUT = IMAGE_CHECKS = (
@@ -35,7 +36,8 @@ class Images:
     `sizes` are (width, height, photographs), the most frequent first, at most MOST_SIZES of `distinct`. `boxes_fill`:
     the boxes' areas as a share of the frame, overlaps counted twice. `filled`: photographs with one box of FILLED or
     more. `with_camera_size`: those whose EXIF says what the camera took; of these `as_taken` have that size,
-    `scaled` the same shape, and `other_shape` another one: cut or stretched.
+    `scaled` the same shape, and `other_shape` another one: cut or stretched. `square`: photographs as wide as high.
+    `touching`: how many of all `objects` reach the border.
     """
 
     n: int
@@ -53,17 +55,41 @@ class Images:
     as_taken: int
     scaled: int
     other_shape: int
+    square: int
+    touching: int
+    objects: int
 
     @property
     def verdict(self) -> str:
         """Full frames or cut-outs, in plain words, with what it rests on."""
-        fill = f"boxes fill {100 * (self.boxes_fill.median or 0):.0f} % of the median photograph, and in {self.filled} "
-        fill += f"of {self.n} one box fills {FILLED:.0%} or more"
+        fill = (
+            f"boxes fill {100 * (self.boxes_fill.median or 0):.0f} % of the median photograph, in {self.filled} of "
+            f"{self.n} one box fills {FILLED:.0%} or more, and {self.touching} of {self.objects} objects reach the "
+            f"border"
+        )
         if self.with_camera_size:
             frames = self.as_taken + self.scaled
-            return f"EXIF: {frames} of {self.with_camera_size} have the camera's shape, so are full frames; {fill}."
+            known = f"{frames} of {self.with_camera_size}"
+            return f"EXIF: {known} have the camera's shape, as full frames have, {self.as_taken} its very size; {fill}."
         frames_or_cuts = "cut-outs of objects" if self.filled > self.n / 2 else "pictures of a place, not of one object"
         return f"These are {frames_or_cuts}: {fill}. No EXIF says what the camera took, so cut borders cannot be seen."
+
+    @property
+    def stretching(self) -> str:
+        """Whether pictures were stretched, and how sure that is. The figures are those of photos.stretch."""
+        detail = (
+            f"Detail across over down is {self.stretch.median or 0:.2f} in the median. Real photographs have 0.9 to "
+            f"1.3 as they are, and 4:3 squeezed to a square adds 0.1 only, so pixels alone prove nothing."
+        )
+        if self.with_camera_size:
+            n = f"{self.other_shape} of {self.with_camera_size}"
+            return f"Certain, from EXIF: {n} have not the shape that the camera took: cut or stretched. {detail}"
+        if self.square > self.n / 2:
+            return (
+                f"Likely: {self.square} of {self.n} are square, and cameras of drones take 4:3, 3:2 or 16:9, so these "
+                f"were cut, padded or stretched; without EXIF it cannot be said which. {detail}"
+            )
+        return f"Not known: no EXIF says what shape the camera took. {detail}"
 
 
 def measure_images(seen: Sequence[Seen], table: Table) -> Images:
@@ -88,6 +114,9 @@ def measure_images(seen: Sequence[Seen], table: Table) -> Images:
         as_taken=shapes["as taken"],
         scaled=shapes["scaled"],
         other_shape=shapes["other"],
+        square=sum(f.size_wh[0] == f.size_wh[1] for f in facts),
+        touching=int(((table.shares[:, :2] <= BORDER) | (table.shares[:, 2:] >= 1 - BORDER)).any(axis=1).sum()),
+        objects=len(table.shares),
     )
 
 

@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from itertools import combinations
-from pathlib import PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toeline.data.analyze.alike import Found, nearest_before, nearest_elsewhere
 from toeline.data.analyze.flag import Flag, Weight
 from toeline.data.analyze.photos import PhotoFacts
+from toeline.data.groups import roboflow_source
 
 NEAR_BITS, CONFIRM_BITS = 10, 12
 """Most bits of 64 by which the perceptual and the difference hash of near copies differ; both must agree. Measured on
 168 real train photographs: unrelated ones (other flight lines, 12,000 pairs) differ in 16 bits or more, re-encoded,
 resized, brightened or contrasted copies in 2 (difference hash 5), copies with 2 % of the border cut off in 12 (10)."""
-BLOCK = 2048  # photographs compared with all others at a time: 20,000 x 2,048 distances take 40 MB
 SECONDS, METERS = 2.0, 5.0
 """Two photographs of different splits taken within so much of each other show the same ground."""
 EARTH_M = 6_371_000.0
@@ -55,7 +55,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two photographs that are one. `distance`: bits of 64 for near and mirrored copies, seconds, meters, else 0."""
+    """Two photographs that are one, in the order of the data set.
+
+    `distance`: bits of 64 for near and mirrored copies, seconds, meters, else 0.
+    """
 
     first: str
     second: str
@@ -79,7 +82,11 @@ class Shared:
 
 @dataclass(frozen=True)
 class Leaks:
-    """All pairs, flight lines that are in several splits, and whether times and places were there to be compared."""
+    """What was found, and of how many photographs time and place were there to be compared.
+
+    `pairs` hold each photograph with the nearest of its likes in every split, not with all of them: no photograph that
+    has its like in another split goes untold, and ten thousand frames of one film are no million pairs.
+    """
 
     pairs: tuple[Pair, ...]
     shared: tuple[Shared, ...]
@@ -125,14 +132,16 @@ def _plural(kind: Kind, n: int) -> str:
 
 def find_leaks(photos: Sequence[Seen]) -> Leaks:
     """Every pair once, under the first kind that applies, in the order of the kinds and of the photographs."""
+    numbers = {split: number for number, split in enumerate(dict.fromkeys(p.split for p in photos))}
+    parts = np.array([numbers[p.split] for p in photos], np.intp)
     pairs: dict[tuple[int, int], Pair] = {}
     for kind, found in (
-        (Kind.EXACT, _equal(p.facts.sha256 for p in photos)),
-        (Kind.SOURCE, _equal(source_of(p.name) for p in photos)),
-        (Kind.NEAR, _near(photos, mirrored=False)),
-        (Kind.MIRRORED, _near(photos, mirrored=True)),
-        (Kind.MOMENT, _moments(photos)),
-        (Kind.PLACE, _places(photos)),
+        (Kind.EXACT, _equal([p.facts.sha256 for p in photos], parts)),
+        (Kind.SOURCE, _equal([roboflow_source(Path(p.name)) for p in photos], parts)),
+        (Kind.NEAR, _near(photos, parts)),
+        (Kind.MIRRORED, _mirrored(photos, parts)),
+        (Kind.MOMENT, _moments(photos, parts)),
+        (Kind.PLACE, _places(photos, parts)),
     ):
         for i, j, distance in found:
             a, b = photos[i], photos[j]
@@ -140,96 +149,66 @@ def find_leaks(photos: Sequence[Seen]) -> Leaks:
     return Leaks(
         pairs=tuple(pairs.values()),
         shared=tuple(_shared(photos)),
-        splits=tuple(dict.fromkeys(p.split for p in photos)),
+        splits=tuple(numbers),
         with_time=sum(p.facts.camera.taken is not None for p in photos),
-        with_place=sum(p.facts.camera.latitude is not None for p in photos),
+        with_place=sum(p.facts.camera.place is not None for p in photos),
     )
 
 
-def source_of(name: str) -> str:
-    """What Roboflow exported a photograph from: its name without the suffix `.rf.<hash>`; empty without one.
+def _equal(keys: Sequence[str], parts: NDArray[np.intp]) -> Found:
+    """Each photograph with the first before it of the same key in every split; an empty key has no equal."""
+    first: dict[str, dict[int, int]] = defaultdict(dict)
+    for j, (key, part) in enumerate(zip(keys, parts.tolist(), strict=True)):
+        if key:
+            yield from ((i, j, 0.0) for i in first[key].values())
+            first[key].setdefault(part, j)
 
-    >>> source_of("train/images/a_jpg.rf.0c1d.jpg"), source_of("train/images/a.jpg")
-    ('a_jpg', '')
+
+def _hashes(photos: Sequence[Seen], name: str) -> NDArray[np.uint64]:
+    return np.array([getattr(p.facts, name) for p in photos], np.uint64)
+
+
+def _near(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
+    phash, dhash = _hashes(photos, "phash"), _hashes(photos, "dhash")
+    return nearest_before(phash, phash, parts, NEAR_BITS, agree=(dhash, CONFIRM_BITS))
+
+
+def _mirrored(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
+    """The difference hash of a mirror image is another one, and is not kept: half the bits are asked for instead."""
+    phash, mirrored = _hashes(photos, "phash"), _hashes(photos, "mirrored")
+    return nearest_before(phash, mirrored, parts, NEAR_BITS // 2, agree=(phash, 64))
+
+
+def _moments(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
+    """Photographs of different splits within SECONDS of each other, by cameras of one model."""
+    by_model: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for number, photo in enumerate(photos):
+        if (taken := photo.facts.camera.taken) is not None:
+            by_model[photo.facts.camera.model].append((number, (taken - datetime(2000, 1, 1)).total_seconds()))
+    for timed in by_model.values():
+        index = np.array([i for i, _ in timed])
+        seconds = np.array([[second] for _, second in timed])
+        yield from ((int(index[i]), int(index[j]), d) for i, j, d in nearest_elsewhere(seconds, parts[index], SECONDS))
+
+
+def _places(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
+    """Photographs of different splits within METERS of each other."""
+    index = np.array([i for i, p in enumerate(photos) if p.facts.camera.place is not None], np.intp)
+    degrees = np.array([photos[i].facts.camera.place or (0.0, 0.0) for i in index]).reshape(-1, 2)
+    found = nearest_elsewhere(on_the_globe(degrees), parts[index], METERS)
+    yield from ((int(index[i]), int(index[j]), d) for i, j, d in found)
+
+
+def on_the_globe(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Latitude and longitude (N, 2) to meters from the center of a round earth (N, 3): near points' chord is their way.
+
+    >>> east = on_the_globe(np.array([[60.0, 179.99999], [60.0, -179.99999]]))
+    >>> round(float(np.linalg.norm(east[0] - east[1])), 2)
+    1.11
     """
-    stem = PurePosixPath(name).stem
-    found = re.fullmatch(r"(.+)\.rf\.[0-9A-Za-z]+", stem)
-    return found.group(1) if found else ""
-
-
-Found = Iterator[tuple[int, int, float]]
-
-
-def _equal(keys: Iterable[str]) -> Found:
-    """The first photograph of a key with each of the others; an empty key has none."""
-    first: dict[str, int] = {}
-    for j, key in enumerate(keys):
-        if key and first.setdefault(key, j) != j:
-            yield first[key], j, 0.0
-
-
-def _near(photos: Sequence[Seen], *, mirrored: bool) -> Found:
-    one = np.array([p.facts.phash for p in photos], np.uint64)
-    other = np.array([p.facts.mirrored for p in photos], np.uint64) if mirrored else one
-    confirm = np.array([p.facts.dhash for p in photos], np.uint64)
-    for i, j, bits in near_pairs(one, other):
-        # the difference hash of a mirror image is another one, and is not kept: half the bits are asked for instead
-        agreed = bits <= NEAR_BITS // 2 if mirrored else (confirm[i] ^ confirm[j]).bit_count() <= CONFIRM_BITS
-        if agreed:
-            yield i, j, float(bits)
-
-
-def near_pairs(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> Iterator[tuple[int, int, int]]:
-    """(i, j, bits) for i < j with at most NEAR_BITS between `hashes[i]` and `others[j]`, (N,) each, in order.
-
-    >>> list(near_pairs(np.array([0, 2**40], np.uint64), np.array([0, 1], np.uint64)))
-    [(0, 1, 1)]
-    """
-    for begin in range(0, len(hashes), BLOCK):
-        bits = np.bitwise_count(hashes[begin : begin + BLOCK, None] ^ others[None, begin:])
-        rows, columns = np.nonzero(np.triu(bits <= NEAR_BITS, k=1))
-        yield from zip(
-            (rows + begin).tolist(), (columns + begin).tolist(), bits[rows, columns].astype(int).tolist(), strict=True
-        )
-
-
-def _moments(photos: Sequence[Seen]) -> Found:
-    """Photographs of different splits within SECONDS of each other, by one camera."""
-    timed = sorted((p.facts.camera.taken, i) for i, p in enumerate(photos) if p.facts.camera.taken)
-    for at, (taken, i) in enumerate(timed):
-        for later, j in timed[at + 1 :]:
-            if not taken or not later or (apart := (later - taken).total_seconds()) > SECONDS:
-                break
-            same = photos[i].facts.camera.model == photos[j].facts.camera.model
-            if same and photos[i].split != photos[j].split:
-                yield min(i, j), max(i, j), apart
-
-
-def _places(photos: Sequence[Seen]) -> Found:
-    """Photographs of different splits within METERS of each other, found over a grid of that width."""
-    cells: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for j, photo in enumerate(photos):
-        camera = photo.facts.camera
-        if camera.latitude is None or camera.longitude is None:
-            continue
-        north = camera.latitude * math.pi / 180 * EARTH_M
-        row = round(north / METERS)
-        east = camera.longitude * math.pi / 180 * EARTH_M * math.cos(row * METERS / EARTH_M)
-        column = round(east / METERS)
-        for i in (i for r in (-1, 0, 1) for c in (-1, 0, 1) for i in cells.get((row + r, column + c), ())):
-            apart = meters_between(photos[i].facts, photo.facts)
-            if apart <= METERS and photos[i].split != photo.split:
-                yield i, j, apart
-        cells[row, column].append(j)
-
-
-def meters_between(a: PhotoFacts, b: PhotoFacts) -> float:
-    """Ground distance in meters (equirectangular: exact enough over hundreds of meters); infinite if unknown."""
-    places = (a.camera.latitude, a.camera.longitude, b.camera.latitude, b.camera.longitude)
-    if None in places:
-        return math.inf
-    lat1, lon1, lat2, lon2 = (math.radians(float(p or 0.0)) for p in places)
-    return math.hypot(lat2 - lat1, (lon2 - lon1) * math.cos((lat1 + lat2) / 2)) * EARTH_M
+    latitude, longitude = np.radians(degrees).T
+    flat = np.cos(latitude)
+    return EARTH_M * np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=1)
 
 
 def _shared(photos: Sequence[Seen]) -> Iterator[Shared]:

@@ -5,15 +5,10 @@ Pixels are decoded here and nowhere else in the analysis; what is kept of a phot
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +16,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from toeline.data.images import file_hash, read_photo
+from toeline.data.images import file_hash, read_gray
 from toeline.errors import PhotoError
 
 SHARP_PX = 512  # longer side at which sharpness is measured, so that photographs of any size compare; never enlarged
 DARK, BURNT = 16, 250  # gray values of 255 under and over which nothing can be seen
-IN_FLIGHT = 64  # photographs given to the workers ahead of the one that is awaited
 
 Gray = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Camera:
     """What EXIF says; None where it says nothing. `size_wh` is what the camera took, in pixels as stored, before edits.
 
-    `latitude` and `longitude` are in degrees, north and east positive; `altitude_m` above sea level.
+    `place` is latitude and longitude in degrees, north and east positive; `altitude_m` above sea level.
     """
 
     size_wh: tuple[int, int] | None = None
     taken: datetime | None = None
-    latitude: float | None = None
-    longitude: float | None = None
+    place: tuple[float, float] | None = None
     altitude_m: float | None = None
     model: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PhotoFacts:
     """One photograph. `size_wh` is upright, in pixels; `bytes` is the file's size.
 
@@ -72,15 +65,14 @@ class PhotoFacts:
 
 def look_at(path: Path) -> PhotoFacts:
     """Decode one photograph and measure it. Raises PhotoError."""
-    image = read_photo(path)
-    gray = image.convert("L")
-    light = np.bincount(np.asarray(gray).ravel(), minlength=256)
+    gray = read_gray(path)
+    light = np.array(gray.histogram())
     pixels = light.sum()
     phash, dhash, mirrored = hashes(gray)
     return PhotoFacts(
         sha256=file_hash(path),
         bytes=path.stat().st_size,
-        size_wh=image.size,
+        size_wh=gray.size,
         sharpness=sharpness(gray),
         brightness=float(light @ np.arange(256) / pixels / 255),
         dark=float(light[:DARK].sum() / pixels),
@@ -96,13 +88,14 @@ def look_at(path: Path) -> PhotoFacts:
 def hashes(gray: Image.Image) -> tuple[int, int, int]:
     """Perceptual hash (DCT), difference hash, and the perceptual hash of the mirror image, 64 bits each.
 
-    Both as imagehash computes them; the picture is shrunk once, because that is most of the work.
+    Both as imagehash computes them; the picture is shrunk step by step, because that is most of the work.
     """
     import imagehash
 
     small = gray.resize((256, 256), Image.Resampling.BOX, reducing_gap=2.0)
-    turned = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return _bits(imagehash.phash(small)), _bits(imagehash.dhash(small)), _bits(imagehash.phash(turned))
+    tiny = small.resize((32, 32), Image.Resampling.LANCZOS)  # the size and filter that imagehash would shrink it with
+    turned = tiny.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return _bits(imagehash.phash(tiny)), _bits(imagehash.dhash(small)), _bits(imagehash.phash(turned))
 
 
 def _bits(found: Any) -> int:
@@ -116,24 +109,30 @@ def sharpness(gray: Image.Image) -> float:
     if max(gray.size) > SHARP_PX:
         gray = gray.copy()
         gray.thumbnail((SHARP_PX, SHARP_PX), Image.Resampling.BOX)
-    return float(cv2.Laplacian(np.asarray(gray), cv2.CV_32F).var())
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(np.asarray(gray), cv2.CV_16S))
+    return float(deviation[0, 0] ** 2)
 
 
 def stretch(pixels: Gray) -> float:
     """Mean step between neighbors across over that down: above 1 the picture is squeezed across, or drawn out down.
 
     Grass, soil and stone look alike both ways, so a picture that was stretched to a square shows in its finest detail.
-    Long edges (drains) push it too: read it over many photographs, not over one.
+    Long edges (drains) push it too, so it says nothing of one photograph: on 168 real train photographs it is 0.9 to
+    1.3 as they are, a cut of 4:3 made square has 1.24 in the median against 1.15 of a square cut, and the one is above
+    the other in 64 % of comparisons only (16:9 made square: 1.42 against 1.20, 79 %).
     """
-    if min(pixels.shape) < 2:
+    import cv2
+
+    high, wide = pixels.shape
+    if min(high, wide) < 2:
         return 1.0
-    values = pixels.astype(np.float32)
-    across, down = np.abs(np.diff(values, axis=1)).mean(), np.abs(np.diff(values, axis=0)).mean()
+    across = cv2.norm(pixels[:, 1:], pixels[:, :-1], cv2.NORM_L1) / (high * (wide - 1))
+    down = cv2.norm(pixels[1:], pixels[:-1], cv2.NORM_L1) / ((high - 1) * wide)
     return float((across + 1e-6) / (down + 1e-6))
 
 
-MAKE, MODEL, DATE, GPS, EXIF = 0x010F, 0x0110, 0x0132, 0x8825, 0x8769
-TAKEN, WIDE, HIGH = 0x9003, 0xA002, 0xA003
+MAKE, MODEL, GPS, EXIF = 0x010F, 0x0110, 0x8825, 0x8769
+TAKEN, WIDE, HIGH = 0x9003, 0xA002, 0xA003  # not 0x0132: that is when a program last wrote the file
 
 
 def camera_of(path: Path) -> Camera:
@@ -141,22 +140,34 @@ def camera_of(path: Path) -> Camera:
     with suppress(Exception), Image.open(path) as image:  # metadata raise all kinds of errors, and are worth none
         exif = Image.Image.getexif(image)
         more, gps = exif.get_ifd(EXIF), exif.get_ifd(GPS)
-        wide, high = more.get(WIDE), more.get(HIGH)
         return Camera(
-            size_wh=(int(wide), int(high)) if wide and high else None,
-            taken=_time(more.get(TAKEN) or exif.get(DATE)),
-            latitude=_degrees(gps.get(2), gps.get(1), "S"),
-            longitude=_degrees(gps.get(4), gps.get(3), "W"),
+            size_wh=_size(more.get(WIDE), more.get(HIGH)),
+            taken=_time(more.get(TAKEN)),
+            place=_place(gps),
             altitude_m=_altitude(gps),
             model=" ".join(str(exif.get(tag) or "").strip("\0 ") for tag in (MAKE, MODEL)).strip(),
         )
     return Camera()
 
 
+def _size(wide: Any, high: Any) -> tuple[int, int] | None:
+    with suppress(TypeError, ValueError, OverflowError, ZeroDivisionError):
+        return (int(wide), int(high)) if min(int(wide), int(high)) > 0 else None
+    return None
+
+
 def _time(text: Any) -> datetime | None:
     with suppress(TypeError, ValueError):
         return datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")
     return None
+
+
+def _place(gps: Any) -> tuple[float, float] | None:
+    """Latitude and longitude where both are there and on the globe; 0, 0 is what a receiver without a fix writes."""
+    latitude, longitude = _degrees(gps.get(2), gps.get(1), "S"), _degrees(gps.get(4), gps.get(3), "W")
+    if latitude is None or longitude is None or (latitude, longitude) == (0, 0):
+        return None
+    return (latitude, longitude) if abs(latitude) <= 90 and abs(longitude) <= 180 else None  # no number: neither
 
 
 def _degrees(parts: Any, side: Any, negative: str) -> float | None:
@@ -180,9 +191,6 @@ def _altitude(gps: Any) -> float | None:
 
 
 def _try(path: Path) -> PhotoFacts | str:
-    import cv2
-
-    cv2.setNumThreads(1)
     try:
         return look_at(path)
     except PhotoError as why:
@@ -191,33 +199,6 @@ def _try(path: Path) -> PhotoFacts | str:
         return f"{path}: {why.strerror or why}."
 
 
-def look_at_all(paths: Iterable[Path], *, workers: int = 1) -> Iterator[PhotoFacts | str]:
-    """Facts in the order of `paths`, or in their place what is wrong with the photograph.
-
-    With more than one worker, processes share the work; no more than IN_FLIGHT photographs are under way, so that
-    memory does not grow with the data set.
-    """
-    if workers <= 1:
-        yield from map(_try, paths)
-        return
-    left = iter(paths)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quietly) as pool:
-        waiting: deque[Future[list[PhotoFacts | str]]] = deque()
-        while True:
-            while len(waiting) < max(2, IN_FLIGHT // CHUNK) and (some := list(islice(left, CHUNK))):
-                waiting.append(pool.submit(_try_all, some))
-            if not waiting:
-                return
-            yield from waiting.popleft().result()
-
-
-CHUNK = 8  # photographs that a worker is given at a time
-
-
-def _try_all(paths: list[Path]) -> list[PhotoFacts | str]:
-    return [_try(path) for path in paths]
-
-
-def _quietly() -> None:
-    """One thread a worker: the workers are the threads."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+def look_at_all(paths: Iterable[Path]) -> Iterator[PhotoFacts | str]:
+    """Facts in the order of `paths`, or in their place what is wrong with the photograph."""
+    return map(_try, paths)

@@ -14,6 +14,7 @@ from toeline.core.lines import DECIMALS, join_lines
 from toeline.data.analyze.analysis import Analysis
 from toeline.data.analyze.checks import CHECKS
 from toeline.data.analyze.flag import Flag
+from toeline.data.analyze.images import Images
 from toeline.data.analyze.leaks import Kind, Leaks, to_csv
 from toeline.data.analyze.page import Report, render_html, render_markdown
 from toeline.report.folder import RUN, write_whole
@@ -45,9 +46,14 @@ def record(found: Analysis) -> dict[str, Any]:
         "findings": plain(found.findings),
         **{name: plain(getattr(found, name)) for name in named},
         "labels": {"checks": checks_record(found.flags)},
-        "images": {"verdict": found.images.verdict, **plain(found.images)} if found.images else None,
+        "images": images_record(found.images) if found.images else None,
         "leaks": leaks_record(found.leaks) if found.leaks else None,
     }
+
+
+def images_record(images: Images) -> dict[str, Any]:
+    """Both conclusions in words, then every number."""
+    return {"verdict": images.verdict, "stretching": images.stretching, **plain(images)}
 
 
 def leaks_record(leaks: Leaks) -> dict[str, Any]:

@@ -18,6 +18,7 @@ Blocks = Iterator[Block]
 def image_blocks(images: Images, flags: Sequence[Flag]) -> Blocks:
     """Sizes, shapes and light."""
     yield Words(images.verdict)
+    yield Words(images.stretching)
     sizes = [(f"{w} x {h}", n) for w, h, n in images.sizes]
     yield grid(
         ["Size in pixels", "Photographs"], sizes, f"Sizes, the most frequent first; there are {images.distinct} in all."

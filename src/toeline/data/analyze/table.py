@@ -117,6 +117,19 @@ class Collector:
             lines.append(row.lines[thing.id])
             boxes.extend(thing.box.xyxy)
 
+    def absorb(self, other: Collector) -> None:
+        """Add what another one took, after what this one took."""
+        splits = [self.splits.setdefault(name, len(self.splits)) for name in other.splits]
+        groups = [self.groups.setdefault(name, len(self.groups)) for name in other.groups]
+        self.photos += other.photos
+        self.label_files += other.label_files
+        self.per_photo["split"].extend(splits[int(i)] for i in other.per_photo["split"])
+        self.per_photo["group"].extend(groups[int(i)] for i in other.per_photo["group"])
+        for name in ("size", "count"):
+            self.per_photo[name].extend(other.per_photo[name])
+        for name, column in self.per_object.items():
+            column.extend(other.per_object[name])
+
     def table(self) -> Table:
         """What was taken so far."""
         photo, thing = self.per_photo, self.per_object

@@ -1,0 +1,252 @@
+"""What `toeline analyze` takes: photographs a second, memory from 1,000 to 20,000 photographs, a million label lines.
+
+    python benchmarks/analyze.py [--out benchmarks/results] [--parts speed memory labels]
+
+Whole commands, as a user starts them, with a fresh folder for the results. Photographs are JPEG files, each put
+together from four quarters of drawn scenes, so that no two are alike: 640 x 640 for the speed, 160 x 160 where memory
+is compared (what is kept of a photograph does not depend on its size). Labels are small objects in cells of a grid. The
+million label lines lie beside one photograph under many names, and pixels are not looked at (`--no-pixels`).
+Photographs a second are of the whole command, start and plots and gallery included; each further photograph is the
+slope between the two largest sets. Peak memory is what the kernel notes as the high-water mark of resident memory of
+each process (VmHWM), so this runs on Linux only. Other programs may keep the cores busy: CPU seconds tell more than
+time then, and how many cores were free is in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from toeline.synth import draw
+
+PARTS = ("speed", "memory", "labels")
+SCENES, SIDE, SMALL_SIDE, QUALITY, WORKERS = 40, 640, 160, 80, 2
+PER_PHOTO, LINES_PER_PHOTO = 5, 20
+FLIGHT = 50  # photographs of one flight line
+PACKAGES = ("toeline", "numpy", "pillow", "opencv-python-headless", "imagehash", "matplotlib")
+SHAPES = ((0.12, 0.03), (0.12, 0.03), (0.12, 0.03), (0.1, 0.05), (0.1, 0.05), (0.03, 0.12), (0.03, 0.12), (0.03, 0.12))
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Took:
+    """One command. Memory in MB (1e6 bytes): of the main process, and of the largest worker."""
+
+    photographs: int
+    side_px: int
+    lines: int
+    seconds: float
+    cpu_seconds: float
+    cores_free: float
+    main_mb: float
+    worker_mb: float
+    workers: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="folder for analyze.json and analyze.md; parts not run are kept there")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--speed", type=int, nargs="+", default=[1000, 5000], help="photographs of 640 x 640")
+    parser.add_argument("--memory", type=int, nargs="+", default=[1000, 5000, 20000], help="photographs of 160 x 160")
+    parser.add_argument("--lines", type=int, default=1_000_000)
+    args = parser.parse_args()
+    kept = args.out / "analyze.json" if args.out else None
+    results: dict[str, Any] = json.loads(kept.read_text("utf-8")) if kept and kept.is_file() else {}
+    with tempfile.TemporaryDirectory(prefix="toeline-") as folder:
+        parts: dict[str, Callable[[], list[Took]]] = {
+            "speed": lambda: with_photographs(Path(folder), sorted(args.speed), SIDE),
+            "memory": lambda: with_photographs(Path(folder), sorted(args.memory), SMALL_SIDE),
+            "labels": lambda: [with_labels(Path(folder), args.lines)],
+        }
+        results |= {part: [asdict(took) for took in parts[part]()] for part in args.parts} | {"machine": machine()}
+    text = page(results)
+    print(text)
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        kept.with_suffix(".md").write_text(text, encoding="utf-8")
+
+
+def machine() -> dict[str, Any]:
+    usable = len(os.sched_getaffinity(0))
+    packages = {name: version(name) for name in PACKAGES}
+    return {"processor": processor(), "usable_cores": usable, "python": platform.python_version(), **packages}
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def with_photographs(top: Path, sizes: list[int], side: int) -> list[Took]:
+    """The same data set growing; files are written once."""
+    rng, quarters, took, there = np.random.default_rng(0), drawn_quarters(side), [], 0
+    for size in sizes:
+        for number in range(there, size):
+            put(top / "set", number, encoded(quarters, rng), rng, PER_PHOTO)
+        there = size
+        took.append(command(top / "set", size, size * PER_PHOTO, side, "--workers", str(WORKERS)))
+        print(took[-1], flush=True)
+    shutil.rmtree(top / "set")
+    return took
+
+
+def with_labels(top: Path, lines: int) -> Took:
+    """Photographs are names of one small file: only their size is read."""
+    one, rng = top / "one.jpg", np.random.default_rng(1)
+    cv2.imwrite(str(one), np.full((SIDE, SIDE, 3), 128, np.uint8))
+    photos = lines // LINES_PER_PHOTO
+    for number in range(photos):
+        put(top / "labels", number, one, rng, LINES_PER_PHOTO)
+    took = command(top / "labels", photos, photos * LINES_PER_PHOTO, SIDE, "--no-pixels")
+    print(took, flush=True)
+    return took
+
+
+def drawn_quarters(side: int) -> list[Pixels]:
+    half = side // 2
+    scenes = [draw(seed, size=side).image[..., ::-1] for seed in range(SCENES)]
+    return [scene[y : y + half, x : x + half] for scene in scenes for y in (0, half) for x in (0, half)]
+
+
+def encoded(quarters: list[Pixels], rng: np.random.Generator) -> bytes:
+    a, b, c, d = (quarters[i] for i in rng.choice(len(quarters), 4, replace=False))
+    whole = np.vstack([np.hstack([a, b[:, ::-1]]), np.hstack([c[::-1], d])])
+    return cv2.imencode(".jpg", whole, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+
+
+def put(root: Path, number: int, photo: bytes | Path, rng: np.random.Generator, lines: int) -> None:
+    """A photograph with its labels; flight lines are whole in a split: 70 % train, 20 % valid, 10 % test."""
+    flight, frame = divmod(number, FLIGHT)
+    split = "train" if flight % 10 < 7 else "valid" if flight % 10 < 9 else "test"
+    images, labels = root / split / "images", root / split / "labels"
+    if not labels.is_dir():
+        images.mkdir(parents=True)
+        labels.mkdir()
+        names = "[Toe drain, Toe drain- Blocked, Toe drain- Damaged, rock toe, rock toe damaged, slope drain, "
+        (root / "data.yaml").write_text(f"names: {names}slope drain blocked, slope drain damaged, vegetation]\n")
+    place = images / f"L{flight}_{frame:04d}.jpg"
+    if isinstance(photo, Path):
+        os.link(photo, place)
+    else:
+        place.write_bytes(photo)
+    (labels / f"{place.stem}.txt").write_text(objects(rng, lines))
+
+
+def objects(rng: np.random.Generator, lines: int) -> str:
+    """Small boxes in cells of a grid of 5 x 5, a toe drain never above what runs into it."""
+    cells = np.sort(rng.choice(25, lines, replace=False))
+    classes = np.sort(rng.integers(0, len(SHAPES), lines))[::-1]
+    rows = []
+    for cell, c in zip(cells, classes, strict=True):
+        x, y = (cell % 5 + rng.uniform(0.45, 0.55)) / 5, (cell // 5 + rng.uniform(0.45, 0.55)) / 5
+        wide, high = SHAPES[c]
+        rows.append(f"{c} {x:.6f} {y:.6f} {wide * rng.uniform(0.9, 1.1):.6f} {high * rng.uniform(0.9, 1.1):.6f}\n")
+    return "".join(rows)
+
+
+def command(data: Path, photographs: int, lines: int, side: int, *options: str) -> Took:
+    """Run the command, and watch its processes."""
+    out = data.parent / "out"
+    words = [sys.executable, "-m", "toeline", "analyze", str(data), "--out", str(out), "--json", *options]
+    before, busy, start = resource.getrusage(resource.RUSAGE_CHILDREN), all_cores(), time.perf_counter()
+    peaks: dict[int, float] = {}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+        while running.poll() is None:
+            for pid in (running.pid, *children(running.pid)):
+                peaks[pid] = max(peaks.get(pid, 0.0), high_water_mb(pid))
+            time.sleep(0.05)
+        said = json.loads(running.stdout.read()) if running.stdout else {}
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert running.returncode == 0, running.returncode
+    assert said["photographs"] == photographs, said
+    print({key: said[key] for key in ("photographs", "objects", "faults", "remarks")}, flush=True)
+    shutil.rmtree(out)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    main_mb = peaks.pop(running.pid)
+    others = max(0.0, all_cores() - busy - cpu) / seconds
+    return Took(
+        photographs=photographs,
+        side_px=side,
+        lines=lines,
+        seconds=round(seconds, 1),
+        cpu_seconds=round(cpu, 1),
+        cores_free=round((os.cpu_count() or 1) - others, 2),
+        main_mb=round(main_mb, 1),
+        worker_mb=round(max(peaks.values(), default=0.0), 1),
+        workers=WORKERS if "--workers" in options else 0,
+    )
+
+
+def all_cores() -> float:
+    """CPU seconds that all programs of the machine have used so far."""
+    user, nice, system, *_ = Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it has just ended
+        return []
+
+
+def high_water_mb(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:")), 0.0)
+
+
+def page(results: dict[str, Any]) -> str:
+    rows = ["# `toeline analyze`\n", "\n\n".join((__doc__ or "").split("\n\n")[2:]).strip() + "\n"]
+    rows += [", ".join(f"{what} {value}" for what, value in results["machine"].items()) + ".\n"]
+    rows += [
+        "| part | photographs | side, pixels | label lines | workers | seconds | photographs/s | CPU seconds "
+        "| photographs per CPU second | cores free | main process, peak MB | worker, peak MB |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for part in filter(results.get, PARTS):
+        for r in results[part]:
+            n = r["photographs"]
+            rows.append(
+                f"| {part} | {n:,} | {r['side_px']} | {r['lines']:,} | {r['workers'] or 'no pixels'} | {r['seconds']} "
+                f"| {n / r['seconds']:.0f} | {r['cpu_seconds']} | {n / r['cpu_seconds']:.0f} | {r['cores_free']} "
+                f"| {r['main_mb']:.0f} | {r['worker_mb']:.0f} |"
+            )
+    rows += ["", *(slope(*results[part][-2:]) for part in PARTS[:2] if len(results.get(part, [])) > 1)]
+    return "\n".join(rows) + "\n"
+
+
+def slope(a: dict[str, Any], b: dict[str, Any]) -> str:
+    n = b["photographs"] - a["photographs"]
+    seconds, cpu = (b[key] - a[key] for key in ("seconds", "cpu_seconds"))
+    kilobytes = (b["main_mb"] - a["main_mb"]) * 1000 / n
+    return (
+        f"At {a['side_px']} pixels each further photograph takes {1000 * seconds / n:.2f} ms and "
+        f"{1000 * cpu / n:.2f} ms of CPU "
+        f"({n / seconds:.0f} photographs/s; {n / cpu:.0f} per CPU second), and {kilobytes:.2f} kB of the main process."
+    )
+
+
+if __name__ == "__main__":
+    main()
