@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from toeline.cli.compare_page import points, span
 from toeline.cli.evaluate_page import shown
 from toeline.cli.evaluate_prompts import Asked, best_of
 from toeline.cli.evaluate_spatial import Spatial
@@ -28,20 +29,10 @@ BOXES = (
 )
 
 
-def points(value: float) -> str:
-    """A difference of two shares in percentage points, with its sign.
-
-    >>> points(-0.034), points(0.0)
-    ('-3.4', '+0.0')
-    """
-    return f"{100 * value:+.1f}"
-
-
 def change(found: Difference) -> tuple[str, str, str]:
     """A paired difference: points, its interval, and McNemar's p."""
-    low, high = found.interval
     p = "" if found.p_value is None else f"{found.p_value:.3f}"
-    return points(found.difference), f"{points(low)} to {points(high)}", p
+    return points(found.difference), span(found), p
 
 
 def spatial_section(found: Spatial | None) -> list[Section]:

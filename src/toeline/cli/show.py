@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from toeline.core.words import some as some  # commands take it from here, with the rest of what they say
+
 if TYPE_CHECKING:
     from toeline.core.result import Problem
     from toeline.data.label_lines import Problem as LabelProblem
@@ -119,12 +121,3 @@ def show_places(places: Mapping[str, str]) -> None:
     width = max(map(len, places))
     for name, where in places.items():
         out.print(f"  [dim]{name:<{width}}[/]  {escape(where)}")
-
-
-def some(count: int, what: str) -> str:
-    """A count with its noun.
-
-    >>> some(1, "photograph"), some(1200, "finding")
-    ('1 photograph', '1,200 findings')
-    """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

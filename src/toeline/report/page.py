@@ -16,6 +16,7 @@ from PIL import Image
 from toeline.core.finding import Finding
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
 from toeline.report.draw import LINES, legend
 from toeline.report.style import environment
 from toeline.report.table import by_photo, marked_name, names_in, relation_words
@@ -103,11 +104,7 @@ def render_page(given: PageInput) -> str:
 
 
 def _title(given: PageInput) -> str:
-    return str(given.run.get("title") or f"Inspection of {_some(len(given.photos), 'photograph')}")
-
-
-def _some(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return str(given.run.get("title") or f"Inspection of {some(len(given.photos), 'photograph')}")
 
 
 def _tiles(given: PageInput) -> list[tuple[str, str, str]]:

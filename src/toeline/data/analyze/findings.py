@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from toeline.core.words import some
 from toeline.data.analyze.counts import Counts
 from toeline.data.analyze.flag import Flag, Weight
 from toeline.data.analyze.images import IMAGE_CHECKS
@@ -37,7 +38,7 @@ def leak_findings(leaks: Leaks) -> Iterator[Finding]:
     yield Finding(Mood.BAD if crossing else Mood.GOOD, leaks.verdict, "leaks")
     inside = sum(not p.crosses for p in leaks.pairs)
     if inside:
-        yield Finding(Mood.CAREFUL, f"{_some(inside, 'pair')} of copies or near copies lie within one split.", "leaks")
+        yield Finding(Mood.CAREFUL, f"{some(inside, 'pair')} of copies or near copies lie within one split.", "leaks")
 
 
 def label_findings(flags: Sequence[Flag]) -> Iterator[Finding]:
@@ -45,11 +46,11 @@ def label_findings(flags: Sequence[Flag]) -> Iterator[Finding]:
     faults = Counter(f.check for f in flags if f.weight is Weight.FAULT)
     remarks = Counter(f.check for f in flags if f.weight is Weight.REMARK)
     if faults:
-        yield Finding(Mood.BAD, f"{_some(faults.total(), 'fault')} in the labels and files: {_list(faults)}.", "labels")
+        yield Finding(Mood.BAD, f"{some(faults.total(), 'fault')} in the labels and files: {_list(faults)}.", "labels")
     else:
         yield Finding(Mood.GOOD, "No label contradicts another one or the rules of the format.", "labels")
     if remarks:
-        text = f"{_some(remarks.total(), 'label')} to look at, which may be right: {_list(remarks)}."
+        text = f"{some(remarks.total(), 'label')} to look at, which may be right: {_list(remarks)}."
         yield Finding(Mood.CAREFUL, text, "labels")
 
 
@@ -94,7 +95,7 @@ def count_findings(counts: Counts) -> Iterator[Finding]:
         )
         yield Finding(Mood.CAREFUL if counts.imbalance >= 3 else Mood.GOOD, text, "advice")
     if counts.unnamed:
-        text = f"The condition of {_some(counts.unnamed, 'object')} is not known: the data set names types only."
+        text = f"The condition of {some(counts.unnamed, 'object')} is not known: the data set names types only."
         yield Finding(Mood.CAREFUL, text, "counts")
     for split, names in counts.lacking.items():
         if names and not counts.unnamed:
@@ -103,7 +104,3 @@ def count_findings(counts: Counts) -> Iterator[Finding]:
 
 def _list(counts: Counter[str]) -> str:
     return ", ".join(f"{n} × {check}" for check, n in counts.most_common())
-
-
-def _some(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -9,7 +9,7 @@ import numpy as np
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.analyze import plots
 from toeline.data.analyze.analysis import Analysis
-from toeline.data.analyze.boxes import THIN_PX, BoxSection, names_and_spreads
+from toeline.data.analyze.boxes import THIN_PX, Boxes, BoxSection, names_and_spreads
 from toeline.data.analyze.checks import CHECKS
 from toeline.data.analyze.counts import Count, Counts
 from toeline.data.analyze.document import Block, Section, Words, figure, grid, percent
@@ -108,7 +108,22 @@ def _boxes(boxes: BoxSection, words: Taxonomy) -> Blocks:
         "Thirds by the center, and boxes within a pixel of the photograph's border, which may go on outside. Types "
         "first, then classes.",
     )
+    yield _small(boxes, shown)
     yield grid(
+        ["", "Measure", "Mean", "sd", "Min", "Quarter", "Median", "Three quarters", "Max"],
+        [
+            (name, what, *(figure(v, 4) for v in (s.mean, s.sd, s.min, s.q1, s.median, s.q3, s.max)))
+            for name, b in shown
+            for what, s in names_and_spreads(b)
+        ],
+        "Area, sides, shape and place.",
+        left=2,
+    )
+
+
+def _small(boxes: BoxSection, shown: Sequence[tuple[str, Boxes]]) -> Block:
+    """What is left of the boxes after a resize, and in the judge's crop."""
+    return grid(
         [
             "",
             f"Small at {boxes.resized_px}",
@@ -124,16 +139,6 @@ def _boxes(boxes: BoxSection, words: Taxonomy) -> Blocks:
         f"Small: under 32 x 32 pixels with the photograph's longer side at {boxes.resized_px}. Thin: a side under "
         f"{THIN_PX} pixels there. Sides are the shorter ones, in pixels; the crop is the judge's, {boxes.crop_tokens} "
         f"tokens of {boxes.cell_px} x {boxes.cell_px} pixels.",
-    )
-    yield grid(
-        ["", "Measure", "Mean", "sd", "Min", "Quarter", "Median", "Three quarters", "Max"],
-        [
-            (name, what, *(figure(v, 4) for v in (s.mean, s.sd, s.min, s.q1, s.median, s.q3, s.max)))
-            for name, b in shown
-            for what, s in names_and_spreads(b)
-        ],
-        "Area, sides, shape and place.",
-        left=2,
     )
 
 
