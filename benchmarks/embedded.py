@@ -153,7 +153,7 @@ def detector_figures(
     detector: Any = load_detector("embedded", taxonomy=taxonomy)
     card = replace(detector.card, thresholds=(EVERY_BOX,) * len(detector.card.kinds))
     detector = replace(detector, card=card)
-    found = [detector.find(Image.open(p.path).convert("RGB")) for p in photos]
+    found = [detector.things(Image.open(p.path).convert("RGB")) for p in photos]
     kinds = [t.name for t in taxonomy.types]
     evaluator = coco_evaluator(found, [[t.thing for t in true[p.name]] for p in photos], kinds)
     each = average_precisions(evaluator, np.arange(len(photos)), len(photos))

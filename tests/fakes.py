@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 from toeline.core.box import Box
 from toeline.core.question import Sheet, View
 from toeline.core.scene import Thing
+from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.inspector import Inspector
 
@@ -23,7 +24,10 @@ class FakeDetector:
 
     info: Mapping[str, Any] = field(default_factory=lambda: {"back_end": "fake"})
 
-    def find(self, image: Image.Image) -> list[Thing]:
+    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        return [[Sighting(thing) for thing in self.things(image)] for image in images]
+
+    def things(self, image: Image.Image) -> list[Thing]:
         wide, high = image.size
         if wide <= 20:
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.helpers import make_photo, write_photo
 
 import toeline
 from toeline.core.result import Problem
-from toeline.core.scene import Thing
+from toeline.core.sighting import Sighting
 from toeline.data.images import Photo, find_photos
 from toeline.errors import PhotoError
 
@@ -85,7 +86,7 @@ def test_a_model_that_runs_out_of_memory_on_one_photograph_goes_on_with_the_next
 
 def test_our_own_mistakes_are_not_hidden(tmp_path: Path) -> None:
     class Broken(FakeDetector):
-        def find(self, image: Image.Image) -> list[Thing]:
+        def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
             raise TypeError("a mistake of ours")
 
     photo = Photo(write_photo(tmp_path / "a.jpg"), "a.jpg")
@@ -95,7 +96,7 @@ def test_our_own_mistakes_are_not_hidden(tmp_path: Path) -> None:
 
 def test_given_boxes_replace_the_detector_and_their_problems_are_passed_on(tmp_path: Path) -> None:
     photo = Photo(write_photo(tmp_path / "a.jpg", (200, 100)), "a.jpg")
-    drain = FakeDetector().find(make_photo((200, 100)))[0]
+    drain = FakeDetector().things(make_photo((200, 100)))[0]
     problem = Problem("a.jpg", "a.txt", "line 2 is odd", line=2)
     (result,) = fake_inspector(detector=None, boxes=lambda _, __: ([drain], [problem])).inspect_all([photo])
     assert [f.thing_id for f in result.findings] == ["1"]

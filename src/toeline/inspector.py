@@ -121,7 +121,7 @@ class Inspector:
     def _find(self, image: Image.Image, photo: Photo) -> tuple[Sequence[Thing], Sequence[Problem]]:
         if self.boxes is not None:
             return self.boxes(photo, image.size)
-        return (self.detector.find(image) if self.detector else ()), ()
+        return [s.thing for s in self.detector.find([image])[0]] if self.detector else [], ()
 
     def _finding(
         self, photo: Photo, thing: Thing, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]

@@ -44,7 +44,7 @@ class Network:
 
 
 def find(*rows, size=(416, 416), card=CARD):
-    return OnnxDetector(Network(rows), card).find(Image.new("RGB", size))
+    return OnnxDetector(Network(rows), card).things(Image.new("RGB", size))
 
 
 @settings(deadline=None, max_examples=60)
@@ -113,7 +113,7 @@ def test_nothing_found_is_an_empty_list():
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
 def test_any_mode_of_picture_can_be_searched(mode):
-    assert OnnxDetector(Network(()), CARD).find(Image.new(mode, (50, 40))) == []
+    assert OnnxDetector(Network(()), CARD).things(Image.new(mode, (50, 40))) == []
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def shipped():
 def test_the_shipped_model_answers_the_same_twice(shipped):
     rng = np.random.default_rng(0)
     photo = Image.fromarray(rng.integers(0, 255, (300, 500, 3), dtype=np.uint8))
-    assert shipped.find(photo) == shipped.find(photo)
+    assert shipped.things(photo) == shipped.things(photo)
 
 
 def test_the_shipped_model_is_small_and_knows_the_four_types(shipped):
@@ -138,7 +138,7 @@ def test_the_shipped_model_finds_what_is_drawn(shipped):
     hits = wanted = 0
     for seed in range(3):
         drawing = synth.draw(810_000_000 + seed, size=640)
-        found = shipped.find(Image.fromarray(drawing.image))
+        found = shipped.things(Image.fromarray(drawing.image))
         for thing in drawing.objects:
             wanted += 1
             hits += any(f.kind == thing.kind and f.box.iou(Box.around(thing.polygon)) >= 0.5 for f in found)

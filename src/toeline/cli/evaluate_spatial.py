@@ -179,7 +179,7 @@ def _detected(bench: Workbench, done: Evaluated) -> Iterator[Matched]:
     with bar("Detecting", total=len(photos)) as step:
         for photo in photos:
             try:
-                things = bench.detector.find(read_photo(photo.path))
+                things = [s.thing for s in bench.detector.find([read_photo(photo.path)])[0]]
             except PhotoError:
                 continue  # it is among the problems of the evaluation already
             found = [Finding(photo.name, t.id, t.kind, t.box, t.score, unreadable()) for t in things]

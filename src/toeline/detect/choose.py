@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
-from toeline.core.scene import Thing
+from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ModelError
 
@@ -18,8 +18,8 @@ EMBEDDED = Path(__file__).parent.parent / "models" / "detector" / "model.onnx"
 class Detector(Protocol):
     """Stage 1, whatever stands behind it."""
 
-    def find(self, image: Image.Image) -> list[Thing]:
-        """Things in pixels of `image`, most confident first. An empty list is a valid answer."""
+    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        """For each image what was found in it, in its pixels, most confident first. An empty list is a valid answer."""
 
 
 def _onnx(weights: Path, taxonomy: Taxonomy) -> Detector:

@@ -8,6 +8,7 @@ margins.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from PIL import Image
 
 from toeline.core.box import Box
 from toeline.core.scene import Thing
+from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.nms import keep_best
 from toeline.errors import ModelError, TaxonomyError
@@ -128,7 +130,11 @@ class OnnxDetector:
             )
         return cls(session, card)
 
-    def find(self, image: Image.Image) -> list[Thing]:
+    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        """What was found in each image; one image at a time, because the model takes one."""
+        return [[Sighting(thing) for thing in self.things(image)] for image in images]
+
+    def things(self, image: Image.Image) -> list[Thing]:
         """Things above their type's threshold, duplicates of a type removed, clipped, most confident first."""
         square, fit = letterbox(image, self.card.input_px, self.card.fill)
         boxes, scores = self.session.run(["boxes", "scores"], {"photo": square[None]})
