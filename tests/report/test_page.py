@@ -14,6 +14,7 @@ from tests.report.test_folder import finding
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.report import page as page_module
+from toeline.report.chapters import Totals
 from toeline.report.page import PageInput, TruthFigure, TruthNotes, matrix, render_page, run_facts, thumbnail
 from toeline.report.table import marked_name
 
@@ -135,7 +136,7 @@ def test_a_thumbnail_is_no_larger_than_asked_and_a_missing_one_is_empty(tmp_path
 
 
 def test_counts_by_type_and_condition_leave_out_what_cannot_be(tmp_path: Path) -> None:
-    by_kind = {row["kind"]: row for row in matrix([finding("a.jpg"), finding("b.jpg")], TAXONOMY)}
+    by_kind = {row["kind"]: row for row in matrix(Totals.of([], [finding("a.jpg"), finding("b.jpg")]), TAXONOMY)}
     assert by_kind["rock toe"]["cells"] == [("normal", 2), ("blocked", None), ("damaged", 0)]
     assert (by_kind["rock toe"]["total"], by_kind["rock toe"]["review"]) == (2, 2)
     assert by_kind["vegetation"]["total"] == 0

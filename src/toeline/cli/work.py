@@ -37,6 +37,14 @@ class InspectRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast, which changes nothing of what comes out: so another pace is no other run."""
+
+    workers: int = 0
+    batch: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Output:
     """Where results go. `own` are names in `out` that are no results; `compare` sets findings beside a truth."""
 
@@ -44,11 +52,13 @@ class Output:
     command: str
     title: str = ""
     own: tuple[str, ...] = ()
+    pace: Pace = Pace()
     compare: Callable[[list[Finding]], TruthNotes] | None = None
 
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
     """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
+    from toeline.cli.show import saying
     from toeline.report.folder import RunFolder
     from toeline.report.record import start_record
     from toeline.report.save import finish
@@ -58,11 +68,13 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     settings: dict[str, Any] = {**asdict(run), "photos": list(run.photos), "weights": quick_weights(run)}
     record = start_record(output.command, settings, taxonomy, title=output.title)
     folder = RunFolder.open(output.out, record, own=output.own)
-    todo = [p for p in photos if p.name not in folder.done]
+    todo = [p for p in photos if p.name not in folder.names]
     if todo:
-        _inspect(run, todo, folder, taxonomy, total=len(photos))
+        _inspect(run, todo, folder, taxonomy, total=len(photos), pace=output.pace)
     truth = output.compare(folder.findings()) if output.compare else None
-    return finish(folder, [p.name for p in photos], taxonomy, already=len(photos) - len(todo), truth=truth)
+    order, already = [p.name for p in photos], len(photos) - len(todo)
+    with saying("Writing tables and report"):
+        return finish(folder, order, taxonomy, already=already, truth=truth, workers=output.pace.workers)
 
 
 def _photos(typed: Sequence[str], out: Path) -> list[Photo]:
@@ -73,7 +85,9 @@ def _photos(typed: Sequence[str], out: Path) -> list[Photo]:
     return [p for p in find_photos([Path(t) for t in typed]) if not p.path.resolve().is_relative_to(marked)]
 
 
-def _inspect(run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Taxonomy, *, total: int) -> None:
+def _inspect(
+    run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Taxonomy, *, total: int, pace: Pace
+) -> None:
     from toeline.cli.show import bar, goes_on, saying
     from toeline.report.save import save
 
@@ -83,7 +97,8 @@ def _inspect(run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Ta
     folder.note(notes)
     remember_models(folder, models_of(run, inspector))
     with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
-        for result in save(folder, inspector.inspect_all(todo), taxonomy):
+        results = inspector.inspect_all(todo, workers=pace.workers, batch=pace.batch)
+        for result in save(folder, results, taxonomy, workers=pace.workers):
             step(result.problems)
 
 
@@ -133,9 +148,9 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
 def remember_models(folder: RunFolder, models: dict[str, Any]) -> None:
     """Write down which weights are at work. Raises OutputError for a run that was begun with others."""
     before = folder.run.get("models")
-    if folder.done and before and _lasting(before) != _lasting(models):
+    if folder.names and before and _lasting(before) != _lasting(models):
         raise OutputError(
-            f"{folder.path}: was begun with other model weights or on another device, and {len(folder.done)} "
+            f"{folder.path}: was begun with other model weights or on another device, and {len(folder.names)} "
             f"photographs are done. Choose a new folder with --out, or delete this one."
         )
     folder.save_run(models=models, finished=None)

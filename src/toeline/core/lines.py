@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,17 @@ def _parse(line: str, where: str) -> dict[str, Any]:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Every whole line of a file; an absent file has none. Raises OutputError."""
+    return [record for _, record in each_line(path)]
+
+
+def each_line(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """As read_lines, one line at a time: its bytes with the line end, and the record. The file is never in memory."""
     if not path.exists():
-        return []
-    return from_lines(path.read_bytes().decode("utf-8", errors="replace"), where=path.name)
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n") and line.strip():  # without a line end it was never finished, even if it parses
+                yield line, _parse(line.decode("utf-8", errors="replace"), f"{path.name}, line {number}")
 
 
 def join_lines(records: Iterable[Mapping[str, Any]]) -> str:

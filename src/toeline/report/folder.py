@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from toeline.core.finding import Finding
 from toeline.core.lines import (
+    each_line,
     finding_from,
     finding_record,
-    join_lines,
     problem_from,
     problem_record,
     read_lines,
@@ -36,12 +38,18 @@ CLUTTER = {LOCK, ".DS_Store", "Thumbs.db", "desktop.ini"}  # the rest is what fi
 
 def write_whole(path: Path, data: str | bytes) -> None:
     """Write a file in one step: readers see the old one or the new one, never a half. Makes the folder."""
+    with written(path) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[IO[bytes]]:
+    """As write_whole, piece by piece: the file takes its place when the block ends, and not if it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    raw = data.encode("utf-8") if isinstance(data, str) else data
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(raw)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
@@ -71,12 +79,23 @@ def alone(folder: Path) -> Iterator[None]:
 
 @dataclass
 class RunFolder:
-    """An output folder of one run. `run` is what run.json holds; `done` maps photographs to progress records."""
+    """An output folder of one run. `run` is what run.json holds; `names` are the photographs that are done.
+
+    Of a photograph that is done nothing but its name is kept in memory.
+    """
 
     path: Path
     run: dict[str, Any]
-    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    names: dict[str, None] = field(default_factory=dict)  # a set that keeps its order
     resumed: bool = False
+    _read: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def done(self) -> dict[str, dict[str, Any]]:
+        """Progress records by photograph, for whoever can afford to hold them all."""
+        if len(self._read) != len(self.names):
+            self._read = {r["photo"]: r for r in read_lines(self.path / PROGRESS)}
+        return self._read
 
     @classmethod
     def open(cls, path: Path, run: Mapping[str, Any], *, own: Collection[str] = ()) -> RunFolder:
@@ -109,7 +128,7 @@ class RunFolder:
     @classmethod
     def _again(cls, path: Path, run: Mapping[str, Any]) -> RunFolder:
         before = read_run(path)
-        if not before.get("finished") and not read_lines(path / PROGRESS):
+        if not before.get("finished") and not any(each_line(path / PROGRESS)):
             folder = cls(path, dict(run))  # nothing was ever done here, for example because a model could not be loaded
             folder.save_run()
             return folder
@@ -125,19 +144,15 @@ class RunFolder:
 
     def _restore(self, *, again: bool) -> None:
         """Keep what is finished, drop what a kill left half done; with `again`, what had problems is not done."""
-        progress = {r["photo"]: r for r in read_lines(self.path / PROGRESS)}
-        findings, errors = read_lines(self.path / FINDINGS), read_lines(self.path / ERRORS)
-        counts: dict[str, int] = {}
-        for record in findings:
-            counts[record["photo"]] = counts.get(record["photo"], 0) + 1
-        self.done = {
-            photo: r
-            for photo, r in progress.items()
-            if counts.get(photo, 0) == r["findings"] and not (again and r["problems"])
+        found = Counter(str(r["photo"]) for _, r in each_line(self.path / FINDINGS))
+        self.names = {
+            r["photo"]: None
+            for _, r in each_line(self.path / PROGRESS)
+            if found[r["photo"]] == r["findings"] and not (again and r["problems"])
         }
-        write_whole(self.path / FINDINGS, join_lines(r for r in findings if r["photo"] in self.done))
-        write_whole(self.path / ERRORS, join_lines(r for r in errors if r["photo"] in self.done))
-        write_whole(self.path / PROGRESS, join_lines(self.done.values()))
+        for name in (FINDINGS, ERRORS, PROGRESS):  # progress last: until it is written, all of this is found again
+            with written(self.path / name) as file:
+                file.writelines(line for line, r in each_line(self.path / name) if r["photo"] in self.names)
         for part in self.path.rglob(".*.part"):
             part.unlink(missing_ok=True)
 
@@ -155,9 +170,8 @@ class RunFolder:
             for result in results:
                 _append(findings, [finding_record(f) for f in result.findings])
                 _append(errors, [problem_record(p) for p in result.problems])
-                record = progress_record(result)
-                _append(progress, [record])
-                self.done[result.photo] = record
+                _append(progress, [progress_record(result)])
+                self.names[result.photo] = None
                 yield result
 
     def note(self, problems: Iterable[Problem]) -> None:
@@ -169,9 +183,9 @@ class RunFolder:
         """All findings so far, in the order of the photographs."""
         return [finding_from(r) for r in read_lines(self.path / FINDINGS)]
 
-    def problems(self) -> list[Problem]:
-        """All problems so far."""
-        return [problem_from(r) for r in read_lines(self.path / ERRORS)]
+    def problems(self, most: int | None = None) -> list[Problem]:
+        """All problems so far, or the first `most` of them."""
+        return [problem_from(r) for _, r in islice(each_line(self.path / ERRORS), most)]
 
 
 def progress_record(result: Result) -> dict[str, Any]:

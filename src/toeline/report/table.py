@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from toeline.core.finding import Finding
@@ -80,8 +80,21 @@ def safe_cell(value: Any) -> Any:
 
 def to_csv(records: Iterable[dict[str, Any]]) -> bytes:
     """A CSV file that Excel opens by a double click: UTF-8 with its mark, CRLF, one header line."""
+    return csv_head() + csv_lines(records)
+
+
+def csv_head() -> bytes:
+    """How the file begins; `csv_lines` of any number of records, in any number of pieces, follow."""
+    return _written(lambda writer: writer.writeheader()).encode("utf-8-sig")
+
+
+def csv_lines(records: Iterable[dict[str, Any]]) -> bytes:
+    """The lines of some records."""
+    safe = ({k: safe_cell(v) for k, v in record.items()} for record in records)
+    return _written(lambda writer: writer.writerows(safe)).encode("utf-8")
+
+
+def _written(write: Callable[[csv.DictWriter[str]], object]) -> str:
     buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, COLUMNS)
-    writer.writeheader()
-    writer.writerows({k: safe_cell(v) for k, v in record.items()} for record in records)
-    return buffer.getvalue().encode("utf-8-sig")
+    write(csv.DictWriter(buffer, COLUMNS))
+    return buffer.getvalue()
