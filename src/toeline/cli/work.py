@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from toeline.report.save import Summary
 
 
+BESIDE = ("masks", "labels")
+
+
 @dataclass(frozen=True, kw_only=True)
 class InspectRun:
     """Settings of one inspection, as the user typed them; equal settings are the same run."""
@@ -78,11 +81,28 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
 
 
 def _photos(typed: Sequence[str], out: Path) -> list[Photo]:
-    """The photographs, without the marked ones that an earlier start left in an output folder among them."""
+    """The photographs of what was typed, without pictures that are none: see _beside, and those we marked ourselves."""
+    from toeline.cli.show import errors, some
     from toeline.data.images import find_photos
+    from toeline.errors import PhotoError
 
-    marked = (out / "marked").resolve()
-    return [p for p in find_photos([Path(t) for t in typed]) if not p.path.resolve().is_relative_to(marked)]
+    paths, marked = [Path(t) for t in typed], (out / "marked").resolve()
+    found = [p for p in find_photos(paths) if not p.path.resolve().is_relative_to(marked)]
+    photos = [p for p in found if not _beside(p.path, paths)]
+    if len(photos) < len(found):
+        errors.print(
+            f"{some(len(found) - len(photos), 'picture')} in folders called {' or '.join(BESIDE)} passed over: they "
+            f"belong to a data set. Name such a folder itself if it holds photographs."
+        )
+    if not photos:
+        raise PhotoError(f"{', '.join(typed)}: no photographs there. Name a folder that holds some.")
+    return photos
+
+
+def _beside(photo: Path, typed: Sequence[Path]) -> bool:
+    """Whether a picture lies in a folder of labels, as data sets (and `toeline synth`) have them beside photographs."""
+    below = [photo.relative_to(path).parts[:-1] for path in typed if photo.is_relative_to(path)]
+    return all(any(part.lower() in BESIDE for part in parts) for parts in below)
 
 
 def _inspect(
