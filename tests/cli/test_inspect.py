@@ -237,6 +237,40 @@ def test_an_output_folder_among_the_photographs_is_not_inspected(
     assert len(lines(photos / "out" / "progress.jsonl")) == 4
 
 
+def test_threads_and_batches_change_no_file_but_times(toeline: Toeline, tmp_path: Path) -> None:
+    for i in range(9):
+        write_photo(tmp_path / "photos" / f"{i}.jpg", (60 + i, 50), seed=i)
+    (tmp_path / "photos" / "5.jpg").write_bytes(b"")
+    for name, words in {"a": ("0", "1"), "b": ("1", "4"), "c": ("5", "3")}.items():
+        assert toeline("inspect", "photos", "--out", name, "--workers", words[0], "--batch", words[1]) == 1
+    files = {p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()}
+    timed = {Path("progress.jsonl"), Path("run.json"), Path("report.html")}
+    assert len(files - timed) == 8 + 4  # marked pictures; findings in two forms, errors and a lock
+    for file in files - timed:
+        assert len({(tmp_path / name / file).read_bytes() for name in "abc"}) == 1, file
+
+
+def test_a_run_is_taken_up_at_another_pace(toeline: Toeline, photos: Path, tmp_path: Path, judge: FakeJudge) -> None:
+    judge.most = 2
+    assert toeline("inspect", "photos", "--out", "out", "--workers", "0") == 130
+    judge.most = 100
+    assert toeline("inspect", "photos", "--out", "out", "--workers", "3", "--batch", "2") == 0
+    assert judge.asked == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_masks_and_labels_of_a_data_set_are_no_photographs(
+    toeline: Toeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("images/a.jpg", "masks/a_object.png", "labels/a.png"):
+        write_photo(tmp_path / "drawn" / "train" / name, (200, 100))
+    assert toeline("inspect", "drawn", "--out", "out") == 0
+    assert {f["photo"] for f in lines(tmp_path / "out" / "progress.jsonl")} == {"train/images/a.jpg"}
+    assert "2 pictures in folders called masks or labels passed over" in " ".join(capsys.readouterr().err.split())
+    assert toeline("inspect", "drawn/train/masks", "--out", "named") == 0  # whoever names the folder means it
+    assert toeline("inspect", "drawn/train/labels", "drawn", "--out", "both") == 0
+    assert len(lines(tmp_path / "both" / "progress.jsonl")) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

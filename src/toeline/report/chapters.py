@@ -72,6 +72,8 @@ def chapters(folder: Path, order: Sequence[str], size: int) -> Iterator[Chapter]
     The lines of a photograph lie together in findings.jsonl, and photographs there are in the order of progress.jsonl
     (report/folder.py), so only where each begins is kept in memory. Raises OutputError for a folder that was edited.
     """
+    if not (folder / PROGRESS).exists():
+        return
     places = _places(folder)
     names = [name for name in dict.fromkeys((*order, *places)) if name in places]
     with (folder / PROGRESS).open("rb") as progress, (folder / FINDINGS).open("rb") as findings:

@@ -1,8 +1,8 @@
 """The output folder of a run: written as the run goes, whole after a kill, never mixed with another run.
 
-For each photograph, in this order, each step flushed to the disk before the next: its marked picture, its findings,
-its problems, its line in progress.jsonl. A photograph without a line there was not finished: when the run is taken up
-again, whatever it left is dropped and it is inspected anew. So nothing is done twice and nothing is lost.
+For each photograph, in this order: its marked picture, its findings, its problems, and, when all these are on the disk,
+its line in progress.jsonl. A photograph without a line there was not finished: when the run is taken up again, whatever
+it left is dropped and it is inspected anew. So no finding is there twice and none is lost.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,15 +24,16 @@ from toeline.core.lines import (
     each_line,
     finding_from,
     finding_record,
+    join_lines,
     problem_from,
     problem_record,
     read_lines,
-    to_line,
 )
 from toeline.core.result import Problem, Result
 from toeline.errors import OutputError
 
 RUN, PROGRESS, FINDINGS, ERRORS = "run.json", "progress.jsonl", "findings.jsonl", "errors.jsonl"
+COMMIT_S = 0.5  # at most this much work is done again after a kill
 LOCK = ".lock"  # held while a process writes here; the system lets go of it when the process dies, however it dies
 CLUTTER = {LOCK, ".DS_Store", "Thumbs.db", "desktop.ini"}  # the rest is what file browsers leave in empty folders
 
@@ -129,7 +131,8 @@ class RunFolder:
     def _again(cls, path: Path, run: Mapping[str, Any]) -> RunFolder:
         before = read_run(path)
         if not before.get("finished") and not any(each_line(path / PROGRESS)):
-            folder = cls(path, dict(run))  # nothing was ever done here, for example because a model could not be loaded
+            folder = cls(path, dict(run))  # nothing was ever finished here: a model could not be loaded, or a kill
+            folder._restore(again=False)
             folder.save_run()
             return folder
         changed = differing(before.get("settings", {}), run["settings"])
@@ -162,22 +165,21 @@ class RunFolder:
         write_whole(self.path / RUN, json.dumps(self.run, indent=2, ensure_ascii=False) + "\n")
 
     def keep(self, results: Iterable[Result]) -> Iterator[Result]:
-        """Write each result as it comes, then pass it on. A photograph is done when its last line is on the disk."""
+        """Write each result as it comes, then pass it on. It counts as done within COMMIT_S, or when this ends."""
         with alone(self.path), ExitStack() as stack:
-            findings, errors, progress = (
-                stack.enter_context((self.path / name).open("ab")) for name in (FINDINGS, ERRORS, PROGRESS)
-            )
+            files = [stack.enter_context((self.path / name).open("ab")) for name in (FINDINGS, ERRORS, PROGRESS)]
+            journal = _Journal(*files)
+            stack.callback(journal.commit)
             for result in results:
-                _append(findings, [finding_record(f) for f in result.findings])
-                _append(errors, [problem_record(p) for p in result.problems])
-                _append(progress, [progress_record(result)])
+                journal.add(result)
                 self.names[result.photo] = None
                 yield result
 
     def note(self, problems: Iterable[Problem]) -> None:
         """Add problems that concern no photograph of the run; they are found anew whenever it is taken up."""
         with (self.path / ERRORS).open("ab") as errors:
-            _append(errors, [problem_record(p) for p in problems])
+            _write(errors, map(problem_record, problems))
+            os.fsync(errors.fileno())
 
     def findings(self) -> list[Finding]:
         """All findings so far, in the order of the photographs."""
@@ -225,9 +227,35 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _append(file: IO[bytes], records: list[dict[str, Any]]) -> None:
-    """One write, on the disk before the next step."""
-    if records:
-        file.write("".join(to_line(r) for r in records).encode("utf-8"))
+class _Journal:
+    """Appends results to three files; several share one wait for the disk, which takes longer than they do."""
+
+    def __init__(self, findings: IO[bytes], errors: IO[bytes], progress: IO[bytes]) -> None:
+        self._findings, self._errors, self._progress = findings, errors, progress
+        self._ready: list[dict[str, Any]] = []
+        self._last = -COMMIT_S
+
+    def add(self, result: Result) -> None:
+        """Findings and problems are handed to the system now, the progress line not before they are on the disk."""
+        _write(self._findings, map(finding_record, result.findings))
+        _write(self._errors, map(problem_record, result.problems))
+        self._ready.append(progress_record(result))
+        if time.monotonic() - self._last >= COMMIT_S:
+            self.commit()
+
+    def commit(self) -> None:
+        """All that was added is done."""
+        if self._ready:
+            os.fsync(self._findings.fileno())
+            os.fsync(self._errors.fileno())
+            _write(self._progress, self._ready)
+            os.fsync(self._progress.fileno())
+            self._ready.clear()
+        self._last = time.monotonic()
+
+
+def _write(file: IO[bytes], records: Iterable[dict[str, Any]]) -> None:
+    """One write, handed to the system."""
+    if text := join_lines(records):
+        file.write(text.encode("utf-8"))
         file.flush()
-        os.fsync(file.fileno())
