@@ -4,8 +4,8 @@
 
 Draws the photographs (kept in DIR for the next time) and trains a floor, the small judge of `toeline floor`, on 120
 other scenes. Inspects them once without a break, and looks at the process's resident memory after every 100
-photographs. Then inspects them again, kills that process three times (SIGKILL) at moments drawn from a seed, takes it up
-again, and compares both runs' findings, byte by byte. Stages are timed one by one in one thread, in CPU time.
+photographs. Then inspects them again, kills that process three times (SIGKILL) at moments drawn from a seed, takes it
+up again, and compares both runs' findings, byte by byte. Stages are timed one by one in one thread, in CPU time.
 
 10,000 photographs need 8 GB in DIR, and on 2 cores about a quarter of an hour to draw, and as long for each run.
 """
