@@ -29,8 +29,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "report.record",
     },
     "synth": {"core.truth", "data"},
-    "detect": set(),
-    "judge": set(),
+    "detect": {"weights"},
+    "judge": {"weights"},
+    "weights": set(),  # where a model lies, safe files, the device: what both stages ask before they load anything
     "judge.floor": {"relate"},  # hand-made features of boxes: the one judge that measures where things lie
     "relate": set(),
     "ask": set(),
