@@ -21,7 +21,7 @@ from toeline.judge.decide import FLOOR, decide, sure, unreadable
 from toeline.relate.alter import Told, given
 
 if TYPE_CHECKING:
-    from toeline.detect.choose import Detector
+    from toeline.detect.choose import Detector, DetectorOptions
     from toeline.judge.choose import Judge
 
 Boxes = Callable[[Photo, tuple[int, int]], tuple[Sequence[Thing], Sequence[Problem]]]
@@ -57,19 +57,22 @@ class Inspector:
         answers: Answers = "type",
         floor: float = FLOOR,
         boxes: Boxes | None = None,
+        detector_options: DetectorOptions | None = None,
     ) -> Inspector:
         """Load both models, by default those that Toeline ships; with `boxes` no detector is loaded.
 
-        `detector` is "embedded" or a weight file, `judge` "embedded", a model directory or a hub id, `adapter` a peft
-        adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps. Raises ModelError, SetupError and
-        TaxonomyError.
+        `detector` is "embedded", a weight file, a model directory or a hub id, `judge` "embedded", a model directory or
+        a hub id, `adapter` a peft adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps.
+        `detector_options` has thresholds and whether the detector's file is trusted to run code. Raises ModelError,
+        SetupError and TaxonomyError.
         """
-        from toeline.detect.choose import load_detector
+        from toeline.detect.choose import DetectorOptions, load_detector
         from toeline.judge.choose import load_judge
 
         words = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.load(Path(taxonomy) if taxonomy else None)
+        options = detector_options or DetectorOptions(device=device)
         return cls(
-            detector=None if boxes else load_detector(str(detector), taxonomy=words),
+            detector=None if boxes else load_detector(str(detector), taxonomy=words, options=options),
             judge=load_judge(str(judge), device=device, adapter=Path(adapter) if adapter else None),
             taxonomy=words,
             answers=answers,

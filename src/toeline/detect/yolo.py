@@ -1,0 +1,14 @@
+"""Runs an `.onnx` that ultralytics exported, with onnxruntime alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toeline.core.taxonomy import Taxonomy
+from toeline.detect.choose import Detector, DetectorOptions
+from toeline.errors import ModelError
+
+
+def load(path: Path, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
+    """Open the file. Raises ModelError."""
+    raise ModelError(f"{path}: there is no detector.json beside this model.")
