@@ -101,8 +101,8 @@ def tables(rows: Sequence[dict[str, Any]], met: dict[str, dict[str, dict[str, in
         lines.append(f"| {r['part']} | {r['objects']} | {r['types']} | {r['pairs']} | {over} | {r['most']:.2f} |")
     lines += [
         "",
-        f"Pairs of boxes of different types that the detector ({detector}) finds, by their IoU, and which of the two is "
-        f"an object:",
+        f"Pairs of boxes of different types that the detector ({detector}) finds, by their IoU, and which of the two "
+        f"is an object:",
         "",
         "| part | IoU | the more confident | the other | both | neither |",
         "|---|---|--:|--:|--:|--:|",

@@ -117,7 +117,12 @@ def save_detector(where: Path, family: str, **more: Any) -> Path:
     _, processor, size = FAMILIES[family]
     make_detector(family, **more).save_pretrained(where)
     pad = size is SHORTEST
-    said = {"image_processor_type": processor, "size": size, "do_pad": pad, "do_normalize": family in ("detr", "rf_detr")}
+    said = {
+        "image_processor_type": processor,
+        "size": size,
+        "do_pad": pad,
+        "do_normalize": family in ("detr", "rf_detr"),
+    }
     (where / "preprocessor_config.json").write_text(json.dumps(said))
     return where
 

@@ -14,6 +14,7 @@ from toeline.ask.ask import Answers, ask
 from toeline.core.finding import Finding
 from toeline.core.result import Problem, Result
 from toeline.core.scene import Relation, Scene, Thing
+from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, read_photo
 from toeline.errors import ToelineError
@@ -112,34 +113,41 @@ class Inspector:
         return Result(photo.name, image.size, findings, problems, sha256=file_hash(photo.path), image=image)
 
     def _look(self, image: Image.Image, photo: Photo) -> tuple[tuple[Finding, ...], tuple[Problem, ...]]:
-        things, problems = self._find(image, photo)
-        scene = Scene(Path(photo.name), image.size, tuple(things))
+        sightings, problems = self._find(image, photo)
+        scene = Scene(Path(photo.name), image.size, tuple(s.thing for s in sightings))
         relations = self.relations(scene)
         sheet = ask(scene, image, relations, self.taxonomy, self.judge.view, answers=self.answers)
         scores = self.judge.score(sheet) if sheet.questions else []
         said = {q.thing_id: s for q, s in zip(sheet.questions, scores, strict=True)}
-        findings = (self._finding(photo, thing, said.get(thing.id), relations[thing.id]) for thing in scene.things)
+        findings = (self._finding(photo, s, said.get(s.thing.id), relations[s.thing.id]) for s in sightings)
         return tuple(findings), tuple(problems)
 
-    def _find(self, image: Image.Image, photo: Photo) -> tuple[Sequence[Thing], Sequence[Problem]]:
+    def _find(self, image: Image.Image, photo: Photo) -> tuple[Sequence[Sighting], Sequence[Problem]]:
+        from toeline.detect.settle import find_settled
+
         if self.boxes is not None:
-            return self.boxes(photo, image.size)
-        return [s.thing for s in self.detector.find([image])[0]] if self.detector else [], ()
+            things, problems = self.boxes(photo, image.size)
+            return [Sighting(thing) for thing in things], problems
+        return find_settled(self.detector, [image])[0] if self.detector else [], ()
 
     def _finding(
-        self, photo: Photo, thing: Thing, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
+        self, photo: Photo, seen: Sighting, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
     ) -> Finding:
         """`log_probs` is None for a thing whose type leaves one answer, such as vegetation: it was not asked.
 
         They are empty when an answer was written that is none of the names.
         """
+        thing = seen.thing
         if log_probs is None:
             verdict = sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
         elif log_probs:
             verdict = decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor)
         else:
             verdict = unreadable()
-        return Finding(photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon)
+        return Finding(
+            photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon,
+            seen.class_name, seen.others,
+        )  # fmt: skip
 
 
 def _fault(photo: Photo, why: Exception) -> Problem:

@@ -135,7 +135,9 @@ def _labels(folder: Path, *, where: str, taxonomy: Taxonomy) -> Mapping[int, Lab
         with quiet():
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError) as why:
-        raise ModelError(f"{where}: config.json cannot be read ({first_line(why)}). Download the model again.") from None
+        raise ModelError(
+            f"{where}: config.json cannot be read ({first_line(why)}). Download the model again."
+        ) from None
     if type(config) not in FAMILIES:
         raise ModelError(
             f"{where}: config.json says model_type {config.model_type!r}, which is no object detector of this "

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from toeline.core.box import Box
 from toeline.core.scene import Thing
 from toeline.core.sighting import Guess, Sighting
+
+if TYPE_CHECKING:
+    from toeline.detect.choose import Detector
 
 # Two boxes of an IoU above these are one object. True boxes of one photograph of the lagoon dykes (1,129 objects) reach
 # 0.30 within a type and 0.74 between types, where a plant covers a drain (benchmarks/results/overlaps.md): below its
@@ -24,9 +30,12 @@ OUTLINE_IOU = 0.5  # when both have outlines: the boxes of two slanted drains si
 GRID_PX = 256  # the longer side of the grid on which outlines are compared
 
 
-def settle(
-    found: Sequence[Sighting], *, same: float = SAME_TYPE_IOU, other: float = OTHER_TYPE_IOU
-) -> list[Sighting]:
+def find_settled(detector: Detector, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+    """What any detector finds, one sighting per object: how everything but a detector's own score asks for it."""
+    return [settle(found) for found in detector.find(images)]
+
+
+def settle(found: Sequence[Sighting], *, same: float = SAME_TYPE_IOU, other: float = OTHER_TYPE_IOU) -> list[Sighting]:
     """The sightings of one photograph without duplicates, most confident first, called "1", "2", ... in that order.
 
     A box that overlaps a more confident one of its own type by an IoU above `same`, or one of another type by more than
@@ -65,15 +74,15 @@ def _meet(a: Thing, b: Thing) -> bool:
     frame = Box.around([*a.polygon, *b.polygon])
     scale = (GRID_PX - 1) / max(frame.width, frame.height, 1e-9)
     one, two = (_cells(thing, frame, scale) for thing in (a, b))
-    return len(one & two) > OUTLINE_IOU * len(one | two)
+    return bool((one & two).sum() > OUTLINE_IOU * (one | two).sum())
 
 
-def _cells(thing: Thing, frame: Box, scale: float) -> set[int]:
+def _cells(thing: Thing, frame: Box, scale: float) -> NDArray[np.bool_]:
     """The cells of the grid that an outline covers, its border included."""
     grid = Image.new("1", (GRID_PX, GRID_PX))
     points = [((x - frame.x1) * scale, (y - frame.y1) * scale) for x, y in thing.polygon]
     ImageDraw.Draw(grid).polygon(points, fill=1, outline=1)
-    return {n for n, inside in enumerate(grid.tobytes("raw", "L")) if inside}
+    return np.asarray(grid)
 
 
 def _told(stays: Sighting, goes: Sighting) -> Sighting:

@@ -19,7 +19,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.report.draw import LINES, legend
 from toeline.report.style import environment
-from toeline.report.table import by_photo, marked_name, names_in, relation_words
+from toeline.report.table import by_photo, marked_name, names_in, others_words, relation_words
 
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
 SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (1000, 512))
@@ -187,6 +187,8 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
             "bars": bars(f),
             "second": f.verdict.second,
             "score": f.score,
+            "detector_class": f.detector_class,
+            "detector_others": others_words(f, words),
             "around": relation_words(f, names),
             "review": f.verdict.review,
             "truth": truth_of(f, given.truth),
