@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ FAMILIES: Mapping[str, tuple[dict[str, Any], str, dict[str, int]]] = {
         "ConditionalDetrImageProcessor", SHORTEST,
     ),
     "deformable_detr": (
-        {**PLAIN, "num_feature_levels": 3, "backbone_config": _resnet(**STAGES), "disable_custom_kernels": True},
+        {**PLAIN, "d_model": 32, "num_feature_levels": 3, "backbone_config": _resnet(**STAGES)},
         "DeformableDetrImageProcessor", SHORTEST,
     ),
     "rt_detr": ({**HYBRID, "backbone_config": _rt_resnet()}, "RTDetrImageProcessor", SQUARE),
@@ -112,19 +113,16 @@ def make_detector(family: str, *, names: Sequence[str] = TYPES, seed: int = 0) -
 
 def save_detector(where: Path, family: str, **more: Any) -> Path:
     """A tiny model directory: config, safetensors, preprocessor_config.json as the hub's models have it."""
-    import json
+    from toeline.weights import quiet
 
     _, processor, size = FAMILIES[family]
-    make_detector(family, **more).save_pretrained(where)
-    pad = size is SHORTEST
+    with quiet():  # no progress bar
+        make_detector(family, **more).save_pretrained(where)
     said = {
         "image_processor_type": processor,
         "size": size,
-        "do_pad": pad,
+        "do_pad": size is SHORTEST,
         "do_normalize": family in ("detr", "rf_detr"),
     }
     (where / "preprocessor_config.json").write_text(json.dumps(said))
     return where
-
-
-Make = Callable[[str], Path]

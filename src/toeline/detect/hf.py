@@ -11,24 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.labels import Label, labels_of
+from toeline.detect.options import DetectorOptions
 from toeline.detect.sightings import sightings
 from toeline.errors import ModelError, SetupError
 from toeline.weights import check_weights, find_model, first_line, pick_device, pickles_in, quiet
 
-if TYPE_CHECKING:
-    from toeline.detect.choose import DetectorOptions
-
 MOST_AT_ONCE = 8  # photographs in one forward pass, so that memory does not grow with the list that is given
 
-# Families whose image processor exists for torchvision only: another one of Pillow that does the same to a photograph,
-# and what makes its post-processing theirs. RF-DETR's is a copy of Deformable DETR's that keeps as many rows as queries.
+# Families whose image processor exists for torchvision only, and one of Pillow that does the same to a photograph.
+# RF-DETR's is a copy of Deformable DETR's that keeps as many rows as there are queries (see _reading).
 STAND_INS = {"RfDetrImageProcessor": "DeformableDetrImageProcessorPil"}
 UNNAMED = {"rf_detr": "RfDetrImageProcessor"}  # what such a model has whose preprocessor_config.json does not say
 
@@ -176,8 +174,10 @@ def _model(folder: Path, *, safe: bool) -> Any:
 
 
 def _processor(folder: Path, config: Any) -> Any:
-    """The model's own image processor, always the Pillow one: torchvision's resizes and rounds differently, and the
-    answer must not depend on whether it is installed. Raises ModelError."""
+    """The model's own image processor, always the Pillow one. Raises ModelError.
+
+    torchvision's resizes and rounds differently, and the answer must not depend on whether it is installed.
+    """
     import transformers
 
     try:

@@ -1,4 +1,4 @@
-"""Rows of numbers that any network gives become sightings: thresholds by type, clipped, counted, most confident first."""
+"""Rows of numbers that any network gives become sightings: above their type's threshold, clipped, in order."""
 
 from __future__ import annotations
 
