@@ -50,15 +50,16 @@ def rows(found: list[Sighting]) -> Rows:
 
 def own_answer(where: Path, image: Any) -> dict[str, np.ndarray]:
     """What the model, its processor and its post-processing say, called as the model's page tells to."""
-    from transformers import AutoImageProcessor, AutoModelForObjectDetection
+    import transformers
 
     from toeline.weights import quiet
 
+    name = json.loads((where / "preprocessor_config.json").read_text())["image_processor_type"].removesuffix("Fast")
     with quiet():
-        model = AutoModelForObjectDetection.from_pretrained(where).eval()
-        if "RfDetr" in (where / "preprocessor_config.json").read_text():
-            return by_hand(model, image)
-        processor = AutoImageProcessor.from_pretrained(where, backend="pil")
+        model = transformers.AutoModelForObjectDetection.from_pretrained(where).eval()
+    if name == "RfDetrImageProcessor":
+        return by_hand(model, image)
+    processor = getattr(transformers, f"{name}Pil").from_pretrained(where)
     with torch.no_grad():
         outputs = model(**processor(images=image, return_tensors="pt"))
     (said,) = processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[image.size[::-1]])
@@ -155,6 +156,15 @@ def test_a_directory_is_found_by_its_name(folders: Callable[[str], Path]) -> Non
     assert isinstance(load_detector(str(folders("d_fine")), taxonomy=Taxonomy.load()), TransformersDetector)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_processor_that_does_not_say_what_it_is_is_the_familys(
+    family: str, folders: Callable[[str], Path], tmp_path: Path
+) -> None:
+    where = shutil.copytree(folders(family), tmp_path / "model")
+    edit("preprocessor_config.json", image_processor_type=None)(where)
+    assert type(load(where).processor) is type(load(folders(family)).processor)
+
+
 def test_no_photographs_no_answers(folders: Callable[[str], Path]) -> None:
     assert load(folders("detr")).find([]) == []
 
@@ -243,7 +253,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "weights of another shape": (edit("config.json", d_model=32), ModelError, "cannot load this detector"),
     "no processor": (drop("preprocessor_config.json"), ModelError, "image processor cannot be loaded"),
     "the processor of a classifier": (
-        edit("preprocessor_config.json", image_processor_type="ViTImageProcessor"), ModelError, "reads no boxes",
+        edit("preprocessor_config.json", image_processor_type="ViTImageProcessor"), ModelError, "ViTImageProcessor, is none",
     ),
 }  # fmt: skip
 

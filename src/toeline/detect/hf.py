@@ -25,10 +25,23 @@ from toeline.weights import check_weights, find_model, first_line, pick_device, 
 
 MOST_AT_ONCE = 8  # photographs in one forward pass, so that memory does not grow with the list that is given
 
-# Families whose image processor exists for torchvision only, and one of Pillow that does the same to a photograph.
-# RF-DETR's is a copy of Deformable DETR's that keeps as many rows as there are queries (see _reading).
-STAND_INS = {"RfDetrImageProcessor": "DeformableDetrImageProcessorPil"}
-UNNAMED = {"rf_detr": "RfDetrImageProcessor"}  # what such a model has whose preprocessor_config.json does not say
+# What a model's image processor is called that does not say so itself, by model_type.
+PROCESSORS = {
+    "conditional_detr": "ConditionalDetr",
+    "d_fine": "RTDetr",
+    "dab-detr": "ConditionalDetr",
+    "deformable_detr": "DeformableDetr",
+    "deimv2": "RTDetr",
+    "detr": "Detr",
+    "lw_detr": "DeformableDetr",
+    "rf_detr": "RfDetr",
+    "rt_detr": "RTDetr",
+    "rt_detr_v2": "RTDetr",
+    "yolos": "Yolos",
+}
+# Processors that exist for torchvision only, and one of Pillow that does the same to a photograph. RF-DETR's is a copy
+# of Deformable DETR's that keeps as many rows as there are queries (see _reading).
+STAND_INS = {"RfDetr": "DeformableDetr"}
 
 
 @dataclass(frozen=True)
@@ -176,18 +189,17 @@ def _model(folder: Path, *, safe: bool) -> Any:
 def _processor(folder: Path, config: Any) -> Any:
     """The model's own image processor, always the Pillow one. Raises ModelError.
 
-    torchvision's resizes and rounds differently, and the answer must not depend on whether it is installed.
+    torchvision's resizes and rounds differently, and the answer must not depend on whether it is installed. For the
+    same reason AutoImageProcessor is not asked: it prefers torchvision, and older ones do not load without it.
     """
     import transformers
 
     try:
         with quiet():
-            given, _ = transformers.ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
-            name = str(given.get("image_processor_type", "")).removesuffix("Fast")
-            name = name or UNNAMED.get(config.model_type, "")
-            kind = getattr(transformers, STAND_INS[name]) if name in STAND_INS else transformers.AutoImageProcessor
-            backend = {} if name in STAND_INS else {"backend": "pil", "config": config}
-            processor = kind.from_pretrained(folder, local_files_only=True, **backend)
+            said, _ = transformers.ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
+            family = _family(said, config)
+            kind = getattr(transformers, f"{STAND_INS.get(family, family)}ImageProcessorPil", None)
+            processor = kind.from_pretrained(folder, local_files_only=True) if kind else None
     except (OSError, ValueError, TypeError, KeyError, ImportError) as why:
         raise ModelError(
             f"{folder}: its image processor cannot be loaded ({first_line(why)}). Copy preprocessor_config.json of the "
@@ -195,10 +207,19 @@ def _processor(folder: Path, config: Any) -> Any:
         ) from None
     if not hasattr(processor, "post_process_object_detection"):
         raise ModelError(
-            f"{folder}: its image processor, {type(processor).__name__}, reads no boxes out of a detector's answer. "
-            f"Copy preprocessor_config.json of the model into it."
+            f"{folder}: its image processor, {family}ImageProcessor, is none that reads boxes out of a detector's "
+            f"answer without torchvision. Copy preprocessor_config.json of the model into it, or use RT-DETR, D-FINE, "
+            f"RF-DETR, LW-DETR or DETR."
         )
     return processor
+
+
+def _family(said: Mapping[str, Any], config: Any) -> str:
+    """Whose image processor it is: "RTDetr" for RTDetrImageProcessor, its Fast and Pil kin, and what it once was."""
+    name = str(said.get("image_processor_type") or said.get("feature_extractor_type") or "")
+    for end in ("Fast", "Pil", "ImageProcessor", "FeatureExtractor"):
+        name = name.removesuffix(end)
+    return name or PROCESSORS.get(config.model_type, "")
 
 
 def _reading(processor: Any, config: Any) -> dict[str, Any]:
