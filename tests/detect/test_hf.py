@@ -253,7 +253,8 @@ BAD: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "weights of another shape": (edit("config.json", d_model=32), ModelError, "cannot load this detector"),
     "no processor": (drop("preprocessor_config.json"), ModelError, "image processor cannot be loaded"),
     "the processor of a classifier": (
-        edit("preprocessor_config.json", image_processor_type="ViTImageProcessor"), ModelError, "ViTImageProcessor, is none",
+        edit("preprocessor_config.json", image_processor_type="ViTImageProcessor"), ModelError,
+        "ViTImageProcessor, is none that reads boxes",
     ),
 }  # fmt: skip
 

@@ -38,16 +38,13 @@ def sightings(
     >>> [(s.thing.id, s.thing.kind, s.thing.box.xyxy) for s in found]
     [('1', 'toe_drain', (0.0, 2.0, 8.0, 9.0))]
     """
+    corners = np.clip(boxes.astype(np.float64), 0, [*size_wh, *size_wh])
+    sides = (corners[:, 2:] - corners[:, :2]).min(1)  # under zero for corners in the wrong order
     found: list[Sighting] = []
     for n in np.argsort(-scores, kind="stable"):
         label = labels.get(int(ids[n]))
-        if label is None or scores[n] < limits[label.kind]:
+        if label is None or scores[n] < limits[label.kind] or sides[n] < min(LEAST_SIDE, *size_wh):
             continue
-        x1, y1, x2, y2 = map(float, boxes[n])
-        box = Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)).clipped(size_wh)
-        if min(box.width, box.height) >= min(LEAST_SIDE, *size_wh):
-            thing = Thing(str(len(found) + 1), label.kind, box, min(float(scores[n]), 1.0))
-            found.append(Sighting(thing, label.class_name))
-        if len(found) == MOST_THINGS:
-            break
-    return found
+        thing = Thing(str(len(found) + 1), label.kind, Box(*corners[n].tolist()), float(scores[n]))
+        found.append(Sighting(thing, label.class_name))
+    return found[:MOST_THINGS]
