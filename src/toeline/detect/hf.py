@@ -6,7 +6,6 @@ torchvision, never to let photographs of one batch touch each other, and to say 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from PIL import Image
 
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
+from toeline.detect.hf_processor import Reader, load_reader
 from toeline.detect.labels import Label, labels_of
 from toeline.detect.options import DetectorOptions
 from toeline.detect.sightings import sightings
@@ -25,53 +25,29 @@ from toeline.weights import check_weights, find_model, first_line, pick_device, 
 
 MOST_AT_ONCE = 8  # photographs in one forward pass, so that memory does not grow with the list that is given
 
-# What a model's image processor is called that does not say so itself, by model_type.
-PROCESSORS = {
-    "conditional_detr": "ConditionalDetr",
-    "d_fine": "RTDetr",
-    "dab-detr": "ConditionalDetr",
-    "deformable_detr": "DeformableDetr",
-    "deimv2": "RTDetr",
-    "detr": "Detr",
-    "lw_detr": "DeformableDetr",
-    "rf_detr": "RfDetr",
-    "rt_detr": "RTDetr",
-    "rt_detr_v2": "RTDetr",
-    "yolos": "Yolos",
-}
-# Processors that exist for torchvision only, and one of Pillow that does the same to a photograph. RF-DETR's is a copy
-# of Deformable DETR's that keeps as many rows as there are queries (see _reading).
-STAND_INS = {"RfDetr": "DeformableDetr"}
-
 
 @dataclass(frozen=True)
 class TransformersDetector:
     """A detector of a few types; the same photograph gives the same sightings, alone or in any batch.
 
-    `labels` says what the class ids mean, `limits` the least confidence of each type, `reading` holds what the
-    processor's post-processing must be told.
+    `labels` says what the class ids mean, `limits` the least confidence of each type.
     """
 
     model: Any
-    processor: Any
+    reader: Reader
     labels: Mapping[int, Label]
     limits: Mapping[str, float]
-    reading: Mapping[str, Any]
     where: str
 
     def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
         """What was found in each image, most confident first. Raises ModelError for numbers that are not finite."""
         found: dict[int, list[Sighting]] = {}
-        inputs = [self._input(image) for image in images]
+        inputs = [self.reader.tensors(image.convert("RGB")) for image in images]
         for batch in _alike(inputs):
             sizes = [images[n].size for n in batch]
             rows = self._rows([inputs[n] for n in batch], sizes)
             found.update(zip(batch, (self._sightings(r, s) for r, s in zip(rows, sizes, strict=True)), strict=True))
         return [found[n] for n in range(len(images))]
-
-    def _input(self, image: Image.Image) -> dict[str, Any]:
-        """The tensors of one photograph, (1, ...) each."""
-        return dict(self.processor(images=[image.convert("RGB")], return_tensors="pt"))
 
     def _rows(self, inputs: Sequence[Mapping[str, Any]], sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         """Boxes (N, 4) in pixels, scores (N,) and labels (N,) of each photograph, as numpy arrays."""
@@ -86,12 +62,7 @@ class TransformersDetector:
                 f"{self.where}: the detector gives numbers that are not finite, so its weights are damaged. "
                 f"Copy or download it again."
             )
-        read = self.processor.post_process_object_detection
-        tall = [(high, wide) for wide, high in sizes]
-        return [
-            {name: values.numpy() for name, values in one.items()}
-            for one in read(said, threshold=0.0, target_sizes=tall, **self.reading)
-        ]
+        return self.reader.rows(said, sizes)
 
     def _sightings(self, rows: Mapping[str, Any], size_wh: tuple[int, int]) -> list[Sighting]:
         return sightings(
@@ -124,13 +95,12 @@ def load(where: str, taxonomy: Taxonomy, options: DetectorOptions) -> Transforme
     if not (options.trust and pickles_in(folder)):
         check_weights(folder)
     model = _model(folder, safe=not options.trust)
-    processor = _processor(folder, model.config)
+    reader = load_reader(folder, model.config)
     return TransformersDetector(
         model.to(device).eval(),
-        processor,
+        reader,
         labels,
         {label.kind: options.threshold(label.kind) for label in labels.values()},
-        _reading(processor, model.config),
         where,
     )
 
@@ -184,50 +154,3 @@ def _model(folder: Path, *, safe: bool) -> Any:
             f"The download is incomplete, or config.json belongs to another model."
         )
     return model
-
-
-def _processor(folder: Path, config: Any) -> Any:
-    """The model's own image processor, always the Pillow one. Raises ModelError.
-
-    torchvision's resizes and rounds differently, and the answer must not depend on whether it is installed. For the
-    same reason AutoImageProcessor is not asked: it prefers torchvision, and older ones do not load without it.
-    """
-    import transformers
-
-    try:
-        with quiet():
-            said, _ = transformers.ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
-            family = _family(said, config)
-            kind = getattr(transformers, f"{STAND_INS.get(family, family)}ImageProcessorPil", None)
-            processor = kind.from_pretrained(folder, local_files_only=True) if kind else None
-    except (OSError, ValueError, TypeError, KeyError, ImportError) as why:
-        raise ModelError(
-            f"{folder}: its image processor cannot be loaded ({first_line(why)}). Copy preprocessor_config.json of the "
-            f"model into it."
-        ) from None
-    if not hasattr(processor, "post_process_object_detection"):
-        raise ModelError(
-            f"{folder}: its image processor, {family}ImageProcessor, is none that reads boxes out of a detector's "
-            f"answer without torchvision. Copy preprocessor_config.json of the model into it, or use RT-DETR, D-FINE, "
-            f"RF-DETR, LW-DETR or DETR."
-        )
-    return processor
-
-
-def _family(said: Mapping[str, Any], config: Any) -> str:
-    """Whose image processor it is: "RTDetr" for RTDetrImageProcessor, its Fast and Pil kin, and what it once was."""
-    name = str(said.get("image_processor_type") or said.get("feature_extractor_type") or "")
-    for end in ("Fast", "Pil", "ImageProcessor", "FeatureExtractor"):
-        name = name.removesuffix(end)
-    return name or PROCESSORS.get(config.model_type, "")
-
-
-def _reading(processor: Any, config: Any) -> dict[str, Any]:
-    """What the post-processing has to be told beside the answer, so that it is the model's own."""
-    takes = inspect.signature(processor.post_process_object_detection).parameters
-    reading: dict[str, Any] = {}
-    if "use_focal_loss" in takes and hasattr(config, "use_focal_loss"):
-        reading["use_focal_loss"] = config.use_focal_loss  # sigmoid or softmax
-    if "top_k" in takes and config.model_type == "rf_detr":
-        reading["top_k"] = config.num_queries
-    return reading
