@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,13 @@ def sightings(
     labels: Mapping[int, Label],
     limits: Mapping[str, float],
     size_wh: tuple[int, int],
+    outlines: Sequence[tuple[tuple[float, float], ...]] = (),
 ) -> list[Sighting]:
     """`boxes` (N, 4) as x1, y1, x2, y2 in pixels of the photograph, `scores` (N,) from 0 to 1, `ids` (N,) of classes.
 
     Rows stay whose score is at least the limit of their type (`limits`: type name -> 0 to 1); rows of a class that is
-    not in `labels` are left out. Equal scores keep their order.
+    not in `labels` are left out, and so are boxes thinner than a pixel or with corners in the wrong order. Equal scores
+    keep their order. `outlines` are polygons in pixels of the photograph, one for each row, or none at all.
 
     >>> found = sightings(
     ...     np.array([[-5, 2, 8, 9], [0, 0, 4, 4]]), np.array([0.5, 0.9]), np.array([0, 1]),
@@ -45,6 +47,8 @@ def sightings(
         label = labels.get(int(ids[n]))
         if label is None or scores[n] < limits[label.kind] or sides[n] < min(LEAST_SIDE, *size_wh):
             continue
-        thing = Thing(str(len(found) + 1), label.kind, Box(*corners[n].tolist()), float(scores[n]))
+        polygon = outlines[n] if outlines else ()
+        box = Box(*corners[n].tolist())
+        thing = Thing(str(len(found) + 1), label.kind, box, min(float(scores[n]), 1.0), polygon)
         found.append(Sighting(thing, label.class_name))
     return found[:MOST_THINGS]
