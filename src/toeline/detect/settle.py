@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from toeline.detect.choose import Detector
 
 # Two boxes of an IoU above these are one object. True boxes of one photograph of the lagoon dykes (1,129 objects) reach
-# 0.30 within a type and 0.74 between types, where a plant covers a drain (benchmarks/results/overlaps.md): below its
-# limit each leaves room for boxes that are not exact, and a lost object is worse than one that is told twice.
+# 0.30 within a type, and 0.74 between types, where a toe drain runs along a rock toe (benchmarks/results/overlaps.md).
+# The second limit is above all of them, because a lost object is worse than one that is told twice.
 SAME_TYPE_IOU = 0.6
 OTHER_TYPE_IOU = 0.75
 OUTLINE_IOU = 0.5  # when both have outlines: the boxes of two slanted drains side by side overlap, the drains do not
