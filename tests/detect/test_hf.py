@@ -7,12 +7,14 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tests.helpers import NAMES, make_photo
+from tests.tiny import save_model
 from tests.tiny_detectors import FAMILIES, SQUARE, TYPES, save_detector
 
 from toeline.core.sighting import Sighting
@@ -22,6 +24,7 @@ from toeline.detect.choose import load_detector
 from toeline.detect.hf import TransformersDetector
 from toeline.detect.options import DetectorOptions
 from toeline.errors import ModelError, SetupError, TaxonomyError
+from toeline.inspector import Inspector
 
 SIZES = ((200, 100), (64, 64), (90, 131), (200, 100), (40, 3))
 ALL = DetectorOptions(general=0.0, device="cpu")
@@ -169,6 +172,39 @@ def test_a_processor_that_does_not_say_what_it_is_is_the_familys(
     where = shutil.copytree(folders(family), tmp_path / "model")
     edit("preprocessor_config.json", image_processor_type=None)(where)
     assert load(where).reader.family == load(folders(family)).reader.family
+
+
+def test_a_hub_model_whose_classes_do_not_fit_is_not_downloaded(
+    folders: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    asked: list[list[str]] = []
+
+    def cached(hub_id: str, *, allow_patterns: list[str], **_: Any) -> str:
+        asked.append(allow_patterns)
+        return str(where)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: SimpleNamespace(sha="abc"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+    where = shutil.copytree(folders("detr"), tmp_path / "model")
+    (found,) = hf.load("owner/detector", Taxonomy.load(), ALL).find([make_photo((200, 100))])
+    assert found
+    assert ["*.safetensors" in patterns for patterns in asked] == [False, True]
+    assert not any("*.bin" in patterns for patterns in asked)
+    edit("config.json", id2label={0: "person"})(where)
+    with pytest.raises(TaxonomyError, match=r"owner/detector.*'person'"):
+        hf.load("owner/detector", Taxonomy.load(), ALL)
+    assert ["*.safetensors" in patterns for patterns in asked] == [False, True, False]
+
+
+def test_from_a_photograph_to_findings(tmp_path: Path) -> None:
+    where = save_detector(tmp_path / "nine", "rt_detr_v2", names=NAMES)
+    inspector = Inspector.load(where, save_model(tmp_path / "judge"), device="cpu")
+    found = inspector.inspect(make_photo((200, 100)))
+    assert found
+    assert all(f.detector_class in Taxonomy.load().answers(f.kind) for f in found)
+    assert found == inspector.inspect(make_photo((200, 100)))
 
 
 def test_no_photographs_no_answers(folders: Callable[[str], Path]) -> None:

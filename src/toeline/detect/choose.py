@@ -87,7 +87,7 @@ def weight_files(name: str) -> list[Path]:
     """
     path = EMBEDDED if name == "embedded" else Path(name).expanduser()
     if path.is_dir() and not (path / EMBEDDED.name).is_file():
-        files = [path / CONFIG, *sorted(path.glob("*.safetensors"))]
+        files = [path / CONFIG, path / "preprocessor_config.json", *sorted(path.glob("*.safetensors"))]
     else:
         weights = path / EMBEDDED.name if path.is_dir() else path
         files = [weights, weights.with_name(CARD)] if weights.suffix.lower() == ".onnx" else [weights]
