@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,18 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.helpers import NAMES, make_photo
 from tests.tiny import save_model
 from tests.tiny_detectors import FAMILIES, SQUARE, TYPES, save_detector
 
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import read_photo
 from toeline.detect import hf
 from toeline.detect.choose import load_detector
 from toeline.detect.hf import TransformersDetector
 from toeline.detect.options import DetectorOptions
 from toeline.errors import ModelError, SetupError, TaxonomyError
 from toeline.inspector import Inspector
+from toeline.synth import draw
 
 SIZES = ((200, 100), (64, 64), (90, 131), (200, 100), (40, 3))
 ALL = DetectorOptions(general=0.0, device="cpu")
@@ -119,6 +122,23 @@ def test_what_is_found_is_what_the_models_own_post_processing_says(family: str, 
         (found,) = detector.find([photo])
         assert len(found) >= 4
         assert_alike(rows(found), expected(own_answer(folders(family), photo), size), px=0.5, confidence=1e-3)
+
+
+def assert_own(where: Path, photos: Sequence[Image.Image]) -> None:
+    """Boxes to half a pixel and confidences to a thousandth, asked about all photographs at once."""
+    for photo, found in zip(photos, load(where).find(photos), strict=True):
+        assert len(found) >= 4
+        assert_alike(rows(found), expected(own_answer(where, photo), photo.size), px=0.5, confidence=1e-3)
+
+
+def test_so_it_is_on_drawn_scenes(folders: Callable[[str], Path]) -> None:
+    scenes = [Image.fromarray(draw(seed, size=320).image) for seed in range(20)]
+    assert_own(folders("rt_detr"), [scene.crop((0, 0, 320, 180 + 20 * (i % 3))) for i, scene in enumerate(scenes)])
+
+
+def test_so_it_is_on_real_photographs(folders: Callable[[str], Path], lagoon_dyke: Path) -> None:
+    files = sorted((lagoon_dyke / "valid" / "images").iterdir())[:20]
+    assert_own(folders("rt_detr"), [read_photo(file) for file in files])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
