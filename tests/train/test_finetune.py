@@ -345,3 +345,36 @@ def test_two_processes_see_every_photograph_and_average_their_gradients(
     assert [line["valid"]["n"] for line in two.validations()] == [3, 3]
     for name, weight in weights(one.folder).items():
         assert torch.allclose(weight, weights(tmp_path / "two" / "adapter")[name], atol=1e-6), name
+
+
+def test_a_dense_loss_teaches_all_weights_and_leaves_no_head_behind(
+    judge_folder: Path, data: Path, tmp_path: Path
+) -> None:
+    """What is saved is a stock model; the weights are others than without; a killed run goes on to the same ones."""
+    from safetensors.torch import load_file
+
+    run = settings(judge_folder, full=True, dense=1.0)
+    whole = train(run, data, tmp_path / "whole")
+    weights = load_file(whole.folder / "model.safetensors")
+    plain = load_file(train(settings(judge_folder, full=True), data, tmp_path / "plain").folder / "model.safetensors")
+    assert weights.keys() == plain.keys()
+    assert any(not torch.equal(weights[name], plain[name]) for name in weights if "visual" in name)
+
+
+def test_dense_targets_are_those_of_the_layouts_own_crops(judge_folder: Path, data: Path) -> None:
+    """However a photograph is split, each chunk has targets for each of its crops' tokens, and none for the scene."""
+    from toeline.train.base import load_judge
+    from toeline.train.finetune import stream_of
+    from toeline.train.packed import Packer, _features
+
+    run = settings(judge_folder, full=True, dense=1.0)
+    judge = load_judge(run)
+    row = stream_of(run, read_lesson(run, data), data)[0]
+    for most in (4096, 1):
+        parts = list(Packer(judge, dense=True, max_tokens=most).chunks(row))
+        assert len(parts) == (1 if most > 1 else len(row.answers))
+        for part in parts:
+            features = _features(judge.model, part, part["batch"])
+            assert part["crops"] == [False] + [True] * len(part["answers"])
+            assert len(part["tokens"]) == sum(len(f) for f in features[1:])
+            assert torch.allclose(part["tokens"].sum(1), torch.ones(len(part["tokens"])))

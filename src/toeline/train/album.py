@@ -18,7 +18,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import file_hash, read_photo
 from toeline.data.yolo import SPLITS, Entry, LabelledScene, YoloSet, open_yolo, read_entry
 from toeline.errors import LabelError, PhotoError
-from toeline.train.rows import Labeled, Photos
+from toeline.train.rows import Labeled, Photos, labeled_states
 
 ADVICE = "Mend it, then train again; this training goes on without it."
 READERS = 4  # threads that decode photographs; Pillow releases the interpreter while it does
@@ -29,7 +29,8 @@ class Album:
     """The photographs of one split on which there is something to ask. Indexing reads a photograph's pixels.
 
     `nothing` counts photographs without an object that leaves a choice. `sha256` is of all photographs and of what is
-    true of them. `problems` name what could not be used.
+    true of them. `problems` name what could not be used. With `drawn_by`, photographs come with a map of what covers
+    each pixel, from the labels' polygons by this taxonomy.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Album:
     problems: tuple[Problem, ...] = ()
     nothing: int = 0
     sha256: str = ""
+    drawn_by: Taxonomy | None = None
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -44,7 +46,9 @@ class Album:
     def __getitem__(self, i: int) -> Labeled:
         """Photograph `i` with its truths. Raises PhotoError when its file has gone since."""
         found = self.scenes[i]
-        return Labeled(read_photo(found.scene.image), found.scene, {t.thing_id: t for t in found.truths})
+        truths = {t.thing_id: t for t in found.truths}
+        states = labeled_states(found.scene, truths, self.drawn_by) if self.drawn_by else None
+        return Labeled(read_photo(found.scene.image), found.scene, truths, states)
 
     def record(self) -> dict[str, Any]:
         """What run.json says of it."""

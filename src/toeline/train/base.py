@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.question import View
+from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ModelError, SetupError, need
 from toeline.train.lora import TARGETS, LoraRun
 from toeline.train.packed import learn_packed
+from toeline.train.rows import token_classes
 
 CHECKPOINTING_FROM = 500_000_000  # parameters; below it activations are small, and computing them twice costs a third
+HEAD = "token_head."  # of the dense loss
 SKIPPED = ("lm_head", "model.visual")  # stay as they are under --qlora: few weights, and accuracy hangs on them
 
 
@@ -138,10 +141,13 @@ def prepare(run: LoraRun, judge: Any) -> Learner:
     from toeline.judge.load import quiet
 
     model = judge.model
-    learn_packed(model)
+    learn_packed(model, dense=run.dense)
     torch.manual_seed(run.seed)
     if run.from_scratch:
         _scatter(model)
+    if run.dense:  # thrown away after training: `save` leaves it out
+        classes = token_classes(Taxonomy.load(run.taxonomy))
+        model.token_head = torch.nn.Linear(model.config.text_config.hidden_size, classes, device=judge.device)
     wrapped = model.requires_grad_(True) if run.all_weights else add_lora(run, model)
     if run.all_weights and run.dtype == "bfloat16" and judge.device.type == "cpu":
         matmul_attention(model)  # torch's fused kernel for a CPU takes three times as long in bfloat16
@@ -194,7 +200,8 @@ def save(learner: Learner, folder: Path, *, name: str = "") -> None:
 
     with quiet():
         if learner.wrapped is learner.judge.model:
-            learner.wrapped.save_pretrained(folder)
+            weights = {k: w for k, w in learner.wrapped.state_dict().items() if not k.startswith(HEAD)}
+            learner.wrapped.save_pretrained(folder, state_dict=weights)
         else:
             config = learner.wrapped.peft_config["default"]
             config.base_model_name_or_path = name

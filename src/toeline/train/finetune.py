@@ -163,7 +163,9 @@ class _Work:
         from toeline.train.loop import PackedTrainer, Watch, checkpoint_of
 
         weights = self.lesson.weights if self.run.balance == "weights" else {}
-        packer = Packer(learner.judge, weights, max_tokens=self.run.max_tokens, store=self.store)
+        packer = Packer(
+            learner.judge, weights, max_tokens=self.run.max_tokens, store=self.store, dense=self.run.dense > 0
+        )
         last = checkpoint_of(Path(self.args.output_dir)) if resume else None
         if self.args.process_index == 0:
             log.cut(int(last.rpartition("-")[2]) if last else -1)
@@ -173,7 +175,7 @@ class _Work:
         watch = Watch(
             log,
             ends_of(len(self.stream) // self.run.epochs, self.run.epochs, self.run.accumulate, self.args.world_size),
-            measure=lambda: self._measure(learner, replace(packer, weights={})),
+            measure=lambda: self._measure(learner, replace(packer, weights={}, dense=False)),
             keep=lambda: save(learner, self.kept, name=self.run.judge) if self.args.process_index == 0 else None,
             patience=self.run.patience,
             tell=lambda done, line: self.tell("train", done, len(self.stream), line),
@@ -229,7 +231,7 @@ def _version(name: str) -> str:
 
 def stream_of(run: LoraRun, lesson: Lesson, out: Path) -> Stream:
     """The photographs in the order of training, drawn scenes among them."""
-    photos: Photos = lesson.train
+    photos: Photos = replace(lesson.train, drawn_by=lesson.taxonomy) if run.dense else lesson.train
     classes = lesson.train.classes(lesson.taxonomy)
     if run.mix_drawn:
         pool = Pool.drawn(out / DRAWN, scenes=run.mix_drawn, seed=run.seed, taxonomy=lesson.taxonomy)

@@ -44,6 +44,7 @@ class LoraRun:
     variants: Annotated[int, "With --cache-features: how many augmented pictures of each photograph are kept."] = 4
     balance: Annotated[Balance, "Rare classes get nothing, a larger weight, or more turns."] = "weights"
     mix_drawn: Annotated[int, "Drawn scenes that are seen besides in every epoch."] = 0
+    dense: Annotated[float, "With --full: weight of a loss of what covers each token of a crop, from polygons."] = 0.0
     patience: Annotated[int, "Stop after this many epochs without a better validation; 0: never."] = 2
     seed: Annotated[int, "Where chance begins."] = 0
     workers: Annotated[int | None, "Processes that prepare photographs (default: 2 with a GPU, else none)."] = None
@@ -59,6 +60,13 @@ class LoraRun:
             raise SetupError(f"--dropout is a share from 0 to below 1, not {self.dropout}.")
         if self.all_weights and self.qlora:
             raise SetupError("--qlora freezes the weights that --full and --from-scratch train. Choose one.")
+        if self.dense < 0:
+            raise SetupError(f"--dense is a weight of 0 or more, not {self.dense}.")
+        if self.dense and not self.all_weights:
+            raise SetupError(
+                "--dense teaches the vision tower, which LoRA leaves as it is. Add --full or --from-scratch, or leave "
+                "--dense out."
+            )
         if self.all_weights and self.cache_features:
             raise SetupError(
                 "--cache-features keeps what the frozen vision tower sees, but --full and --from-scratch train it. "

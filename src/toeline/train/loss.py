@@ -54,7 +54,7 @@ class Collate:
         }
 
 
-def dense_loss(model: Any, inputs: dict[str, Any], features: Sequence[Tensor]) -> Tensor:
+def dense_loss(model: Any, inputs: Mapping[str, Any], features: Sequence[Tensor]) -> Tensor:
     """Cross-entropy of what covers each token of the crops. Most tokens are background, which counts for less."""
     import torch
     from torch.nn import functional as F

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from toeline.ask.ask import Answers, ask
 from toeline.ask.crop import framed
@@ -74,6 +74,24 @@ def state_map(
     first[1 : 1 + len(kinds)] = [1 + STATES * order[k] for k in kinds]
     seen = (object_mask > 0) & (state_mask > 0)
     return np.where(seen, first[object_mask] + np.maximum(state_mask, 1) - 1, 0).astype(np.uint8)
+
+
+def labeled_states(scene: Scene, truths: Mapping[str, Truth], taxonomy: Taxonomy) -> NDArray[np.uint8]:
+    """A map of token classes from people's labels: each object's whole outline has the state of its condition.
+
+    Conditions take the masks' states in the taxonomy's order (normal is sound, blocked is covered, damaged is
+    displaced), which is coarser than a renderer's masks: nobody labeled which stone is missing. Small objects lie on
+    large ones; a thing without a polygon is its box.
+    """
+    kinds = {t.name: n for n, t in enumerate(taxonomy.types)}
+    conditions = {c.name: min(n, STATES - 1) for n, c in enumerate(taxonomy.conditions)}
+    canvas = Image.new("L", scene.size_wh, 0)
+    pen = ImageDraw.Draw(canvas)
+    for thing in sorted(scene.things, key=lambda t: -t.box.area):
+        x1, y1, x2, y2 = thing.box.xyxy
+        outline = thing.polygon or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
+        pen.polygon(outline, fill=1 + STATES * kinds[thing.kind] + conditions[truths[thing.id].condition])
+    return np.asarray(canvas, np.uint8)
 
 
 def row(
