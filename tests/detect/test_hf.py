@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -246,6 +247,10 @@ def test_rf_detrs_stand_in_does_what_its_own_processor_does(
     from transformers import RfDetrImageProcessor
 
     detector = load(folders("rf_detr"))
+    sides = {"shortest_edge": 48, "longest_edge": 96}
+    kept = replace(detector.reader, processor=type(detector.reader.processor)(size=sides, do_pad=True))
+    theirs = RfDetrImageProcessor(size=sides, do_pad=True)(images=[make_photo(size)], return_tensors="pt")
+    assert (kept.tensors(make_photo(size))["pixel_values"] - theirs["pixel_values"]).abs().max() < 1e-5
     own = RfDetrImageProcessor.from_pretrained(folders("rf_detr"))
     photo = make_photo(size)
     ours, theirs = detector.reader.tensors(photo), own(images=[photo], return_tensors="pt")

@@ -68,7 +68,8 @@ def _point_sampled(image: Image.Image, processor: Any) -> Any:
     import torch
     from transformers.image_transforms import get_size_with_aspect_ratio
 
-    pixels = torch.from_numpy(np.asarray(image, np.float32).transpose(2, 0, 1) * np.float32(processor.rescale_factor))
+    scale = np.float32(processor.rescale_factor if processor.do_rescale else 1)
+    pixels = torch.from_numpy(np.asarray(image, np.float32).transpose(2, 0, 1) * scale)
     size = dict(processor.size)
     if size.get("height") and size.get("width"):
         high_wide = (size["height"], size["width"])
