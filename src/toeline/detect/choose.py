@@ -59,18 +59,18 @@ def _of_directory(folder: Path, taxonomy: Taxonomy, options: DetectorOptions) ->
 
 def _of_file(path: Path, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
     if path.suffix.lower() == ".pt":
-        from toeline.detect import ultralytics  # the library of that name and torch load in its functions
+        from toeline.detect.yolo import pt  # ultralytics and torch load here
 
-        return ultralytics.load(path, taxonomy, options)
+        return pt.load(path, taxonomy, options)
     if path.suffix.lower() != ".onnx":
         raise ModelError(f"{path}: a file of this kind is no detector. {WAYS}.")
     if path == EMBEDDED or path.with_name(CARD).is_file():
         from toeline.detect.embedded import OnnxDetector  # onnxruntime loads here
 
         return OnnxDetector.load(path, taxonomy, options=options)
-    from toeline.detect import yolo
+    from toeline.detect.yolo import onnx
 
-    return yolo.load(path, taxonomy, options)
+    return onnx.load(path, taxonomy, options)
 
 
 def _transformers(where: str, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
