@@ -19,6 +19,7 @@ from tests.helpers import make_photo, write_labels, write_photo
 from tests.tiny import save_model
 
 from toeline.cli import main
+from toeline.detect.choose import EMBEDDED
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import photo_size, read_photo
 from toeline.data.yolo import Entry, read_entry, things_from_labels
@@ -304,7 +305,7 @@ def hub_id_without_network(folder: Path) -> list[str]:
 
 
 def detector_without_description(folder: Path) -> list[str]:
-    (folder / "best.onnx").write_text("no model")
+    (folder / "best.onnx").write_bytes(EMBEDDED.read_bytes())
     return ["photos", "--detector", "best.onnx", "--out", "out"]
 
 

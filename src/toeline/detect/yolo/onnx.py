@@ -137,7 +137,10 @@ def load(path: Path, taxonomy: Taxonomy, options: DetectorOptions) -> YoloDetect
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type not in TYPES:
         shown = ", ".join(f"{one.name} {one.type}" for one in inputs)
-        raise ModelError(f"{path}: takes {shown}; an export of ultralytics takes one photograph of floats. {AGAIN}")
+        raise ModelError(
+            f"{path}: has no detector.json beside it, and is no export of ultralytics either: that takes one image of "
+            f"floats, this takes {shown}. Put its detector.json there, or give another model."
+        )
     card = read_card(dict(session.get_modelmeta().custom_metadata_map), inputs[0].shape, path)
     if card.task == "segment" and len(session.get_outputs()) < 2:
         raise ModelError(f"{path}: is made for segmentation and gives no mask prototypes. {AGAIN}")
