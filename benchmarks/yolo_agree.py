@@ -31,6 +31,7 @@ os.environ.setdefault("YOLO_OFFLINE", "true")
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 
 from yolo_models import CONFIDENCE, INPUT, MODELS, TYPES, Export
+
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
@@ -199,7 +200,7 @@ def same(ours: Any, theirs: Any) -> float:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
-        "| Toeline with | ultralytics with | objects | apart | most pixels | most confidence | least outline IoU | agree |",
+        "| Toeline with | ultralytics with | objects | apart | pixels | confidence | outline IoU | agree |",
         "|---|---|--:|--:|--:|--:|--:|---|",
     ]
     for r in rows:

@@ -19,10 +19,10 @@ from tests.helpers import make_photo, write_labels, write_photo
 from tests.tiny import save_model
 
 from toeline.cli import main
-from toeline.detect.choose import EMBEDDED
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import photo_size, read_photo
 from toeline.data.yolo import Entry, read_entry, things_from_labels
+from toeline.detect.choose import EMBEDDED
 from toeline.errors import PhotoError
 from toeline.inspector import Inspector
 

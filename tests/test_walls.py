@@ -49,7 +49,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 STANDARD = {*sys.stdlib_module_names}
-PIXELS, TENSORS = {"PIL", "cv2"}, {"torch", "transformers", "onnxruntime", "peft", "accelerate", "libreyolo"}
+PIXELS, TENSORS = (
+    {"PIL", "cv2"},
+    {"torch", "transformers", "onnxruntime", "peft", "accelerate", "libreyolo", "ultralytics"},
+)
 LATE_IMPORTS = ("import_module", "importlib.import_module", "__import__", "need")
 # Room -> libraries that it must not see; for core and relate everything outside the standard library.
 MUST_NOT_SEE: dict[str, set[str]] = {

@@ -155,7 +155,7 @@ def real(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     ultralytics = pytest.importorskip("ultralytics")
     model = ultralytics.YOLO("yolo11n.yaml")
-    model.model.names = dict(enumerate(t.name for t in WORDS.types)) | {i: "N/A" for i in range(4, 80)}
+    model.model.names = dict(enumerate(t.name for t in WORDS.types)) | dict.fromkeys(range(4, 80), "N/A")
     model.save(tmp_path / "best.pt")
     return tmp_path / "best.pt"
 
