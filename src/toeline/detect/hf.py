@@ -6,7 +6,7 @@ torchvision, never to let photographs of one batch touch each other, and to say 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,13 @@ from PIL import Image
 
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
+from toeline.detect.batches import batches
 from toeline.detect.hf_processor import Reader, load_reader
 from toeline.detect.labels import Label, labels_of
 from toeline.detect.options import DetectorOptions
 from toeline.detect.sightings import sightings
 from toeline.errors import ModelError, SetupError
 from toeline.weights import check_weights, find_model, first_line, pick_device, pickles_in, quiet
-
-MOST_AT_ONCE = 8  # photographs in one forward pass, so that memory does not grow with the list that is given
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class TransformersDetector:
         """What was found in each image, most confident first. Raises ModelError for numbers that are not finite."""
         found: dict[int, list[Sighting]] = {}
         inputs = [self.reader.tensors(image.convert("RGB")) for image in images]
-        for batch in _alike(inputs):
+        for batch in batches([_shape(one) for one in inputs]):
             sizes = [images[n].size for n in batch]
             rows = self._rows([inputs[n] for n in batch], sizes)
             found.update(zip(batch, (self._sightings(r, s) for r, s in zip(rows, sizes, strict=True)), strict=True))
@@ -70,17 +69,9 @@ class TransformersDetector:
         )
 
 
-def _alike(inputs: Sequence[Mapping[str, Any]]) -> Iterator[list[int]]:
-    """Numbers of inputs of equal shapes, some at a time.
-
-    Photographs of different shapes would have to be padded to one, and the padding leaks into what convolutions and
-    attention see, so that the answer on one photograph would depend on its neighbors.
-    """
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for n, one in enumerate(inputs):
-        groups.setdefault(tuple((name, *one[name].shape) for name in sorted(one)), []).append(n)
-    for group in groups.values():
-        yield from (group[i : i + MOST_AT_ONCE] for i in range(0, len(group), MOST_AT_ONCE))
+def _shape(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The shapes of all tensors of one photograph."""
+    return tuple((name, *one[name].shape) for name in sorted(one))
 
 
 def load(where: str, taxonomy: Taxonomy, options: DetectorOptions) -> TransformersDetector:

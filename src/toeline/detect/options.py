@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.errors import SetupError
+from toeline.errors import SetupError, TaxonomyError
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,17 @@ class DetectorOptions:
                 raise SetupError(f"the threshold of {name} is {limit:g}. A confidence lies between 0 and 1.")
 
     def settled(self, taxonomy: Taxonomy) -> DetectorOptions:
-        """With every type called as the taxonomy calls it. Raises TaxonomyError for a type that it does not have."""
-        return replace(self, thresholds={taxonomy.type_of(name).name: v for name, v in self.thresholds.items()})
+        """With every type called as the taxonomy calls it.
+
+        Raises TaxonomyError for a type that it does not have, SetupError for one that is named twice.
+        """
+        found: dict[str, float] = {}
+        for name, limit in self.thresholds.items():
+            kind = _type(name, taxonomy)
+            if kind in found:
+                raise SetupError(f"the threshold of {kind} is given twice, once as {name!r}. Leave one of them out.")
+            found[kind] = limit
+        return replace(self, thresholds=found)
 
     def threshold(self, kind: str, own: float = 0.5) -> float:
         """The least confidence of a type; `own` is what the detector itself would ask.
@@ -44,6 +53,16 @@ class DetectorOptions:
 
 
 DEFAULT = DetectorOptions()
+
+
+def _type(name: str, taxonomy: Taxonomy) -> str:
+    try:
+        return taxonomy.type_of(name).name
+    except TaxonomyError:
+        types = ", ".join(t.name for t in taxonomy.types)
+        raise TaxonomyError(
+            f"a threshold is given for {name!r}, which is no type of the taxonomy {taxonomy.name!r}. Types: {types}."
+        ) from None
 
 
 def read_thresholds(words: Sequence[str]) -> tuple[Mapping[str, float], float | None]:

@@ -5,7 +5,7 @@ With or without built-in suppression of duplicates, for any size or one, for box
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from PIL import Image
 from toeline.core.box import Box
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
+from toeline.detect.batches import MOST_AT_ONCE, batches
 from toeline.detect.embedded import Fit, open_session
 from toeline.detect.labels import Label, labels_of
 from toeline.detect.options import DetectorOptions
 from toeline.detect.sightings import sightings
 from toeline.detect.yolo.card import AGAIN, ExportCard, read_card
-from toeline.detect.yolo.letterbox import letterbox, planes, to_multiple
+from toeline.detect.yolo.letterbox import fit_into, letterbox, planes, to_multiple
 from toeline.detect.yolo.oriented import corners
 from toeline.detect.yolo.outline import Polygon, masks, outline
 from toeline.detect.yolo.rows import Rows, finished, raw
@@ -30,7 +31,6 @@ from toeline.errors import ModelError
 
 Floats = NDArray[np.float32]
 OWN_THRESHOLD = 0.25  # what ultralytics predicts with unless told otherwise
-MOST_AT_ONCE = 8  # photographs in one run, so that memory does not grow with the list that is given
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -50,26 +50,23 @@ class YoloDetector:
     def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
         """What was found in each image, most confident first. Raises ModelError for an output of another form."""
         found: list[list[Sighting]] = [[] for _ in images]
-        laid = [self._laid(image) for image in images]
-        for some in self._batches([pixels.shape for pixels, _ in laid]):
-            said = self._run([laid[n][0] for n in some])
+        shapes = [fit_into(image.size, self._most_hw, stride=self._stride)[1] for image in images]
+        for some in batches(shapes, most=self.card.batch or MOST_AT_ONCE):
+            laid = [letterbox(images[n], self._most_hw, stride=self._stride) for n in some]
+            said = self._run([pixels for pixels, _ in laid])
             for place, n in enumerate(some):
-                found[n] = self._read([part[place] for part in said], laid[n][1], images[n].size, laid[n][0].shape)
+                found[n] = self._read([part[place] for part in said], laid[place][1], images[n].size, shapes[n])
         return found
 
-    def _laid(self, image: Image.Image) -> tuple[NDArray[np.uint8], Fit]:
-        if not self.card.dynamic:
-            return letterbox(image, self.card.input_hw)
-        return letterbox(image, to_multiple(self.card.input_hw, self.card.stride), stride=self.card.stride)
+    @property
+    def _stride(self) -> int:
+        """What the input's sides are cut to, 0 for an input of one size."""
+        return self.card.stride if self.card.dynamic else 0
 
-    def _batches(self, shapes: Sequence[tuple[int, ...]]) -> Iterator[list[int]]:
-        """Numbers of images of one shape, as many at once as the graph takes."""
-        most = self.card.batch or MOST_AT_ONCE
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for n, shape in enumerate(shapes):
-            groups.setdefault(shape, []).append(n)
-        for group in groups.values():
-            yield from (group[i : i + most] for i in range(0, len(group), most))
+    @property
+    def _most_hw(self) -> tuple[int, int]:
+        """Height and width that a photograph is laid into."""
+        return to_multiple(self.card.input_hw, self._stride) if self._stride else self.card.input_hw
 
     def _run(self, laid: Sequence[NDArray[np.uint8]]) -> list[Floats]:
         """The graph's outputs, (B, ...) each; a graph for a certain number of images gets black ones for the rest."""
@@ -81,14 +78,14 @@ class YoloDetector:
         return [np.asarray(part, np.float32) for part in self.session.run(None, {wanted.name: feed})]
 
     def _read(
-        self, said: Sequence[Floats], fit: Fit, size_wh: tuple[int, int], laid: tuple[int, ...]
+        self, said: Sequence[Floats], fit: Fit, size_wh: tuple[int, int], input_hw: tuple[int, int]
     ) -> list[Sighting]:
         """The outputs for one photograph, without the batch's side, as sightings."""
         rows = self._rows(said[0])
         if self.card.task == "obb":
             boxes, outlines = turned(rows.boxes, rows.extra[:, 0], fit)
         elif self.card.task == "segment":
-            drawn = masks(said[1], rows.extra, rows.boxes, (laid[0], laid[1]))
+            drawn = masks(said[1], rows.extra, rows.boxes, input_hw)
             solid = np.array([one.any() for one in drawn], bool)  # a row without a mask is nothing, as ultralytics says
             rows, drawn = rows.only(solid), [one for one in drawn if one.any()]
             boxes, outlines = fit.undo(rows.boxes), [outline(one, fit, size_wh) for one in drawn]

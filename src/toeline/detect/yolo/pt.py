@@ -23,12 +23,13 @@ from PIL import Image
 from toeline.core.box import Box
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
+from toeline.detect.batches import batches
 from toeline.detect.labels import Label, labels_of
 from toeline.detect.options import DetectorOptions
 from toeline.detect.sightings import sightings
 from toeline.detect.yolo.card import TASKS
 from toeline.detect.yolo.letterbox import fit_into
-from toeline.detect.yolo.onnx import MOST_AT_ONCE, OWN_THRESHOLD
+from toeline.detect.yolo.onnx import OWN_THRESHOLD
 from toeline.detect.yolo.outline import Polygon, outline
 from toeline.errors import ModelError, need
 from toeline.weights import first_line, pick_device
@@ -60,7 +61,7 @@ class UltralyticsDetector:
         the answer on one would depend on its neighbors.
         """
         found: list[list[Sighting]] = [[] for _ in images]
-        for some in _alike([image.size for image in images]):
+        for some in batches([image.size for image in images]):
             for n, result in zip(some, self._predict([images[n] for n in some]), strict=True):
                 found[n] = self._read(result, images[n].size)
         return found
@@ -109,15 +110,6 @@ def _outline(mask: NDArray[np.uint8], size_wh: tuple[int, int]) -> Polygon:
     """The outline of a mask (H, W) of the network's input, whose margins follow from its size."""
     fit, _ = fit_into(size_wh, (mask.shape[0], mask.shape[1]))
     return outline(mask, fit, size_wh)
-
-
-def _alike(sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-    """Numbers of images of one size, some at a time."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for n, size in enumerate(sizes):
-        groups.setdefault(size, []).append(n)
-    for group in groups.values():
-        yield from (group[i : i + MOST_AT_ONCE] for i in range(0, len(group), MOST_AT_ONCE))
 
 
 def load(path: Path, taxonomy: Taxonomy, options: DetectorOptions) -> UltralyticsDetector:
