@@ -162,6 +162,13 @@ def test_outputs_of_another_form_are_told(said, told):
         detector(Session([[said]])).find([WHITE])
 
 
+def test_a_run_that_fails_is_told_with_the_file_and_the_input():
+    free = replace(CARD, dynamic=True, batch=0)  # the graph behind it is not
+    session = load("small_raw.onnx").session
+    with pytest.raises(ModelError, match=r"b\.onnx: onnxruntime cannot run .* on an input of \(1, 3, 32, 64\)"):
+        detector(session, free).find([WHITE.resize((64, 20))])
+
+
 def test_a_file_that_is_no_model_is_told(tmp_path):
     (tmp_path / "best.onnx").write_bytes(b"x")
     with pytest.raises(ModelError, match=r"best\.onnx: not a readable ONNX model"):

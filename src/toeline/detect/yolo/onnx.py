@@ -28,6 +28,7 @@ from toeline.detect.yolo.oriented import corners
 from toeline.detect.yolo.outline import Polygon, masks, outline
 from toeline.detect.yolo.rows import Rows, finished, raw
 from toeline.errors import ModelError
+from toeline.weights import first_line
 
 Floats = NDArray[np.float32]
 OWN_THRESHOLD = 0.25  # what ultralytics predicts with unless told otherwise
@@ -75,7 +76,14 @@ class YoloDetector:
         feed = np.zeros((size, 3, *laid[0].shape[:2]), TYPES[wanted.type])
         for n, pixels in enumerate(laid):
             feed[n] = planes(pixels)
-        return [np.asarray(part, np.float32) for part in self.session.run(None, {wanted.name: feed})]
+        try:
+            said = self.session.run(None, {wanted.name: feed})
+        except Exception as why:  # onnxruntime has no common base for its own errors
+            raise ModelError(
+                f"{self.path}: onnxruntime cannot run this export on an input of {feed.shape} "
+                f"({first_line(why)[:200]}). {AGAIN}"
+            ) from None
+        return [np.asarray(part, np.float32) for part in said]
 
     def _read(
         self, said: Sequence[Floats], fit: Fit, size_wh: tuple[int, int], input_hw: tuple[int, int]
