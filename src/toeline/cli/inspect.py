@@ -40,7 +40,8 @@ def inspect(
         typer.Option(metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."),
     ] = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Let the detector's .pt run code as it is read: only from who you trust.")
+        bool,
+        typer.Option("--trust", help="Let the detector's .pt or .bin run code as it is read: only from who you trust."),
     ] = False,
     boxes: Annotated[
         Path | None, typer.Option(metavar="LABELS_DIR", help="YOLO labels in place of a detector; types are kept.")
