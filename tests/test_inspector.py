@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,10 @@ from tests.helpers import make_photo, write_photo
 
 import toeline
 import toeline.inspector as inspector_module
+from toeline.ask.prompt import PROMPTS
+from toeline.core.question import Sheet, View
 from toeline.core.result import Problem
-from toeline.core.sighting import Sighting
+from toeline.core.sighting import Guess, Sighting
 from toeline.data.images import Photo, find_photos, read_photo
 from toeline.errors import PhotoError
 
@@ -95,6 +97,79 @@ def test_our_own_mistakes_are_not_hidden(tmp_path: Path) -> None:
     photo = Photo(write_photo(tmp_path / "a.jpg"), "a.jpg")
     with pytest.raises(TypeError, match="a mistake of ours"):
         list(fake_inspector(detector=Broken()).inspect_all([photo]))
+
+
+@dataclass(frozen=True)
+class Opinionated(FakeDetector):
+    """As FakeDetector, and says of every object a class and something else that it might be."""
+
+    says: str = ""
+    also: str = ""
+
+    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        others = (Guess("toe_drain", 0.05, self.also),) if self.also else ()
+        return [[Sighting(s.thing, self.says, others) for s in found] for found in super().find(images)]
+
+
+@dataclass
+class Listening(FakeJudge):
+    """Keeps every sheet that it is asked."""
+
+    heard: list[Sheet] = field(default_factory=list)
+
+    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+        self.heard.append(sheet)
+        return super().score(sheet)
+
+
+def shown(sheet: Sheet) -> tuple[object, ...]:
+    """Everything that a judge can know of a sheet, pixels as bytes."""
+    pixels = lambda picture: None if picture is None else (picture.size, picture.tobytes())  # noqa: E731
+    asked = [(q.thing_id, q.text, q.answers, pixels(q.crop)) for q in sheet.questions]
+    return sheet.photo, sheet.text, asked, pixels(sheet.picture), pixels(sheet.image), sheet.scene
+
+
+@pytest.mark.parametrize("answers", ["type", "all"])
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_no_prompt_changes_by_a_byte_whatever_class_the_detector_thought_of(
+    prompt: str, answers: str, tmp_path: Path
+) -> None:
+    photo = write_photo(tmp_path / "a.jpg", (200, 100))
+    opinions = [("", ""), ("slope drain damaged", "Toe drain- Blocked"), ("vegetation", ""), ("ZZTOP", "ZZTOP")]
+    sheets, findings = [], []
+    for says, also in opinions:
+        judge = Listening(view=View(prompt=prompt))
+        findings.append(
+            fake_inspector(judge, detector=Opinionated(says=says, also=also), answers=answers).inspect(photo)
+        )
+        sheets.append([shown(sheet) for sheet in judge.heard])
+    assert sheets[0]
+    assert all(sheet == sheets[0] for sheet in sheets)
+    assert "ZZTOP" not in repr(sheets)
+    for (says, also), found in zip(opinions, findings, strict=True):
+        assert [(f.verdict, f.relations) for f in found] == [(f.verdict, f.relations) for f in findings[0]]
+        assert {f.detector_class for f in found} == {says}
+        assert {g.class_name for f in found for g in f.detector_others} == ({also} if also else set())
+
+
+def test_two_classes_on_one_object_are_one_finding_of_the_surer_class(tmp_path: Path) -> None:
+    class Torn(FakeDetector):
+        def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+            ((drain, *_),) = super().find(images)
+            surer = Sighting(replace(drain.thing, id="2", score=0.95), "slope drain blocked")
+            return [[replace(drain, class_name="slope drain"), surer]]
+
+    (found,) = fake_inspector(detector=Torn()).inspect(write_photo(tmp_path / "a.jpg", (200, 100)))
+    assert (found.thing_id, found.detector_class, found.score) == ("1", "slope drain blocked", 0.95)
+    assert found.detector_others == (Guess("slope_drain", 0.9, "slope drain"),)
+
+
+def test_boxes_of_people_are_never_taken_for_duplicates(tmp_path: Path) -> None:
+    photo = Photo(write_photo(tmp_path / "a.jpg", (200, 100)), "a.jpg")
+    drain = FakeDetector().things(make_photo((200, 100)))[0]
+    twice = [drain, replace(drain, id="2", kind="toe_drain")]
+    (result,) = fake_inspector(detector=None, boxes=lambda _, __: (twice, [])).inspect_all([photo])
+    assert [(f.thing_id, f.kind) for f in result.findings] == [("1", "slope_drain"), ("2", "toe_drain")]
 
 
 def test_given_boxes_replace_the_detector_and_their_problems_are_passed_on(tmp_path: Path) -> None:

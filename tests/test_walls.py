@@ -29,8 +29,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "report.record",
     },
     "synth": {"core.truth", "data"},
-    "detect": set(),
-    "judge": set(),
+    "detect": {"weights"},
+    "judge": {"weights"},
+    "weights": set(),  # where a model lies, safe files, the device: what both stages ask before they load anything
     "judge.floor": {"relate"},  # hand-made features of boxes: the one judge that measures where things lie
     "relate": set(),
     "ask": set(),
@@ -48,7 +49,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 STANDARD = {*sys.stdlib_module_names}
-PIXELS, TENSORS = {"PIL", "cv2"}, {"torch", "transformers", "onnxruntime", "peft", "accelerate", "libreyolo"}
+PIXELS, TENSORS = (
+    {"PIL", "cv2"},
+    {"torch", "transformers", "onnxruntime", "peft", "accelerate", "libreyolo", "ultralytics"},
+)
 LATE_IMPORTS = ("import_module", "importlib.import_module", "__import__", "need")
 # Room -> libraries that it must not see; for core and relate everything outside the standard library.
 MUST_NOT_SEE: dict[str, set[str]] = {

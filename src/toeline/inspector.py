@@ -24,7 +24,7 @@ from toeline.judge.decide import FLOOR, decide, sure, unreadable
 from toeline.relate.alter import Told, given
 
 if TYPE_CHECKING:
-    from toeline.detect.choose import Detector
+    from toeline.detect.choose import Detector, DetectorOptions
     from toeline.judge.choose import Judge
 
 Boxes = Callable[[Photo, tuple[int, int]], tuple[Sequence[Thing], Sequence[Problem]]]
@@ -75,19 +75,22 @@ class Inspector:
         answers: Answers = "type",
         floor: float = FLOOR,
         boxes: Boxes | None = None,
+        detector_options: DetectorOptions | None = None,
     ) -> Inspector:
         """Load both models, by default those that Toeline ships; with `boxes` no detector is loaded.
 
-        `detector` is "embedded" or a weight file, `judge` "embedded", a model directory or a hub id, `adapter` a peft
-        adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps. Raises ModelError, SetupError and
-        TaxonomyError.
+        `detector` is "embedded", a weight file, a model directory or a hub id, `judge` "embedded", a model directory or
+        a hub id, `adapter` a peft adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps.
+        `detector_options` has thresholds and whether the detector's file is trusted to run code. Raises ModelError,
+        SetupError and TaxonomyError.
         """
-        from toeline.detect.choose import load_detector
+        from toeline.detect.choose import DetectorOptions, load_detector
         from toeline.judge.choose import load_judge
 
         words = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.load(Path(taxonomy) if taxonomy else None)
+        options = detector_options or DetectorOptions(device=device)
         return cls(
-            detector=None if boxes else load_detector(str(detector), taxonomy=words),
+            detector=None if boxes else load_detector(str(detector), taxonomy=words, options=options),
             judge=load_judge(str(judge), device=device, adapter=Path(adapter) if adapter else None),
             taxonomy=words,
             answers=answers,
@@ -186,13 +189,15 @@ class Inspector:
 
     def _find(self, group: Sequence[Underway]) -> list[Found]:
         """For each photograph, all of which are open: what is on it, and what is wrong with its labels."""
+        from toeline.detect.settle import find_settled
+
         images = [seen.image for seen in group if seen.image is not None]
         if self.boxes is not None:
             given = [self.boxes(seen.photo, image.size) for seen, image in zip(group, images, strict=True)]
             return [([Sighting(thing) for thing in things], problems) for things, problems in given]
         if self.detector is None or not images:
             return [([], ()) for _ in images]
-        return [(sightings, ()) for sightings in self.detector.find(images)]
+        return [(sightings, ()) for sightings in find_settled(self.detector, images)]
 
     def _findings(self, image: Image.Image, photo: Photo, sightings: Sequence[Sighting]) -> tuple[Finding, ...]:
         scene = Scene(Path(photo.name), image.size, tuple(s.thing for s in sightings))
@@ -200,22 +205,26 @@ class Inspector:
         sheet = ask(scene, image, relations, self.taxonomy, self.judge.view, answers=self.answers)
         scores = self.judge.score(sheet) if sheet.questions else []
         said = {q.thing_id: s for q, s in zip(sheet.questions, scores, strict=True)}
-        return tuple(self._finding(photo, thing, said.get(thing.id), relations[thing.id]) for thing in scene.things)
+        return tuple(self._finding(photo, s, said.get(s.thing.id), relations[s.thing.id]) for s in sightings)
 
     def _finding(
-        self, photo: Photo, thing: Thing, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
+        self, photo: Photo, seen: Sighting, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
     ) -> Finding:
         """`log_probs` is None for a thing whose type leaves one answer, such as vegetation: it was not asked.
 
         They are empty when an answer was written that is none of the names.
         """
+        thing = seen.thing
         if log_probs is None:
             verdict = sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
         elif log_probs:
             verdict = decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor)
         else:
             verdict = unreadable()
-        return Finding(photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon)
+        return Finding(
+            photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon,
+            seen.class_name, seen.others,
+        )  # fmt: skip
 
 
 def _failed(photo: Photo, *problems: Problem) -> Result:

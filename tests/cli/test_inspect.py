@@ -17,6 +17,7 @@ from tests.helpers import write_labels, write_photo
 from tests.tiny import save_model
 
 from toeline.cli import main
+from toeline.detect.choose import DetectorOptions
 from toeline.inspector import Inspector
 
 Toeline = Callable[..., int]
@@ -51,6 +52,19 @@ def photos(tmp_path: Path) -> Path:
 
 def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_what_is_asked_of_the_detector_reaches_it(
+    toeline: Toeline, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(Inspector, "load", lambda *_, **given: (asked.append(given), fake_inspector())[1])
+    words = ("inspect", "photos", "--out", "out", "--trust", "--device", "cpu")
+    assert toeline(*words, "--threshold", "rock toe=0.4", "--threshold", "0.3") == 0
+    assert asked[0]["detector_options"] == DetectorOptions({"rock toe": 0.4}, general=0.3, trust=True, device="cpu")
+    settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+    assert (settings["thresholds"], settings["trust"]) == (["rock toe=0.4", "0.3"], True)
+    assert toeline(*words, "--threshold", "0.5") == 2
 
 
 def test_everything_is_written_and_all_done_is_0(toeline: Toeline, photos: Path, tmp_path: Path) -> None:

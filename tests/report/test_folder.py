@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from toeline.core.finding import Finding, Verdict
 from toeline.core.lines import finding_from, finding_record, from_lines, read_lines, to_line
 from toeline.core.result import Problem, Result
 from toeline.core.scene import Relation
+from toeline.core.sighting import Guess
 from toeline.errors import OutputError
 from toeline.report.folder import ERRORS, FINDINGS, PROGRESS, RUN, RunFolder, write_whole
 
@@ -24,7 +26,9 @@ RUN_RECORD: dict[str, Any] = {"settings": {"judge": "embedded"}, "finished": Non
 def finding(photo: str, number: int = 1) -> Finding:
     verdict = Verdict("rock toe", "normal", 0.75, {"rock toe": 0.75, "rock toe damaged": 0.25}, review="unsure")
     near = (Relation(str(number), "above", "9", 0.125),)
-    return Finding(photo, str(number), "rock_toe", Box(0, 1.5, 20, 30), 0.5, verdict, near, ((0.0, 1.5), (20.0, 30.0)))
+    place, outline = Box(0, 1.5, 20, 30), ((0.0, 1.5), (20.0, 30.0))
+    said = ("rock toe damaged", (Guess("toe_drain", 0.25), Guess("rock_toe", 0.125, "rock toe")))
+    return Finding(photo, str(number), "rock_toe", place, 0.5, verdict, near, outline, *said)
 
 
 def result(photo: str, count: int = 2, problems: int = 0) -> Result:
@@ -45,6 +49,12 @@ def begun(path: Path, *results: Result) -> RunFolder:
 def test_a_finding_survives_the_round_trip_through_a_line() -> None:
     before = finding("a b/é.jpg")
     assert finding_from(from_lines(to_line(finding_record(before)), where="x")[0]) == before
+
+
+def test_a_line_of_a_version_that_did_not_tell_what_the_detector_thought_is_read() -> None:
+    record = finding_record(finding("a.jpg"))
+    del record["detector_class"], record["detector_others"]
+    assert finding_from(record) == replace(finding("a.jpg"), detector_class="", detector_others=())
 
 
 def test_a_torn_last_line_is_dropped_and_a_torn_middle_line_is_a_fault(tmp_path: Path) -> None:

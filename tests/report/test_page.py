@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,14 @@ def test_numbers_sort_as_numbers_and_every_column_has_a_cell(tmp_path: Path) -> 
     assert len(re.findall("<th ", table)) == 7
     assert all(len(re.findall("<td", row)) == 7 for row in table.split("<tr ")[1:])
     assert re.findall(r'data-sort="(0\.\d+)"', table) == ["0.75", "0.25", "0.5"] * 2
+
+
+def test_what_the_detector_thought_is_told_where_it_thought_something(tmp_path: Path) -> None:
+    page = given(tmp_path, "a.jpg")
+    html = render_page(page)
+    assert "The detector: rock toe damaged 50%, on the same place toe drain 0.25; rock toe 0.12" in html
+    plain = [replace(f, detector_class="", detector_others=()) for f in page.findings]
+    assert "The detector:" not in render_page(replace(page, findings=plain))
 
 
 def test_links_to_odd_names_are_quoted(tmp_path: Path) -> None:

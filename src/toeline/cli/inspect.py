@@ -35,7 +35,17 @@ class Device(StrEnum):
 def inspect(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS", help="Photographs, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
-    detector: Annotated[str, typer.Option(metavar="embedded|PATH", help="Finds the objects.")] = "embedded",
+    detector: Annotated[
+        str, typer.Option(metavar="embedded|PATH|HUB_ID", help="Finds the objects: .pt, .onnx, directory or hub id.")
+    ] = "embedded",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."),
+    ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Let the detector's .pt or .bin run code as it is read: only from who you trust."),
+    ] = False,
     boxes: Annotated[
         Path | None, typer.Option(metavar="LABELS_DIR", help="YOLO labels in place of a detector; types are kept.")
     ] = None,
@@ -69,6 +79,8 @@ def inspect(
     run = InspectRun(
         photos=tuple(str(p) for p in photos),
         detector=detector,
+        thresholds=tuple(threshold or ()),
+        trust=trust,
         boxes=str(boxes) if boxes else None,
         judge=judge,
         adapter=str(adapter) if adapter else None,

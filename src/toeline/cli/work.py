@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from toeline.core.finding import Finding
     from toeline.core.result import Problem
     from toeline.data.images import Photo
+    from toeline.detect.options import DetectorOptions
     from toeline.inspector import Boxes, Inspector
     from toeline.report.folder import RunFolder
     from toeline.report.page import TruthNotes
@@ -31,6 +32,8 @@ class InspectRun:
 
     photos: tuple[str, ...]
     detector: str = "embedded"
+    thresholds: tuple[str, ...] = ()
+    trust: bool = False
     boxes: str | None = None
     judge: str = "embedded"
     adapter: str | None = None
@@ -68,7 +71,8 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
     photos = _photos(run.photos, output.out)
-    settings: dict[str, Any] = {**asdict(run), "photos": list(run.photos), "weights": quick_weights(run)}
+    typed = {**asdict(run), "photos": list(run.photos), "thresholds": list(run.thresholds)}
+    settings: dict[str, Any] = {**typed, "weights": quick_weights(run)}
     record = start_record(output.command, settings, taxonomy, title=output.title)
     folder = RunFolder.open(output.out, record, own=output.own)
     todo = [p for p in photos if p.name not in folder.names]
@@ -133,7 +137,16 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         device=run.device,
         answers="all" if run.answers == "all" else "type",
         boxes=boxes,
+        detector_options=detector_options(run),
     )
+
+
+def detector_options(run: InspectRun) -> DetectorOptions:
+    """What was typed of the detector. Raises SetupError for a threshold that is none."""
+    from toeline.detect.options import DetectorOptions, read_thresholds
+
+    by_type, general = read_thresholds(run.thresholds)
+    return DetectorOptions(by_type, general, run.trust, run.device)
 
 
 def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Problem]]:
@@ -151,9 +164,7 @@ def quick_weights(run: InspectRun) -> dict[str, str]:
     from toeline.detect import choose as detectors
     from toeline.judge import choose as judges
 
-    typed = detectors.EMBEDDED if run.detector == "embedded" else Path(run.detector)
-    detector = typed / detectors.EMBEDDED.name if typed.is_dir() else typed
-    files = [] if run.boxes else [detector, detector.with_name("detector.json")]
+    files = [] if run.boxes else detectors.weight_files(run.detector)
     files += sorted(judges.EMBEDDED.glob("*.safetensors")) if "embedded" in run.judge else []
     files += [Path(part) for part in re.split("[:,]", run.judge)[1:]]  # floor:FILE, fuse:A,floor:FILE, replay:FILE
     return {f"{f.parent.name}/{f.name}": file_hash(f) for f in files if f.is_file()}

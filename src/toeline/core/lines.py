@@ -12,6 +12,7 @@ from toeline.core.box import Box
 from toeline.core.finding import Finding, Verdict
 from toeline.core.result import Problem
 from toeline.core.scene import Relation
+from toeline.core.sighting import Guess
 from toeline.errors import OutputError
 
 DECIMALS = 6  # of probabilities and distances; a hundredth of a pixel is enough for boxes
@@ -83,6 +84,11 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "type": finding.kind,
         "box": [round(v, 2) for v in finding.box.xyxy],
         "detector_confidence": round(finding.score, DECIMALS),
+        "detector_class": finding.detector_class,
+        "detector_others": [
+            {"type": g.kind, "class": g.class_name, "confidence": round(g.score, DECIMALS)}
+            for g in finding.detector_others
+        ],
         "class": verdict.class_name,
         "condition": verdict.condition,
         "probability": round(verdict.probability, DECIMALS),
@@ -112,6 +118,10 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
                 Relation(record["id"], r["name"], r["other"], float(r["distance"])) for r in record["relations"]
             ),
             polygon=tuple((float(x), float(y)) for x, y in record.get("polygon", ())),
+            detector_class=record.get("detector_class", ""),  # runs of earlier versions have neither
+            detector_others=tuple(
+                Guess(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())
+            ),
         )
     except (KeyError, TypeError, ValueError) as why:
         name = f"{record.get('photo', '?')} {record.get('id', '?')}"

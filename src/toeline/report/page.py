@@ -20,7 +20,7 @@ from toeline.report.book import Book
 from toeline.report.chapters import Totals
 from toeline.report.draw import LINES, legend
 from toeline.report.style import environment
-from toeline.report.table import by_photo, marked_name, names_in, relation_words
+from toeline.report.table import by_photo, marked_name, names_in, others_words, relation_words
 
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
 SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (1000, 512))
@@ -199,6 +199,8 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
             "bars": bars(f),
             "second": f.verdict.second,
             "score": f.score,
+            "detector_class": f.detector_class,
+            "detector_others": others_words(f, words),
             "around": relation_words(f, names),
             "review": f.verdict.review,
             "truth": truth_of(f, given.truth),

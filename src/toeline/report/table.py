@@ -12,7 +12,8 @@ from toeline.core.taxonomy import Taxonomy
 
 COLUMNS = (
     "photo", "id", "type", "class", "condition", "probability", "second_class", "second_probability", "review",
-    "review_reason", "detector_confidence", "x1", "y1", "x2", "y2", "relations", "marked",
+    "review_reason", "detector_confidence", "detector_class", "detector_others", "x1", "y1", "x2", "y2", "relations",
+    "marked",
 )  # fmt: skip
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a cell that starts so is run by Excel and LibreOffice
 
@@ -36,6 +37,11 @@ def relation_words(finding: Finding, names: Mapping[str, str]) -> str:
     return "; ".join(f"{' and '.join(words)} {names.get(other, other)}" for other, words in by_neighbor.items())
 
 
+def others_words(finding: Finding, taxonomy: Taxonomy) -> str:
+    """What else the detector saw on the same place, in words: "toe drain 0.41; slope drain damaged 0.30"."""
+    return "; ".join(f"{g.class_name or taxonomy.spoken(g.kind)} {g.score:.2f}" for g in finding.detector_others)
+
+
 def names_in(findings: Sequence[Finding], taxonomy: Taxonomy) -> dict[str, str]:
     """How the things of one photograph are called: the type, and the id that the picture shows."""
     return {f.thing_id: f"{taxonomy.spoken(f.kind)} {f.thing_id}" for f in findings}
@@ -54,17 +60,17 @@ def rows(findings: Iterable[Finding], taxonomy: Taxonomy) -> list[dict[str, Any]
     out: list[dict[str, Any]] = []
     for group in by_photo(findings).values():
         names = names_in(group, taxonomy)
-        out.extend(_row(f, names) for f in group)
+        out.extend(_row(f, names, taxonomy) for f in group)
     return out
 
 
-def _row(f: Finding, names: dict[str, str]) -> dict[str, Any]:
+def _row(f: Finding, names: dict[str, str], taxonomy: Taxonomy) -> dict[str, Any]:
     second = f.verdict.second or ("", "")
     values = (
         f.photo, f.thing_id, f.kind, f.verdict.class_name, f.verdict.condition, round(f.verdict.probability, 4),
         second[0], round(second[1], 4) if isinstance(second[1], float) else "", "yes" if f.verdict.review else "",
-        f.verdict.review, round(f.score, 4), *(round(v, 1) for v in f.box.xyxy), relation_words(f, names),
-        marked_name(f.photo),
+        f.verdict.review, round(f.score, 4), f.detector_class, others_words(f, taxonomy),
+        *(round(v, 1) for v in f.box.xyxy), relation_words(f, names), marked_name(f.photo),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
