@@ -12,12 +12,14 @@ from PIL import Image
 
 from toeline.ask.ask import Answers, ask
 from toeline.core.finding import Finding
+from toeline.core.grade import graded, may_be_immediate
 from toeline.core.result import Problem, Result
 from toeline.core.scene import Relation, Scene, Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, read_photo
 from toeline.errors import ToelineError
 from toeline.judge.decide import FLOOR, decide, sure, unreadable
+from toeline.relate import relate
 from toeline.relate.alter import Told, given
 
 if TYPE_CHECKING:
@@ -115,8 +117,8 @@ class Inspector:
         sheet = ask(scene, image, relations, self.taxonomy, self.judge.view, answers=self.answers)
         scores = self.judge.score(sheet) if sheet.questions else []
         said = {q.thing_id: s for q, s in zip(sheet.questions, scores, strict=True)}
-        findings = (self._finding(photo, thing, said.get(thing.id), relations[thing.id]) for thing in scene.things)
-        return tuple(findings), tuple(problems)
+        findings = [self._finding(photo, thing, said.get(thing.id), relations[thing.id]) for thing in scene.things]
+        return self._graded(scene, findings), tuple(problems)
 
     def _find(self, image: Image.Image, photo: Photo) -> tuple[Sequence[Thing], Sequence[Problem]]:
         if self.boxes is not None:
@@ -137,6 +139,15 @@ class Inspector:
         else:
             verdict = unreadable()
         return Finding(photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon)
+
+    def _graded(self, scene: Scene, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        """How bad each is, by the relations that truly hold, whatever the judge was told of them."""
+        if not may_be_immediate(findings, self.taxonomy):
+            return graded(findings, (), self.taxonomy)
+        said = {f.thing_id: f.verdict.class_name for f in findings}
+        kinds = {i: self.taxonomy.class_of(name).type for i, name in said.items() if name}
+        things = tuple(replace(t, kind=kinds.get(t.id, t.kind)) for t in scene.things)
+        return graded(findings, relate(replace(scene, things=things)), self.taxonomy)
 
 
 def _fault(photo: Photo, why: Exception) -> Problem:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from toeline.core.box import Box
 from toeline.core.scene import Relation
+from toeline.core.severity import UNGRADED, Grade
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Verdict:
 class Finding:
     """One row of the result: a thing, where it is, what was decided, and what stands around it.
 
-    `photo` is the photograph's path below the folder that the user named; `score` is the detector's, 0 to 1.
+    `photo` is the photograph's path below the folder that the user named; `score` is the detector's, 0 to 1. `grade` is
+    what the taxonomy makes of it: how bad it is, what to do, and whether it can wait.
     """
 
     photo: str
@@ -54,3 +56,4 @@ class Finding:
     verdict: Verdict
     relations: tuple[Relation, ...] = ()
     polygon: tuple[tuple[float, float], ...] = ()
+    grade: Grade = UNGRADED

@@ -20,6 +20,7 @@ from toeline.core.words import some
 from toeline.report.draw import LINES, legend
 from toeline.report.style import environment
 from toeline.report.table import by_photo, marked_name, names_in, relation_words
+from toeline.report.worklist import work_section
 
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
 SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (1000, 512))
@@ -93,6 +94,7 @@ def render_page(given: PageInput) -> str:
             conditions=_condition_styles(given.taxonomy),
             cards=cards,
             shown=shown,
+            work=work_section(given.findings, given.taxonomy, {(f["photo"], f["number"]): f["anchor"] for f in shown}),
             kinds=[t.spoken for t in given.taxonomy.types if any(f["kind"] == t.spoken for f in shown)],
             problems=given.problems,
             truth=given.truth,
@@ -116,8 +118,15 @@ def _tiles(given: PageInput) -> list[tuple[str, str, str]]:
         (f"{len(given.findings):,}", "objects", ""),
         *((f"{by_condition[c['name']]:,}", c["name"], c["slug"]) for c in _condition_styles(given.taxonomy)),
         (f"{sum(bool(f.verdict.review) for f in given.findings):,}", "to review", ""),
+        *_at_once(given),
         (f"{len(given.problems):,}", "problem" if len(given.problems) == 1 else "problems", ""),
     ]
+
+
+def _at_once(given: PageInput) -> list[tuple[str, str, str]]:
+    """The headline count of what cannot wait, where the taxonomy has rules for that."""
+    count = sum(bool(f.grade.immediate) for f in given.findings)
+    return [(f"{count:,}", "at once", "")] if given.taxonomy.grading.rules else []
 
 
 def matrix(findings: Iterable[Finding], taxonomy: Taxonomy) -> list[dict[str, Any]]:
@@ -189,6 +198,7 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
             "score": f.score,
             "around": relation_words(f, names),
             "review": f.verdict.review,
+            "grade": f.grade,
             "truth": truth_of(f, given.truth),
         }
         for number, f in enumerate(findings, start=1)

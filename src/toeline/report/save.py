@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from PIL import Image
@@ -17,11 +17,16 @@ from toeline.report.folder import RunFolder, write_whole
 from toeline.report.page import PageInput, TruthNotes, render_page
 from toeline.report.record import data_hash, now_words
 from toeline.report.table import marked_name, rows, to_csv
+from toeline.report.worklist import FIRST, WORKLIST, by_severity, work_rows, worklist, worklist_csv
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to. `photographs` were asked for, `already` of them were done by an earlier start of this run."""
+    """What a run came to. `photographs` were asked for, `already` of them were done by an earlier start of this run.
+
+    `by_severity` counts the worst first and is empty when the taxonomy has no scale; `worst` are the first rows of the
+    work list.
+    """
 
     out: str
     photographs: int
@@ -32,6 +37,9 @@ class Summary:
     review: int
     problems: int
     seconds: float
+    by_severity: dict[str, int] = field(default_factory=dict)
+    immediate: int = 0
+    worst: tuple[dict[str, Any], ...] = ()
 
     @property
     def fine(self) -> bool:
@@ -40,7 +48,8 @@ class Summary:
 
     def record(self) -> dict[str, Any]:
         """As JSON, with the places of what was written."""
-        names = ("findings.jsonl", "findings.csv", "report.html", "errors.jsonl", "run.json", "marked")
+        names = ["findings.jsonl", "findings.csv", "report.html", "errors.jsonl", "run.json", "marked"]
+        names += [WORKLIST] if self.by_severity else []
         return {**asdict(self), "fine": self.fine, "files": {n: f"{self.out}/{n}" for n in names}}
 
 
@@ -71,12 +80,13 @@ def finish(
     already: int = 0,
     truth: TruthNotes | None = None,
 ) -> Summary:
-    """Write findings.csv, report.html and the end of run.json. `order` names the photographs as they were asked for."""
+    """Write the tables, report.html and the end of run.json. `order` names the photographs as they were asked for."""
     findings, problems = folder.findings(), folder.problems()
     rank = {name: i for i, name in enumerate(order)}
     photos = sorted(folder.done.values(), key=lambda p: rank.get(p["photo"], len(rank)))
     findings.sort(key=lambda f: rank.get(f.photo, len(rank)))
     counts = Counter(f.verdict.condition for f in findings)
+    todo = worklist(findings)
     summary = Summary(
         out=str(folder.path),
         photographs=len(photos),
@@ -87,10 +97,15 @@ def finish(
         review=sum(bool(f.verdict.review) for f in findings),
         problems=len(problems),
         seconds=round(sum(p["seconds"] for p in photos), 1),
+        by_severity=by_severity(findings, taxonomy),
+        immediate=sum(bool(f.grade.immediate) for f in findings),
+        worst=tuple(work_rows(todo[:FIRST])),
     )
-    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already")}
+    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst")}
     folder.save_run(finished=now_words(), data_sha256=data_hash(photos), counts=counted)
     write_whole(folder.path / "findings.csv", to_csv(rows(findings, taxonomy)))
+    if taxonomy.grading:
+        write_whole(folder.path / WORKLIST, worklist_csv(todo))
     page = PageInput(folder.path, photos, findings, problems, folder.run, taxonomy, truth)
     write_whole(folder.path / "report.html", render_page(page))
     return summary

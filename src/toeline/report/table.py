@@ -13,6 +13,7 @@ from toeline.core.taxonomy import Taxonomy
 COLUMNS = (
     "photo", "id", "type", "class", "condition", "probability", "second_class", "second_probability", "review",
     "review_reason", "detector_confidence", "x1", "y1", "x2", "y2", "relations", "marked",
+    "severity", "severity_rank", "action", "immediate", "immediate_reason",
 )  # fmt: skip
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a cell that starts so is run by Excel and LibreOffice
 
@@ -64,9 +65,17 @@ def _row(f: Finding, names: dict[str, str]) -> dict[str, Any]:
         f.photo, f.thing_id, f.kind, f.verdict.class_name, f.verdict.condition, round(f.verdict.probability, 4),
         second[0], round(second[1], 4) if isinstance(second[1], float) else "", "yes" if f.verdict.review else "",
         f.verdict.review, round(f.score, 4), *(round(v, 1) for v in f.box.xyxy), relation_words(f, names),
-        marked_name(f.photo),
+        marked_name(f.photo), *_grade(f),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def _grade(f: Finding) -> tuple[Any, ...]:
+    """Empty cells where nothing grades it."""
+    grade = f.grade
+    if not grade.severity:
+        return ("",) * 5
+    return grade.severity, grade.rank, grade.action, "yes" if grade.immediate else "", grade.immediate
 
 
 def safe_cell(value: Any) -> Any:
@@ -78,10 +87,10 @@ def safe_cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def to_csv(records: Iterable[dict[str, Any]]) -> bytes:
+def to_csv(records: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> bytes:
     """A CSV file that Excel opens by a double click: UTF-8 with its mark, CRLF, one header line."""
     buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, COLUMNS)
+    writer = csv.DictWriter(buffer, columns)
     writer.writeheader()
     writer.writerows({k: safe_cell(v) for k, v in record.items()} for record in records)
     return buffer.getvalue().encode("utf-8-sig")
