@@ -15,9 +15,9 @@ from pathlib import Path
 
 from toeline.core.finding import Finding
 from toeline.core.grade import graded
+from toeline.core.scene import Relation
 from toeline.core.severity import Rule
 from toeline.core.taxonomy import Taxonomy
-from toeline.core.scene import Relation
 from toeline.data.class_names import Names
 from toeline.data.yolo import Entry, open_yolo, read_entry
 from toeline.judge.decide import decide
