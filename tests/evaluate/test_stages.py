@@ -1,4 +1,4 @@
-"""Both stages as one: a miss is wrong, every error has one stage, and the floors have no more than the detector's boxes."""
+"""Both stages as one: a miss is wrong, every error has one stage, floors have no more than the detector's boxes."""
 
 from __future__ import annotations
 

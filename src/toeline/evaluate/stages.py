@@ -26,12 +26,12 @@ SIDES = (
     "false_alarms",
 )  # keys with a look-up of their own
 OBJECTS = {  # what went wrong with a true object, and whose fault it is
-    "missed": "not found (detector)",
-    "misplaced": "badly placed (detector)",
-    "wrong_type": "wrong type (detector)",
-    "wrong_condition": "found, wrong condition (judge)",
+    "missed": "detector: not found",
+    "misplaced": "detector: badly placed",
+    "wrong_type": "detector: wrong type",
+    "wrong_condition": "judge: wrong condition",
 }
-FINDINGS = {"false": "findings of nothing (detector)", "double": "second findings of one object (detector)"}
+FINDINGS = {"false": "detector: finding of nothing", "double": "detector: second finding"}
 
 Pairs = Sequence[tuple[str, str]]
 Count = Callable[[Breakdown], int]
@@ -151,17 +151,17 @@ def blame(
     resampling = Resampling.of([(groups or {}).get(p.photo) or p.photo for p in photos], draws=draws, seed=seed)
     each = [breakdown([p]) for p in photos]
 
-    def share(key: str, label: str, of: Count, n: Count, *, bad: bool = False) -> Figure:
-        return ratio(key, label, [of(b) for b in each], [n(b) for b in each], resampling, lower_is_better=bad)
+    def share(key: str, label: str, of: Count, n: Count) -> Figure:
+        return ratio(key, label, [of(b) for b in each], [n(b) for b in each], resampling)
 
     there, said = attrgetter("objects"), attrgetter("findings")
-    errors = [share(f"error/{k}", label, attrgetter(k), there, bad=True) for k, label in OBJECTS.items()]
-    errors += [share(f"error/{k}", label, attrgetter(k), said, bad=True) for k, label in FINDINGS.items()]
+    errors = [share(f"error/{k}", label, attrgetter(k), there) for k, label in OBJECTS.items()]
+    errors += [share(f"error/{k}", label, attrgetter(k), said) for k, label in FINDINGS.items()]
     alarms = [_alarms(p, normal_condition(taxonomy)) for p in photos]
     real, raised = [a for a, _ in alarms], [n for _, n in alarms]
     trust = (
-        share("findings_right", "findings whose type, place and class are right", attrgetter("right"), said),
-        ratio("alarms_real", "alarms that stand on an object that is not normal", real, raised, resampling),
+        share("findings_right", "findings that are right", attrgetter("right"), said),
+        ratio("alarms_real", "alarms that are real", real, raised, resampling),
     )
     ceilings = (
         share("as_it_is", "as it is", attrgetter("right"), there),

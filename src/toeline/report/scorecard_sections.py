@@ -96,25 +96,6 @@ LOSSES = {  # as evaluation sorts them -> in words
 }
 
 
-def detected_section(
-    counts: Mapping[str, int], figures: Sequence[TruthFigure], pairs: Sequence[tuple[TruthFigure, TruthFigure]]
-) -> Section:
-    """What detected boxes lose. `counts` has the keys of LOSSES; `pairs` are figures on detected and on true boxes."""
-    rows = tuple((LOSSES[name], str(n)) for name, n in counts.items())
-    beside = tuple(
-        (f.label, tenths(f.value), _ends(f), str(f.n), tenths(t.value), _ends(t), str(t.n)) for f, t in pairs if f.n
-    )
-    head = ("measured", "detected boxes", "95 % interval", "n", "true boxes", "95 % interval", "n")
-    text = "All accuracies above are over true objects that were found. An object that is not found has no answer."
-    grids = [Grid("Where objects and findings went", ("what", "how many"), rows)]
-    grids += [Grid("Beside true boxes", head, beside)] if beside else []
-    return Section("Detected boxes", (text,), tuple(figures), grids=tuple(grids))
-
-
-def _ends(figure: TruthFigure) -> str:
-    return f"{tenths(figure.low)} to {tenths(figure.high)}"
-
-
 def cost_section(seconds: Sequence[float], objects: int, memory: Mapping[str, int]) -> Section:
     """Time and memory. `seconds` is one figure per photograph, `objects` how many were asked about, `memory` bytes."""
     rows = []
