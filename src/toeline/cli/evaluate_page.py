@@ -91,10 +91,13 @@ def card_sections(done: Evaluated, card: Scorecard, taxonomy: Taxonomy) -> list[
 def tiles_of(done: Evaluated, card: Scorecard) -> list[tuple[str, str]]:
     """The numbers that are looked for first, with what they are."""
     tiles = [(tenths(card[key].value), what) for key, what in TILES if card[key].n]
-    tiles.append((f"{card.objects:,}", "objects"))
-    if seconds := seconds_of(done):
-        tiles.append((f"{fmean(seconds):.2f} s", "per photograph"))
-    return tiles
+    return [*tiles, (f"{card.objects:,}", "objects"), *time_tile(done)]
+
+
+def time_tile(done: Evaluated) -> list[tuple[str, str]]:
+    """Seconds per photograph, where they are known."""
+    seconds = seconds_of(done)
+    return [(f"{fmean(seconds):.2f} s", "per photograph")] if seconds else []
 
 
 def cost_of(done: Evaluated, card: Scorecard) -> dict[str, Any]:

@@ -208,7 +208,7 @@ def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Sectio
     page = ScorecardPage(
         title=title_of(bench, done),
         headline=result.headline,
-        tiles=[*(tiles_both(result.stages) if result.stages else ()), *tiles_of(done, card)],
+        tiles=tiles_both(result.stages, done) if result.stages else tiles_of(done, card),
         sections=parts,
         run=done.folder.run,
         problems=result.problems,

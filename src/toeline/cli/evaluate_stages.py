@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from toeline.cli.evaluate_page import time_tile
 from toeline.cli.evaluate_run import Evaluated
 from toeline.cli.show import some
 from toeline.core.taxonomy import Taxonomy
@@ -101,11 +102,14 @@ def headline_both(found: Stages, split: str) -> str:
     )
 
 
-def tiles_both(found: Stages) -> list[tuple[str, str]]:
+def tiles_both(found: Stages, done: Evaluated) -> list[tuple[str, str]]:
     """The numbers that are looked for first."""
     counts, named = found.blame.counts, {f.key: f for f in found.detector}
     tiles = [(tenths(found.card["accuracy"].value), "both stages, class and place")]
     if found.true_boxes:
         tiles.append((tenths(found.true_boxes["accuracy"].value), "the judge on true boxes"))
     tiles += [(tenths(f.value), "objects found") for f in (named["objects_found"],) if f.n]
-    return [*tiles, (f"{counts.false + counts.double:,}", "findings too many"), (f"{counts.objects:,}", "true objects")]
+    if (missed := found.card["missed_defects"]).n:
+        tiles.append((tenths(missed.value), "of defects missed"))
+    tiles += [(f"{counts.false + counts.double:,}", "findings too many"), (f"{counts.objects:,}", "true objects")]
+    return [*tiles, *time_tile(done)]

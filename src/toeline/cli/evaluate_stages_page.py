@@ -48,22 +48,19 @@ def _as_one(found: Stages) -> Section:
     text = (
         "Every true object counts. One that was not found, or whose box overlaps by less than IoU 0.5, has no answer: "
         "it is wrong everywhere, and if it is not normal, it is a defect missed. Without a pixel: the detector's "
-        "boxes, each with the most common class of its type. Findings that are right: type, place and class. Alarms "
-        "that are real: findings called anything but normal that stand on an object that is not normal."
+        "boxes, each with the most common class of its type. Alarms "
+        "on a defect: findings called anything but normal that stand on an object that is not normal."
     )
     return Section("Both stages as one", (text,), tuple(map(shown, figures)))
 
 
 def _blame(found: Stages, taxonomy: Taxonomy) -> Section:
-    counts, ceilings = found.blame.counts, [*found.blame.ceilings]
+    counts = found.blame.counts
     rows = tuple((LOSSES[name], str(getattr(counts, name))) for name in LOSSES)
     kinds = tuple(
         (taxonomy.spoken(kind), *(str(getattr(b, name)) for name in LOSSES)) for kind, b in found.blame.by_type.items()
     )
     head = ("type", "right", "wrong condition", "wrong type", "badly placed", "not found", "double", "of nothing")
-    perfect = [("if the detector made no mistake", found.true_boxes["accuracy"])] if found.true_boxes else []
-    steps = [(f.label, f) for f in ceilings] + perfect
-    ideal = tuple((label, tenths(f.value), _ends(f), str(f.n)) for label, f in steps if f.n)
     text = (
         "Each true object and each finding has one name, so the counts add up. Shares of errors are of true objects, "
         "those of findings too many of all findings."
@@ -74,11 +71,28 @@ def _blame(found: Stages, taxonomy: Taxonomy) -> Section:
         (text,),
         tuple(map(shown, found.blame.errors)),
         grids=(
-            Grid("What one stage without a mistake would give", ideal_head, ideal),
+            Grid("What one stage without a mistake would give", ideal_head, _ideal(found)),
             Grid("Where objects and findings went", ("what", "how many"), rows),
             Grid("By type; findings too many by the type that they say", head, kinds),
         ),
     )  # fmt: skip
+
+
+def _ideal(found: Stages) -> tuple[tuple[str, ...], ...]:
+    """What is right as it is, without one stage's mistakes, and without a judge."""
+    perfect = (
+        [("if the detector made no mistake (true boxes)", found.true_boxes["accuracy"])] if found.true_boxes else []
+    )
+    steps = [*((f.label, f) for f in found.blame.ceilings), *perfect]
+    rows = [(label, tenths(f.value), _ends(f), str(f.n)) for label, f in steps if f.n]
+    both = found.card["accuracy"]
+    floors = [("here", both.floor), ("in the train split", both.train_floor)]
+    rows += [
+        (f"without a judge: the most common class of each type {where}", tenths(value), "", str(both.n))
+        for where, value in floors
+        if value is not None
+    ]
+    return tuple(rows)
 
 
 def _ends(figure: Figure) -> str:
@@ -116,7 +130,7 @@ def _row(found: Stages, figure: Figure, beside: Scorecard) -> Beside:
         shown(figure),
         shown(where_found) if where_found else None,
         shown(true_boxes) if true_boxes else None,
-        (points(d.difference), span(d)) if d else ("", ""),
+        f"{points(d.difference)} ({span(d)})" if d else "",
     )
 
 

@@ -160,8 +160,8 @@ def blame(
     alarms = [_alarms(p, normal_condition(taxonomy)) for p in photos]
     real, raised = [a for a, _ in alarms], [n for _, n in alarms]
     trust = (
-        share("findings_right", "findings that are right", attrgetter("right"), said),
-        ratio("alarms_real", "alarms that are real", real, raised, resampling),
+        share("findings_right", "findings with class and place right", attrgetter("right"), said),
+        ratio("alarms_real", "alarms on a defect", real, raised, resampling),
     )
     ceilings = (
         share("as_it_is", "as it is", attrgetter("right"), there),

@@ -47,7 +47,7 @@ class Beside:
     both: TruthFigure
     found: TruthFigure | None
     true_boxes: TruthFigure | None
-    cost: tuple[str, str] = ("", "")
+    cost: str = ""
 
 
 def worst_section(worst: Mapping[str, Sequence[Blamed]]) -> Section:
@@ -100,25 +100,27 @@ def _moved(box: Box, window: Box, scale: float) -> Box:
 
 def beside_section(rows: Mapping[str, Sequence[Beside]], more: Sequence[str]) -> Section:
     """The same figures on detected boxes, on those objects that were found, and on true boxes; `rows` by heading."""
-    head = (
-        "measured", "both stages", "95 % interval", "n", "where found", "95 % interval", "n",
-        "true boxes", "95 % interval", "n", "points", "95 % interval",
-    )  # fmt: skip
+    head = ("measured", "n", "both stages", "true boxes", "points", "where found", "n")
     grids = tuple(Grid(title, head, tuple(map(_beside_cells, ones))) for title, ones in rows.items() if ones)
     text = (
         "Both stages: every true object, a miss is wrong. Where found: the judge's answers to objects that were found. "
         "True boxes: the same judge given every true box and type. Points: what detected boxes cost, both stages less "
-        "true boxes on the same objects."
+        "true boxes on the same objects. In brackets: 95 % intervals."
     )
     return Section("Beside true boxes", (text, *more), grids=grids)
 
 
 def _beside_cells(row: Beside) -> tuple[str, ...]:
-    figures = (row.both, row.found, row.true_boxes)
-    return (row.both.label, *(cell for f in figures for cell in _three(f)), *row.cost)
+    found = str(row.found.n) if row.found else "0"
+    return (row.both.label, str(row.both.n), _said(row.both), _said(row.true_boxes), row.cost, _said(row.found), found)
 
 
-def _three(figure: TruthFigure | None) -> tuple[str, str, str]:
+def _said(figure: TruthFigure | None) -> str:
+    """A value with its interval.
+
+    >>> _said(TruthFigure("x", 0.5, 0.41, 0.59, 100))
+    '50.0% (41.0 to 59.0)'
+    """
     if figure is None or not figure.n:
-        return "", "", "" if figure is None else "0"
-    return tenths(figure.value), f"{tenths(figure.low)} to {tenths(figure.high)}", str(figure.n)
+        return ""
+    return f"{tenths(figure.value)} ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
