@@ -82,7 +82,7 @@ def test_errors_are_split_by_stage_and_add_up() -> None:
         "error/false": (2, 6),
         "error/double": (0, 6),
         "findings_right": (1, 6),
-        "alarms_real": (0, 2),
+        "alarms_on_defects": (0, 2),
         "as_it_is": (1, 5),
         "perfect_judge": (2, 5),
     }
@@ -94,7 +94,7 @@ def test_errors_are_split_by_stage_and_add_up() -> None:
 def test_an_alarm_is_real_when_its_object_is_not_normal_whatever_its_class() -> None:
     other = sort_out(match("a.jpg", [said(1, "slope drain damaged", LEFT)], [true(1, "slope drain blocked", LEFT)]))
     figures = {f.key: f for f in blame([other], TAXONOMY).figures}
-    assert (figures["alarms_real"].count, figures["alarms_real"].n) == (1, 1)
+    assert (figures["alarms_on_defects"].count, figures["alarms_on_defects"].n) == (1, 1)
 
 
 def test_types_add_up_whatever_is_found() -> None:

@@ -19,6 +19,9 @@ from toeline.evaluate.stages import Blame, Seen, blame, score_both, seen
 from toeline.report.style import tenths
 
 
+DETECTOR_FIGURES = ("objects_found", "findings_real", "end_to_end_f1")  # the rest is in the card of both stages
+
+
 @dataclass(frozen=True)
 class Stages:
     """What detected boxes come to. `card` is over all true objects, a miss being wrong; `true_boxes` beside it.
@@ -74,7 +77,11 @@ def stages_of(
             objects, taxonomy, targets=targets, train=train, cluster=like.cluster, draws=like.draws, seed=like.seed
         ),
         blame=blame(photos, taxonomy, groups=drawn, draws=like.draws, seed=like.seed),
-        detector=detection_figures(done.matched, groups=drawn, draws=like.draws, seed=like.seed),
+        detector=tuple(
+            f
+            for f in detection_figures(done.matched, groups=drawn, draws=like.draws, seed=like.seed)
+            if f.key in DETECTOR_FIGURES
+        ),
         photos=photos,
         objects=objects,
         true_boxes=true_boxes[1] if true_boxes else None,

@@ -22,7 +22,6 @@ from toeline.report.scorecard_sections import LOSSES
 from toeline.report.stages_page import Beside, Blamed, beside_section, worst_section
 from toeline.report.style import tenths
 
-DETECTOR_FIGURES = ("objects_found", "findings_real", "end_to_end_f1")
 HEADS = {
     "": "",
     "condition": "By condition",
@@ -44,7 +43,7 @@ def stage_sections(done: Evaluated, found: Stages, beside: Scorecard, taxonomy: 
 
 def _as_one(found: Stages) -> Section:
     overall = [f for f in found.card.figures if "/" not in f.key]
-    figures = [*overall, *found.blame.trust, *(f for f in found.detector if f.key in DETECTOR_FIGURES)]
+    figures = [*overall, *found.blame.trust, *found.detector]
     text = (
         "Every true object counts. One that was not found, or whose box overlaps by less than IoU 0.5, has no answer: "
         "it is wrong everywhere, and if it is not normal, it is a defect missed. Without a pixel: the detector's "

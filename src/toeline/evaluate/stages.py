@@ -161,7 +161,7 @@ def blame(
     real, raised = [a for a, _ in alarms], [n for _, n in alarms]
     trust = (
         share("findings_right", "findings with class and place right", attrgetter("right"), said),
-        ratio("alarms_real", "alarms on a defect", real, raised, resampling),
+        ratio("alarms_on_defects", "alarms on a defect", real, raised, resampling),
     )
     ceilings = (
         share("as_it_is", "as it is", attrgetter("right"), there),
