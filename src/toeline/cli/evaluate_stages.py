@@ -18,7 +18,6 @@ from toeline.evaluate.scorecard import Scorecard, card_record
 from toeline.evaluate.stages import Blame, Seen, blame, score_both, seen
 from toeline.report.style import tenths
 
-
 DETECTOR_FIGURES = ("objects_found", "findings_real", "end_to_end_f1")  # the rest is in the card of both stages
 
 
