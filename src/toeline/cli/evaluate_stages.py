@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from toeline.cli.evaluate_page import time_tile
+from toeline.cli.evaluate_page import shown, time_tile
 from toeline.cli.evaluate_run import Evaluated
 from toeline.cli.show import some
 from toeline.core.taxonomy import Taxonomy
@@ -16,6 +16,7 @@ from toeline.evaluate.detection import Sorted, detection_figures, sort_out
 from toeline.evaluate.figure import Figure, figure_record
 from toeline.evaluate.scorecard import Scorecard, card_record
 from toeline.evaluate.stages import Blame, Seen, blame, score_both, seen
+from toeline.report.scorecard_sections import against
 from toeline.report.style import tenths
 
 DETECTOR_FIGURES = ("objects_found", "findings_real", "end_to_end_f1")  # the rest is in the card of both stages
@@ -98,6 +99,11 @@ def headline_both(found: Stages, split: str) -> str:
         f"{some(n, 'true object')} on {some(found.card.photographs, 'photograph')} of {split}: {tenths(figure.value)} "
         f"(95 % interval {tenths(low)} to {tenths(high)})."
     )
+    if figure.floor is not None:
+        words += (
+            f" The same boxes with the most common class of each type are right on {tenths(figure.floor)}: "
+            f"{against(shown(figure), figure.floor)} that."
+        )
     if found.true_boxes:
         words += f" Given true boxes, the same judge is right on {tenths(found.true_boxes['accuracy'].value)}."
     return words + (

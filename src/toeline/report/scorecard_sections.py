@@ -29,14 +29,15 @@ def headline(figure: TruthFigure, *, right: int, where: str) -> str:
     if figure.floor is not None:
         words += (
             f" The most common condition of each type, without a look at the picture, is right for "
-            f"{tenths(figure.floor)}: {_against(figure, figure.floor)} that."
+            f"{tenths(figure.floor)}: {against(figure, figure.floor)} that."
         )
     if figure.target is not None:
         words += f" More than {100 * figure.target:g}% is the target: {figure.verdict}."
     return words
 
 
-def _against(figure: TruthFigure, floor: float) -> str:
+def against(figure: TruthFigure, floor: float) -> str:
+    """What an interval says of a floor, in words."""
     if figure.low > floor:
         return "shown to be better than"
     return "shown to be worse than" if figure.high < floor else "not shown to be better or worse than"
