@@ -14,6 +14,7 @@ from PIL import Image
 from toeline.ask.ask import Answers, ask
 from toeline.core.ahead import Budget, ahead, batches
 from toeline.core.finding import Finding
+from toeline.core.grade import graded, may_be_immediate
 from toeline.core.result import Problem, Result
 from toeline.core.scene import Relation, Scene, Thing
 from toeline.core.sighting import Sighting
@@ -21,6 +22,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, photo_size, read_photo
 from toeline.errors import PhotoError, ToelineError
 from toeline.judge.decide import FLOOR, decide, sure, unreadable
+from toeline.relate import relate
 from toeline.relate.alter import Told, given
 
 if TYPE_CHECKING:
@@ -205,7 +207,8 @@ class Inspector:
         sheet = ask(scene, image, relations, self.taxonomy, self.judge.view, answers=self.answers)
         scores = self.judge.score(sheet) if sheet.questions else []
         said = {q.thing_id: s for q, s in zip(sheet.questions, scores, strict=True)}
-        return tuple(self._finding(photo, s, said.get(s.thing.id), relations[s.thing.id]) for s in sightings)
+        findings = [self._finding(photo, s, said.get(s.thing.id), relations[s.thing.id]) for s in sightings]
+        return self._graded(scene, findings)
 
     def _finding(
         self, photo: Photo, seen: Sighting, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
@@ -225,6 +228,15 @@ class Inspector:
             photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon,
             seen.class_name, seen.others,
         )  # fmt: skip
+
+    def _graded(self, scene: Scene, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        """How bad each is, by the relations that truly hold, whatever the judge was told of them."""
+        if not may_be_immediate(findings, self.taxonomy):
+            return graded(findings, (), self.taxonomy)
+        said = {f.thing_id: f.verdict.class_name for f in findings}
+        kinds = {i: self.taxonomy.class_of(name).type for i, name in said.items() if name}
+        things = tuple(replace(t, kind=kinds.get(t.id, t.kind)) for t in scene.things)
+        return graded(findings, relate(replace(scene, things=things)), self.taxonomy)
 
 
 def _failed(photo: Photo, *problems: Problem) -> Result:

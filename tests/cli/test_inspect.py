@@ -259,7 +259,7 @@ def test_threads_and_batches_change_no_file_but_times(toeline: Toeline, tmp_path
         assert toeline("inspect", "photos", "--out", name, "--workers", words[0], "--batch", words[1]) == 1
     files = {p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()}
     timed = {Path("progress.jsonl"), Path("run.json"), Path("report.html")}
-    assert len(files - timed) == 8 + 4  # marked pictures; findings in two forms, errors and a lock
+    assert len(files - timed) == 8 + 5  # marked pictures; findings in two forms, a work list, errors and a lock
     for file in files - timed:
         assert len({(tmp_path / name / file).read_bytes() for name in "abc"}) == 1, file
 

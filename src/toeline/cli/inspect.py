@@ -70,9 +70,9 @@ def inspect(
 ) -> None:
     """Inspect photographs: what stands there, where, and in what condition.
 
-    Writes findings.jsonl, findings.csv, marked pictures, report.html, errors.jsonl and run.json into OUT. Stopped or
-    killed, the same command goes on where it was. Exit code 0: all done; 1: some photographs or labels have problems;
-    2: nothing could be done.
+    Writes findings.jsonl, findings.csv, worklist.csv, marked pictures, report.html, errors.jsonl and run.json into OUT.
+    Stopped or killed, the same command goes on where it was. Exit code 0: all done; 1: some photographs or labels have
+    problems; 2: nothing could be done.
 
     Example: toeline inspect flight7/ --out runs/flight7
     """

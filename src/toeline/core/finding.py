@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from toeline.core.box import Box
 from toeline.core.scene import Relation
+from toeline.core.severity import UNGRADED, Grade
 from toeline.core.sighting import Guess
 
 
@@ -46,7 +47,8 @@ class Finding:
 
     `photo` is the photograph's path below the folder that the user named; `score` is the detector's, 0 to 1.
     `detector_class` is the class that a detector of conditional classes gave it, or empty: told beside the verdict, and
-    never part of it. `detector_others` is what else the detector saw on the same place, by confidence.
+    never part of it. `detector_others` is what else the detector saw on the same place, by confidence. `grade` is what
+    the taxonomy makes of it: how bad it is, what to do, and whether it can wait.
     """
 
     photo: str
@@ -59,3 +61,4 @@ class Finding:
     polygon: tuple[tuple[float, float], ...] = ()
     detector_class: str = ""
     detector_others: tuple[Guess, ...] = ()
+    grade: Grade = UNGRADED

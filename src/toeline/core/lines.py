@@ -12,6 +12,7 @@ from toeline.core.box import Box
 from toeline.core.finding import Finding, Verdict
 from toeline.core.result import Problem
 from toeline.core.scene import Relation
+from toeline.core.severity import UNGRADED, Grade
 from toeline.core.sighting import Guess
 from toeline.errors import OutputError
 
@@ -101,6 +102,20 @@ def finding_record(finding: Finding) -> dict[str, Any]:
             {"name": r.name, "other": r.other, "distance": round(r.distance, DECIMALS)} for r in finding.relations
         ],
         "polygon": [[round(x, 2), round(y, 2)] for x, y in finding.polygon],
+        **_grade_record(finding.grade),
+    }
+
+
+def _grade_record(grade: Grade) -> dict[str, Any]:
+    """Nothing where the taxonomy grades nothing."""
+    if not grade.severity:
+        return {}
+    return {
+        "severity": grade.severity,
+        "severity_rank": grade.rank,
+        "action": grade.action,
+        "immediate": bool(grade.immediate),
+        "immediate_reason": grade.immediate,
     }
 
 
@@ -122,6 +137,7 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
             detector_others=tuple(
                 Guess(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())
             ),
+            grade=_grade_from(record) if "severity" in record else UNGRADED,
         )
     except (KeyError, TypeError, ValueError) as why:
         name = f"{record.get('photo', '?')} {record.get('id', '?')}"
@@ -137,6 +153,10 @@ def _verdict_from(record: Mapping[str, Any]) -> Verdict:
         asked=bool(record["asked"]),
         review=record["review_reason"],
     )
+
+
+def _grade_from(record: Mapping[str, Any]) -> Grade:
+    return Grade(record["severity"], int(record["severity_rank"]), record["action"], record["immediate_reason"])
 
 
 def problem_record(problem: Problem) -> dict[str, Any]:

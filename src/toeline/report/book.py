@@ -5,11 +5,13 @@ Each page stands by itself, so a browser opens any of them in a moment, however 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from toeline.report.chapters import Totals
+from toeline.core.finding import Finding
+from toeline.report.chapters import Chapter, Totals
+from toeline.report.table import by_photo
 
 PAGE = 200  # photographs on a page: with embedded pictures it has a few megabytes
 PAGES = "report"  # the folder of the pages with photographs
@@ -30,7 +32,8 @@ class Book:
     """Where a page stands in its report. `totals` are of what it is about, `problems` how many there are.
 
     Pictures are embedded at `side` pixels at most. `up` leads from the page to the output folder. A page of photographs
-    has `contents` (a link), and `before` and `after` (links or empty); the page with the contents has `parts`.
+    has `contents` (a link), and `before` and `after` (links or empty); the page with the contents has `parts`, the
+    beginning of the work list in `worst`, and `links` to those by photograph and id.
     """
 
     totals: Totals
@@ -41,6 +44,8 @@ class Book:
     before: str = ""
     after: str = ""
     parts: Sequence[Part] = ()
+    worst: Sequence[Finding] = ()
+    links: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def page_name(number: int) -> str:
@@ -50,6 +55,16 @@ def page_name(number: int) -> str:
     ('0007.html', '1234.html')
     """
     return f"{number:04}.html"
+
+
+def links_of(chapter: Chapter, page: str) -> dict[tuple[str, str], str]:
+    """Where each finding of a chapter stands on its page, as report/page.py names the places."""
+    card = {p["photo"]: n for n, p in enumerate(chapter.photos, start=1)}
+    return {
+        (f.photo, f.thing_id): f"{page}#p{card[f.photo]}-{n}"
+        for group in by_photo(chapter.findings).values()
+        for n, f in enumerate(group, start=1)
+    }
 
 
 def page_book(number: int, pages: int, totals: Totals, side: int) -> Book:

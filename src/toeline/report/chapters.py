@@ -27,6 +27,7 @@ class Chapter:
 class Totals:
     """What some photographs come to. `by_kind` counts (type, condition), `review_by_kind` findings to review.
 
+    `immediate` cannot wait; `unsure` are to be reviewed although no work is asked for there.
     `seconds` were spent on them by all threads together.
     """
 
@@ -34,9 +35,12 @@ class Totals:
     failed: int = 0
     findings: int = 0
     review: int = 0
+    immediate: int = 0
+    unsure: int = 0
     seconds: float = 0.0
     by_kind: Counter[tuple[str, str]] = field(default_factory=Counter)
     review_by_kind: Counter[str] = field(default_factory=Counter)
+    by_severity: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, photos: Iterable[Mapping[str, Any]], findings: Sequence[Finding]) -> Totals:
@@ -48,9 +52,12 @@ class Totals:
             failed=sum(bool(p["failed"]) for p in seen),
             findings=len(findings),
             review=len(review),
+            immediate=sum(bool(f.grade.immediate) for f in findings),
+            unsure=sum(bool(f.verdict.review) and not f.grade.rank for f in findings),
             seconds=sum(p.get("seconds", 0.0) for p in seen),
             by_kind=Counter((f.kind, f.verdict.condition) for f in findings),
             review_by_kind=Counter(review),
+            by_severity=Counter(f.grade.severity for f in findings),
         )
 
     def __add__(self, other: Totals) -> Totals:

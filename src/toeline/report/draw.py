@@ -67,7 +67,7 @@ def marks_of(findings: Sequence[Finding], taxonomy: Taxonomy, *, short: bool = F
 def _caption(finding: Finding, taxonomy: Taxonomy, *, short: bool) -> str:
     legal = {c.condition for c in taxonomy.classes if c.type == taxonomy.class_of(finding.verdict.class_name).type}
     condition = finding.verdict.condition if len(legal) > 1 else ""
-    flag = "?" if finding.verdict.review else ""
+    flag = ("!" if finding.grade.immediate else "") + ("?" if finding.verdict.review else "")
     if short:
         return f"{finding.thing_id}{condition[:1].upper()}{flag}"
     name = taxonomy.spoken(taxonomy.class_of(finding.verdict.class_name).type)

@@ -21,6 +21,7 @@ from toeline.report.chapters import Totals
 from toeline.report.draw import LINES, legend
 from toeline.report.style import environment
 from toeline.report.table import by_photo, marked_name, names_in, others_words, relation_words
+from toeline.report.worklist import work_section, worklist
 
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
 SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (1000, 512))
@@ -104,6 +105,12 @@ def render_page(given: PageInput) -> str:
             conditions=_condition_styles(given.taxonomy),
             cards=cards,
             shown=shown,
+            work=work_section(
+                worklist(book.worst or given.findings),
+                book.totals,
+                given.taxonomy,
+                book.links or {(f["photo"], f["number"]): f"#{f['anchor']}" for f in shown},
+            ),
             kinds=[t.spoken for t in given.taxonomy.types if any(f["kind"] == t.spoken for f in shown)],
             problems=given.problems,
             most_problems=MOST_PROBLEMS,
@@ -128,6 +135,7 @@ def _tiles(given: PageInput) -> list[tuple[str, str, str]]:
         (f"{totals.findings:,}", "objects", ""),
         *((f"{totals.of_condition(c['name']):,}", c["name"], c["slug"]) for c in _condition_styles(given.taxonomy)),
         (f"{totals.review:,}", "to review", ""),
+        *([(f"{totals.immediate:,}", "at once", "")] if given.taxonomy.grading.rules else []),
     ]
     if given.place.contents:  # problems are told with the totals of all pages
         return tiles
@@ -203,6 +211,7 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
             "detector_others": others_words(f, words),
             "around": relation_words(f, names),
             "review": f.verdict.review,
+            "grade": f.grade,
             "truth": truth_of(f, given.truth),
         }
         for number, f in enumerate(findings, start=1)

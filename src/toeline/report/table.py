@@ -13,7 +13,7 @@ from toeline.core.taxonomy import Taxonomy
 COLUMNS = (
     "photo", "id", "type", "class", "condition", "probability", "second_class", "second_probability", "review",
     "review_reason", "detector_confidence", "detector_class", "detector_others", "x1", "y1", "x2", "y2", "relations",
-    "marked",
+    "marked", "severity", "severity_rank", "action", "immediate", "immediate_reason",
 )  # fmt: skip
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a cell that starts so is run by Excel and LibreOffice
 
@@ -70,9 +70,17 @@ def _row(f: Finding, names: dict[str, str], taxonomy: Taxonomy) -> dict[str, Any
         f.photo, f.thing_id, f.kind, f.verdict.class_name, f.verdict.condition, round(f.verdict.probability, 4),
         second[0], round(second[1], 4) if isinstance(second[1], float) else "", "yes" if f.verdict.review else "",
         f.verdict.review, round(f.score, 4), f.detector_class, others_words(f, taxonomy),
-        *(round(v, 1) for v in f.box.xyxy), relation_words(f, names), marked_name(f.photo),
+        *(round(v, 1) for v in f.box.xyxy), relation_words(f, names), marked_name(f.photo), *_grade(f),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def _grade(f: Finding) -> tuple[Any, ...]:
+    """Empty cells where nothing grades it."""
+    grade = f.grade
+    if not grade.severity:
+        return ("",) * 5
+    return grade.severity, grade.rank, grade.action, "yes" if grade.immediate else "", grade.immediate
 
 
 def safe_cell(value: Any) -> Any:
@@ -84,23 +92,23 @@ def safe_cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def to_csv(records: Iterable[dict[str, Any]]) -> bytes:
+def to_csv(records: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> bytes:
     """A CSV file that Excel opens by a double click: UTF-8 with its mark, CRLF, one header line."""
-    return csv_head() + csv_lines(records)
+    return csv_head(columns) + csv_lines(records, columns)
 
 
-def csv_head() -> bytes:
+def csv_head(columns: Sequence[str] = COLUMNS) -> bytes:
     """How the file begins; `csv_lines` of any number of records, in any number of pieces, follow."""
-    return _written(lambda writer: writer.writeheader()).encode("utf-8-sig")
+    return _written(columns, lambda writer: writer.writeheader()).encode("utf-8-sig")
 
 
-def csv_lines(records: Iterable[dict[str, Any]]) -> bytes:
+def csv_lines(records: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> bytes:
     """The lines of some records."""
     safe = ({k: safe_cell(v) for k, v in record.items()} for record in records)
-    return _written(lambda writer: writer.writerows(safe)).encode("utf-8")
+    return _written(columns, lambda writer: writer.writerows(safe)).encode("utf-8")
 
 
-def _written(write: Callable[[csv.DictWriter[str]], object]) -> str:
+def _written(columns: Sequence[str], write: Callable[[csv.DictWriter[str]], object]) -> str:
     buffer = io.StringIO(newline="")
-    write(csv.DictWriter(buffer, COLUMNS))
+    write(csv.DictWriter(buffer, columns))
     return buffer.getvalue()
