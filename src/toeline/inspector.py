@@ -16,6 +16,7 @@ from toeline.core.result import Problem, Result
 from toeline.core.scene import Relation, Scene, Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, read_photo
+from toeline.data.position import read_position
 from toeline.errors import ToelineError
 from toeline.judge.decide import FLOOR, decide, sure, unreadable
 from toeline.relate.alter import Told, given
@@ -106,7 +107,12 @@ class Inspector:
         findings, problems = self._look(image, photo)
         if note := image.info.get("note"):
             problems = (*problems, Problem(photo.name, str(photo.path), note, "Save the frame you mean as a file."))
-        return Result(photo.name, image.size, findings, problems, sha256=file_hash(photo.path), image=image)
+        where = read_position(photo.path)
+        if where.wrong:
+            todo = "Its findings are kept without a place; look at it if it matters."
+            problems = (*problems, Problem(photo.name, str(photo.path), where.wrong, todo))
+        sha256 = file_hash(photo.path)
+        return Result(photo.name, image.size, findings, problems, sha256=sha256, place=where.place, image=image)
 
     def _look(self, image: Image.Image, photo: Photo) -> tuple[tuple[Finding, ...], tuple[Problem, ...]]:
         things, problems = self._find(image, photo)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toeline.core.box import Box
+from toeline.core.place import Spot
 from toeline.core.scene import Relation
 
 
@@ -44,6 +45,7 @@ class Finding:
     """One row of the result: a thing, where it is, what was decided, and what stands around it.
 
     `photo` is the photograph's path below the folder that the user named; `score` is the detector's, 0 to 1.
+    `spot` is where it is on Earth: known when all photographs are done, and only if the photograph has a position.
     """
 
     photo: str
@@ -54,3 +56,4 @@ class Finding:
     verdict: Verdict
     relations: tuple[Relation, ...] = ()
     polygon: tuple[tuple[float, float], ...] = ()
+    spot: Spot | None = None

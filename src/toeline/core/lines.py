@@ -10,6 +10,7 @@ from typing import Any
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding, Verdict
+from toeline.core.place import spot_from, spot_record
 from toeline.core.result import Problem
 from toeline.core.scene import Relation
 from toeline.errors import OutputError
@@ -87,6 +88,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
             {"name": r.name, "other": r.other, "distance": round(r.distance, DECIMALS)} for r in finding.relations
         ],
         "polygon": [[round(x, 2), round(y, 2)] for x, y in finding.polygon],
+        **(spot_record(finding.spot) if finding.spot else {}),
     }
 
 
@@ -104,6 +106,7 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
                 Relation(record["id"], r["name"], r["other"], float(r["distance"])) for r in record["relations"]
             ),
             polygon=tuple((float(x), float(y)) for x, y in record.get("polygon", ())),
+            spot=spot_from(record),
         )
     except (KeyError, TypeError, ValueError) as why:
         name = f"{record.get('photo', '?')} {record.get('id', '?')}"

@@ -18,8 +18,10 @@ from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.report.draw import LINES, legend
+from toeline.report.map import map_section
 from toeline.report.style import environment
 from toeline.report.table import by_photo, marked_name, names_in, relation_words
+from toeline.report.where import Located, position_words, same_words
 
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
 SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (1000, 512))
@@ -75,6 +77,7 @@ class PageInput:
     run: Mapping[str, Any]
     taxonomy: Taxonomy
     truth: TruthNotes | None = None
+    located: Located | None = None
 
 
 def render_page(given: PageInput) -> str:
@@ -94,6 +97,7 @@ def render_page(given: PageInput) -> str:
             cards=cards,
             shown=shown,
             kinds=[t.spoken for t in given.taxonomy.types if any(f["kind"] == t.spoken for f in shown)],
+            map=map_section(given.located, given.taxonomy, _links(cards)),
             problems=given.problems,
             truth=given.truth,
             embedded=sum(bool(card["picture"]) for card in cards),
@@ -101,6 +105,12 @@ def render_page(given: PageInput) -> str:
             side=side_for(len(cards)),
         )
     )
+
+
+def _links(cards: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Where photographs (with an empty id) and findings stand on this page."""
+    found = {(c["photo"], f["number"]): f"#{f['anchor']}" for c in cards for f in c["findings"]}
+    return {**{(c["photo"], ""): f"#{c['anchor']}" for c in cards}, **found}
 
 
 def _title(given: PageInput) -> str:
@@ -189,6 +199,8 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
             "score": f.score,
             "around": relation_words(f, names),
             "review": f.verdict.review,
+            "where": position_words(f.spot),
+            "same": same_words(f.spot),
             "truth": truth_of(f, given.truth),
         }
         for number, f in enumerate(findings, start=1)

@@ -17,11 +17,15 @@ from toeline.report.folder import RunFolder, write_whole
 from toeline.report.page import PageInput, TruthNotes, render_page
 from toeline.report.record import data_hash, now_words
 from toeline.report.table import marked_name, rows, to_csv
+from toeline.report.where import AREAS, POINTS, locate
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to. `photographs` were asked for, `already` of them were done by an earlier start of this run."""
+    """What a run came to. `photographs` were asked for, `already` of them were done by an earlier start of this run.
+
+    `located` counts findings with a position.
+    """
 
     out: str
     photographs: int
@@ -32,6 +36,7 @@ class Summary:
     review: int
     problems: int
     seconds: float
+    located: int = 0
 
     @property
     def fine(self) -> bool:
@@ -40,7 +45,8 @@ class Summary:
 
     def record(self) -> dict[str, Any]:
         """As JSON, with the places of what was written."""
-        names = ("findings.jsonl", "findings.csv", "report.html", "errors.jsonl", "run.json", "marked")
+        names = ["findings.jsonl", "findings.csv", "report.html", "errors.jsonl", "run.json", "marked"]
+        names += [POINTS, AREAS] if self.located else []
         return {**asdict(self), "fine": self.fine, "files": {n: f"{self.out}/{n}" for n in names}}
 
 
@@ -72,6 +78,7 @@ def finish(
     truth: TruthNotes | None = None,
 ) -> Summary:
     """Write findings.csv, report.html and the end of run.json. `order` names the photographs as they were asked for."""
+    located = locate(folder.path, taxonomy)  # first: it writes into findings.jsonl where they are
     findings, problems = folder.findings(), folder.problems()
     rank = {name: i for i, name in enumerate(order)}
     photos = sorted(folder.done.values(), key=lambda p: rank.get(p["photo"], len(rank)))
@@ -87,10 +94,11 @@ def finish(
         review=sum(bool(f.verdict.review) for f in findings),
         problems=len(problems),
         seconds=round(sum(p["seconds"] for p in photos), 1),
+        located=len(located.marks) if located else 0,
     )
     counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already")}
     folder.save_run(finished=now_words(), data_sha256=data_hash(photos), counts=counted)
     write_whole(folder.path / "findings.csv", to_csv(rows(findings, taxonomy)))
-    page = PageInput(folder.path, photos, findings, problems, folder.run, taxonomy, truth)
+    page = PageInput(folder.path, photos, findings, problems, folder.run, taxonomy, truth, located)
     write_whole(folder.path / "report.html", render_page(page))
     return summary
