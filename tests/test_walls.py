@@ -35,8 +35,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "judge.floor": {"relate"},  # hand-made features of boxes: the one judge that measures where things lie
     "relate": set(),
     "ask": set(),
-    "inspector": {"detect", "relate", "ask", "judge", "data.images"},
+    "inspector": {"detect", "relate", "ask", "judge", "data.images", "data.position"},
     "report": {"data.images"},
+    # positions of findings are known when a run is written down, after its last photograph: geometry of boxes
+    "report.where": {"relate"},
+    "report.geojson": {"relate"},
+    "report.map": {"relate"},
     "review": {"data.images", "report.draw", "inspector"},
     "evaluate": {"core.truth", "relate"},  # relations of true and of found boxes: geometry, no truth of conditions
     "train": {"core.truth", "data", "synth", "relate", "ask", "judge"},

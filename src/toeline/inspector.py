@@ -20,6 +20,7 @@ from toeline.core.scene import Relation, Scene, Thing
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, photo_size, read_photo
+from toeline.data.position import Reading, read_position
 from toeline.errors import PhotoError, ToelineError
 from toeline.judge.decide import FLOOR, decide, sure, unreadable
 from toeline.relate import relate
@@ -34,6 +35,8 @@ Found = tuple[Sequence[Sighting], Sequence[Problem]]
 FAULTS = (ToelineError, OSError, MemoryError, RuntimeError, ValueError)  # of one photograph, or of its labels
 AHEAD_PX = 120_000_000  # pixels that are decoded at a time (360 MB); what is larger goes nearly one by one
 
+NOWHERE = Reading()
+
 
 @dataclass(frozen=True)
 class Underway:
@@ -44,6 +47,7 @@ class Underway:
     sha256: str = ""
     found: Found = ((), ())
     fault: Problem | None = None
+    where: Reading = NOWHERE
     seconds: float = 0.0
 
 
@@ -145,7 +149,7 @@ class Inspector:
         try:
             image = read_photo(photo.path)
             budget.give_with(image, pixels)
-            seen = Underway(photo, image, file_hash(photo.path))
+            seen = Underway(photo, image, file_hash(photo.path), where=read_position(photo.path))
         except FAULTS as why:
             budget.give(pixels)
             seen = Underway(photo, fault=_fault(photo, why))
@@ -183,7 +187,12 @@ class Inspector:
         findings = self._findings(image, photo, sightings)
         if note := image.info.get("note"):
             problems = (*problems, Problem(photo.name, str(photo.path), note, "Save the frame you mean as a file."))
-        return Result(photo.name, image.size, findings, tuple(problems), sha256=seen.sha256, image=image)
+        if seen.where.wrong:
+            todo = "Its findings are kept without a place; look at it if it matters."
+            problems = (*problems, Problem(photo.name, str(photo.path), seen.where.wrong, todo))
+        return Result(
+            photo.name, image.size, findings, tuple(problems), sha256=seen.sha256, place=seen.where.place, image=image
+        )
 
     def _look(self, image: Image.Image, photo: Photo) -> list[Finding]:
         ((sightings, _),) = self._find([Underway(photo, image)])

@@ -114,6 +114,7 @@ def tell(summary: Summary) -> None:
             "table": f"{summary.out}/findings.csv",
             "records": f"{summary.out}/findings.jsonl",
             "pictures": f"{summary.out}/marked/",
+            **({"positions": f"{summary.out}/findings.geojson"} if summary.located else {}),
         }
     )
 

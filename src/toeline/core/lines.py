@@ -10,6 +10,7 @@ from typing import Any
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding, Verdict
+from toeline.core.place import spot_from, spot_record
 from toeline.core.result import Problem
 from toeline.core.scene import Relation
 from toeline.core.severity import UNGRADED, Grade
@@ -103,6 +104,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         ],
         "polygon": [[round(x, 2), round(y, 2)] for x, y in finding.polygon],
         **_grade_record(finding.grade),
+        **(spot_record(finding.spot) if finding.spot else {}),
     }
 
 
@@ -138,6 +140,7 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
                 Guess(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())
             ),
             grade=_grade_from(record) if "severity" in record else UNGRADED,
+            spot=spot_from(record),
         )
     except (KeyError, TypeError, ValueError) as why:
         name = f"{record.get('photo', '?')} {record.get('id', '?')}"

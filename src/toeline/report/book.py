@@ -58,9 +58,10 @@ def page_name(number: int) -> str:
 
 
 def links_of(chapter: Chapter, page: str) -> dict[tuple[str, str], str]:
-    """Where each finding of a chapter stands on its page, as report/page.py names the places."""
-    card = {p["photo"]: n for n, p in enumerate(chapter.photos, start=1)}
-    return {
+    """Where each finding of a chapter stands on its page, and each photograph (with an empty id)."""
+    card = {p["photo"]: n for n, p in enumerate(chapter.photos, start=1)}  # places are named as report/page.py does
+    cards = {(photo, ""): f"{page}#p{n}" for photo, n in card.items()}
+    return cards | {
         (f.photo, f.thing_id): f"{page}#p{card[f.photo]}-{n}"
         for group in by_photo(chapter.findings).values()
         for n, f in enumerate(group, start=1)

@@ -29,6 +29,7 @@ from toeline.core.lines import (
     problem_record,
     read_lines,
 )
+from toeline.core.place import place_record
 from toeline.core.result import Problem, Result
 from toeline.errors import OutputError
 
@@ -200,6 +201,7 @@ def progress_record(result: Result) -> dict[str, Any]:
         "failed": result.failed,
         "seconds": round(result.seconds, 3),
         "sha256": result.sha256,
+        **({"place": place_record(result.place)} if result.place else {}),
     }
 
 

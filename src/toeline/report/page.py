@@ -19,8 +19,10 @@ from toeline.core.words import some
 from toeline.report.book import Book
 from toeline.report.chapters import Totals
 from toeline.report.draw import LINES, legend
+from toeline.report.map import map_section
 from toeline.report.style import environment
 from toeline.report.table import by_photo, marked_name, names_in, others_words, relation_words
+from toeline.report.where import Located, position_words, same_words
 from toeline.report.worklist import work_section, worklist
 
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
@@ -79,6 +81,7 @@ class PageInput:
     taxonomy: Taxonomy
     truth: TruthNotes | None = None
     book: Book | None = None  # for a report of several pages; without it all is on this one
+    located: Located | None = None
 
     @property
     def place(self) -> Book:
@@ -92,6 +95,7 @@ def render_page(given: PageInput) -> str:
     given = replace(given, book=given.place)
     cards, book = _cards(given), given.place
     shown = [f for card in cards for f in card["findings"]]
+    links = book.links or _links(cards)
     return (
         environment()
         .get_template("report.html.j2")
@@ -105,13 +109,9 @@ def render_page(given: PageInput) -> str:
             conditions=_condition_styles(given.taxonomy),
             cards=cards,
             shown=shown,
-            work=work_section(
-                worklist(book.worst or given.findings),
-                book.totals,
-                given.taxonomy,
-                book.links or {(f["photo"], f["number"]): f"#{f['anchor']}" for f in shown},
-            ),
+            work=work_section(worklist(book.worst or given.findings), book.totals, given.taxonomy, links),
             kinds=[t.spoken for t in given.taxonomy.types if any(f["kind"] == t.spoken for f in shown)],
+            map=map_section(given.located, given.taxonomy, links),
             problems=given.problems,
             most_problems=MOST_PROBLEMS,
             truth=given.truth,
@@ -120,6 +120,12 @@ def render_page(given: PageInput) -> str:
             side=book.side,
         )
     )
+
+
+def _links(cards: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Where photographs (with an empty id) and findings stand on this page."""
+    found = {(c["photo"], f["number"]): f"#{f['anchor']}" for c in cards for f in c["findings"]}
+    return {**{(c["photo"], ""): f"#{c['anchor']}" for c in cards}, **found}
 
 
 def _title(given: PageInput) -> str:
@@ -212,6 +218,8 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
             "around": relation_words(f, names),
             "review": f.verdict.review,
             "grade": f.grade,
+            "where": position_words(f.spot),
+            "same": same_words(f.spot),
             "truth": truth_of(f, given.truth),
         }
         for number, f in enumerate(findings, start=1)

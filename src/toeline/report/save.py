@@ -23,6 +23,7 @@ from toeline.report.folder import ERRORS, PROGRESS, RunFolder, write_whole, writ
 from toeline.report.page import MOST_PROBLEMS, PageInput, TruthNotes, render_page, side_for
 from toeline.report.record import data_hash, now_words
 from toeline.report.table import csv_head, csv_lines, marked_name, rows
+from toeline.report.where import AREAS, POINTS, locate
 from toeline.report.worklist import (
     FIRST,
     MOST_SHOWN,
@@ -43,6 +44,7 @@ class Summary:
 
     `by_severity` counts the worst first and is empty when the taxonomy has no scale; `worst` are the first rows of the
     work list.
+    `located` counts findings with a position.
     """
 
     out: str
@@ -57,6 +59,7 @@ class Summary:
     by_severity: dict[str, int] = field(default_factory=dict)
     immediate: int = 0
     worst: tuple[dict[str, Any], ...] = ()
+    located: int = 0
 
     @property
     def fine(self) -> bool:
@@ -67,6 +70,7 @@ class Summary:
         """As JSON, with the places of what was written."""
         names = ["findings.jsonl", "findings.csv", "report.html", "errors.jsonl", "run.json", "marked"]
         names += [WORKLIST] if self.by_severity else []
+        names += [POINTS, AREAS] if self.located else []
         return {**asdict(self), "fine": self.fine, "files": {n: f"{self.out}/{n}" for n in names}}
 
 
@@ -106,9 +110,10 @@ def finish(
     `order` names the photographs as they were asked for. No more than a few pages' photographs are in memory at a time;
     of the work list, which is sorted as a whole, it is the finished lines.
     """
+    located = locate(folder.path, taxonomy)  # first: it writes into findings.jsonl where they are
     base = PageInput(folder.path, (), (), (), {**folder.run, "finished": now_words()}, taxonomy, truth)
     number = len(folder.names)
-    bind = partial(_bound, base, pages=-(-number // PAGE), side=side_for(number))
+    bind = partial(_bound, base, pages=-(-number // PAGE), side=side_for(number), mapped=located is not None)
     read = enumerate(chapters(folder.path, order, PAGE), start=1)
     book, todo = Book(Totals()), list[tuple[Urgency, bytes]]()
     with written(folder.path / "findings.csv") as table:
@@ -116,15 +121,17 @@ def finish(
         for bound in ahead(bind, read, workers=workers, most=workers + 1):
             table.write(bound.table)
             todo += bound.todo
-            book = _with(book, bound)
+            book = _with(book, bound, mapped=located is not None)
     if taxonomy.grading:
         with written(folder.path / WORKLIST) as table:
             table.writelines(joined_csv(todo))
-    summary = _summary(folder, book, taxonomy, already)
+    summary = replace(_summary(folder, book, taxonomy, already), located=len(located.marks) if located else 0)
     counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst")}
     done = (record for _, record in each_line(folder.path / PROGRESS))
     folder.save_run(finished=base.run["finished"], data_sha256=data_hash(done), counts=counted)
-    _write_report(folder, replace(base, run=folder.run), order, replace(book, problems=summary.problems))
+    _write_report(
+        folder, replace(base, run=folder.run, located=located), order, replace(book, problems=summary.problems)
+    )
     return summary
 
 
@@ -139,7 +146,7 @@ class _Bound:
     links: dict[tuple[str, str], str]
 
 
-def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int) -> _Bound:
+def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int, mapped: bool) -> _Bound:
     """Writes the page of a chapter, unless there is only one."""
     number, chapter = given
     totals = Totals.of(chapter.photos, chapter.findings)
@@ -156,12 +163,12 @@ def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int
         table=csv_lines(rows(chapter.findings, base.taxonomy)),
         todo=work_lines(todo),
         worst=worst,
-        links={key: there[key] for key in ((f.photo, f.thing_id) for f in worst)},
+        links=there if mapped else {key: there[key] for key in ((f.photo, f.thing_id) for f in worst)},
     )
 
 
-def _with(book: Book, bound: _Bound) -> Book:
-    """The contents with one more part; of the work list no more is kept than is shown."""
+def _with(book: Book, bound: _Bound, *, mapped: bool) -> Book:
+    """The contents with one more part; of the work list no more is kept than is shown. A map links to everything."""
     worst = sorted((*book.worst, *bound.worst), key=urgency)[:MOST_SHOWN]
     known = {**book.links, **bound.links}
     return replace(
@@ -169,7 +176,7 @@ def _with(book: Book, bound: _Bound) -> Book:
         totals=book.totals + bound.part.totals,
         parts=(*book.parts, bound.part),
         worst=worst,
-        links={key: known[key] for key in ((f.photo, f.thing_id) for f in worst)},
+        links=known if mapped else {key: known[key] for key in ((f.photo, f.thing_id) for f in worst)},
     )
 
 

@@ -14,6 +14,7 @@ COLUMNS = (
     "photo", "id", "type", "class", "condition", "probability", "second_class", "second_probability", "review",
     "review_reason", "detector_confidence", "detector_class", "detector_others", "x1", "y1", "x2", "y2", "relations",
     "marked", "severity", "severity_rank", "action", "immediate", "immediate_reason",
+    "latitude", "longitude", "position", "error_m", "group", "same_as",
 )  # fmt: skip
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a cell that starts so is run by Excel and LibreOffice
 
@@ -70,7 +71,7 @@ def _row(f: Finding, names: dict[str, str], taxonomy: Taxonomy) -> dict[str, Any
         f.photo, f.thing_id, f.kind, f.verdict.class_name, f.verdict.condition, round(f.verdict.probability, 4),
         second[0], round(second[1], 4) if isinstance(second[1], float) else "", "yes" if f.verdict.review else "",
         f.verdict.review, round(f.score, 4), f.detector_class, others_words(f, taxonomy),
-        *(round(v, 1) for v in f.box.xyxy), relation_words(f, names), marked_name(f.photo), *_grade(f),
+        *(round(v, 1) for v in f.box.xyxy), relation_words(f, names), marked_name(f.photo), *_grade(f), *_spot(f),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -81,6 +82,15 @@ def _grade(f: Finding) -> tuple[Any, ...]:
     if not grade.severity:
         return ("",) * 5
     return grade.severity, grade.rank, grade.action, "yes" if grade.immediate else "", grade.immediate
+
+
+def _spot(f: Finding) -> tuple[Any, ...]:
+    """Empty cells where nothing is known; the spreadsheet's own formats, so no degree signs."""
+    s = f.spot
+    if s is None:
+        return ("",) * 6
+    error = "" if s.error_m is None else round(s.error_m, 1)
+    return round(s.latitude, 7), round(s.longitude, 7), s.kind, error, s.group, " ".join(s.same_as or ())
 
 
 def safe_cell(value: Any) -> Any:
