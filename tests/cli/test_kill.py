@@ -22,7 +22,9 @@ from tests.fakes import FakeJudge, fake_inspector
 from toeline.cli import main
 from toeline.core.question import View
 from toeline.inspector import Inspector
+from toeline.report import folder
 
+folder.COMMIT_S = 0.05  # so that a kill comes in the middle, however quick the machine
 view = View(scene_tokens=0, crop_tokens=0)
 Inspector.load = lambda *_, **__: fake_inspector(FakeJudge(seconds=float(sys.argv[1]), view=view))
 main(["inspect", "photos", "--out", *sys.argv[2:]])
@@ -62,8 +64,8 @@ def test_200_photographs_killed_three_times_give_each_finding_once(tmp_path: Pat
         write_photo(tmp_path / "photos" / f"{i}.jpg", (48, 32), seed=i)
     assert start(tmp_path, 0, "whole", "--workers", "0").wait(PATIENCE_S) == 0
     progress, moments = tmp_path / "out" / "progress.jsonl", random.Random(6)
-    for least in (20, 80, 140):
-        with start(tmp_path, 0.004, "out", "--workers", "2", "--batch", "3") as process:
+    for least in (10, 60, 110):
+        with start(tmp_path, 0.01, "out", "--workers", "2", "--batch", "3") as process:
             kill_after(process, progress, least + moments.randrange(20))
     assert done(progress) < 200
     assert start(tmp_path, 0, "out", "--workers", "3", "--batch", "7").wait(PATIENCE_S) == 0
