@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.helpers import write_yolo
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,3 +53,14 @@ print(sum(w.numel() for w in judge.model.parameters()))
 def test_the_random_7b_has_as_many_weights_as_the_real_one() -> None:
     done = run("-c", COUNT)
     assert done.stdout.split() == ["8291375616"], done.stderr[-2000:]
+
+
+def test_overlaps_are_counted_on_a_small_data_set(tmp_path: Path) -> None:
+    beside, under = "7 0.5 0.5 0.4 0.4", "8 0.5 0.45 0.4 0.4"  # an IoU of 0.78, of two types
+    write_yolo(tmp_path / "data", {"train": {"a.jpg": [beside, under, "7 0.1 0.1 0.1 0.1"], "b.jpg": [beside]}})
+    done = run("benchmarks/overlaps.py", str(tmp_path / "data"), "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    different, same = json.loads((tmp_path / "overlaps.json").read_text())["true"]
+    assert (different["pairs"], different["over"]["0.7"], different["over"]["0.8"]) == (2, 1, 0)
+    assert (same["pairs"], same["over"]["0.3"]) == (1, 0)
+    assert "| train | 4 | different | 2 |" in (tmp_path / "overlaps.md").read_text()

@@ -66,9 +66,9 @@ def test_everything_that_is_installed_for_tests_is_pinned() -> None:
     assert {re.split(r"[<>=!~ ]", need)[0].lower() for need in wanted} <= pinned
 
 
-def test_no_extra_brings_what_the_license_forbids() -> None:
-    extras = [need for needs in PROJECT["optional-dependencies"].values() for need in needs]
-    assert not [need for need in [*PROJECT["dependencies"], *extras] if "ultralytics" in need]
+def test_no_extra_but_its_own_brings_what_the_license_forbids() -> None:
+    extras = [need for name, needs in PROJECT["optional-dependencies"].items() if name != "yolo" for need in needs]
+    assert not [need for need in [*PROJECT["dependencies"], *extras] if "ultralytics" in need or "toeline[" in need]
 
 
 def test_ci_runs_what_a_developer_runs() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,12 @@ from tests.fakes import FakeDetector, FakeJudge, fake_inspector
 from tests.helpers import make_photo, write_photo
 
 import toeline
+import toeline.inspector as inspector_module
+from toeline.ask.prompt import PROMPTS
+from toeline.core.question import Sheet, View
 from toeline.core.result import Problem
-from toeline.core.sighting import Sighting
-from toeline.data.images import Photo, find_photos
+from toeline.core.sighting import Guess, Sighting
+from toeline.data.images import Photo, find_photos, read_photo
 from toeline.errors import PhotoError
 
 
@@ -94,6 +99,79 @@ def test_our_own_mistakes_are_not_hidden(tmp_path: Path) -> None:
         list(fake_inspector(detector=Broken()).inspect_all([photo]))
 
 
+@dataclass(frozen=True)
+class Opinionated(FakeDetector):
+    """As FakeDetector, and says of every object a class and something else that it might be."""
+
+    says: str = ""
+    also: str = ""
+
+    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        others = (Guess("toe_drain", 0.05, self.also),) if self.also else ()
+        return [[Sighting(s.thing, self.says, others) for s in found] for found in super().find(images)]
+
+
+@dataclass
+class Listening(FakeJudge):
+    """Keeps every sheet that it is asked."""
+
+    heard: list[Sheet] = field(default_factory=list)
+
+    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+        self.heard.append(sheet)
+        return super().score(sheet)
+
+
+def shown(sheet: Sheet) -> tuple[object, ...]:
+    """Everything that a judge can know of a sheet, pixels as bytes."""
+    pixels = lambda picture: None if picture is None else (picture.size, picture.tobytes())  # noqa: E731
+    asked = [(q.thing_id, q.text, q.answers, pixels(q.crop)) for q in sheet.questions]
+    return sheet.photo, sheet.text, asked, pixels(sheet.picture), pixels(sheet.image), sheet.scene
+
+
+@pytest.mark.parametrize("answers", ["type", "all"])
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_no_prompt_changes_by_a_byte_whatever_class_the_detector_thought_of(
+    prompt: str, answers: str, tmp_path: Path
+) -> None:
+    photo = write_photo(tmp_path / "a.jpg", (200, 100))
+    opinions = [("", ""), ("slope drain damaged", "Toe drain- Blocked"), ("vegetation", ""), ("ZZTOP", "ZZTOP")]
+    sheets, findings = [], []
+    for says, also in opinions:
+        judge = Listening(view=View(prompt=prompt))
+        findings.append(
+            fake_inspector(judge, detector=Opinionated(says=says, also=also), answers=answers).inspect(photo)
+        )
+        sheets.append([shown(sheet) for sheet in judge.heard])
+    assert sheets[0]
+    assert all(sheet == sheets[0] for sheet in sheets)
+    assert "ZZTOP" not in repr(sheets)
+    for (says, also), found in zip(opinions, findings, strict=True):
+        assert [(f.verdict, f.relations) for f in found] == [(f.verdict, f.relations) for f in findings[0]]
+        assert {f.detector_class for f in found} == {says}
+        assert {g.class_name for f in found for g in f.detector_others} == ({also} if also else set())
+
+
+def test_two_classes_on_one_object_are_one_finding_of_the_surer_class(tmp_path: Path) -> None:
+    class Torn(FakeDetector):
+        def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+            ((drain, *_),) = super().find(images)
+            surer = Sighting(replace(drain.thing, id="2", score=0.95), "slope drain blocked")
+            return [[replace(drain, class_name="slope drain"), surer]]
+
+    (found,) = fake_inspector(detector=Torn()).inspect(write_photo(tmp_path / "a.jpg", (200, 100)))
+    assert (found.thing_id, found.detector_class, found.score) == ("1", "slope drain blocked", 0.95)
+    assert found.detector_others == (Guess("slope_drain", 0.9, "slope drain"),)
+
+
+def test_boxes_of_people_are_never_taken_for_duplicates(tmp_path: Path) -> None:
+    photo = Photo(write_photo(tmp_path / "a.jpg", (200, 100)), "a.jpg")
+    drain = FakeDetector().things(make_photo((200, 100)))[0]
+    twice = [drain, replace(drain, id="2", kind="toe_drain")]
+    (result,) = fake_inspector(detector=None, boxes=lambda _, __: (twice, [])).inspect_all([photo])
+    assert [(f.thing_id, f.kind) for f in result.findings] == [("1", "slope_drain"), ("2", "toe_drain")]
+
+
 def test_given_boxes_replace_the_detector_and_their_problems_are_passed_on(tmp_path: Path) -> None:
     photo = Photo(write_photo(tmp_path / "a.jpg", (200, 100)), "a.jpg")
     drain = FakeDetector().things(make_photo((200, 100)))[0]
@@ -109,6 +187,72 @@ def test_of_an_animation_the_first_frame_is_read_and_that_is_said(tmp_path: Path
     (result,) = fake_inspector().inspect_all([Photo(tmp_path / "a.webp", "a.webp")])
     assert len(result.findings) == 3
     assert "first of 2 frames" in result.problems[0].what
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(0, 4), (1, 1), (1, 3), (4, 1), (4, 5)])
+def test_threads_and_batches_change_nothing(tmp_path: Path, workers: int, batch: int) -> None:
+    for n in range(11):
+        write_photo(tmp_path / f"{n}.jpg", (40 + 10 * n, 60), seed=n)
+    (tmp_path / "3.jpg").write_bytes(b"")
+    (tmp_path / "7.jpg").write_bytes((tmp_path / "7.jpg").read_bytes()[:-300])
+    photos = find_photos([tmp_path])
+    plain = [replace(r, seconds=0) for r in fake_inspector().inspect_all(photos)]
+    quick = [replace(r, seconds=0) for r in fake_inspector().inspect_all(photos, workers=workers, batch=batch)]
+    assert quick == plain
+    assert [r.photo for r in quick if r.failed] == ["3.jpg", "7.jpg"]
+
+
+def test_the_detector_is_asked_about_a_batch_at_a_time(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Counting(FakeDetector):
+        def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+            sizes.append(len(images))
+            return super().find(images)
+
+    for n in range(7):
+        write_photo(tmp_path / f"{n}.jpg")
+    assert len(list(fake_inspector(detector=Counting()).inspect_all(find_photos([tmp_path]), workers=2, batch=3))) == 7
+    assert sizes == [3, 3, 1]
+
+
+def test_one_photograph_that_the_detector_fails_on_does_not_spoil_its_batch(tmp_path: Path) -> None:
+    class Picky(FakeDetector):
+        def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+            if any(image.width == 50 for image in images):
+                raise RuntimeError("no memory for this one")
+            return super().find(images)
+
+    for n, wide in enumerate((40, 50, 60)):
+        write_photo(tmp_path / f"{n}.jpg", (wide, 40))
+    results = list(fake_inspector(detector=Picky()).inspect_all(find_photos([tmp_path]), workers=1, batch=3))
+    assert [r.failed for r in results] == [False, True, False]
+    assert "no memory for this one" in results[1].problems[0].what
+
+
+@pytest.mark.parametrize("most", [1, 20_000])
+def test_no_more_pixels_are_decoded_than_the_budget_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """A photograph here has 4,800 pixels, and whoever reads the results drops each picture before the next."""
+    alive: list[weakref.ref[Image.Image]] = []
+    peak = 0
+
+    def reading(path: Path) -> Image.Image:
+        nonlocal peak
+        image = read_photo(path)
+        alive.append(weakref.ref(image))
+        peak = max(peak, sum(ref() is not None for ref in alive))
+        return image
+
+    for n in range(30):
+        write_photo(tmp_path / f"{n}.jpg", (80, 60), seed=n)
+    monkeypatch.setattr(inspector_module, "read_photo", reading)
+    monkeypatch.setattr(inspector_module, "AHEAD_PX", most)
+    for result in fake_inspector().inspect_all(find_photos([tmp_path]), workers=4, batch=8):
+        assert not result.failed
+        del result
+    assert peak <= most // 4800 + 2
 
 
 def test_the_public_names_are_these() -> None:

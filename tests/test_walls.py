@@ -29,13 +29,18 @@ MAY_IMPORT: dict[str, set[str]] = {
         "report.record",
     },
     "synth": {"core.truth", "data"},
-    "detect": set(),
-    "judge": set(),
+    "detect": {"weights"},
+    "judge": {"weights"},
+    "weights": set(),  # where a model lies, safe files, the device: what both stages ask before they load anything
     "judge.floor": {"relate"},  # hand-made features of boxes: the one judge that measures where things lie
     "relate": set(),
     "ask": set(),
-    "inspector": {"detect", "relate", "ask", "judge", "data.images"},
+    "inspector": {"detect", "relate", "ask", "judge", "data.images", "data.position"},
     "report": {"data.images"},
+    # positions of findings are known when a run is written down, after its last photograph: geometry of boxes
+    "report.where": {"relate"},
+    "report.geojson": {"relate"},
+    "report.map": {"relate"},
     "review": {"data.images", "report.draw", "inspector"},
     "evaluate": {"core.truth", "relate"},  # relations of true and of found boxes: geometry, no truth of conditions
     "train": {"core.truth", "data", "synth", "relate", "ask", "judge"},
@@ -48,7 +53,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 STANDARD = {*sys.stdlib_module_names}
-PIXELS, TENSORS = {"PIL", "cv2"}, {"torch", "transformers", "onnxruntime", "peft", "accelerate", "libreyolo"}
+PIXELS, TENSORS = (
+    {"PIL", "cv2"},
+    {"torch", "transformers", "onnxruntime", "peft", "accelerate", "libreyolo", "ultralytics"},
+)
 LATE_IMPORTS = ("import_module", "importlib.import_module", "__import__", "need")
 # Room -> libraries that it must not see; for core and relate everything outside the standard library.
 MUST_NOT_SEE: dict[str, set[str]] = {

@@ -202,8 +202,40 @@ def test_detected_boxes_are_measured_beside_true_ones(toeline: Toeline, tmp_path
     assert found["objects"] == found["detected"]["right"] + found["detected"]["wrong_condition"]
     assert card(tmp_path / "out" / "true-boxes")["objects"] == 6
     text = (tmp_path / "out" / "report.md").read_text()
+    assert "Both stages together gave the right class in the right place to 1 of 6 true objects" in text
     assert "Beside true boxes" in text
-    assert "This counts objects that were found" in text
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert html.count("data:image/jpeg;base64,") == 11  # 3 not found, 2 badly placed, 6 of nothing
+    assert "The detector embedded and the judge embedded" in html
+
+
+def test_both_stages_are_one_record_that_can_be_compared(toeline: Toeline, tmp_path: Path) -> None:
+    assert toeline("valid", "--boxes", "detector", "--spatial", "0", "--out", "out") == 0
+    said = json.loads((tmp_path / "out" / "integration.json").read_text())
+    counts = {name: said["counts"][name] for name in ("right", "missed", "misplaced", "false", "lost_by_detector")}
+    assert counts == {"right": 1, "missed": 3, "misplaced": 2, "false": 6, "lost_by_detector": 5}
+    whole = {f["key"]: f for f in said["both_stages"]["figures"]}
+    assert (whole["accuracy"]["count"], whole["accuracy"]["n"]) == (1, 6)
+    assert whole["accuracy"]["floor"] == pytest.approx(1 / 6)
+    cost = {d["key"]: d for d in said["cost_of_detected_boxes"]["differences"]}
+    assert (cost["accuracy"]["first"], cost["accuracy"]["second"]) == (pytest.approx(4 / 6), pytest.approx(1 / 6))
+    assert [w["is"] for w in said["worst"]["missed"]] == ["Toe drain- Blocked", "Toe drain- Damaged", "slope drain"]
+    assert {w["said"] for w in said["worst"]["missed"]} == {""}
+    assert len(lines(tmp_path / "out" / "both-stages" / "cases.jsonl")) == 6
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "out/true-boxes", "out/both-stages"])
+    assert stopped.value.code == 0
+
+
+def test_a_detector_that_finds_nothing_is_wrong_everywhere(
+    toeline: Toeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeDetector, "things", lambda *_: [])
+    assert toeline("valid", "--boxes", "detector", "--out", "out") == 0
+    said = json.loads((tmp_path / "out" / "integration.json").read_text())
+    assert (said["counts"]["missed"], said["counts"]["findings"]) == (6, 0)
+    assert said["both_stages"]["figures"][1]["value"] == 0
+    assert "There are no mistakes" not in (tmp_path / "out" / "report.md").read_text().split("## Mistakes")[0]
 
 
 @pytest.mark.parametrize("boxes", ["first/findings.jsonl", "data/valid/labels"])

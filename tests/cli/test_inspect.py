@@ -17,6 +17,7 @@ from tests.helpers import write_labels, write_photo
 from tests.tiny import save_model
 
 from toeline.cli import main
+from toeline.detect.choose import DetectorOptions
 from toeline.inspector import Inspector
 
 Toeline = Callable[..., int]
@@ -51,6 +52,19 @@ def photos(tmp_path: Path) -> Path:
 
 def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_what_is_asked_of_the_detector_reaches_it(
+    toeline: Toeline, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(Inspector, "load", lambda *_, **given: (asked.append(given), fake_inspector())[1])
+    words = ("inspect", "photos", "--out", "out", "--trust", "--device", "cpu")
+    assert toeline(*words, "--threshold", "rock toe=0.4", "--threshold", "0.3") == 0
+    assert asked[0]["detector_options"] == DetectorOptions({"rock toe": 0.4}, general=0.3, trust=True, device="cpu")
+    settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+    assert (settings["thresholds"], settings["trust"]) == (["rock toe=0.4", "0.3"], True)
+    assert toeline(*words, "--threshold", "0.5") == 2
 
 
 def test_everything_is_written_and_all_done_is_0(toeline: Toeline, photos: Path, tmp_path: Path) -> None:
@@ -235,6 +249,40 @@ def test_an_output_folder_among_the_photographs_is_not_inspected(
     assert toeline("inspect", "photos", "--out", "photos/out") == 0
     assert toeline("inspect", "photos", "--out", "photos/out") == 0
     assert len(lines(photos / "out" / "progress.jsonl")) == 4
+
+
+def test_threads_and_batches_change_no_file_but_times(toeline: Toeline, tmp_path: Path) -> None:
+    for i in range(9):
+        write_photo(tmp_path / "photos" / f"{i}.jpg", (60 + i, 50), seed=i)
+    (tmp_path / "photos" / "5.jpg").write_bytes(b"")
+    for name, words in {"a": ("0", "1"), "b": ("1", "4"), "c": ("5", "3")}.items():
+        assert toeline("inspect", "photos", "--out", name, "--workers", words[0], "--batch", words[1]) == 1
+    files = {p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()}
+    timed = {Path("progress.jsonl"), Path("run.json"), Path("report.html")}
+    assert len(files - timed) == 8 + 5  # marked pictures; findings in two forms, a work list, errors and a lock
+    for file in files - timed:
+        assert len({(tmp_path / name / file).read_bytes() for name in "abc"}) == 1, file
+
+
+def test_a_run_is_taken_up_at_another_pace(toeline: Toeline, photos: Path, tmp_path: Path, judge: FakeJudge) -> None:
+    judge.most = 2
+    assert toeline("inspect", "photos", "--out", "out", "--workers", "0") == 130
+    judge.most = 100
+    assert toeline("inspect", "photos", "--out", "out", "--workers", "3", "--batch", "2") == 0
+    assert judge.asked == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_masks_and_labels_of_a_data_set_are_no_photographs(
+    toeline: Toeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("images/a.jpg", "masks/a_object.png", "labels/a.png"):
+        write_photo(tmp_path / "drawn" / "train" / name, (200, 100))
+    assert toeline("inspect", "drawn", "--out", "out") == 0
+    assert {f["photo"] for f in lines(tmp_path / "out" / "progress.jsonl")} == {"train/images/a.jpg"}
+    assert "2 pictures in folders called masks or labels passed over" in " ".join(capsys.readouterr().err.split())
+    assert toeline("inspect", "drawn/train/masks", "--out", "named") == 0  # whoever names the folder means it
+    assert toeline("inspect", "drawn/train/labels", "drawn", "--out", "both") == 0
+    assert len(lines(tmp_path / "both" / "progress.jsonl")) == 2
 
 
 @pytest.mark.parametrize(

@@ -194,12 +194,6 @@ def test_a_detector_that_is_not_there_lists_what_is(name):
         load_detector(name, taxonomy=Taxonomy.load())
 
 
-def test_other_weights_than_onnx_say_what_to_do(tmp_path):
-    (tmp_path / "best.pt").write_bytes(b"x")
-    with pytest.raises(ModelError, match="Export the model to ONNX"):
-        load_detector(str(tmp_path / "best.pt"), taxonomy=Taxonomy.load())
-
-
 def test_a_type_that_the_taxonomy_lacks_is_told_before_any_photograph(tmp_path):
     path = write(tmp_path, {**CARD_JSON, "kinds": ["spillway"], "thresholds": {"spillway": 0.5}})
     with pytest.raises(TaxonomyError, match="finds types that the taxonomy"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from toeline.core.finding import Finding, Verdict
 from toeline.core.lines import finding_from, finding_record, from_lines, read_lines, to_line
 from toeline.core.result import Problem, Result
 from toeline.core.scene import Relation
+from toeline.core.sighting import Guess
 from toeline.errors import OutputError
 from toeline.report.folder import ERRORS, FINDINGS, PROGRESS, RUN, RunFolder, write_whole
 
@@ -22,7 +26,9 @@ RUN_RECORD: dict[str, Any] = {"settings": {"judge": "embedded"}, "finished": Non
 def finding(photo: str, number: int = 1) -> Finding:
     verdict = Verdict("rock toe", "normal", 0.75, {"rock toe": 0.75, "rock toe damaged": 0.25}, review="unsure")
     near = (Relation(str(number), "above", "9", 0.125),)
-    return Finding(photo, str(number), "rock_toe", Box(0, 1.5, 20, 30), 0.5, verdict, near, ((0.0, 1.5), (20.0, 30.0)))
+    place, outline = Box(0, 1.5, 20, 30), ((0.0, 1.5), (20.0, 30.0))
+    said = ("rock toe damaged", (Guess("toe_drain", 0.25), Guess("rock_toe", 0.125, "rock toe")))
+    return Finding(photo, str(number), "rock_toe", place, 0.5, verdict, near, outline, *said)
 
 
 def result(photo: str, count: int = 2, problems: int = 0) -> Result:
@@ -43,6 +49,12 @@ def begun(path: Path, *results: Result) -> RunFolder:
 def test_a_finding_survives_the_round_trip_through_a_line() -> None:
     before = finding("a b/é.jpg")
     assert finding_from(from_lines(to_line(finding_record(before)), where="x")[0]) == before
+
+
+def test_a_line_of_a_version_that_did_not_tell_what_the_detector_thought_is_read() -> None:
+    record = finding_record(finding("a.jpg"))
+    del record["detector_class"], record["detector_others"]
+    assert finding_from(record) == replace(finding("a.jpg"), detector_class="", detector_others=())
 
 
 def test_a_torn_last_line_is_dropped_and_a_torn_middle_line_is_a_fault(tmp_path: Path) -> None:
@@ -77,6 +89,48 @@ def test_a_kill_in_the_middle_of_a_line_loses_and_doubles_nothing(tmp_path: Path
     assert (out / FINDINGS).read_bytes() == (whole.path / FINDINGS).read_bytes()
     assert (out / ERRORS).read_bytes() == (whole.path / ERRORS).read_bytes()
     assert len(again.done) == 2
+
+
+def test_a_kill_at_any_byte_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """The writes of a run, cut after every one of them, just before, just after and in the middle."""
+    results = [result("a.jpg", problems=1), result("b.jpg", 0), result("c.jpg"), result("d.jpg", 0, problems=2)]
+    whole = begun(tmp_path / "whole", *results)
+    names = (FINDINGS, ERRORS, PROGRESS)
+    texts = {name: (whole.path / name).read_bytes() for name in names}
+    writes = [(name, line) for r in results for name in names for line in each(texts[name], r.photo)]
+    for at, (torn, line) in enumerate(writes):
+        for cut in {0, 1, len(line) // 2, len(line) - 1}:
+            out = tmp_path / f"{at}-{cut}"
+            out.mkdir()
+            (out / RUN).write_text(json.dumps(RUN_RECORD))
+            for name in names:
+                before = b"".join(text for other, text in writes[:at] if other == name)
+                (out / name).write_bytes(before + (line[:cut] if name == torn else b""))
+            again = RunFolder.open(out, RUN_RECORD)
+            keep(again, [r for r in results if r.photo not in again.names])
+            assert {name: (out / name).read_bytes() for name in names} == texts, (at, cut)
+
+
+def each(text: bytes, photo: str) -> list[bytes]:
+    """What was written of one photograph in one go; nothing if there was nothing to write."""
+    lines = [line for line in text.splitlines(keepends=True) if json.loads(line)["photo"] == photo]
+    return [b"".join(lines)] if lines else []
+
+
+def test_nothing_of_a_finished_photograph_stays_in_memory(tmp_path: Path) -> None:
+    folder = RunFolder.open(tmp_path / "out", RUN_RECORD)
+    alive: list[weakref.ref[Finding]] = []
+
+    def results() -> Iterator[Result]:
+        for n in range(20):
+            one = result(f"{n}.jpg")
+            alive.append(weakref.ref(one.findings[0]))
+            yield one
+
+    for kept in folder.keep(results()):
+        del kept
+        assert sum(ref() is not None for ref in alive) <= 1
+    assert len(folder.names) == 20
 
 
 def test_a_photograph_without_findings_is_done_too(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.report.test_folder import finding
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.report import page as page_module
+from toeline.report.chapters import Totals
 from toeline.report.page import PageInput, TruthFigure, TruthNotes, matrix, render_page, run_facts, thumbnail
 from toeline.report.table import marked_name
 
@@ -105,6 +107,14 @@ def test_numbers_sort_as_numbers_and_every_column_has_a_cell(tmp_path: Path) -> 
     assert re.findall(r'data-sort="(0\.\d+)"', table) == ["0.75", "0.25", "0.5"] * 2
 
 
+def test_what_the_detector_thought_is_told_where_it_thought_something(tmp_path: Path) -> None:
+    page = given(tmp_path, "a.jpg")
+    html = render_page(page)
+    assert "The detector: rock toe damaged 50%, on the same place toe drain 0.25; rock toe 0.12" in html
+    plain = [replace(f, detector_class="", detector_others=()) for f in page.findings]
+    assert "The detector:" not in render_page(replace(page, findings=plain))
+
+
 def test_links_to_odd_names_are_quoted(tmp_path: Path) -> None:
     reader = read(render_page(given(tmp_path, "berm 1/50%#a?.jpg")))
     assert "marked/berm%201/50%25%23a%3F.jpg" in {a["href"] for a in reader.all("a")}
@@ -135,7 +145,7 @@ def test_a_thumbnail_is_no_larger_than_asked_and_a_missing_one_is_empty(tmp_path
 
 
 def test_counts_by_type_and_condition_leave_out_what_cannot_be(tmp_path: Path) -> None:
-    by_kind = {row["kind"]: row for row in matrix([finding("a.jpg"), finding("b.jpg")], TAXONOMY)}
+    by_kind = {row["kind"]: row for row in matrix(Totals.of([], [finding("a.jpg"), finding("b.jpg")]), TAXONOMY)}
     assert by_kind["rock toe"]["cells"] == [("normal", 2), ("blocked", None), ("damaged", 0)]
     assert (by_kind["rock toe"]["total"], by_kind["rock toe"]["review"]) == (2, 2)
     assert by_kind["vegetation"]["total"] == 0

@@ -18,7 +18,7 @@ from toeline.report.mistakes import LEAST_PX, MOST_CROPS, MOST_IN_GROUP, Wrong, 
 from toeline.report.page import TruthFigure
 from toeline.report.scorecard_page import Grid, Plot, ScorecardPage, Section, render_html, render_markdown
 from toeline.report.scorecard_plots import BandPoint, Bin, band_plot, confusion_plot, reliability_plot
-from toeline.report.scorecard_sections import confusion_section, cost_section, detected_section, headline, pairs_grid
+from toeline.report.scorecard_sections import confusion_section, cost_section, headline, pairs_grid
 from toeline.report.scorecard_trust import Suggested, Trust, calibration_section
 
 EVIL = '<script>alert("x")</script> & |pipe|.jpg'
@@ -207,8 +207,5 @@ def test_costs_are_left_out_where_they_are_not_known() -> None:
     assert cost_section([], 0, {}).grids[0].rows == ()
 
 
-def test_losses_of_detected_boxes_and_pairs_of_mistakes_are_counted() -> None:
-    section = detected_section({"right": 3, "missed": 2}, [FIGURE], [(FIGURE, FIGURE)])
-    assert section.grids[0].rows == (("found, and its class is right", "3"), ("not found", "2"))
-    assert section.grids[1].rows[0][1:4] == ("83.8%", "76.1% to 90.3%", "58")
+def test_pairs_of_mistakes_are_counted() -> None:
     assert pairs_grid([("a", "b"), ("c", "d"), ("c", "d")]).rows == (("c", "d", "2"), ("a", "b", "1"))

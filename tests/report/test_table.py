@@ -54,6 +54,12 @@ def test_relations_name_the_neighbor_as_the_picture_does() -> None:
     assert rows([first, finding("a.jpg", 2)], TAXONOMY)[0]["relations"] == "above and next to rock toe 2"
 
 
+def test_what_the_detector_thought_stands_beside_the_judges_answer() -> None:
+    (row,) = rows([finding("a.jpg")], TAXONOMY)
+    assert (row["class"], row["detector_class"]) == ("rock toe", "rock toe damaged")
+    assert row["detector_others"] == "toe drain 0.25; rock toe 0.12"
+
+
 @pytest.mark.parametrize(
     ("photo", "marked"),
     [

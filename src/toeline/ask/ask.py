@@ -40,6 +40,7 @@ def ask(
     if image.size != scene.size_wh:
         raise ValueError(f"{scene.image}: the picture is {image.size}, the scene {scene.size_wh}")
     prompt = PROMPTS[view.prompt]
+    shows_crops = prompt.shows_crops and view.crop_tokens > 0
     asked = [(t, legal(t, taxonomy, answers)) for t in scene.things]
     names = {t.id: f"{taxonomy.spoken(t.kind)} {n}" for n, t in enumerate(scene.things, start=1)}
     seen = {
@@ -53,7 +54,7 @@ def ask(
         )
         for n, (t, options) in enumerate(asked, start=1)
     }
-    crops = {t.id: cut(image, t.box, view) for t, options in asked if prompt.shows_crops and len(options) > 1}
+    crops = {t.id: cut(image, t.box, view) for t, options in asked if shows_crops and len(options) > 1}
     questions = tuple(
         Question(t.id, prompt.question(seen[t.id], options), crops.get(t.id), options)
         for t, options in asked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
@@ -11,14 +10,13 @@ from toeline.cli.evaluate_run import Evaluated
 from toeline.cli.show import some
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.cases import Judged
-from toeline.evaluate.detection import Breakdown, breakdown, detection_figures, sort_out
-from toeline.evaluate.figure import Figure, figure_record
+from toeline.evaluate.figure import Figure
 from toeline.evaluate.scorecard import HEADLINE, UNREADABLE, Scorecard
 from toeline.evaluate.shares import normal_condition, side_of
 from toeline.report.mistakes import Wrong, mistake_groups
 from toeline.report.page import TruthFigure
 from toeline.report.scorecard_page import Section
-from toeline.report.scorecard_sections import confusion_section, cost_section, detected_section, headline, pairs_grid
+from toeline.report.scorecard_sections import confusion_section, cost_section, headline, pairs_grid
 from toeline.report.style import tenths
 
 TILES = (
@@ -53,8 +51,8 @@ def headline_of(done: Evaluated, card: Scorecard) -> str:
     return words
 
 
-def figure_sections(card: Scorecard) -> list[Section]:
-    """All figures of a card: overall, then by condition, type and class."""
+def figure_sections(card: Scorecard, *, where_found: bool = False) -> list[Section]:
+    """All figures of a card: overall, then by condition, type and class; `where_found` of objects that were found."""
     clusters = "photographs" if card.cluster == "photo" else "flight lines"
     rests = (
         f"{card.objects:,} objects, {card.asked:,} of which leave a choice and were asked about. Intervals are the "
@@ -65,7 +63,10 @@ def figure_sections(card: Scorecard) -> list[Section]:
     if card.unreadable:
         text.append(f"{card.unreadable} answers were no class name; they count as wrong.")
     overall = [f for f in card.figures if "/" not in f.key]
-    sections = [Section("Accuracy", tuple(text), tuple(map(shown, overall)))]
+    if where_found:
+        text.append("These are the judge's answers to objects that were found; what was not found is above.")
+    title = "The judge, where an object was found" if where_found else "Accuracy"
+    sections = [Section(title, tuple(text), tuple(map(shown, overall)))]
     for title, prefixes in (
         ("By condition", ("condition", "condition_given_type")),
         ("By type", ("type",)),
@@ -87,43 +88,16 @@ def card_sections(done: Evaluated, card: Scorecard, taxonomy: Taxonomy) -> list[
     ]
 
 
-@dataclass(frozen=True)
-class Detected:
-    """What detected boxes lose: counts by name, and figures of the detector and of both stages together."""
-
-    counts: Breakdown
-    figures: tuple[Figure, ...]
-
-    def record(self) -> dict[str, Any]:
-        """As scorecard.json holds it."""
-        return {**self.counts.record(), "figures": [figure_record(f) for f in self.figures]}
-
-
-def detected_of(done: Evaluated, card: Scorecard) -> Detected | None:
-    """None for an evaluation on true boxes, which lose nothing."""
-    if done.matched is None:
-        return None
-    groups = done.split.groups if card.cluster == "group" else None
-    figures = detection_figures(done.matched, groups=groups, draws=card.draws, seed=card.seed)
-    return Detected(breakdown([sort_out(m) for m in done.matched]), figures)
-
-
-def detected_sections(found: Detected | None, card: Scorecard, beside: Scorecard | None) -> list[Section]:
-    """What detected boxes lose, beside the same judge on true ones."""
-    if found is None:
-        return []
-    overall = [f for f in card.figures if "/" not in f.key]
-    pairs = [(shown(f), shown(beside[f.key])) for f in overall] if beside else []
-    return [detected_section(asdict(found.counts), tuple(map(shown, found.figures)), pairs)]
-
-
 def tiles_of(done: Evaluated, card: Scorecard) -> list[tuple[str, str]]:
     """The numbers that are looked for first, with what they are."""
     tiles = [(tenths(card[key].value), what) for key, what in TILES if card[key].n]
-    tiles.append((f"{card.objects:,}", "objects"))
-    if seconds := seconds_of(done):
-        tiles.append((f"{fmean(seconds):.2f} s", "per photograph"))
-    return tiles
+    return [*tiles, (f"{card.objects:,}", "objects"), *time_tile(done)]
+
+
+def time_tile(done: Evaluated) -> list[tuple[str, str]]:
+    """Seconds per photograph, where they are known."""
+    seconds = seconds_of(done)
+    return [(f"{fmean(seconds):.2f} s", "per photograph")] if seconds else []
 
 
 def cost_of(done: Evaluated, card: Scorecard) -> dict[str, Any]:

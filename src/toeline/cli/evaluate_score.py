@@ -15,11 +15,8 @@ from rich.table import Table
 
 from toeline.cli.evaluate_more_page import prompts_section, spatial_section
 from toeline.cli.evaluate_page import (
-    Detected,
     card_sections,
     cost_of,
-    detected_of,
-    detected_sections,
     figure_sections,
     headline_of,
     shown,
@@ -27,15 +24,19 @@ from toeline.cli.evaluate_page import (
 )
 from toeline.cli.evaluate_prompts import ALL, Asked, chosen_prompt, keep_best, other_prompts, own_prompt, side_by_side
 from toeline.cli.evaluate_run import CALIBRATION, TRUE_BOXES, Evaluated, EvaluateRun, Workbench, once
-from toeline.cli.evaluate_source import TRUTH
+from toeline.cli.evaluate_source import DETECTOR, TRUTH
 from toeline.cli.evaluate_spatial import Spatial, measure_spatial
+from toeline.cli.evaluate_stages import Stages, headline_both, stages_of, tiles_both
+from toeline.cli.evaluate_stages_page import stage_sections
+from toeline.cli.evaluate_stages_record import INTEGRATION, write_stages
+from toeline.cli.evaluate_targets import read_targets
 from toeline.cli.evaluate_trust import Trusted, trust_of, trust_section
 from toeline.cli.show import out as terminal
 from toeline.cli.show import show_places, some
 from toeline.core.result import Problem
 from toeline.data.yolo import SPLITS
-from toeline.errors import LabelError, OutputError, ToelineError
-from toeline.evaluate.figure import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Figure
+from toeline.errors import LabelError, OutputError
+from toeline.evaluate.figure import Figure
 from toeline.evaluate.scorecard import Cluster, Scorecard, card_record, score
 from toeline.report.folder import write_whole
 from toeline.report.scorecard_page import (
@@ -48,11 +49,6 @@ from toeline.report.scorecard_page import (
 
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
 CALIBRATION_FILE = "calibration.json"
-TARGETS: Mapping[str, Mapping[str, float]] = {
-    "none": {},
-    "zero-shot": ZERO_SHOT_TARGETS,
-    "fine-tuned": FINE_TUNED_TARGETS,
-}
 TRAIN = "train"  # the split whose most common classes are the floor for a new place
 
 
@@ -83,7 +79,7 @@ class Scored:
     headline: str
     problems: tuple[Problem, ...]
     trust: Trusted
-    detected: Detected | None = None
+    stages: Stages | None = None
     beside: Mapping[str, Scorecard] = field(default_factory=dict)
     spatial: Spatial | None = None
     prompts: tuple[Asked, ...] = ()
@@ -103,7 +99,7 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> Scored:
     run = own_prompt(bench, run) if every else replace(run, prompt=chosen_prompt(run.prompt))
     done = once(bench, run, out)
     further = {name: once(bench, other, out / name) for name, other in _further(run, scoring, done)}
-    if not done.cases:
+    if not done.cases and done.matched is None:
         raise OutputError(f"{out}: no object of {run.split} was judged, so there is nothing to measure.")
     card = scored(bench, done, scoring, targets)
     beside = {TRUE_BOXES: scored(bench, further[TRUE_BOXES], scoring, targets)} if TRUE_BOXES in further else {}
@@ -112,13 +108,15 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> Scored:
     prompts = _prompts(bench, run, scoring, done, card) if every else ()
     spatial = _spatial(bench, run, scoring, done, targets)
     problems = [p for one in (done, *further.values()) for p in one.folder.problems()]
+    true_boxes = (further[TRUE_BOXES], beside[TRUE_BOXES]) if TRUE_BOXES in further else None
+    stages = stages_of(done, true_boxes, bench.taxonomy, like=card, targets=targets, train=looked_up(bench, done))
     result = Scored(
         done=done,
         card=card,
-        headline=headline_of(done, card),
+        headline=headline_both(stages, done.split.name) if stages else headline_of(done, card),
         problems=tuple(dict.fromkeys(problems)),
         trust=trust_of(done, further.get(CALIBRATION)),
-        detected=detected_of(done, card),
+        stages=stages,
         beside=beside,
         spatial=spatial,
         prompts=prompts,
@@ -166,26 +164,6 @@ def in_both(done: Evaluated, other: Evaluated) -> list[Problem]:
     return [Problem("", name, what, "Take it out of one of them.") for name in shared]
 
 
-def read_targets(typed: str, bench: Workbench) -> Mapping[str, float]:
-    """`none`, `zero-shot`, `fine-tuned`, or KEY=SHARE with commas between. Raises ToelineError."""
-    if typed in TARGETS:
-        return TARGETS[typed]
-    known = [*(f.key for f in score((), bench.taxonomy).figures), "spatial"]
-    targets: dict[str, float] = {}
-    for pair in typed.split(","):
-        key, _, value = pair.partition("=")
-        try:
-            targets[key.strip()] = float(value)
-        except ValueError:
-            targets[key.strip()] = -1.0
-        if key.strip() not in known or not 0 < targets[key.strip()] < 1:
-            raise ToelineError(
-                f"--targets {pair!r}: give {', '.join(TARGETS)}, or KEY=SHARE with a share between 0 and 1 and one of "
-                f"these keys: {', '.join(known)}."
-            )
-    return targets
-
-
 def _further(run: EvaluateRun, scoring: Scoring, done: Evaluated) -> list[tuple[str, EvaluateRun]]:
     """What is evaluated besides, with its folder: the calibration split, and true boxes beside found ones."""
     found: list[tuple[str, EvaluateRun]] = []
@@ -198,18 +176,24 @@ def _further(run: EvaluateRun, scoring: Scoring, done: Evaluated) -> list[tuple[
 
 def scored(bench: Workbench, done: Evaluated, scoring: Scoring, targets: Mapping[str, float]) -> Scorecard:
     """The scorecard of one evaluation, with the floor of the train split where the data set has another one."""
-    train: list[tuple[str, str]] = []
-    if TRAIN in bench.dataset.splits and done.split.name != TRAIN:
-        true = bench.split(TRAIN).true.values()
-        train = [(t.truth.kind, t.truth.class_name) for things in true for t in things]
+    train = looked_up(bench, done)
     return score(done.cases, bench.taxonomy, targets=targets, train=train, cluster=scoring.clusters)
+
+
+def looked_up(bench: Workbench, done: Evaluated) -> list[tuple[str, str]]:
+    """Type and class of every object of the train split; none when that is what is evaluated, or there is none."""
+    if TRAIN not in bench.dataset.splits or done.split.name == TRAIN:
+        return []
+    true = bench.split(TRAIN).true.values()
+    return [(t.truth.kind, t.truth.class_name) for things in true for t in things]
 
 
 def sections(bench: Workbench, result: Scored) -> list[Section]:
     """The page, section by section."""
+    stages = result.stages
     return [
-        *figure_sections(result.card),
-        *detected_sections(result.detected, result.card, result.beside.get(TRUE_BOXES)),
+        *(stage_sections(result.done, stages, result.card, bench.taxonomy) if stages else ()),
+        *figure_sections(result.card, where_found=stages is not None),
         *prompts_section(result.prompts),
         *spatial_section(result.spatial),
         *trust_section(result.trust),
@@ -224,12 +208,15 @@ def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Sectio
     page = ScorecardPage(
         title=title_of(bench, done),
         headline=result.headline,
-        tiles=tiles_of(done, card),
+        tiles=tiles_both(result.stages, done) if result.stages else tiles_of(done, card),
         sections=parts,
         run=done.folder.run,
         problems=result.problems,
+        files=(MARKDOWN, SCORECARD, *([INTEGRATION] if result.stages else [])),
     )
     folder = done.folder.path
+    if result.stages:
+        write_stages(done, result.stages, card, result.headline, bench.taxonomy)
     if result.trust.calibration:
         text = json.dumps(result.trust.calibration.record(), indent=2, ensure_ascii=False)
         write_whole(folder / CALIBRATION_FILE, text + "\n")
@@ -242,7 +229,10 @@ def write(bench: Workbench, result: Scored, scoring: Scoring, parts: list[Sectio
 
 def title_of(bench: Workbench, done: Evaluated) -> str:
     """What was measured on what."""
-    answered = "Saved findings" if bench.run.findings else f"The judge {bench.run.judge}"
+    run = bench.run
+    answered = "Saved findings" if run.findings else f"The judge {run.judge}"
+    if not run.findings and run.boxes == DETECTOR:
+        answered = f"The detector {run.detector} and the judge {run.judge}"
     return f"{answered} on {bench.dataset.root.resolve().name}, {done.split.name}"
 
 
@@ -252,7 +242,7 @@ def record_of(result: Scored) -> dict[str, Any]:
         **card_record(result.card),
         "headline": result.headline,
         "probabilities": result.trust.record(),
-        "detected": result.detected.record() if result.detected else None,
+        "detected": result.stages.record() if result.stages else None,
         "spatial": result.spatial.record() if result.spatial else None,
         "cost": cost_of(result.done, result.card),
     }
@@ -260,7 +250,8 @@ def record_of(result: Scored) -> dict[str, Any]:
 
 def tell_json(result: Scored) -> None:
     """The scorecard as one JSON object, with what was written."""
-    names = (SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json")
+    names = [SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json"]
+    names += [INTEGRATION] if result.stages else []
     where = result.done.folder.path
     record: dict[str, Any] = {
         **record_of(result),
@@ -275,12 +266,18 @@ def tell_people(result: Scored) -> None:
     """The headline, the figures as a table, and where everything is."""
     where = result.done.folder.path
     terminal.print(f"[bold]{escape(result.headline)}[/]")
-    terminal.print(figure_table([f for f in result.card.figures if not f.key.startswith("class/")]))
+    stages = result.stages
+    shown_first = stages.card if stages else result.card
+    terminal.print(figure_table([f for f in shown_first.figures if not f.key.startswith("class/")]))
+    if stages:
+        terminal.print("[dim]Both stages: every true object, a miss is wrong. Where errors come from:[/]")
+        terminal.print(figure_table([*stages.blame.errors, *stages.blame.trust]))
     if result.problems:
         terminal.print(
             f"[bold yellow]{some(len(result.problems), 'problem')}[/]: see {escape(str(where))}/errors.jsonl"
         )
-    show_places({"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"})
+    places = {"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"}
+    show_places({**places, **({"both stages": f"{where}/{INTEGRATION}"} if stages else {})})
 
 
 def figure_table(figures: Sequence[Figure]) -> Table:

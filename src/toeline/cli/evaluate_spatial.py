@@ -172,6 +172,7 @@ def _detected(bench: Workbench, done: Evaluated) -> Iterator[Matched]:
     """What the detector finds, matched with the true objects; nobody is asked about conditions here."""
     from toeline.cli.show import bar
     from toeline.core.finding import Finding
+    from toeline.detect.settle import find_settled
     from toeline.judge.decide import unreadable
 
     scenes = true_scenes(done)
@@ -179,7 +180,7 @@ def _detected(bench: Workbench, done: Evaluated) -> Iterator[Matched]:
     with bar("Detecting", total=len(photos)) as step:
         for photo in photos:
             try:
-                things = [s.thing for s in bench.detector.find([read_photo(photo.path)])[0]]
+                things = [s.thing for s in find_settled(bench.detector, [read_photo(photo.path)])[0]]
             except PhotoError:
                 continue  # it is among the problems of the evaluation already
             found = [Finding(photo.name, t.id, t.kind, t.box, t.score, unreadable()) for t in things]

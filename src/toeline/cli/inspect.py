@@ -10,7 +10,10 @@ from typing import Annotated
 import typer
 
 from toeline.cli.show import tell
-from toeline.cli.work import InspectRun, Output, inspect_into
+from toeline.cli.work import InspectRun, Output, Pace, inspect_into
+from toeline.core.ahead import cores
+
+BATCH = 4  # enough to keep a graphics card busy with a small detector, and few pictures in memory
 
 
 class Answers(StrEnum):
@@ -32,7 +35,17 @@ class Device(StrEnum):
 def inspect(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS", help="Photographs, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
-    detector: Annotated[str, typer.Option(metavar="embedded|PATH", help="Finds the objects.")] = "embedded",
+    detector: Annotated[
+        str, typer.Option(metavar="embedded|PATH|HUB_ID", help="Finds the objects: .pt, .onnx, directory or hub id.")
+    ] = "embedded",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."),
+    ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Let the detector's .pt or .bin run code as it is read: only from who you trust."),
+    ] = False,
     boxes: Annotated[
         Path | None, typer.Option(metavar="LABELS_DIR", help="YOLO labels in place of a detector; types are kept.")
     ] = None,
@@ -47,19 +60,27 @@ def inspect(
         Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
     ] = None,
     device: Annotated[Device, typer.Option(help="Where the judge runs.")] = Device.AUTO,
+    workers: Annotated[
+        int, typer.Option(min=0, max=64, help="Threads that read and draw; 0: all in one. Changes no result.")
+    ] = min(8, cores()),
+    batch: Annotated[
+        int, typer.Option(min=1, max=256, help="Photographs that the detector is asked about at a time.")
+    ] = BATCH,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
     """Inspect photographs: what stands there, where, and in what condition.
 
-    Writes findings.jsonl, findings.csv, marked pictures, report.html, errors.jsonl and run.json into OUT. Stopped or
-    killed, the same command goes on where it was. Exit code 0: all done; 1: some photographs or labels have problems;
-    2: nothing could be done.
+    Writes findings.jsonl, findings.csv, worklist.csv, marked pictures, report.html, errors.jsonl and run.json into OUT.
+    Stopped or killed, the same command goes on where it was. Exit code 0: all done; 1: some photographs or labels have
+    problems; 2: nothing could be done.
 
     Example: toeline inspect flight7/ --out runs/flight7
     """
     run = InspectRun(
         photos=tuple(str(p) for p in photos),
         detector=detector,
+        thresholds=tuple(threshold or ()),
+        trust=trust,
         boxes=str(boxes) if boxes else None,
         judge=judge,
         adapter=str(adapter) if adapter else None,
@@ -67,7 +88,7 @@ def inspect(
         taxonomy=str(taxonomy) if taxonomy else None,
         device=device.value,
     )
-    summary = inspect_into(run, Output(out=out, command="inspect"))
+    summary = inspect_into(run, Output(out=out, command="inspect", pace=Pace(workers=workers, batch=batch)))
     if as_json:
         typer.echo(json.dumps(summary.record(), ensure_ascii=False))
     else:

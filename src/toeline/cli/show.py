@@ -106,14 +106,35 @@ def tell(summary: Summary) -> None:
             f"[bold yellow]{some(summary.problems, 'problem')}[/], {some(summary.failed, 'photograph')} not inspected: "
             f"see {escape(summary.out)}/errors.jsonl"
         )
+    tell_work(summary)
     show_places(
         {
             "report": f"{summary.out}/report.html",
+            **({"work list": f"{summary.out}/worklist.csv"} if summary.by_severity else {}),
             "table": f"{summary.out}/findings.csv",
             "records": f"{summary.out}/findings.jsonl",
             "pictures": f"{summary.out}/marked/",
+            **({"positions": f"{summary.out}/findings.geojson"} if summary.located else {}),
         }
     )
+
+
+def tell_work(summary: Summary) -> None:
+    """What is to be done, and the first rows of it."""
+    if not summary.by_severity:
+        out.print("[dim]No work list: the taxonomy says of no class how severe it is (docs/severity.md).[/]")
+        return
+    from toeline.report.worklist import said_of
+
+    out.print(f"[bold]Work list:[/] {said_of(summary.by_severity, summary.immediate)}")
+    for row in summary.worst:
+        marks = ("[bold red]at once[/] " if row["immediate"] else "") + (
+            "[yellow]to review[/] " if row["review"] else ""
+        )
+        what = f"{row['severity']}, {row['class']} {row['id']} on {row['photo']}"
+        out.print(f"  {row['n']}. {escape(what)} [dim]{row['probability']:.0%}[/] {marks}".rstrip())
+    if left := sum(list(summary.by_severity.values())[:-1]) - len(summary.worst):
+        out.print(f"  [dim]and {left:,} more[/]")
 
 
 def show_places(places: Mapping[str, str]) -> None:

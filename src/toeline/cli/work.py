@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from toeline.core.finding import Finding
     from toeline.core.result import Problem
     from toeline.data.images import Photo
+    from toeline.detect.options import DetectorOptions
     from toeline.inspector import Boxes, Inspector
     from toeline.report.folder import RunFolder
     from toeline.report.page import TruthNotes
     from toeline.report.save import Summary
+
+
+BESIDE = ("masks", "labels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +32,22 @@ class InspectRun:
 
     photos: tuple[str, ...]
     detector: str = "embedded"
+    thresholds: tuple[str, ...] = ()
+    trust: bool = False
     boxes: str | None = None
     judge: str = "embedded"
     adapter: str | None = None
     answers: str = "type"
     taxonomy: str | None = None
     device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast, which changes nothing of what comes out: so another pace is no other run."""
+
+    workers: int = 0
+    batch: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,36 +58,60 @@ class Output:
     command: str
     title: str = ""
     own: tuple[str, ...] = ()
+    pace: Pace = Pace()
     compare: Callable[[list[Finding]], TruthNotes] | None = None
 
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
     """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
+    from toeline.cli.show import saying
     from toeline.report.folder import RunFolder
     from toeline.report.record import start_record
     from toeline.report.save import finish
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
     photos = _photos(run.photos, output.out)
-    settings: dict[str, Any] = {**asdict(run), "photos": list(run.photos), "weights": quick_weights(run)}
+    typed = {**asdict(run), "photos": list(run.photos), "thresholds": list(run.thresholds)}
+    settings: dict[str, Any] = {**typed, "weights": quick_weights(run)}
     record = start_record(output.command, settings, taxonomy, title=output.title)
     folder = RunFolder.open(output.out, record, own=output.own)
-    todo = [p for p in photos if p.name not in folder.done]
+    todo = [p for p in photos if p.name not in folder.names]
     if todo:
-        _inspect(run, todo, folder, taxonomy, total=len(photos))
+        _inspect(run, todo, folder, taxonomy, total=len(photos), pace=output.pace)
     truth = output.compare(folder.findings()) if output.compare else None
-    return finish(folder, [p.name for p in photos], taxonomy, already=len(photos) - len(todo), truth=truth)
+    order, already = [p.name for p in photos], len(photos) - len(todo)
+    with saying("Writing tables and report"):
+        return finish(folder, order, taxonomy, already=already, truth=truth, workers=output.pace.workers)
 
 
 def _photos(typed: Sequence[str], out: Path) -> list[Photo]:
-    """The photographs, without the marked ones that an earlier start left in an output folder among them."""
+    """The photographs of what was typed, without pictures that are none: see _beside, and those we marked ourselves."""
+    from toeline.cli.show import errors, some
     from toeline.data.images import find_photos
+    from toeline.errors import PhotoError
 
-    marked = (out / "marked").resolve()
-    return [p for p in find_photos([Path(t) for t in typed]) if not p.path.resolve().is_relative_to(marked)]
+    paths, marked = [Path(t) for t in typed], (out / "marked").resolve()
+    found = [p for p in find_photos(paths) if not p.path.resolve().is_relative_to(marked)]
+    photos = [p for p in found if not _beside(p.path, paths)]
+    if len(photos) < len(found):
+        errors.print(
+            f"{some(len(found) - len(photos), 'picture')} in folders called {' or '.join(BESIDE)} passed over: they "
+            f"belong to a data set. Name such a folder itself if it holds photographs."
+        )
+    if not photos:
+        raise PhotoError(f"{', '.join(typed)}: no photographs there. Name a folder that holds some.")
+    return photos
 
 
-def _inspect(run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Taxonomy, *, total: int) -> None:
+def _beside(photo: Path, typed: Sequence[Path]) -> bool:
+    """Whether a picture lies in a folder of labels, as data sets (and `toeline synth`) have them beside photographs."""
+    below = [photo.relative_to(path).parts[:-1] for path in typed if photo.is_relative_to(path)]
+    return all(any(part.lower() in BESIDE for part in parts) for parts in below)
+
+
+def _inspect(
+    run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Taxonomy, *, total: int, pace: Pace
+) -> None:
     from toeline.cli.show import bar, goes_on, saying
     from toeline.report.save import save
 
@@ -83,7 +121,8 @@ def _inspect(run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Ta
     folder.note(notes)
     remember_models(folder, models_of(run, inspector))
     with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
-        for result in save(folder, inspector.inspect_all(todo), taxonomy):
+        results = inspector.inspect_all(todo, workers=pace.workers, batch=pace.batch)
+        for result in save(folder, results, taxonomy, workers=pace.workers):
             step(result.problems)
 
 
@@ -98,7 +137,16 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         device=run.device,
         answers="all" if run.answers == "all" else "type",
         boxes=boxes,
+        detector_options=detector_options(run),
     )
+
+
+def detector_options(run: InspectRun) -> DetectorOptions:
+    """What was typed of the detector. Raises SetupError for a threshold that is none."""
+    from toeline.detect.options import DetectorOptions, read_thresholds
+
+    by_type, general = read_thresholds(run.thresholds)
+    return DetectorOptions(by_type, general, run.trust, run.device)
 
 
 def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Problem]]:
@@ -116,9 +164,7 @@ def quick_weights(run: InspectRun) -> dict[str, str]:
     from toeline.detect import choose as detectors
     from toeline.judge import choose as judges
 
-    typed = detectors.EMBEDDED if run.detector == "embedded" else Path(run.detector)
-    detector = typed / detectors.EMBEDDED.name if typed.is_dir() else typed
-    files = [] if run.boxes else [detector, detector.with_name("detector.json")]
+    files = [] if run.boxes else detectors.weight_files(run.detector)
     files += sorted(judges.EMBEDDED.glob("*.safetensors")) if "embedded" in run.judge else []
     files += [Path(part) for part in re.split("[:,]", run.judge)[1:]]  # floor:FILE, fuse:A,floor:FILE, replay:FILE
     return {f"{f.parent.name}/{f.name}": file_hash(f) for f in files if f.is_file()}
@@ -133,9 +179,9 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
 def remember_models(folder: RunFolder, models: dict[str, Any]) -> None:
     """Write down which weights are at work. Raises OutputError for a run that was begun with others."""
     before = folder.run.get("models")
-    if folder.done and before and _lasting(before) != _lasting(models):
+    if folder.names and before and _lasting(before) != _lasting(models):
         raise OutputError(
-            f"{folder.path}: was begun with other model weights or on another device, and {len(folder.done)} "
+            f"{folder.path}: was begun with other model weights or on another device, and {len(folder.names)} "
             f"photographs are done. Choose a new folder with --out, or delete this one."
         )
     folder.save_run(models=models, finished=None)

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toeline.core.box import Box
+from toeline.core.place import Spot
 from toeline.core.scene import Relation
+from toeline.core.severity import UNGRADED, Grade
+from toeline.core.sighting import Guess
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Finding:
     """One row of the result: a thing, where it is, what was decided, and what stands around it.
 
     `photo` is the photograph's path below the folder that the user named; `score` is the detector's, 0 to 1.
+    `detector_class` is the class that a detector of conditional classes gave it, or empty: told beside the verdict, and
+    never part of it. `detector_others` is what else the detector saw on the same place, by confidence. `grade` is what
+    the taxonomy makes of it: how bad it is, what to do, and whether it can wait.
+    `spot` is where it is on Earth: known when all photographs are done, and only if the photograph has a position.
     """
 
     photo: str
@@ -54,3 +61,7 @@ class Finding:
     verdict: Verdict
     relations: tuple[Relation, ...] = ()
     polygon: tuple[tuple[float, float], ...] = ()
+    detector_class: str = ""
+    detector_others: tuple[Guess, ...] = ()
+    grade: Grade = UNGRADED
+    spot: Spot | None = None

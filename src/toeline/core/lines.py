@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding, Verdict
+from toeline.core.place import spot_from, spot_record
 from toeline.core.result import Problem
 from toeline.core.scene import Relation
+from toeline.core.severity import UNGRADED, Grade
+from toeline.core.sighting import Guess
 from toeline.errors import OutputError
 
 DECIMALS = 6  # of probabilities and distances; a hundredth of a pixel is enough for boxes
@@ -56,9 +59,17 @@ def _parse(line: str, where: str) -> dict[str, Any]:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Every whole line of a file; an absent file has none. Raises OutputError."""
+    return [record for _, record in each_line(path)]
+
+
+def each_line(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """As read_lines, one line at a time: its bytes with the line end, and the record. The file is never in memory."""
     if not path.exists():
-        return []
-    return from_lines(path.read_bytes().decode("utf-8", errors="replace"), where=path.name)
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n") and line.strip():  # without a line end it was never finished, even if it parses
+                yield line, _parse(line.decode("utf-8", errors="replace"), f"{path.name}, line {number}")
 
 
 def join_lines(records: Iterable[Mapping[str, Any]]) -> str:
@@ -75,6 +86,11 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "type": finding.kind,
         "box": [round(v, 2) for v in finding.box.xyxy],
         "detector_confidence": round(finding.score, DECIMALS),
+        "detector_class": finding.detector_class,
+        "detector_others": [
+            {"type": g.kind, "class": g.class_name, "confidence": round(g.score, DECIMALS)}
+            for g in finding.detector_others
+        ],
         "class": verdict.class_name,
         "condition": verdict.condition,
         "probability": round(verdict.probability, DECIMALS),
@@ -87,6 +103,21 @@ def finding_record(finding: Finding) -> dict[str, Any]:
             {"name": r.name, "other": r.other, "distance": round(r.distance, DECIMALS)} for r in finding.relations
         ],
         "polygon": [[round(x, 2), round(y, 2)] for x, y in finding.polygon],
+        **_grade_record(finding.grade),
+        **(spot_record(finding.spot) if finding.spot else {}),
+    }
+
+
+def _grade_record(grade: Grade) -> dict[str, Any]:
+    """Nothing where the taxonomy grades nothing."""
+    if not grade.severity:
+        return {}
+    return {
+        "severity": grade.severity,
+        "severity_rank": grade.rank,
+        "action": grade.action,
+        "immediate": bool(grade.immediate),
+        "immediate_reason": grade.immediate,
     }
 
 
@@ -104,6 +135,12 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
                 Relation(record["id"], r["name"], r["other"], float(r["distance"])) for r in record["relations"]
             ),
             polygon=tuple((float(x), float(y)) for x, y in record.get("polygon", ())),
+            detector_class=record.get("detector_class", ""),  # runs of earlier versions have neither
+            detector_others=tuple(
+                Guess(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())
+            ),
+            grade=_grade_from(record) if "severity" in record else UNGRADED,
+            spot=spot_from(record),
         )
     except (KeyError, TypeError, ValueError) as why:
         name = f"{record.get('photo', '?')} {record.get('id', '?')}"
@@ -119,6 +156,10 @@ def _verdict_from(record: Mapping[str, Any]) -> Verdict:
         asked=bool(record["asked"]),
         review=record["review_reason"],
     )
+
+
+def _grade_from(record: Mapping[str, Any]) -> Grade:
+    return Grade(record["severity"], int(record["severity_rank"]), record["action"], record["immediate_reason"])
 
 
 def problem_record(problem: Problem) -> dict[str, Any]:

@@ -25,11 +25,11 @@ class Picture(Protocol):
 class View:
     """How much a judge is shown. Saved beside a model's weights (`toeline.json`), because it is trained for one view.
 
-    `cell` is the side in pixels of the square that becomes one image token (28 for Qwen2-VL: patches of 14, merged
-    2 x 2). `scene_tokens` and `crop_tokens` are the most tokens that the photograph and one crop may take;
-    `scene_tokens=0` leaves the photograph out. A crop is enlarged until it fills `crop_tokens` or until the whole
-    photograph would be `detail_px` long at the same scale, whichever comes first: beyond that there is nothing more to
-    see. `marked_tokens` are the most that a photograph with marks may take, in questions of where things lie.
+    `cell` is the side in pixels of the square that becomes one image token (28 for Qwen2-VL: patches of 14, merged 2 x
+    2). `scene_tokens` and `crop_tokens` are the most tokens that the photograph and one crop may take; `scene_tokens=0`
+    leaves the photograph out, `crop_tokens=0` the crops. A crop is enlarged until it fills `crop_tokens` or until the
+    whole photograph would be `detail_px` long at the same scale, whichever comes first: beyond that there is nothing
+    more to see. `marked_tokens` are the most that a photograph with marks may take, in questions of where things lie.
     `margin` is the context around a box as a share of its shorter side. `prompt` names an entry of ask/prompt.py.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toeline.core.finding import Finding
+from toeline.core.place import Place
 from toeline.core.question import Picture
 
 
@@ -27,6 +28,7 @@ class Result:
     """Everything that one photograph gave. `failed` means that it has no findings because it could not be inspected.
 
     `size_wh` is in pixels after EXIF rotation, (0, 0) when the photograph could not be opened. `sha256` is of the file.
+    `place` is where the photograph was taken, if the file says so.
     `image` is kept for whoever draws on it and is no part of what a Result says.
     """
 
@@ -37,4 +39,5 @@ class Result:
     failed: bool = False
     seconds: float = 0.0
     sha256: str = ""
+    place: Place | None = None
     image: Picture | None = field(default=None, compare=False, repr=False)

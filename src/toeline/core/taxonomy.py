@@ -10,6 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from toeline.core.severity import NO_GRADING, Grading, Legal, faults, grading_from
 from toeline.errors import TaxonomyError
 
 DEFAULT_COLOR = "#3b78c9"  # of a condition whose file gives none
@@ -57,7 +58,8 @@ class Taxonomy:
     """The vocabulary of one owner. The position of a class in `classes` is its id in label files.
 
     Raises TaxonomyError when it contradicts itself: unknown types or conditions, one name for two classes or two types,
-    a class spelled like a type that it does not have, a type without classes, a color that is none.
+    a class spelled like a type that it does not have, a type without classes, a color that is none, a grading (how bad
+    a class is, core/severity.py) that does not fit the classes.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Taxonomy:
     conditions: tuple[Condition, ...]
     classes: tuple[ObjectClass, ...]
     source: str = field(default="", compare=False)
+    grading: Grading = NO_GRADING
 
     def __post_init__(self) -> None:
         self._require_unique("type", [t.name for t in self.types])
@@ -80,6 +83,9 @@ class Taxonomy:
         empty = {t.name for t in self.types} - {c.type for c in self.classes}
         self._require(not empty, f"no class has the type {', '.join(sorted(empty))}")
         self._require(len(self.classes) > 0, "there are no [[classes]]")
+        legal = {t.name: tuple(c.condition for c in self.classes if c.type == t.name) for t in self.types}
+        for fault in faults(self.grading, Legal(self.answers(), legal)):
+            self._require(False, fault)
 
     def _require_class(self, c: ObjectClass) -> None:
         types, conditions = {t.name for t in self.types}, {c.name for c in self.conditions}
@@ -128,7 +134,10 @@ class Taxonomy:
                     for c in raw["classes"]
                 ),
                 source=source,
+                grading=grading_from(raw),
             )
+        except ValueError as why:
+            raise TaxonomyError(f"{source}: {why}. Fix the taxonomy file.") from None
         except (KeyError, TypeError, AttributeError) as why:
             raise TaxonomyError(
                 f"{source}: {why} is missing or of the wrong form. A taxonomy has [[types]] (name, spoken), "

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from toeline.core.taxonomy import ObjectClass, Taxonomy, fold
+from toeline.core.meanings import Meanings, Names, meanings
+from toeline.core.taxonomy import Taxonomy
 from toeline.data.label_lines import Problem
-from toeline.errors import LabelError, TaxonomyError
+from toeline.errors import LabelError
 
-Names = Mapping[int, str]
-
-
-@dataclass(frozen=True)
-class Meanings:
-    """Class id -> type name, and class id -> class. `classes` is empty when the names are those of types only."""
-
-    kinds: Mapping[int, str]
-    classes: Mapping[int, ObjectClass]
+__all__ = ["Meanings", "Names", "find_names", "meanings", "names_in", "read_yaml", "taxonomy_names"]
 
 
 def taxonomy_names(taxonomy: Taxonomy) -> Names:
@@ -37,24 +29,6 @@ def find_names(labels_dir: Path, taxonomy: Taxonomy) -> tuple[Names, tuple[Probl
         if (folder / "data.yaml").is_file():
             return names_in(read_yaml(folder / "data.yaml"), folder / "data.yaml", taxonomy)
     return taxonomy_names(taxonomy), ()
-
-
-def meanings(names: Names, taxonomy: Taxonomy) -> Meanings:
-    """What the ids mean; ids whose name the taxonomy does not hold are left out.
-
-    In many vocabularies a type is spelled like its normal class, so single names do not tell. "toe drain, rock toe" are
-    types and say nothing of conditions; as soon as one name is more than a type ("toe drain damaged"), all are classes.
-    """
-    kinds: dict[int, str] = {}
-    classes: dict[int, ObjectClass] = {}
-    for i, name in names.items():
-        with suppress(TaxonomyError):
-            kinds[i] = taxonomy.type_of(name).name
-            classes[i] = taxonomy.class_of(name)
-    type_names = {fold(word) for t in taxonomy.types for word in (t.name, t.spoken)}
-    open_question = any(len(taxonomy.answers(kind)) > 1 for kind in kinds.values())
-    types_only = open_question and all(fold(names[i]) in type_names for i in kinds)
-    return Meanings(kinds, {} if types_only else classes)
 
 
 def read_yaml(file: Path) -> Mapping[str, Any]:

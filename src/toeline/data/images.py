@@ -8,12 +8,13 @@ import re
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from toeline.errors import PhotoError
 
@@ -52,6 +53,42 @@ def photo_size(path: Path) -> tuple[int, int]:
     with _opened(path) as image:
         wide, high = image.size
         return (high, wide) if _orientation(image) >= 5 else (wide, high)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before its pixels: size in pixels as stored, EXIF orientation, tags, XMP packet.
+
+    `exif` and `gps` are tag numbers to values as Pillow gives them; empty where there are none or they are damaged.
+    """
+
+    size_wh: tuple[int, int]
+    orientation: int = 1
+    exif: Mapping[int, Any] = field(default_factory=dict)
+    gps: Mapping[int, Any] = field(default_factory=dict)
+    xmp: bytes = b""
+
+
+def read_header(path: Path) -> Header:
+    """The metadata of a photograph; no pixel is decoded. Raises PhotoError."""
+    with _opened(path) as image, _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
+        exif, packet = Image.Image.getexif(image), image.info.get("xmp", b"")
+        turned = exif.get(ORIENTATION, 1)
+        return Header(
+            size_wh=image.size,
+            orientation=turned if turned in TURNS else 1,
+            exif=_part(exif, ExifTags.IFD.Exif),
+            gps=_part(exif, ExifTags.IFD.GPSInfo),
+            xmp=packet if isinstance(packet, bytes) else str(packet).encode(),
+        )
+
+
+def _part(exif: Image.Exif, part: int) -> dict[int, Any]:
+    try:
+        return dict(exif.get_ifd(part))
+    except Exception:  # damaged metadata makes Pillow raise all kinds of errors
+        return {}
 
 
 def read_photo(path: Path) -> Image.Image:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -10,9 +11,18 @@ from PIL import Image
 
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
+from toeline.detect.options import DEFAULT, DetectorOptions
 from toeline.errors import ModelError
 
+__all__ = ["EMBEDDED", "Detector", "DetectorOptions", "load_detector", "weight_files"]
+
 EMBEDDED = Path(__file__).parent.parent / "models" / "detector" / "model.onnx"
+CARD, CONFIG = "detector.json", "config.json"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+WAYS = (
+    "Give 'embedded'; a .pt of ultralytics; an .onnx, exported by ultralytics or by toeline; a directory of a "
+    "transformers detector (config.json and *.safetensors) or its hub id, owner/name"
+)
 
 
 class Detector(Protocol):
@@ -22,32 +32,63 @@ class Detector(Protocol):
         """For each image what was found in it, in its pixels, most confident first. An empty list is a valid answer."""
 
 
-def _onnx(weights: Path, taxonomy: Taxonomy) -> Detector:
-    from toeline.detect.embedded import OnnxDetector  # onnxruntime loads here
+def load_detector(name: str, *, taxonomy: Taxonomy, options: DetectorOptions = DEFAULT) -> Detector:
+    """The detector of that name, file, directory or hub id; what a name can be is written in `WAYS`.
 
-    return OnnxDetector.load(weights, taxonomy)
-
-
-DETECTORS: dict[str, Callable[[Taxonomy], Detector]] = {"embedded": lambda taxonomy: _onnx(EMBEDDED, taxonomy)}
-
-
-def load_detector(name: str, *, taxonomy: Taxonomy) -> Detector:
-    """The detector of that name, or of that file: `model.onnx` with `detector.json` beside it, or the folder of both.
-
-    Raises ModelError for a file that is none, and TaxonomyError when the model finds a type that the taxonomy does not
-    have.
+    Raises ModelError for a file that is none, SetupError for a library that is missing, and TaxonomyError when the
+    model, or a threshold, names a type that the taxonomy does not have.
     """
-    if name in DETECTORS:
-        return DETECTORS[name](taxonomy)
-    path = Path(name)
-    weights = path / "model.onnx" if path.is_dir() else path
-    if not weights.is_file():
-        known = ", ".join(sorted(DETECTORS))
-        raise ModelError(
-            f"{weights}: there is no such detector. Give {known}, an .onnx file, or the folder that holds one."
-        )
-    if weights.suffix.lower() != ".onnx":
-        raise ModelError(
-            f"{weights}: a detector is an .onnx file with detector.json beside it. Export the model to ONNX first."
-        )
-    return _onnx(weights, taxonomy)
+    options = options.settled(taxonomy)
+    path = EMBEDDED if name == "embedded" else Path(name).expanduser()
+    if path.is_dir():
+        return _of_directory(path, taxonomy, options)
+    if path.is_file() or path == EMBEDDED:
+        return _of_file(path, taxonomy, options)
+    if HUB_ID.fullmatch(name) and path.suffix.lower() not in (".pt", ".onnx"):
+        return _transformers(name, taxonomy, options)
+    raise ModelError(f"{path}: there is no such detector. {WAYS}.")
+
+
+def _of_directory(folder: Path, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
+    if (folder / EMBEDDED.name).is_file():
+        return _of_file(folder / EMBEDDED.name, taxonomy, options)
+    if (folder / CONFIG).is_file():
+        return _transformers(str(folder), taxonomy, options)
+    raise ModelError(f"{folder}: this directory holds neither {EMBEDDED.name} nor {CONFIG}. {WAYS}.")
+
+
+def _of_file(path: Path, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
+    if path.suffix.lower() == ".pt":
+        from toeline.detect.yolo import pt  # ultralytics and torch load here
+
+        return pt.load(path, taxonomy, options)
+    if path.suffix.lower() != ".onnx":
+        raise ModelError(f"{path}: a file of this kind is no detector. {WAYS}.")
+    if path == EMBEDDED or path.with_name(CARD).is_file():
+        from toeline.detect.embedded import OnnxDetector  # onnxruntime loads here
+
+        return OnnxDetector.load(path, taxonomy, options=options)
+    from toeline.detect.yolo import onnx
+
+    return onnx.load(path, taxonomy, options)
+
+
+def _transformers(where: str, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
+    from toeline.detect.hf import load  # torch and transformers load here
+
+    return load(where, taxonomy, options)
+
+
+def weight_files(name: str) -> list[Path]:
+    """The files that decide what a detector finds, those that are on this machine; none for a hub id.
+
+    >>> [file.name for file in weight_files("embedded")]
+    ['model.onnx', 'detector.json']
+    """
+    path = EMBEDDED if name == "embedded" else Path(name).expanduser()
+    if path.is_dir() and not (path / EMBEDDED.name).is_file():
+        files = [path / CONFIG, path / "preprocessor_config.json", *sorted(path.glob("*.safetensors"))]
+    else:
+        weights = path / EMBEDDED.name if path.is_dir() else path
+        files = [weights, weights.with_name(CARD)] if weights.suffix.lower() == ".onnx" else [weights]
+    return [file for file in files if file.is_file()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from toeline.core.scene import Thing
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.nms import keep_best
+from toeline.detect.options import DEFAULT, DetectorOptions
 from toeline.errors import ModelError, TaxonomyError
 
 Floats = NDArray[np.float32]
@@ -110,7 +111,14 @@ class OnnxDetector:
     card: Card
 
     @classmethod
-    def load(cls, weights: Path, taxonomy: Taxonomy, *, threads: int = 1) -> OnnxDetector:
+    def load(
+        cls,
+        weights: Path,
+        taxonomy: Taxonomy,
+        *,
+        threads: int = 1,
+        options: DetectorOptions = DEFAULT,
+    ) -> OnnxDetector:
         """Open `weights` and `detector.json` beside it. One thread takes about 20 ms.
 
         Raises ModelError for a missing or corrupt file or another contract, TaxonomyError.
@@ -121,7 +129,9 @@ class OnnxDetector:
                 f"toeline train-embedded detector"
             )
         card = Card.load(weights.with_name("detector.json"), taxonomy)
-        session = _open(weights, threads)
+        limits = tuple(options.threshold(kind, own) for kind, own in zip(card.kinds, card.thresholds, strict=True))
+        card = replace(card, thresholds=limits)
+        session = open_session(weights, threads)
         shapes = {one.name: list(one.shape) for one in (*session.get_inputs(), *session.get_outputs())}
         if shapes.get("photo") != [1, card.input_px, card.input_px, 3] or not {"boxes", "scores"} <= shapes.keys():
             raise ModelError(
@@ -148,7 +158,7 @@ class OnnxDetector:
         return [Thing(str(i), kind, box, score) for i, (kind, box, score) in enumerate(solid[:MOST_THINGS], start=1)]
 
 
-def _open(weights: Path, threads: int) -> Any:
+def open_session(weights: Path, threads: int) -> Any:
     """An onnxruntime session. Raises ModelError for a file that onnxruntime cannot read."""
     import onnxruntime as runtime
 

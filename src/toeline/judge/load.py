@@ -5,20 +5,33 @@ Everything that can be wrong with a directory is said before weights are read, a
 
 from __future__ import annotations
 
-import hashlib
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from toeline.errors import ModelError, SetupError, need
 from toeline.judge.fast import branch_attention, patch_embed_as_linear
 from toeline.judge.view import read_json, read_view
+from toeline.weights import HUB_TIMEOUT_S, check_weights, find_model, first_line, hashes, pick_device, quiet
+
+__all__ = [  # the last five are of toeline.weights: who trains or packs a judge finds all of loading here
+    "FAMILIES",
+    "HUB_TIMEOUT_S",
+    "add_adapter",
+    "check_adapter",
+    "check_weights",
+    "find_folder",
+    "hashes",
+    "load_model",
+    "load_parts",
+    "load_processor",
+    "load_tokenizer",
+    "pick_device",
+    "pick_dtype",
+    "quiet",
+    "read_config",
+]  # fmt: skip
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
-HUB_TIMEOUT_S = 10.0
 DEEPSTACK = "it feeds picture features into several layers (deepstack), which this packed forward does not carry"
 REFUSED = {"qwen3_vl": DEEPSTACK, "qwen3_vl_moe": DEEPSTACK}
 
@@ -48,24 +61,6 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
     }
 
 
-def pick_device(name: str) -> str:
-    """`auto` is CUDA, else MPS, else CPU. Raises SetupError for a device that is not there."""
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return next(device for device, here in there.items() if here)
-    if name not in there:
-        raise SetupError(f"unknown device {name!r}. Choose auto, {', '.join(there)}.")
-    if not there[name]:
-        have = ", ".join(device for device, here in there.items() if here)
-        raise SetupError(
-            f"torch {torch.__version__} finds no {name} device on this machine (it finds: {have}). "
-            f"Choose --device {have.split(',')[0]}, or install the driver and a torch built for {name}."
-        )
-    return name
-
-
 def pick_dtype(name: str, device: str) -> Any:
     """A torch dtype. `auto` is float32 on a CPU, else bfloat16, or float16 where bfloat16 is not supported.
 
@@ -86,50 +81,7 @@ def pick_dtype(name: str, device: str) -> Any:
 
 def find_folder(where: str) -> Path:
     """A directory as it is, a hub id as its snapshot in the hub's cache, downloaded if need be. Raises ModelError."""
-    path = Path(where).expanduser()
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise ModelError(f"{where} is a file. Name the directory that holds config.json and the *.safetensors.")
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", where):
-        raise ModelError(f"{where}: there is no such model directory. Check the path (a hub id looks like owner/name).")
-    return _download(where)
-
-
-def _download(hub_id: str) -> Path:
-    """The newest snapshot of a model, or the one in the cache when the hub does not answer. Raises ModelError."""
-    from huggingface_hub import snapshot_download
-
-    small = ["*.json", "*.txt", "*.jinja"]
-    commit, silence = _ask_hub(hub_id)
-    local = commit is None
-    try:
-        folder = Path(snapshot_download(hub_id, revision=commit, local_files_only=local, allow_patterns=small))
-        read_config(folder)  # before gigabytes are downloaded for nothing
-        weights = [*small, "*.safetensors"]
-        return Path(snapshot_download(hub_id, revision=commit, local_files_only=local, allow_patterns=weights))
-    except ModelError:
-        raise
-    except Exception as why:
-        raise ModelError(
-            f"{hub_id}: no such directory here, not in the hub's cache, and the hub did not give it "
-            f"({silence or _first_line(why)}). "
-            f"Check the spelling and the network, log in if it is gated, or name the directory of a copy."
-        ) from None
-
-
-def _ask_hub(hub_id: str) -> tuple[str | None, str]:
-    """The commit of a model's newest snapshot, or None and the reason why the hub did not say.
-
-    Asked first and by itself, because snapshot_download asks it without a time limit: behind a wall that drops packets
-    it would hang. The hub's errors have no common base across its versions and HTTP libraries, hence `Exception`.
-    """
-    from huggingface_hub import HfApi
-
-    try:
-        return HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_S).sha, ""
-    except Exception as why:
-        return None, f"{type(why).__name__}: {_first_line(why)}"
+    return find_model(where, check=read_config)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -153,27 +105,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def check_weights(folder: Path) -> list[Path]:
-    """The *.safetensors of a directory. Raises ModelError when there is none, one is corrupt, or all are pickles."""
-    from safetensors import SafetensorError, safe_open
-
-    files = sorted(folder.glob("*.safetensors"))
-    if not files and (pickles := sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")])):
-        raise ModelError(
-            f"{folder} has its weights in {pickles[0].name} only: a pickle, which can run any program when it is read. "
-            f"Get the model's safetensors, or convert it on a machine you can lose."
-        )
-    if not files:
-        raise ModelError(f"{folder} holds no *.safetensors. Copy or download the model again.")
-    for file in files:
-        try:
-            with safe_open(file, framework="pt"):
-                pass
-        except (SafetensorError, OSError) as why:
-            raise ModelError(f"{file} is corrupt or cut short ({why}). Copy or download it again.") from None
-    return files
-
-
 def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
     """A stock transformers model with every weight from the files. Raises ModelError for weights that do not fit."""
     from transformers import AutoModelForImageTextToText
@@ -193,7 +124,7 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
             )
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
             raise ModelError(
-                f"{folder}: transformers cannot load this model ({_first_line(why)}). Download it again."
+                f"{folder}: transformers cannot load this model ({first_line(why)}). Download it again."
             ) from None
     if lacking := sorted(found["missing_keys"]):
         raise ModelError(
@@ -202,28 +133,6 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
         )
     patch_embed_as_linear(model)
     return model
-
-
-def _first_line(why: Exception) -> str:
-    return next(iter(str(why).strip().splitlines()), type(why).__name__)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars, load reports or deprecations between libraries: what matters in them is raised."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -238,9 +147,7 @@ def load_tokenizer(folder: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         alphabet_of(tokenizer)
     except (OSError, ValueError, TypeError, KeyError) as why:
-        raise ModelError(
-            f"{folder}: the tokenizer cannot be used ({_first_line(why)}). Copy its files again."
-        ) from None
+        raise ModelError(f"{folder}: the tokenizer cannot be used ({first_line(why)}). Copy its files again.") from None
     return tokenizer
 
 
@@ -279,7 +186,7 @@ def add_adapter(model: Any, folder: Path) -> Any:
             wrapped = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
         raise ModelError(
-            f"{folder}: the adapter does not fit this model ({_first_line(why)}). Name its base model."
+            f"{folder}: the adapter does not fit this model ({first_line(why)}). Name its base model."
         ) from None
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
         given = set(file.keys())
@@ -289,12 +196,3 @@ def add_adapter(model: Any, folder: Path) -> Any:
             f"Name the base model that it was trained on."
         )
     return wrapped.get_base_model()
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every *.safetensors in a directory, by file name."""
-    found = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found

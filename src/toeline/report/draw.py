@@ -7,7 +7,7 @@ dotted, in the order of the taxonomy's conditions) together with the condition's
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -67,7 +67,7 @@ def marks_of(findings: Sequence[Finding], taxonomy: Taxonomy, *, short: bool = F
 def _caption(finding: Finding, taxonomy: Taxonomy, *, short: bool) -> str:
     legal = {c.condition for c in taxonomy.classes if c.type == taxonomy.class_of(finding.verdict.class_name).type}
     condition = finding.verdict.condition if len(legal) > 1 else ""
-    flag = "?" if finding.verdict.review else ""
+    flag = ("!" if finding.grade.immediate else "") + ("?" if finding.verdict.review else "")
     if short:
         return f"{finding.thing_id}{condition[:1].upper()}{flag}"
     name = taxonomy.spoken(taxonomy.class_of(finding.verdict.class_name).type)
@@ -169,9 +169,23 @@ def place_labels(
     """
     taken: dict[int, Box] = {}
     for i in sorted(range(len(boxes)), key=lambda i: boxes[i].area):
-        choices = [_inside(place, frame) for place in _around(boxes[i].clipped(frame), sizes[i], gap)]
-        taken[i] = min(choices, key=lambda place: sum(place.intersection(other) for other in taken.values()))
+        choices = (_inside(place, frame) for place in _around(boxes[i].clipped(frame), sizes[i], gap))
+        taken[i] = _clearest(choices, list(taken.values()))
     return [taken[i] for i in range(len(boxes))]
+
+
+def _clearest(places: Iterable[Box], taken: Sequence[Box]) -> Box:
+    """The first place that covers nothing of what is taken, or the first of those that cover least of it."""
+    best, least = None, math.inf
+    for place in places:
+        covered = sum(place.intersection(other) for other in taken)
+        if covered < least:
+            best, least = place, covered
+        if covered == 0:
+            break
+    if best is None:
+        raise ValueError("there is no place to choose from")
+    return best
 
 
 def _around(box: Box, size: tuple[float, float], gap: float) -> Iterator[Box]:

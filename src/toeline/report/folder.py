@@ -1,8 +1,8 @@
 """The output folder of a run: written as the run goes, whole after a kill, never mixed with another run.
 
-For each photograph, in this order, each step flushed to the disk before the next: its marked picture, its findings,
-its problems, its line in progress.jsonl. A photograph without a line there was not finished: when the run is taken up
-again, whatever it left is dropped and it is inspected anew. So nothing is done twice and nothing is lost.
+For each photograph, in this order: its marked picture, its findings, its problems, and, when all these are on the disk,
+its line in progress.jsonl. A photograph without a line there was not finished: when the run is taken up again, whatever
+it left is dropped and it is inspected anew. So no finding is there twice and none is lost.
 """
 
 from __future__ import annotations
@@ -10,38 +10,49 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from toeline.core.finding import Finding
 from toeline.core.lines import (
+    each_line,
     finding_from,
     finding_record,
     join_lines,
     problem_from,
     problem_record,
     read_lines,
-    to_line,
 )
+from toeline.core.place import place_record
 from toeline.core.result import Problem, Result
 from toeline.errors import OutputError
 
 RUN, PROGRESS, FINDINGS, ERRORS = "run.json", "progress.jsonl", "findings.jsonl", "errors.jsonl"
+COMMIT_S = 0.5  # at most this much work is done again after a kill
 LOCK = ".lock"  # held while a process writes here; the system lets go of it when the process dies, however it dies
 CLUTTER = {LOCK, ".DS_Store", "Thumbs.db", "desktop.ini"}  # the rest is what file browsers leave in empty folders
 
 
 def write_whole(path: Path, data: str | bytes) -> None:
     """Write a file in one step: readers see the old one or the new one, never a half. Makes the folder."""
+    with written(path) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[IO[bytes]]:
+    """As write_whole, piece by piece: the file takes its place when the block ends, and not if it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    raw = data.encode("utf-8") if isinstance(data, str) else data
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(raw)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
@@ -71,12 +82,23 @@ def alone(folder: Path) -> Iterator[None]:
 
 @dataclass
 class RunFolder:
-    """An output folder of one run. `run` is what run.json holds; `done` maps photographs to progress records."""
+    """An output folder of one run. `run` is what run.json holds; `names` are the photographs that are done.
+
+    Of a photograph that is done nothing but its name is kept in memory.
+    """
 
     path: Path
     run: dict[str, Any]
-    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    names: dict[str, None] = field(default_factory=dict)  # a set that keeps its order
     resumed: bool = False
+    _read: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def done(self) -> dict[str, dict[str, Any]]:
+        """Progress records by photograph, for whoever can afford to hold them all."""
+        if len(self._read) != len(self.names):
+            self._read = {r["photo"]: r for r in read_lines(self.path / PROGRESS)}
+        return self._read
 
     @classmethod
     def open(cls, path: Path, run: Mapping[str, Any], *, own: Collection[str] = ()) -> RunFolder:
@@ -109,8 +131,9 @@ class RunFolder:
     @classmethod
     def _again(cls, path: Path, run: Mapping[str, Any]) -> RunFolder:
         before = read_run(path)
-        if not before.get("finished") and not read_lines(path / PROGRESS):
-            folder = cls(path, dict(run))  # nothing was ever done here, for example because a model could not be loaded
+        if not before.get("finished") and not any(each_line(path / PROGRESS)):
+            folder = cls(path, dict(run))  # nothing was ever finished here: a model could not be loaded, or a kill
+            folder._restore(again=False)
             folder.save_run()
             return folder
         changed = differing(before.get("settings", {}), run["settings"])
@@ -125,19 +148,15 @@ class RunFolder:
 
     def _restore(self, *, again: bool) -> None:
         """Keep what is finished, drop what a kill left half done; with `again`, what had problems is not done."""
-        progress = {r["photo"]: r for r in read_lines(self.path / PROGRESS)}
-        findings, errors = read_lines(self.path / FINDINGS), read_lines(self.path / ERRORS)
-        counts: dict[str, int] = {}
-        for record in findings:
-            counts[record["photo"]] = counts.get(record["photo"], 0) + 1
-        self.done = {
-            photo: r
-            for photo, r in progress.items()
-            if counts.get(photo, 0) == r["findings"] and not (again and r["problems"])
+        found = Counter(str(r["photo"]) for _, r in each_line(self.path / FINDINGS))
+        self.names = {
+            r["photo"]: None
+            for _, r in each_line(self.path / PROGRESS)
+            if found[r["photo"]] == r["findings"] and not (again and r["problems"])
         }
-        write_whole(self.path / FINDINGS, join_lines(r for r in findings if r["photo"] in self.done))
-        write_whole(self.path / ERRORS, join_lines(r for r in errors if r["photo"] in self.done))
-        write_whole(self.path / PROGRESS, join_lines(self.done.values()))
+        for name in (FINDINGS, ERRORS, PROGRESS):  # progress last: until it is written, all of this is found again
+            with written(self.path / name) as file:
+                file.writelines(line for line, r in each_line(self.path / name) if r["photo"] in self.names)
         for part in self.path.rglob(".*.part"):
             part.unlink(missing_ok=True)
 
@@ -147,31 +166,29 @@ class RunFolder:
         write_whole(self.path / RUN, json.dumps(self.run, indent=2, ensure_ascii=False) + "\n")
 
     def keep(self, results: Iterable[Result]) -> Iterator[Result]:
-        """Write each result as it comes, then pass it on. A photograph is done when its last line is on the disk."""
+        """Write each result as it comes, then pass it on. It counts as done within COMMIT_S, or when this ends."""
         with alone(self.path), ExitStack() as stack:
-            findings, errors, progress = (
-                stack.enter_context((self.path / name).open("ab")) for name in (FINDINGS, ERRORS, PROGRESS)
-            )
+            files = [stack.enter_context((self.path / name).open("ab")) for name in (FINDINGS, ERRORS, PROGRESS)]
+            journal = _Journal(*files)
+            stack.callback(journal.commit)
             for result in results:
-                _append(findings, [finding_record(f) for f in result.findings])
-                _append(errors, [problem_record(p) for p in result.problems])
-                record = progress_record(result)
-                _append(progress, [record])
-                self.done[result.photo] = record
+                journal.add(result)
+                self.names[result.photo] = None
                 yield result
 
     def note(self, problems: Iterable[Problem]) -> None:
         """Add problems that concern no photograph of the run; they are found anew whenever it is taken up."""
         with (self.path / ERRORS).open("ab") as errors:
-            _append(errors, [problem_record(p) for p in problems])
+            _write(errors, map(problem_record, problems))
+            os.fsync(errors.fileno())
 
     def findings(self) -> list[Finding]:
         """All findings so far, in the order of the photographs."""
         return [finding_from(r) for r in read_lines(self.path / FINDINGS)]
 
-    def problems(self) -> list[Problem]:
-        """All problems so far."""
-        return [problem_from(r) for r in read_lines(self.path / ERRORS)]
+    def problems(self, most: int | None = None) -> list[Problem]:
+        """All problems so far, or the first `most` of them."""
+        return [problem_from(r) for _, r in islice(each_line(self.path / ERRORS), most)]
 
 
 def progress_record(result: Result) -> dict[str, Any]:
@@ -184,6 +201,7 @@ def progress_record(result: Result) -> dict[str, Any]:
         "failed": result.failed,
         "seconds": round(result.seconds, 3),
         "sha256": result.sha256,
+        **({"place": place_record(result.place)} if result.place else {}),
     }
 
 
@@ -211,9 +229,35 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _append(file: IO[bytes], records: list[dict[str, Any]]) -> None:
-    """One write, on the disk before the next step."""
-    if records:
-        file.write("".join(to_line(r) for r in records).encode("utf-8"))
+class _Journal:
+    """Appends results to three files; several share one wait for the disk, which takes longer than they do."""
+
+    def __init__(self, findings: IO[bytes], errors: IO[bytes], progress: IO[bytes]) -> None:
+        self._findings, self._errors, self._progress = findings, errors, progress
+        self._ready: list[dict[str, Any]] = []
+        self._last = -COMMIT_S
+
+    def add(self, result: Result) -> None:
+        """Findings and problems are handed to the system now, the progress line not before they are on the disk."""
+        _write(self._findings, map(finding_record, result.findings))
+        _write(self._errors, map(problem_record, result.problems))
+        self._ready.append(progress_record(result))
+        if time.monotonic() - self._last >= COMMIT_S:
+            self.commit()
+
+    def commit(self) -> None:
+        """All that was added is done."""
+        if self._ready:
+            os.fsync(self._findings.fileno())
+            os.fsync(self._errors.fileno())
+            _write(self._progress, self._ready)
+            os.fsync(self._progress.fileno())
+            self._ready.clear()
+        self._last = time.monotonic()
+
+
+def _write(file: IO[bytes], records: Iterable[dict[str, Any]]) -> None:
+    """One write, handed to the system."""
+    if text := join_lines(records):
+        file.write(text.encode("utf-8"))
         file.flush()
-        os.fsync(file.fileno())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,21 @@ from toeline.core.finding import Finding
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
+from toeline.report.book import Book
+from toeline.report.chapters import Totals
 from toeline.report.draw import LINES, legend
+from toeline.report.map import map_section
 from toeline.report.style import environment
-from toeline.report.table import by_photo, marked_name, names_in, relation_words
+from toeline.report.table import by_photo, marked_name, names_in, others_words, relation_words
+from toeline.report.where import Located, position_words, same_words
+from toeline.report.worklist import work_section, worklist
 
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
 SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (1000, 512))
 SMALLEST_PX = 384
 FINE_PX = 720  # below it a picture is there to recognize, and its link to look closely
 MOST_BYTES = 24_000_000  # of embedded pictures; what comes after is linked, not embedded
+MOST_PROBLEMS = 200  # told on the page; the rest is in errors.jsonl
 BARS = 4  # answers shown per finding, best first
 LEAST_SHOWN = 0.005  # an answer under half a percent gets no bar
 
@@ -75,55 +80,77 @@ class PageInput:
     run: Mapping[str, Any]
     taxonomy: Taxonomy
     truth: TruthNotes | None = None
+    book: Book | None = None  # for a report of several pages; without it all is on this one
+    located: Located | None = None
+
+    @property
+    def place(self) -> Book:
+        """Where this page stands; alone, unless `book` says otherwise."""
+        side = side_for(len(self.photos))
+        return self.book or Book(Totals.of(self.photos, self.findings), len(self.problems), side)
 
 
 def render_page(given: PageInput) -> str:
     """The page's text. Marked pictures that are missing are named and left out."""
-    cards = _cards(given)
+    given = replace(given, book=given.place)
+    cards, book = _cards(given), given.place
     shown = [f for card in cards for f in card["findings"]]
+    links = book.links or _links(cards)
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             title=_title(given),
             run=given.run,
-            facts=run_facts(given.run),
+            facts=[] if book.contents else run_facts(given.run),
+            book=book,
             tiles=_tiles(given),
-            matrix=matrix(given.findings, given.taxonomy),
+            matrix=matrix(book.totals, given.taxonomy),
             conditions=_condition_styles(given.taxonomy),
             cards=cards,
             shown=shown,
+            work=work_section(worklist(book.worst or given.findings), book.totals, given.taxonomy, links),
             kinds=[t.spoken for t in given.taxonomy.types if any(f["kind"] == t.spoken for f in shown)],
+            map=map_section(given.located, given.taxonomy, links),
             problems=given.problems,
+            most_problems=MOST_PROBLEMS,
             truth=given.truth,
             embedded=sum(bool(card["picture"]) for card in cards),
             pictures=sum(not card["failed"] for card in cards),
-            side=side_for(len(cards)),
+            side=book.side,
         )
     )
 
 
+def _links(cards: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Where photographs (with an empty id) and findings stand on this page."""
+    found = {(c["photo"], f["number"]): f"#{f['anchor']}" for c in cards for f in c["findings"]}
+    return {**{(c["photo"], ""): f"#{c['anchor']}" for c in cards}, **found}
+
+
 def _title(given: PageInput) -> str:
-    return str(given.run.get("title") or f"Inspection of {some(len(given.photos), 'photograph')}")
+    title = str(given.run.get("title") or f"Inspection of {some(given.place.totals.photographs, 'photograph')}")
+    return f"{given.photos[0]['photo']} to {given.photos[-1]['photo']}" if given.place.contents else title
 
 
 def _tiles(given: PageInput) -> list[tuple[str, str, str]]:
     """Headline counts: (number, what, CSS class of the condition or empty)."""
-    by_condition = Counter(f.verdict.condition for f in given.findings)
-    failed = sum(bool(p["failed"]) for p in given.photos)
-    return [
-        (f"{len(given.photos) - failed:,}", "photographs inspected", ""),
-        (f"{len(given.findings):,}", "objects", ""),
-        *((f"{by_condition[c['name']]:,}", c["name"], c["slug"]) for c in _condition_styles(given.taxonomy)),
-        (f"{sum(bool(f.verdict.review) for f in given.findings):,}", "to review", ""),
-        (f"{len(given.problems):,}", "problem" if len(given.problems) == 1 else "problems", ""),
+    totals, problems = given.place.totals, given.place.problems
+    tiles = [
+        (f"{totals.photographs - totals.failed:,}", "photographs inspected", ""),
+        (f"{totals.findings:,}", "objects", ""),
+        *((f"{totals.of_condition(c['name']):,}", c["name"], c["slug"]) for c in _condition_styles(given.taxonomy)),
+        (f"{totals.review:,}", "to review", ""),
+        *([(f"{totals.immediate:,}", "at once", "")] if given.taxonomy.grading.rules else []),
     ]
+    if given.place.contents:  # problems are told with the totals of all pages
+        return tiles
+    return [*tiles, (f"{problems:,}", "problem" if problems == 1 else "problems", "")]
 
 
-def matrix(findings: Iterable[Finding], taxonomy: Taxonomy) -> list[dict[str, Any]]:
+def matrix(totals: Totals, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """One row per type: its spoken name, total, to review, and a count for each condition (None where it cannot be)."""
-    counts = Counter((f.kind, f.verdict.condition) for f in findings)
-    review = Counter(f.kind for f in findings if f.verdict.review)
+    counts, review = totals.by_kind, totals.review_by_kind
     legal = {(c.type, c.condition) for c in taxonomy.classes}
     return [
         {
@@ -146,12 +173,11 @@ def _condition_styles(taxonomy: Taxonomy) -> list[dict[str, str]]:
 
 
 def _cards(given: PageInput) -> list[dict[str, Any]]:
-    groups, left = by_photo(given.findings), MOST_BYTES
-    side, cards = side_for(len(given.photos)), []
+    groups, left, cards = by_photo(given.findings), MOST_BYTES, []
     for number, record in enumerate(given.photos, start=1):
         photo = record["photo"]
         marked = marked_name(photo)
-        picture = "" if record["failed"] or left <= 0 else thumbnail(given.folder / marked, side)
+        picture = "" if record["failed"] or left <= 0 else thumbnail(given.folder / marked, given.place.side)
         left -= len(picture)
         findings = groups.get(photo, [])
         cards.append(
@@ -161,7 +187,7 @@ def _cards(given: PageInput) -> list[dict[str, Any]]:
                 "size": record["size"],
                 "failed": record["failed"],
                 "picture": picture,
-                "href": "" if record["failed"] else quote(marked),
+                "href": "" if record["failed"] else given.place.up + quote(marked),
                 "findings": _shown(findings, f"p{number}", given),
                 "missed": list(given.truth.missed.get(photo, ())) if given.truth else [],
             }
@@ -187,8 +213,13 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
             "bars": bars(f),
             "second": f.verdict.second,
             "score": f.score,
+            "detector_class": f.detector_class,
+            "detector_others": others_words(f, words),
             "around": relation_words(f, names),
             "review": f.verdict.review,
+            "grade": f.grade,
+            "where": position_words(f.spot),
+            "same": same_words(f.spot),
             "truth": truth_of(f, given.truth),
         }
         for number, f in enumerate(findings, start=1)

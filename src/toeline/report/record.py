@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
@@ -61,7 +61,7 @@ def taxonomy_hash(taxonomy: Taxonomy) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def data_hash(progress: Sequence[Mapping[str, Any]]) -> str:
+def data_hash(progress: Iterable[Mapping[str, Any]]) -> str:
     """SHA-256 over the names and hashes of all photographs, whatever their order.
 
     >>> a, b = {"photo": "a", "sha256": "1"}, {"photo": "b", "sha256": "2"}

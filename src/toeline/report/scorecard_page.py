@@ -52,12 +52,16 @@ class Mistake:
 
 @dataclass(frozen=True)
 class MistakeGroup:
-    """Mistakes of one pair of classes, the most confident first; `count` includes those that are not shown."""
+    """Mistakes of one pair of classes, the most confident first; `count` includes those that are not shown.
+
+    With a `title` they are of another kind than a pair, and the title says which.
+    """
 
     true: str
     said: str
     count: int
     shown: tuple[Mistake, ...]
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def _section(section: Section) -> Iterator[str]:
         yield from ((f"### {grid.title}", "") if grid.title else ())
         yield from _table(grid.head, grid.rows)
     for group in section.mistakes:
-        yield from (f"### {group.true}, said to be {group.said} ({group.count})", "")
+        yield from (f"### {group.title or f'{group.true}, said to be {group.said}'} ({group.count})", "")
         yield from _table(("photograph", "object", "answers", "note"), map(_mistake_cells, group.shown))
 
 

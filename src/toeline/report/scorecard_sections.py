@@ -29,14 +29,15 @@ def headline(figure: TruthFigure, *, right: int, where: str) -> str:
     if figure.floor is not None:
         words += (
             f" The most common condition of each type, without a look at the picture, is right for "
-            f"{tenths(figure.floor)}: {_against(figure, figure.floor)} that."
+            f"{tenths(figure.floor)}: {against(figure, figure.floor)} that."
         )
     if figure.target is not None:
         words += f" More than {100 * figure.target:g}% is the target: {figure.verdict}."
     return words
 
 
-def _against(figure: TruthFigure, floor: float) -> str:
+def against(figure: TruthFigure, floor: float) -> str:
+    """What an interval says of a floor, in words."""
     if figure.low > floor:
         return "shown to be better than"
     return "shown to be worse than" if figure.high < floor else "not shown to be better or worse than"
@@ -94,25 +95,6 @@ LOSSES = {  # as evaluation sorts them -> in words
     "double": "a second finding of the same object",
     "false": "a finding of nothing",
 }
-
-
-def detected_section(
-    counts: Mapping[str, int], figures: Sequence[TruthFigure], pairs: Sequence[tuple[TruthFigure, TruthFigure]]
-) -> Section:
-    """What detected boxes lose. `counts` has the keys of LOSSES; `pairs` are figures on detected and on true boxes."""
-    rows = tuple((LOSSES[name], str(n)) for name, n in counts.items())
-    beside = tuple(
-        (f.label, tenths(f.value), _ends(f), str(f.n), tenths(t.value), _ends(t), str(t.n)) for f, t in pairs if f.n
-    )
-    head = ("measured", "detected boxes", "95 % interval", "n", "true boxes", "95 % interval", "n")
-    text = "All accuracies above are over true objects that were found. An object that is not found has no answer."
-    grids = [Grid("Where objects and findings went", ("what", "how many"), rows)]
-    grids += [Grid("Beside true boxes", head, beside)] if beside else []
-    return Section("Detected boxes", (text,), tuple(figures), grids=tuple(grids))
-
-
-def _ends(figure: TruthFigure) -> str:
-    return f"{tenths(figure.low)} to {tenths(figure.high)}"
 
 
 def cost_section(seconds: Sequence[float], objects: int, memory: Mapping[str, int]) -> Section:

@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from toeline.core.place import Place, Point
 from toeline.errors import OutputError
+from toeline.synth.gps import flown, stamped
 from toeline.synth.plan import CLASS_NAMES
 from toeline.synth.scene import Drawing, draw
 
@@ -31,6 +33,7 @@ class _Job:
     seed: int
     size: int
     masks: bool
+    gps: Point | None = None
 
 
 def scene_seed(seed: int, index: int) -> int:
@@ -53,11 +56,11 @@ def label_lines(drawing: Drawing) -> str:
     return "".join(lines)
 
 
-def _save(path: Path, image: NDArray[np.uint8], *settings: int) -> None:
+def _save(path: Path, image: NDArray[np.uint8], *settings: int, place: Place | None = None) -> None:
     """Encodes in memory and renames, so that a killed run leaves no half picture."""
     _, packed = cv2.imencode(path.suffix, image, list(settings))
     half = path.with_suffix(".part")
-    half.write_bytes(packed.tobytes())
+    half.write_bytes(stamped(packed.tobytes(), place) if place else packed.tobytes())
     half.replace(path)
 
 
@@ -69,7 +72,8 @@ def _write_scene(job: _Job) -> int:
         return job.index
     drawing = draw(scene_seed(job.seed, job.index), size=job.size)
     colors = np.ascontiguousarray(drawing.image[..., ::-1])
-    _save(folder / "images" / f"{name}.jpg", colors, cv2.IMWRITE_JPEG_QUALITY, QUALITY)
+    place = flown(job.gps, job.index) if job.gps else None
+    _save(folder / "images" / f"{name}.jpg", colors, cv2.IMWRITE_JPEG_QUALITY, QUALITY, place=place)
     if job.masks:
         _save(folder / "masks" / f"{name}_object.png", drawing.object_mask)
         _save(folder / "masks" / f"{name}_state.png", drawing.state_mask)
@@ -127,16 +131,20 @@ def write_dataset(
     parts: Mapping[str, float] = PARTS,
     masks: bool = True,
     workers: int = 1,
+    gps: Point | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Writes `scenes` drawn scenes under `out` and returns the path of its data.yaml.
 
-    `parts` maps split names to shares; {"valid": 1.0} puts all in one split. The same settings again resume a run that
+    `parts` maps split names to shares; {"valid": 1.0} puts all in one split. With `gps`, scenes carry the metadata of
+    a flight that begins there (synth/gps.py); their pixels are the same. The same settings again resume a run that
     was cut off; other settings on a folder that is in use raise OutputError.
     """
     settings: dict[str, object] = {"scenes": scenes, "seed": seed, "size": size, "parts": dict(parts), "masks": masks}
+    if gps is not None:
+        settings["gps"] = list(gps)
     _prepare(out, settings, parts, masks)
-    make = partial(_Job, out, seed=seed, size=size, masks=masks)
+    make = partial(_Job, out, seed=seed, size=size, masks=masks, gps=gps)
     jobs = [make(part=part_of(i, scenes, parts), index=i) for i in range(scenes)]
     for done, _ in enumerate(_run(jobs, workers), start=1):
         if progress is not None:

@@ -15,7 +15,7 @@ from toeline.judge.floor.file import load_floor
 from toeline.judge.floor.model import FloorModel, as_answers
 
 OTHER_TYPE = 0.01  # probability of all answers of other types together, when they are legal: the floor trusts the type
-VIEW = View(scene_tokens=0, crop_tokens=1)  # it looks at the photograph itself; the less is drawn for it, the better
+VIEW = View(scene_tokens=0, crop_tokens=0)  # it looks at the photograph itself, so nothing is drawn for it
 
 
 @dataclass(frozen=True)

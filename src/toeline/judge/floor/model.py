@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,10 +48,14 @@ class Forest:
         if not (np.isfinite(self.share).all() and (self.share >= 0).all()):
             raise ValueError("the forest holds shares that are no shares")
 
+    @cached_property
+    def _leaf(self) -> NDArray[np.bool_]:
+        """(nodes,) which of them are leaves; found once, as a judge asks object by object."""
+        return np.asarray(self.left == np.arange(len(self.left)))
+
     def probabilities(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """(n, F) measures to (n, answers): the mean share over all trees. All trees go down one level at a time."""
-        at = np.tile(self.roots, (len(rows), 1))
-        leaf = self.left == np.arange(len(self.left))
+        at, leaf = np.tile(self.roots, (len(rows), 1)), self._leaf
         row = np.arange(len(rows))[:, None]
         while not leaf[at].all():
             low = rows[row, self.feature[at]] <= self.threshold[at]

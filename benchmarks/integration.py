@@ -1,0 +1,197 @@
+"""Both stages as one: detected boxes, then the judge, on the real valid split and on drawn scenes, by the commands.
+
+    pip install -e .
+    python benchmarks/integration.py [--scenes 100] [--real ../shared/data/lagoon-dyke] [--floor] [--detector D]
+        [--judge J] [--out benchmarks/results]
+
+Runs `toeline evaluate --boxes detector` with the models in the package; with --floor also with the judge without a
+language model, trained on the real train split (of drawn scenes of another seed where there are no real ones). Writes
+integration.json and integration.md: every figure with n, interval and floors, errors by stage, the same judge on true
+boxes. Nothing is chosen here. docs/scorecard.md defines every figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from toeline.synth import write_dataset
+
+SEED = 20_261_121  # the drawn scenes of benchmarks/embedded.py: no training run, demo or test draws from it
+FLOOR_SEED = 20_261_126  # drawn scenes that a floor is trained on; nothing is measured on them
+FLOOR_SCENES = 120
+LIBRARIES = (
+    "toeline",
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+    "opencv-python-headless",
+)
+LEFT_OUT = ("worst", "judge_on_found_and_true_boxes")  # names photographs object by object, or repeats
+MAIN = ("accuracy", "condition_given_type", "normal_or_not", "missed_defects", "false_alarms")
+COUNTS = {
+    "right": "right", "wrong_condition": "wrong condition", "wrong_type": "wrong type", "misplaced": "badly placed",
+    "missed": "not found", "double": "double", "false": "of nothing",
+}  # fmt: skip
+
+
+def main() -> None:
+    args = arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        measured = [one for data in datasets(args, Path(folder)) for one in measure(args, Path(folder), *data)]
+    record = {"machine": machine(args), "runs": measured}
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "integration.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (args.out / "integration.md").write_text("\n".join(page(measured, record["machine"])) + "\n", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=int, default=100, help="0 leaves drawn scenes out")
+    parser.add_argument("--real", type=Path, default=Path("../shared/data/lagoon-dyke"))
+    parser.add_argument("--floor", action="store_true", help="also the judge without a language model")
+    parser.add_argument("--detector", default="embedded")
+    parser.add_argument("--judge", default="embedded")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    return parser.parse_args()
+
+
+def datasets(args: argparse.Namespace, top: Path) -> Iterator[tuple[str, Path, Path]]:
+    """Name of each data set, where it is, and where a floor for it is trained."""
+    if (args.real / "data.yaml").is_file():
+        yield "real", args.real.resolve(), args.real.resolve()
+    if args.scenes:
+        write_dataset(top / "drawn", scenes=args.scenes, seed=SEED, parts={"valid": 1.0}, masks=False)
+        other = top / "drawn-train"
+        if args.floor:
+            write_dataset(other, scenes=FLOOR_SCENES, seed=FLOOR_SEED, parts={"train": 1.0}, masks=False)
+        yield "drawn", top / "drawn", other
+
+
+def measure(args: argparse.Namespace, top: Path, name: str, data: Path, train: Path) -> Iterator[dict[str, Any]]:
+    """One run for each judge."""
+    judges = [("" if args.judge == "embedded" else "own-", args.judge)]
+    if args.floor:
+        toeline(top, "floor", train, "--out", f"{name}-floor.safetensors", "--split", "train")
+        judges.append(("floor-", f"floor:{name}-floor.safetensors"))
+    for prefix, judge in judges:
+        out = f"both-{prefix}{name}"
+        toeline(
+            top, "evaluate", data, "--split", "valid", "--boxes", "detector", "--detector", args.detector,
+            "--judge", judge, "--spatial", "0", "--out", out,
+        )  # fmt: skip
+        record = json.loads((top / out / "integration.json").read_text(encoding="utf-8"))
+        seconds = json.loads((top / out / "scorecard.json").read_text(encoding="utf-8"))["cost"][
+            "seconds_per_photograph"
+        ]
+        kept = {k: v for k, v in record.items() if k not in LEFT_OUT}
+        who = "floor" if judge.startswith("floor:") else judge
+        yield {"data": name, "detector": args.detector, "judge": who, "seconds_per_photograph": seconds, **kept}
+
+
+def toeline(top: Path, *words: Any) -> None:
+    """One command in the folder `top`, so that results name no path; 1 means that some input had problems."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "toeline", *map(str, words)], check=False, cwd=top)
+    print(f"toeline {words[0]}: exit {done.returncode}, {time.perf_counter() - start:.0f} s", flush=True)
+    if done.returncode > 1:
+        sys.exit(done.returncode)
+
+
+def page(runs: Sequence[dict[str, Any]], made: dict[str, Any]) -> Iterator[str]:
+    """The figures as Markdown."""
+    yield "# Both stages as one"
+    yield ""
+    yield (
+        "Made by [`benchmarks/integration.py`](../integration.py); the definitions are in "
+        "[scorecard.md](../../docs/scorecard.md). Detected boxes are matched to true ones at IoU 0.5, one to one, and "
+        "a miss is wrong. 95 % intervals draw whole photographs. Look-up: the detector's boxes, each with the most "
+        "common class of its type. *real* is the valid split of `lagoon-dyke`, *drawn* "
+        f"{made['drawn']['scenes']} scenes of seed {made['drawn']['seed']}."
+    )
+    for run in runs:
+        yield from ("", f"## {run['data']}: detector {run['detector']}, judge {run['judge']}", "", run["headline"], "")
+        yield from figures(run)
+        yield from ("", *stages(run), "", *types(run))
+        yield from ("", f"{run['seconds_per_photograph']:.2f} seconds per photograph on this machine, both stages.")
+    yield from ("", "## Machine", "", *(f"- {k}: {v}" for k, v in made.items()))
+
+
+def figures(run: dict[str, Any]) -> Iterator[str]:
+    """Both stages beside the judge on true boxes."""
+    both, true, found = (
+        {f["key"]: f for f in (run[name] or {"figures": []})["figures"]}
+        for name in ("both_stages", "true_boxes", "where_found")
+    )
+    cost = {d["key"]: d for d in (run["cost_of_detected_boxes"] or {"differences": []})["differences"]}
+    yield "| measured | n | both stages | look-up | the same from train | true boxes | points | where found | n |"
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    for key, f in both.items():
+        if not f["n"] or (key not in MAIN and not key.startswith(("type/", "condition/"))):
+            continue
+        name = f"{f['label']} (lower is better)" if f["lower_is_better"] else f["label"]
+        floors = [percent(f[k]) for k in ("floor", "train_floor")]
+        where = found.get(key, {"n": 0})
+        cells = [said(f), *floors, said(true.get(key)), points(cost.get(key)), said(where), str(where["n"])]
+        yield f"| {name} | {f['n']} | {' | '.join(cells)} |"
+
+
+def stages(run: dict[str, Any]) -> Iterator[str]:
+    """What went wrong where, as shares."""
+    yield "| stage | share | n |"
+    yield "|---|--:|--:|"
+    for f in run["figures"]:
+        if f["n"]:
+            yield f"| {f['label']} | {said(f)} | {f['n']} |"
+
+
+def types(run: dict[str, Any]) -> Iterator[str]:
+    """Counts by type."""
+    yield f"| type | {' | '.join(COUNTS.values())} |"
+    yield f"|---|{'--:|' * len(COUNTS)}"
+    for kind, counts in {**run["by_type"], "all": run["counts"]}.items():
+        yield f"| {kind.replace('_', ' ')} | {' | '.join(str(counts[k]) for k in COUNTS)} |"
+
+
+def said(figure: dict[str, Any] | None) -> str:
+    if not figure or not figure["n"]:
+        return ""
+    low, high = figure["interval"]
+    return f"{percent(figure['value'])} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def points(difference: dict[str, Any] | None) -> str:
+    if not difference or difference["difference"] is None:
+        return ""
+    low, high = difference["interval"]
+    return f"{100 * difference['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def machine(args: argparse.Namespace) -> dict[str, Any]:
+    """What the figures depend on; no host names, no paths."""
+    return {
+        "cpu": platform.machine(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+        "drawn": {"scenes": args.scenes, "seed": SEED},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Where and when a photograph was taken, and how the camera looked: EXIF first, then DJI's XMP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from toeline.core.place import Place, Point, wrapped
+from toeline.data.camera import focal_share, number
+from toeline.data.images import Header, read_header
+from toeline.data.xmp import dji_fields
+from toeline.errors import PhotoError
+
+LATITUDE_REF, LATITUDE, LONGITUDE_REF, LONGITUDE = 1, 2, 3, 4  # tags of the GPS part of EXIF 3.0
+ALTITUDE_REF, ALTITUDE, TIME_STAMP, STATUS, DATE_STAMP = 5, 6, 7, 9, 29
+TAKEN, DIGITIZED, TAKEN_ZONE = 0x9003, 0x9004, 0x9011
+NO_FIX = 1e-6  # degrees: 0, 0 is what receivers write before they know where they are
+DJI_LATITUDE, DJI_LONGITUDE = ("GpsLatitude", "Latitude"), ("GpsLongitude", "GpsLongtitude", "Longitude")
+
+
+class Reading(NamedTuple):
+    """What a file says of its place, and what is wrong with that; both are empty for a file that says nothing."""
+
+    place: Place | None = None
+    wrong: str = ""
+
+
+def read_position(path: Path) -> Reading:
+    """The place of a photograph; a file that cannot be read has none, which is for others to report."""
+    try:
+        return position_of(read_header(path))
+    except PhotoError:
+        return Reading()
+
+
+def position_of(header: Header) -> Reading:
+    """The place by the metadata of a file.
+
+    A position of 0, 0 counts as none. Height and attitude are DJI's alone. A photograph that EXIF wants turned has no
+    attitude here: cameras do not agree on whether theirs is that of the stored or of the turned picture.
+    """
+    dji, wrong = _dji(header.xmp)
+    points: list[Point] = []
+    for find in (partial(_exif_point, header.gps), partial(_dji_point, dji)):
+        try:
+            points += filter(None, [find()])
+        except ValueError as why:
+            wrong = wrong or str(why)
+    if not points:
+        return Reading(wrong=wrong)
+    return Reading(_place(points[0], header, dji), "" if dji else wrong)  # what one has wrong, the other may have right
+
+
+def _place(point: Point, header: Header, dji: Mapping[str, str]) -> Place:
+    upright = header.orientation == 1
+    angle = {name: number(dji.get(f"Gimbal{name}Degree")) for name in ("Yaw", "Pitch", "Roll")}
+    yaw = angle["Yaw"] if angle["Yaw"] is not None else number(dji.get("FlightYawDegree"))
+    pitch = angle["Pitch"] if angle["Pitch"] is not None and abs(angle["Pitch"]) <= 180 else None
+    return Place(
+        point.latitude,
+        point.longitude,
+        altitude_m=_altitude(header.gps, dji),
+        height_m=number(dji.get("RelativeAltitude")),
+        yaw=wrapped(yaw) if upright and yaw is not None else None,
+        pitch=pitch if upright else None,
+        roll=angle["Roll"] if upright else None,
+        focal=focal_share(header.exif, dji, header.size_wh),
+        time=_time(header),
+    )
+
+
+def _dji(packet: bytes) -> tuple[dict[str, str], str]:
+    try:
+        return dji_fields(packet), ""
+    except ValueError as why:
+        return {}, f"its XMP packet cannot be read ({why}), so height and attitude are not known"
+
+
+def _exif_point(gps: Mapping[int, Any]) -> Point | None:
+    """The position by EXIF; None when there is none. Raises ValueError for one that makes no sense."""
+    if _text(gps.get(STATUS)).upper() == "V":  # void: the receiver had lost its satellites
+        return None
+    if LATITUDE not in gps and LONGITUDE not in gps:
+        return None
+    latitude = _degrees(gps, LATITUDE, LATITUDE_REF, "NS", "latitude")
+    longitude = _degrees(gps, LONGITUDE, LONGITUDE_REF, "EW", "longitude")
+    return _on_earth(latitude, longitude)
+
+
+def _degrees(gps: Mapping[int, Any], tag: int, ref_tag: int, signs: str, what: str) -> float:
+    """Degrees, minutes and seconds with a hemisphere to signed degrees. Some writers leave minutes or seconds out."""
+    held = gps.get(tag)
+    parts = [number(part) for part in (held if isinstance(held, (tuple, list)) else (held,))]
+    known = [part for part in parts if part is not None]
+    if not 1 <= len(known) == len(parts) <= 3 or min(known) < 0 or max([0.0, *known[1:]]) > 60:
+        raise ValueError(f"its GPS {what} cannot be read")
+    ref = _text(gps.get(ref_tag)).upper()[:1]
+    if not ref or ref not in signs:
+        raise ValueError(f"its GPS {what} does not say on which side of the {_line(what)} it is")
+    total = sum(part / 60.0**i for i, part in enumerate(known))
+    return -total if ref == signs[1] else total
+
+
+def _line(what: str) -> str:
+    return "equator" if what == "latitude" else "meridian"
+
+
+def _dji_point(dji: Mapping[str, str]) -> Point | None:
+    """The position by DJI's XMP; None when there is none. Raises ValueError for one that makes no sense."""
+    latitude, longitude = (
+        next((dji[name] for name in names if name in dji), None) for names in (DJI_LATITUDE, DJI_LONGITUDE)
+    )
+    if latitude is None and longitude is None:
+        return None
+    degrees = number(latitude), number(longitude)
+    if degrees[0] is None or degrees[1] is None:
+        raise ValueError("the position in its XMP packet cannot be read")
+    return _on_earth(degrees[0], degrees[1])
+
+
+def _on_earth(latitude: float, longitude: float) -> Point | None:
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+        raise ValueError(f"its position (latitude {latitude:g}, longitude {longitude:g}) is not on Earth")
+    return None if max(abs(latitude), abs(longitude)) < NO_FIX else Point(latitude, longitude)
+
+
+def _altitude(gps: Mapping[int, Any], dji: Mapping[str, str]) -> float | None:
+    told = number(dji.get("AbsoluteAltitude"))
+    if told is not None:
+        return told
+    altitude, ref = number(gps.get(ALTITUDE)), gps.get(ALTITUDE_REF)
+    below = ref in (1, b"\x01", 3, b"\x03")  # below the sea, or below the ellipsoid
+    return -altitude if altitude is not None and below else altitude
+
+
+def _text(value: Any) -> str:
+    """ASCII tags as text, whether Pillow gives them as text or as bytes."""
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
+    return text.strip("\x00 ")
+
+
+def _time(header: Header) -> str:
+    """When the shutter opened: with its zone if EXIF has it, else by the satellites (UTC), else as the clock stood."""
+    taken = _moment(_text(header.exif.get(TAKEN)) or _text(header.exif.get(DIGITIZED)))
+    zone = _text(header.exif.get(TAKEN_ZONE))
+    if taken and zone and (zoned := _zoned(f"{taken}{zone}")):
+        return zoned
+    held = header.gps.get(TIME_STAMP)
+    clock = [number(part) for part in held] if isinstance(held, (tuple, list)) else []
+    if len(clock) == 3 and None not in clock:
+        h, m, s = (int(part or 0) for part in clock)
+        if utc := _moment(f"{_text(header.gps.get(DATE_STAMP))} {h:02}:{m:02}:{s:02}"):
+            return f"{utc}Z"
+    return taken
+
+
+def _moment(text: str) -> str:
+    """EXIF's form of a time to ISO 8601, or empty.
+
+    >>> _moment("2026:05:01 09:30:00"), _moment("0000:00:00 00:00:00")
+    ('2026-05-01T09:30:00', '')
+    """
+    try:
+        return datetime.strptime(text[:19], "%Y:%m:%d %H:%M:%S").isoformat()
+    except ValueError:
+        return ""
+
+
+def _zoned(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        return ""

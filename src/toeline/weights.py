@@ -1,0 +1,146 @@
+"""Where a model lies, whether its weight files can be read safely, and on what it runs: what both stages ask first.
+
+Everything that can be wrong with a directory is said before weights are read. Knows no model family.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from toeline.errors import ModelError, SetupError, ToelineError
+
+HUB_TIMEOUT_S = 10.0
+SMALL = ("*.json", "*.txt", "*.jinja")
+PICKLES = ("*.bin", "*.pt", "*.pth")
+
+
+def pick_device(name: str) -> str:
+    """`auto` is CUDA, else MPS, else CPU. Raises SetupError for a device that is not there."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, here in there.items() if here)
+    if name not in there:
+        raise SetupError(f"unknown device {name!r}. Choose auto, {', '.join(there)}.")
+    if not there[name]:
+        have = ", ".join(device for device, here in there.items() if here)
+        raise SetupError(
+            f"torch {torch.__version__} finds no {name} device on this machine (it finds: {have}). "
+            f"Choose --device {have.split(',')[0]}, or install the driver and a torch built for {name}."
+        )
+    return name
+
+
+def find_model(where: str, *, check: Callable[[Path], object], pickles: bool = False) -> Path:
+    """A directory as it is, a hub id as its snapshot in the hub's cache, downloaded if need be. Raises ModelError.
+
+    `check` is called with a folder of the small files alone, before gigabytes are downloaded, and raises for a model
+    that cannot be used. Weights are taken as safetensors only, unless `pickles`.
+    """
+    path = Path(where).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ModelError(f"{where} is a file. Name the directory that holds config.json and the *.safetensors.")
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", where):
+        raise ModelError(f"{where}: there is no such model directory. Check the path (a hub id looks like owner/name).")
+    return _download(where, check, ("*.safetensors", *PICKLES[:1]) if pickles else ("*.safetensors",))
+
+
+def _download(hub_id: str, check: Callable[[Path], object], weights: tuple[str, ...]) -> Path:
+    """The newest snapshot of a model, or the one in the cache when the hub does not answer. Raises ModelError."""
+    from huggingface_hub import snapshot_download
+
+    commit, silence = _ask_hub(hub_id)
+    local = commit is None
+    try:
+        folder = Path(snapshot_download(hub_id, revision=commit, local_files_only=local, allow_patterns=[*SMALL]))
+        check(folder)
+        wanted = [*SMALL, *weights]
+        return Path(snapshot_download(hub_id, revision=commit, local_files_only=local, allow_patterns=wanted))
+    except ToelineError:
+        raise
+    except Exception as why:
+        raise ModelError(
+            f"{hub_id}: no such directory here, not in the hub's cache, and the hub did not give it "
+            f"({silence or first_line(why)}). "
+            f"Check the spelling and the network, log in if it is gated, or name the directory of a copy."
+        ) from None
+
+
+def _ask_hub(hub_id: str) -> tuple[str | None, str]:
+    """The commit of a model's newest snapshot, or None and the reason why the hub did not say.
+
+    Asked first and by itself, because snapshot_download asks it without a time limit: behind a wall that drops packets
+    it would hang. The hub's errors have no common base across its versions and HTTP libraries, hence `Exception`.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_S).sha, ""
+    except Exception as why:
+        return None, f"{type(why).__name__}: {first_line(why)}"
+
+
+def check_weights(folder: Path) -> list[Path]:
+    """The *.safetensors of a directory. Raises ModelError when there is none, one is corrupt, or all are pickles."""
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files and (pickles := pickles_in(folder)):
+        raise ModelError(
+            f"{folder} has its weights in {pickles[0].name} only: a pickle, which can run any program when it is read. "
+            f"Get the model's safetensors, or convert it on a machine you can lose."
+        )
+    if not files:
+        raise ModelError(f"{folder} holds no *.safetensors. Copy or download the model again.")
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as why:
+            raise ModelError(f"{file} is corrupt or cut short ({why}). Copy or download it again.") from None
+    return files
+
+
+def pickles_in(folder: Path) -> list[Path]:
+    """Weight files of a directory that are pickles."""
+    return [file for pattern in PICKLES for file in sorted(folder.glob(pattern))]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every *.safetensors in a directory, by file name."""
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def first_line(why: Exception) -> str:
+    """What a library's error says, without the rest of it."""
+    return next(iter(str(why).strip().splitlines()), type(why).__name__)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, load reports or deprecations between libraries: what matters in them is raised."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
