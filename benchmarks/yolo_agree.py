@@ -63,17 +63,28 @@ def main() -> None:
     args = parser.parse_args()
     pictures = [*drawn(args.pictures), *(read_photo(p) for p in sorted(args.photos.glob("*.jpg"))[: args.pictures])]
     rows = [{"model": name} | row for name in args.only for row in compared(args.models, name, pictures)]
-    versions = {name: version(name) for name in ("ultralytics", "torch", "onnxruntime", "opencv-python-headless")}
-    print(text := table(rows))
     if args.out:
         rows = with_others(rows, args.only, args.out / "yolo_agree.json")
-        text = table(rows)
+        versions = {name: version(name) for name in ("ultralytics", "torch", "onnxruntime", "opencv-python-headless")}
         record = {"pictures": len(pictures), "confidence": CONFIDENCE, "versions": versions, "rows": rows}
         (args.out / "yolo_agree.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        said = "\n\n".join((__doc__ or "").split("\n\n")[3:])
-        worst = f"Versions: {', '.join(f'{k} {v}' for k, v in versions.items())}."
-        title = "# Toeline and ultralytics on the same weights"
-        (args.out / "yolo_agree.md").write_text(f"{title}\n\n{said}\n{worst}\n\n{text}\n", encoding="utf-8")
+        (args.out / "yolo_agree.md").write_text(page(record), encoding="utf-8")
+    print(table(rows))
+
+
+def page(record: dict[str, Any]) -> str:
+    """Everything as Markdown: what was done, how often both agree, and the table."""
+    said = "\n\n".join((__doc__ or "").strip().split("\n\n")[2:])
+    rows = [row for row in record["rows"] if not row["toeline"].startswith("(")]
+    same = [row for row in rows if row["toeline"] == row["ultralytics"]]
+    other = [row for row in rows if row["toeline"] != row["ultralytics"]]
+    counts = [f"{sum(row['agrees'] for row in some)} of {len(some)}" for some in (same, other)]
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    return (
+        f"# Toeline and ultralytics on the same weights\n\n{said}\n\n"
+        f"Toeline agrees with ultralytics on the same file in {counts[0]} comparisons, and its exports with the `.pt` "
+        f"that they were made from in {counts[1]}. {versions}.\n\n{table(record['rows'])}\n"
+    )
 
 
 def with_others(rows: list[dict[str, Any]], only: Sequence[str], file: Path) -> list[dict[str, Any]]:
