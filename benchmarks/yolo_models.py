@@ -145,10 +145,13 @@ def shift(trained: Path, photos: list[str], **settings: Any) -> float:
     import torch
     from ultralytics import YOLO
 
-    said = YOLO(str(trained)).predict(photos, conf=1e-9, imgsz=INPUT, device="cpu", verbose=False, **settings)
-    scores = [(one.boxes if one.obb is None else one.obb).conf.sort(descending=True).values for one in said]
-    lowest = torch.stack([one[min(OBJECTS, len(one)) - 1] for one in scores])
-    return float((torch.tensor(CONFIDENCE).logit() - lowest.logit().median()).clamp(min=0))
+    model = YOLO(str(trained))
+    lowest = []
+    for photo in photos:  # one by one: the library gives up on a batch that takes too long
+        (one,) = model.predict(photo, conf=1e-6, imgsz=INPUT, device="cpu", verbose=False, **settings)
+        scores = (one.boxes if one.obb is None else one.obb).conf.sort(descending=True).values
+        lowest += [scores[:OBJECTS][-1]] if len(scores) else []
+    return float((torch.tensor(CONFIDENCE).logit() - torch.stack(lowest).logit().median()).clamp(min=0))
 
 
 def export_to(weights: Path, target: Path, export: Export) -> None:
