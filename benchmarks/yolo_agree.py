@@ -8,9 +8,10 @@ Each is asked about 20 drawn scenes, in several sizes and shapes, and 20 photogr
 
 A row agrees when every object has its like on the other side: the same class, each side of the box within half a pixel
 of the photograph, and 0.001 of confidence. `apart` are objects that only one of the two names, without those within
-0.001 of the threshold. A model for one size only is compared with the library's prediction without rectangles
-(`rect=False`). Where an export differs from the `.pt`, the row `ultralytics itself` tells whether the library's own two
-predictions differ in the same way: of two boxes of almost equal confidence, rounding decides which one stays.
+0.001 of the threshold. `outline IoU` is the least of all outlines of 400 pixels or more, for masks that of their
+largest piece. A model for one size only is compared with the library's prediction without rectangles (`rect=False`).
+Where an export differs from the `.pt`, the row `ultralytics itself` tells whether the library's own two predictions
+differ in the same way: of two boxes of almost equal confidence, rounding decides which one stays.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from toeline.synth import draw
 
 SHAPES = ((640, 640), (640, 427), (427, 640), (960, 401), (333, 250))
 PIXELS, SCORE = 0.5, 1e-3  # what agreement allows
+AREA = 400  # pixels that an outline must hold to be compared: the grid is coarse for smaller ones
 
 
 class Found(NamedTuple):
@@ -60,16 +62,36 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for yolo_agree.json and yolo_agree.md")
     args = parser.parse_args()
     pictures = [*drawn(args.pictures), *(read_photo(p) for p in sorted(args.photos.glob("*.jpg"))[: args.pictures])]
-    rows = [row for name in args.only for row in compared(args.models, name, pictures)]
-    versions = {name: version(name) for name in ("ultralytics", "torch", "onnxruntime", "opencv-python-headless")}
-    print(text := table(rows))
+    rows = [{"model": name} | row for name in args.only for row in compared(args.models, name, pictures)]
     if args.out:
+        rows = with_others(rows, args.only, args.out / "yolo_agree.json")
+        versions = {name: version(name) for name in ("ultralytics", "torch", "onnxruntime", "opencv-python-headless")}
         record = {"pictures": len(pictures), "confidence": CONFIDENCE, "versions": versions, "rows": rows}
         (args.out / "yolo_agree.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        said = "\n\n".join((__doc__ or "").split("\n\n")[3:])
-        worst = f"Versions: {', '.join(f'{k} {v}' for k, v in versions.items())}."
-        title = "# Toeline and ultralytics on the same weights"
-        (args.out / "yolo_agree.md").write_text(f"{title}\n\n{said}\n{worst}\n\n{text}\n", encoding="utf-8")
+        (args.out / "yolo_agree.md").write_text(page(record), encoding="utf-8")
+    print(table(rows))
+
+
+def page(record: dict[str, Any]) -> str:
+    """Everything as Markdown: what was done, how often both agree, and the table."""
+    said = "\n\n".join((__doc__ or "").strip().split("\n\n")[2:])
+    rows = [row for row in record["rows"] if not row["toeline"].startswith("(")]
+    same = [row for row in rows if row["toeline"] == row["ultralytics"]]
+    other = [row for row in rows if row["toeline"] != row["ultralytics"]]
+    counts = [f"{sum(row['agrees'] for row in some)} of {len(some)}" for some in (same, other)]
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    return (
+        f"# Toeline and ultralytics on the same weights\n\n{said}\n\n"
+        f"Toeline agrees with ultralytics on the same file in {counts[0]} comparisons, and its exports with the `.pt` "
+        f"that they were made from in {counts[1]}. {versions}.\n\n{table(record['rows'])}\n"
+    )
+
+
+def with_others(rows: list[dict[str, Any]], only: Sequence[str], file: Path) -> list[dict[str, Any]]:
+    """`rows` of the models `only`, and those of the other models that an earlier run wrote into `file`."""
+    before = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else []
+    every = [*rows, *(row for row in before if row["model"] not in only)]
+    return sorted(every, key=lambda row: list(MODELS).index(row["model"]))
 
 
 def drawn(count: int) -> Iterator[Image.Image]:
@@ -81,6 +103,7 @@ def drawn(count: int) -> Iterator[Image.Image]:
 
 def compared(folder: Path, name: str, pictures: Sequence[Image.Image]) -> Iterator[dict[str, Any]]:
     weights = folder / f"{name}.pt"
+    alike: dict[str, list[list[Found]]] = {}  # what the .pt finds, by the settings that it is asked with
     yield row(f"{name}.pt", f"{name}.pt", by_toeline(weights, pictures), by_library(weights, pictures), pictures)
     for export in MODELS[name]:
         file = folder / f"{name}-{export.suffix}.onnx"
@@ -88,7 +111,8 @@ def compared(folder: Path, name: str, pictures: Sequence[Image.Image]) -> Iterat
         yield row(file.name, file.name, ours, theirs, pictures)
         if "quantize" in export.settings:  # half precision is another model
             continue
-        of_pt = by_library(weights, pictures, like(export, of_pt=True))
+        settings = like(export, of_pt=True)
+        of_pt = alike.setdefault(str(settings), alike.get(str(settings)) or by_library(weights, pictures, settings))
         yield row(file.name, weights.name, ours, of_pt, pictures)
         if not row(file.name, weights.name, ours, of_pt, pictures)["agrees"]:
             yield row(f"(ultralytics itself) {file.name}", weights.name, theirs, of_pt, pictures)
@@ -131,13 +155,22 @@ def by_library(
 
 def objects(result: Any, size_wh: tuple[int, int]) -> Iterator[Found]:
     given = result.boxes if result.obb is None else result.obb
-    outlines = (
-        result.masks.xy if result.masks is not None else given.xyxyxyxy.numpy() if result.obb is not None else None
-    )
+    outlines: Any = None if result.obb is None else result.obb.xyxyxyxy.numpy()
+    if result.masks is not None:
+        outlines = [largest(mask, size_wh) for mask in result.masks.data.numpy().astype(np.uint8)]
     for n, (corners, score, kind) in enumerate(zip(given.xyxy, given.conf, given.cls, strict=True)):
         box = Box(*map(float, corners)).clipped(size_wh)
         if min(box.width, box.height) >= 1:
             yield Found(TYPES[int(kind)], box.xyxy, float(score), () if outlines is None else outlines[n])
+
+
+def largest(mask: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """The outline of a mask's largest piece, taken to the photograph by the library; from the middle of its pixels."""
+    from ultralytics.utils import ops
+
+    pieces = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    piece = max(pieces, key=cv2.contourArea).reshape(-1, 2).astype(np.float32) + 0.5
+    return np.asarray(ops.scale_coords(mask.shape, piece, size_wh[::-1]))
 
 
 def row(
@@ -151,7 +184,7 @@ def row(
         apart += sum(found.score > CONFIDENCE + SCORE for found in lonely)
     sides = [max(abs(a - b) for a, b in zip(x.box, y.box, strict=True)) for x, y in pairs]
     scores = [abs(x.score - y.score) for x, y in pairs]
-    masks = [same(x.outline, y.outline) for x, y in pairs if len(x.outline) and len(y.outline)]
+    masks = [same(x.outline, y.outline) for x, y in pairs if len(x.outline) and area(y.outline) >= AREA]
     return {
         "toeline": ours_by,
         "ultralytics": theirs_by,
@@ -183,6 +216,10 @@ def paired(ours: list[Found], theirs: list[Found]) -> tuple[list[tuple[Found, Fo
             other.remove(k)
             pairs.append((ours[i], theirs[k]))
     return pairs, [*(ours[i] for i in mine), *(theirs[k] for k in other)]
+
+
+def area(outline: Any) -> float:
+    return cv2.contourArea(np.asarray(outline, np.float32)) if len(outline) else 0.0
 
 
 def same(ours: Any, theirs: Any) -> float:

@@ -17,7 +17,7 @@ from PIL import Image
 from toeline.core.box import Box
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
-from toeline.detect.batches import MOST_AT_ONCE, batches
+from toeline.detect.batches import batches
 from toeline.detect.embedded import Fit, open_session
 from toeline.detect.labels import Label, labels_of
 from toeline.detect.options import DetectorOptions
@@ -51,8 +51,9 @@ class YoloDetector:
     def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
         """What was found in each image, most confident first. Raises ModelError for an output of another form."""
         found: list[list[Sighting]] = [[] for _ in images]
+        # A graph for any number gets one: on a CPU more are no faster, and sums in another order could turn a tie over.
         shapes = [fit_into(image.size, self._most_hw, stride=self._stride)[1] for image in images]
-        for some in batches(shapes, most=self.card.batch or MOST_AT_ONCE):
+        for some in batches(shapes, most=self.card.batch or 1):
             laid = [letterbox(images[n], self._most_hw, stride=self._stride) for n in some]
             said = self._run([pixels for pixels, _ in laid])
             for place, n in enumerate(some):
