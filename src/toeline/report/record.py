@@ -24,7 +24,11 @@ def start_record(command: str, settings: Mapping[str, Any], taxonomy: Taxonomy, 
     return {
         "title": title,
         "command": command,
-        "settings": {**settings, "taxonomy_sha256": taxonomy_hash(taxonomy)},
+        "settings": {
+            **settings,
+            "taxonomy_sha256": taxonomy_hash(taxonomy),
+            "grading_sha256": grading_hash(taxonomy),
+        },
         "started": now.isoformat(timespec="seconds"),
         "started_words": f"{now:%d %B %Y, %H:%M}",
         "finished": None,
@@ -54,10 +58,18 @@ def machine() -> dict[str, Any]:
     }
 
 
+def grading_hash(taxonomy: Taxonomy) -> str:
+    """SHA-256 of severities, actions and rules; findings hold them, so they are part of what makes a run the same."""
+    return hashlib.sha256(json.dumps(asdict(taxonomy.grading), sort_keys=True).encode("utf-8")).hexdigest()
+
+
 def taxonomy_hash(taxonomy: Taxonomy) -> str:
-    """SHA-256 of what a taxonomy says, wherever it was read from."""
+    """SHA-256 of the words of a taxonomy, wherever it was read from.
+
+    How bad a class is does not belong to them: no answer depends on it, so runs that differ in nothing else compare.
+    """
     said = asdict(taxonomy)
-    said.pop("source")
+    del said["source"], said["grading"]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode("utf-8")).hexdigest()
 
 
