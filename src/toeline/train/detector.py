@@ -53,7 +53,7 @@ class DetectorRun:
     measure_every: int = 500
 
 
-def build(width: float = 0.25, activation: str = "silu") -> Any:
+def build(width: float = 0.25, activation: str = "silu", kinds: int = len(KINDS)) -> Any:
     """The untrained network: (B, 3, S, S) to three maps (B, 4 * 16 + kinds, S/8.., S/8..), or decoded in eval mode."""
     need("torch", extra=EXTRA)
     need("libreyolo", extra=EXTRA)
@@ -62,7 +62,7 @@ def build(width: float = 0.25, activation: str = "silu") -> Any:
     from torch import nn
 
     channels = tuple(int(c * width) for c in (256, 512, 1024))
-    head = DDetect(len(KINDS), channels, 16, (8, 16, 32), use_group=False)
+    head = DDetect(kinds, channels, 16, (8, 16, 32), use_group=False)
     for tower in head.cv3:  # a prior of 1 in 100 instead of 1 in 20,000 saves the first thousand steps
         nn.init.constant_(tower[-1].bias, math.log(0.01 / 0.99))
     return nn.Sequential(YOLOPAFPN(0.33, width, act=activation), head)
