@@ -50,7 +50,14 @@ def read_start(path: Path) -> Start:
         width = weights[STEM].shape[0] / STEM_CHANNELS
         activation = card.get("training", {}).get("settings", {}).get("activation", "silu")
         return Start(weights, tuple(card["kinds"]), int(card["input_px"]), width, activation, file)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, onnx.onnx_cpp2py_export.checker.ValidationError) as why:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        onnx.onnx_cpp2py_export.checker.ValidationError,
+    ) as why:
         raise _not_ours(file, why) from None
     except Exception as why:
         if type(why).__name__ != "DecodeError":  # protobuf's; it stands elsewhere in each of its versions
