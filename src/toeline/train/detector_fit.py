@@ -1,8 +1,8 @@
 """Fine-tunes a detector on a labelled data set: the embedded one's network, or one of transformers.
 
 The loop is transformers' Trainer. Weights are averaged over steps, measured on the validation split after each epoch
-(COCO average precision), the best epoch's are kept, and training stops when nothing better comes. The same settings with
-`resume` go on from the last checkpoint.
+(COCO average precision), the best epoch's are kept, and training stops when nothing better comes. The same settings
+with `resume` go on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def read_detector_lesson(run: DetectorFit, data: Path) -> DetectorLesson:
     dataset = open_yolo(data, taxonomy)
     if run.valid not in dataset.splits:
         raise LabelError(
-            f"{data}: has no split {run.valid!r}, which says when to stop. Cut one off (toeline split), or name another "
-            f"with --valid. There are: {', '.join(sorted(dataset.splits))}."
+            f"{data}: has no split {run.valid!r}, which says when to stop. Cut one off (toeline split), or name "
+            f"another with --valid. There are: {', '.join(sorted(dataset.splits))}."
         )
     train, valid = (boxed_split(dataset, name, taxonomy) for name in (run.split, run.valid))
     if not train.objects or not valid.objects:
@@ -88,7 +88,8 @@ def fit_detector(run: DetectorFit, lesson: DetectorLesson, out: Path, *, resume:
         if not is_out_of_memory(why):
             raise
         raise SetupError(
-            f"there was not enough memory to train: {str(why).splitlines()[0]}. Lower --batch (now {run.batch}) or --size."
+            f"there was not enough memory to train: {str(why).splitlines()[0]}. Lower --batch (now {run.batch}) "
+            f"or --size."
         ) from None
 
 

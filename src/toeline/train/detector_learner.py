@@ -87,7 +87,7 @@ class OwnLearner:
 
 @dataclass(frozen=True)
 class HubLearner:
-    """A detector of transformers with its own image processor (detect/hf_processor.py), which never needs torchvision."""
+    """A detector of transformers with its own image processor (detect/hf_processor.py), never torchvision's."""
 
     network: Any
     reader: Any

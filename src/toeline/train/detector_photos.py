@@ -1,6 +1,7 @@
 """Labelled photographs as training pictures for a detector, and in which order they are seen.
 
-What a turn looks like depends on the seed and on its number alone, so that a resumed run goes on as if it had not stopped.
+What a turn looks like depends on the seed and on its number alone, so that a resumed run goes on as if it had not
+stopped.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Pictures(Sequence[Sample]):
             sheet.paste(image, (left, top))
             image = sheet
         objects = [
-            (self.kinds.index(t.kind), np.asarray(outline(t), np.float32) * np.float32(scale) + np.float32([left, top]))
+            (self.kinds.index(t.kind), (np.asarray(outline(t)) * scale + (left, top)).astype(np.float32))
             for t in photo.things
         ]
         return Sample(np.asarray(image, np.uint8), objects)

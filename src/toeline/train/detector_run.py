@@ -1,4 +1,4 @@
-"""Settings of `toeline train-detector`, written once: the command line makes its options of the fields and their remarks.
+"""Settings of `toeline train-detector`, written once: the command line makes its options of the fields.
 
 The loop that uses them is train/detector_fit.py.
 """

@@ -39,6 +39,7 @@ def read_start(path: Path) -> Start:
     """Read `model.onnx`, or the folder that holds it with `detector.json`. Raises ModelError, SetupError."""
     file = path / "model.onnx" if path.is_dir() else path
     onnx = need("onnx", extra=EXTRA)
+    undecoded = need("google.protobuf.message", extra=EXTRA).DecodeError
     try:
         card = json.loads(file.with_name("detector.json").read_text(encoding="utf-8"))
         graph = onnx.load(str(file)).graph
@@ -50,18 +51,7 @@ def read_start(path: Path) -> Start:
         width = weights[STEM].shape[0] / STEM_CHANNELS
         activation = card.get("training", {}).get("settings", {}).get("activation", "silu")
         return Start(weights, tuple(card["kinds"]), int(card["input_px"]), width, activation, file)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        onnx.onnx_cpp2py_export.checker.ValidationError,
-    ) as why:
-        raise _not_ours(file, why) from None
-    except Exception as why:
-        if type(why).__name__ != "DecodeError":  # protobuf's; it stands elsewhere in each of its versions
-            raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, undecoded) as why:
         raise _not_ours(file, why) from None
 
 
@@ -128,7 +118,7 @@ def measure_norms(network: Any, pictures: Iterable[Any]) -> None:
     """Give each batch norm the mean and variance of what it really gets; what the network says stays the same."""
     import torch
 
-    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    norms: list[Any] = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     with _watched(norms) as seen, torch.inference_mode():
         network.eval()
         for batch in pictures:
