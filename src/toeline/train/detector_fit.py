@@ -117,7 +117,7 @@ class _Fit:
             return Pictures(split.photos, lesson.kinds, round(size * SPARE), square)
 
         learner: Learner
-        if run.model:
+        if run.hub:
             learner = hub_learner(run, lesson.kinds, device)
             square = not dict(learner.reader.processor.size).get("height")  # else it stretches what is not square
         else:
@@ -160,7 +160,7 @@ class _Fit:
             patience=self.run.patience,
             measure=self._measure,
             tell=lambda done, line: self.tell(done, self.steps, line),
-            untrained=self.run.begin != SCRATCH and not self.run.model,
+            untrained=self.run.begin != SCRATCH and not self.run.hub,
         )
         trainer = InOrder(
             model=self.learner.network,
@@ -173,13 +173,15 @@ class _Fit:
         )
         trainer.remove_callback(PrinterCallback)  # standard output is for results
         trainer.train(resume_from_checkpoint=last)
+        # accelerate leaves its autocast around the network's forward, and it would be exported with it
+        trainer.accelerator.unwrap_model(self.learner.network, keep_fp32_wrapper=False)
 
     def _arguments(self, checkpoints: Path) -> Any:
         from transformers import TrainingArguments
 
         from toeline.train.loss import half_precision_pays
 
-        own = self.run.model is None  # transformers' matching losses are not written for half precision
+        own = self.run.hub is None  # transformers' matching losses are not written for half precision
         return TrainingArguments(
             output_dir=str(checkpoints),
             max_steps=self.steps,
@@ -202,7 +204,7 @@ class _Fit:
 
         weights = [p for p in self.learner.network.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in weights if p.ndim > 1], "weight_decay": 0.05 if self.run.model is None else 1e-4},
+            {"params": [p for p in weights if p.ndim > 1], "weight_decay": 0.05 if self.run.hub is None else 1e-4},
             {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.run.peak)

@@ -191,8 +191,8 @@ def hub_learner(run: DetectorFit, kinds: tuple[str, ...], device: str) -> HubLea
     from toeline.detect.hf_processor import load_reader
     from toeline.weights import check_weights, find_model
 
-    assert run.model is not None
-    folder = find_model(run.model, check=partial(_is_detector, where=run.model))
+    assert run.hub is not None
+    folder = find_model(run.hub, check=partial(_is_detector, where=run.hub))
     check_weights(folder)
     network = _network(folder, kinds, scratch=run.begin == SCRATCH)
     reader = load_reader(folder, network.config)

@@ -56,11 +56,20 @@ class DetectorFit:
             )
 
     @property
+    def hub(self) -> str | None:
+        """The detector of transformers that is trained: --model, or --from when that is one; None for our own."""
+        if self.model or self.begin in (EMBEDDED, SCRATCH):
+            return self.model
+        place = Path(self.begin)
+        own = place.suffix == ".onnx" or (place / "model.onnx").is_file() or place.is_absolute() and not place.exists()
+        return None if own else self.begin
+
+    @property
     def peak(self) -> float:
         """The learning rate after the warm-up."""
         if self.lr is not None:
             return self.lr
-        return 1e-4 if self.model else 1.5e-3 if self.begin == SCRATCH else 5e-4
+        return 1e-4 if self.hub else 1.5e-3 if self.begin == SCRATCH else 5e-4
 
     def record(self) -> dict[str, Any]:
         """As run.json holds it: paths as they were typed."""
