@@ -256,6 +256,7 @@ def export_to(out: Path, network: Any, size: int, record: Mapping[str, Any]) -> 
         opset_version=18,
         dynamo=True,
         external_data=False,
+        verbose=False,  # it would print on standard output, which is for results
     )
     (out / "detector.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return path

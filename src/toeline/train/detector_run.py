@@ -61,7 +61,9 @@ class DetectorFit:
         if self.model or self.begin in (EMBEDDED, SCRATCH):
             return self.model
         place = Path(self.begin)
-        own = place.suffix == ".onnx" or (place / "model.onnx").is_file() or place.is_absolute() and not place.exists()
+        own = (
+            place.suffix == ".onnx" or (place / "model.onnx").is_file() or (place.is_absolute() and not place.exists())
+        )
         return None if own else self.begin
 
     @property
