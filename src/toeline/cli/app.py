@@ -16,6 +16,7 @@ from toeline.cli.compare_runs import compare
 from toeline.cli.convert import convert
 from toeline.cli.demo import demo
 from toeline.cli.evaluate import evaluate
+from toeline.cli.evaluate_detector import evaluate_detector
 from toeline.cli.finetune import finetune
 from toeline.cli.floor import floor, fuse
 from toeline.cli.gallery import gallery
@@ -24,6 +25,7 @@ from toeline.cli.plan import plan
 from toeline.cli.split import split
 from toeline.cli.synth import synth
 from toeline.cli.train import train_embedded
+from toeline.cli.train_detector import train_detector
 from toeline.errors import ToelineError
 
 app = typer.Typer(
@@ -39,9 +41,11 @@ app.command("analyze")(analyze)
 app.command("demo")(demo)
 app.command("plan")(plan)
 app.command("evaluate")(evaluate)
+app.command("evaluate-detector")(evaluate_detector)
 app.command("compare")(compare)
 app.command("synth")(synth)
 app.command("finetune")(finetune)
+app.command("train-detector")(train_detector)
 app.command("gallery")(gallery)
 app.command("split")(split)
 app.command("convert")(convert)

@@ -53,7 +53,7 @@ class DetectorRun:
     measure_every: int = 500
 
 
-def build(width: float = 0.25, activation: str = "silu") -> Any:
+def build(width: float = 0.25, activation: str = "silu", kinds: int = len(KINDS)) -> Any:
     """The untrained network: (B, 3, S, S) to three maps (B, 4 * 16 + kinds, S/8.., S/8..), or decoded in eval mode."""
     need("torch", extra=EXTRA)
     need("libreyolo", extra=EXTRA)
@@ -62,7 +62,7 @@ def build(width: float = 0.25, activation: str = "silu") -> Any:
     from torch import nn
 
     channels = tuple(int(c * width) for c in (256, 512, 1024))
-    head = DDetect(len(KINDS), channels, 16, (8, 16, 32), use_group=False)
+    head = DDetect(kinds, channels, 16, (8, 16, 32), use_group=False)
     for tower in head.cv3:  # a prior of 1 in 100 instead of 1 in 20,000 saves the first thousand steps
         nn.init.constant_(tower[-1].bias, math.log(0.01 / 0.99))
     return nn.Sequential(YOLOPAFPN(0.33, width, act=activation), head)
@@ -178,17 +178,22 @@ def load_weights(network: Any, path: Path) -> None:
     network.load_state_dict(load_file(path))
 
 
-def detect_all(network: Any, samples: Sequence[Sample], size: int, batch: int = 20) -> tuple[list[Found], list[Any]]:
+def detect_all(
+    network: Any, samples: Sequence[Sample], size: int, batch: int = 20, device: str = "cpu"
+) -> tuple[list[Found], list[Any]]:
     """Detections (score above 0.01, NMS per type, at most 100 a picture) and true boxes of whole pictures."""
     import torch
 
+    from toeline.train.loss import half_precision_pays
+
     batched_nms = need("torchvision.ops", extra=EXTRA).batched_nms
+    half = device == "cpu" and half_precision_pays(device)
 
     network.eval()
     found, truth = [], []
     for pixels, boxes in plain(samples, size, batch):
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=pixels.device.type == "cpu"):
-            decoded = network(pixels)[0].float()  # (B, 4 + kinds, anchors)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            decoded = network(pixels.to(device))[0].float().cpu()  # (B, 4 + kinds, anchors)
         for one in decoded.transpose(1, 2):
             rows, kinds = (one[:, 4:] > 0.01).nonzero(as_tuple=True)
             corners, scores = one[rows, :4].clamp(0, size), one[rows, 4 + kinds]
@@ -230,23 +235,28 @@ def _record(run: DetectorRun, network: Any, held: Sequence[Sample], keeper: Any)
 
 def export(network: Any, run: DetectorRun, record: Mapping[str, Any]) -> Path:
     """Write model.onnx (the contract is in detect/embedded.py) and detector.json beside it."""
+    return export_to(run.out, network, run.size, record)
+
+
+def export_to(out: Path, network: Any, size: int, record: Mapping[str, Any]) -> Path:
+    """The same, of any network of this family, into `out`."""
     import torch
 
-    network.eval()
     from toeline.train.detector_keeper import Whole
 
+    network.eval()
     network[1].export = True
-    example = torch.zeros((1, run.size, run.size, 3), dtype=torch.uint8)
-    path = run.out / "model.onnx"
+    path = out / "model.onnx"
     torch.onnx.export(
         Whole(network).eval(),
-        (example,),
+        (torch.zeros((1, size, size, 3), dtype=torch.uint8),),
         str(path),
         input_names=["photo"],
         output_names=["boxes", "scores"],
         opset_version=18,
         dynamo=True,
         external_data=False,
+        verbose=False,  # it would print on standard output, which is for results
     )
-    (run.out / "detector.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (out / "detector.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return path

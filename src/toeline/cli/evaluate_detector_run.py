@@ -1,0 +1,177 @@
+"""One measurement of a detector, from its folder to its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.markup import escape
+
+from toeline.cli.detector_page import headline, sections, tiles
+from toeline.cli.detector_score import Measured, measure
+from toeline.cli.evaluate_truth import open_dataset
+from toeline.cli.show import bar, of_labels, saying, show_places, some, tell_problems
+from toeline.cli.show import out as terminal
+from toeline.core.lines import join_lines, problem_record
+from toeline.core.result import Problem
+from toeline.core.scene import Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.boxed import BoxedSplit, boxed_split
+from toeline.errors import OutputError
+from toeline.report.folder import CLUTTER, ERRORS, RUN, differing, read_run, write_whole
+from toeline.report.record import now_words, start_record
+from toeline.report.scorecard_page import ScorecardPage, render_html, render_markdown
+
+SCORECARD, DETECTIONS, HTML, MARKDOWN = "scorecard.json", "detections.jsonl", "report.html", "report.md"
+COMMAND = "evaluate-detector"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorScoring:
+    """Settings of one measurement, as the user typed them; equal settings on the same data are the same run."""
+
+    data: str
+    split: str = "valid"
+    detector: str = "embedded"
+    against: str | None = "embedded"
+    thresholds: tuple[str, ...] = ()
+    trust: bool = False
+    cluster: str = "photo"
+    taxonomy: str | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a measurement came to. `written` maps what it is to where."""
+
+    measured: Measured
+    other: Measured | None
+    problems: tuple[Problem, ...]
+    written: Mapping[str, str]
+    record: Mapping[str, Any]
+
+
+def score_into(run: DetectorScoring, out: Path) -> Scored:
+    """Measure, and write everything into `out`. Raises ToelineError."""
+    taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
+    split = boxed_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy)
+    record = _record(run, split, taxonomy)
+    claim(out, record)
+    measured, other = _measured(run, split, taxonomy)
+    problems = tuple(dict.fromkeys([*of_labels(split.problems), *measured.problems]))
+    record["finished"] = now_words()
+    card = {**measured.record(), "split": split.name, "against": other.record() if other else None}
+    if other:
+        gain, interval = measured.precision.gained_over(other.precision)
+        card["map_50_gained"] = {"value": gain, "interval": list(interval)}
+    page = ScorecardPage(
+        title=f"The detector {run.detector} on {split.name}",
+        headline=headline(measured, other),
+        sections=sections(measured, other, taxonomy, out),
+        run=record,
+        tiles=tiles(measured),
+        problems=problems,
+    )
+    write_whole(out / SCORECARD, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    write_whole(out / DETECTIONS, join_lines(detection_rows(measured)))
+    write_whole(out / ERRORS, join_lines(map(problem_record, problems)))
+    write_whole(out / HTML, render_html(page))
+    write_whole(out / MARKDOWN, render_markdown(page))
+    _save(out, record)
+    written = {"report": str(out / HTML), "figures": str(out / SCORECARD), "boxes": str(out / DETECTIONS)}
+    return Scored(measured, other, problems, written, card)
+
+
+def _record(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> dict[str, Any]:
+    from toeline.data.images import file_hash
+    from toeline.detect.choose import weight_files
+
+    files = [f for name in (run.detector, run.against) if name for f in weight_files(name)]
+    settings = {
+        **asdict(run),
+        "thresholds": list(run.thresholds),
+        "weights": {f"{f.parent.name}/{f.name}": file_hash(f) for f in files},
+        "labels_sha256": split.sha256(),
+    }
+    return start_record(COMMAND, settings, taxonomy)
+
+
+def _measured(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> tuple[Measured, Measured | None]:
+    """The detector, and the one beside it at its own thresholds."""
+    from toeline.detect.options import DetectorOptions, read_thresholds
+
+    by_type, general = read_thresholds(run.thresholds)
+    options = DetectorOptions(by_type, general, run.trust, run.device)
+    own = DetectorOptions(trust=run.trust, device=run.device)
+    by_flight = run.cluster == "flight"
+    names = [run.detector, *([run.against] if run.against else [])]
+    with bar("Looking", total=len(names) * len(split.photos)) as step:
+        done = [
+            measure(name, split, taxonomy, options if name == run.detector else own, step=step, by_flight=by_flight)
+            for name in names
+        ]
+    with saying("Drawing photographs anew for the intervals"):
+        for one in done:
+            _ = one.precision
+    return done[0], done[1] if run.against else None
+
+
+def claim(out: Path, record: Mapping[str, Any]) -> None:
+    """Take an empty folder, or one of the same run, which is then made anew. Raises OutputError for any other."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        held = {p.name for p in out.iterdir()} - CLUTTER
+    except OSError as why:
+        raise OutputError(
+            f"{out}: cannot be used as an output folder ({why.strerror}). Choose another --out."
+        ) from None
+    if held and RUN not in held:
+        raise OutputError(
+            f"{out}: the folder is not empty and holds no run of Toeline ({', '.join(sorted(held)[:3])}). Choose a new "
+            f"folder with --out; nothing was changed."
+        )
+    if RUN in held:
+        before = read_run(out)
+        changed = differing(before.get("settings", {}), json.loads(json.dumps(record["settings"])))
+        if before.get("command") != record["command"] or changed:
+            raise OutputError(
+                f"{out}: holds another run ({'; '.join(changed) or before.get('command')}). Choose a new folder with "
+                f"--out, or delete this one; nothing was changed."
+            )
+    _save(out, record)
+
+
+def _save(out: Path, record: Mapping[str, Any]) -> None:
+    write_whole(out / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def detection_rows(measured: Measured) -> list[dict[str, Any]]:
+    """One row per box that inspection would show, in pixels of the photograph."""
+    return [_row(photo.name, t) for photo, found in zip(measured.photos, measured.used, strict=True) for t in found]
+
+
+def _row(photo: str, thing: Thing) -> dict[str, Any]:
+    box = [round(v, 2) for v in thing.box.xyxy]
+    return {"photo": photo, "id": thing.id, "kind": thing.kind, "score": round(thing.score, 4), "box": box}
+
+
+def tell_people(scored: Scored) -> None:
+    """What it came to, and where it is."""
+    tell_problems(scored.problems)
+    terminal.print(f"[bold]{escape(headline(scored.measured, scored.other))}[/]")
+    for figure in scored.measured.figures:
+        if figure.n and figure.key.startswith("ap_50/"):
+            terminal.print(f"  {escape(str(figure))}")
+    if scored.problems:
+        terminal.print(f"[bold yellow]{some(len(scored.problems), 'problem')}[/]: see {ERRORS}")
+    show_places(scored.written)
+
+
+def tell_json(scored: Scored) -> None:
+    """The scorecard as JSON."""
+    typer.echo(json.dumps(dict(scored.record), ensure_ascii=False))

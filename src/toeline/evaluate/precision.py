@@ -1,0 +1,209 @@
+"""COCO average precision of a detector, by pycocotools, with intervals from a bootstrap over photographs.
+
+pycocotools pairs boxes and gives the values. Its pairs do not depend on which photographs are drawn, so a draw only
+counts each photograph as often as it was drawn; that sum is done here for all draws at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toeline.core.interval import Interval
+from toeline.core.scene import Thing
+from toeline.errors import need
+from toeline.evaluate.figure import Figure
+from toeline.evaluate.resample import Array, Resampling, tail_share
+
+EXTRA = "train-detector"
+IOUS = np.linspace(0.5, 0.95, 10)
+MOST = 100  # boxes of a photograph that count
+RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
+DRAWS = 1000
+Photos = Sequence[Sequence[Thing]]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The boxes of one type over all photographs, most confident first: photograph (n,), hit at each IoU (10, n).
+
+    `counted` (10, n) is False for boxes that neither help nor hurt. `objects` (photographs,) is how many are there.
+    """
+
+    photo: npt.NDArray[np.intp]
+    hit: npt.NDArray[np.bool_]
+    counted: npt.NDArray[np.bool_]
+    objects: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """Average precision per type, (types,), NaN for a type that does not occur; and of each draw, (draws, types).
+
+    `curves` (types, 101) is the precision at IoU 0.5 over RECALLS, NaN likewise.
+    """
+
+    kinds: tuple[str, ...]
+    at_50: Array
+    at_50_95: Array
+    draws_50: Array
+    draws_50_95: Array
+    curves: Array
+    objects: tuple[int, ...]
+    clusters: int
+
+    @property
+    def map_50(self) -> float:
+        """The mean over the types that occur, at IoU 0.5."""
+        return _mean(self.at_50)
+
+    @property
+    def map_50_95(self) -> float:
+        """The same over IoU 0.5 to 0.95."""
+        return _mean(self.at_50_95)
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Both means, then each type at IoU 0.5 and over all; keys such as `map_50` and `ap_50/rock_toe`."""
+        total = sum(self.objects)
+        both = (("50", "0.5", self.at_50, self.draws_50), ("50_95", "0.5:0.95", self.at_50_95, self.draws_50_95))
+        means = [self._figure(f"map_{key}", f"mAP@{said}", _mean(v), _means(d), total) for key, said, v, d in both]
+        each = [
+            self._figure(f"ap_{key}/{kind}", f"{kind.replace('_', ' ')}, AP@{said}", float(v[k]), d[:, k], n)
+            for key, said, v, d in both
+            for k, (kind, n) in enumerate(zip(self.kinds, self.objects, strict=True))
+        ]
+        return (*means, *each)
+
+    def _figure(self, key: str, label: str, value: float, draws: Array, n: int) -> Figure:
+        ends = _ends(draws, self.clusters, Interval(0.0, 1.0))
+        return Figure(key, label, value, n, None, ends, ends)
+
+    def gained_over(self, other: Precisions) -> tuple[float, Interval]:
+        """How much higher mAP@0.5 is than another detector's on the same photographs and draws, with its interval."""
+        draws = _means(self.draws_50) - _means(other.draws_50)
+        return self.map_50 - other.map_50, _ends(draws, self.clusters, Interval(-1.0, 1.0))
+
+
+def precisions(
+    found: Photos, true: Photos, kinds: Sequence[str], groups: Sequence[str], *, draws: int = DRAWS, seed: int = 0
+) -> Precisions:
+    """Of detections (with scores) against true objects, photograph by photograph; `groups` are what is drawn whole.
+
+    Raises SetupError without pycocotools.
+    """
+    evaluator = _evaluated(found, true, kinds)
+    table = evaluator.eval["precision"][:, :, :, 0, 0]  # (IoUs, recalls, types), -1 where there is no object
+    table = np.where(table < 0, np.nan, table)
+    resampling = Resampling.of(groups, draws=draws, seed=seed)
+    weights = resampling.weights[:, resampling.cluster_of]
+    each = [_draws(_pairs(evaluator, k, len(true)), weights) for k in range(len(kinds))]
+    return Precisions(
+        kinds=tuple(kinds),
+        at_50=table[0].mean(axis=0),
+        at_50_95=table.mean(axis=(0, 1)),
+        draws_50=np.stack([one[0] for one in each], axis=1),
+        draws_50_95=np.stack([one.mean(axis=0) for one in each], axis=1),
+        curves=table[0].T,
+        objects=tuple(sum(t.kind == kind for photo in true for t in photo) for kind in kinds),
+        clusters=resampling.clusters,
+    )
+
+
+def _evaluated(found: Photos, true: Photos, kinds: Sequence[str]) -> Any:
+    """pycocotools on objects of any size, after its `evaluate` and `accumulate`."""
+    coco = need("pycocotools.coco", extra=EXTRA).COCO
+    evaluation = need("pycocotools.cocoeval", extra=EXTRA).COCOeval
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
+        gold, said = coco(), coco()
+        for one, photos in ((gold, true), (said, found)):
+            one.dataset = _coco(photos, kinds)
+            one.createIndex()
+        evaluator = evaluation(gold, said, "bbox")
+        evaluator.params.iouThrs, evaluator.params.recThrs = IOUS, RECALLS
+        evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluator.params.maxDets = [MOST]
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return evaluator
+
+
+def _coco(photos: Photos, kinds: Sequence[str]) -> dict[str, Any]:
+    rows = [(i, t) for i, photo in enumerate(photos) for t in photo]
+    return {
+        "info": {},
+        "images": [{"id": i} for i in range(len(photos))],
+        "categories": [{"id": k} for k in range(len(kinds))],
+        "annotations": [
+            {
+                "id": n, "image_id": i, "category_id": kinds.index(t.kind), "area": t.box.area, "iscrowd": 0,
+                "bbox": [t.box.x1, t.box.y1, t.box.width, t.box.height], "score": t.score,
+            }
+            for n, (i, t) in enumerate(rows, start=1)
+        ],
+    }  # fmt: skip
+
+
+def _pairs(evaluator: Any, kind: int, photographs: int) -> Pairs:
+    """What pycocotools paired for one type, in the order in which it accumulates: equal scores by photograph."""
+    rows = evaluator.evalImgs[kind * photographs : (kind + 1) * photographs]
+    there = [(i, row) for i, row in enumerate(rows) if row is not None]
+    objects = np.zeros(photographs, np.int64)
+    for i, row in there:
+        objects[i] = int((np.asarray(row["gtIgnore"]) == 0).sum())
+    scores = np.concatenate([np.asarray(row["dtScores"], float) for _, row in there] or [np.zeros(0)])
+    order = np.argsort(-scores, kind="mergesort")
+    empty = np.zeros((len(IOUS), 0), bool)
+    return Pairs(
+        photo=np.concatenate([np.full(len(r["dtScores"]), i) for i, r in there] or [np.zeros(0)])[order].astype(
+            np.intp
+        ),
+        hit=np.concatenate([r["dtMatches"] > 0 for _, r in there] or [empty], axis=1)[:, order],
+        counted=np.concatenate([~r["dtIgnore"].astype(bool) for _, r in there] or [empty], axis=1)[:, order],
+        objects=objects,
+    )
+
+
+def _draws(pairs: Pairs, weights: Array) -> Array:
+    """(10, draws) average precision when photographs count `weights` (draws, photographs) times; NaN without object."""
+    total = weights @ pairs.objects
+    often = weights[:, pairs.photo]  # (draws, n)
+    out = np.full((len(IOUS), len(weights)), math.nan)
+    for t in range(len(IOUS)):
+        right = np.cumsum(often * (pairs.hit[t] & pairs.counted[t]), axis=1)
+        said = np.cumsum(often * pairs.counted[t], axis=1)
+        precision = right / np.maximum(said, np.spacing(1))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        for d in np.flatnonzero(total > 0):
+            # the same comparison as pycocotools', in units of objects: rounding must not move a recall over its mark
+            at = np.searchsorted(right[d] / total[d], RECALLS, side="left")
+            out[t, d] = np.where(
+                at < len(pairs.photo), np.append(envelope[d], 0.0)[np.minimum(at, len(pairs.photo))], 0
+            ).mean()
+    return out
+
+
+def _mean(values: Array) -> float:
+    return math.nan if np.isnan(values).all() else float(np.nanmean(values))
+
+
+def _means(draws: Array) -> Array:
+    """(draws,) the mean over the types that occur in each draw; NaN where none does."""
+    known = ~np.isnan(draws)
+    out = np.full(len(draws), math.nan)
+    np.divide(np.where(known, draws, 0).sum(axis=1), known.sum(axis=1), out=out, where=known.any(axis=1))
+    return out
+
+
+def _ends(draws: Array, clusters: int, limits: Interval) -> Interval:
+    if clusters < 2 or np.isnan(draws).all():
+        return limits
+    tail = tail_share(clusters)
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
+    return Interval(float(low), float(high))
