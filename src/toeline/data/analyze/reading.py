@@ -18,8 +18,10 @@ from toeline.data.analyze.checks import Checks
 from toeline.data.analyze.flag import Flag
 from toeline.data.analyze.leaks import Seen
 from toeline.data.analyze.photos import PhotoFacts, look_at_all
-from toeline.data.analyze.survey import survey, unread_flag
+from toeline.data.analyze.plain import survey_quickly
+from toeline.data.analyze.survey import PlainRow, unread_flag
 from toeline.data.analyze.table import Collector
+from toeline.data.class_names import meanings
 from toeline.data.groups import FLIGHT, Grouping, grouping
 from toeline.data.yolo import Entry, YoloSet
 from toeline.errors import LabelError
@@ -107,9 +109,13 @@ def read_block(block: YoloSet, *, taxonomy: Taxonomy, how: How) -> Read:
     read, checks = Read(Collector(taxonomy, block.root)), Checks(taxonomy, block.root)
     looked = _looked([entry for entries in block.splits.values() for entry in entries]) if how.pixels else iter(())
     group_of = flight_lines(how.flight)
-    for row in survey(block, taxonomy, group_of=group_of, unread=checks.flags.append):
-        read.collector.add(row)
-        checks.add(row)
+    meaning = meanings(block.names, taxonomy)
+    for row in survey_quickly(block, taxonomy, group_of=group_of, unread=checks.flags.append):
+        if isinstance(row, PlainRow):
+            read.collector.add_plain(row, meaning)
+        else:
+            read.collector.add(row)
+            checks.add(row)
         # the first that matches: photographs that gave no row are passed over
         facts = next((facts for photo, facts in looked if photo == row.entry.photo), None)
         if isinstance(facts, PhotoFacts):
