@@ -13,7 +13,7 @@ is what that leaves of the largest. Peak memory is what the kernel notes as the 
 each process (VmHWM), so this runs on Linux only. Other programs may keep the cores busy: CPU seconds tell more than
 time then, how many cores were free is in the table, and a requirement of time that was missed on less than 1.8 free
 cores is neither met nor missed. Memory counts as flat when 20 times the photographs take at most half as much again: a
-photograph's pixels are let go of, its name, hashes and numbers are kept (3 kB).
+photograph's pixels are let go of, its name, hashes and numbers are kept.
 """
 
 from __future__ import annotations
