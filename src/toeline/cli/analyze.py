@@ -43,7 +43,9 @@ def analyze(
         str | None,
         typer.Option(metavar="PATTERN", help="Regular expression: what it matches in a file name is the flight line."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that read and draw; as many as there are cores.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read and draw; as many as there are cores.")
+    ] = None,
     no_pixels: Annotated[
         bool, typer.Option("--no-pixels", help="Labels only: no look at the photographs, no gallery.")
     ] = False,
