@@ -43,7 +43,9 @@ def analyze(
         str | None,
         typer.Option(metavar="PATTERN", help="Regular expression: what it matches in a file name is the flight line."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that read; as many as there are cores.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read and draw; as many as there are cores.")
+    ] = None,
     no_pixels: Annotated[
         bool, typer.Option("--no-pixels", help="Labels only: no look at the photographs, no gallery.")
     ] = False,
@@ -78,6 +80,7 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     from toeline.cli.gallery import gallery_into
     from toeline.cli.show import bar
     from toeline.data.analyze.analysis import analyze as analyze_set
+    from toeline.data.analyze.crew import Crew, beside
     from toeline.data.analyze.gallery import GalleryRun
     from toeline.data.analyze.page import Report
     from toeline.data.analyze.reading import How
@@ -93,15 +96,18 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     record = start_record("analyze", asdict(run), taxonomy)
     with staged(out, "run.json", asdict(run), own=OWN) as stage:
         assert stage is not None, "with names of its own to replace, an analysis is always made anew"
-        how = How(flight=run.flight, pixels=run.pixels, workers=run.workers or os.cpu_count() or 1)
-        with bar("Reading", total=sum(map(len, opened.splits.values()))) as step:
-            found = analyze_set(opened, taxonomy, how, target=run.target, step=step)
-        if run.pixels:
-            gallery_into(opened, taxonomy, stage / "gallery", found.flags, GalleryRun(photographs=SHOWN))
+        how = How(flight=run.flight, pixels=run.pixels)
+        with Crew(run.workers or os.cpu_count() or 1) as crew:
+            with bar("Reading", total=sum(map(len, opened.splits.values()))) as step:
+                found = analyze_set(opened, taxonomy, how, target=run.target, crew=crew, step=step)
+            with beside(crew, sections, found) as written:
+                if run.pixels:
+                    settings = GalleryRun(photographs=SHOWN)
+                    gallery_into(opened, taxonomy, stage / "gallery", found.flags, settings, crew)
         record = {**record, "finished": now_words()}
         title = f"Analysis of {found.counts.photos:,} photographs"
         gallery = "gallery/index.html" if run.pixels else ""
-        save(stage, Report(found, sections(found), record, title, gallery))
+        save(stage, Report(found, written(), record, title, gallery))
     return found
 
 

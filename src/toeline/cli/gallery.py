@@ -13,6 +13,7 @@ from toeline.cli.show import bar, of_labels, out, show_places, some, tell_proble
 from toeline.core.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
+    from toeline.data.analyze.crew import Crew
     from toeline.data.analyze.flag import Flag
     from toeline.data.analyze.gallery import GalleryRun
     from toeline.data.yolo import YoloSet
@@ -62,7 +63,12 @@ def gallery(
 
 
 def gallery_into(
-    opened: YoloSet, taxonomy: Taxonomy, folder: Path, flags: Sequence[Flag], run: GalleryRun
+    opened: YoloSet,
+    taxonomy: Taxonomy,
+    folder: Path,
+    flags: Sequence[Flag],
+    run: GalleryRun,
+    crew: Crew | None = None,
 ) -> dict[str, Any]:
     """Choose, draw and write, with progress. Returns what gallery.json holds."""
     from toeline.data.analyze.gallery import choose, write_gallery
@@ -70,4 +76,4 @@ def gallery_into(
     with bar("Choosing", total=sum(map(len, opened.splits.values()))) as step:
         choice = choose(opened, taxonomy, flags, run, step=lambda found: step(of_labels(found)))
     with bar("Drawing", total=len(choice.wanted)) as step:
-        return write_gallery(choice, folder, step=lambda found: step(of_labels(found)))
+        return write_gallery(choice, folder, crew=crew, step=lambda found: step(of_labels(found)))

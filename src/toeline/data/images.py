@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -217,11 +218,12 @@ def find_photos(paths: Sequence[Path]) -> list[Photo]:
     not exist, and when there is no photograph at all.
     """
     found: dict[Path, tuple[Path, str]] = {}
+    real = cache(Path.resolve)  # of folders: there may be a hundred thousand photographs in one
     for path in paths:
         if not path.exists():
             raise PhotoError(f"{path}: there is no such file or folder. Check the path.")
         for photo, name in _photos_under(path) if path.is_dir() else [(path, path.name)]:
-            found.setdefault(photo.resolve(), (photo, name))
+            found.setdefault(photo.resolve() if photo.is_symlink() else real(photo.parent) / photo.name, (photo, name))
     if not found:
         where = ", ".join(str(p) for p in paths) or "nothing"
         raise PhotoError(f"{where}: no photographs there ({' '.join(SUFFIXES)}). Name a folder that holds some.")

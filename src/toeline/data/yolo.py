@@ -35,7 +35,7 @@ __all__ = [
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # folder -> split
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A photograph, the label file that belongs to it (None when there is none), and the split it is in."""
 

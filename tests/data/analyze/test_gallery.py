@@ -15,6 +15,8 @@ from tests.helpers import write_labels, write_photo, write_yolo
 from toeline.cli import main
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.analyze import gallery
+from toeline.data.analyze.crew import Crew
 from toeline.data.analyze.flag import Flag, Weight
 from toeline.data.analyze.gallery import GalleryRun, choose, read_flags, write_gallery
 from toeline.data.analyze.gallery_pictures import looks, view_around
@@ -157,6 +159,19 @@ def test_an_earlier_gallery_is_replaced_and_anything_else_is_refused(root: Path,
         made(root, out)
     assert (out / "notes.txt").read_text() == "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data set", "out"]
+
+
+def test_a_crew_draws_the_same_pictures(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(root, tmp_path / "alone")
+    monkeypatch.setattr(gallery, "WORTH", 1)
+    with Crew(2) as crew:
+        write_gallery(choose(open_yolo(root, TAXONOMY), TAXONOMY, FLAGS), tmp_path / "crew", crew=crew)
+        assert crew.at_work
+    alone, together = (
+        {f.relative_to(top): f.read_bytes() for f in top.rglob("*.*") if f.is_file()}
+        for top in (tmp_path / "alone", tmp_path / "crew")
+    )
+    assert together == alone
 
 
 def test_flags_come_from_an_analysis(root: Path, tmp_path: Path) -> None:

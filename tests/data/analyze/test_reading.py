@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from tests.data.analyze.drawing import WORDS
 from tests.helpers import write_yolo
 
 from toeline.data.analyze import reading
+from toeline.data.analyze.crew import Crew
 from toeline.data.analyze.reading import How, Read, read_all
 from toeline.data.yolo import YoloSet, open_yolo
-from toeline.errors import LabelError
 
 
 @pytest.fixture
@@ -39,20 +38,10 @@ def test_blocks_and_processes_change_nothing(opened: YoloSet, monkeypatch: pytes
     monkeypatch.setattr(reading, "PICTURES_AT_ONCE", 2)
     monkeypatch.setattr(reading, "WORTH", 1)
     steps: list[object] = []
-    parts = said(read_all(opened, WORDS, How(pixels=True, workers=workers), step=steps.append))
+    with Crew(workers) as crew:
+        parts = said(read_all(opened, WORDS, How(pixels=True), crew=crew, step=steps.append))
+        assert crew.at_work == (workers > 1)
     assert parts == whole
     assert len(steps) == 11
     assert whole[1] == ("L0", "L1", "L2", "L9")
     assert len(whole[5]) == 10  # photographs that were seen: all but the one that is empty
-
-
-def test_a_killed_process_is_told(opened: YoloSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "PICTURES_AT_ONCE", 2)
-    monkeypatch.setattr(reading, "WORTH", 1)
-
-    def absorb(*_: object) -> None:
-        raise BrokenProcessPool
-
-    monkeypatch.setattr(Read, "absorb", absorb)
-    with pytest.raises(LabelError, match="--workers 1"):
-        read_all(opened, WORDS, How(workers=2))

@@ -11,6 +11,7 @@ from toeline.data.analyze.advice import Advice, advise
 from toeline.data.analyze.boxes import BoxSection, measure_boxes
 from toeline.data.analyze.checks import CHECKS, order_flags, problem_flag
 from toeline.data.analyze.counts import Counts, count
+from toeline.data.analyze.crew import Crew
 from toeline.data.analyze.findings import (
     Finding,
     count_findings,
@@ -66,6 +67,7 @@ def analyze(
     how: How | None = None,
     *,
     target: float = 0.90,
+    crew: Crew | None = None,
     step: Callable[[Sequence[Problem]], None] = lambda _: None,
 ) -> Analysis:
     """Read every label once, and count. `step` is called for each photograph, as `cli.show.bar` wants it.
@@ -73,7 +75,7 @@ def analyze(
     Raises LabelError when not one photograph can be read.
     """
     how = how or How()
-    read = read_all(opened, taxonomy, how, step=step)
+    read = read_all(opened, taxonomy, how, crew=crew, step=step)
     table, flags = read.collector.table(), [*(problem_flag(p, opened.root) for p in opened.problems), *read.flags]
     if not table.n_photos:
         raise LabelError(f"{opened.root}: not one photograph could be read ({read.flags[0].what}).")

@@ -22,10 +22,12 @@ from PIL import Image
 from toeline.core.box import Box
 from toeline.core.lines import read_lines
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.analyze.crew import Crew
 from toeline.data.analyze.flag import Flag, Weight
 from toeline.data.analyze.gallery_pages import Picture, render_pages
 from toeline.data.analyze.gallery_pictures import Look, crop_picture, looks, problem_picture, whole_picture
 from toeline.data.analyze.survey import below
+from toeline.data.class_names import Names
 from toeline.data.images import photo_size, read_photo
 from toeline.data.label_lines import LabelLine, Problem, read_label_file
 from toeline.data.write_yolo import require_apart, staged
@@ -36,7 +38,9 @@ NOTE = "gallery.json"
 OWN = frozenset({NOTE, "index.html", "pages", "pictures"})
 Step = Callable[[Sequence[Problem]], None]
 Key = tuple[str] | tuple[str, "LabelLine | Flag"]  # a whole photograph; an object or a problem on it
-Make = Callable[[Image.Image], tuple[bytes, tuple[int, int]]]  # JPEG and its size in pixels
+Drawn = tuple[bytes, tuple[int, int]]  # JPEG and its size in pixels
+Make = Callable[[Image.Image], Drawn]
+WORTH = 100  # photographs to draw from which several processes are quicker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +93,7 @@ class Choice:
         """The pictures that each photograph gives; photographs in the order of the data set, each opened once."""
         look, found = looks(self.data.names, self.taxonomy), defaultdict[str, list[tuple[Key, Make]]](list)
         for name in self.photos:
-            found[name].append(((name,), partial(_whole, entry=self.entries[name], data=self.data, look=look)))
+            found[name].append(((name,), partial(_whole, entry=self.entries[name], names=self.data.names, look=look)))
         for c in (c for its in self.objects.values() for c in its):
             found[c.photo].append(((c.photo, c.line), partial(crop_picture, line=c.line, look=look[c.line.class_id])))
         for flag in (f for flags in self.pictured.values() for f in flags):
@@ -118,7 +122,7 @@ def choose(
     held: dict[int, list[tuple[bytes, int, Chosen]]] = {i: [] for i in data.names}
     for entry in (entry for entries in data.splits.values() for entry in entries):
         name = below(data.root, entry.photo)
-        lines, problems = _read(entry, data)
+        lines, problems = _read(entry, data.names)
         choice.entries[name] = entry
         choice.problems += problems
         for line in lines:
@@ -143,26 +147,28 @@ def _hold(held: list[tuple[bytes, int, Chosen]], most: int, one: tuple[bytes, in
         held[:] = heapq.nsmallest(most, held)
 
 
-def _read(entry: Entry, data: YoloSet) -> tuple[tuple[LabelLine, ...], tuple[Problem, ...]]:
+def _read(entry: Entry, names: Names) -> tuple[tuple[LabelLine, ...], tuple[Problem, ...]]:
     try:
         size = photo_size(entry.photo)
     except PhotoError as why:
         return (), (_unread(entry.photo, why),)
     if entry.labels is None:
         return (), (Problem(entry.photo, None, "no label file belongs to this photograph, so nothing is known of it."),)
-    return read_label_file(entry.labels, size, data.names)
+    return read_label_file(entry.labels, size, names)
 
 
-def _whole(photo: Image.Image, entry: Entry, data: YoloSet, look: Mapping[int, Look]) -> tuple[bytes, tuple[int, int]]:
+def _whole(photo: Image.Image, entry: Entry, names: Names, look: Mapping[int, Look]) -> Drawn:
     """Labels are read again when they are drawn, and not held for all photographs."""
-    return whole_picture(photo, _read(entry, data)[0], look)
+    return whole_picture(photo, _read(entry, names)[0], look)
 
 
 def _unread(photo: Path, why: PhotoError) -> Problem:
     return Problem(photo, None, str(why).removeprefix(f"{photo}: "))
 
 
-def write_gallery(choice: Choice, out: Path, *, step: Step = lambda _: None) -> dict[str, Any]:
+def write_gallery(
+    choice: Choice, out: Path, *, crew: Crew | None = None, step: Step = lambda _: None
+) -> dict[str, Any]:
     """Write pages and pictures; an earlier gallery in `out` is replaced. Returns what gallery.json holds.
 
     `step` is called for each photograph of `choice.wanted`. One that cannot be opened is reported and left out. Raises
@@ -174,8 +180,13 @@ def write_gallery(choice: Choice, out: Path, *, step: Step = lambda _: None) -> 
         assert stage is not None, "with names of its own to replace, a gallery is always made anew"
         (stage / "pictures").mkdir()
         pictures: dict[Key, Picture] = {}
-        for name, makes in choice.wanted.items():
-            problems = _draw(choice.data.root / name, makes, stage, pictures)
+        jobs = [(choice.data.root / name, [make for _, make in its]) for name, its in choice.wanted.items()]
+        drawn = (crew or Crew()).map(_draw, jobs, worth=len(jobs) >= WORTH)
+        for its, (made, problems) in zip(choice.wanted.values(), drawn, strict=True):
+            for (key, _), (raw, size) in zip(its, made, strict=not problems):
+                place = f"pictures/{len(pictures) + 1:06d}.jpg"
+                (stage / place).write_bytes(raw)
+                pictures[key] = Picture(place, size)
             step([p for p in problems if str(p) not in said])
             said |= {str(p): p for p in problems}
         for place, text in render_pages(choice, pictures):
@@ -186,19 +197,14 @@ def write_gallery(choice: Choice, out: Path, *, step: Step = lambda _: None) -> 
     return record
 
 
-def _draw(
-    path: Path, makes: Sequence[tuple[Key, Make]], stage: Path, pictures: dict[Key, Picture]
-) -> tuple[Problem, ...]:
+def _draw(job: tuple[Path, Sequence[Make]]) -> tuple[list[Drawn], tuple[Problem, ...]]:
+    """Every picture of one photograph, or none and why."""
+    path, makes = job
     try:
         photo = read_photo(path)
     except PhotoError as why:
-        return (_unread(path, why),)
-    for key, make in makes:
-        place = f"pictures/{len(pictures) + 1:06d}.jpg"
-        raw, size = make(photo)
-        (stage / place).write_bytes(raw)
-        pictures[key] = Picture(place, size)
-    return ()
+        return [], (_unread(path, why),)
+    return [make(photo) for make in makes], ()
 
 
 def describe(choice: Choice, problems: Sequence[Problem]) -> dict[str, Any]:

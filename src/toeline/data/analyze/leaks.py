@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,7 +43,7 @@ class Kind(StrEnum):
     PLACE = "same place"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """One photograph as leaks are looked for: `name` below the data set's root, `group` its flight line."""
 
@@ -158,8 +158,9 @@ def find_leaks(photos: Sequence[Seen]) -> Leaks:
 def _equal(keys: Sequence[str], parts: NDArray[np.intp]) -> Found:
     """Each photograph with the first before it of the same key in every split; an empty key has no equal."""
     first: dict[str, dict[int, int]] = defaultdict(dict)
+    often = {key for key, n in Counter(keys).items() if key and n > 1}  # few: the others need no place in `first`
     for j, (key, part) in enumerate(zip(keys, parts.tolist(), strict=True)):
-        if key:
+        if key in often:
             yield from ((i, j, 0.0) for i in first[key].values())
             first[key].setdefault(part, j)
 

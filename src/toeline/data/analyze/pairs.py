@@ -25,7 +25,7 @@ from toeline.relate.rules import (
     may_relate,
 )
 
-MOST_PAIRS = 400_000  # measured at once, if no single photograph has more: about 100 MB
+MOST_PAIRS = 50_000  # measured at once, if no single photograph has more: about 12 MB, and no slower than more
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class PhotoFacts:
 def look_at(path: Path) -> PhotoFacts:
     """Decode one photograph and measure it. Raises PhotoError."""
     gray = read_gray(path)
+    values = np.asarray(gray)  # once: Pillow copies all of them each time
     light = np.array(gray.histogram())
     pixels = light.sum()
     phash, dhash, mirrored = hashes(gray)
@@ -73,11 +74,11 @@ def look_at(path: Path) -> PhotoFacts:
         sha256=file_hash(path),
         bytes=path.stat().st_size,
         size_wh=gray.size,
-        sharpness=sharpness(gray),
+        sharpness=sharpness(gray, values),
         brightness=float(light @ np.arange(256) / pixels / 255),
         dark=float(light[:DARK].sum() / pixels),
         burnt=float(light[BURNT + 1 :].sum() / pixels),
-        stretch=stretch(np.asarray(gray)),
+        stretch=stretch(values),
         phash=phash,
         dhash=dhash,
         mirrored=mirrored,
@@ -102,14 +103,14 @@ def _bits(found: Any) -> int:
     return int(str(found), 16)
 
 
-def sharpness(gray: Image.Image) -> float:
-    """Variance of the Laplacian with the photograph at most SHARP_PX long."""
+def sharpness(gray: Image.Image, values: Gray | None = None) -> float:
+    """Variance of the Laplacian with the photograph at most SHARP_PX long. `values` are those of `gray`, if at hand."""
     import cv2
 
     if max(gray.size) > SHARP_PX:
-        gray = gray.copy()
+        gray, values = gray.copy(), None
         gray.thumbnail((SHARP_PX, SHARP_PX), Image.Resampling.BOX)
-    _, deviation = cv2.meanStdDev(cv2.Laplacian(np.asarray(gray), cv2.CV_16S))
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(np.asarray(gray) if values is None else values, cv2.CV_16S))
     return float(deviation[0, 0] ** 2)
 
 

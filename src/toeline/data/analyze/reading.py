@@ -1,25 +1,23 @@
-"""The pass over a data set, by several processes: each reads whole blocks of photographs."""
+"""The pass over a data set, block by block: a crew of processes shares the blocks, and the answer is the same."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.analyze.checks import Checks
+from toeline.data.analyze.crew import Crew
 from toeline.data.analyze.flag import Flag
 from toeline.data.analyze.leaks import Seen
 from toeline.data.analyze.photos import PhotoFacts, look_at_all
-from toeline.data.analyze.survey import survey, unread_flag
+from toeline.data.analyze.plain import survey_quickly
+from toeline.data.analyze.survey import PlainRow, unread_flag
 from toeline.data.analyze.table import Collector
+from toeline.data.class_names import meanings
 from toeline.data.groups import FLIGHT, Grouping, grouping
 from toeline.data.yolo import Entry, YoloSet
 from toeline.errors import LabelError
@@ -30,14 +28,13 @@ WORTH = 12  # blocks from which several processes are quicker: each takes a seco
 
 @dataclass(frozen=True, kw_only=True)
 class How:
-    """How a data set is read. `flight` is the pattern of flight lines, None for the default; `workers` are processes.
+    """How a data set is read. `flight` is the pattern of flight lines, None for the default.
 
     Without `pixels` no photograph is decoded: only its header is read, for its size.
     """
 
     flight: str | None = None
     pixels: bool = False
-    workers: int = 1
 
 
 @dataclass
@@ -56,7 +53,12 @@ class Read:
 
 
 def read_all(
-    opened: YoloSet, taxonomy: Taxonomy, how: How, *, step: Callable[[Sequence[Problem]], None] = lambda _: None
+    opened: YoloSet,
+    taxonomy: Taxonomy,
+    how: How,
+    *,
+    crew: Crew | None = None,
+    step: Callable[[Sequence[Problem]], None] = lambda _: None,
 ) -> Read:
     """Read every photograph's labels once, in the order of the data set. `step` is called for each photograph.
 
@@ -65,12 +67,12 @@ def read_all(
     flight_lines(how.flight)  # a pattern that is none is told before any process starts
     blocks = list(_blocks(opened, PICTURES_AT_ONCE if how.pixels else LABELS_AT_ONCE))
     whole = Read(Collector(taxonomy, opened.root))
-    with _processes(how.workers if len(blocks) >= WORTH else 1) as mapped:
-        read = partial(read_block, taxonomy=taxonomy, how=how)
-        for block, part in zip(blocks, mapped(read, blocks), strict=True):
-            whole.absorb(part)
-            for _ in range(sum(map(len, block.splits.values()))):
-                step(())
+    read = partial(read_block, taxonomy=taxonomy, how=how)
+    parts = (crew or Crew()).map(read, blocks, worth=len(blocks) >= WORTH)
+    for block, part in zip(blocks, parts, strict=True):
+        whole.absorb(part)
+        for _ in range(sum(map(len, block.splits.values()))):
+            step(())
     return whole
 
 
@@ -80,36 +82,18 @@ def _blocks(opened: YoloSet, size: int) -> Iterator[YoloSet]:
             yield replace(opened, splits={split: entries[start : start + size]}, problems=())
 
 
-@contextmanager
-def _processes(workers: int) -> Iterator[Callable[..., Iterator[Read]]]:
-    """`map`, in this process or in several; results come in order."""
-    if workers <= 1:
-        yield map
-        return
-    try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quietly) as pool:
-            yield pool.map
-    except BrokenProcessPool:
-        text = f"One of {workers} processes was killed while it read; likely memory ran out. Use --workers 1."
-        raise LabelError(text) from None
-
-
-def _quietly() -> None:
-    """One thread a worker: the workers are the threads."""
-    import cv2
-
-    os.environ["OMP_NUM_THREADS"] = "1"
-    cv2.setNumThreads(1)
-
-
 def read_block(block: YoloSet, *, taxonomy: Taxonomy, how: How) -> Read:
     """One block, in the process that calls it."""
     read, checks = Read(Collector(taxonomy, block.root)), Checks(taxonomy, block.root)
     looked = _looked([entry for entries in block.splits.values() for entry in entries]) if how.pixels else iter(())
     group_of = flight_lines(how.flight)
-    for row in survey(block, taxonomy, group_of=group_of, unread=checks.flags.append):
-        read.collector.add(row)
-        checks.add(row)
+    meaning = meanings(block.names, taxonomy)
+    for row in survey_quickly(block, taxonomy, group_of=group_of, unread=checks.flags.append):
+        if isinstance(row, PlainRow):
+            read.collector.add_plain(row, meaning)
+        else:
+            read.collector.add(row)
+            checks.add(row)
         # the first that matches: photographs that gave no row are passed over
         facts = next((facts for photo, facts in looked if photo == row.entry.photo), None)
         if isinstance(facts, PhotoFacts):

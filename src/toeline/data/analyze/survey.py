@@ -12,8 +12,9 @@ from toeline.core.scene import Scene, Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.truth import Truth
 from toeline.data.analyze.flag import Flag, Weight
-from toeline.data.class_names import meanings
+from toeline.data.class_names import Meanings, meanings
 from toeline.data.label_lines import Problem
+from toeline.data.plain_labels import PlainLabels
 from toeline.data.yolo import Entry, YoloSet, flight_line, read_entry
 from toeline.errors import PhotoError
 
@@ -45,6 +46,18 @@ class Row:
         return Scene(self.entry.photo, self.size_wh, self.things, self.group)
 
 
+@dataclass(frozen=True)
+class PlainRow:
+    """One photograph, as in Row, with its labels in columns and nothing wrong with any of them."""
+
+    name: str
+    split: str
+    entry: Entry
+    size_wh: tuple[int, int]
+    group: str
+    labels: PlainLabels
+
+
 def below(root: Path, file: Path) -> str:
     """The path of `file` below `root`, with slashes; with `../` where data.yaml leads out of the root.
 
@@ -69,14 +82,29 @@ def survey(
     meaning = meanings(opened.names, taxonomy)
     for split, entries in opened.splits.items():
         for entry in entries:
-            name = below(opened.root, entry.photo)
-            try:
-                read = read_entry(entry, taxonomy, opened.names, group_of=group_of, meaning=meaning)
-            except PhotoError as why:
-                unread(unread_flag(name, entry.photo, str(why)))
-                continue
-            scene, truths = read.scene, {t.thing_id: t for t in read.truths}
-            yield Row(name, split, entry, scene.size_wh, scene.group, scene.things, truths, read.lines, read.problems)
+            if row := row_of(entry, split, opened, taxonomy, meaning, group_of=group_of, unread=unread):
+                yield row
+
+
+def row_of(
+    entry: Entry,
+    split: str,
+    opened: YoloSet,
+    taxonomy: Taxonomy,
+    meaning: Meanings,
+    *,
+    group_of: Callable[[Path], str],
+    unread: Callable[[Flag], None],
+) -> Row | None:
+    """One photograph, or None when it cannot be opened, which is told to `unread`."""
+    name = below(opened.root, entry.photo)
+    try:
+        read = read_entry(entry, taxonomy, opened.names, group_of=group_of, meaning=meaning)
+    except PhotoError as why:
+        unread(unread_flag(name, entry.photo, str(why)))
+        return None
+    scene, truths = read.scene, {t.thing_id: t for t in read.truths}
+    return Row(name, split, entry, scene.size_wh, scene.group, scene.things, truths, read.lines, read.problems)
 
 
 def unread_flag(name: str, photo: Path, why: str) -> Flag:

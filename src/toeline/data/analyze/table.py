@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.analyze.survey import Row, below
+from toeline.data.analyze.survey import PlainRow, Row, below
+from toeline.data.class_names import Meanings
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -103,12 +104,7 @@ class Collector:
 
     def add(self, row: Row) -> None:
         """One photograph more."""
-        self.photos.append(row.name)
-        self.label_files.append(below(self.root, row.entry.labels) if row.entry.labels else "")
-        self.per_photo["split"].append(self.splits.setdefault(row.split, len(self.splits)))
-        self.per_photo["group"].append(self.groups.setdefault(row.group, len(self.groups)))
-        self.per_photo["size"].extend(row.size_wh)
-        self.per_photo["count"].append(len(row.things))
+        self._add_photo(row, len(row.things))
         kinds, classes, lines, boxes = (self.per_object[n] for n in ("kind", "cls", "line", "box"))
         for thing in row.things:
             kinds.append(self._kinds[thing.kind])
@@ -116,6 +112,24 @@ class Collector:
             classes.append(-1 if truth is None else self._classes[truth.class_name])
             lines.append(row.lines[thing.id])
             boxes.extend(thing.box.xyxy)
+
+    def add_plain(self, row: PlainRow, meaning: Meanings) -> None:
+        """One photograph more, its labels column by column. `meaning` is that of its class ids."""
+        ids = row.labels.class_ids
+        self._add_photo(row, len(ids))
+        classes = {i: self._classes[c.name] for i, c in meaning.classes.items()}
+        self.per_object["kind"].extend([self._kinds[meaning.kinds[i]] for i in ids])
+        self.per_object["cls"].extend([classes.get(i, -1) for i in ids])
+        self.per_object["line"].extend(row.labels.lines)
+        self.per_object["box"].frombytes(row.labels.boxes.tobytes())
+
+    def _add_photo(self, row: Row | PlainRow, count: int) -> None:
+        self.photos.append(row.name)
+        self.label_files.append(below(self.root, row.entry.labels) if row.entry.labels else "")
+        self.per_photo["split"].append(self.splits.setdefault(row.split, len(self.splits)))
+        self.per_photo["group"].append(self.groups.setdefault(row.group, len(self.groups)))
+        self.per_photo["size"].extend(row.size_wh)
+        self.per_photo["count"].append(count)
 
     def absorb(self, other: Collector) -> None:
         """Add what another one took, after what this one took."""
