@@ -126,9 +126,10 @@ def test_a_bad_packet_leaves_the_position_of_exif(tmp_path: Path) -> None:
 
 
 def test_nonsense_in_angles_and_heights_is_left_out(tmp_path: Path) -> None:
-    fields = {**DOWN, "GimbalPitchDegree": "500", "RelativeAltitude": "high", "GimbalRollDegree": "nan"}
+    fields = {**DOWN, "GimbalPitchDegree": "500", "RelativeAltitude": "1e308", "GimbalRollDegree": "nan"}
+    fields |= {"AbsoluteAltitude": "high", "GimbalYawDegree": "1e300", "FlightYawDegree": ""}
     place = read(write_flown(tmp_path / "a.jpg", (1, 2), fields))
-    assert (place.pitch, place.height_m, place.roll) == (None, None, None)
+    assert (place.yaw, place.pitch, place.roll, place.height_m, place.altitude_m) == (None,) * 5
 
 
 def test_a_damaged_file_and_one_without_metadata_have_no_position(tmp_path: Path) -> None:

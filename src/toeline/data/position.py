@@ -17,6 +17,7 @@ from toeline.errors import PhotoError
 LATITUDE_REF, LATITUDE, LONGITUDE_REF, LONGITUDE = 1, 2, 3, 4  # tags of the GPS part of EXIF 3.0
 ALTITUDE_REF, ALTITUDE, TIME_STAMP, STATUS, DATE_STAMP = 5, 6, 7, 9, 29
 TAKEN, DIGITIZED, TAKEN_ZONE = 0x9003, 0x9004, 0x9011
+HIGHEST_M = 20_000.0  # no drone flies higher; the deepest sea and the highest mountain are within it too
 NO_FIX = 1e-6  # degrees: 0, 0 is what receivers write before they know where they are
 DJI_LATITUDE, DJI_LONGITUDE = ("GpsLatitude", "Latitude"), ("GpsLongitude", "GpsLongtitude", "Longitude")
 
@@ -28,12 +29,15 @@ class Reading(NamedTuple):
     wrong: str = ""
 
 
+NOWHERE = Reading()
+
+
 def read_position(path: Path) -> Reading:
     """The place of a photograph; a file that cannot be read has none, which is for others to report."""
     try:
         return position_of(read_header(path))
     except PhotoError:
-        return Reading()
+        return NOWHERE
 
 
 def position_of(header: Header) -> Reading:
@@ -56,20 +60,25 @@ def position_of(header: Header) -> Reading:
 
 def _place(point: Point, header: Header, dji: Mapping[str, str]) -> Place:
     upright = header.orientation == 1
-    angle = {name: number(dji.get(f"Gimbal{name}Degree")) for name in ("Yaw", "Pitch", "Roll")}
-    yaw = angle["Yaw"] if angle["Yaw"] is not None else number(dji.get("FlightYawDegree"))
-    pitch = angle["Pitch"] if angle["Pitch"] is not None and abs(angle["Pitch"]) <= 180 else None
+    yaw, pitch, roll = (_within(dji.get(f"Gimbal{name}Degree"), 360) for name in ("Yaw", "Pitch", "Roll"))
+    yaw = _within(dji.get("FlightYawDegree"), 360) if yaw is None else yaw
     return Place(
         point.latitude,
         point.longitude,
         altitude_m=_altitude(header.gps, dji),
-        height_m=number(dji.get("RelativeAltitude")),
+        height_m=_within(dji.get("RelativeAltitude"), HIGHEST_M),
         yaw=wrapped(yaw) if upright and yaw is not None else None,
         pitch=pitch if upright else None,
-        roll=angle["Roll"] if upright else None,
+        roll=roll if upright else None,
         focal=focal_share(header.exif, dji, header.size_wh),
         time=_time(header),
     )
+
+
+def _within(value: Any, most: float) -> float | None:
+    """A number that is not larger than it can be, whatever its sign, or None."""
+    found = number(value)
+    return found if found is not None and abs(found) <= most else None
 
 
 def _dji(packet: bytes) -> tuple[dict[str, str], str]:
@@ -128,10 +137,10 @@ def _on_earth(latitude: float, longitude: float) -> Point | None:
 
 
 def _altitude(gps: Mapping[int, Any], dji: Mapping[str, str]) -> float | None:
-    told = number(dji.get("AbsoluteAltitude"))
+    told = _within(dji.get("AbsoluteAltitude"), HIGHEST_M)
     if told is not None:
         return told
-    altitude, ref = number(gps.get(ALTITUDE)), gps.get(ALTITUDE_REF)
+    altitude, ref = _within(gps.get(ALTITUDE), HIGHEST_M), gps.get(ALTITUDE_REF)
     below = ref in (1, b"\x01", 3, b"\x03")  # below the sea, or below the ellipsoid
     return -altitude if altitude is not None and below else altitude
 
