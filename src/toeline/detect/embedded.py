@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from toeline.core.scene import Thing
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.nms import keep_best
+from toeline.detect.scale import Known
 from toeline.errors import ModelError, TaxonomyError
 
 Floats = NDArray[np.float32]
@@ -38,6 +39,7 @@ class Card:
     kinds: tuple[str, ...]
     thresholds: tuple[float, ...]
     nms_iou: float
+    known: Known = Known()
 
     @classmethod
     def load(cls, path: Path, taxonomy: Taxonomy) -> Card:
@@ -51,13 +53,14 @@ class Card:
                 (),
                 tuple(float(limits[n]) for n in names),
                 float(raw["nms_iou"]),
+                Known.read(raw),
             )
         except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as why:
             raise ModelError(
                 f"{path}: cannot be read as the description of a detector ({type(why).__name__}: {why}). It stands "
                 f"beside the model and is written by toeline train-embedded detector."
             ) from None
-        return cls(card.input_px, card.fill, _named(names, taxonomy, path), card.thresholds, card.nms_iou)
+        return replace(card, kinds=_named(names, taxonomy, path))
 
 
 def _named(names: list[str], taxonomy: Taxonomy, path: Path) -> tuple[str, ...]:
@@ -108,6 +111,11 @@ class OnnxDetector:
 
     session: Any
     card: Card
+
+    @property
+    def known(self) -> Known:
+        """What it knows of the photographs that it was trained on."""
+        return self.card.known
 
     @classmethod
     def load(cls, weights: Path, taxonomy: Taxonomy, *, threads: int = 1) -> OnnxDetector:
