@@ -57,19 +57,21 @@ class Inspector:
         answers: Answers = "type",
         floor: float = FLOOR,
         boxes: Boxes | None = None,
+        tile: str = "auto",
     ) -> Inspector:
         """Load both models, by default those that Toeline ships; with `boxes` no detector is loaded.
 
         `detector` is "embedded" or a weight file, `judge` "embedded", a model directory or a hub id, `adapter` a peft
-        adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps. Raises ModelError, SetupError and
-        TaxonomyError.
+        adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps, `tile` how large photographs are cut
+        for the detector: auto, off, or a side in pixels. Raises ModelError, SetupError and TaxonomyError.
         """
         from toeline.detect.choose import load_detector
+        from toeline.detect.tiles import tiled
         from toeline.judge.choose import load_judge
 
         words = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.load(Path(taxonomy) if taxonomy else None)
         return cls(
-            detector=None if boxes else load_detector(str(detector), taxonomy=words),
+            detector=None if boxes else tiled(load_detector(str(detector), taxonomy=words), tile),
             judge=load_judge(str(judge), device=device, adapter=Path(adapter) if adapter else None),
             taxonomy=words,
             answers=answers,

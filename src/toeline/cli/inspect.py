@@ -47,6 +47,10 @@ def inspect(
         Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
     ] = None,
     device: Annotated[Device, typer.Option(help="Where the judge runs.")] = Device.AUTO,
+    tile: Annotated[
+        str,
+        typer.Option(metavar="auto|off|SIZE[,OVERLAP]", help="Pixels of the tiles that large photographs are cut in."),
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
     """Inspect photographs: what stands there, where, and in what condition.
@@ -56,6 +60,8 @@ def inspect(
     2: nothing could be done.
 
     Example: toeline inspect flight7/ --out runs/flight7
+
+    Large photographs: toeline inspect flight7/ --out runs/flight7 --tile 1024,256
     """
     run = InspectRun(
         photos=tuple(str(p) for p in photos),
@@ -66,6 +72,7 @@ def inspect(
         answers=answers.value,
         taxonomy=str(taxonomy) if taxonomy else None,
         device=device.value,
+        tile=tile,
     )
     summary = inspect_into(run, Output(out=out, command="inspect"))
     if as_json:

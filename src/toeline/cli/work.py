@@ -34,6 +34,7 @@ class InspectRun:
     answers: str = "type"
     taxonomy: str | None = None
     device: str = "auto"
+    tile: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         device=run.device,
         answers="all" if run.answers == "all" else "type",
         boxes=boxes,
+        tile=run.tile,
     )
 
 

@@ -16,8 +16,8 @@ Window = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the photograph
 OVERLAP = 0.25  # share of a tile's side: an object up to a quarter of the tile is seen whole by one of them
 SPARE = 1.5  # a photograph up to so many times the trained frame is never tiled, nor for a gain of less than that
 LEAST_PX = 64  # of a tile's side
-ROUNDS, PROBES = 6, 16  # of measuring, and windows looked at in each
-CLOSE = 0.75  # a wished side of more than this share of the present one is no reason to look again
+ROUNDS, PROBES = 8, 16  # of measuring, and windows looked at in each
+CLOSE = 0.9  # a wished side of more than this share of the present one is no reason to look again
 FEW = 3  # sightings, under which nothing is said about sizes
 # Median size of the objects of real embankment photographs, as `Known.median`: for detectors that do not know theirs.
 TYPICAL = 0.18  # benchmarks/object_sizes.py on the train split of the lagoon dykes
@@ -133,9 +133,10 @@ def best_side(
     for _ in range(ROUNDS):
         sizes = _sizes(look, size_wh, side)
         wish = side * median(sizes) / known.median if len(sizes) >= FEW else side / 2
-        if side == finest or wish > CLOSE * side:
+        done = side == finest or wish > CLOSE * side
+        side = max(finest, round(min(side, wish)))
+        if done:
             break
-        side = max(finest, round(wish))
     return 0 if whole <= SPARE * side else side
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import batched
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -21,6 +20,12 @@ if TYPE_CHECKING:
     from toeline.detect.choose import Detector
 
 BATCH = 16  # views that are cut at a time: 20 MB at 640 pixels
+
+
+def tiled(detector: Detector, words: str) -> Detector:
+    """The detector as `--tile` wants it: itself for "off", else in tiles. Raises SetupError for words that say neither."""
+    tiling = Tiling.read(words)
+    return detector if tiling.off else TiledDetector(detector, tiling)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class TiledDetector:
         known = known_of(self.detector)
         if self.tiling.side:
             return self.tiling.side if max(image.size) > self.tiling.side else 0
-        if self.tiling.off or fits_whole(image.size, known):
+        if fits_whole(image.size, known):
             return 0
         return best_side(lambda windows: self._look(image, windows), image.size, known)
 
@@ -64,7 +69,7 @@ class TiledDetector:
         """What is seen in each window, in pixels of the photograph."""
         return [
             [placed(s, window, shown.size) for s in seen]
-            for some in batched(windows, self.batch)
+            for some in (windows[n : n + self.batch] for n in range(0, len(windows), self.batch))
             for window, shown, seen in self._views(image, some)
         ]
 
