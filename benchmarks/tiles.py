@@ -1,8 +1,8 @@
-"""Large photographs: does a detector find in tiles what it finds on views of 640 pixels, each object once, in little memory?
+"""Large photographs: what is found in tiles beside what is found on views of 640 pixels, and the memory it takes.
 
     python benchmarks/tiles.py [--out benchmarks/results] [--small]
 
-Drawn mosaics with the truth of every scene (toeline.synth.mosaic), the embedded detector, tiles chosen by `--tile auto`.
+Drawn mosaics with the truth of every scene (toeline.synth.mosaic), the embedded detector, tiles by `--tile auto`.
 The reference is the same detector on the window of each scene, scaled down to 640 pixels: the same ground. An object
 counts as found at an IoU of 0.5 with a sighting of its type; `twice` are sightings of an object that another one found.
 Memory is the peak of a process of its own that inspects a JPEG of the mosaic with both embedded models.
@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from toeline.core.box import Box

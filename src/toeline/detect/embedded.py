@@ -22,7 +22,7 @@ from toeline.core.scene import Thing
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.nms import keep_best
-from toeline.detect.scale import Known
+from toeline.detect.scale import UNKNOWN, Known
 from toeline.errors import ModelError, TaxonomyError
 
 Floats = NDArray[np.float32]
@@ -39,7 +39,7 @@ class Card:
     kinds: tuple[str, ...]
     thresholds: tuple[float, ...]
     nms_iou: float
-    known: Known = Known()
+    known: Known = UNKNOWN
 
     @classmethod
     def load(cls, path: Path, taxonomy: Taxonomy) -> Card:

@@ -33,7 +33,7 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Piece:
-    """One sighting, or several that are one object. `cuts` are the inner borders that it ends at, `looks` its windows."""
+    """One sighting, or several that are one object: the windows that saw it, and the inner borders that it ends at."""
 
     sighting: Sighting
     box: Box
@@ -159,7 +159,7 @@ def _links(pieces: Sequence[Piece], looks: Sequence[Look]) -> Iterator[tuple[flo
 def _fit(p: Piece, q: Piece, looks: Sequence[Look]) -> float:
     """Overlap of two pieces along a border that both are cut by, or of the boxes where both see the same part."""
     both = p.box.intersection(q.box)
-    if both < 0.0 or not both and not _meet(p.box, q.box):
+    if not _meet(p.box, q.box):
         return 0.0
     if both >= SAME * min(p.box.area, q.box.area) > 0:
         return p.box.iou(q.box)
@@ -210,9 +210,7 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
 
 
 def _hull(boxes: Sequence[Box]) -> Box:
-    return Box(
-        min(b.x1 for b in boxes), min(b.y1 for b in boxes), max(b.x2 for b in boxes), max(b.y2 for b in boxes)
-    )
+    return Box(min(b.x1 for b in boxes), min(b.y1 for b in boxes), max(b.x2 for b in boxes), max(b.y2 for b in boxes))
 
 
 def _with_large(pieces: list[Piece], large: Sequence[Sighting], looks: Sequence[Look]) -> list[Piece]:

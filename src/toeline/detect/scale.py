@@ -52,13 +52,16 @@ class Known(NamedTuple):
         return max(self.input_px, self.frame_px)
 
 
+UNKNOWN = Known()
+
+
 def known_of(detector: object) -> Known:
     """What a detector says in `known`; one that says nothing of frames is taken for one trained at its `input_px`."""
     known = getattr(detector, "known", None)
     if isinstance(known, Known):
         return known
     side = getattr(detector, "input_px", None)
-    return Known(side, side) if isinstance(side, int) and side > 0 else Known()
+    return Known(side, side) if isinstance(side, int) and side > 0 else UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -117,9 +120,7 @@ def fits_whole(size_wh: tuple[int, int], known: Known) -> bool:
     return max(size_wh) <= SPARE * known.shown_px
 
 
-def best_side(
-    look: Callable[[Sequence[Window]], list[list[Sighting]]], size_wh: tuple[int, int], known: Known
-) -> int:
+def best_side(look: Callable[[Sequence[Window]], list[list[Sighting]]], size_wh: tuple[int, int], known: Known) -> int:
     """Side of the tiles in which the objects of this photograph have the trained size; 0 when the whole is best.
 
     `look` says what is seen in some windows, in pixels of the photograph. The first look is at the whole: the median

@@ -23,7 +23,7 @@ BATCH = 16  # views that are cut at a time: 20 MB at 640 pixels
 
 
 def tiled(detector: Detector, words: str) -> Detector:
-    """The detector as `--tile` wants it: itself for "off", else in tiles. Raises SetupError for words that say neither."""
+    """The detector as `--tile` wants it: itself for "off", else in tiles. Raises SetupError for any other word."""
     tiling = Tiling.read(words)
     return detector if tiling.off else TiledDetector(detector, tiling)
 
@@ -44,9 +44,7 @@ class TiledDetector:
         plans = [self.plan(image) for image in images]
         small = [image for image, side in zip(images, plans, strict=True) if not side]
         plain = iter(self.detector.find(small) if small else [])
-        return [
-            self._in_tiles(image, side) if side else next(plain) for image, side in zip(images, plans, strict=True)
-        ]
+        return [self._in_tiles(image, side) if side else next(plain) for image, side in zip(images, plans, strict=True)]
 
     def plan(self, image: Image.Image) -> int:
         """Side of the tiles in pixels of the photograph; 0 for one that is looked at as a whole."""

@@ -34,7 +34,9 @@ CROWDED_PX = 300  # a photograph with a shorter side under this shows numbers be
 
 
 JPEG_MOST_PX, FINE_CHROMA_PX = 65_500, 2_000
-MARKED_MOST_PX = 4_096  # of a marked picture's longer side: boxes and names are read at that; originals stay as they are
+MARKED_MOST_PX = (
+    4_096  # of a marked picture's longer side: boxes and names are read at that; originals stay as they are
+)
 
 
 @dataclass(frozen=True)

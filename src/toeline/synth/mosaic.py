@@ -72,7 +72,8 @@ def _numbers(seed: int, scenes: int, objects: int) -> list[int]:
     """Numbers of the scenes: the first ones, or the first ones that share `objects` among them."""
     if not objects:
         return list(range(scenes))
-    numbers, left, candidates = [], objects, count()
+    numbers: list[int] = []
+    left, candidates = objects, count()
     while len(numbers) < scenes:
         wanted = max(1, -(-left // (scenes - len(numbers))))
         number = next(n for n in candidates if sum(sample_plan(scene_seed(seed, n)).labelled) == wanted)
@@ -93,15 +94,13 @@ def _paint(image: NDArray[np.uint8], scene: Drawing, window: Window) -> None:
     part[:] = (part + (scene.image[:high, :wide] - part.astype(np.float32)) * alpha + 0.5).astype(np.uint8)
 
 
-def _seen(
-    scene: Drawing, window: Window, windows: tuple[Window, ...], size_wh: tuple[int, int]
-) -> list[DrawnObject]:
+def _seen(scene: Drawing, window: Window, windows: tuple[Window, ...], size_wh: tuple[int, int]) -> list[DrawnObject]:
     """The scene's objects in the mosaic, without what later scenes are painted over."""
     x1, y1, _, _ = window
     low, high = _own(window, windows)
     kept = []
     for item in scene.objects:
-        points = np.asarray(item.polygon, np.float64) + (x1, y1)
+        points = np.asarray(item.polygon, np.float64) + np.array([x1, y1])
         clipped = np.clip(points, low, np.minimum(high, size_wh))
         if np.ptp(clipped, axis=0).max() >= SLIVER * np.ptp(points, axis=0).max():
             kept.append(replace(item, polygon=_points(clipped)))
