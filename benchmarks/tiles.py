@@ -52,7 +52,10 @@ def main() -> None:
     if args.peak:
         print(json.dumps(inspected(args.peak)))
         return
-    rows = [measured(name, *plan) for name, plan in (SMALL if args.small else MOSAICS).items()]
+    rows = []
+    for name, plan in (SMALL if args.small else MOSAICS).items():
+        rows.append(measured(name, *plan))
+        print(json.dumps(rows[-1]), flush=True)
     rows += [] if args.small else [enlarged()]
     results = {"seed": SEED, "iou": IOU, "rows": rows}
     print(table(rows))
@@ -109,7 +112,7 @@ def peak(image: Image.Image) -> dict[str, Any]:
         file = Path(folder) / "mosaic.jpg"
         image.save(file, quality=90)
         done = subprocess.run(
-            [sys.executable, __file__, "--peak", str(file)], capture_output=True, text=True, check=True
+            [sys.executable, __file__, "--peak", str(file)], stdout=subprocess.PIPE, text=True, check=True
         )
     return dict(json.loads(done.stdout))
 

@@ -46,23 +46,50 @@ class Piece:
 
 
 def join(
-    looks: Sequence[Look], whole: Sequence[Sighting], size_wh: tuple[int, int], *, overlap: float
+    looks: Sequence[Look],
+    whole: Sequence[Sighting],
+    size_wh: tuple[int, int],
+    *,
+    overlap: float,
+    more: Sequence[Look] = (),
 ) -> list[Sighting]:
     """Everything that was seen, each object once, most confident first; ids are those of the windows.
 
     `whole` is what was seen in the photograph at once, and counts for objects longer than `overlap`, the pixels that
-    windows share: shorter ones are seen whole by a window. A joined object has the outline of none of its pieces and
-    the mean confidence of them, weighted by area.
+    windows share: shorter ones are seen whole by a window. `more` are looks at single objects, see `loose_ends`; that
+    they saw nothing says nothing. A joined object has the outline of none of its pieces and the mean confidence of
+    them, weighted by area.
     """
-    pieces = _pieces(looks, size_wh)
+    everywhere, judges = [*looks, *more], range(len(looks))
+    pieces = _pieces(everywhere, size_wh)
     done: list[Piece] = []
     for kind in sorted({s.thing.kind for s in whole} | {p.sighting.thing.kind for p in pieces}):
         mine = [p for p in pieces if p.sighting.thing.kind == kind]
-        joined = _linked(_believed(mine, looks, size_wh), looks)
+        joined = _linked(_believed(mine, everywhere, judges, size_wh), everywhere)
         large = [s for s in whole if s.thing.kind == kind and _longer(s.thing.box) > overlap]
         done += _once(_with_large(joined, large, looks))
     order = sorted(done, key=lambda p: (-p.score, p.box.xyxy))
     return [_sighting(p) for p in order]
+
+
+def loose_ends(looks: Sequence[Look], size_wh: tuple[int, int]) -> list[tuple[float, float]]:
+    """Where objects are still cut when all their pieces are joined: the middle of each such side, in pixels.
+
+    A detector may know the first half of a drain and not the second. A window about the cut shows it both.
+    """
+    pieces, ends = _pieces(looks, size_wh), []
+    for kind in sorted({p.sighting.thing.kind for p in pieces}):
+        mine = [p for p in pieces if p.sighting.thing.kind == kind]
+        for piece in _linked(_believed(mine, looks, range(len(looks)), size_wh), looks):
+            x, y = piece.box.center
+            middles = {
+                LEFT: (piece.box.x1, y),
+                TOP: (x, piece.box.y1),
+                RIGHT: (piece.box.x2, y),
+                LOW: (x, piece.box.y2),
+            }
+            ends += [middles[side] for side in sorted(piece.cuts)]
+    return ends
 
 
 def _pieces(looks: Sequence[Look], size_wh: tuple[int, int]) -> list[Piece]:
@@ -86,11 +113,13 @@ def _cuts(box: Box, window: Box, size_wh: tuple[int, int]) -> frozenset[int]:
     return frozenset(side for side, cut in ends.items() if cut)
 
 
-def _believed(pieces: Sequence[Piece], looks: Sequence[Look], size_wh: tuple[int, int]) -> list[Piece]:
-    """Whole objects once, and those cut pieces of which no other window saw more."""
+def _believed(
+    pieces: Sequence[Piece], looks: Sequence[Look], judges: Sequence[int], size_wh: tuple[int, int]
+) -> list[Piece]:
+    """Whole objects once, and those cut pieces of which no other window, of the numbers `judges`, saw more."""
     kept: list[Piece] = []
     for piece in sorted(pieces, key=lambda p: (bool(p.cuts), -p.score, p.box.xyxy)):
-        if piece.cuts and _seen_whole(piece, looks, size_wh):
+        if piece.cuts and any(_sees_whole(looks[n].window, piece, size_wh) for n in judges if n not in piece.looks):
             continue
         same = [(share, -n) for n, k in enumerate(kept) if (share := _shared(piece, k))]
         if same:
@@ -101,12 +130,9 @@ def _believed(pieces: Sequence[Piece], looks: Sequence[Look], size_wh: tuple[int
     return kept
 
 
-def _seen_whole(piece: Piece, looks: Sequence[Look], size_wh: tuple[int, int]) -> bool:
-    """Whether another window shows all of a cut piece, and what lies beyond the cut: what that one saw counts."""
-    return any(
-        n not in piece.looks and _inside(piece.box, look.window) and not _cuts(piece.box, look.window, size_wh)
-        for n, look in enumerate(looks)
-    )
+def _sees_whole(window: Box, piece: Piece, size_wh: tuple[int, int]) -> bool:
+    """Whether a window shows all of a cut piece, and what lies beyond the cut: what was seen there counts."""
+    return _inside(piece.box, window) and not _cuts(piece.box, window, size_wh)
 
 
 def _inside(box: Box, window: Box) -> bool:

@@ -13,8 +13,8 @@ from PIL import Image
 
 from toeline.core.box import Box
 from toeline.core.sighting import Sighting
-from toeline.detect.join import Look, join
-from toeline.detect.scale import Tiling, Window, best_side, fits_whole, grid, known_of
+from toeline.detect.join import Look, join, loose_ends
+from toeline.detect.scale import Tiling, Window, around, best_side, fits_whole, grid, known_of
 
 if TYPE_CHECKING:
     from toeline.detect.choose import Detector
@@ -60,7 +60,9 @@ class TiledDetector:
         tiles = grid(image.size, side, self.tiling.overlap_px(side))
         found = self._look(image, [*tiles, (0, 0, wide, high)])
         looks = [Look(Box(*map(float, w)), tuple(seen)) for w, seen in zip(tiles, found, strict=False)]
-        joined = join(looks, found[-1], image.size, overlap=self.tiling.overlap_px(side))
+        again = around(loose_ends(looks, image.size), image.size, side)
+        more = [Look(Box(*map(float, w)), tuple(s)) for w, s in zip(again, self._look(image, again), strict=True)]
+        joined = join(looks, found[-1], image.size, overlap=self.tiling.overlap_px(side), more=more)
         return [replace(s, thing=replace(s.thing, id=str(n))) for n, s in enumerate(joined, start=1)]
 
     def _look(self, image: Image.Image, windows: Sequence[Window]) -> list[list[Sighting]]:
