@@ -277,10 +277,8 @@ def _span(box: Box, within: Box, flat: bool) -> tuple[float, float, float, float
 
 def _trimmed(box: Box, pieces: Sequence[Piece]) -> Box:
     """A long box of the whole photograph, across as narrow as its pieces: those were seen in more detail."""
-    fine = _hull([p.box for p in pieces])
-    if box.width >= box.height:
-        return Box(box.x1, fine.y1, box.x2, fine.y2)
-    return Box(fine.x1, box.y1, fine.x2, box.y2)
+    fine, flat = _hull([p.box for p in pieces]), box.width >= box.height
+    return Box(box.x1, fine.y1, box.x2, fine.y2) if flat else Box(fine.x1, box.y1, fine.x2, box.y2)
 
 
 def _longer(box: Box) -> float:
