@@ -82,21 +82,24 @@ class Inspector:
         floor: float = FLOOR,
         boxes: Boxes | None = None,
         detector_options: DetectorOptions | None = None,
+        tile: str = "auto",
     ) -> Inspector:
         """Load both models, by default those that Toeline ships; with `boxes` no detector is loaded.
 
         `detector` is "embedded", a weight file, a model directory or a hub id, `judge` "embedded", a model directory or
         a hub id, `adapter` a peft adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps.
-        `detector_options` has thresholds and whether the detector's file is trusted to run code. Raises ModelError,
-        SetupError and TaxonomyError.
+        `detector_options` has thresholds and whether the detector's file is trusted to run code, `tile` how large
+        photographs are cut for the detector: auto, off, or a side in pixels. Raises ModelError, SetupError and
+        TaxonomyError.
         """
         from toeline.detect.choose import DetectorOptions, load_detector
+        from toeline.detect.tiles import tiled
         from toeline.judge.choose import load_judge
 
         words = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.load(Path(taxonomy) if taxonomy else None)
         options = detector_options or DetectorOptions(device=device)
         return cls(
-            detector=None if boxes else load_detector(str(detector), taxonomy=words, options=options),
+            detector=None if boxes else tiled(load_detector(str(detector), taxonomy=words, options=options), tile),
             judge=load_judge(str(judge), device=device, adapter=Path(adapter) if adapter else None),
             taxonomy=words,
             answers=answers,

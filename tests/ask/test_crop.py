@@ -63,3 +63,11 @@ def test_the_whole_photograph_fits_the_view():
 
 def test_a_single_pixel_can_be_asked_about():
     assert cut(Image.new("RGB", (1, 1)), Box(0, 0, 1, 1), View()).size == (28 * 8, 28 * 8)
+
+
+def test_a_thin_drain_of_a_large_photograph_is_not_lost_among_its_neighbors():
+    small, large = (window(Box(300, 300, 312, 400), (size, size), margin=0.0) for size in (640, 6000))
+    assert small.width == pytest.approx(12 + 2 * 0.012 * 640 * 2**0.5)
+    assert large == small
+    wide = window(Box(3000, 3000, 3400, 3400), (6000, 6000), margin=0.0)
+    assert wide.width == pytest.approx(400 + 2 * 0.012 * 6000 * 2**0.5)

@@ -14,6 +14,7 @@ from toeline.core.box import Box
 from toeline.core.question import View
 
 LEAST_MARGIN = 0.012  # share of the diagonal: half a 28-pixel cell at 640 x 640, so that thin drains keep both banks
+LEAST_PX = LEAST_MARGIN * math.hypot(640, 640)  # what that is on the photographs that judges are trained on
 
 
 def grid(wide: float, high: float, *, cell: int, most: int, scale_limit: float = math.inf) -> tuple[int, int]:
@@ -32,8 +33,16 @@ def grid(wide: float, high: float, *, cell: int, most: int, scale_limit: float =
 
 
 def window(box: Box, size_wh: tuple[int, int], *, margin: float) -> Box:
-    """The box with context on every side, cut at the frame. `margin` is a share of the box's shorter side."""
-    pad = max(margin * min(box.width, box.height), LEAST_MARGIN * math.hypot(*size_wh))
+    """The box with context on every side, cut at the frame. `margin` is a share of the box's shorter side.
+
+    The least margin is a share of the frame, but in a large photograph, where an object may be a hundredth of it, no
+    more than half of the object's shorter side: else the crop would show its neighbors.
+
+    >>> window(Box(3000, 2000, 3040, 2200), (6000, 4000), margin=0.0)
+    Box(x1=2980.0, y1=1980.0, x2=3060.0, y2=2220.0)
+    """
+    shorter = min(box.width, box.height)
+    pad = max(margin * shorter, min(LEAST_MARGIN * math.hypot(*size_wh), max(LEAST_PX, shorter / 2)))
     grown = Box(box.x1 - pad, box.y1 - pad, box.x2 + pad, box.y2 + pad).clipped(size_wh)
     if grown.width >= 1 and grown.height >= 1:
         return grown

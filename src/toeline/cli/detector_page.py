@@ -43,7 +43,7 @@ def headline(measured: Measured, other: Measured | None) -> str:
     if other:
         gain, interval = measured.precision.gained_over(other.precision)
         words += (
-            f" On the same, {other.name} gets {tenths(other.precision.map_50)}: {100 * gain:+.1f} points (95 % interval "
+            f" On the same, {other.name} gets {tenths(other.precision.map_50)}: {100 * gain:+.1f} points (95 % "
             f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f})."
         )
     return words

@@ -96,8 +96,9 @@ class Workbench:
     def detector(self) -> Detector:
         """Raises ModelError and SetupError."""
         from toeline.detect.choose import load_detector
+        from toeline.detect.tiles import tiled
 
-        return load_detector(self.run.detector, taxonomy=self.taxonomy)
+        return tiled(load_detector(self.run.detector, taxonomy=self.taxonomy), "auto")
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,10 @@ def inspect(
     batch: Annotated[
         int, typer.Option(min=1, max=256, help="Photographs that the detector is asked about at a time.")
     ] = BATCH,
+    tile: Annotated[
+        str,
+        typer.Option(metavar="auto|off|SIZE[,OVERLAP]", help="Pixels of the tiles that large photographs are cut in."),
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
     """Inspect photographs: what stands there, where, and in what condition.
@@ -75,6 +79,8 @@ def inspect(
     problems; 2: nothing could be done.
 
     Example: toeline inspect flight7/ --out runs/flight7
+
+    Large photographs: toeline inspect flight7/ --out runs/flight7 --tile 1024,256
     """
     run = InspectRun(
         photos=tuple(str(p) for p in photos),
@@ -87,6 +93,7 @@ def inspect(
         answers=answers.value,
         taxonomy=str(taxonomy) if taxonomy else None,
         device=device.value,
+        tile=tile,
     )
     summary = inspect_into(run, Output(out=out, command="inspect", pace=Pace(workers=workers, batch=batch)))
     if as_json:

@@ -40,6 +40,7 @@ class InspectRun:
     answers: str = "type"
     taxonomy: str | None = None
     device: str = "auto"
+    tile: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +139,7 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         answers="all" if run.answers == "all" else "type",
         boxes=boxes,
         detector_options=detector_options(run),
+        tile=run.tile,
     )
 
 

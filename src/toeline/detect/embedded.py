@@ -23,6 +23,7 @@ from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.nms import keep_best
 from toeline.detect.options import DEFAULT, DetectorOptions
+from toeline.detect.scale import UNKNOWN, Known
 from toeline.errors import ModelError, TaxonomyError
 
 Floats = NDArray[np.float32]
@@ -39,6 +40,7 @@ class Card:
     kinds: tuple[str, ...]
     thresholds: tuple[float, ...]
     nms_iou: float
+    known: Known = UNKNOWN
 
     @classmethod
     def load(cls, path: Path, taxonomy: Taxonomy) -> Card:
@@ -52,13 +54,14 @@ class Card:
                 (),
                 tuple(float(limits[n]) for n in names),
                 float(raw["nms_iou"]),
+                Known.read(raw),
             )
         except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as why:
             raise ModelError(
                 f"{path}: cannot be read as the description of a detector ({type(why).__name__}: {why}). It stands "
                 f"beside the model and is written by toeline train-embedded detector."
             ) from None
-        return cls(card.input_px, card.fill, _named(names, taxonomy, path), card.thresholds, card.nms_iou)
+        return replace(card, kinds=_named(names, taxonomy, path))
 
 
 def _named(names: list[str], taxonomy: Taxonomy, path: Path) -> tuple[str, ...]:
@@ -109,6 +112,11 @@ class OnnxDetector:
 
     session: Any
     card: Card
+
+    @property
+    def known(self) -> Known:
+        """What it knows of the photographs that it was trained on."""
+        return self.card.known
 
     @classmethod
     def load(

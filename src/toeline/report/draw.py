@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
 from itertools import pairwise
@@ -34,6 +34,9 @@ CROWDED_PX = 300  # a photograph with a shorter side under this shows numbers be
 
 
 JPEG_MOST_PX, FINE_CHROMA_PX = 65_500, 2_000
+MARKED_MOST_PX = (
+    4_096  # of a marked picture's longer side: boxes and names are read at that; originals stay as they are
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Mark:
     color: str
     style: int
     polygon: tuple[tuple[float, float], ...] = ()
+
+    def scaled(self, factor: float) -> Mark:
+        """The same mark in a picture that was resized by `factor`."""
+        polygon = tuple((x * factor, y * factor) for x, y in self.polygon)
+        return replace(self, box=self.box.scaled(factor), polygon=polygon)
 
 
 def marks_of(findings: Sequence[Finding], taxonomy: Taxonomy, *, short: bool = False) -> list[Mark]:
@@ -75,9 +83,14 @@ def _caption(finding: Finding, taxonomy: Taxonomy, *, short: bool) -> str:
 
 
 def draw(image: Image.Image, findings: Sequence[Finding], taxonomy: Taxonomy) -> Image.Image:
-    """A copy of an RGB photograph with every finding marked; its size in pixels is kept."""
+    """A copy of an RGB photograph with every finding marked, scaled down to MARKED_MOST_PX where it is larger."""
     short = min(image.size) < CROWDED_PX
-    return draw_marks(image, marks_of(findings, taxonomy, short=short))
+    marks, scale = marks_of(findings, taxonomy, short=short), MARKED_MOST_PX / max(image.size)
+    if scale < 1:
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        marks = [mark.scaled(scale) for mark in marks]
+    return draw_marks(image, marks)
 
 
 def draw_marks(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:

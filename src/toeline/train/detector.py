@@ -22,6 +22,7 @@ import numpy as np
 from toeline.errors import need
 from toeline.train.detector_data import FILL, KINDS, Batcher, Sample, fill_pool, plain
 from toeline.train.detector_score import Found, average_precision, best_thresholds
+from toeline.train.object_sizes import object_sizes
 
 EXTRA = "train-detector"
 HELD_OUT = 1_000_003  # added to the seed: the data set of drawn scenes that is only measured on
@@ -215,6 +216,10 @@ def _record(run: DetectorRun, network: Any, held: Sequence[Sample], keeper: Any)
         "kinds": list(KINDS),
         "thresholds": {kind: round(t.score, 3) for kind, t in best.items()},
         "nms_iou": NMS_IOU,
+        "objects": object_sizes(
+            (tuple(np.ptp(polygon, axis=0) / max(s.pixels.shape[:2])) for s in held for _, polygon in s.objects),
+            frame_px=max(held[0].pixels.shape[:2]),
+        ),
         "training": {
             "settings": {k: v for k, v in asdict(run).items() if not isinstance(v, Path)},
             "steps": keeper.steps,
