@@ -43,7 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report.map": {"relate"},
     "review": {"data.images", "report.draw", "inspector"},
     "evaluate": {"core.truth", "relate"},  # relations of true and of found boxes: geometry, no truth of conditions
-    "train": {"core.truth", "data", "synth", "relate", "ask", "judge"},
+    "train": {"core.truth", "data", "synth", "relate", "ask", "judge", "weights"},
+    "train.detector_learner": {"detect.hf_processor"},  # a detector is trained on the pixels that inspection gives it
     "quantize": {"judge", "evaluate", "core.truth"},
     "plan": {"judge.layout"},
     "models": set(),

@@ -39,6 +39,7 @@ def test_the_commands_are_the_promised_ones() -> None:
         "convert",
         "demo",
         "evaluate",
+        "evaluate-detector",
         "finetune",
         "floor",
         "fuse",
@@ -47,6 +48,7 @@ def test_the_commands_are_the_promised_ones() -> None:
         "plan",
         "split",
         "synth",
+        "train-detector",
         "train-embedded",
     ]
 
