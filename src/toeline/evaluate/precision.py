@@ -171,7 +171,10 @@ def _pairs(evaluator: Any, kind: int, photographs: int) -> Pairs:
 
 
 def _draws(pairs: Pairs, weights: Array) -> Array:
-    """(10, draws) average precision when photographs count `weights` (draws, photographs) times; NaN without object."""
+    """(10, draws) average precision when photographs count `weights` (draws, photographs) times; NaN without object.
+
+    Boxes of equal score on several photographs keep one order in all draws; pycocotools' depends on the draw.
+    """
     total = weights @ pairs.objects
     often = weights[:, pairs.photo]  # (draws, n)
     out = np.full((len(IOUS), len(weights)), math.nan)

@@ -5,6 +5,7 @@ The loop that uses them is train/detector_fit.py.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from toeline.errors import SetupError
 
 CHANGE_NOTHING = ("threads",)  # in the result
 SCRATCH, EMBEDDED = "scratch", "embedded"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +63,9 @@ class DetectorFit:
         if self.model or self.begin in (EMBEDDED, SCRATCH):
             return self.model
         place = Path(self.begin)
-        own = (
-            place.suffix == ".onnx" or (place / "model.onnx").is_file() or (place.is_absolute() and not place.exists())
-        )
-        return None if own else self.begin
+        if place.exists():
+            return self.begin if (place / "config.json").is_file() else None
+        return self.begin if HUB_ID.fullmatch(self.begin) else None
 
     @property
     def peak(self) -> float:
