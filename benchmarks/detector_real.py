@@ -4,7 +4,7 @@
 
 Each row is one `toeline train-detector` with its defaults in a folder of its own under --work, trained on `train`;
 finished ones are kept, stopped ones go on. Then they are set side by side on `valid`, the same photographs drawn anew
-for the intervals, as results/detector_real.json and .md. Needs `pip install 'toeline[train-detector]'`; --collate does not.
+for the intervals, as results/detector_real.json and .md. Training needs `pip install 'toeline[train-detector]'`.
 """
 
 from __future__ import annotations
