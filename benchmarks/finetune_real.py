@@ -154,6 +154,8 @@ Options beside the defaults:
 
 {options}
 
+Machines and versions:
+
 {machine}
 """
 
@@ -176,6 +178,7 @@ def page(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
     for p in pairs:
         cells = (p["first_run"], p["second_run"], percent(p["first"]), percent(p["second"]), difference_words(p))
         lines.append(f"| {' | '.join(cells)} |")
+    kinds = dict.fromkeys(row["words"] for row in rows)
     return PAGE.format(
         n=rows[0]["headline"]["n"],
         photographs=rows[0]["photographs"],
@@ -184,14 +187,14 @@ def page(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
         pairs="\n".join(lines),
         count=len(rows),
         options="\n".join(f"- {r['run']}: `{r['options']}`" for r in rows),
-        machine=rows[0]["words"],
+        machine="\n".join(f"- {', '.join(r['run'] for r in rows if r['words'] == words)}: {words}" for words in kinds),
     )
 
 
 def machine_words(record: dict[str, Any]) -> str:
     """Machine and versions of a run in one line."""
     said = {**record["machine"], **record["versions"], "device": record["trained"]["judge"].get("device", "")}
-    return f"Machine: {', '.join(f'{name} {value}' for name, value in said.items() if value)}."
+    return f"{', '.join(f'{name} {value}' for name, value in said.items() if value)}."
 
 
 def main() -> int:
