@@ -187,7 +187,7 @@ def page(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
         pairs="\n".join(lines),
         count=len(rows),
         options="\n".join(f"- {r['run']}: `{r['options']}`" for r in rows),
-        machine="\n".join(f"- {', '.join(r['run'] for r in rows if r['words'] == words)}: {words}" for words in kinds),
+        machine="\n".join(f"- {'; '.join(r['run'] for r in rows if r['words'] == words)}: {words}" for words in kinds),
     )
 
 
