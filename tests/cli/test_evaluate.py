@@ -17,6 +17,7 @@ from tests.helpers import write_labels, write_photo, write_yolo
 
 from toeline.cli import main
 from toeline.core.question import Sheet
+from toeline.detect.options import DetectorOptions
 from toeline.report.scorecard_page import Plot
 
 ROOT = Path(__file__).parent.parent.parent
@@ -207,6 +208,19 @@ def test_detected_boxes_are_measured_beside_true_ones(toeline: Toeline, tmp_path
     html = (tmp_path / "out" / "report.html").read_text()
     assert html.count("data:image/jpeg;base64,") == 11  # 3 not found, 2 badly placed, 6 of nothing
     assert "The detector embedded and the judge embedded" in html
+
+
+def test_the_detector_is_loaded_with_what_was_typed_of_it(toeline: Toeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[DetectorOptions] = []
+
+    def load(*_: Any, options: DetectorOptions, **__: Any) -> FakeDetector:
+        asked.append(options)
+        return FakeDetector()
+
+    monkeypatch.setattr("toeline.detect.choose.load_detector", load)
+    typed = ("--threshold", "0.3", "--threshold", "rock toe=0.4", "--trust", "--device", "cpu")
+    assert toeline("valid", "--boxes", "detector", "--spatial", "0", "--out", "out", *typed) in (0, 1)
+    assert asked[0] == DetectorOptions({"rock toe": 0.4}, general=0.3, trust=True, device="cpu")
 
 
 def test_both_stages_are_one_record_that_can_be_compared(toeline: Toeline, tmp_path: Path) -> None:

@@ -35,7 +35,15 @@ def evaluate(
     boxes: Annotated[
         str, typer.Option(metavar="truth|detector|PATH", help="Whose boxes; PATH: findings.jsonl, or a labels folder.")
     ] = "truth",
-    detector: Annotated[str, typer.Option(metavar="embedded|PATH", help="With --boxes detector.")] = "embedded",
+    detector: Annotated[str, typer.Option(metavar="embedded|PATH|HUB_ID", help="With --boxes detector.")] = "embedded",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."),
+    ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Let the detector's .pt or .bin run code as it is read: only from who you trust."),
+    ] = False,
     findings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Score these saved findings; no model is loaded.")
     ] = None,
@@ -91,6 +99,8 @@ def evaluate(
         device=device.value,
         decide=decide.value,
         seed=seed,
+        thresholds=tuple(threshold or ()),
+        trust=trust,
     )
     scored = evaluate_into(
         run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets, spatial=spatial), out

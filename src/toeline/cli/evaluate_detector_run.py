@@ -103,11 +103,10 @@ def _record(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> dict
 
 def _measured(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> tuple[Measured, Measured | None]:
     """The detector, and the one beside it at its own thresholds."""
-    from toeline.detect.options import DetectorOptions, read_thresholds
+    from toeline.cli.work import detector_options
 
-    by_type, general = read_thresholds(run.thresholds)
-    options = DetectorOptions(by_type, general, run.trust, run.device)
-    own = DetectorOptions(trust=run.trust, device=run.device)
+    options = detector_options(run.thresholds, trust=run.trust, device=run.device)
+    own = detector_options((), trust=run.trust, device=run.device)
     by_flight = run.cluster == "flight"
     names = [run.detector, *([run.against] if run.against else [])]
     with bar("Looking", total=len(names) * len(split.photos)) as step:

@@ -58,6 +58,8 @@ class EvaluateRun:
     decide: str = "score"
     seed: int = 0
     relations: str = "given"
+    thresholds: tuple[str, ...] = ()
+    trust: bool = False
 
 
 @dataclass
@@ -95,10 +97,12 @@ class Workbench:
     @cached_property
     def detector(self) -> Detector:
         """Raises ModelError and SetupError."""
+        from toeline.cli.work import detector_options
         from toeline.detect.choose import load_detector
         from toeline.detect.tiles import tiled
 
-        return tiled(load_detector(self.run.detector, taxonomy=self.taxonomy), "auto")
+        options = detector_options(self.run.thresholds, trust=self.run.trust, device=self.run.device)
+        return tiled(load_detector(self.run.detector, taxonomy=self.taxonomy, options=options), "auto")
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,12 @@ def once(bench: Workbench, run: EvaluateRun, out: Path) -> Evaluated:
 def _open(bench: Workbench, run: EvaluateRun, out: Path) -> RunFolder:
     from toeline.report.record import start_record
 
-    settings = {**asdict(run), "weights": _weights(run), "labels_sha256": labels_hash(bench.split(run.split))}
+    settings = {
+        **asdict(run),
+        "thresholds": list(run.thresholds),
+        "weights": _weights(run),
+        "labels_sha256": labels_hash(bench.split(run.split)),
+    }
     return RunFolder.open(out, start_record("evaluate", settings, bench.taxonomy))
 
 

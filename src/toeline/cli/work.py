@@ -138,17 +138,17 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         device=run.device,
         answers="all" if run.answers == "all" else "type",
         boxes=boxes,
-        detector_options=detector_options(run),
+        detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device),
         tile=run.tile,
     )
 
 
-def detector_options(run: InspectRun) -> DetectorOptions:
+def detector_options(thresholds: Sequence[str], *, trust: bool, device: str) -> DetectorOptions:
     """What was typed of the detector. Raises SetupError for a threshold that is none."""
     from toeline.detect.options import DetectorOptions, read_thresholds
 
-    by_type, general = read_thresholds(run.thresholds)
-    return DetectorOptions(by_type, general, run.trust, run.device)
+    by_type, general = read_thresholds(thresholds)
+    return DetectorOptions(by_type, general, trust, device)
 
 
 def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Problem]]:
