@@ -96,6 +96,12 @@ def cell(figure: Figure) -> str:
     return f"{figure.value:.3f} ({low:.3f} to {high:.3f})"
 
 
+def gained(more: dict[str, Any]) -> str:
+    """A difference of two values of mAP with its interval."""
+    low, high = more["interval"]
+    return f"{more['value']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
 PAGE = """# A detector trained on real photographs
 
 Written by `python benchmarks/detector_real.py`: `toeline train-detector` with its defaults on the real train split,
@@ -117,14 +123,11 @@ def page(rows: list[dict[str, Any]], machine: dict[str, Any]) -> str:
     heads = ["detector", "mAP@0.5", *kinds, "mAP@0.5:0.95", "over the untrained"]
     table = [f"| {' | '.join(heads)} |", f"|---|{'--:|' * (len(heads) - 1)}"]
     for r in rows:
-        low, high = r["gained"]["interval"]
-        more = f"{r['gained']['value']:+.3f} ({low:+.3f} to {high:+.3f})" if r["trained"] else ""
+        more = gained(r["gained"]) if r["trained"] else ""
         table.append(f"| {' | '.join([r['detector'], *r['cells'], r['map_50_95'], more])} |")
     pair = ""
     if over := rows[1].get("over_scratch") if len(rows) > 1 else None:
-        low, high = over["interval"]
-        more = f"{over['value']:+.3f} ({low:+.3f} to {high:+.3f})"
-        pair = f" Beginning with the embedded detector is worth {more} mAP@0.5 over beginning with nothing."
+        pair = f" Beginning with the embedded detector is worth {gained(over)} mAP@0.5 over beginning with nothing."
     facts = "\n".join(f"- {r['detector']}: {json.dumps(r['trained'])}" for r in rows if r["trained"])
     said = "\n".join(f"- {b}: {json.dumps(m)}" for b, m in machine.items())
     return PAGE.format(

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -88,12 +89,12 @@ def keep(out: Path, where: Path) -> None:
             shutil.copyfile(out / name, where / name)
 
 
-def machine(args: argparse.Namespace) -> dict[str, Any]:
+def machine(args: argparse.Namespace, libraries: Sequence[str] = LIBRARIES) -> dict[str, Any]:
     """What the figures depend on; no host names, no paths."""
     return {
         "cpu": platform.machine(),
         "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
+        **{name: version(name) for name in libraries},
         "drawn": {"scenes": args.scenes, "seed": SEED},
     }
 

@@ -106,8 +106,8 @@ def row_of(name: str, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         ],
         "trained_parameters": record["trained"]["trained_parameters"],
         "minutes": round(lines[-1]["seconds"] / 60, 1),
-        "machine": record.get("machine") or record.get("system"),
-        "versions": record.get("versions"),
+        "machine": record["machine"],
+        "versions": record["versions"],
         "judge": record["trained"]["judge"],
     }
 

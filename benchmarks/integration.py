@@ -14,31 +14,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from evaluate import LIBRARIES, SEED, machine
 from toeline.synth import write_dataset
 
-SEED = 20_261_121  # the drawn scenes of benchmarks/embedded.py: no training run, demo or test draws from it
 FLOOR_SEED = 20_261_126  # drawn scenes that a floor is trained on; nothing is measured on them
 FLOOR_SCENES = 120
-LIBRARIES = (
-    "toeline",
-    "torch",
-    "transformers",
-    "onnxruntime",
-    "numpy",
-    "pillow",
-    "scikit-learn",
-    "opencv-python-headless",
-)
 LEFT_OUT = ("worst", "judge_on_found_and_true_boxes")  # names photographs object by object, or repeats
 MAIN = ("accuracy", "condition_given_type", "normal_or_not", "missed_defects", "false_alarms")
 COUNTS = {
@@ -51,7 +39,7 @@ def main() -> None:
     args = arguments()
     with tempfile.TemporaryDirectory() as folder:
         measured = [one for data in datasets(args, Path(folder)) for one in measure(args, Path(folder), *data)]
-    record = {"machine": machine(args), "runs": measured}
+    record = {"machine": machine(args, (*LIBRARIES, "onnxruntime")), "runs": measured}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "integration.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     (args.out / "integration.md").write_text("\n".join(page(measured, record["machine"])) + "\n", encoding="utf-8")
@@ -181,16 +169,6 @@ def points(difference: dict[str, Any] | None) -> str:
 
 def percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
-
-
-def machine(args: argparse.Namespace) -> dict[str, Any]:
-    """What the figures depend on; no host names, no paths."""
-    return {
-        "cpu": platform.machine(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
-        "drawn": {"scenes": args.scenes, "seed": SEED},
-    }
 
 
 if __name__ == "__main__":

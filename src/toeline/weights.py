@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from toeline.errors import ModelError, SetupError, ToelineError
 
@@ -37,6 +38,11 @@ def pick_device(name: str) -> str:
     return name
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form of a hub id, owner/name."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
+
+
 def find_model(where: str, *, check: Callable[[Path], object], pickles: bool = False) -> Path:
     """A directory as it is, a hub id as its snapshot in the hub's cache, downloaded if need be. Raises ModelError.
 
@@ -48,7 +54,7 @@ def find_model(where: str, *, check: Callable[[Path], object], pickles: bool = F
         return path
     if path.exists():
         raise ModelError(f"{where} is a file. Name the directory that holds config.json and the *.safetensors.")
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", where):
+    if not is_hub_id(where):
         raise ModelError(f"{where}: there is no such model directory. Check the path (a hub id looks like owner/name).")
     return _download(where, check, ("*.safetensors", *PICKLES[:1]) if pickles else ("*.safetensors",))
 
@@ -112,6 +118,28 @@ def check_weights(folder: Path) -> list[Path]:
 def pickles_in(folder: Path) -> list[Path]:
     """Weight files of a directory that are pickles."""
     return [file for pattern in PICKLES for file in sorted(folder.glob(pattern))]
+
+
+def load_whole(family: Any, folder: Path, called: str, **how: Any) -> Any:
+    """A model of a transformers auto class, every weight from the folder's files. `called` is its word in errors.
+
+    Raises ModelError when it cannot be loaded or lacks weights, and ImportError for a library that it needs.
+    """
+    try:
+        with quiet():
+            model, found = family.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, **how
+            )
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
+        raise ModelError(
+            f"{folder}: transformers cannot load this {called} ({first_line(why)}). Download it again."
+        ) from None
+    if lacking := sorted(found["missing_keys"]):
+        raise ModelError(
+            f"{folder}: the weight files lack {len(lacking)} of the {called}'s tensors, the first {lacking[0]}. "
+            f"The download is incomplete, or config.json belongs to another model."
+        )
+    return model
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -16,12 +16,13 @@ from safetensors.torch import load_file
 from tests.train.tuning import PHOTOS, VALID, settings, train, write_data, write_judge
 
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, ModelError, SetupError
 from toeline.judge.load import quiet
 from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.train import finetune as finetune_file
 from toeline.train import loop
-from toeline.train.album import open_dataset, read_album
+from toeline.train.album import read_album
 from toeline.train.base import load_judge, merge
 from toeline.train.finetune import read_lesson
 from toeline.train.log import Log

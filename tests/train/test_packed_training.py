@@ -13,7 +13,8 @@ from tests.train.tuning import settings, write_data, write_judge
 from torch import Tensor
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.train.album import open_dataset, read_album
+from toeline.data.yolo import open_dataset
+from toeline.train.album import read_album
 from toeline.train.base import Learner, load_judge, prepare
 from toeline.train.features import Store, look
 from toeline.train.packed import Packer, losses, right_and_loss

@@ -13,7 +13,6 @@ from rich.markup import escape
 
 from toeline.cli.detector_page import headline, sections, tiles
 from toeline.cli.detector_score import Measured, measure
-from toeline.cli.evaluate_truth import open_dataset
 from toeline.cli.show import bar, of_labels, saying, show_places, some, tell_problems
 from toeline.cli.show import out as terminal
 from toeline.core.lines import join_lines, problem_record
@@ -21,8 +20,9 @@ from toeline.core.result import Problem
 from toeline.core.scene import Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.boxed import BoxedSplit, boxed_split
+from toeline.data.yolo import open_dataset
 from toeline.errors import OutputError
-from toeline.report.folder import CLUTTER, ERRORS, RUN, differing, read_run, write_whole
+from toeline.report.folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
 from toeline.report.record import now_words, start_record
 from toeline.report.scorecard_page import ScorecardPage, render_html, render_markdown
 
@@ -82,7 +82,7 @@ def score_into(run: DetectorScoring, out: Path) -> Scored:
     write_whole(out / ERRORS, join_lines(map(problem_record, problems)))
     write_whole(out / HTML, render_html(page))
     write_whole(out / MARKDOWN, render_markdown(page))
-    _save(out, record)
+    write_run(out, record)
     written = {"report": str(out / HTML), "figures": str(out / SCORECARD), "boxes": str(out / DETECTIONS)}
     return Scored(measured, other, problems, written, card)
 
@@ -122,13 +122,7 @@ def _measured(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> tu
 
 def claim(out: Path, record: Mapping[str, Any]) -> None:
     """Take an empty folder, or one of the same run, which is then made anew. Raises OutputError for any other."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        held = {p.name for p in out.iterdir()} - CLUTTER
-    except OSError as why:
-        raise OutputError(
-            f"{out}: cannot be used as an output folder ({why.strerror}). Choose another --out."
-        ) from None
+    held = held_in(out)
     if held and RUN not in held:
         raise OutputError(
             f"{out}: the folder is not empty and holds no run of Toeline ({', '.join(sorted(held)[:3])}). Choose a new "
@@ -142,11 +136,7 @@ def claim(out: Path, record: Mapping[str, Any]) -> None:
                 f"{out}: holds another run ({'; '.join(changed) or before.get('command')}). Choose a new folder with "
                 f"--out, or delete this one; nothing was changed."
             )
-    _save(out, record)
-
-
-def _save(out: Path, record: Mapping[str, Any]) -> None:
-    write_whole(out / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_run(out, record)
 
 
 def detection_rows(measured: Measured) -> list[dict[str, Any]]:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toeline.cli.evaluate_source import DETECTOR, TRUTH, Source, chosen_boxes, decided, saved, with_prompt
-from toeline.cli.evaluate_truth import TrueSplit, open_dataset, true_split
+from toeline.cli.evaluate_truth import TrueSplit, true_split
 from toeline.core.lines import join_lines
 from toeline.core.result import Result
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash
-from toeline.data.yolo import SPLITS, YoloSet
+from toeline.data.yolo import SPLITS, YoloSet, open_dataset
 from toeline.errors import OutputError, ToelineError
 from toeline.evaluate.cases import CASES, Judged, case_record, on_found_boxes, on_true_boxes
 from toeline.evaluate.match import Matched, match

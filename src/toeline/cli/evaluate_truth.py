@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, find_photos
-from toeline.data.yolo import SPLITS, Entry, YoloSet, open_yolo, read_entry
+from toeline.data.yolo import YoloSet, read_entry
 from toeline.errors import LabelError, PhotoError
 from toeline.evaluate.match import TrueThing, join
 
@@ -37,7 +36,7 @@ class TrueSplit:
 
 def true_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> TrueSplit:
     """Read the labels of one split. Raises LabelError for a split that is not there or that says no conditions."""
-    entries = _entries(dataset, name)
+    split, entries = dataset.split(name)
     names = {p.path.resolve(): p.name for p in find_photos(sorted({e.photo.parent for e in entries}))}
     photos: list[Photo] = []
     true: dict[str, tuple[TrueThing, ...]] = {}
@@ -58,19 +57,4 @@ def true_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> TrueSplit:
         photos.append(photo)
         true[photo.name] = join(labeled.scene.things, labeled.truths)
         groups[photo.name] = labeled.scene.group
-    return TrueSplit(SPLITS.get(name, name), tuple(photos), true, groups, tuple(problems))
-
-
-def open_dataset(data: Path, taxonomy: Taxonomy) -> YoloSet:
-    """The data set. Raises LabelError."""
-    if not data.exists():
-        raise LabelError(f"{data}: there is no such data set. Name a folder in YOLO layout, or its data.yaml.")
-    return open_yolo(data, taxonomy)
-
-
-def _entries(dataset: YoloSet, name: str) -> Sequence[Entry]:
-    split = SPLITS.get(name, name)
-    if split not in dataset.splits:
-        there = ", ".join(sorted(dataset.splits))
-        raise LabelError(f"{dataset.root}: has no split {name!r}. Choose one of: {there}.")
-    return dataset.splits[split]
+    return TrueSplit(split, tuple(photos), true, groups, tuple(problems))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
+from toeline.cli.settings import annotations_of, options_of
 from toeline.train.lora import LoraRun
 
-DATA = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
 OWN = {  # what is no part of the settings: where it goes, and what else is done
     "out": Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")],
     "merge": Annotated[bool, typer.Option("--merge", help="Also write the judge with the adapter added to it.")],
@@ -38,19 +36,5 @@ def finetune(data: Path, out: Path, merge: bool, resume: bool, as_json: bool, **
     raise typer.Exit(0 if outcome.fine else 1)
 
 
-def _parameters() -> list[inspect.Parameter]:
-    """DATA and --out first, then the settings in their order, then the switches."""
-    hints = get_type_hints(LoraRun, include_extras=True)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    found = [inspect.Parameter("data", keyword, annotation=DATA)]
-    found.append(inspect.Parameter("out", keyword, annotation=OWN["out"]))
-    for field in fields(LoraRun):
-        kind, remark = get_args(hints[field.name])[:2]
-        option = Annotated[kind, typer.Option(f"--{field.name.replace('_', '-')}", help=remark)]  # type: ignore[valid-type]  # known when it runs
-        found.append(inspect.Parameter(field.name, keyword, default=field.default, annotation=option))
-    switches = (inspect.Parameter(n, keyword, default=False, annotation=OWN[n]) for n in ("merge", "resume", "as_json"))
-    return [*found, *switches]
-
-
-finetune.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
-finetune.__annotations__ = {p.name: p.annotation for p in _parameters()}
+finetune.__signature__ = options_of(LoraRun, OWN)  # type: ignore[attr-defined]
+finetune.__annotations__ = annotations_of(finetune.__signature__)  # type: ignore[attr-defined]

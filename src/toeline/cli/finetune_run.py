@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from toeline.cli.show import out as terminal
 from toeline.core.lines import join_lines, problem_record
 from toeline.core.result import Problem
 from toeline.errors import OutputError
-from toeline.report.folder import CLUTTER, ERRORS, RUN, differing, read_run, write_whole
+from toeline.report.folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
 from toeline.report.record import now_words, start_record
 from toeline.train.finetune import CHECKPOINTS, DRAWN, Lesson, Trained, finetune, read_lesson, release
 from toeline.train.lora import CHANGE_NOTHING, LoraRun
@@ -65,7 +65,7 @@ def finetune_into(run: LoraRun, data: Path, out: Path, *, merge: bool, resume: b
     if not is_first():
         return Outcome(record, problems=lesson.problems)
     record |= {"trained": dict(trained.facts), "memory": most(record.get("memory", {}), peak_memory())}
-    _save(out, record)
+    write_run(out, record)
     release()
     return _finish(run, data, out, record, lesson, trained, merge=merge)
 
@@ -78,18 +78,17 @@ def _record(run: LoraRun, data: Path, lesson: Lesson) -> dict[str, Any]:
     )
 
 
-def open_folder(out: Path, record: dict[str, Any], *, resume: bool) -> dict[str, Any]:
-    """Begin a run in an empty folder, or go on with the one that is there. Returns its record. Raises OutputError."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        held = {p.name for p in out.iterdir()} - CLUTTER
-    except OSError as why:
-        raise OutputError(
-            f"{out}: cannot be used as an output folder ({why.strerror}). Choose another --out."
-        ) from None
+def open_folder(
+    out: Path, record: dict[str, Any], *, resume: bool, free: Collection[str] = CHANGE_NOTHING
+) -> dict[str, Any]:
+    """Begin a run in an empty folder, or go on with the one that is there. Returns its record. Raises OutputError.
+
+    `free` are settings with which a run may go on whatever they are: they change nothing in the result.
+    """
+    held = held_in(out)
     if RUN in held:
         before = read_run(out)
-        changed = differing(_lasting(before.get("settings", {})), _lasting(record["settings"]))
+        changed = differing(_lasting(before.get("settings", {}), free), _lasting(record["settings"], free))
         begun = bool(before.get("trained")) or any((out / CHECKPOINTS).glob("checkpoint-*"))
         if changed and begun:
             raise OutputError(
@@ -104,18 +103,14 @@ def open_folder(out: Path, record: dict[str, Any], *, resume: bool) -> dict[str,
             f"{out}: the folder is not empty and holds no fine-tuning ({', '.join(sorted(held)[:3])}). Choose a new "
             f"folder with --out; nothing was changed."
         )
-    _save(out, record)
+    write_run(out, record)
     return record
 
 
-def _lasting(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _lasting(settings: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
     """Settings as run.json gives them back, without those that change nothing in the result."""
     plain: dict[str, Any] = json.loads(json.dumps(settings))
-    return {name: value for name, value in plain.items() if name not in CHANGE_NOTHING}
-
-
-def _save(out: Path, record: Mapping[str, Any]) -> None:
-    write_whole(out / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return {name: value for name, value in plain.items() if name not in free}
 
 
 def _tell_problems(out: Path, problems: tuple[Problem, ...]) -> None:
@@ -185,7 +180,7 @@ def _finish(
     record |= {"memory": most(record["memory"], peak_memory()), "finished": now_words()}
     if worth:
         record["worth"] = worth.record()
-    _save(out, record)
+    write_run(out, record)
     problems = tuple(dict.fromkeys([*lesson.problems, *(worth.problems if worth else ())]))
     outcome = Outcome(record, tuple(trained.log.validations()), worth, problems, written)
     page = page_of(outcome, trained.log.steps(), run)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
+from toeline.cli.settings import annotations_of, options_of
 from toeline.train.detector_run import DetectorFit
 
-DATA = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
 OWN = {  # what is no part of the settings
     "out": Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")],
     "resume": Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last checkpoint.")],
@@ -38,19 +36,5 @@ def train_detector(data: Path, out: Path, resume: bool, as_json: bool, **setting
     raise typer.Exit(1 if outcome.problems else 0)
 
 
-def _parameters() -> list[inspect.Parameter]:
-    """DATA and --out first, then the settings in their order, then the switches."""
-    hints = get_type_hints(DetectorFit, include_extras=True)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    found = [inspect.Parameter("data", keyword, annotation=DATA)]
-    found.append(inspect.Parameter("out", keyword, annotation=OWN["out"]))
-    for field in fields(DetectorFit):
-        kind, remark = get_args(hints[field.name])[:2]
-        name = SPELLED.get(field.name, f"--{field.name}")
-        option = Annotated[kind, typer.Option(name, help=remark)]  # type: ignore[valid-type]  # known when it runs
-        found.append(inspect.Parameter(field.name, keyword, default=field.default, annotation=option))
-    return [*found, *(inspect.Parameter(n, keyword, default=False, annotation=OWN[n]) for n in ("resume", "as_json"))]
-
-
-train_detector.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
-train_detector.__annotations__ = {p.name: p.annotation for p in _parameters()}
+train_detector.__signature__ = options_of(DetectorFit, OWN, SPELLED)  # type: ignore[attr-defined]
+train_detector.__annotations__ = annotations_of(train_detector.__signature__)  # type: ignore[attr-defined]

@@ -23,12 +23,12 @@ from toeline.core.lines import join_lines, problem_record
 from toeline.core.result import Problem
 from toeline.detect.options import DetectorOptions
 from toeline.report.detector_plots import Epoch, learning_plots
-from toeline.report.folder import ERRORS, RUN, write_whole
+from toeline.report.folder import ERRORS, write_run, write_whole
 from toeline.report.record import now_words, start_record
 from toeline.report.scorecard_page import Grid, ScorecardPage, Section, render_html, render_markdown
 from toeline.report.style import tenths
 from toeline.train.detector_fit import DetectorLesson, Fitted, fit_detector, read_detector_lesson
-from toeline.train.detector_run import EMBEDDED, SCRATCH, DetectorFit
+from toeline.train.detector_run import CHANGE_NOTHING, EMBEDDED, SCRATCH, DetectorFit
 from toeline.train.log import VALID
 
 
@@ -48,16 +48,17 @@ def train_into(run: DetectorFit, data: Path, out: Path, *, resume: bool) -> Outc
     lesson = read_detector_lesson(run, data)
     hashes = {part.name: part.sha256() for part in (lesson.train, lesson.valid)}
     settings = {**run.record(), "data": str(data), "data_sha256": hashes}
-    record = open_folder(out, start_record("train-detector", settings, lesson.taxonomy), resume=resume)
+    record = start_record("train-detector", settings, lesson.taxonomy)
+    record = open_folder(out, record, resume=resume, free=CHANGE_NOTHING)
     labels = of_labels((*lesson.train.problems, *lesson.valid.problems))
     tell_problems(labels)
     with goes_on("the same command with --resume"), _telling(run) as tell:
         fitted = fit_detector(run, lesson, out, resume=resume, tell=tell)
     record |= {"trained": dict(fitted.facts), "memory": most(record.get("memory", {}), peak_memory())}
-    _save(out, record)
+    write_run(out, record)
     measured, before = _measured(run, lesson, out)
     record["finished"] = now_words()
-    _save(out, record)
+    write_run(out, record)
     problems = tuple(dict.fromkeys([*labels, *measured.problems]))
     return _report(run, lesson, fitted, out, Outcome(record, measured, before, problems, {}))
 
@@ -73,10 +74,6 @@ def _measured(run: DetectorFit, lesson: DetectorLesson, out: Path) -> tuple[Meas
 
 def _called(start: str) -> str:
     return "the embedded detector" if start == EMBEDDED else "the one it began with"
-
-
-def _save(out: Path, record: Mapping[str, Any]) -> None:
-    write_whole(out / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from toeline.core.scene import Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.class_names import meanings
 from toeline.data.label_lines import Problem
-from toeline.data.yolo import SPLITS, YoloSet, flight_line, read_entry
+from toeline.data.yolo import YoloSet, flight_line, read_entry
 from toeline.errors import LabelError, PhotoError
 
 
@@ -49,13 +49,11 @@ class BoxedSplit:
 
 def boxed_split(data: YoloSet, name: str, taxonomy: Taxonomy) -> BoxedSplit:
     """Read the labels of one split. Raises LabelError when it is not there, or holds no labelled photograph."""
-    split = SPLITS.get(name, name)
-    if split not in data.splits:
-        raise LabelError(f"{data.root}: has no split {name!r}. Choose one of: {', '.join(sorted(data.splits))}.")
+    split, entries = data.split(name)
     meaning = meanings(data.names, taxonomy)
     photos: list[BoxedPhoto] = []
     problems = list(data.problems)
-    for entry in data.splits[split]:
+    for entry in entries:
         try:
             scene = read_entry(entry, taxonomy, data.names, meaning=meaning)
         except PhotoError as why:

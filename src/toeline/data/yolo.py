@@ -53,6 +53,17 @@ class YoloSet:
     splits: Mapping[str, tuple[Entry, ...]]
     problems: tuple[Problem, ...] = ()
 
+    def split(self, name: str) -> tuple[str, tuple[Entry, ...]]:
+        """The split of that name, in any of its spellings: what it is called here, and what is in it.
+
+        Raises LabelError, with the names that there are.
+        """
+        called = SPLITS.get(name, name)
+        if called not in self.splits:
+            there = ", ".join(sorted(self.splits))
+            raise LabelError(f"{self.root}: has no split {name!r}. Choose one of: {there}.")
+        return called, self.splits[called]
+
 
 @dataclass(frozen=True)
 class LabelledScene:
@@ -76,6 +87,13 @@ def flight_line(photo: Path) -> str:
     stem = re.sub(r"\.rf\.[^.]*$", "", photo.stem)
     stem = re.sub(r"_(jpe?g|png|tiff?|webp|bmp)$", "", stem, flags=re.IGNORECASE)
     return re.sub(r"[ _-]*\d+(_[A-Z])?$", "", stem) or stem
+
+
+def open_dataset(data: Path, taxonomy: Taxonomy) -> YoloSet:
+    """A data set that has to be there, as a user named it. Raises LabelError."""
+    if not data.exists():
+        raise LabelError(f"{data}: there is no such data set. Name a folder in YOLO layout, or its data.yaml.")
+    return open_yolo(data, taxonomy)
 
 
 def open_yolo(root: Path, taxonomy: Taxonomy, *, labels: Path | None = None, any_class: bool = False) -> YoloSet:

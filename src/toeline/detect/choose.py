@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,12 +12,12 @@ from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.options import DEFAULT, DetectorOptions
 from toeline.errors import ModelError
+from toeline.weights import is_hub_id
 
 __all__ = ["EMBEDDED", "Detector", "DetectorOptions", "load_detector", "weight_files"]
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "detector" / "model.onnx"
 CARD, CONFIG = "detector.json", "config.json"
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 WAYS = (
     "Give 'embedded'; a .pt of ultralytics; an .onnx, exported by ultralytics or by toeline; a directory of a "
     "transformers detector (config.json and *.safetensors) or its hub id, owner/name"
@@ -44,7 +43,7 @@ def load_detector(name: str, *, taxonomy: Taxonomy, options: DetectorOptions = D
         return _of_directory(path, taxonomy, options)
     if path.is_file() or path == EMBEDDED:
         return _of_file(path, taxonomy, options)
-    if HUB_ID.fullmatch(name) and path.suffix.lower() not in (".pt", ".onnx"):
+    if is_hub_id(name) and path.suffix.lower() not in (".pt", ".onnx"):
         return _transformers(name, taxonomy, options)
     raise ModelError(f"{path}: there is no such detector. {WAYS}.")
 

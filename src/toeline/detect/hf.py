@@ -22,7 +22,7 @@ from toeline.detect.labels import Label, labels_of
 from toeline.detect.options import DetectorOptions
 from toeline.detect.sightings import sightings
 from toeline.errors import ModelError, SetupError
-from toeline.weights import check_weights, find_model, first_line, pick_device, pickles_in, quiet
+from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device, pickles_in, quiet
 
 
 @dataclass(frozen=True)
@@ -124,24 +124,12 @@ def _model(folder: Path, *, safe: bool) -> Any:
     from transformers import AutoModelForObjectDetection
 
     try:
-        with quiet():
-            model, found = AutoModelForObjectDetection.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True if safe else None,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
+        return load_whole(
+            AutoModelForObjectDetection,
+            folder,
+            "detector",
+            dtype=torch.float32,
+            use_safetensors=True if safe else None,
+        )
     except ImportError as why:
         raise SetupError(f"{folder}: {first_line(why)} Its backbone needs a library: pip install timm") from None
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
-        raise ModelError(
-            f"{folder}: transformers cannot load this detector ({first_line(why)}). Download it again."
-        ) from None
-    if lacking := sorted(found["missing_keys"]):
-        raise ModelError(
-            f"{folder}: the weight files lack {len(lacking)} of the detector's tensors, the first {lacking[0]}. "
-            f"The download is incomplete, or config.json belongs to another model."
-        )
-    return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +59,30 @@ class Judged:
         return self.group or self.photo
 
 
-def judged(finding: Finding, true: TrueThing, *, group: str = "") -> Judged:
-    """One finding beside its true object. A verdict without a class name is an unreadable answer."""
-    truth, verdict = true.truth, finding.verdict
+def unsaid(photo: str, true: TrueThing, *, group: str = "") -> Judged:
+    """A true object of which nobody said anything: it is in no finding."""
+    truth = true.truth
     return Judged(
-        photo=finding.photo,
+        photo=photo,
         group=group,
         thing_id=true.thing.id,
         kind=truth.kind,
         box=true.thing.box,
         true_class=truth.class_name,
         true_condition=truth.condition,
+        said_class="",
+        said_condition="",
+        probability=0.0,
+        probabilities={},
+        asked=False,
+    )
+
+
+def judged(finding: Finding, true: TrueThing, *, group: str = "") -> Judged:
+    """One finding beside its true object. A verdict without a class name is an unreadable answer."""
+    verdict = finding.verdict
+    return replace(
+        unsaid(finding.photo, true, group=group),
         said_class=verdict.class_name,
         said_condition=verdict.condition,
         probability=verdict.probability,

@@ -11,10 +11,9 @@ from operator import attrgetter
 
 from toeline.core.finding import Finding
 from toeline.core.taxonomy import Taxonomy
-from toeline.evaluate.cases import Judged, judged
+from toeline.evaluate.cases import Judged, judged, unsaid
 from toeline.evaluate.detection import Breakdown, Sorted, breakdown
 from toeline.evaluate.figure import Figure, ratio
-from toeline.evaluate.match import TrueThing
 from toeline.evaluate.resample import DRAWS, Resampling
 from toeline.evaluate.scorecard import Cluster, Scorecard, score
 from toeline.evaluate.shares import most_common, most_common_side, normal_condition
@@ -60,25 +59,7 @@ def _seen(photo: Sorted, group: str) -> Iterator[Seen]:
     ]
     silent = [*photo.missed, *(true for _, true in photo.misplaced)]
     yield from sorted(
-        (*answered, *(Seen(_missed(photo.photo, t, group), "") for t in silent)), key=lambda s: s.case.key
-    )
-
-
-def _missed(photo: str, true: TrueThing, group: str) -> Judged:
-    truth = true.truth
-    return Judged(
-        photo=photo,
-        group=group,
-        thing_id=true.thing.id,
-        kind=truth.kind,
-        box=true.thing.box,
-        true_class=truth.class_name,
-        true_condition=truth.condition,
-        said_class="",
-        said_condition="",
-        probability=0.0,
-        probabilities={},
-        asked=False,
+        (*answered, *(Seen(unsaid(photo.photo, t, group=group), "") for t in silent)), key=lambda s: s.case.key
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from toeline.errors import ModelError, SetupError, need
 from toeline.judge.fast import branch_attention, patch_embed_as_linear
 from toeline.judge.view import read_json, read_view
-from toeline.weights import HUB_TIMEOUT_S, check_weights, find_model, first_line, hashes, pick_device, quiet
+from toeline.weights import HUB_TIMEOUT_S, check_weights, find_model, first_line, hashes, load_whole, pick_device, quiet
 
 __all__ = [  # the last five are of toeline.weights: who trains or packs a judge finds all of loading here
     "FAMILIES",
@@ -110,27 +110,8 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
     from transformers import AutoModelForImageTextToText
 
     check_weights(folder)
-    with quiet():
-        try:
-            model, found = AutoModelForImageTextToText.from_pretrained(
-                folder,
-                dtype=dtype,
-                attn_implementation="sdpa",
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                **more,
-            )
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
-            raise ModelError(
-                f"{folder}: transformers cannot load this model ({first_line(why)}). Download it again."
-            ) from None
-    if lacking := sorted(found["missing_keys"]):
-        raise ModelError(
-            f"{folder}: the weight files lack {len(lacking)} of the model's tensors, the first {lacking[0]}. "
-            f"The download is incomplete, or config.json belongs to another model."
-        )
+    how = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True, **more}
+    model = load_whole(AutoModelForImageTextToText, folder, "model", **how)
     patch_embed_as_linear(model)
     return model
 

@@ -80,6 +80,22 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def held_in(folder: Path) -> set[str]:
+    """Names of what an output folder holds; makes it if need be. Raises OutputError when it cannot be used."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return {p.name for p in folder.iterdir()} - CLUTTER
+    except OSError as why:
+        raise OutputError(
+            f"{folder}: cannot be used as an output folder ({why.strerror}). Choose another --out."
+        ) from None
+
+
+def write_run(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write run.json."""
+    write_whole(folder / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
 @dataclass
 class RunFolder:
     """An output folder of one run. `run` is what run.json holds; `names` are the photographs that are done.
@@ -108,13 +124,7 @@ class RunFolder:
         the run. Raises OutputError for a folder that holds another run or other files, and for one that cannot be
         written.
         """
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            held = {p.name for p in path.iterdir()} - CLUTTER - set(own)
-        except OSError as why:
-            raise OutputError(
-                f"{path}: cannot be used as an output folder ({why.strerror}). Choose another --out."
-            ) from None
+        held = held_in(path) - set(own)
         if RUN in held:
             with alone(path):
                 return cls._again(path, run)
@@ -163,7 +173,7 @@ class RunFolder:
     def save_run(self, **more: Any) -> None:
         """Add to run.json and write it."""
         self.run.update(more)
-        write_whole(self.path / RUN, json.dumps(self.run, indent=2, ensure_ascii=False) + "\n")
+        write_run(self.path, self.run)
 
     def keep(self, results: Iterable[Result]) -> Iterator[Result]:
         """Write each result as it comes, then pass it on. It counts as done within COMMIT_S, or when this ends."""

@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import file_hash, read_photo
-from toeline.data.yolo import SPLITS, Entry, LabelledScene, YoloSet, open_yolo, read_entry
+from toeline.data.yolo import Entry, LabelledScene, YoloSet, read_entry
 from toeline.errors import LabelError, PhotoError
 from toeline.train.rows import Labeled, Photos, labeled_states
 
@@ -59,19 +58,9 @@ class Album:
         return [[t.class_name for t in s.truths if len(taxonomy.answers(t.kind)) > 1] for s in self.scenes]
 
 
-def open_dataset(data: Path, taxonomy: Taxonomy) -> YoloSet:
-    """The data set. Raises LabelError."""
-    if not data.exists():
-        raise LabelError(f"{data}: there is no such data set. Name a folder in YOLO layout, or its data.yaml.")
-    return open_yolo(data, taxonomy)
-
-
 def read_album(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> Album:
     """Read one split. Raises LabelError for a split that is not there, or on which nothing can be asked."""
-    split = SPLITS.get(name, name)
-    if split not in dataset.splits:
-        raise LabelError(f"{dataset.root}: has no split {name!r}. Choose one of: {', '.join(sorted(dataset.splits))}.")
-    entries = dataset.splits[split]
+    split, entries = dataset.split(name)
     problems = [Problem("", str(p.file), p.what, ADVICE, p.line) for p in dataset.problems]
     scenes, said = [], hashlib.sha256()
     with ThreadPoolExecutor(READERS) as readers:

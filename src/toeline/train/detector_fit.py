@@ -17,7 +17,7 @@ from typing import Any
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.boxed import BoxedSplit, boxed_split
-from toeline.data.yolo import open_yolo
+from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, SetupError, need
 from toeline.train.detector import EXTRA
 from toeline.train.detector_learner import Learner, hub_learner, own_learner, views_of
@@ -52,10 +52,8 @@ class Fitted:
 
 def read_detector_lesson(run: DetectorFit, data: Path) -> DetectorLesson:
     """Both splits, nine classes folded to types. Raises LabelError, TaxonomyError."""
-    if not data.exists():
-        raise LabelError(f"{data}: there is no such data set. Name a folder in YOLO layout, or its data.yaml.")
     taxonomy = Taxonomy.load(run.taxonomy)
-    dataset = open_yolo(data, taxonomy)
+    dataset = open_dataset(data, taxonomy)
     if run.valid not in dataset.splits:
         raise LabelError(
             f"{data}: has no split {run.valid!r}, which says when to stop. Cut one off (toeline split), or name "

@@ -5,16 +5,15 @@ The loop that uses them is train/detector_fit.py.
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from toeline.errors import SetupError
+from toeline.weights import is_hub_id
 
 CHANGE_NOTHING = ("threads",)  # in the result
 SCRATCH, EMBEDDED = "scratch", "embedded"
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ class DetectorFit:
         place = Path(self.begin)
         if place.exists():
             return self.begin if (place / "config.json").is_file() else None
-        return self.begin if HUB_ID.fullmatch(self.begin) else None
+        return self.begin if is_hub_id(self.begin) else None
 
     @property
     def peak(self) -> float:

@@ -14,8 +14,9 @@ from typing import Any
 
 from toeline.core.result import Problem
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, SetupError, need
-from toeline.train.album import Album, Joined, counted, open_dataset, read_album
+from toeline.train.album import Album, Joined, counted, read_album
 from toeline.train.balance import class_weights, order_of
 from toeline.train.base import Learner, load_judge, own_view, prepare, save, source_of, view_of
 from toeline.train.features import Store, look
