@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -23,12 +24,15 @@ class Measured(NamedTuple):
 def measure(call: Callable[[], object], device: str) -> Measured:
     """Run `call` three times: to warm up, for its memory, and for its time. `device` is cpu, cuda or mps.
 
+    What earlier work left to Python's collector is collected first: freed in between, it would hide part of the peak.
+
     On a CPU torch's profiler reports every allocation of its tensors, inside operations too; the resident size of the
     process would be rounded to what the C library keeps, which for a small model is more than all activations. Buffers
     of the matrix library (oneDNN, MKL) are not seen. CUDA has its own peak counter. MPS has none, so the growth of what
     the driver holds is taken, which is never given back between steps and so ends at the peak.
     """
     call()
+    gc.collect()
     peak, how = {"cpu": _cpu_peak, "cuda": _cuda_peak, "mps": _mps_peak}[device](call)
     begin = time.perf_counter()
     call()
@@ -54,12 +58,27 @@ def _cpu_peak(call: Callable[[], object]) -> tuple[int, str]:
         file = Path(folder) / "trace.json"
         observed.export_chrome_trace(str(file))
         events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
-    moves = sorted((e["ts"], e["args"]["Ev Idx"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]")
+    moves = [e["args"] | {"ts": e["ts"]} for e in events if e.get("name") == "[memory]"]
+    moves.sort(key=lambda move: (move["ts"], move["Ev Idx"]))
+    return _highest((move["Addr"], move["Bytes"]) for move in moves), "torch's profiler, every allocation of a tensor"
+
+
+def _highest(moves: Iterable[tuple[int, int]]) -> int:
+    """The most bytes at once, of blocks allocated within `moves` (address, bytes; freed when below 0), in their order.
+
+    What was allocated before is not ours, freed or not. The profiler names such a free only when it had seen the
+    block in an earlier session, so that a peak would depend on when Python collects what an earlier call left.
+    """
+    ours: dict[int, int] = {}
     live = peak = 0
-    for _, _, size in moves:
-        live += size
-        peak = max(peak, live)
-    return peak, "torch's profiler, every allocation of a tensor"
+    for address, size in moves:
+        if size > 0:
+            ours[address] = size
+            live += size
+            peak = max(peak, live)
+        else:
+            live -= ours.pop(address, 0)
+    return peak
 
 
 def _cuda_peak(call: Callable[[], object]) -> tuple[int, str]:
