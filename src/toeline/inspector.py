@@ -13,6 +13,7 @@ from PIL import Image
 
 from toeline.ask.ask import Answers, ask
 from toeline.core.ahead import Budget, ahead, batches
+from toeline.core.calibration import Calibration, load_calibration
 from toeline.core.finding import Finding
 from toeline.core.grade import graded, may_be_immediate
 from toeline.core.result import Problem, Result
@@ -22,7 +23,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, photo_size, read_photo
 from toeline.data.position import Reading, read_position
 from toeline.errors import PhotoError, ToelineError
-from toeline.judge.decide import FLOOR, decide, sure, unreadable
+from toeline.judge.decide import FLOOR, decide, sure, tempered, unreadable
 from toeline.relate import relate
 from toeline.relate.alter import Told, given
 
@@ -56,9 +57,10 @@ class Inspector:
     """A detector and a judge with the vocabulary they share. Build it with `load`, or hand in your own two.
 
     `answers` is "type" (the class names of the object's type) or "all" (so that the judge can overrule the detector).
-    A finding whose probability is under `floor` is marked for review. `boxes`, when given, replaces the detector: a
-    function of a photograph and its size in pixels that returns its things and what was wrong with their labels.
-    `relations` is what the judge is told of where things lie; experiments hand in something else (relate/alter.py).
+    A finding whose probability is under `floor`, after `calibration` if there is one, is marked for review. `boxes`,
+    when given, replaces the detector: a function of a photograph and its size in pixels that returns its things and
+    what was wrong with their labels. `relations` is what the judge is told of where things lie; experiments hand in
+    something else (relate/alter.py).
     """
 
     detector: Detector | None
@@ -68,6 +70,7 @@ class Inspector:
     floor: float = FLOOR
     boxes: Boxes | None = None
     relations: Callable[[Scene], Told] = given
+    calibration: Calibration | None = None
 
     @classmethod
     def load(
@@ -79,32 +82,40 @@ class Inspector:
         taxonomy: Taxonomy | str | Path | None = None,
         device: str = "auto",
         answers: Answers = "type",
-        floor: float = FLOOR,
+        floor: float | None = None,
         boxes: Boxes | None = None,
         detector_options: DetectorOptions | None = None,
         tile: str = "auto",
+        calibration: Calibration | str | Path | None = None,
     ) -> Inspector:
         """Load both models, by default those that Toeline ships; with `boxes` no detector is loaded.
 
         `detector` is "embedded", a weight file, a model directory or a hub id, `judge` "embedded", a model directory or
         a hub id, `adapter` a peft adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps.
         `detector_options` has thresholds and whether the detector's file is trusted to run code, `tile` how large
-        photographs are cut for the detector: auto, off, or a side in pixels. Raises ModelError, SetupError and
-        TaxonomyError.
+        photographs are cut for the detector: auto, off, or a side in pixels. `calibration` is what `toeline evaluate
+        --calibrate` wrote for this judge; `floor` is then its review threshold, else 0.5. Raises ModelError,
+        OutputError, SetupError and TaxonomyError.
         """
         from toeline.detect.choose import DetectorOptions, load_detector
         from toeline.detect.tiles import tiled
-        from toeline.judge.choose import load_judge
+        from toeline.judge.choose import load_judge, require_fitted_for
 
+        made = load_calibration(Path(calibration)) if isinstance(calibration, str | Path) else calibration
         words = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.load(Path(taxonomy) if taxonomy else None)
         options = detector_options or DetectorOptions(device=device)
+        stage_2 = load_judge(str(judge), device=device, adapter=Path(adapter) if adapter else None)
+        if made is not None:
+            require_fitted_for(made, stage_2)
+        learned = made.review_below if made else None
         return cls(
             detector=None if boxes else tiled(load_detector(str(detector), taxonomy=words, options=options), tile),
-            judge=load_judge(str(judge), device=device, adapter=Path(adapter) if adapter else None),
+            judge=stage_2,
             taxonomy=words,
             answers=answers,
-            floor=floor,
+            floor=next(one for one in (floor, learned, FLOOR) if one is not None),
             boxes=boxes,
+            calibration=made,
         )
 
     def inspect(self, photo: str | Path | Image.Image) -> list[Finding]:
@@ -233,7 +244,8 @@ class Inspector:
         if log_probs is None:
             verdict = sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
         elif log_probs:
-            verdict = decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor)
+            scores = tempered(log_probs, self.calibration.of(thing.kind)) if self.calibration else log_probs
+            verdict = decide(scores, self.taxonomy, kind=thing.kind, floor=self.floor)
         else:
             verdict = unreadable()
         return Finding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from toeline.evaluate.calibration import (
     review_curve,
     suggest,
 )
+from toeline.judge.choose import fingerprint
 from toeline.report.scorecard_page import Section
 from toeline.report.scorecard_plots import BandPoint, Bin
 from toeline.report.scorecard_trust import Suggested, Trust, calibration_section
@@ -53,7 +54,7 @@ def trust_of(done: Evaluated, other: Evaluated | None) -> Trusted:
     before = reliability(done.cases)
     if other is None:
         return Trusted(before, review_curve(done.cases))
-    made = fit(other.cases, split=other.split.name)
+    made = replace(fit(other.cases, split=other.split.name), fitted_for=_whose(other.folder.run.get("models", {})))
     threshold = suggest(review_curve(calibrated(other.cases, made)), target_error=MOST_WRONG).threshold
     cases = calibrated(done.cases, made)
     return Trusted(
@@ -63,6 +64,14 @@ def trust_of(done: Evaluated, other: Evaluated | None) -> Trusted:
         replace(made, review_below=min(threshold, 1.0)),
         review_at(cases, threshold),
     )
+
+
+def _whose(models: Mapping[str, Any]) -> dict[str, Any]:
+    """Whose answers they were, as `inspect --calibration` asks; nothing when only findings were there."""
+    judge = models.get("judge")
+    if not judge:
+        return {}
+    return {"judge": judge["model"], "fingerprint": fingerprint(judge), "prompt": judge["view"]["prompt"]}
 
 
 def trust_section(trust: Trusted) -> list[Section]:

@@ -70,6 +70,14 @@ def inspect(
         str,
         typer.Option(metavar="auto|off|SIZE[,OVERLAP]", help="Pixels of the tiles that large photographs are cut in."),
     ] = "auto",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="calibration.json of toeline evaluate --calibrate, for the same judge."),
+    ] = None,
+    review_below: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Less probable, a person should look; else the calibration's, or 0.5."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
     """Inspect photographs: what stands there, where, and in what condition.
@@ -81,6 +89,8 @@ def inspect(
     Example: toeline inspect flight7/ --out runs/flight7
 
     Large photographs: toeline inspect flight7/ --out runs/flight7 --tile 1024,256
+
+    Calibrated: toeline inspect flight7/ --out runs/flight7 --calibration runs/judge/calibration.json
     """
     run = InspectRun(
         photos=tuple(str(p) for p in photos),
@@ -94,6 +104,8 @@ def inspect(
         taxonomy=str(taxonomy) if taxonomy else None,
         device=device.value,
         tile=tile,
+        calibration=str(calibration) if calibration else None,
+        review_below=review_below,
     )
     summary = inspect_into(run, Output(out=out, command="inspect", pace=Pace(workers=workers, batch=batch)))
     if as_json:

@@ -41,6 +41,8 @@ class InspectRun:
     taxonomy: str | None = None
     device: str = "auto"
     tile: str = "auto"
+    calibration: str | None = None
+    review_below: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ class Output:
 def inspect_into(run: InspectRun, output: Output) -> Summary:
     """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
     from toeline.cli.show import saying
+    from toeline.data.images import file_hash
     from toeline.report.folder import RunFolder
     from toeline.report.record import start_record
     from toeline.report.save import finish
@@ -73,7 +76,8 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
     photos = _photos(run.photos, output.out)
     typed = {**asdict(run), "photos": list(run.photos), "thresholds": list(run.thresholds)}
-    settings: dict[str, Any] = {**typed, "weights": quick_weights(run)}
+    made = file_hash(Path(run.calibration)) if run.calibration and Path(run.calibration).is_file() else None
+    settings: dict[str, Any] = {**typed, "weights": quick_weights(run), "calibration_sha256": made}
     record = start_record(output.command, settings, taxonomy, title=output.title)
     folder = RunFolder.open(output.out, record, own=output.own)
     todo = [p for p in photos if p.name not in folder.names]
@@ -140,6 +144,8 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         boxes=boxes,
         detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device),
         tile=run.tile,
+        calibration=run.calibration,
+        floor=run.review_below,
     )
 
 
@@ -175,7 +181,12 @@ def quick_weights(run: InspectRun) -> dict[str, str]:
 def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
     """What is at work, called as the user called it: where it lies on this machine says nothing later."""
     detector = {"labels": run.boxes} if run.boxes else {"model": run.detector}
-    return {"detector": detector, "judge": {**inspector.judge.info, "model": run.judge}}
+    made = inspector.calibration
+    return {
+        "detector": detector,
+        "judge": {**inspector.judge.info, "model": run.judge},
+        "review": {"below": inspector.floor, "calibration": made.record() if made else None},
+    }
 
 
 def remember_models(folder: RunFolder, models: dict[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from toeline.errors import OutputError
@@ -17,14 +19,16 @@ class Calibration:
     """Temperatures for one judge, and under which probability a person should look.
 
     A judge's log-probabilities are divided by the temperature: over 1 makes it less sure, under 1 surer; which answer
-    is best never changes. `by_kind` holds types that have one of their own. `fitted_on` says on what: judge, split,
-    counts, log loss before and after. Raises ValueError for a temperature that is not positive.
+    is best never changes. `by_kind` holds types that have one of their own. `fitted_on` says on what: split, counts,
+    log loss before and after; `fitted_for` whose answers they were: the judge's name, its hashes and its prompt, empty
+    when only findings were there. Raises ValueError for a temperature that is not positive.
     """
 
     temperature: float = 1.0
     by_kind: Mapping[str, float] = field(default_factory=dict)
     review_below: float | None = None
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
+    fitted_for: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for value in (self.temperature, *self.by_kind.values()):
@@ -52,6 +56,7 @@ class Calibration:
             "by_type": dict(self.by_kind),
             "review_below": self.review_below,
             "fitted_on": dict(self.fitted_on),
+            "fitted_for": dict(self.fitted_for),
         }
 
 
@@ -66,9 +71,25 @@ def calibration_from(record: Mapping[str, Any]) -> Calibration:
             by_kind={kind: float(t) for kind, t in record["by_type"].items()},
             review_below=None if below is None else float(below),
             fitted_on=dict(record["fitted_on"]),
+            fitted_for=dict(record.get("fitted_for", {})),  # older files do not say
         )
     except (KeyError, TypeError, ValueError, AttributeError) as why:
         raise OutputError(
             f"calibration.json: {why!r} is missing or not what this Toeline reads (version {VERSION}). Make it again "
             f"with toeline evaluate --calibrate."
         ) from None
+
+
+def load_calibration(file: Path) -> Calibration:
+    """Read a calibration.json. Raises OutputError, which names the file, for one that cannot be read or is none."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as why:
+        raise OutputError(
+            f"{file}: cannot be read as a calibration ({why}). Name the calibration.json that toeline evaluate "
+            f"--calibrate wrote."
+        ) from None
+    try:
+        return calibration_from(record)
+    except OutputError as why:
+        raise OutputError(f"{file}: {why}") from None

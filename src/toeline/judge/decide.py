@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from toeline.core.calibration import SMALLEST
 from toeline.core.finding import Verdict
 from toeline.core.taxonomy import Taxonomy
 
@@ -40,6 +41,15 @@ def probabilities(log_probs: Mapping[str, float]) -> dict[str, float]:
     best = _best(log_probs)
     weights = {name: math.exp(score - log_probs[best]) for name, score in log_probs.items()}
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def tempered(log_probs: Mapping[str, float], temperature: float) -> dict[str, float]:
+    """Scores of one object, calibrated as `Calibration.temper` does; which is best stays. Raises ValueError likewise.
+
+    >>> probabilities(tempered({"rock toe": math.log(0.9), "rock toe damaged": math.log(0.1)}, 2.0))
+    {'rock toe': 0.75, 'rock toe damaged': 0.25}
+    """
+    return {name: math.log(max(p, SMALLEST)) / temperature for name, p in probabilities(log_probs).items()}
 
 
 def _best(log_probs: Mapping[str, float]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from toeline.core.question import Sheet, View
 from toeline.errors import ModelError
+from toeline.judge.choose import fingerprint
 from toeline.judge.view import read_json
 
 if TYPE_CHECKING:
@@ -174,20 +175,12 @@ def is_blind(judge: Judge) -> bool:
     return isinstance(judge, FloorJudge | ReplayJudge)
 
 
-def fingerprint(judge: Judge) -> dict[str, Any]:
-    """The hashes in a judge's info; empty for a replay, whose file is another one for every set of photographs."""
-    info = judge.info
-    return (
-        {} if info.get("back_end") == "replay" else {k: info[k] for k in ("weights", "adapter", "sha256") if k in info}
-    )
-
-
 def save_fusion(file: Path, judge: FuseJudge, facts: Mapping[str, Any]) -> None:
     """Write what `fuse:FILE.json` loads: names, mix, which weights it was fitted for, and `facts`."""
     record = {
         "judges": judge.names,
         **asdict(judge.mix),
-        "fingerprints": [fingerprint(part) for part in judge.parts],
+        "fingerprints": [fingerprint(part.info) for part in judge.parts],
         "facts": dict(facts),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -208,7 +201,7 @@ def _mix_of(saved: Mapping[str, Any], file: str) -> tuple[Mix, dict[str, Any]]:
 
 def _require_same(prints: Sequence[Mapping[str, Any]], judge: FuseJudge, file: str) -> None:
     for name, part, print_ in zip(judge.names, judge.parts, prints, strict=True):
-        if fingerprint(part) != print_:
+        if fingerprint(part.info) != print_:
             raise ModelError(
                 f"{file}: was fitted for other weights than {name} has now. Fit it again with `toeline fuse`, or say "
                 f"fuse:{file},{','.join(judge.names)} to use it all the same."

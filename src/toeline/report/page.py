@@ -115,6 +115,7 @@ def render_page(given: PageInput) -> str:
             problems=given.problems,
             most_problems=MOST_PROBLEMS,
             truth=given.truth,
+            calibration=given.run.get("models", {}).get("review", {}).get("calibration"),
             embedded=sum(bool(card["picture"]) for card in cards),
             pictures=sum(not card["failed"] for card in cards),
             side=book.side,
