@@ -46,7 +46,8 @@ def probabilities(log_probs: Mapping[str, float]) -> dict[str, float]:
 def tempered(log_probs: Mapping[str, float], temperature: float) -> dict[str, float]:
     """Scores of one object, calibrated as `Calibration.temper` does; which is best stays. Raises ValueError likewise.
 
-    >>> probabilities(tempered({"rock toe": math.log(0.9), "rock toe damaged": math.log(0.1)}, 2.0))
+    >>> warm = probabilities(tempered({"rock toe": math.log(0.9), "rock toe damaged": math.log(0.1)}, 2.0))
+    >>> {name: round(p, 6) for name, p in warm.items()}
     {'rock toe': 0.75, 'rock toe damaged': 0.25}
     """
     return {name: math.log(max(p, SMALLEST)) / temperature for name, p in probabilities(log_probs).items()}
