@@ -2,12 +2,21 @@
 
     pip install -e .
     python benchmarks/integration.py [--scenes 100] [--real ../shared/data/lagoon-dyke] [--floor] [--detector D]
-        [--judge J] [--out benchmarks/results]
+        [--judge J] [--out benchmarks/results] [--stem integration] [--note "..."]
 
 Runs `toeline evaluate --boxes detector` with the models in the package; with --floor also with the judge without a
 language model, trained on the real train split (of drawn scenes of another seed where there are no real ones). Writes
-integration.json and integration.md: every figure with n, interval and floors, errors by stage, the same judge on true
-boxes. Nothing is chosen here. docs/scorecard.md defines every figure.
+integration.json and integration.md (or another --stem): every figure with n, interval and floors, errors by stage, the
+same judge on true boxes. Nothing is chosen here. docs/scorecard.md defines every figure. A detector or judge of your
+own is called own-detector or own-judge in the results; --note says in a sentence what they are.
+
+Both stages trained on the real train split, as benchmarks/results/integration_trained.md has them:
+
+    toeline train-detector ../shared/data/lagoon-dyke --out runs/trained-detector
+    toeline finetune ../shared/data/lagoon-dyke --out runs/trained-judge --full --lr 1e-4 --epochs 12 \\
+        --crop-tokens 100 --patience 0
+    python benchmarks/integration.py --scenes 0 --floor --detector runs/trained-detector/model.onnx \\
+        --judge runs/trained-judge/model --stem integration_trained
 """
 
 from __future__ import annotations
@@ -39,10 +48,12 @@ def main() -> None:
     args = arguments()
     with tempfile.TemporaryDirectory() as folder:
         measured = [one for data in datasets(args, Path(folder)) for one in measure(args, Path(folder), *data)]
-    record = {"machine": machine(args, (*LIBRARIES, "onnxruntime")), "runs": measured}
+    record = {"note": args.note, "machine": machine(args, (*LIBRARIES, "onnxruntime")), "runs": measured}
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "integration.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    (args.out / "integration.md").write_text("\n".join(page(measured, record["machine"])) + "\n", encoding="utf-8")
+    (args.out / f"{args.stem}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (args.out / f"{args.stem}.md").write_text(
+        "\n".join(page(measured, record["machine"], args.note)) + "\n", encoding="utf-8"
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -53,6 +64,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--detector", default="embedded")
     parser.add_argument("--judge", default="embedded")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--note", default="", help="what the detector and the judge are")
+    parser.add_argument("--stem", default="integration", help="name of the two files, without ending")
     return parser.parse_args()
 
 
@@ -68,16 +81,28 @@ def datasets(args: argparse.Namespace, top: Path) -> Iterator[tuple[str, Path, P
         yield "drawn", top / "drawn", other
 
 
+def named(top: Path, model: str, name: str) -> str:
+    """A detector or judge as commands in the folder `top` call it: one that lies on this machine is linked there."""
+    given = Path(model).resolve()
+    if not given.exists():
+        return model
+    link = top / name
+    if not link.exists():
+        link.symlink_to(given if given.is_dir() else given.parent)
+    return name if given.is_dir() else f"{name}/{given.name}"
+
+
 def measure(args: argparse.Namespace, top: Path, name: str, data: Path, train: Path) -> Iterator[dict[str, Any]]:
     """One run for each judge."""
-    judges = [("" if args.judge == "embedded" else "own-", args.judge)]
+    detector, own = named(top, args.detector, "own-detector"), named(top, args.judge, "own-judge")
+    judges = [("" if own == "embedded" else "own-", own)]
     if args.floor:
         toeline(top, "floor", train, "--out", f"{name}-floor.safetensors", "--split", "train")
         judges.append(("floor-", f"floor:{name}-floor.safetensors"))
     for prefix, judge in judges:
         out = f"both-{prefix}{name}"
         toeline(
-            top, "evaluate", data, "--split", "valid", "--boxes", "detector", "--detector", args.detector,
+            top, "evaluate", data, "--split", "valid", "--boxes", "detector", "--detector", detector,
             "--judge", judge, "--spatial", "0", "--out", out,
         )  # fmt: skip
         record = json.loads((top / out / "integration.json").read_text(encoding="utf-8"))
@@ -86,7 +111,7 @@ def measure(args: argparse.Namespace, top: Path, name: str, data: Path, train: P
         ]
         kept = {k: v for k, v in record.items() if k not in LEFT_OUT}
         who = "floor" if judge.startswith("floor:") else judge
-        yield {"data": name, "detector": args.detector, "judge": who, "seconds_per_photograph": seconds, **kept}
+        yield {"data": name, "detector": detector, "judge": who, "seconds_per_photograph": seconds, **kept}
 
 
 def toeline(top: Path, *words: Any) -> None:
@@ -98,17 +123,20 @@ def toeline(top: Path, *words: Any) -> None:
         sys.exit(done.returncode)
 
 
-def page(runs: Sequence[dict[str, Any]], made: dict[str, Any]) -> Iterator[str]:
+def page(runs: Sequence[dict[str, Any]], made: dict[str, Any], note: str) -> Iterator[str]:
     """The figures as Markdown."""
     yield "# Both stages as one"
     yield ""
+    sets = ["*real* is the valid split of `lagoon-dyke`"]
+    if scenes := made["drawn"]["scenes"]:
+        sets.append(f"*drawn* {scenes} scenes of seed {made['drawn']['seed']}")
     yield (
         "Made by [`benchmarks/integration.py`](../integration.py); the definitions are in "
         "[scorecard.md](../../docs/scorecard.md). Detected boxes are matched to true ones at IoU 0.5, one to one, and "
         "a miss is wrong. 95 % intervals draw whole photographs. Look-up: the detector's boxes, each with the most "
-        "common class of its type. *real* is the valid split of `lagoon-dyke`, *drawn* "
-        f"{made['drawn']['scenes']} scenes of seed {made['drawn']['seed']}."
+        f"common class of its type. {', '.join(sets)}."
     )
+    yield from ("", note) if note else ()
     for run in runs:
         yield from ("", f"## {run['data']}: detector {run['detector']}, judge {run['judge']}", "", run["headline"], "")
         yield from figures(run)
