@@ -10,6 +10,7 @@ from toeline.report.scorecard_plots import BandPoint, Bin, band_plot, reliabilit
 from toeline.report.style import tenths
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)  # of answers sent to a person, at which the table says what is left
+USE = "Temperature and threshold are in calibration.json; toeline inspect --calibration FILE uses both, for this judge."
 
 
 class Trust(NamedTuple):
@@ -47,7 +48,7 @@ def calibration_section(
         f"objects it is never 0, so what chance alone gives stands beside it."
     ]
     text += [fitted] if fitted else ["No temperature was fitted: that needs another split (--calibrate)."]
-    text += [_advice(suggested)] if suggested else []
+    text += [_advice(suggested), USE] if suggested else []
     return Section(
         "Probabilities",
         tuple(text),
