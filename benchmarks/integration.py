@@ -16,7 +16,7 @@ Both stages trained on the real train split, as benchmarks/results/integration_t
     toeline finetune ../shared/data/lagoon-dyke --out runs/trained-judge --full --lr 1e-4 --epochs 12 \\
         --crop-tokens 100 --patience 0
     python benchmarks/integration.py --scenes 0 --floor --detector runs/trained-detector/model.onnx \\
-        --judge runs/trained-judge/model --stem integration_trained
+        --judge runs/trained-judge/model --stem integration_trained --note "..."
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ COUNTS = {
 def main() -> None:
     args = arguments()
     with tempfile.TemporaryDirectory() as folder:
+        args.detector = named(Path(folder), args.detector, "own-detector")
+        args.judge = named(Path(folder), args.judge, "own-judge")
         measured = [one for data in datasets(args, Path(folder)) for one in measure(args, Path(folder), *data)]
     record = {"note": args.note, "machine": machine(args, (*LIBRARIES, "onnxruntime")), "runs": measured}
     args.out.mkdir(parents=True, exist_ok=True)
@@ -86,23 +88,20 @@ def named(top: Path, model: str, name: str) -> str:
     given = Path(model).resolve()
     if not given.exists():
         return model
-    link = top / name
-    if not link.exists():
-        link.symlink_to(given if given.is_dir() else given.parent)
+    (top / name).symlink_to(given if given.is_dir() else given.parent)
     return name if given.is_dir() else f"{name}/{given.name}"
 
 
 def measure(args: argparse.Namespace, top: Path, name: str, data: Path, train: Path) -> Iterator[dict[str, Any]]:
     """One run for each judge."""
-    detector, own = named(top, args.detector, "own-detector"), named(top, args.judge, "own-judge")
-    judges = [("" if own == "embedded" else "own-", own)]
+    judges = [("" if args.judge == "embedded" else "own-", args.judge)]
     if args.floor:
         toeline(top, "floor", train, "--out", f"{name}-floor.safetensors", "--split", "train")
         judges.append(("floor-", f"floor:{name}-floor.safetensors"))
     for prefix, judge in judges:
         out = f"both-{prefix}{name}"
         toeline(
-            top, "evaluate", data, "--split", "valid", "--boxes", "detector", "--detector", detector,
+            top, "evaluate", data, "--split", "valid", "--boxes", "detector", "--detector", args.detector,
             "--judge", judge, "--spatial", "0", "--out", out,
         )  # fmt: skip
         record = json.loads((top / out / "integration.json").read_text(encoding="utf-8"))
@@ -111,7 +110,7 @@ def measure(args: argparse.Namespace, top: Path, name: str, data: Path, train: P
         ]
         kept = {k: v for k, v in record.items() if k not in LEFT_OUT}
         who = "floor" if judge.startswith("floor:") else judge
-        yield {"data": name, "detector": detector, "judge": who, "seconds_per_photograph": seconds, **kept}
+        yield {"data": name, "detector": args.detector, "judge": who, "seconds_per_photograph": seconds, **kept}
 
 
 def toeline(top: Path, *words: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from toeline.core.box import Box
@@ -16,6 +17,7 @@ from toeline.core.scene import Thing
 from toeline.core.sighting import Sighting
 from toeline.core.taxonomy import Taxonomy
 from toeline.inspector import Inspector
+from toeline.report.scorecard_page import Plot
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,11 @@ def fake_inspector(judge: FakeJudge | None = None, **more: Any) -> Inspector:
     """An Inspector of both; `more` replaces its other fields."""
     given = {"detector": FakeDetector(), "judge": judge or FakeJudge(), "taxonomy": Taxonomy.load(), **more}
     return Inspector(**given)
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, judge: FakeJudge) -> None:
+    """Commands load `judge` and a FakeDetector whatever is typed, and draw no plots in a scorecard."""
+    monkeypatch.setattr("toeline.judge.choose.load_judge", lambda *_, **__: judge)
+    monkeypatch.setattr("toeline.detect.choose.load_detector", lambda *_, **__: FakeDetector())
+    for plot in ("scorecard_sections.confusion_plot", "scorecard_trust.reliability_plot", "scorecard_trust.band_plot"):
+        monkeypatch.setattr(f"toeline.report.{plot}", lambda *_, **__: Plot("<svg></svg>", "not drawn in this test"))

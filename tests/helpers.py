@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from toeline.cli import main
 from toeline.core.box import Box
 from toeline.core.scene import Scene, Thing
 
@@ -83,3 +85,10 @@ def write_yolo(
         listed = ", ".join(repr(name) for name in names)
         (root / "data.yaml").write_text(f"train: ../train/images\nval: ../valid/images\nnames: [{listed}]\n")
     return root
+
+
+def exit_code(*words: str) -> int:
+    """Run a command as it is typed, without the word toeline, in this process."""
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    return int(stopped.value.code or 0)

@@ -23,7 +23,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, photo_size, read_photo
 from toeline.data.position import Reading, read_position
 from toeline.errors import PhotoError, ToelineError
-from toeline.judge.decide import FLOOR, decide, sure, tempered, unreadable
+from toeline.judge.decide import FLOOR, decide, sure, unreadable
 from toeline.relate import relate
 from toeline.relate.alter import Told, given
 
@@ -244,8 +244,7 @@ class Inspector:
         if log_probs is None:
             verdict = sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
         elif log_probs:
-            scores = tempered(log_probs, self.calibration.of(thing.kind)) if self.calibration else log_probs
-            verdict = decide(scores, self.taxonomy, kind=thing.kind, floor=self.floor)
+            verdict = decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor, calibration=self.calibration)
         else:
             verdict = unreadable()
         return Finding(

@@ -6,17 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.fakes import FakeDetector, FakeJudge
-from tests.helpers import write_photo, write_yolo
+from tests.fakes import FakeJudge, stand_in
+from tests.helpers import exit_code, write_photo, write_yolo
 
-from toeline.cli import main
 from toeline.core.calibration import calibration_from, load_calibration
 from toeline.core.finding import Verdict
 from toeline.core.lines import finding_from, read_lines
 from toeline.core.question import View
 from toeline.errors import OutputError
 from toeline.judge.choose import fingerprint
-from toeline.report.scorecard_page import Plot
 
 # The fake judge gives the second answer of a type 0.7: here it is right on half of what it is asked.
 TRAIN = {"c_1.jpg": ["6 0.2 0.3 0.1 0.5", "5 0.6 0.3 0.1 0.5"], "d_1.jpg": ["4 0.5 0.8 0.8 0.2", "3 0.5 0.2 0.8 0.2"]}
@@ -36,22 +34,13 @@ def calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judge: FakeJudg
     write_yolo(tmp_path / "data", {"valid": VALID, "train": TRAIN}, size_wh=SIZE)
     for seed, name in enumerate(TRAIN, start=100):
         write_photo(tmp_path / "data" / "train" / "images" / name, SIZE, seed=seed)
-    monkeypatch.setattr("toeline.judge.choose.load_judge", lambda *_, **__: judge)
-    monkeypatch.setattr("toeline.detect.choose.load_detector", lambda *_, **__: FakeDetector())
-    for plot in ("scorecard_sections.confusion_plot", "scorecard_trust.reliability_plot", "scorecard_trust.band_plot"):
-        monkeypatch.setattr(f"toeline.report.{plot}", lambda *_, **__: Plot("<svg></svg>", "not drawn in this test"))
-    assert toeline("evaluate", "data", "--split", "valid", "--calibrate", "train", "--out", "eval") == 0
+    stand_in(monkeypatch, judge)
+    assert exit_code("evaluate", "data", "--split", "valid", "--calibrate", "train", "--out", "eval") == 0
     return tmp_path / "eval" / "calibration.json"
 
 
-def toeline(*words: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(words)
-    return int(stopped.value.code or 0)
-
-
 def inspect(*words: str) -> int:
-    return toeline("inspect", "data/valid/images", "--boxes", "data/valid/labels", "--out", "out", *words)
+    return exit_code("inspect", "data/valid/images", "--boxes", "data/valid/labels", "--out", "out", *words)
 
 
 def verdicts(out: Path) -> list[tuple[str, Verdict]]:

@@ -12,20 +12,14 @@ from pathlib import Path
 import pytest
 import typer
 from tests.fakes import fake_inspector
+from tests.helpers import exit_code as run
 from typer.testing import CliRunner
 
 from toeline import __version__
 from toeline.cli import demo as demo_module
-from toeline.cli import main
 from toeline.cli.app import app
 from toeline.cli.train import add_command, training
 from toeline.inspector import Inspector
-
-
-def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(words)
-    return int(stopped.value.code or 0)
 
 
 def names() -> list[str]:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes import FakeDetector, FakeJudge
-from tests.helpers import write_labels, write_photo, write_yolo
+from tests.fakes import FakeDetector, FakeJudge, stand_in
+from tests.helpers import exit_code, write_labels, write_photo, write_yolo
 
 from toeline.cli import main
 from toeline.core.question import Sheet
 from toeline.detect.options import DetectorOptions
-from toeline.report.scorecard_page import Plot
 
 ROOT = Path(__file__).parent.parent.parent
 # The fake judge gives every object the second answer of its type: "... blocked" for drains, damaged for the rock toe.
@@ -56,17 +55,12 @@ def toeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judge: Listening) -
     write_yolo(tmp_path / "data", {"valid": VALID, "train": TRAIN}, size_wh=SIZE)
     for seed, name in enumerate(TRAIN, start=100):  # other pixels than those of valid
         write_photo(tmp_path / "data" / "train" / "images" / name, SIZE, seed=seed)
-    monkeypatch.setattr("toeline.judge.choose.load_judge", lambda *_, **__: judge)
-    monkeypatch.setattr("toeline.detect.choose.load_detector", lambda *_, **__: FakeDetector())
-    for plot in ("scorecard_sections.confusion_plot", "scorecard_trust.reliability_plot", "scorecard_trust.band_plot"):
-        monkeypatch.setattr(f"toeline.report.{plot}", lambda *_, **__: Plot("<svg></svg>", "not drawn in this test"))
+    stand_in(monkeypatch, judge)
     return lambda split, *words: evaluate("data", "--split", split, *words)
 
 
 def evaluate(*words: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(["evaluate", *words])
-    return int(stopped.value.code or 0)
+    return exit_code("evaluate", *words)
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.helpers import exit_code
 from tests.train.tuning import write_data, write_judge
 
-from toeline.cli import finetune_run, main
+from toeline.cli import finetune_run
 from toeline.cli.finetune_worth import said_of
 from toeline.core.interval import Interval
 from toeline.errors import OutputError
@@ -27,9 +28,7 @@ def places(tmp_path_factory: Any) -> tuple[str, str]:
 def run(places: tuple[str, str], out: Path, *more: str) -> int:
     data, judge = places
     small = ["--device", "cpu", "--scene-tokens", "12", "--crop-tokens", "6", "--epochs", "1", "--accumulate", "2"]
-    with pytest.raises(SystemExit) as stopped:
-        main(["finetune", data, "--judge", judge, "--out", str(out), *small, *more])
-    return int(stopped.value.code or 0)
+    return exit_code("finetune", data, "--judge", judge, "--out", str(out), *small, *more)
 
 
 def test_a_run_writes_what_it_promises(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.fakes import FakeJudge, fake_inspector
-from tests.helpers import write_labels, write_photo
+from tests.helpers import exit_code, write_labels, write_photo
 from tests.tiny import save_model
 
 from toeline.cli import main
@@ -35,12 +35,7 @@ def toeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judge: FakeJudge) -
     made = lambda *_, **given: fake_inspector(judge, boxes=given["boxes"], answers=given["answers"])  # noqa: E731
     monkeypatch.setattr(Inspector, "load", made)
 
-    def run(*words: str) -> int:
-        with pytest.raises(SystemExit) as stopped:
-            main(words)
-        return int(stopped.value.code or 0)
-
-    return run
+    return exit_code
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ import pyogrio
 import pytest
 from tests.fakes import FakeJudge, fake_inspector
 from tests.flown import CAMERA, DOWN, gps_tags, write_flown
-from tests.helpers import write_labels, write_photo
+from tests.helpers import exit_code, write_labels, write_photo
 
-from toeline.cli import main
 from toeline.core.place import Meters, Point, between, moved
 from toeline.inspector import Inspector
 from toeline.report import book, save
@@ -32,9 +31,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def inspect(*words: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(["inspect", "photos", "--out", "out", *words])
-    return int(stopped.value.code or 0)
+    return exit_code("inspect", "photos", "--out", "out", *words)
 
 
 def lines(name: str) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.mask import area
 from tests.helpers import NAMES, make_photo, write_labels, write_photo, write_yolo
+from tests.helpers import exit_code as run
 
-from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.coco import open_coco, read_coco
 from toeline.data.convert import Format, read_other, write_as
@@ -43,12 +43,6 @@ def label_rows(root: Path) -> dict[str, list[list[float]]]:
         f.relative_to(root).as_posix(): [[float(v) for v in row.split()] for row in f.read_text().splitlines()]
         for f in files
     }
-
-
-def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(words)
-    return int(stopped.value.code or 0)
 
 
 def there_and_back(root: Path, tmp: Path) -> Path:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers import exit_code as run
 from tests.helpers import write_labels, write_photo, write_yolo
 
-from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.balance import MOST, deal
 from toeline.data.groups import grouping, on_several_sides
@@ -53,12 +53,6 @@ def split(root: Path, out: Path, **chosen: Any) -> Mapping[str, Any]:
 def sides(out: Path) -> dict[str, list[Path]]:
     """Photographs by part, found without any code of the package."""
     return {f.name: sorted((f / "images").rglob("*.*")) for f in out.iterdir() if (f / "images").is_dir()}
-
-
-def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(words)
-    return int(stopped.value.code or 0)
 
 
 def test_the_real_photographs_have_no_flight_line_on_both_sides_and_balanced_classes(

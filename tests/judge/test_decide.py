@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toeline.core.calibration import Calibration
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import TaxonomyError
 from toeline.judge.decide import decide, sure
@@ -72,3 +73,16 @@ def test_an_unknown_class_is_refused() -> None:
 def test_a_type_with_one_answer_is_not_asked() -> None:
     verdict = sure("vegetation", TAXONOMY)
     assert (verdict.condition, verdict.probability, verdict.asked, verdict.second) == ("normal", 1.0, False, None)
+
+
+def test_a_calibration_changes_how_sure_and_never_what() -> None:
+    scores = logs(0.1, 0.7, 0.2)
+    plain = decide(scores, TAXONOMY, kind="slope_drain")
+    for temperature in (0.001, 0.05, 2.0, 20.0):
+        made = Calibration(1.0, {"slope_drain": temperature})
+        warm = decide(scores, TAXONOMY, kind="slope_drain", calibration=made)
+        assert warm.class_name == plain.class_name
+        assert warm.probability == made.temper(plain.probabilities, "slope_drain")[plain.class_name]
+        assert (warm.probability > plain.probability) == (temperature < 1)
+        assert math.isclose(sum(warm.probabilities.values()), 1)
+    assert "under the floor of 0.50" in decide(scores, TAXONOMY, calibration=Calibration(20.0), floor=0.5).review

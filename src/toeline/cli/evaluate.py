@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from toeline.cli.inspect import Answers, Device
+from toeline.cli.options import Data, Thresholds, Trust
 from toeline.errors import ToelineError
 
 
@@ -27,7 +28,7 @@ class Cluster(StrEnum):
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")],
+    data: Data,
     split: Annotated[str, typer.Option(help="Its split to measure on: valid, test, train, or all if it has none.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
     judge: Annotated[str, typer.Option(metavar="embedded|PATH|HUB_ID", help="What says the condition.")] = "embedded",
@@ -36,14 +37,8 @@ def evaluate(
         str, typer.Option(metavar="truth|detector|PATH", help="Whose boxes; PATH: findings.jsonl, or a labels folder.")
     ] = "truth",
     detector: Annotated[str, typer.Option(metavar="embedded|PATH|HUB_ID", help="With --boxes detector.")] = "embedded",
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."),
-    ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="Let the detector's .pt or .bin run code as it is read: only from who you trust."),
-    ] = False,
+    threshold: Thresholds = None,
+    trust: Trust = False,
     findings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Score these saved findings; no model is loaded.")
     ] = None,

@@ -9,10 +9,11 @@ import typer
 
 from toeline.cli.evaluate import Cluster
 from toeline.cli.inspect import Device
+from toeline.cli.options import Data, Trust
 
 
 def evaluate_detector(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")],
+    data: Data,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
     detector: Annotated[
         str, typer.Option(metavar="embedded|PATH|HUB_ID", help="Finds the objects: .pt, .onnx, directory or hub id.")
@@ -27,10 +28,7 @@ def evaluate_detector(
         list[str] | None,
         typer.Option(metavar="[TYPE=]0.4", help="Least confidence in use, for all types or one; repeatable."),
     ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="Let the detector's .pt or .bin run code as it is read: only from who you trust."),
-    ] = False,
+    trust: Trust = False,
     cluster: Annotated[Cluster, typer.Option(help="What the bootstrap draws as a whole.")] = Cluster.PHOTO,
     taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Types of another owner.")] = None,
     device: Annotated[Device, typer.Option(help="Where detectors that need torch run.")] = Device.AUTO,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from toeline.cli.options import Thresholds, Trust
 from toeline.cli.show import tell
 from toeline.cli.work import InspectRun, Output, Pace, inspect_into
 from toeline.core.ahead import cores
@@ -38,14 +39,8 @@ def inspect(
     detector: Annotated[
         str, typer.Option(metavar="embedded|PATH|HUB_ID", help="Finds the objects: .pt, .onnx, directory or hub id.")
     ] = "embedded",
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."),
-    ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option("--trust", help="Let the detector's .pt or .bin run code as it is read: only from who you trust."),
-    ] = False,
+    threshold: Thresholds = None,
+    trust: Trust = False,
     boxes: Annotated[
         Path | None, typer.Option(metavar="LABELS_DIR", help="YOLO labels in place of a detector; types are kept.")
     ] = None,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-DATA = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
+from toeline.cli.options import Data
 
 
 def options_of(record: type, own: Mapping[str, Any], spelled: Mapping[str, str] | None = None) -> inspect.Signature:
@@ -20,7 +19,7 @@ def options_of(record: type, own: Mapping[str, Any], spelled: Mapping[str, str] 
     """
     hints = get_type_hints(record, include_extras=True)
     keyword = inspect.Parameter.KEYWORD_ONLY
-    found = [inspect.Parameter("data", keyword, annotation=DATA)]
+    found = [inspect.Parameter("data", keyword, annotation=Data)]
     found.append(inspect.Parameter("out", keyword, annotation=own["out"]))
     for field in fields(record):
         kind, remark = get_args(hints[field.name])[:2]

@@ -45,7 +45,9 @@ class Calibration:
         >>> Calibration(temperature=2.0).temper({"rock toe": 0.9, "rock toe damaged": 0.1}, "rock_toe")
         {'rock toe': 0.75, 'rock toe damaged': 0.25}
         """
-        weights = {name: max(p, SMALLEST) ** (1 / self.of(kind)) for name, p in probabilities.items()}
+        held = {name: max(p, SMALLEST) for name, p in probabilities.items()}
+        top = max(held.values())  # weighs 1, so that something is left however low the temperature is
+        weights = {name: (top / p) ** (-1 / self.of(kind)) for name, p in held.items()}
         return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
     def record(self) -> dict[str, Any]:
@@ -60,8 +62,8 @@ class Calibration:
         }
 
 
-def calibration_from(record: Mapping[str, Any]) -> Calibration:
-    """The calibration of a record. Raises OutputError for another version and for what is not one."""
+def calibration_from(record: Mapping[str, Any], called: str = "calibration.json") -> Calibration:
+    """The calibration of a record. Raises OutputError, with the name of its file, for another version or no record."""
     try:
         if record["version"] != VERSION:
             raise ValueError(f"version {record['version']}")
@@ -75,7 +77,7 @@ def calibration_from(record: Mapping[str, Any]) -> Calibration:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as why:
         raise OutputError(
-            f"calibration.json: {why!r} is missing or not what this Toeline reads (version {VERSION}). Make it again "
+            f"{called}: {why!r} is missing or not what this Toeline reads (version {VERSION}). Make it again "
             f"with toeline evaluate --calibrate."
         ) from None
 
@@ -89,7 +91,4 @@ def load_calibration(file: Path) -> Calibration:
             f"{file}: cannot be read as a calibration ({why}). Name the calibration.json that toeline evaluate "
             f"--calibrate wrote."
         ) from None
-    try:
-        return calibration_from(record)
-    except OutputError as why:
-        raise OutputError(f"{file}: {why}") from None
+    return calibration_from(record, str(file))

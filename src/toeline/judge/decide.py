@@ -5,24 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from toeline.core.calibration import SMALLEST
+from toeline.core.calibration import Calibration
 from toeline.core.finding import Verdict
 from toeline.core.taxonomy import Taxonomy
 
 FLOOR = 0.5  # below it the best answer is less likely than all others together
 
 
-def decide(log_probs: Mapping[str, float], taxonomy: Taxonomy, *, kind: str = "", floor: float = FLOOR) -> Verdict:
+def decide(
+    log_probs: Mapping[str, float],
+    taxonomy: Taxonomy,
+    *,
+    kind: str = "",
+    floor: float = FLOOR,
+    calibration: Calibration | None = None,
+) -> Verdict:
     """The most probable class name; among equals the first, so that equal scores decide alike on every machine.
 
     `log_probs` need not be normalized: the probabilities of the verdict sum to 1. The verdict asks for review when its
-    probability is under `floor`, or when `kind` is given (the type that Stage 1 saw) and the answer is of another type.
-    Raises ValueError for no scores at all or scores that are not numbers, TaxonomyError for an unknown class name.
+    probability, after `calibration`, is under `floor`, or when `kind` is given (the type that Stage 1 saw) and the
+    answer is of another type. Raises ValueError for no scores at all or scores that are not numbers, TaxonomyError for
+    an unknown class name.
 
     >>> decide({"rock toe": -0.1, "rock toe damaged": -2.35}, Taxonomy.load(), floor=0.95).review
     'best is rock toe at 0.90, under the floor of 0.95'
     """
     best, shares = _best(log_probs), probabilities(log_probs)
+    if calibration:  # which answer is best never changes by it
+        shares = calibration.temper(shares, kind)
     found = taxonomy.class_of(best)
     reasons = []
     if shares[best] < floor:
@@ -41,16 +51,6 @@ def probabilities(log_probs: Mapping[str, float]) -> dict[str, float]:
     best = _best(log_probs)
     weights = {name: math.exp(score - log_probs[best]) for name, score in log_probs.items()}
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
-
-
-def tempered(log_probs: Mapping[str, float], temperature: float) -> dict[str, float]:
-    """Scores of one object, calibrated as `Calibration.temper` does; which is best stays. Raises ValueError likewise.
-
-    >>> warm = probabilities(tempered({"rock toe": math.log(0.9), "rock toe damaged": math.log(0.1)}, 2.0))
-    >>> {name: round(p, 6) for name, p in warm.items()}
-    {'rock toe': 0.75, 'rock toe damaged': 0.25}
-    """
-    return {name: math.log(max(p, SMALLEST)) / temperature for name, p in probabilities(log_probs).items()}
 
 
 def _best(log_probs: Mapping[str, float]) -> str:

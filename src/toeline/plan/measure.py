@@ -58,9 +58,9 @@ def _cpu_peak(call: Callable[[], object]) -> tuple[int, str]:
         file = Path(folder) / "trace.json"
         observed.export_chrome_trace(str(file))
         events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
-    moves = [e["args"] | {"ts": e["ts"]} for e in events if e.get("name") == "[memory]"]
-    moves.sort(key=lambda move: (move["ts"], move["Ev Idx"]))
-    return _highest((move["Addr"], move["Bytes"]) for move in moves), "torch's profiler, every allocation of a tensor"
+    memory = [(e["ts"], e["args"]) for e in events if e.get("name") == "[memory]"]
+    moves = sorted((ts, move["Ev Idx"], move["Addr"], move["Bytes"]) for ts, move in memory)
+    return _highest(move[2:] for move in moves), "torch's profiler, every allocation of a tensor"
 
 
 def _highest(moves: Iterable[tuple[int, int]]) -> int:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.helpers import exit_code as run
 from tests.helpers import write_labels, write_photo, write_yolo
 
-from toeline.cli import main
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.analyze import gallery
@@ -51,12 +51,6 @@ def text_of(page: Path) -> str:
 
 def links(page: Path) -> list[str]:
     return re.findall(r'(?:href|src)="([^"]+)"', page.read_text(encoding="utf-8"))
-
-
-def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(words)
-    return int(stopped.value.code or 0)
 
 
 def test_every_link_leads_to_a_file_below_the_gallery_and_every_file_is_linked(root: Path, tmp_path: Path) -> None:
