@@ -38,7 +38,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from toeline.synth import draw
+from toeline.synth.scene import draw
 
 PARTS = ("speed", "memory", "labels")
 SCENES, SIDE, SMALL_SIDE, QUALITY, WORKERS = 40, 640, 160, 80, 2

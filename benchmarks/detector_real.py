@@ -16,12 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from toeline.cli.detector_score import Measured, measure
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.boxed import boxed_split
+from toeline.data.datasets import boxed_split
 from toeline.data.yolo import open_yolo
-from toeline.detect.options import DetectorOptions
-from toeline.evaluate.figure import Figure, figure_record
+from toeline.detect.detector import DetectorOptions
+from toeline.evaluate.metric import Figure, figure_record
+from toeline.evaluate.results import Measured
+from toeline.pipelines.evaluate_detector import measure
 
 BEGINNINGS = {"embedded": "from the embedded detector", "scratch": "from nothing"}
 

@@ -27,17 +27,17 @@ import numpy as np
 from PIL import Image
 
 from toeline.core.finding import Finding
+from toeline.core.ground_truth import TrueThing, join
 from toeline.core.scene import Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo
 from toeline.data.yolo import Entry, open_yolo, read_entry
-from toeline.detect.choose import load_detector
-from toeline.evaluate.cases import on_found_boxes
+from toeline.detect.load import load_detector
+from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_figures
-from toeline.evaluate.figure import Figure
-from toeline.evaluate.match import Matched, TrueThing, join, match
-from toeline.evaluate.scorecard import score
-from toeline.inspector import Inspector
+from toeline.evaluate.matching import Matched, match, on_found_boxes
+from toeline.evaluate.metric import Figure
+from toeline.pipelines.inspector import Inspector
 
 SEED = 20_261_121  # of this benchmark alone: no training run, demo or test draws from it
 DRAWS = 200  # of the bootstrap of average precision, each of which accumulates it anew
@@ -79,7 +79,7 @@ def machine() -> str:
 
 def data_sets(args: argparse.Namespace, folder: Path, taxonomy: Taxonomy) -> dict[str, tuple[Entry, ...]]:
     """The drawn scenes, and the real valid split where it is."""
-    from toeline.synth import write_dataset
+    from toeline.synth.dataset import write_dataset
 
     drawn = folder / "drawn"
     write_dataset(drawn, scenes=args.scenes, seed=SEED, parts={"valid": 1.0}, masks=False)

@@ -24,7 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from toeline.synth import write_dataset
+from toeline.synth.dataset import write_dataset
 
 SEED = 20_261_121  # the drawn scenes of benchmarks/embedded.py: no training run, demo or test draws from it
 KEPT = ("report.md", "scorecard.json", "prompts.json", "spatial.json", "compare.md", "compare.json")

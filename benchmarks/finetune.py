@@ -54,7 +54,7 @@ def measure(way: str, quick: bool, threads: int, repeats: int) -> dict[str, Any]
     from packed_model import FULL, QUICK, make_judge
     from tuning_step import keep_features, make_learner, rows_of, step_of, tokens_of
 
-    from toeline.train.features import Store
+    from toeline.train.feature_cache import Store
 
     torch.set_num_threads(threads)
     apart, kept, checkpointing = WAYS[way]

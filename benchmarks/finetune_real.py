@@ -18,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from toeline.cli.compare_runs import read_run_cases
 from toeline.core.taxonomy import Taxonomy
+from toeline.evaluate.classification import HEADLINE
 from toeline.evaluate.compare import Difference, compare
-from toeline.evaluate.scorecard import HEADLINE
+from toeline.pipelines.compare import read_run_cases
 
 FULL, SCRATCH = ("--full", "--lr", "1e-4"), ("--from-scratch", "--lr", "3e-4")
 SHORT = ("--epochs", "12")

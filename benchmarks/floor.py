@@ -21,24 +21,23 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
-from toeline.ask.ask import ask
-from toeline.cli.floor import SHOWN, Said
-from toeline.cli.floor import measured as figures_of
 from toeline.core.box import Box
 from toeline.core.scene import Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
 from toeline.data.yolo import open_yolo, read_entry
-from toeline.evaluate.figure import figure_record
-from toeline.judge.choose import load_judge
-from toeline.judge.floor import FloorJudge
-from toeline.judge.floor.features import measure_names
-from toeline.judge.floor.model import TypeModel, log_softmax, standardized
-from toeline.judge.fuse import FuseJudge, fused
-from toeline.relate import around
-from toeline.train.floor import FloorRun, measured, train_floor
-from toeline.train.floor_fit import Table, fit
-from toeline.train.fuse import ask_both, fit_on
+from toeline.evaluate.metric import figure_record
+from toeline.judge.baseline.features import measure_names
+from toeline.judge.baseline.judge import FloorJudge
+from toeline.judge.baseline.model import TypeModel, log_softmax, standardized
+from toeline.judge.ensemble import FuseJudge, fused
+from toeline.judge.load import load_judge
+from toeline.pipelines.baseline import SHOWN, Said
+from toeline.pipelines.baseline import measured as figures_of
+from toeline.prompts.build import ask
+from toeline.prompts.relations import around
+from toeline.train.baseline import FloorRun, Table, fit, measured, train_floor
+from toeline.train.ensemble import ask_both, fit_on
 
 SHUFFLES = 3
 FOLDS = 5

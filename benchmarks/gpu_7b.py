@@ -28,9 +28,9 @@ from packed_model import make_judge, make_sheet
 from torch import nn
 from tuning_step import make_learner, rows_of, step_of
 
-from toeline.judge.load import quiet
 from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.train.finetune import release
+from toeline.weights import quiet
 
 SHAPE = {"hidden": 3584, "layers": 28, "mlp": 18944, "heads": 28, "kv_heads": 4, "vocabulary": 152_064}
 SHAPE_7B = {**SHAPE, "vision": 1280, "vision_heads": 16, "depth": 32, "tied": False}

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluate import LIBRARIES, SEED, machine
-from toeline.synth import write_dataset
+from toeline.synth.dataset import write_dataset
 
 FLOOR_SEED = 20_261_126  # drawn scenes that a floor is trained on; nothing is measured on them
 FLOOR_SCENES = 120

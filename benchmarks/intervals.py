@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from toeline.core.interval import Interval, wilson
+from toeline.core.statistics import Interval, wilson
 from toeline.evaluate.compare import difference_intervals
-from toeline.evaluate.figure import ratio
-from toeline.evaluate.resample import Resampling
+from toeline.evaluate.metric import Resampling, ratio
 
 SETTINGS = (
     (15, 0.85, 0.2),

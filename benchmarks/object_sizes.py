@@ -5,7 +5,7 @@
 Plans of the scenes that `toeline synth --seed 1 --scenes 3000` draws (nothing is painted: 40 seconds), boxes of their
 polygons as the detector was taught them. Sizes are roots of areas as shares of the frame. `--write` puts them into
 src/toeline/models/detector/detector.json; `toeline train-embedded detector` does that for new weights by itself. The
-median of the real labels is `TYPICAL` in src/toeline/detect/scale.py.
+median of the real labels is `TYPICAL` in src/toeline/detect/tiling.py.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from toeline.detect.choose import EMBEDDED
-from toeline.synth.bend import CANVAS
+from toeline.detect.load import EMBEDDED
+from toeline.synth.dataset import scene_seed
 from toeline.synth.layout import sample_plan
-from toeline.synth.write import scene_seed
-from toeline.train.object_sizes import object_sizes
+from toeline.synth.plan import CANVAS
+from toeline.train.detector_data import object_sizes
 
 SEED, SCENES = 1, 3000
 

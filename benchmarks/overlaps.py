@@ -23,7 +23,7 @@ from toeline.core.scene import Scene, Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
 from toeline.data.yolo import open_yolo, read_entry
-from toeline.detect.choose import load_detector
+from toeline.detect.load import load_detector
 
 LIMITS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FOUND = 0.5

@@ -28,7 +28,7 @@ import transformers
 from packed_model import FULL, QUICK, make_judge, make_sheet
 
 from toeline.core.question import Sheet
-from toeline.judge.layout import branch, lay_out, trunk
+from toeline.judge.packing import branch, lay_out, trunk
 from toeline.judge.qwen_vl import QwenVLJudge, image_features, patches
 
 COUNTS = (1, 5, 10, 18)  # objects per photograph; 18 is the most in the real data

@@ -12,8 +12,9 @@ from transformers import AutoConfig, Qwen2VLForConditionalGeneration, Qwen2VLIma
 
 from toeline.core.question import Question, Sheet, View
 from toeline.core.taxonomy import Taxonomy
-from toeline.judge.fast import branch_attention, patch_embed_as_linear
-from toeline.judge.qwen_vl import MARKS, QwenVLJudge
+from toeline.judge.attention import branch_attention, patch_embed_as_linear
+from toeline.judge.packing import MARKS
+from toeline.judge.qwen_vl import QwenVLJudge
 
 FULL = {"hidden": 1024, "layers": 12, "mlp": 2816, "heads": 16, "vocabulary": 16_000, "vision": 512, "depth": 8}
 QUICK = {"hidden": 256, "layers": 4, "mlp": 704, "heads": 4, "vocabulary": 2_000, "vision": 192, "depth": 2}

@@ -29,14 +29,14 @@ import numpy as np
 import psutil
 from throughput_page import page
 
-from toeline.core.ahead import cores
-from toeline.core.lines import each_line
+from toeline.core.prefetch import cores
+from toeline.core.provenance import machine, versions
+from toeline.core.records import each_line
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, find_photos, read_photo
-from toeline.inspector import Inspector
+from toeline.pipelines.inspector import Inspector
 from toeline.report.draw import as_jpeg, draw
-from toeline.report.record import machine, versions
-from toeline.synth.write import write_dataset
+from toeline.synth.dataset import write_dataset
 
 SEED, FLOOR_SEED, FLOOR_SCENES = 70_600, 70_601, 120  # no model was trained on these
 EVERY = 100  # photographs between two looks at the memory

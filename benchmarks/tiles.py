@@ -20,16 +20,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.mosaic import Mosaic, draw_mosaic
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.sighting import Sighting
+from toeline.core.scene import Sighting
 from toeline.core.taxonomy import Taxonomy
-from toeline.detect.choose import load_detector
-from toeline.detect.scale import Tiling
-from toeline.detect.tiles import TiledDetector, cut, placed
-from toeline.evaluate.match import pair_up
-from toeline.synth.mosaic import Mosaic, draw_mosaic
+from toeline.detect.load import load_detector
+from toeline.detect.tiling import TiledDetector, Tiling, cut, placed
+from toeline.evaluate.matching import pair_up
 
 SEED, IOU, VIEW_PX = 20_261_126, 0.5, 640
 Plan = tuple[str, int, tuple[int, int], tuple[int, int], int]
@@ -123,7 +122,7 @@ def peak(image: Image.Image) -> dict[str, Any]:
 def inspected(file: Path) -> dict[str, Any]:
     """All that toeline inspect does with a photograph, both embedded models included, and its marked picture."""
     from toeline.data.images import Photo
-    from toeline.inspector import Inspector
+    from toeline.pipelines.inspector import Inspector
     from toeline.report.draw import as_jpeg, draw
 
     inspector = Inspector.load(tile="auto")

@@ -9,13 +9,13 @@ import torch
 from packed_model import make_sheet
 
 from toeline.core.question import Sheet
-from toeline.judge.layout import pictures
+from toeline.judge.packing import pictures
 from toeline.judge.qwen_vl import QwenVLJudge
-from toeline.train.base import Learner, prepare
-from toeline.train.features import Store, look
-from toeline.train.lora import LoraRun
-from toeline.train.packed import Chunk, Packer, losses
-from toeline.train.rows import Row
+from toeline.train.adapter import Learner, prepare
+from toeline.train.config import LoraRun
+from toeline.train.feature_cache import Store, look
+from toeline.train.loss import Chunk, Packer, losses
+from toeline.train.samples import Row
 
 
 def rows_of(count: int, *, apart: bool) -> list[Row]:

@@ -36,8 +36,9 @@ from yolo_models import CONFIDENCE, INPUT, MODELS, TYPES, Export
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
-from toeline.detect.choose import DetectorOptions, load_detector
-from toeline.synth import draw
+from toeline.detect.detector import DetectorOptions
+from toeline.detect.load import load_detector
+from toeline.synth.scene import draw
 
 SHAPES = ((640, 640), (640, 427), (427, 640), (960, 401), (333, 250))
 PIXELS, SCORE = 0.5, 1e-3  # what agreement allows

@@ -170,7 +170,7 @@ def export_to(weights: Path, target: Path, export: Export) -> None:
 
 def data_yaml(folder: Path, scenes: int, *, boxes: bool) -> Path:
     """Drawn scenes with labels of the four types: polygons, or their oriented boxes."""
-    from toeline.synth import draw
+    from toeline.synth.scene import draw
 
     folder = folder.with_name("data-obb" if boxes else "data-polygons")
     for i in range(scenes):

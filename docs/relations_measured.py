@@ -20,9 +20,7 @@ from statistics import median
 from toeline.core.box import Box
 from toeline.core.scene import Scene, Thing
 from toeline.core.taxonomy import Taxonomy
-from toeline.relate import NAMES, around, gap, nearest, relate
-from toeline.relate.geometry import apart
-from toeline.relate.rules import CLEARLY_APART
+from toeline.prompts.relations import CLEARLY_APART, NAMES, apart, around, gap, nearest, relate
 
 PAIRS = (("slope_drain", "toe_drain"), ("rock_toe", "toe_drain"), ("slope_drain", "rock_toe"))
 DIRECTIONS = ("above", "below", "left_of", "right_of")

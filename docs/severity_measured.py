@@ -13,15 +13,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from toeline.core.finding import Finding
-from toeline.core.grade import graded
+from toeline.core.finding import Finding, graded
 from toeline.core.scene import Relation
 from toeline.core.severity import Rule
-from toeline.core.taxonomy import Taxonomy
-from toeline.data.class_names import Names
+from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.yolo import Entry, open_yolo, read_entry
 from toeline.judge.decide import decide
-from toeline.relate import relate
+from toeline.prompts.relations import relate
 
 TRIED = {
     "rock toe damaged, next to or overlapping a slope drain blocked or damaged": Rule(

@@ -13,11 +13,10 @@ from PIL import Image
 
 from toeline.core.box import Box
 from toeline.core.question import Sheet, View
-from toeline.core.scene import Thing
-from toeline.core.sighting import Sighting
+from toeline.core.scene import Sighting, Thing
 from toeline.core.taxonomy import Taxonomy
-from toeline.inspector import Inspector
-from toeline.report.scorecard_page import Plot
+from toeline.pipelines.inspector import Inspector
+from toeline.report.document import Plot
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def fake_inspector(judge: FakeJudge | None = None, **more: Any) -> Inspector:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, judge: FakeJudge) -> None:
     """Commands load `judge` and a FakeDetector whatever is typed, and draw no plots in a scorecard."""
-    monkeypatch.setattr("toeline.judge.choose.load_judge", lambda *_, **__: judge)
-    monkeypatch.setattr("toeline.detect.choose.load_detector", lambda *_, **__: FakeDetector())
-    for plot in ("scorecard_sections.confusion_plot", "scorecard_trust.reliability_plot", "scorecard_trust.band_plot"):
-        monkeypatch.setattr(f"toeline.report.{plot}", lambda *_, **__: Plot("<svg></svg>", "not drawn in this test"))
+    monkeypatch.setattr("toeline.judge.load.load_judge", lambda *_, **__: judge)
+    monkeypatch.setattr("toeline.detect.load.load_detector", lambda *_, **__: FakeDetector())
+    for plot in ("confusion_plot", "reliability_plot", "band_plot"):
+        monkeypatch.setattr(f"toeline.report.judge_page.{plot}", lambda *_, **__: Plot("<svg></svg>", "not drawn in this test"))

@@ -22,9 +22,9 @@ from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import photo_size, read_photo
 from toeline.data.yolo import Entry, read_entry, things_from_labels
-from toeline.detect.choose import EMBEDDED
+from toeline.detect.load import EMBEDDED
 from toeline.errors import PhotoError
-from toeline.inspector import Inspector
+from toeline.pipelines.inspector import Inspector
 
 TAXONOMY = Taxonomy.load()
 GOOD = "5 0.5 0.5 0.2 0.4"

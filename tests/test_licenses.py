@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, distribution, metadata
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from tests.detect.yolo.test_onnx import HERE
+from tests.detect.test_ultralytics_onnx import HERE
 
 
 def wanted(name: str, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -78,7 +78,7 @@ for gone in ("ultralytics", "torch", "torchvision"):
     sys.modules[gone] = None
 from PIL import Image
 from toeline.core.taxonomy import Taxonomy
-from toeline.detect.choose import load_detector
+from toeline.detect.load import load_detector
 for name in sys.argv[1:]:
     print(len(load_detector(name, taxonomy=Taxonomy.load()).find([Image.new("RGB", (90, 60), "white")])[0]))
 """

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from toeline.core.box import Box
 from toeline.core.scene import Scene, Thing
-from toeline.relate import around, nearest, relate
+from toeline.prompts.relations import around, nearest, relate
 
 WIDE, HIGH = 200, 150  # pixels of one panel's photograph
 MARGIN, CAPTION = 16, 46

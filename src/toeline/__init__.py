@@ -9,21 +9,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from toeline._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from toeline.core.box import Box
     from toeline.core.finding import Finding, Verdict
     from toeline.core.scene import Relation, Scene, Thing
     from toeline.core.taxonomy import Taxonomy
     from toeline.errors import ToelineError
-    from toeline.inspector import Inspector
+    from toeline.pipelines.inspector import Inspector
 
-__version__ = "0.1.0"
 __all__ = ["Box", "Finding", "Inspector", "Relation", "Scene", "Taxonomy", "Thing", "ToelineError", "Verdict"]
 
 _HOMES = {
     "Box": "toeline.core.box",
     "Finding": "toeline.core.finding",
-    "Inspector": "toeline.inspector",
+    "Inspector": "toeline.pipelines.inspector",
     "Relation": "toeline.core.scene",
     "Scene": "toeline.core.scene",
     "Taxonomy": "toeline.core.taxonomy",

@@ -11,10 +11,10 @@ from tests.helpers import exit_code, write_photo, write_yolo
 
 from toeline.core.calibration import calibration_from, load_calibration
 from toeline.core.finding import Verdict
-from toeline.core.lines import finding_from, read_lines
 from toeline.core.question import View
+from toeline.core.records import finding_from, read_lines
 from toeline.errors import OutputError
-from toeline.judge.choose import fingerprint
+from toeline.judge.judge import fingerprint
 
 # The fake judge gives the second answer of a type 0.7: here it is right on half of what it is asked.
 TRAIN = {"c_1.jpg": ["6 0.2 0.3 0.1 0.5", "5 0.6 0.3 0.1 0.5"], "d_1.jpg": ["4 0.5 0.8 0.8 0.2", "3 0.5 0.2 0.8 0.2"]}

@@ -15,11 +15,11 @@ from tests.fakes import fake_inspector
 from tests.helpers import exit_code as run
 from typer.testing import CliRunner
 
-from toeline import __version__
-from toeline.cli import demo as demo_module
+from toeline._version import __version__
 from toeline.cli.app import app
 from toeline.cli.train import add_command, training
-from toeline.inspector import Inspector
+from toeline.pipelines import demo as demo_module
+from toeline.pipelines.inspector import Inspector
 
 
 def names() -> list[str]:

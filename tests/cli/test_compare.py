@@ -11,8 +11,8 @@ from tests.evaluate.making import some_cases
 from tests.evaluate.test_compare import better
 
 from toeline.cli.app import run
-from toeline.core.lines import join_lines
-from toeline.evaluate.cases import CASES, Judged, case_record
+from toeline.core.records import join_lines
+from toeline.evaluate.matching import CASES, Judged, case_record
 
 FIRST = some_cases(100, unreadable=0.03)
 

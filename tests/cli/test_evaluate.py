@@ -17,7 +17,7 @@ from tests.helpers import exit_code, write_labels, write_photo, write_yolo
 
 from toeline.cli import main
 from toeline.core.question import Sheet
-from toeline.detect.options import DetectorOptions
+from toeline.detect.detector import DetectorOptions
 
 ROOT = Path(__file__).parent.parent.parent
 # The fake judge gives every object the second answer of its type: "... blocked" for drains, damaged for the rock toe.
@@ -211,7 +211,7 @@ def test_the_detector_is_loaded_with_what_was_typed_of_it(toeline: Toeline, monk
         asked.append(options)
         return FakeDetector()
 
-    monkeypatch.setattr("toeline.detect.choose.load_detector", load)
+    monkeypatch.setattr("toeline.detect.load.load_detector", load)
     typed = ("--threshold", "0.3", "--threshold", "rock toe=0.4", "--trust", "--device", "cpu")
     assert toeline("valid", "--boxes", "detector", "--spatial", "0", "--out", "out", *typed) in (0, 1)
     assert asked[0] == DetectorOptions({"rock toe": 0.4}, general=0.3, trust=True, device="cpu")

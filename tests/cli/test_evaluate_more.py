@@ -12,8 +12,8 @@ import pytest
 from tests.cli.test_evaluate import SIZE, Listening, Toeline, card, judge, lines, toeline
 from tests.helpers import write_yolo
 
-from toeline.ask.prompt import PROMPTS
 from toeline.core.question import Sheet
+from toeline.prompts.templates import PROMPTS
 
 ROWS = {  # drains on both sides, of both kinds, so that every cell has a yes and a no
     f"{line}_{i}.jpg": [
@@ -112,7 +112,7 @@ def test_unreadable_answers_are_wrong_and_counted(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("toeline.judge.choose.load_judge", lambda *_, **__: Muttering())
+    monkeypatch.setattr("toeline.judge.load.load_judge", lambda *_, **__: Muttering())
     assert toeline("valid", "--spatial", "0", "--out", "out") == 0
     found = card(tmp_path / "out")
     assert found["unreadable"] == 2  # one of two questions on two photographs

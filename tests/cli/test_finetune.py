@@ -10,11 +10,11 @@ import pytest
 from tests.helpers import exit_code
 from tests.train.tuning import write_data, write_judge
 
-from toeline.cli import finetune_run
-from toeline.cli.finetune_worth import said_of
-from toeline.core.interval import Interval
+from toeline.core.statistics import Interval
 from toeline.errors import OutputError
 from toeline.evaluate.compare import Difference
+from toeline.evaluate.results import said_of
+from toeline.pipelines import finetune as finetune_run
 from toeline.train import finetune as finetune_file
 
 

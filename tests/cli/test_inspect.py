@@ -17,8 +17,8 @@ from tests.helpers import exit_code, write_labels, write_photo
 from tests.tiny import save_model
 
 from toeline.cli import main
-from toeline.detect.choose import DetectorOptions
-from toeline.inspector import Inspector
+from toeline.detect.detector import DetectorOptions
+from toeline.pipelines.inspector import Inspector
 
 Toeline = Callable[..., int]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.helpers import write_photo
 
-from toeline.core.lines import read_lines
+from toeline.core.records import read_lines
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = """
@@ -21,8 +21,8 @@ import sys
 from tests.fakes import FakeJudge, fake_inspector
 from toeline.cli import main
 from toeline.core.question import View
-from toeline.inspector import Inspector
-from toeline.report import folder
+from toeline.pipelines.inspector import Inspector
+from toeline.core import run_folder as folder
 
 folder.COMMIT_S = 0.05  # so that a kill comes in the middle, however quick the machine
 view = View(scene_tokens=0, crop_tokens=0)

@@ -15,9 +15,10 @@ from tests.fakes import FakeJudge, fake_inspector
 from tests.flown import CAMERA, DOWN, gps_tags, write_flown
 from tests.helpers import exit_code, write_labels, write_photo
 
-from toeline.core.place import Meters, Point, between, moved
-from toeline.inspector import Inspector
-from toeline.report import book, save
+from toeline.core.geo import Meters, Point, between, moved
+from toeline.pipelines import inspect as pipelines_inspect
+from toeline.pipelines.inspector import Inspector
+from toeline.report import inspection_page
 
 CORNERS = {"ne": (23.51, 85.3), "se": (-33.92, 18.42), "sw": (-22.9, -43.2), "nw": (47.4, -122.3)}
 FLYING = {"RelativeAltitude": "+40.00", "GimbalYawDegree": "+0.00", "GimbalPitchDegree": "-90.00"}
@@ -160,7 +161,7 @@ def test_nonsense_is_a_problem_of_one_photograph_and_no_fix_is_none() -> None:
 
 
 def test_a_report_of_several_pages_has_one_map_that_leads_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (save, book):
+    for module in (pipelines_inspect, inspection_page):
         monkeypatch.setattr(module, "PAGE", 2)
     for i in range(5):
         write_flown(Path("photos", f"{i}.jpg"), (1 + i / 1000, 2.0), DOWN)

@@ -10,8 +10,7 @@ from tests.core.test_taxonomy import OWN, load
 from toeline.core.severity import RELATIONS
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import TaxonomyError
-from toeline.relate import NAMES
-from toeline.relate.rules import may_relate
+from toeline.prompts.relations import NAMES, may_relate
 
 SCALE = """
 [[severities]]

@@ -17,10 +17,8 @@ from tests.helpers import write_labels, write_photo, write_yolo
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.balance import MOST, deal
-from toeline.data.groups import grouping, on_several_sides
-from toeline.data.split import SplitRun, parse_parts, plan_split
-from toeline.data.write_split import write_split
-from toeline.data.write_yolo import Carry
+from toeline.data.datasets import Carry
+from toeline.data.split import SplitRun, grouping, on_several_sides, parse_parts, plan_split, write_split
 from toeline.data.yolo import flight_line, open_yolo, read_entry
 from toeline.errors import LabelError, OutputError
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from tests.helpers import NAMES, make_photo, write_labels, write_photo, write_yolo
 
 from toeline.core.box import Box
-from toeline.core.taxonomy import Taxonomy
-from toeline.data.class_names import meanings
-from toeline.data.label_lines import read_label_file
+from toeline.core.taxonomy import Taxonomy, meanings
+from toeline.data.labels import read_label_file
 from toeline.data.yolo import Entry, LabelledScene, open_yolo, read_entry, things_from_labels
 from toeline.errors import LabelError
 

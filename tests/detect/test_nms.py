@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toeline.core.box import Box
-from toeline.detect.nms import keep_best
+from toeline.detect.postprocess import keep_best
 
 boxes = st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(1, 30)] * 2).map(
     lambda v: (v[0], v[1], v[0] + v[2], v[1] + v[3])

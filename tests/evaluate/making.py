@@ -8,7 +8,7 @@ import numpy as np
 
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
-from toeline.evaluate.cases import Judged
+from toeline.evaluate.matching import Judged
 
 TAXONOMY = Taxonomy.load()
 

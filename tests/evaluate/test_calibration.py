@@ -25,7 +25,7 @@ from toeline.evaluate.calibration import (
     suggest,
     temperature_of,
 )
-from toeline.evaluate.cases import Judged
+from toeline.evaluate.matching import Judged
 
 CASES = some_cases(300, unreadable=0.05)
 

@@ -8,14 +8,22 @@ from pathlib import Path
 
 import pytest
 from tests.evaluate.making import case, some_cases
-from tests.evaluate.test_match import LEFT, RIGHT, said, true
+from tests.evaluate.test_matching import LEFT, RIGHT, said, true
 
 from toeline.core.finding import Verdict
-from toeline.core.lines import join_lines
+from toeline.core.records import join_lines
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import OutputError
-from toeline.evaluate.cases import CASES, case_from, case_record, on_found_boxes, on_true_boxes, read_cases, undecided
-from toeline.evaluate.match import match
+from toeline.evaluate.matching import (
+    CASES,
+    case_from,
+    case_record,
+    match,
+    on_found_boxes,
+    on_true_boxes,
+    read_cases,
+    undecided,
+)
 
 
 def test_true_boxes_are_joined_by_id_and_what_nobody_judged_is_told() -> None:

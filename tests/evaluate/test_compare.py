@@ -14,10 +14,10 @@ from tests.evaluate.making import TAXONOMY, case, some_cases
 
 from toeline.core.box import Box
 from toeline.errors import OutputError
-from toeline.evaluate.cases import Judged
+from toeline.evaluate.classification import score
 from toeline.evaluate.compare import Run, compare, compare_all, difference_intervals, mcnemar, paired_interval
-from toeline.evaluate.resample import Resampling
-from toeline.evaluate.scorecard import score
+from toeline.evaluate.matching import Judged
+from toeline.evaluate.metric import Resampling
 
 CASES = some_cases(300, unreadable=0.03)
 

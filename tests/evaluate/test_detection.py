@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.evaluate.test_match import FAR, LEFT, RIGHT, said, true
+from tests.evaluate.test_matching import FAR, LEFT, RIGHT, said, true
 
 from toeline.core.box import Box
 from toeline.core.finding import Verdict
 from toeline.evaluate.detection import breakdown, detection_figures, sort_out
-from toeline.evaluate.match import match
+from toeline.evaluate.matching import match
 
 LOOSELY = Box(0, 0, 10, 3)  # IoU 0.3 with LEFT
 

@@ -21,7 +21,7 @@ for name in {names}:
 from tests.evaluate.making import TAXONOMY, some_cases
 from toeline.evaluate.calibration import fit, reliability
 from toeline.evaluate.compare import Run, compare
-from toeline.evaluate.scorecard import score
+from toeline.evaluate.classification import score
 cases = some_cases(40)
 score(cases, TAXONOMY, draws=50), fit(cases, split="train"), reliability(cases)
 compare(Run("a", tuple(cases)), Run("b", tuple(cases)), TAXONOMY, draws=50)

@@ -8,11 +8,11 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
-from tests.evaluate.test_match import said, true
+from tests.evaluate.test_matching import said, true
 
 from toeline.core.box import Box
 from toeline.errors import OutputError
-from toeline.evaluate.match import match
+from toeline.evaluate.matching import match
 from toeline.evaluate.spatial import SpatialCase, agreement, relations_of, score_spatial, spatial_from
 
 SIZE = (100, 100)

@@ -10,7 +10,7 @@ from tests.tiny import make_model, make_sheet, make_tokenizer
 
 from toeline.core.question import View
 from toeline.core.taxonomy import Taxonomy
-from toeline.inspector import Inspector
+from toeline.pipelines.inspector import Inspector
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,9 @@ from tests.tiny import ANSWERS, make_model, make_sheet, make_tokenizer
 from transformers import Qwen2VLImageProcessorPil
 
 from toeline.core.question import Question, Sheet, View
-from toeline.judge import batch as batch_file
-from toeline.judge.batch import collate, tree_log_probs
-from toeline.judge.fast import branch_attention
-from toeline.judge.layout import lay_out, pictures
+from toeline.judge import packing as batch_file
+from toeline.judge.attention import branch_attention
+from toeline.judge.packing import collate, lay_out, pictures, tree_log_probs
 from toeline.judge.qwen_vl import QwenVLJudge, answer_logits, hidden_states, image_features, patches
 
 TOLERANCE = 1e-4

@@ -11,11 +11,11 @@ from tests.tiny import make_sheet
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding
-from toeline.core.lines import finding_record, join_lines
+from toeline.core.records import finding_record, join_lines
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ModelError
-from toeline.judge.choose import load_judge
 from toeline.judge.decide import decide
+from toeline.judge.load import load_judge
 
 SCORES = {"slope drain": -0.2, "slope drain blocked": -2.0, "slope drain damaged": -3.0}
 

@@ -13,11 +13,10 @@ from transformers import Qwen2VLImageProcessorPil
 
 from toeline.core.question import Sheet, View
 from toeline.errors import ModelError
-from toeline.judge import fast
-from toeline.judge.batch import collate, tree_log_probs
-from toeline.judge.fast import branch_attention, matmul_attention, patch_embed_as_linear
-from toeline.judge.layout import lay_out, pictures
-from toeline.judge.qwen_vl import QwenVLJudge, alphabet_of, answer_logits, hidden_states, image_features, patches
+from toeline.judge import attention as fast
+from toeline.judge.attention import branch_attention, matmul_attention, patch_embed_as_linear
+from toeline.judge.packing import alphabet_of, collate, lay_out, pictures, tree_log_probs
+from toeline.judge.qwen_vl import QwenVLJudge, answer_logits, hidden_states, image_features, patches
 
 TOKENIZER = make_tokenizer()
 # peft 0.21 still asks transformers for a name that transformers 5.23 calls deprecated

@@ -10,14 +10,14 @@ import pytest
 import toeline
 from toeline.core.box import Box
 from toeline.core.finding import Finding
+from toeline.core.ground_truth import join
 from toeline.core.scene import Thing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_yolo, read_entry
-from toeline.evaluate.cases import on_found_boxes
+from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_figures
-from toeline.evaluate.match import join, match
-from toeline.evaluate.scorecard import score
-from toeline.inspector import Inspector
+from toeline.evaluate.matching import match, on_found_boxes
+from toeline.pipelines.inspector import Inspector
 
 MODELS = Path(toeline.__file__).parent / "models"
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
@@ -43,7 +43,7 @@ def test_every_model_has_a_card_and_says_how_it_was_made(model: str) -> None:
 def test_the_shipped_models_are_trained(tmp_path: Path) -> None:
     """Eight drawn scenes that no model was trained on. The bounds are far below what the benchmark measures: this test
     is for broken files, not for quality."""
-    from toeline.synth import write_dataset
+    from toeline.synth.dataset import write_dataset
 
     taxonomy = Taxonomy.load()
     write_dataset(tmp_path, scenes=8, seed=77_001, parts={"valid": 1.0}, masks=False)
@@ -63,7 +63,7 @@ def test_the_shipped_models_are_trained(tmp_path: Path) -> None:
 def test_the_same_photograph_gives_the_same_findings(tmp_path: Path) -> None:
     from PIL import Image
 
-    from toeline.synth import draw
+    from toeline.synth.scene import draw
 
     image = Image.fromarray(draw(77_002).image)
     inspector = Inspector.load()

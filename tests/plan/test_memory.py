@@ -12,10 +12,9 @@ import pytest
 from tests.tiny import make_model, make_sheet, make_tokenizer
 
 from toeline.core.question import Sheet, View
+from toeline.plan.cost import Compute, Line, Lora, Work, language_lines, total, training_lines, vision_lines
 from toeline.plan.measure import measure
-from toeline.plan.memory import Compute, Line, Lora, language_lines, total, training_lines, vision_lines
-from toeline.plan.shape import Shape, shape_of
-from toeline.plan.work import Work
+from toeline.plan.model_shape import Shape, shape_of
 
 CPU = Compute("float32", fused=True, branches=True, keep=4)
 WIDE = {"hidden": 256, "layers": 2, "mlp": 1024, "vision_width": 128}  # the vision tower is the higher phase
@@ -24,8 +23,8 @@ FAT = {"hidden": 256, "layers": 2, "mlp": 2048, "vision_width": 32}  # the MLP i
 
 
 def judge_of(**shape: Any) -> Any:
-    from toeline.judge.fast import branch_attention, patch_embed_as_linear
-    from toeline.judge.load import load_processor
+    from toeline.judge.attention import branch_attention, patch_embed_as_linear
+    from toeline.judge.checkpoint import load_processor
     from toeline.judge.qwen_vl import QwenVLJudge
 
     tokenizer = make_tokenizer()
@@ -44,7 +43,7 @@ def own(done: Any) -> Any:
 
 def work_of(judge: Any, sheet: Sheet) -> Work:
     """The sheet's true lengths: this test is about bytes."""
-    from toeline.judge.layout import lay_out
+    from toeline.judge.packing import lay_out
 
     (layout,) = lay_out(sheet, judge.alphabet)
     length, many = len(layout.ids), len(sheet.questions)
@@ -116,8 +115,7 @@ def training_step(judge: Any, sheet: Sheet, *, checkpointing: bool) -> Any:
     import peft
     import torch
 
-    from toeline.judge.batch import collate, tree_log_probs
-    from toeline.judge.layout import lay_out
+    from toeline.judge.packing import collate, lay_out, tree_log_probs
     from toeline.judge.qwen_vl import answer_logits, hidden_states
 
     model = judge.model

@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from toeline.cli import plan_check
 from toeline.cli.app import app
 from toeline.errors import SetupError
-from toeline.plan import advise as advice_room
-from toeline.plan.advise import GB, GIB, advise, limits
+from toeline.pipelines import plan as plan_check
+from toeline.plan import plan as advice_room
+from toeline.plan.cost import Flop
 from toeline.plan.devices import KNOWN, Device, find_device
-from toeline.plan.plan import Asked, Plan, make_plan, seconds
-from toeline.plan.shape import find_model
-from toeline.plan.work import Flop
+from toeline.plan.model_shape import find_model
+from toeline.plan.plan import GB, GIB, Asked, Plan, advise, limits, make_plan, seconds
 
 SEVEN = find_model("Qwen/Qwen2-VL-7B-Instruct")
 
@@ -86,7 +85,7 @@ def test_the_unit_decides_what_meets_a_limit() -> None:
 
 
 def test_a_small_model_meets_every_limit_untouched() -> None:
-    from toeline.judge.choose import EMBEDDED
+    from toeline.judge.load import EMBEDDED
 
     model = find_model("embedded", embedded=EMBEDDED)
     assert all(limit.meets(GB) == limit.tries[0] for limit in limits(model, objects=5))

@@ -8,11 +8,11 @@ from functools import cache
 
 import pytest
 
-from toeline.cli.plan_check import sheet_of
 from toeline.core.question import View
-from toeline.judge.layout import MAX_TOKENS, Alphabet, lay_out
-from toeline.plan import work as works
-from toeline.plan.shape import find_model
+from toeline.judge.packing import MAX_TOKENS, Alphabet, lay_out
+from toeline.pipelines.plan import sheet_of
+from toeline.plan import cost as works
+from toeline.plan.model_shape import find_model
 
 SEVEN = find_model("Qwen/Qwen2-VL-7B-Instruct")
 # Qwen2's pattern with [^\W\d_] for letters and \d for digits: a word of ordinary English is one token

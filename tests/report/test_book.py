@@ -10,19 +10,16 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.report.test_folder import RUN_RECORD, begun, finding, result
-from tests.report.test_page import read
+from tests.core.test_run_folder import RUN_RECORD, begun, finding, result
+from tests.report.test_inspection_page import read
 
-from toeline.core.grade import graded
-from toeline.core.result import Result
+from toeline.core.finding import Result, graded
+from toeline.core.run_folder import FINDINGS, RunFolder
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import OutputError
-from toeline.report import save as save_module
-from toeline.report.chapters import Totals, chapters
-from toeline.report.folder import FINDINGS, RunFolder
-from toeline.report.save import Summary, finish
-from toeline.report.table import marked_name
-from toeline.report.worklist import WORKLIST, worklist, worklist_csv
+from toeline.pipelines import inspect as save_module
+from toeline.pipelines.inspect import Summary, finish
+from toeline.report.tables import WORKLIST, Totals, chapters, marked_name, worklist, worklist_csv
 
 TAXONOMY = Taxonomy.load()
 RUN = {**RUN_RECORD, "title": "", "started_words": "1 May 2026, 09:00", "settings": {"photos": ["flight"]}}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyogrio
 import pytest
 
-from toeline.core.place import Meters, Point, moved
-from toeline.report.geojson import area_geometry, collection, feature, point_geometry
+from toeline.core.geo import Meters, Point, moved
+from toeline.report.geolocate import area_geometry, collection, feature, point_geometry
 
 
 def square(middle: Point, half: float = 50.0) -> list[Point]:

@@ -6,14 +6,14 @@ import re
 from dataclasses import replace
 
 import pytest
-from tests.relate.test_ground import DOWN
+from tests.report.test_camera_geometry import DOWN
 
-from toeline.core.place import Meters, Spot, moved
+from toeline.core.geo import Meters, Spot, moved
 from toeline.core.taxonomy import Taxonomy
 from toeline.report import map as map_module
+from toeline.report.document import environment
+from toeline.report.geolocate import Located, Mark, Shot, grouped
 from toeline.report.map import WIDE, flights, map_section, scale_bar
-from toeline.report.style import environment
-from toeline.report.where import Located, Mark, Shot, grouped
 
 TAXONOMY = Taxonomy.load()
 

@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.report.test_folder import finding
-from tests.report.test_page import given, read
+from tests.core.test_run_folder import finding
+from tests.report.test_inspection_page import given, read
 
-from toeline.cli import show
 from toeline.core.finding import Finding
 from toeline.core.severity import Grade, Grading
 from toeline.core.taxonomy import Taxonomy
-from toeline.report import worklist as worklist_module
-from toeline.report.page import render_page
-from toeline.report.save import Summary
-from toeline.report.worklist import COLUMNS, by_severity, said_of, work_rows, worklist, worklist_csv
+from toeline.pipelines import inspect as show_inspect
+from toeline.pipelines.inspect import Summary
+from toeline.report import tables as worklist_module
+from toeline.report.inspection_page import render_page
+from toeline.report.tables import WORKLIST_COLUMNS, by_severity, said_of, work_rows, worklist, worklist_csv
 
 TAXONOMY = Taxonomy.load()
 HIGH, LOW, NONE = Grade("high", 3, "Clear it."), Grade("low", 1, "Cut it."), Grade("none", 0)
@@ -49,7 +49,7 @@ def test_what_is_to_be_reviewed_stays_on_it_and_is_marked() -> None:
     now = replace(HIGH, immediate="the drain ends there")
     raw = worklist_csv(worklist([item("a.jpg", now, 0.4, review="unsure"), item("=b.jpg", LOW)]))
     rows = list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == WORKLIST_COLUMNS
     assert [(r["n"], r["review"], r["immediate"], r["photo"]) for r in rows] == [
         ("1", "yes", "yes", "a.jpg"), ("2", "", "", "'=b.jpg"),
     ]  # fmt: skip
@@ -93,7 +93,7 @@ def summary(counts: dict[str, int], todo: list[Finding]) -> Summary:
 def test_the_terminal_says_the_first_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     todo = [item("a.jpg", replace(HIGH, immediate="x"), 0.4, review="unsure"), item("b.jpg", LOW)]
     counts = by_severity(todo, TAXONOMY)
-    show.tell(summary(counts, todo))
+    show_inspect.tell(summary(counts, todo))
     said = capsys.readouterr().out
     assert f"Work list: {said_of(counts, 1)}" in said
     assert "1. high, rock toe 1 on a.jpg 40% at once to review" in said
@@ -102,7 +102,7 @@ def test_the_terminal_says_the_first_of_it(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_terminal_says_that_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    show.tell(summary({}, []))
+    show_inspect.tell(summary({}, []))
     said = capsys.readouterr().out
     assert "No work list" in said
     assert "worklist.csv" not in said

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from toeline.cli import main
-from toeline.core.place import Meters, Point, between
-from toeline.data.position import read_position
-from toeline.synth import write_dataset
-from toeline.synth.gps import ROW, STEP_M, flown
+from toeline.core.geo import Meters, Point, between
+from toeline.data.metadata import read_position
+from toeline.synth.dataset import ROW, STEP_M, flown, write_dataset
 
 
 @pytest.mark.parametrize("at", [(23.51, 85.3), (-33.92, 18.42), (-22.9, -43.2), (47.4, -122.3)])

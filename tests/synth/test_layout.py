@@ -5,11 +5,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from toeline.synth.bend import CANVAS, Bend
-from toeline.synth.layout import MOST_OBJECTS, sample_plan
-from toeline.synth.place import CAN_SHOW, SHORTEST_FAULT
-from toeline.synth.plan import CLASS_IDS, REAL_COUNTS, Channel, Plan, area
-from toeline.synth.sight import rasterize
+from toeline.synth.layout import MOST_OBJECTS, rasterize, sample_plan
+from toeline.synth.placement import CAN_SHOW, SHORTEST_FAULT
+from toeline.synth.plan import CANVAS, CLASS_IDS, REAL_COUNTS, Bend, Channel, Plan, area
 
 SCENES = 300
 

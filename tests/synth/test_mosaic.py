@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from benchmarks.mosaic import draw_mosaic
 
-from toeline.synth import draw
-from toeline.synth.mosaic import draw_mosaic
-from toeline.synth.write import scene_seed
+from toeline.synth.dataset import scene_seed
+from toeline.synth.scene import draw
 
 
 def test_the_same_arguments_draw_the_same_bytes():

@@ -9,11 +9,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from toeline.synth import CLASS_NAMES, Drawing, draw
-from toeline.synth.bend import Bend
-from toeline.synth.canvas import Canvas
 from toeline.synth.ground import paint_ground
-from toeline.synth.plan import CLASS_IDS, Band, Plan
+from toeline.synth.plan import CLASS_IDS, CLASS_NAMES, Band, Bend, Plan
+from toeline.synth.scene import Drawing, draw
+from toeline.synth.textures import Canvas
 
 SIZE = 160
 SEEDS = tuple(range(900, 912))
@@ -32,7 +31,7 @@ def digest(drawing: Drawing) -> str:
 
 def test_same_seed_same_bytes_in_a_fresh_process() -> None:
     script = (
-        "import hashlib; from toeline.synth import draw; draw(3, size=160); d = draw(901, size=160);"
+        "import hashlib; from toeline.synth.scene import draw; draw(3, size=160); d = draw(901, size=160);"
         "parts = (d.image, d.object_mask, d.state_mask);"
         "print(hashlib.sha256(b''.join(p.tobytes() for p in parts) + repr(d.objects).encode()).hexdigest())"
     )

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from toeline.errors import OutputError
-from toeline.train.detector import DetectorRun, learning_rate
+from toeline.evaluate.average_precision import Found, average_precision, best_thresholds
+from toeline.train.config import DetectorRun
+from toeline.train.detector import learning_rate
 from toeline.train.detector_data import Batcher, Pool, Sample, View, cut, fill_pool, look, random_view, seen_boxes
-from toeline.train.detector_score import Found, average_precision, best_thresholds
 
 points = st.tuples(st.floats(-60, 160), st.floats(-60, 160))
 

@@ -16,15 +16,14 @@ from tests.tiny_detectors import save_detector
 from transformers import AutoModelForObjectDetection
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.boxed import boxed_split
+from toeline.data.datasets import boxed_split
 from toeline.data.yolo import open_yolo
-from toeline.detect.choose import load_detector
-from toeline.detect.options import DetectorOptions
+from toeline.detect.detector import DetectorOptions
+from toeline.detect.load import load_detector
 from toeline.errors import LabelError, ModelError, SetupError
-from toeline.train.detector_data import FILL
-from toeline.train.detector_fit import Fitted, fit_detector, read_detector_lesson
-from toeline.train.detector_photos import Pictures, Views, order_of
-from toeline.train.detector_run import DetectorFit
+from toeline.train.config import DetectorFit
+from toeline.train.detector import Fitted, fit_detector, read_detector_lesson
+from toeline.train.detector_data import FILL, Pictures, Views, order_of
 
 pytest.importorskip("pycocotools")
 TAXONOMY = Taxonomy.load()

@@ -18,18 +18,16 @@ from tests.train.tuning import PHOTOS, VALID, settings, train, write_data, write
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, ModelError, SetupError
-from toeline.judge.load import quiet
 from toeline.judge.qwen_vl import QwenVLJudge
+from toeline.train import callbacks as loop
 from toeline.train import finetune as finetune_file
-from toeline.train import loop
-from toeline.train.album import read_album
-from toeline.train.base import load_judge, merge
+from toeline.train.adapter import advice, is_out_of_memory, load_judge, merge
+from toeline.train.callbacks import Log
+from toeline.train.config import LoraRun
+from toeline.train.datasets import Pool, read_album
 from toeline.train.finetune import read_lesson
-from toeline.train.log import Log
-from toeline.train.lora import LoraRun
-from toeline.train.memory import advice, is_out_of_memory
-from toeline.train.pool import Pool
-from toeline.train.stream import Plain
+from toeline.train.samples import Plain
+from toeline.weights import quiet
 
 TAXONOMY = Taxonomy.load()
 
@@ -364,9 +362,9 @@ def test_a_dense_loss_teaches_all_weights_and_leaves_no_head_behind(
 
 def test_dense_targets_are_those_of_the_layouts_own_crops(judge_folder: Path, data: Path) -> None:
     """However a photograph is split, each chunk has targets for each of its crops' tokens, and none for the scene."""
-    from toeline.train.base import load_judge
+    from toeline.train.adapter import load_judge
     from toeline.train.finetune import stream_of
-    from toeline.train.packed import Packer, _features
+    from toeline.train.loss import Packer, _features
 
     run = settings(judge_folder, full=True, dense=1.0)
     judge = load_judge(run)

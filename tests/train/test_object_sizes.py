@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from toeline.detect.scale import TYPICAL, Known
-from toeline.train.object_sizes import object_sizes
+from toeline.detect.detector import TYPICAL, Known
+from toeline.train.detector_data import object_sizes
 
 
 def test_a_detector_reads_what_was_measured():

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_dataset
-from toeline.train.album import read_album
-from toeline.train.base import Learner, load_judge, prepare
-from toeline.train.features import Store, look
-from toeline.train.packed import Packer, losses, right_and_loss
-from toeline.train.rows import Row
-from toeline.train.stream import Plain
+from toeline.judge import qwen_vl
+from toeline.train.adapter import Learner, load_judge, prepare
+from toeline.train.datasets import read_album
+from toeline.train.feature_cache import Store, look
+from toeline.train.loss import Packer, losses, right_and_loss
+from toeline.train.samples import Plain, Row
 
 TAXONOMY = Taxonomy.load()
 SAME = 1e-5  # of the largest gradient of each tensor
@@ -149,7 +149,6 @@ def test_only_answer_tokens_are_trained_on(judge_folder: Path, rows: list[Row]) 
 def test_gradients_come_from_the_answers_places_alone(
     judge_folder: Path, rows: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from toeline.judge import qwen_vl
 
     kept: list[Tensor] = []
     plain = qwen_vl.hidden_states

@@ -8,8 +8,8 @@ from typing import Any
 from tests.helpers import write_yolo
 from tests.tiny import make_model, make_tokenizer, save_model
 
+from toeline.train.config import LoraRun
 from toeline.train.finetune import finetune, read_lesson
-from toeline.train.lora import LoraRun
 
 SIZE = (160, 120)
 PHOTOS = {  # class ids are the nine classes'; every photograph but e.jpg leaves a choice

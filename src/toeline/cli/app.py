@@ -10,22 +10,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from toeline import __version__
-from toeline.cli.analyze import analyze
-from toeline.cli.compare_runs import compare
-from toeline.cli.convert import convert
-from toeline.cli.demo import demo
-from toeline.cli.evaluate import evaluate
-from toeline.cli.evaluate_detector import evaluate_detector
-from toeline.cli.finetune import finetune
-from toeline.cli.floor import floor, fuse
-from toeline.cli.gallery import gallery
-from toeline.cli.inspect import inspect
-from toeline.cli.plan import plan
-from toeline.cli.split import split
-from toeline.cli.synth import synth
-from toeline.cli.train import train_embedded
-from toeline.cli.train_detector import train_detector
+from toeline._version import __version__
+from toeline.cli.data import analyze, convert, gallery, split, synth
+from toeline.cli.evaluate import compare, evaluate, evaluate_detector
+from toeline.cli.inspect import demo, inspect, plan
+from toeline.cli.train import finetune, floor, fuse, train_detector, train_embedded
 from toeline.errors import ToelineError
 
 app = typer.Typer(

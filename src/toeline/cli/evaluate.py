@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toeline.cli.inspect import Answers, Device
 from toeline.cli.options import Data, Thresholds, Trust
+from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ToelineError
+from toeline.pipelines.compare import HTML, JSON, read_run_cases, tell, write
+from toeline.pipelines.progress import show_places
+
+if TYPE_CHECKING:
+    pass
 
 
 class Decide(StrEnum):
@@ -75,8 +82,8 @@ def evaluate(
 
     Example: toeline evaluate dataset --split valid --out runs/valid
     """
-    from toeline.cli.evaluate_run import EvaluateRun
-    from toeline.cli.evaluate_score import Scoring, evaluate_into, tell_json, tell_people
+    from toeline.pipelines.evaluate import Scoring, evaluate_into, tell_json, tell_people
+    from toeline.pipelines.evaluate_run import EvaluateRun
 
     if findings and (judge, adapter, boxes, detector, prompt) != ("embedded", None, "truth", "embedded", None):
         raise ToelineError("--findings are scored as they are. Leave out --judge, --adapter, --boxes and --prompt.")
@@ -102,3 +109,90 @@ def evaluate(
     )
     (tell_json if as_json else tell_people)(scored)
     raise typer.Exit(0 if scored.fine else 1)
+
+
+def evaluate_detector(
+    data: Data,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
+    detector: Annotated[
+        str, typer.Option(metavar="embedded|PATH|HUB_ID", help="Finds the objects: .pt, .onnx, directory or hub id.")
+    ] = "embedded",
+    split: Annotated[str, typer.Option(help="Its split to measure on: valid, test, train, or all if it has none.")] = (
+        "valid"
+    ),
+    against: Annotated[
+        str, typer.Option(metavar="embedded|none|PATH|HUB_ID", help="Another detector to set beside it.")
+    ] = "embedded",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[TYPE=]0.4", help="Least confidence in use, for all types or one; repeatable."),
+    ] = None,
+    trust: Trust = False,
+    cluster: Annotated[Cluster, typer.Option(help="What the bootstrap draws as a whole.")] = Cluster.PHOTO,
+    taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Types of another owner.")] = None,
+    device: Annotated[Device, typer.Option(help="Where detectors that need torch run.")] = Device.AUTO,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
+) -> None:
+    """Measure a detector on labeled photographs: average precision with intervals, thresholds, the worst photographs.
+
+    Writes scorecard.json, report.html, report.md, detections.jsonl, errors.jsonl, run.json and worst/ into OUT. Exit
+    code 0: all done; 1: some photographs or labels have problems; 2: nothing could be measured.
+
+    Example: toeline evaluate-detector dataset --detector best.pt --split valid --out runs/detector
+    """
+    from toeline.pipelines.evaluate_detector import DetectorScoring, score_into, tell_json, tell_people
+
+    scored = score_into(
+        DetectorScoring(
+            data=str(data),
+            split=split,
+            detector=detector,
+            against=None if against in ("none", detector) else against,
+            thresholds=tuple(threshold or ()),
+            trust=trust,
+            cluster=cluster.value,
+            taxonomy=str(taxonomy) if taxonomy else None,
+            device=device.value,
+        ),
+        out,
+    )
+    (tell_json if as_json else tell_people)(scored)
+    raise typer.Exit(1 if scored.problems else 0)
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN RUN...", help="Output folders of toeline evaluate; all against the first."),
+    ],
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write compare.html, .md and .json.")
+    ] = None,
+    cluster: Annotated[Cluster, typer.Option(help="What the bootstrap draws as a whole.")] = Cluster.PHOTO,
+    taxonomy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON on standard output.")] = False,
+) -> None:
+    """Compare evaluations on the same objects: differences with intervals, gains and losses, which objects flipped.
+
+    Runs on other objects, other labels or another set of class names are refused, with what differs.
+
+    Example: toeline compare runs/untrained runs/trained --out runs/what-training-gave
+    """
+    from toeline.evaluate.compare import compare_all
+
+    told = compare_all(
+        [read_run_cases(run) for run in runs],
+        Taxonomy.load(taxonomy),
+        cluster="group" if cluster is Cluster.FLIGHT else "photo",
+    )
+    if folder:
+        write(told, folder)
+    if as_json:
+        typer.echo(json.dumps({"comparisons": [c.record() for c in told]}, ensure_ascii=False))
+        return
+    for comparison in told:
+        tell(comparison)
+    if folder:
+        show_places({"page": f"{folder}/{HTML}", "records": f"{folder}/{JSON}"})

@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toeline.cli.options import Thresholds, Trust
-from toeline.cli.show import tell
-from toeline.cli.work import InspectRun, Output, Pace, inspect_into
-from toeline.core.ahead import cores
+from toeline.core.prefetch import cores
+from toeline.core.taxonomy import Taxonomy
+from toeline.pipelines.demo import NOTE, PARTS, SCENES, SEED, show_next, show_truth
+from toeline.pipelines.inspect import InspectRun, Output, Pace, inspect_into, tell
+from toeline.pipelines.plan import DEFAULT_JUDGE, tell_plan
+from toeline.pipelines.progress import bar
+
+if TYPE_CHECKING:
+    from toeline.core.finding import Finding
+    from toeline.report.inspection_page import TruthNotes
+
 
 BATCH = 4  # enough to keep a graphics card busy with a small detector, and few pictures in memory
 
@@ -108,3 +116,105 @@ def inspect(
     else:
         tell(summary)
     raise typer.Exit(0 if summary.fine else 1)
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for scenes and results.")] = Path("runs/demo"),
+) -> None:
+    """Draw a dozen scenes, inspect them with the models that Toeline ships, and compare with the truth.
+
+    Example: toeline demo --out runs/demo
+    """
+    from toeline.synth.dataset import write_dataset
+
+    scenes = folder / "scenes"
+    with bar("Drawing", total=SCENES) as step:
+        write_dataset(scenes, scenes=SCENES, seed=SEED, parts=PARTS, masks=False, progress=lambda _, __: step([]))
+    truth: list[TruthNotes] = []
+
+    def compare(findings: list[Finding]) -> TruthNotes:
+        from toeline.pipelines.compare import matched_with, notes_of
+
+        taxonomy = Taxonomy.load()
+        truth.append(notes_of(matched_with(scenes, findings, taxonomy), taxonomy, note=NOTE))
+        return truth[0]
+
+    run = InspectRun(photos=(str(scenes / "valid" / "images"),))
+    title = f"Demonstration: {SCENES} drawn scenes"
+    summary = inspect_into(run, Output(out=folder, command="demo", title=title, own=("scenes",), compare=compare))
+    tell(summary)
+    show_truth(truth[0])
+    show_next(folder)
+    raise typer.Exit(0 if summary.fine else 1)
+
+
+class Task(StrEnum):
+    """What the judge is to do."""
+
+    INSPECT = "inspect"
+    FINETUNE = "finetune"
+
+
+class Dtype(StrEnum):
+    """How the weights are held."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+    INT4 = "int4"
+    NF4 = "nf4"
+
+
+def plan(
+    judge: Annotated[str, typer.Option(metavar="embedded|DIR|HUB_ID", help="What is to run.")] = DEFAULT_JUDGE,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or mps of this machine, or a30, m2max-42, rtx4090, h200 and others.")
+    ] = "auto",
+    task: Annotated[Task, typer.Option(help="Inspect photographs, or fine-tune with LoRA.")] = Task.INSPECT,
+    objects: Annotated[int, typer.Option(help="Objects on a photograph.")] = 5,
+    image: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="Side at which a photograph is shown; by default the judge's own."),
+    ] = None,
+    dtype: Annotated[Dtype, typer.Option(help="How the weights are held; auto as the judge loads them.")] = Dtype.AUTO,
+    trim: Annotated[int, typer.Option(metavar="TOKENS", help="Tokens that a trimmed vocabulary keeps; 0: all.")] = 0,
+    chunk: Annotated[int, typer.Option(metavar="OBJECTS", help="Objects in one packed sequence; 0: all.")] = 0,
+    rank: Annotated[int, typer.Option(help="LoRA rank, with --task finetune.")] = 16,
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing/--no-checkpointing", help="Compute activations twice to keep few.")
+    ] = True,
+    cached_features: Annotated[
+        bool, typer.Option("--cached-features", help="Image features from disk, the vision tower not loaded.")
+    ] = False,
+    qlora: Annotated[bool, typer.Option("--qlora", help="Frozen weights of the language model in NF4.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Load the judge, run one drawn photograph, compare with the plan.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON on standard output.")] = False,
+) -> None:
+    """Say whether a judge fits a device, and how long it takes, before anything is downloaded or loaded.
+
+    From the numbers of the model's config alone, without network: memory to load and at work, seconds per photograph,
+    and when it does not fit the fewest changes that make it fit. Exit code 0 when there is an answer, yes or no.
+
+    Example: toeline plan --judge Qwen/Qwen2-VL-7B-Instruct --device a30
+    """
+    from toeline.plan.plan import Asked
+
+    asked = Asked(
+        judge=judge,
+        device=device,
+        task=task.value,
+        objects=objects,
+        image=image,
+        dtype=dtype.value,
+        trim=trim,
+        chunk=chunk,
+        rank=rank,
+        checkpointing=checkpointing,
+        cached_features=cached_features,
+        qlora=qlora,
+    )
+    tell_plan(asked, check=check, as_json=as_json)

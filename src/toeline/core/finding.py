@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from toeline.core.box import Box
-from toeline.core.place import Spot
-from toeline.core.scene import Relation
-from toeline.core.severity import UNGRADED, Grade
-from toeline.core.sighting import Guess
+from toeline.core.geo import Place, Spot
+from toeline.core.question import Picture
+from toeline.core.scene import Guess, Relation
+from toeline.core.severity import UNGRADED, Grade, Rule
+from toeline.core.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,101 @@ class Finding:
     detector_others: tuple[Guess, ...] = ()
     grade: Grade = UNGRADED
     spot: Spot | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something the user can mend: in which `file` (and `line`, counted from 1), `what` is wrong, and `todo` about it.
+
+    `photo` is the photograph that it concerns, as in Finding.photo, or empty.
+    """
+
+    photo: str
+    file: str
+    what: str
+    todo: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that one photograph gave. `failed` means that it has no findings because it could not be inspected.
+
+    `size_wh` is in pixels after EXIF rotation, (0, 0) when the photograph could not be opened. `sha256` is of the file.
+    `place` is where the photograph was taken, if the file says so.
+    `image` is kept for whoever draws on it and is no part of what a Result says.
+    """
+
+    photo: str
+    size_wh: tuple[int, int] = (0, 0)
+    findings: tuple[Finding, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    failed: bool = False
+    seconds: float = 0.0
+    sha256: str = ""
+    place: Place | None = None
+    image: Picture | None = field(default=None, compare=False, repr=False)
+
+
+def may_be_immediate(findings: Iterable[Finding], taxonomy: Taxonomy) -> bool:
+    """Whether some rule could hold of one of these, so that their relations are needed."""
+    told = {_what(f, taxonomy) for f in findings}
+    return any((rule.type, rule.condition) in told for rule in taxonomy.grading.rules)
+
+
+def graded(findings: Sequence[Finding], relations: Iterable[Relation], taxonomy: Taxonomy) -> tuple[Finding, ...]:
+    """The findings of one photograph with their grades. `relations` are all of them, between every two objects.
+
+    A finding whose answer is no class name, and every finding where the taxonomy has no scale, stays without one.
+    """
+    if not taxonomy.grading:
+        return tuple(findings)
+    by_id = {f.thing_id: f for f in findings}
+    beside: dict[str, list[tuple[str, Finding]]] = {}
+    for r in relations:
+        if r.other in by_id:
+            beside.setdefault(r.subject, []).append((r.name, by_id[r.other]))
+    return tuple(replace(f, grade=grade_of(f, beside.get(f.thing_id, ()), taxonomy)) for f in findings)
+
+
+def grade_of(finding: Finding, beside: Sequence[tuple[str, Finding]], taxonomy: Taxonomy) -> Grade:
+    """Severity and action of its class, and the first rule that holds; `beside` are relation names with the other."""
+    grading = taxonomy.grading
+    advice = grading.of(finding.verdict.class_name)
+    if not advice.severity:
+        return UNGRADED
+    reasons = (_reason(rule, finding, beside, taxonomy) for rule in grading.rules)
+    return Grade(
+        severity=advice.severity,
+        rank=grading.rank(advice.severity),
+        action=advice.action,
+        immediate=next(filter(None, reasons), ""),
+    )
+
+
+def _reason(rule: Rule, finding: Finding, beside: Sequence[tuple[str, Finding]], taxonomy: Taxonomy) -> str:
+    """Why it cannot wait, with the name of the other object, or empty when the rule does not hold."""
+    if _what(finding, taxonomy) != (rule.type, rule.condition):
+        return ""
+    if not rule.relations:
+        return rule.why
+    for name, other in beside:
+        kind, condition = _what(other, taxonomy)
+        if name in rule.relations and kind == rule.other_type and condition in (rule.other_conditions or (condition,)):
+            return f"{rule.why} ({taxonomy.spoken(kind)} {other.thing_id})"
+    return ""
+
+
+def _what(finding: Finding, taxonomy: Taxonomy) -> tuple[str, str]:
+    """Type and condition as they were decided, where the judge may have overruled the detector's type."""
+    if not finding.verdict.readable:
+        return finding.kind, ""
+    return taxonomy.class_of(finding.verdict.class_name).type, finding.verdict.condition
+
+
+def by_photo(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """Findings under their photograph, in the order in which both came."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.photo, []).append(finding)
+    return groups

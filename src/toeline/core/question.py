@@ -30,7 +30,7 @@ class View:
     leaves the photograph out, `crop_tokens=0` the crops. A crop is enlarged until it fills `crop_tokens` or until the
     whole photograph would be `detail_px` long at the same scale, whichever comes first: beyond that there is nothing
     more to see. `marked_tokens` are the most that a photograph with marks may take, in questions of where things lie.
-    `margin` is the context around a box as a share of its shorter side. `prompt` names an entry of ask/prompt.py.
+    `margin` is the context around a box as a share of its shorter side. `prompt` is a name in prompts/templates.py.
     """
 
     cell: int = 28

@@ -1,1 +1,1 @@
-"""Files become photographs, scenes and truths. What is wrong with a file is said once, here, with its place."""
+"""Files in: photographs, metadata, label formats and splits. One constructor per format."""

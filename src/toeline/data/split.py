@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from toeline.data.balance import Deal, deal
-from toeline.data.groups import FLIGHT, Tie, grouping, joined, ties_of
+from toeline.data.balance import NEAR, Deal, deal
+from toeline.data.datasets import Carry, Place, carry, placed
+from toeline.data.export import data_yaml, require_apart, staged
 from toeline.data.images import file_hash, photo_size
-from toeline.data.label_lines import Problem, read_label_file
-from toeline.data.write_yolo import Carry, Place, placed
-from toeline.data.yolo import SPLITS, Entry, YoloSet
-from toeline.errors import LabelError, PhotoError
+from toeline.data.labels import Problem, read_label_file
+from toeline.data.yolo import SPLITS, Entry, YoloSet, flight_line
+from toeline.errors import LabelError, OutputError, PhotoError
 
 Step = Callable[[Sequence[Problem]], None]
 PARTS: Mapping[str, float] = {"train": 0.75, "valid": 0.15, "test": 0.10}
+
+FLIGHT = "flight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,3 +165,220 @@ def _data_hash(counted: Sequence[Counted]) -> str:
         photo, labels = c.place.entry.photo, c.place.entry.labels
         rows.append(f"{c.place.name} {photo.stat().st_size} {file_hash(labels) if labels else ''}")
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
+
+
+Grouping = Callable[[Path], str]
+
+
+class Tie(NamedTuple):
+    """Photographs with an equal tie belong together: `kind` says by what ("flight line"), `key` which one."""
+
+    kind: str
+    key: str
+
+
+def grouping(by: str) -> Grouping:
+    """The key in a file name: its flight line for "flight", else the first group (or all) of what a pattern finds.
+
+    The empty string means that the pattern is not in the name. Raises ValueError for what is no pattern.
+
+    >>> grouping(r"^(dam[0-9]+)-")(Path("dam7-0012.jpg"))
+    'dam7'
+    """
+    if by == FLIGHT:
+        return flight_line
+    try:
+        pattern = re.compile(by)
+    except re.error as why:
+        raise ValueError(f"{by!r} is neither {FLIGHT!r} nor a regular expression ({why})") from None
+
+    def group_of(photo: Path) -> str:
+        found = pattern.search(photo.name)
+        return "" if found is None else found.group(1 if pattern.groups else 0) or ""
+
+    return group_of
+
+
+def roboflow_source(photo: Path) -> str:
+    """What Roboflow's copies of one photograph share, or empty.
+
+    >>> roboflow_source(Path("a_jpg.rf.0f3c.jpg")), roboflow_source(Path("a.jpg"))
+    ('a_jpg', '')
+    """
+    found = re.fullmatch(r"(.+)\.rf\.[^.]+", photo.stem)
+    return found.group(1) if found else ""
+
+
+def same_bytes(photos: Iterable[Path]) -> dict[Path, str]:
+    """The hash of every photograph that shares it with another; only files of equal size are read."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for photo in photos:
+        by_size[photo.stat().st_size].append(photo)
+    by_hash: dict[str, list[Path]] = defaultdict(list)
+    for photo in (p for alike in by_size.values() if len(alike) > 1 for p in alike):
+        by_hash[file_hash(photo)].append(photo)
+    return {photo: key for key, alike in by_hash.items() if len(alike) > 1 for photo in alike}
+
+
+def ties_of(photos: Sequence[Path], group_of: Grouping) -> list[tuple[Tie, ...]]:
+    """The ties of each photograph."""
+    copies = same_bytes(photos)
+    keys = [
+        (("flight line", group_of(p)), ("Roboflow source", roboflow_source(p)), ("exact copy", copies.get(p, "")))
+        for p in photos
+    ]
+    return [tuple(Tie(kind, key) for kind, key in found if key) for found in keys]
+
+
+def joined(ties: Sequence[Sequence[Tie]]) -> list[int]:
+    """A number for each item, equal for those that a chain of ties connects.
+
+    >>> a, b = Tie("flight line", "a"), Tie("exact copy", "b")
+    >>> joined([[a], [b], [], [a, b]])
+    [0, 0, 2, 0]
+    """
+    parent = list(range(len(ties)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    first: dict[Tie, int] = {}
+    for i, its in enumerate(ties):
+        for tie in its:
+            a, b = sorted((root(i), root(first.setdefault(tie, i))))
+            parent[b] = a
+    return [root(i) for i in range(len(ties))]
+
+
+def on_several_sides(sides: Mapping[str, Sequence[Path]], group_of: Grouping) -> dict[str, dict[str, list[str]]]:
+    """For each kind of tie, the keys that photographs of more than one side share, with these sides; empty is proof."""
+    photos = [(side, photo) for side, its in sides.items() for photo in its]
+    found: dict[Tie, set[str]] = defaultdict(set)
+    for (side, _), its in zip(photos, ties_of([p for _, p in photos], group_of), strict=True):
+        for tie in its:
+            found[tie].add(side)
+    shared: dict[str, dict[str, list[str]]] = {kind: {} for kind in ("flight line", "Roboflow source", "exact copy")}
+    for tie, where in found.items():
+        if len(where) > 1:
+            shared[tie.kind][tie.key] = sorted(where)
+    return shared
+
+
+NOTE = "split.json"
+SCHEMA = 1
+Record = Mapping[str, Any]
+
+
+def write_split(plan: Plan, out: Path, *, step: Callable[[Sequence[Problem]], None] = lambda _: None) -> Record:
+    """Write the data set and return what split.json holds. Raises OutputError for a folder that holds something else.
+
+    `step` is called for every photograph. A folder that holds the same split already is left as it is.
+    """
+    run = {**asdict(plan.run), "carry": plan.run.carry.value}
+    settings = {"schema": SCHEMA, **run, "data_sha256": plan.data_sha256}
+    require_apart(out, (c.place.entry.photo.parent for its in plan.groups.values() for c in its))
+    with staged(out, NOTE, settings) as stage:
+        if stage is None:
+            return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
+        carried: Counter[str] = Counter()
+        for part in plan.run.parts:
+            for counted in plan.photos(part):
+                carried[_write_photo(counted, stage / part, plan)] += 1
+                step([])
+        names = plan.data.names
+        (stage / "data.yaml").write_text(data_yaml(list(plan.run.parts), names), encoding="utf-8")
+        record = {"settings": settings, **describe(plan), "proof": _proof(plan, stage), "carried": dict(carried)}
+        (stage / NOTE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {**record, "already": False}
+
+
+def _write_photo(counted: Counted, folder: Path, plan: Plan) -> str:
+    """The photograph linked or copied; the labels always copied, so that mending one does not change the source."""
+    place = counted.place
+    how = carry(place.entry.photo, folder / "images" / place.name, plan.run.carry)
+    if place.entry.labels is not None:
+        label = folder / "labels" / place.label
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_bytes(place.entry.labels.read_bytes())
+    return how
+
+
+def _proof(plan: Plan, stage: Path) -> dict[str, Any]:
+    """Computed from the files that were written. Raises OutputError when they are not what was planned."""
+    written = {part: sorted(p for p in (stage / part / "images").rglob("*") if p.is_file()) for part in plan.run.parts}
+    shared = on_several_sides(written, grouping(plan.run.by))
+    counts = {part: len(photos) for part, photos in written.items()}
+    if any(shared.values()) or counts != {part: len(plan.photos(part)) for part in plan.run.parts}:
+        raise OutputError(f"{stage}: what was written is not what was planned. Delete it, and run the command again.")
+    return {"read_from": "the files that were written", "photographs": counts, "on_several_sides": shared}
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """Groups, sizes and class shares (0 to 1) of every part against the whole, and what could not be met."""
+    everything = [c for its in plan.groups.values() for c in its]
+    whole = _classes(everything)
+    parts = {part: _part(plan, part, whole, len(everything)) for part in plan.run.parts}
+    return {
+        "photographs": len(everything),
+        "objects": whole.total(),
+        "groups": len(plan.groups),
+        "met": plan.dealt.met,
+        "proved_impossible": plan.dealt.proved,
+        "parts": parts,
+        "beyond": [
+            {"part": part, **row, "why": _why(plan, row["id"])}
+            for part, facts in parts.items()
+            for row in facts["classes"]
+            if abs(row["off"]) > NEAR + 1e-9
+        ],
+        "lacking": [
+            {"part": part, "id": row["id"], "class": row["class"], "why": _why(plan, row["id"])}
+            for part, facts in parts.items()
+            for row in facts["classes"]
+            if row["whole"] and not row["objects"]
+        ],
+        "problems": [{"file": str(p.file), "line": p.line, "what": p.what} for p in plan.problems],
+    }
+
+
+def _classes(photos: Sequence[Counted]) -> Counter[int]:
+    return sum((Counter(c.classes) for c in photos), Counter[int]())
+
+
+def _part(plan: Plan, part: str, whole: Counter[int], photographs: int) -> dict[str, Any]:
+    its = plan.photos(part)
+    classes = _classes(its)
+    rows = []
+    for i, name in sorted(plan.data.names.items()):
+        share, of_whole = classes[i] / max(classes.total(), 1), whole[i] / max(whole.total(), 1)
+        off = round(share - of_whole, 6)
+        rows.append(
+            {
+                "id": i,
+                "class": name,
+                "objects": classes[i],
+                "share": round(share, 6),
+                "whole": round(of_whole, 6),
+                "off": off,
+            }
+        )
+    return {
+        "asked": plan.run.parts[part],
+        "share": round(len(its) / photographs, 6),
+        "photographs": len(its),
+        "objects": classes.total(),
+        "groups": list(plan.groups_of[part]),
+        "classes": rows,
+    }
+
+
+def _why(plan: Plan, class_id: int) -> str:
+    """Where the objects of a class stand, which is what decides how evenly they can be dealt out."""
+    held = {group: _classes(its)[class_id] for group, its in plan.groups.items()}
+    total, most = sum(held.values()), max(held, key=lambda g: held[g])
+    return (
+        f"its {total} objects stand in {sum(n > 0 for n in held.values())} of {len(held)} groups, {held[most]} of them "
+        f"({held[most] / max(total, 1):.0%}) in {most}"
+    )

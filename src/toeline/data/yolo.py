@@ -13,24 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toeline.core.ground_truth import Truth
 from toeline.core.scene import Scene, Thing
-from toeline.core.taxonomy import ObjectClass, Taxonomy
-from toeline.core.truth import Truth
-from toeline.data.class_names import Meanings, Names, find_names, meanings, names_in, read_yaml, taxonomy_names
+from toeline.core.taxonomy import Meanings, Names, ObjectClass, Taxonomy, meanings
 from toeline.data.images import find_photos, photo_size
-from toeline.data.label_lines import LabelLine, Problem, read_label_file
+from toeline.data.labels import LabelLine, Problem, find_names, names_in, read_label_file, read_yaml, taxonomy_names
 from toeline.errors import LabelError, PhotoError
-
-__all__ = [
-    "Entry",
-    "LabelledScene",
-    "Problem",
-    "YoloSet",
-    "flight_line",
-    "open_yolo",
-    "read_entry",
-    "things_from_labels",
-]
 
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # folder -> split
 

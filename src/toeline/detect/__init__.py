@@ -1,1 +1,1 @@
-"""Stage 1: where the objects are and of what type; never in what condition."""
+"""Stage 1: a photograph in, bounding boxes of object types out."""

@@ -1,1 +1,1 @@
-"""Findings against the truth, from saved files alone: no model and no photograph is needed here."""
+"""Metrics and results. No model, no image."""

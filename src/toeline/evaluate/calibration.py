@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toeline.core.calibration import SMALLEST, Calibration
-from toeline.evaluate.cases import Judged
-from toeline.evaluate.resample import Array, divided
+from toeline.evaluate.matching import Judged
+from toeline.evaluate.metric import Array, divided
 
 BINS = 10
 FOLDS = 5

@@ -9,14 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from toeline.core.interval import Z95, Interval
+from toeline.core.statistics import Z95, Interval
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import OutputError
-from toeline.evaluate.cases import SAME_BOX, Judged
-from toeline.evaluate.figure import hull
-from toeline.evaluate.resample import DRAWS, Array, Flags, Resampling, share_of
-from toeline.evaluate.scorecard import Cluster, balanced, balanced_draws, macro_f1, macro_f1_draws, table_columns
-from toeline.evaluate.shares import Coded, Codes, Share, shares
+from toeline.evaluate.classification import (
+    Cluster,
+    Coded,
+    Codes,
+    Share,
+    balanced,
+    balanced_draws,
+    macro_f1,
+    macro_f1_draws,
+    shares,
+    table_columns,
+)
+from toeline.evaluate.matching import SAME_BOX, Judged
+from toeline.evaluate.metric import DRAWS, Array, Flags, Resampling, hull, share_of
 
 VERSION = 1
 LIMITS = Interval(-1.0, 1.0)  # of a difference of two shares

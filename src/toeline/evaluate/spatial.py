@@ -13,11 +13,10 @@ from typing import Any
 
 from toeline.core.scene import Relation, Scene, Thing
 from toeline.errors import OutputError
-from toeline.evaluate.figure import Figure, figure_record, ratio, with_target
-from toeline.evaluate.match import Matched
-from toeline.evaluate.resample import DRAWS, Resampling
-from toeline.evaluate.scorecard import Cluster
-from toeline.relate import relate
+from toeline.evaluate.classification import Cluster
+from toeline.evaluate.matching import Matched
+from toeline.evaluate.metric import DRAWS, Figure, Resampling, figure_record, ratio, with_target
+from toeline.prompts.relations import relate
 
 VERSION = 1
 TARGET = 0.85  # to be exceeded, set by the owner of the nine classes

@@ -1,1 +1,1 @@
-"""Stage 2: scores the answers of a sheet's questions. Knows words and pixels; knows no truth and no relations."""
+"""Stage 2: the legal conditions of each object with their probabilities."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from toeline.core.question import Question, Sheet, View
 from toeline.errors import ModelError
-from toeline.judge.layout import branch, trunk
+from toeline.judge.packing import branch, trunk
 from toeline.judge.qwen_vl import QwenVLJudge, patches
 
 MAX_NEW_TOKENS, TEMPERATURE, TOP_P = 50, 0.7, 0.9

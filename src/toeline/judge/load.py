@@ -1,179 +1,72 @@
-"""Finds, checks and loads a model of the Qwen2-VL family, its tokenizer and its adapter.
-
-Everything that can be wrong with a directory is said before weights are read, and nothing is ever unpickled.
-"""
+"""What a judge is, and which ones there are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from toeline.errors import ModelError, SetupError, need
-from toeline.judge.fast import branch_attention, patch_embed_as_linear
-from toeline.judge.view import read_json, read_view
-from toeline.weights import HUB_TIMEOUT_S, check_weights, find_model, first_line, hashes, load_whole, pick_device, quiet
+from toeline.errors import ModelError
+from toeline.judge.judge import Judge
 
-__all__ = [  # the last five are of toeline.weights: who trains or packs a judge finds all of loading here
-    "FAMILIES",
-    "HUB_TIMEOUT_S",
-    "add_adapter",
-    "check_adapter",
-    "check_weights",
-    "find_folder",
-    "hashes",
-    "load_model",
-    "load_parts",
-    "load_processor",
-    "load_tokenizer",
-    "pick_device",
-    "pick_dtype",
-    "quiet",
-    "read_config",
-]  # fmt: skip
-
-FAMILIES = ("qwen2_vl", "qwen2_5_vl")
-DEEPSTACK = "it feeds picture features into several layers (deepstack), which this packed forward does not carry"
-REFUSED = {"qwen3_vl": DEEPSTACK, "qwen3_vl_moe": DEEPSTACK}
+EMBEDDED = Path(__file__).parent.parent / "models" / "judge"
 
 
-def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **more: Any) -> dict[str, Any]:
-    """The fields of a QwenVLJudge; `more` goes to from_pretrained. Raises ModelError, SetupError for the machine."""
-    target = pick_device(device)
-    folder = find_folder(where)
-    config = read_config(folder)
+def _qwen_vl(where: str, device: str, adapter: Path | None) -> Judge:
+    from toeline.judge.qwen_vl import QwenVLJudge  # torch and transformers load here
+
+    return QwenVLJudge.load(where, device=device, adapter=adapter)
+
+
+def _embedded(_: str, device: str, adapter: Path | None) -> Judge:
+    if not (EMBEDDED / "config.json").is_file():
+        raise ModelError(
+            "the embedded judge is missing from this installation. Install toeline again, or give --judge."
+        )
+    return _qwen_vl(str(EMBEDDED), device, adapter)
+
+
+def _replay(file: str, device: str, adapter: Path | None) -> Judge:
+    from toeline.judge.replay import ReplayJudge
+
     if adapter is not None:
-        check_adapter(adapter)
-    model = load_model(folder, dtype=pick_dtype(dtype, target), **more)
-    if target == "cpu":
-        branch_attention(model)
+        raise ModelError(f"replay:{file} repeats saved scores, so an adapter would do nothing. Leave --adapter out.")
+    return ReplayJudge.load(Path(file))
+
+
+def _floor(file: str, device: str, adapter: Path | None) -> Judge:
+    from toeline.judge.baseline.judge import FloorJudge
+
     if adapter is not None:
-        model = add_adapter(model, adapter)
-    vision = model.config.vision_config
-    cell = vision.patch_size * vision.spatial_merge_size
-    return {
-        "model": model.to(target).eval(),
-        "tokenizer": load_tokenizer(folder),
-        "processor": load_processor(folder, vision),
-        "view": read_view([adapter, folder] if adapter else [folder], cell=cell),
-        "facts": {"model": where, "model_type": config["model_type"]},
-        "folder": folder,
-        "adapter": adapter,
-    }
+        raise ModelError(f"floor:{file} is no language model, so an adapter would do nothing. Leave --adapter out.")
+    return FloorJudge.load(Path(file))
 
 
-def pick_dtype(name: str, device: str) -> Any:
-    """A torch dtype. `auto` is float32 on a CPU, else bfloat16, or float16 where bfloat16 is not supported.
+def _fuse(said: str, device: str, adapter: Path | None) -> Judge:
+    """The adapter goes to the parts that can have one."""
+    from toeline.judge.ensemble import FuseJudge
 
-    bfloat16 comes first because Qwen2-VL was trained in it and some of its activations pass the range of float16.
+    def part(name: str) -> Judge:
+        return load_judge(name, device=device, adapter=None if name.startswith(("floor:", "replay:")) else adapter)
+
+    return FuseJudge.load(said, part)
+
+
+JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {
+    "embedded": _embedded,
+    "replay": _replay,
+    "floor": _floor,
+    "fuse": _fuse,
+}
+
+
+def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) -> Judge:
+    """The judge of that name, or a model directory or hub id of the Qwen2-VL family.
+
+    Names are "embedded", "replay:FILE", "floor:FILE" (of `toeline floor`), "fuse:A,B" (two of these) and
+    "fuse:FILE.json" (of `toeline fuse`). `adapter` is a peft adapter directory. Raises ModelError for the files,
+    SetupError for the machine.
     """
-    import torch
-
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name in known:
-        return known[name]
-    if name != "auto":
-        raise SetupError(f"unknown dtype {name!r}. Choose auto, {', '.join(known)}.")
-    if device == "cpu":
-        return torch.float32
-    fine = torch.cuda.is_bf16_supported() if device == "cuda" else torch.backends.mps.is_macos_or_newer(14, 0)
-    return torch.bfloat16 if fine else torch.float16
-
-
-def find_folder(where: str) -> Path:
-    """A directory as it is, a hub id as its snapshot in the hub's cache, downloaded if need be. Raises ModelError."""
-    return find_model(where, check=read_config)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a model that can be packed exactly. Raises ModelError otherwise."""
-    if not (folder / "config.json").is_file():
-        hint = " This is an adapter: pass it with --adapter." if (folder / "adapter_config.json").is_file() else ""
-        raise ModelError(f"{folder} is not a model directory: it has no config.json.{hint}")
-    config = read_json(folder / "config.json")
-    family = config.get("model_type")
-    if family not in FAMILIES:
-        why = f" {family} cannot be used: {REFUSED[family]}." if family in REFUSED else ""
-        raise ModelError(
-            f"{folder / 'config.json'}: model_type is {family!r}, and the judge runs {' and '.join(FAMILIES)}.{why} "
-            f"Choose a model such as Qwen/Qwen2-VL-7B-Instruct."
-        )
-    text = config.get("text_config") or config
-    if "sliding_attention" in (text.get("layer_types") or ()) or text.get("use_sliding_window"):
-        raise ModelError(
-            f"{folder / 'config.json'}: sliding-window attention cannot be packed. Set use_sliding_window to false."
-        )
-    return config
-
-
-def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
-    """A stock transformers model with every weight from the files. Raises ModelError for weights that do not fit."""
-    from transformers import AutoModelForImageTextToText
-
-    check_weights(folder)
-    how = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True, **more}
-    model = load_whole(AutoModelForImageTextToText, folder, "model", **how)
-    patch_embed_as_linear(model)
-    return model
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The directory's tokenizer. Raises ModelError when it has none or it lacks Qwen2-VL's marks."""
-    from transformers import AutoTokenizer
-
-    from toeline.judge.qwen_vl import alphabet_of
-
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        raise ModelError(f"{folder} has no tokenizer.json. Copy the tokenizer files of the base model into it.")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        alphabet_of(tokenizer)
-    except (OSError, ValueError, TypeError, KeyError) as why:
-        raise ModelError(f"{folder}: the tokenizer cannot be used ({first_line(why)}). Copy its files again.") from None
-    return tokenizer
-
-
-def load_processor(folder: Path, vision: Any) -> Any:
-    """Cuts pictures into patches, always the Pillow one: with torchvision the other resizes and rounds differently."""
-    from transformers import Qwen2VLImageProcessorPil
-
-    sizes = {
-        "patch_size": vision.patch_size,
-        "merge_size": vision.spatial_merge_size,
-        "temporal_patch_size": vision.temporal_patch_size,
-    }
-    saved = folder / "preprocessor_config.json"
-    wanted = ("image_mean", "image_std", "rescale_factor")
-    given = {key: value for key, value in read_json(saved).items() if key in wanted} if saved.is_file() else {}
-    return Qwen2VLImageProcessorPil(**sizes, **given)
-
-
-def check_adapter(folder: Path) -> None:
-    """Raise ModelError unless this is a peft adapter with safetensors."""
-    if not folder.is_dir() or not (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            f"{folder} is not an adapter: it has no adapter_config.json. Name the folder that training wrote."
-        )
-    read_json(folder / "adapter_config.json")
-    check_weights(folder)
-
-
-def add_adapter(model: Any, folder: Path) -> Any:
-    """The model with the adapter's layers inside, frozen. Raises ModelError for an adapter of another model."""
-    from safetensors import safe_open
-
-    peft = need("peft", extra="adapter")
-    try:
-        with quiet():
-            wrapped = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
-        raise ModelError(
-            f"{folder}: the adapter does not fit this model ({first_line(why)}). Name its base model."
-        ) from None
-    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
-        given = set(file.keys())
-    if odd := sorted(given ^ set(peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False))):
-        raise ModelError(
-            f"{folder}: the adapter does not fit this model: {len(odd)} tensors have no counterpart, first {odd[0]}. "
-            f"Name the base model that it was trained on."
-        )
-    return wrapped.get_base_model()
+    back_end, _, rest = name.partition(":")
+    if name == "embedded" or (rest and back_end in JUDGES.keys() - {"embedded"}):
+        return JUDGES[back_end](rest, device, adapter)
+    return _qwen_vl(name, device, adapter)

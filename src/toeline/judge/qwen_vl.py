@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,18 @@ from torch.nn import functional as F
 
 from toeline.core.question import Picture, Sheet, View
 from toeline.errors import ModelError
-from toeline.judge.batch import Batch, collate, subtrees, tree_log_probs
-from toeline.judge.fast import BRANCHES
-from toeline.judge.fast import patch_embed_as_linear as patch_embed_as_linear  # training looks for it here
-from toeline.judge.layout import MAX_TOKENS, Alphabet, lay_out, pictures
-
-MARKS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
-
-
-def alphabet_of(tokenizer: Any, *, patch: int = 14, merge: int = 2) -> Alphabet:
-    """A transformers tokenizer as the layout needs it. Text that spells a mark, such as "<|im_end|>", stays text.
-
-    Raises ValueError when the tokenizer lacks one of the MARKS.
-    """
-    known = tokenizer.get_vocab()
-    if missing := [mark for mark in MARKS if mark not in known]:
-        raise ValueError(f"the tokenizer has no {', '.join(missing)}")
-
-    @lru_cache(maxsize=65536)
-    def encode(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
-
-    start, end, vision_start, vision_end, image = (known[mark] for mark in MARKS)
-    return Alphabet(encode, start, end, vision_start, vision_end, image, patch, merge)
+from toeline.judge.attention import BRANCHES
+from toeline.judge.packing import (
+    MAX_TOKENS,
+    Alphabet,
+    Batch,
+    alphabet_of,
+    collate,
+    lay_out,
+    pictures,
+    subtrees,
+    tree_log_probs,
+)
 
 
 def patches(shown: Sequence[Picture], processor: Any) -> tuple[Tensor, Tensor]:
@@ -114,7 +103,7 @@ class QwenVLJudge:
 
         `device` is auto, cpu, cuda or mps; `dtype` is auto, float32, bfloat16 or float16.
         """
-        from toeline.judge.load import load_parts
+        from toeline.judge.checkpoint import load_parts
 
         return cls(**load_parts(str(where), device=device, dtype=dtype, adapter=adapter))
 
@@ -136,7 +125,7 @@ class QwenVLJudge:
         import PIL
         import transformers
 
-        from toeline.judge.load import hashes
+        from toeline.weights import hashes
 
         return {
             "back_end": "qwen_vl",

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toeline.core.lines import finding_from, from_lines
 from toeline.core.question import Question, Sheet, View
+from toeline.core.records import finding_from, from_lines
 from toeline.errors import ModelError, OutputError
 
 Saved = Mapping[str, Mapping[str, Mapping[str, float]]]  # photograph -> thing id -> answer -> log-probability

@@ -1,1 +1,1 @@
-"""Will it fit? Memory and time of a judge on a device, from the numbers of its config, before anything is loaded."""
+"""Memory and time of a model on a device, before anything is downloaded."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toeline.errors import SetupError
-from toeline.plan.memory import Compute
+from toeline.plan.cost import Compute
 
 HERE = ("auto", "cpu", "cuda", "mps")
 SHARE_OF_PEAK = 0.5  # of a maker's figure that real matrix products reach; an assumption, see docs/plan.md

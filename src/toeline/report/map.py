@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from toeline.core.place import Meters
+from toeline.core.geo import Meters
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.relate.ground import footprint
+from toeline.report.camera_geometry import footprint
+from toeline.report.document import percent
 from toeline.report.draw import legend
-from toeline.report.style import percent
-from toeline.report.where import Located, Mark, Shot, position_words, same_words
+from toeline.report.geolocate import Located, Mark, Shot, position_words, same_words
 
 WIDE, LEAST_HIGH, MOST_HIGH, RIM = 1000.0, 260.0, 640.0, 34.0  # units of the drawing
 LEAST_M = 40.0  # a single photograph is not drawn larger than this many meters across

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.synth.bend import Bend, Floats
 
 # What can be drawn is the default taxonomy, whatever taxonomy photographs are inspected with.
 CLASS_NAMES = Taxonomy.load().answers()
@@ -102,3 +102,43 @@ def area(polygon: Points) -> float:
     """
     x, y = np.asarray(polygon, np.float64).T
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+
+CANVAS = 640  # side of the canvas in pixels; other sizes are resampled from it
+MIDDLE = CANVAS / 2
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bend:
+    """y = v + lift(x), and x spreads with v: what a curved face does when seen from a drone."""
+
+    tilt: float  # rise per pixel, the horizon is not level
+    curve: float  # pixels that the picture's edges lie below its middle
+    fan: float  # how far lines that run down the face spread, as a share, between top and bottom
+    lean: float  # sideways pixels per pixel down
+    waves: tuple[tuple[float, float, float], ...]  # amplitude and period in pixels, phase in radians
+
+    def lift(self, x: Floats) -> Floats:
+        """Pixels that a level line of the plan moves down at picture column `x`; any shape."""
+        far = x - MIDDLE
+        bent = self.tilt * far + self.curve * (far / MIDDLE) ** 2
+        for amplitude, period, phase in self.waves:
+            bent = bent + amplitude * np.sin(2 * np.pi * x / period + phase)
+        return np.asarray(bent, np.float32)
+
+    def column(self, u: Floats, v: Floats) -> Floats:
+        """Picture column of plan points."""
+        down = (v - MIDDLE) / MIDDLE
+        return np.asarray(u + (u - MIDDLE) * self.fan * down + self.lean * (v - MIDDLE), np.float32)
+
+    def point(self, u: float, v: float) -> tuple[float, float]:
+        """Picture point of one plan point."""
+        x = self.column(np.float32(u), np.float32(v))  # type: ignore[arg-type]
+        return float(x), float(v + self.lift(x))
+
+    def across(self, x: float, v: float) -> float:
+        """The u that appears in picture column `x` at plan height `v`."""
+        down = (v - MIDDLE) / MIDDLE
+        return (x - self.lean * (v - MIDDLE) + MIDDLE * self.fan * down) / (1 + self.fan * down)

@@ -1,83 +1,298 @@
-"""Trains the embedded Stage 1 detector from random weights on drawn scenes, measures it, and exports it as ONNX.
+"""Fine-tunes a detector on a labelled data set: the embedded one's network, or one of transformers.
 
-The network and its loss are libreyolo's (MIT): YOLOX's CSPDarknet and path aggregation with ordinary convolutions, and
-YOLOv9's head (task-aligned assignment, CIoU and distribution focal loss). The loop is transformers' Trainer, since
-libreyolo's own runs in bfloat16 only on CUDA, and bfloat16 makes the CPU fast enough: see
-docs/decisions/0005-embedded-detector.md.
+The loop is transformers' Trainer. Weights are averaged over steps, measured on the validation split after each epoch
+(COCO average precision), the best epoch's are kept, and training stops when nothing better comes. The same settings
+with `resume` go on from the last checkpoint.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from toeline.errors import need
-from toeline.train.detector_data import FILL, KINDS, Batcher, Sample, fill_pool, plain
-from toeline.train.detector_score import Found, average_precision, best_thresholds
-from toeline.train.object_sizes import object_sizes
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.datasets import BoxedSplit, boxed_split
+from toeline.data.yolo import open_dataset
+from toeline.errors import LabelError, SetupError, need
+from toeline.evaluate.average_precision import Precision, average_precision, best_thresholds
+from toeline.train.callbacks import VALID, Log, best_epoch, is_stuck
+from toeline.train.config import SCRATCH, DetectorFit, DetectorRun
+from toeline.train.detector_backends import Learner, hub_learner, own_learner, views_of
+from toeline.train.detector_data import (
+    FILL,
+    KINDS,
+    SPARE,
+    Batcher,
+    Pictures,
+    Sample,
+    Views,
+    fill_pool,
+    object_sizes,
+    order_of,
+)
+from toeline.train.detector_model import (
+    EXTRA,
+    NMS_IOU,
+    VERSIONS,
+    build,
+    detect_all,
+    export,
+    load_weights,
+    loss_of,
+)
 
-EXTRA = "train-detector"
-HELD_OUT = 1_000_003  # added to the seed: the data set of drawn scenes that is only measured on
-NMS_IOU = 0.6  # two boxes of one type that overlap more are one object; slope drains stand side by side, never inside
-VERSIONS = ("torch", "torchvision", "libreyolo", "transformers", "onnx")
+LOG, CHECKPOINTS = "log.jsonl", "checkpoints"
+WARM_UP = 0.05  # share of the steps
+LIBRARIES = ("torch", "transformers", "accelerate", "libreyolo", "onnx", "onnxscript", "pycocotools")
+Tell = Callable[[int, int, Mapping[str, Any] | None], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class DetectorRun:
-    """Settings of one training run, written beside the weights. `minutes` ends it early; `start` continues weights."""
+@dataclass(frozen=True)
+class DetectorLesson:
+    """What is trained and measured on; `kinds` are the types of the taxonomy, in its order."""
 
+    taxonomy: Taxonomy
+    kinds: tuple[str, ...]
+    train: BoxedSplit
+    valid: BoxedSplit
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training came to: the facts for run.json, and its log."""
+
+    facts: Mapping[str, Any]
+    log: Log
+
+
+def read_detector_lesson(run: DetectorFit, data: Path) -> DetectorLesson:
+    """Both splits, nine classes folded to types. Raises LabelError, TaxonomyError."""
+    taxonomy = Taxonomy.load(run.taxonomy)
+    dataset = open_dataset(data, taxonomy)
+    if run.valid not in dataset.splits:
+        raise LabelError(
+            f"{data}: has no split {run.valid!r}, which says when to stop. Cut one off (toeline split), or name "
+            f"another with --valid. There are: {', '.join(sorted(dataset.splits))}."
+        )
+    train, valid = (boxed_split(dataset, name, taxonomy) for name in (run.split, run.valid))
+    if not train.objects or not valid.objects:
+        raise LabelError(f"{data}: there is no object in {run.split} or in {run.valid}, so nothing can be learned.")
+    known = {*train.problems} & {*valid.problems}  # of the data set as a whole
+    valid = replace(valid, problems=tuple(p for p in valid.problems if p not in known))
+    return DetectorLesson(taxonomy, tuple(t.name for t in taxonomy.types), train, valid)
+
+
+def fit_detector(run: DetectorFit, lesson: DetectorLesson, out: Path, *, resume: bool, tell: Tell) -> Fitted:
+    """Train, keep the best epoch, write the detector into `out`. Raises ToelineError.
+
+    `tell` hears steps done, steps in all, and each line of the log.
+    """
+    torch = need("torch", extra=EXTRA)
+    need("accelerate", extra=EXTRA)
+    need("pycocotools", extra=EXTRA)
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    torch.manual_seed(run.seed)
+    try:
+        return _Fit.of(run, lesson, out, tell).train(resume=resume)
+    except (RuntimeError, MemoryError) as why:
+        from toeline.train.adapter import is_out_of_memory
+
+        if not is_out_of_memory(why):
+            raise
+        raise SetupError(
+            f"there was not enough memory to train: {str(why).splitlines()[0]}. Lower --batch (now {run.batch}) "
+            f"or --size."
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What the parts of one training share."""
+
+    run: DetectorFit
+    lesson: DetectorLesson
     out: Path
-    scenes: int = 3000
-    held_out: int = 200
-    seed: int = 1
-    steps: int = 4000
-    minutes: float | None = None
-    start: Path | None = None
-    resume: bool = False
-    size: int = 384  # pixels: the narrowest tenth of slope drains, 16 wide at 640, still fills a stride-8 cell
-    width: float = 0.25
-    activation: str = "silu"
-    batch: int = 16
-    learning_rate: float = 1.5e-3
-    warmup: int = 200
-    augment: float = 1.0
-    threads: int = 2
-    workers: int = 2
-    measure_every: int = 500
+    learner: Learner
+    views: Views
+    held: Pictures
+    device: str
+    tell: Tell
+
+    @classmethod
+    def of(cls, run: DetectorFit, lesson: DetectorLesson, out: Path, tell: Tell) -> _Fit:
+        from toeline.weights import pick_device
+
+        device = pick_device(run.device)
+        run = replace(run, batch=min(run.batch, len(lesson.train.photos)))
+
+        def pictures(split: BoxedSplit, size: int, square: bool) -> Pictures:
+            return Pictures(split.photos, lesson.kinds, round(size * SPARE), square)
+
+        learner: Learner
+        if run.hub:
+            learner = hub_learner(run, lesson.kinds, device)
+            square = not dict(learner.reader.processor.size).get("height")  # else it stretches what is not square
+        else:
+            learner, square = own_learner(run, lesson.kinds, lambda s: pictures(lesson.train, s, True), device), True
+        order = order_of(len(lesson.train.photos), epochs=run.epochs, batch=run.batch, seed=run.seed)
+        views = views_of(learner, run, pictures(lesson.train, learner.size, square), order)
+        return cls(run, lesson, out, learner, views, pictures(lesson.valid, learner.size, square), device, tell)
+
+    @property
+    def steps(self) -> int:
+        return len(self.views.order) // self.run.batch
+
+    def train(self, *, resume: bool) -> Fitted:
+        from toeline.train.callbacks import load_best
+
+        log = Log(self.out / LOG)
+        self._loop(log, resume=resume)
+        load_best(self.learner.network, self.out)
+        facts = self._facts(log)
+        self.learner.write(self.out, {"thresholds": self._thresholds(), "training": facts})
+        return Fitted(facts, log)
+
+    def _loop(self, log: Log, *, resume: bool) -> None:
+        """Run the Trainer, from the last checkpoint when there is one to resume."""
+        from transformers import PrinterCallback
+
+        from toeline.train.callbacks import DetectorWatch, InOrder, checkpoint_of
+
+        checkpoints = self.out / CHECKPOINTS
+        last = checkpoint_of(checkpoints) if resume else None
+        log.cut(int(last.rpartition("-")[2]) if last else -1)
+        if last and is_stuck(log.validations(), self.run.patience):
+            return
+        watch = DetectorWatch(
+            self.learner.network,
+            self.out,
+            log,
+            per_epoch=self.steps // self.run.epochs,
+            patience=self.run.patience,
+            measure=self._measure,
+            tell=lambda done, line: self.tell(done, self.steps, line),
+            untrained=self.run.begin != SCRATCH and not self.run.hub,
+        )
+        trainer = InOrder(
+            model=self.learner.network,
+            args=self._arguments(checkpoints),
+            train_dataset=range(len(self.views.order)),
+            data_collator=lambda turns: self.learner.batch([self.views.view(t) for t in turns]),
+            compute_loss_func=self.learner.loss,
+            optimizers=self._optimizer(),
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)  # standard output is for results
+        trainer.train(resume_from_checkpoint=last)
+        # accelerate leaves its autocast around the network's forward, and it would be exported with it
+        trainer.accelerator.unwrap_model(self.learner.network, keep_fp32_wrapper=False)
+
+    def _arguments(self, checkpoints: Path) -> Any:
+        from transformers import TrainingArguments
+
+        from toeline.train.loss import half_precision_pays
+
+        own = self.run.hub is None  # transformers' matching losses are not written for half precision
+        return TrainingArguments(
+            output_dir=str(checkpoints),
+            max_steps=self.steps,
+            per_device_train_batch_size=self.run.batch,
+            bf16=own and half_precision_pays(self.device),
+            use_cpu=self.device == "cpu",
+            max_grad_norm=10.0 if own else 0.1,
+            logging_steps=10,
+            save_strategy="no",  # asked for at the end of each epoch, by the Watch
+            save_total_limit=2,
+            seed=self.run.seed,
+            remove_unused_columns=False,
+            report_to=[],
+            disable_tqdm=True,
+        )
+
+    def _optimizer(self) -> tuple[Any, Any]:
+        """AdamW that decays kernels only; the rate rises over WARM_UP of the steps and falls along half a cosine."""
+        import torch
+
+        weights = [p for p in self.learner.network.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in weights if p.ndim > 1], "weight_decay": 0.05 if self.run.hub is None else 1e-4},
+            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.run.peak)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, self.steps))
+
+    def _measure(self, network: Any) -> dict[str, Any]:
+        precision = average_precision(*self.learner.find(network, self.held), len(self.lesson.kinds))
+        return precision_record(precision, self.lesson.kinds)
+
+    def _thresholds(self) -> dict[str, float]:
+        """Of best F1 on the validation split."""
+        found, truth = self.learner.find(self.learner.network, self.held)
+        best = best_thresholds(found, truth, self.lesson.kinds)
+        return {kind: round(t.score, 3) for kind, t in best.items()}
+
+    def _facts(self, log: Log) -> dict[str, Any]:
+        best = best_epoch(log.validations())
+        kept = next(line for line in log.validations() if line["epoch"] == best)
+        settings = {k: v for k, v in self.run.record().items() if k not in ("begin", "model", "taxonomy")}
+        named = {"begin": self.run.begin, "model": self.run.model}  # how a folder was called here says nothing later
+        return {
+            "begun_with": {k: Path(v).name if v else v for k, v in named.items()},
+            "settings": {**settings, "size": self.learner.size, "lr": self.run.peak},
+            "parameters": sum(p.numel() for p in self.learner.network.parameters()),
+            "epoch": best,
+            "epochs": max(line["epoch"] for line in log.validations()),
+            "valid": kept[VALID],
+            "seconds": max(line["seconds"] for line in log.lines()),
+            "data": {part.name: _data_record(part) for part in (self.lesson.train, self.lesson.valid)},
+            "versions": {name: version(name) for name in LIBRARIES if find_spec(name)},
+        }
 
 
-def build(width: float = 0.25, activation: str = "silu", kinds: int = len(KINDS)) -> Any:
-    """The untrained network: (B, 3, S, S) to three maps (B, 4 * 16 + kinds, S/8.., S/8..), or decoded in eval mode."""
-    need("torch", extra=EXTRA)
-    need("libreyolo", extra=EXTRA)
-    from libreyolo.models.yolo9.nn import DDetect
-    from libreyolo.models.yolox.nn import YOLOPAFPN
-    from torch import nn
+def rate(step: int, steps: int) -> float:
+    """Share of the peak rate: linear warm-up, then half a cosine down to 2 %.
 
-    channels = tuple(int(c * width) for c in (256, 512, 1024))
-    head = DDetect(kinds, channels, 16, (8, 16, 32), use_group=False)
-    for tower in head.cv3:  # a prior of 1 in 100 instead of 1 in 20,000 saves the first thousand steps
-        nn.init.constant_(tower[-1].bias, math.log(0.01 / 0.99))
-    return nn.Sequential(YOLOPAFPN(0.33, width, act=activation), head)
+    >>> [round(rate(step, 1000), 2) for step in (0, 49, 50, 525, 1000)]
+    [0.02, 1.0, 1.0, 0.51, 0.02]
+    """
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.02 + 0.49 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
 
 
-def loss_of(head: Any, size: int) -> Callable[..., Any]:
-    """The head's own loss as the Trainer calls it: raw maps and labels (B, M, 5) to a scalar."""
+def precision_record(precision: Precision, kinds: tuple[str, ...]) -> dict[str, Any]:
+    """Average precision as a line of the log holds it."""
+    return {
+        "map_50": round(precision.map_50, 4),
+        "map_50_95": round(sum(precision.at_50_95) / len(kinds), 4),
+        "ap_50": {kind: round(ap, 4) for kind, ap in zip(kinds, precision.at_50, strict=True)},
+    }
 
-    def loss(maps: Sequence[Any], labels: Any, num_items_in_batch: Any = None) -> Any:
-        rule = head._get_loss_fn(labels.device)
-        rule.update_anchors([size, size])
-        return rule([m.float() for m in maps], labels)["total_loss"]
 
-    return loss
+def _data_record(split: BoxedSplit) -> dict[str, Any]:
+    counts: dict[str, int] = {}
+    for photo in split.photos:
+        for thing in photo.things:
+            counts[thing.kind] = counts.get(thing.kind, 0) + 1
+    return {
+        "photographs": len(split.photos),
+        "objects": split.objects,
+        "types": dict(sorted(counts.items())),
+        "sha256": split.sha256(),
+    }
+
+
+HELD_OUT = 1_000_003  # added to the seed: the data set of drawn scenes that is only measured on
 
 
 def train_detector(run: DetectorRun) -> Path:
@@ -91,7 +306,7 @@ def train_detector(run: DetectorRun) -> Path:
     network = build(run.width, run.activation)
     if run.start:
         load_weights(network, run.start)
-    from toeline.train.detector_keeper import Keeper
+    from toeline.train.callbacks import Keeper
 
     keeper = Keeper(
         network,
@@ -172,38 +387,6 @@ def learning_rate(step: int, run: DetectorRun, spent_s: float) -> float:
     return min(1.0, (step + 1) / run.warmup) * (0.02 + 0.49 * (1 + math.cos(math.pi * min(done, 1.0))))
 
 
-def load_weights(network: Any, path: Path) -> None:
-    """Read weights that a run kept (`average.safetensors`) into a network of the same shape."""
-    from safetensors.torch import load_file
-
-    network.load_state_dict(load_file(path))
-
-
-def detect_all(
-    network: Any, samples: Sequence[Sample], size: int, batch: int = 20, device: str = "cpu"
-) -> tuple[list[Found], list[Any]]:
-    """Detections (score above 0.01, NMS per type, at most 100 a picture) and true boxes of whole pictures."""
-    import torch
-
-    from toeline.train.loss import half_precision_pays
-
-    batched_nms = need("torchvision.ops", extra=EXTRA).batched_nms
-    half = device == "cpu" and half_precision_pays(device)
-
-    network.eval()
-    found, truth = [], []
-    for pixels, boxes in plain(samples, size, batch):
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-            decoded = network(pixels.to(device))[0].float().cpu()  # (B, 4 + kinds, anchors)
-        for one in decoded.transpose(1, 2):
-            rows, kinds = (one[:, 4:] > 0.01).nonzero(as_tuple=True)
-            corners, scores = one[rows, :4].clamp(0, size), one[rows, 4 + kinds]
-            kept = batched_nms(corners, scores, kinds, NMS_IOU)[:100]
-            found.append(Found(corners[kept].numpy(), scores[kept].numpy(), kinds[kept].numpy()))
-        truth.extend(boxes)
-    return found, truth
-
-
 def _record(run: DetectorRun, network: Any, held: Sequence[Sample], keeper: Any) -> Mapping[str, Any]:
     """The sidecar: what a run-time reader needs, and what the weights were trained on and score."""
     found, truth = detect_all(network, held, run.size)
@@ -236,32 +419,3 @@ def _record(run: DetectorRun, network: Any, held: Sequence[Sample], keeper: Any)
             "finished": time.strftime("%Y-%m-%d"),
         },
     }
-
-
-def export(network: Any, run: DetectorRun, record: Mapping[str, Any]) -> Path:
-    """Write model.onnx (the contract is in detect/embedded.py) and detector.json beside it."""
-    return export_to(run.out, network, run.size, record)
-
-
-def export_to(out: Path, network: Any, size: int, record: Mapping[str, Any]) -> Path:
-    """The same, of any network of this family, into `out`."""
-    import torch
-
-    from toeline.train.detector_keeper import Whole
-
-    network.eval()
-    network[1].export = True
-    path = out / "model.onnx"
-    torch.onnx.export(
-        Whole(network).eval(),
-        (torch.zeros((1, size, size, 3), dtype=torch.uint8),),
-        str(path),
-        input_names=["photo"],
-        output_names=["boxes", "scores"],
-        opset_version=18,
-        dynamo=True,
-        external_data=False,
-        verbose=False,  # it would print on standard output, which is for results
-    )
-    (out / "detector.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return path

@@ -6,18 +6,21 @@ Knows pictures and polygons; knows no network.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from toeline.core.scene import Thing
+from toeline.data.datasets import BoxedPhoto
+from toeline.data.images import read_photo
 from toeline.errors import OutputError
 
 KINDS = ("toe_drain", "rock_toe", "slope_drain", "vegetation")
@@ -70,8 +73,8 @@ class Pool:
 
 def draw_one(index: int, seed: int, size: int) -> tuple[NDArray[np.uint8], list[tuple[int, list[list[float]]]]]:
     """Scene `index` of the data set `seed`: pixels (size, size, 3) and objects as (kind index, polygon in pixels)."""
-    from toeline.synth import draw
-    from toeline.synth.write import scene_seed
+    from toeline.synth.dataset import scene_seed
+    from toeline.synth.scene import draw
 
     drawing = draw(scene_seed(seed, index), size=size)
     objects = [(KINDS.index(o.kind), [[float(x), float(y)] for x, y in o.polygon]) for o in drawing.objects]
@@ -238,3 +241,117 @@ def plain(samples: Sequence[Sample], size: int, batch: int) -> Iterator[tuple[An
         ]
         boxes = [seen_boxes(s.objects, v, size) for s, v in zip(some, views, strict=True)]
         yield scaled(torch.from_numpy(np.stack([np.asarray(p) for p in pictures]))), boxes
+
+
+KEEP_BYTES = 2_000_000_000  # of decoded pictures; further ones are decoded anew each time they are seen
+SPARE = 1.6  # pictures are kept this much larger than the input, for the views that zoom in
+
+
+@dataclass(frozen=True)
+class Pictures(Sequence[Sample]):
+    """Photographs, decoded when they are first seen, with objects as (kind index, polygon).
+
+    `square` lays each into a square with gray margins, as inspection does; without it they keep their shape.
+    """
+
+    photos: Sequence[BoxedPhoto]
+    kinds: Sequence[str]
+    longer_px: int
+    square: bool = True
+    kept: dict[int, Sample] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    @overload
+    def __getitem__(self, n: int) -> Sample: ...
+    @overload
+    def __getitem__(self, n: slice) -> list[Sample]: ...
+    def __getitem__(self, n: int | slice) -> Sample | list[Sample]:
+        if isinstance(n, slice):
+            return [self[i] for i in range(*n.indices(len(self)))]
+        if n not in self.kept:
+            sample = self._read(self.photos[n])
+            if sum(s.pixels.nbytes for s in self.kept.values()) + sample.pixels.nbytes > KEEP_BYTES:
+                return sample
+            self.kept[n] = sample
+        return self.kept[n]
+
+    def _read(self, photo: BoxedPhoto) -> Sample:
+        image = read_photo(photo.path)
+        scale = min(1.0, self.longer_px / max(image.size))
+        if scale < 1:
+            image = image.resize((round(image.width * scale), round(image.height * scale)), reducing_gap=3.0)
+        left = top = 0
+        if self.square and image.width != image.height:
+            side = max(image.size)
+            left, top = (side - image.width) // 2, (side - image.height) // 2
+            sheet = Image.new("RGB", (side, side), (FILL, FILL, FILL))
+            sheet.paste(image, (left, top))
+            image = sheet
+        objects = [
+            (self.kinds.index(t.kind), (np.asarray(outline(t)) * scale + (left, top)).astype(np.float32))
+            for t in photo.things
+        ]
+        return Sample(np.asarray(image, np.uint8), objects)
+
+
+def outline(thing: Thing) -> Sequence[tuple[float, float]]:
+    """The polygon of a thing, or the corners of its box."""
+    x1, y1, x2, y2 = thing.box.xyxy
+    return thing.polygon or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
+
+
+def order_of(photographs: int, *, epochs: int, batch: int, seed: int) -> NDArray[np.int64]:
+    """The photograph of each turn: each epoch in another order, cut to whole batches.
+
+    >>> len(order_of(10, epochs=3, batch=4, seed=0)), sorted(order_of(4, epochs=1, batch=4, seed=0).tolist())
+    (24, [0, 1, 2, 3])
+    """
+    whole = photographs // batch * batch
+    turns = [np.random.default_rng((seed, epoch)).permutation(photographs)[:whole] for epoch in range(epochs)]
+    return np.concatenate(turns)
+
+
+@dataclass(frozen=True)
+class Views:
+    """What each turn shows: another window and another light of its photograph, by chance, never upside down."""
+
+    pictures: Pictures
+    order: NDArray[np.int64]
+    size: int
+    seed: int
+    strength: float
+
+    def view(self, turn: int) -> tuple[Image.Image, Floats]:
+        """A picture of `size` x `size` pixels, and its boxes as rows (kind, x1, y1, x2, y2) in its pixels."""
+        sample = self.pictures[int(self.order[turn])]
+        rng = np.random.default_rng((self.seed, turn, 1))
+        high, wide = sample.pixels.shape[:2]
+        view = random_view(rng, wide, high, self.strength)
+        picture = look(Image.fromarray(sample.pixels), view, self.size)
+        return recolor(picture, rng, self.strength), seen_boxes(sample.objects, view, self.size)
+
+
+PERCENT = (10, 50, 90)
+
+
+def object_sizes(boxes_wh: Iterable[tuple[float, float]], *, frame_px: int) -> dict[str, Any]:
+    """The entry `objects` of detector.json, from box widths and heights as shares of the frame's longer side.
+
+    `frame_px` is the usual longer side of the training photographs in pixels. A size is the root of a box's area;
+    `size` holds its quantiles by percent. Raises ValueError when there is no box.
+
+    >>> object_sizes([(0.1, 0.4), (0.3, 0.3), (0.4, 0.4)], frame_px=640)["size"]["50"]
+    0.3
+    """
+    sides: NDArray[np.float64] = np.asarray(list(boxes_wh), np.float64).reshape(-1, 2)
+    if not len(sides):
+        raise ValueError("there are no objects whose sizes could be told")
+    sizes = np.sqrt(sides.prod(1))
+    quantiles = np.percentile(sizes, PERCENT)
+    return {
+        "frame_px": frame_px,
+        "size": {str(p): round(float(q), 4) for p, q in zip(PERCENT, quantiles, strict=True)},
+        "n": len(sizes),
+    }

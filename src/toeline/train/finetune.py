@@ -12,22 +12,28 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toeline.core.result import Problem
+from toeline.core.finding import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, SetupError, need
-from toeline.train.album import Album, Joined, counted, read_album
-from toeline.train.balance import class_weights, order_of
-from toeline.train.base import Learner, load_judge, own_view, prepare, save, source_of, view_of
-from toeline.train.features import Store, look
-from toeline.train.log import Log, is_stuck
-from toeline.train.lora import LoraRun
-from toeline.train.memory import advice, is_out_of_memory
-from toeline.train.packed import Packer, right_and_loss
-from toeline.train.pool import Pool
-from toeline.train.rows import Photos
-from toeline.train.schedule import arguments_of, ends_of
-from toeline.train.stream import Plain, Stream
+from toeline.train.adapter import (
+    Learner,
+    advice,
+    is_out_of_memory,
+    load_judge,
+    own_view,
+    prepare,
+    save,
+    source_of,
+    view_of,
+)
+from toeline.train.callbacks import Log, is_stuck
+from toeline.train.config import LoraRun
+from toeline.train.datasets import Album, Joined, Pool, counted, read_album
+from toeline.train.feature_cache import Store, look
+from toeline.train.loss import Packer, right_and_loss
+from toeline.train.samples import Photos, Plain, Stream
+from toeline.train.sampling import arguments_of, class_weights, ends_of, order_of
 
 LOG, ADAPTER, MODEL, CHECKPOINTS, DRAWN = "log.jsonl", "adapter", "model", "checkpoints", "drawn"
 LIBRARIES = ("peft", "accelerate", "bitsandbytes")  # the judge's own facts name the others
@@ -161,7 +167,7 @@ class _Work:
         """Run the Trainer, from the last checkpoint when there is one to resume."""
         from transformers import PrinterCallback
 
-        from toeline.train.loop import PackedTrainer, Watch, checkpoint_of
+        from toeline.train.callbacks import PackedTrainer, Watch, checkpoint_of
 
         weights = self.lesson.weights if self.run.balance == "weights" else {}
         packer = Packer(
@@ -246,7 +252,8 @@ def stream_of(run: LoraRun, lesson: Lesson, out: Path) -> Stream:
 
 def _store(run: LoraRun) -> Store | None:
     """Where image features are kept, for these weights in this precision."""
-    from toeline.judge.load import find_folder, hashes, pick_device, pick_dtype
+    from toeline.judge.checkpoint import find_folder, pick_dtype
+    from toeline.weights import hashes, pick_device
 
     if run.cache_features is None:
         return None

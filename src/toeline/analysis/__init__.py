@@ -1,0 +1,1 @@
+"""Phase 1: what a dataset holds, and what is wrong with it."""

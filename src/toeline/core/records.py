@@ -1,0 +1,170 @@
+"""Records to and from JSON lines. A torn last line (its writer was killed) is dropped, any other is a fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from toeline.core.box import Box
+from toeline.core.finding import Finding, Problem, Verdict
+from toeline.core.geo import spot_from, spot_record
+from toeline.core.scene import Guess, Relation
+from toeline.core.severity import UNGRADED, Grade
+from toeline.errors import OutputError
+
+DECIMALS = 6  # of probabilities and distances; a hundredth of a pixel is enough for boxes
+
+
+def to_line(record: Mapping[str, Any]) -> str:
+    """One record as one line, with its line end. Raises ValueError for NaN, which is no JSON.
+
+    >>> to_line({"photo": "a b.jpg", "findings": 2})
+    '{"photo": "a b.jpg", "findings": 2}\\n'
+    """
+    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_lines(text: str, *, where: str) -> list[dict[str, Any]]:
+    """Every whole line of a JSON-lines text. Raises OutputError for a bad line that is not the last.
+
+    >>> from_lines('{"a": 1}\\n{"a": 2', where="x.jsonl")
+    [{'a': 1}]
+    """
+    whole, _, torn = text.rpartition("\n")
+    records = []
+    for number, line in enumerate(whole.split("\n"), start=1):
+        if not line.strip():
+            continue
+        records.append(_parse(line, f"{where}, line {number}"))
+    del torn  # without a line end it was never finished, even when it happens to parse
+    return records
+
+
+def _parse(line: str, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as why:
+        raise OutputError(
+            f"{where}: not a JSON record ({why}). Remove the line, or use another output folder."
+        ) from None
+    if not isinstance(record, dict):
+        raise OutputError(f"{where}: a record was expected, not {line[:40]!r}. Remove the line.")
+    return record
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Every whole line of a file; an absent file has none. Raises OutputError."""
+    return [record for _, record in each_line(path)]
+
+
+def each_line(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """As read_lines, one line at a time: its bytes with the line end, and the record. The file is never in memory."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n") and line.strip():  # without a line end it was never finished, even if it parses
+                yield line, _parse(line.decode("utf-8", errors="replace"), f"{path.name}, line {number}")
+
+
+def join_lines(records: Iterable[Mapping[str, Any]]) -> str:
+    """The text of a whole JSON-lines file."""
+    return "".join(to_line(record) for record in records)
+
+
+def finding_record(finding: Finding) -> dict[str, Any]:
+    """A finding as findings.jsonl holds it: boxes in pixels, probabilities 0 to 1, distances in image diagonals."""
+    verdict, second = finding.verdict, finding.verdict.second
+    return {
+        "photo": finding.photo,
+        "id": finding.thing_id,
+        "type": finding.kind,
+        "box": [round(v, 2) for v in finding.box.xyxy],
+        "detector_confidence": round(finding.score, DECIMALS),
+        "detector_class": finding.detector_class,
+        "detector_others": [
+            {"type": g.kind, "class": g.class_name, "confidence": round(g.score, DECIMALS)}
+            for g in finding.detector_others
+        ],
+        "class": verdict.class_name,
+        "condition": verdict.condition,
+        "probability": round(verdict.probability, DECIMALS),
+        "probabilities": {name: round(p, DECIMALS) for name, p in verdict.probabilities.items()},
+        "second": {"class": second[0], "probability": round(second[1], DECIMALS)} if second else None,
+        "asked": verdict.asked,
+        "review": bool(verdict.review),
+        "review_reason": verdict.review,
+        "relations": [
+            {"name": r.name, "other": r.other, "distance": round(r.distance, DECIMALS)} for r in finding.relations
+        ],
+        "polygon": [[round(x, 2), round(y, 2)] for x, y in finding.polygon],
+        **_grade_record(finding.grade),
+        **(spot_record(finding.spot) if finding.spot else {}),
+    }
+
+
+def _grade_record(grade: Grade) -> dict[str, Any]:
+    """Nothing where the taxonomy grades nothing."""
+    if not grade.severity:
+        return {}
+    return {
+        "severity": grade.severity,
+        "severity_rank": grade.rank,
+        "action": grade.action,
+        "immediate": bool(grade.immediate),
+        "immediate_reason": grade.immediate,
+    }
+
+
+def finding_from(record: Mapping[str, Any]) -> Finding:
+    """The finding of one line of findings.jsonl. Raises OutputError for a line that lacks something."""
+    try:
+        return Finding(
+            photo=record["photo"],
+            thing_id=record["id"],
+            kind=record["type"],
+            box=Box(*record["box"]),
+            score=float(record["detector_confidence"]),
+            verdict=_verdict_from(record),
+            relations=tuple(
+                Relation(record["id"], r["name"], r["other"], float(r["distance"])) for r in record["relations"]
+            ),
+            polygon=tuple((float(x), float(y)) for x, y in record.get("polygon", ())),
+            detector_class=record.get("detector_class", ""),  # runs of earlier versions have neither
+            detector_others=tuple(
+                Guess(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())
+            ),
+            grade=_grade_from(record) if "severity" in record else UNGRADED,
+            spot=spot_from(record),
+        )
+    except (KeyError, TypeError, ValueError) as why:
+        name = f"{record.get('photo', '?')} {record.get('id', '?')}"
+        raise OutputError(f"finding {name}: {why!r} is missing or of the wrong form in findings.jsonl.") from None
+
+
+def _verdict_from(record: Mapping[str, Any]) -> Verdict:
+    return Verdict(
+        class_name=record["class"],
+        condition=record["condition"],
+        probability=float(record["probability"]),
+        probabilities={name: float(p) for name, p in record["probabilities"].items()},
+        asked=bool(record["asked"]),
+        review=record["review_reason"],
+    )
+
+
+def _grade_from(record: Mapping[str, Any]) -> Grade:
+    return Grade(record["severity"], int(record["severity_rank"]), record["action"], record["immediate_reason"])
+
+
+def problem_record(problem: Problem) -> dict[str, Any]:
+    """A problem as errors.jsonl holds it."""
+    return asdict(problem)
+
+
+def problem_from(record: Mapping[str, Any]) -> Problem:
+    """The problem of one line of errors.jsonl."""
+    return Problem(**{name: record.get(name) for name in ("photo", "file", "what", "todo", "line")})  # type: ignore[arg-type]

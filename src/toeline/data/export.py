@@ -1,0 +1,209 @@
+"""Data sets are written whole: YOLO folders in Roboflow's layout, made beside their place and moved there at the end.
+
+A run that is killed leaves `.NAME.part` and nothing under NAME; the same run again takes up what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from toeline.core.taxonomy import Names, Taxonomy
+from toeline.data.coco import open_coco, read_coco, write_coco
+from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo
+from toeline.data.labels import LabelLine, Problem
+from toeline.data.yolo import open_yolo
+from toeline.errors import LabelError, OutputError
+
+YAML_KEYS = {"train": "train", "valid": "val", "test": "test"}  # split -> its key in data.yaml
+CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
+
+
+def row(line: LabelLine, size_wh: tuple[int, int]) -> str:
+    """A label line: shares of the photograph to 12 digits, a ten-millionth of a pixel in any photograph.
+
+    >>> from toeline.core.box import Box
+    >>> row(LabelLine(1, 5, Box(10, 12, 30, 18)), (40, 30))
+    '5 0.5 0.5 0.5 0.2'
+    """
+    wide, high = size_wh
+    box = line.box
+    shares = [(box.x1 + box.x2) / 2 / wide, (box.y1 + box.y2) / 2 / high, box.width / wide, box.height / high]
+    if line.polygon:
+        shares = [v for x, y in line.polygon for v in (x / wide, y / high)]
+    return " ".join([str(line.class_id), *(_digits(v) for v in shares)])
+
+
+def _digits(value: float) -> str:
+    """No exponent: not every reader of labels takes one."""
+    return f"{value:.12f}".rstrip("0").rstrip(".") or "0"
+
+
+def write_rows(place: Path, rows: Sequence[str]) -> None:
+    """The label file of the photograph that would lie at `place`, whatever its suffix."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.with_suffix(".txt").write_text("".join(f"{text}\n" for text in rows), encoding="utf-8", newline="\n")
+
+
+def data_yaml(splits: Sequence[str], names: Names) -> str:
+    """data.yaml as Roboflow writes it; names whose ids are not 0, 1, 2 ... are written with their ids."""
+    plain = sorted(names) == list(range(len(names)))
+    listed: object = [names[i] for i in sorted(names)] if plain else {i: names[i] for i in sorted(names)}
+    places = {YAML_KEYS.get(split, split): f"../{split}/images" for split in splits}  # none: open_yolo looks for images
+    head: str = yaml.safe_dump({**places, "nc": len(names)}, sort_keys=False, allow_unicode=True)
+    tail: str = yaml.safe_dump({"names": listed}, default_flow_style=None, sort_keys=False, allow_unicode=True)
+    return head + tail
+
+
+def require_apart(out: Path, folders: Iterable[Path]) -> None:
+    """Raise OutputError when `out` lies among photographs: what is written would be taken for data the next time."""
+    place = out.resolve()
+    if inside := next((f for f in {f.resolve() for f in set(folders)} if place.is_relative_to(f)), None):
+        raise OutputError(f"{out}: lies in {inside}, among the photographs of the data set. Choose another --out.")
+
+
+@contextmanager
+def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection[str] = ()) -> Iterator[Path | None]:
+    """The folder to write into, which becomes `out` when all is written, with `settings` in its file `note`.
+
+    None when `out` holds just that already. What was written with other settings is replaced if nothing but the names
+    in `own` is there. Raises OutputError when `out` holds anything else, or cannot be written.
+    """
+    out = Path(os.path.abspath(out))  # not resolved: a link named by the user stays a link  # noqa: PTH100
+    record = json.loads(json.dumps(settings))
+    try:
+        if _holds(out, note, record, own):
+            yield None
+            return
+        stage = out.with_name(f".{out.name}.part")
+        _prepare(stage, note, record, fresh=bool(own))
+        yield stage
+        _swap(stage, out)
+    except OSError as why:
+        where = why.filename or out
+        raise OutputError(
+            f"{where}: cannot be read or written ({why.strerror}). Mend that, then run the same command again."
+        ) from None
+
+
+def _holds(out: Path, note: str, settings: Mapping[str, Any], own: Collection[str]) -> bool:
+    """Whether `out` holds the same already. Raises OutputError when it holds anything else."""
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file, and a folder is to be written there. Choose another --out.")
+    held = sorted(p.name for p in out.iterdir() if p.name not in CLUTTER) if out.is_dir() else []
+    if not held:
+        return False
+    before = _settings_in(out / note)
+    foreign = [name for name in held if name not in own] if own else held
+    if before is None or (own and foreign):
+        raise OutputError(
+            f"{out}: the folder is not empty and holds what this command did not write ({', '.join(foreign[:3])}). "
+            f"Choose a new folder with --out; nothing was changed."
+        )
+    if before != settings and not own:
+        raise OutputError(
+            f"{out}: was written with other settings or from other data. Choose a new folder with --out, or delete "
+            f"this one; nothing was changed."
+        )
+    return not own
+
+
+def _settings_in(file: Path) -> object:
+    try:
+        return json.loads(file.read_text(encoding="utf-8")).get("settings")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _prepare(stage: Path, note: str, settings: Mapping[str, Any], *, fresh: bool) -> None:
+    """A stage of the same settings is gone on with; one of others is a leftover of ours that nobody can use."""
+    before = _settings_in(stage / note)
+    if stage.exists() and before is None and any(stage.iterdir()):
+        raise OutputError(
+            f"{stage}: is in the way, and was not written by this command. Move it, or choose another --out."
+        )
+    if before is not None and (fresh or before != settings):
+        shutil.rmtree(stage)
+    stage.mkdir(parents=True, exist_ok=True)
+    (stage / note).write_text(json.dumps({"settings": settings}, indent=2) + "\n", encoding="utf-8")
+
+
+def _swap(stage: Path, out: Path) -> None:
+    old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".old"))
+    if out.is_dir():
+        out.replace(old / out.name)
+    stage.replace(out)
+    shutil.rmtree(old)
+
+
+NOTE = "convert.json"
+SCHEMA = 1
+Step = Callable[[Sequence[Problem]], None]
+
+
+class Format(StrEnum):
+    """What a data set is written as."""
+
+    COCO = "coco"
+    YOLO = "yolo"
+
+
+def read_other(root: Path, to: Format, taxonomy: Taxonomy, *, step: Step = lambda _: None) -> LabelSet:
+    """The data set in the format that is not `to`. Raises LabelError for one that is in `to` already."""
+    if to is Format.YOLO:
+        return read_coco(open_coco(root), root, step=step)
+    data = open_yolo(root, taxonomy, any_class=True)
+    if all(entry.labels is None for entries in data.splits.values() for entry in entries):
+        raise LabelError(f"{root}: no photograph here has a YOLO label file. Name the top of a YOLO data set.")
+    return read_yolo(data, step=step)
+
+
+def write_as(data: LabelSet, to: Format, out: Path, how: Carry, *, step: Step = lambda _: None) -> dict[str, Any]:
+    """Write the data set and return what convert.json holds. Raises OutputError for a folder that holds something else.
+
+    `step` is called for every photograph. A folder that holds the same already is left as it is.
+    """
+    settings = {"schema": SCHEMA, "to": to.value, "carry": how.value, "data_sha256": data.sha256()}
+    require_apart(out, [p.photo.parent for photos in data.splits.values() for p in photos])
+    with staged(out, NOTE, settings) as stage:
+        if stage is None:
+            return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
+        (write_coco if to is Format.COCO else write_yolo)(data, stage, how, step=step)
+        record = {"settings": settings, **describe(data)}
+        (stage / NOTE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {**record, "already": False}
+
+
+def write_yolo(data: LabelSet, folder: Path, how: Carry, *, step: Step = lambda _: None) -> None:
+    """Photographs, label files and data.yaml into `folder`; a photograph that nobody labelled gets no label file."""
+    for split, photos in data.splits.items():
+        place = folder / folder_of(split)
+        for photo in photos:
+            carry(photo.photo, place / "images" / photo.name, how)
+            if photo.lines is not None:
+                write_rows(place / "labels" / photo.name, [row(line, photo.size_wh) for line in photo.lines])
+            step([])
+    splits = [split for split in data.splits if folder_of(split) == split]
+    (folder / "data.yaml").write_text(data_yaml(splits, data.names), encoding="utf-8")
+
+
+def describe(data: LabelSet) -> dict[str, Any]:
+    """Counts, classes, and what was left out or changed."""
+    lines = [line for photos in data.splits.values() for p in photos for line in p.lines or ()]
+    return {
+        "photographs": {split: len(photos) for split, photos in data.splits.items()},
+        "boxes": sum(not line.polygon for line in lines),
+        "polygons": sum(bool(line.polygon) for line in lines),
+        "classes": {str(i): name for i, name in sorted(data.names.items())},
+        "notes": list(data.notes),
+        "problems": [{"file": str(p.file), "line": p.line, "what": p.what} for p in data.problems],
+    }

@@ -1,0 +1,310 @@
+"""Lines of YOLO label files become boxes and polygons in pixels. Knows numbers; class ids keep their number here.
+
+A line is `class center_x center_y width height` or `class x1 y1 x2 y2 x3 y3 ...`, all but the class as shares of the
+photograph; both kinds may stand in one file.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from toeline.core.box import Box
+from toeline.core.taxonomy import Names, Taxonomy, meanings
+from toeline.errors import LabelError
+
+ROUNDING = 1e-3  # shares this far outside 0..1 are rounding (a third of a pixel at 312 pixels) and are clipped
+Points = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that cannot be used as it stands in `file`; the rest of the file is used. `line` counts from 1.
+
+    >>> str(Problem(Path("labels/a.txt"), 3, "the box has no area"))
+    'labels/a.txt, line 3: the box has no area'
+    """
+
+    file: Path
+    line: int | None
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}" if self.line is None else f"{self.file}, line {self.line}: {self.what}"
+
+
+@dataclass(frozen=True)
+class LabelLine:
+    """One usable line: its number in the file, its class id, its place in pixels; a detection line has no polygon."""
+
+    line: int
+    class_id: int
+    box: Box
+    polygon: Points = ()
+
+
+class _Unusable(ValueError):
+    """A line that cannot be used; the text says why."""
+
+
+def read_label_file(
+    path: Path, size_wh: tuple[int, int], known: Mapping[int, str]
+) -> tuple[tuple[LabelLine, ...], tuple[Problem, ...]]:
+    """The usable lines in the order of the file, and what is wrong with the others.
+
+    `size_wh` is the photograph's size in pixels; `known` names the class ids that count. Blank lines, Windows line ends
+    and a byte-order mark are nothing wrong. Of identical lines the first is kept. An empty file is an empty answer.
+    """
+    try:
+        rows = _text_lines(path)
+    except (OSError, _Unusable) as why:
+        return (), (Problem(path, None, str(getattr(why, "strerror", None) or why)),)
+    kept: dict[tuple[int, Box, Points], LabelLine] = {}
+    problems = []
+    for number, row in enumerate(rows, start=1):
+        if not row.strip():
+            continue
+        try:
+            class_id, box, polygon = _parse(row.split(), size_wh, known)
+            before = kept.setdefault((class_id, box, polygon), LabelLine(number, class_id, box, polygon))
+            if before.line != number:
+                raise _Unusable(f"the same as line {before.line}, which is kept. Delete one of them")
+        except _Unusable as why:
+            problems.append(Problem(path, number, f"{why}."))
+    return tuple(kept.values()), tuple(problems)
+
+
+def _text_lines(path: Path) -> list[str]:
+    raw = path.read_bytes()
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise _Unusable("the file is UTF-16 text, so nothing in it was read. Save it as UTF-8.")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise _Unusable("the file is not text, so nothing in it was read. Export the labels again.")
+    return re.split(r"\r\n|\r|\n", text)
+
+
+def _parse(words: Sequence[str], size_wh: tuple[int, int], known: Mapping[int, str]) -> tuple[int, Box, Points]:
+    """Class id, box and polygon of one line. Raises _Unusable."""
+    class_id = _class_id(words[0], known)
+    if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
+        raise _Unusable(
+            f"{len(words)} numbers, where 5 make a box (class, center x and y, width, height) and 7, 9, 11 and so on "
+            f"make a polygon (class, then x and y of each corner)"
+        )
+    shares = _shares(words[1:])
+    if len(words) == 5:
+        return class_id, _box(shares, size_wh), ()
+    polygon = _polygon(shares, size_wh)
+    return class_id, Box.around(polygon), polygon
+
+
+def _class_id(word: str, known: Mapping[int, str]) -> int:
+    value = _number(word, 1)
+    if value in known:
+        return int(value)
+    ids = ", ".join(f"{i} {name!r}" for i, name in sorted(known.items()))
+    raise _Unusable(f"class {word} is not one of the known ones ({ids})")
+
+
+def _number(word: str, place: int) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or "_" in word:
+        raise _Unusable(f"number {place} is {word!r}, which is not a number that a place can have")
+    return value
+
+
+def _shares(words: Sequence[str]) -> list[float]:
+    """All numbers after the class id: the usual line at once, any other one by one, to say what is wrong with it."""
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = [math.nan]
+    usual = min(values) >= 0 and max(values) <= 1 and not math.isnan(sum(values)) and "_" not in "".join(words)
+    return values if usual else [_share(word, place) for place, word in enumerate(words, start=2)]
+
+
+def _share(word: str, place: int) -> float:
+    """A share of the photograph's width or height, rounding errors clipped away."""
+    value = _number(word, place)
+    if not -ROUNDING <= value <= 1 + ROUNDING:
+        raise _Unusable(f"number {place} is {word}, outside 0..1. YOLO labels are shares of the photograph, not pixels")
+    return min(max(value, 0.0), 1.0)
+
+
+def _box(shares: Sequence[float], size_wh: tuple[int, int]) -> Box:
+    cx, cy, w, h = shares
+    if min(w, h) <= 0:
+        raise _Unusable(f"the box has no area (width {w:g}, height {h:g})")
+    over = max(w / 2 - cx, h / 2 - cy, cx + w / 2 - 1, cy + h / 2 - 1)
+    if over > ROUNDING:
+        raise _Unusable(f"the box reaches {over:.2%} of the photograph's side beyond its border")
+    box = Box.from_yolo(cx, cy, w, h, size_wh=size_wh)
+    return box if over < -ROUNDING else box.clipped(size_wh)  # well inside there is nothing to clip
+
+
+def _polygon(shares: Sequence[float], size_wh: tuple[int, int]) -> Points:
+    wide, high = size_wh
+    points = tuple((x * wide, y * high) for x, y in zip(shares[::2], shares[1::2], strict=True))
+    if not has_area(points, size_wh):
+        raise _Unusable(f"the polygon of {len(points)} corners has no area")
+    return points
+
+
+def has_area(points: Points, size_wh: tuple[int, int]) -> bool:
+    """Whether a polygon (pixels) covers more than a billionth of the photograph."""
+    (x0, y0), *others = points
+    spokes = [(x - x0, y - y0) for x, y in others]
+    # Sums absolute triangles, so that a figure of eight, whose halves cancel, still counts as having an area.
+    return sum(abs(ax * by - ay * bx) for (ax, ay), (bx, by) in pairwise(spokes)) / 2 > 1e-9 * size_wh[0] * size_wh[1]
+
+
+PLAIN = b"0123456789.eE+- \t\n"  # no other byte; a minus may stand in an exponent
+MOST = 2000  # lines of a file; pairs of them are compared, and so many pairs take some 100 MB
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PlainLabels:
+    """N >= 1 usable lines: their numbers in the file from 1, their class ids, and boxes (N, 4), xyxy in pixels."""
+
+    lines: list[int]
+    class_ids: list[int]
+    boxes: Floats
+
+
+def read_plain(path: Path, size_wh: tuple[int, int], known: Mapping[int, object]) -> PlainLabels | None:
+    """The lines of a file that holds boxes and nothing else, each of them usable; None for any other file.
+
+    `size_wh` is the photograph's size in pixels; `known` holds the class ids that count. Lines that stand there twice
+    are not looked for: see `apart`.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return None
+    rows = _rows(raw)
+    if rows is None:
+        return None
+    lines = [number for number, words in enumerate(rows, start=1) if words]
+    try:
+        values = [float(word) for words in rows for word in words]
+    except ValueError:
+        return None
+    ids = values[::5]
+    if not 0 < len(lines) <= MOST or not known.keys() >= set(ids):
+        return None
+    boxes = _boxes(np.array(values).reshape(-1, 5)[:, 1:].T, size_wh)
+    return None if boxes is None else PlainLabels(lines, [int(i) for i in ids], boxes)
+
+
+def _rows(raw: bytes) -> list[list[bytes]] | None:
+    """The words of each line, 5 or none; None where a line has another number, or a byte is none of PLAIN."""
+    text = raw.replace(b"\r\n", b"\n")
+    if text.translate(None, PLAIN):
+        return None
+    rows = [row.split() for row in text.split(b"\n")]
+    return rows if {0, 5}.issuperset(map(len, rows)) else None
+
+
+def _boxes(shares: Floats, size_wh: tuple[int, int]) -> Floats | None:
+    """Centers and sides (4, N) as shares to corners (N, 4) in pixels; None where label_lines would object or correct.
+
+    The same steps in the same order as Box.from_yolo and Box.clipped, so that not a digit differs.
+    """
+    cx, cy, w, h = shares
+    if not (shares.min() >= 0 and shares.max() <= 1 and min(w.min(), h.min()) > 0):
+        return None
+    x1, y1, x2, y2 = cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+    if max(-x1.min(), -y1.min(), x2.max() - 1, y2.max() - 1) > ROUNDING:
+        return None
+    wide, high = size_wh
+    corners = np.stack([x1 * wide, y1 * high, x2 * wide, y2 * high], axis=1)
+    return np.asarray(np.clip(corners, 0.0, np.array([wide, high, wide, high], dtype=np.float64)))
+
+
+def apart(boxes: Floats, least: float) -> bool:
+    """Whether the IoU of any two boxes (N, 4) is well under `least`, so that none can be there twice either.
+
+    >>> apart(np.array([[0, 0, 2, 2], [1, 0, 3, 2.0]]), 0.5), apart(np.array([[0, 0, 2, 2], [0, 0, 2, 2.0]]), 0.5)
+    (True, False)
+    """
+    x1, y1, x2, y2 = boxes.T
+    wide = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
+    high = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
+    shared = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
+    areas = (x2 - x1) * (y2 - y1)
+    close = shared * (1 + least) >= least * (1 - 1e-9) * (areas[:, None] + areas)
+    return int(np.count_nonzero(close)) <= len(boxes)  # each is close to itself
+
+
+def taxonomy_names(taxonomy: Taxonomy) -> Names:
+    """Class ids in the taxonomy's order."""
+    return dict(enumerate(taxonomy.answers()))
+
+
+def find_names(labels_dir: Path, taxonomy: Taxonomy) -> tuple[Names, tuple[Problem, ...]]:
+    """The class names that hold for a folder of labels, and what is wrong with the data.yaml that gives them."""
+    here = labels_dir.resolve()
+    for folder in (here, *list(here.parents)[:2]):
+        if (folder / "data.yaml").is_file():
+            return names_in(read_yaml(folder / "data.yaml"), folder / "data.yaml", taxonomy)
+    return taxonomy_names(taxonomy), ()
+
+
+def read_yaml(file: Path) -> Mapping[str, Any]:
+    """The content of a data.yaml, empty when there is none. Raises LabelError: without it class ids mean nothing."""
+    if not file.is_file():
+        return {}
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as why:
+        text = " ".join(str(why).split())
+        raise LabelError(
+            f"{file}: cannot be read as YAML ({text}). Mend it, or delete it if the ids are the taxonomy's."
+        ) from None
+    if not isinstance(raw, dict):
+        raise LabelError(f"{file}: holds no `names:`. Mend it, or delete it if the ids are the taxonomy's.")
+    return raw
+
+
+def names_in(
+    raw: Mapping[str, Any], file: Path, taxonomy: Taxonomy, *, any_class: bool = False
+) -> tuple[Names, tuple[Problem, ...]]:
+    """Class names by id from a data.yaml's content. Raises LabelError when `names` is neither a list nor id: name.
+
+    A name that the taxonomy does not hold is a problem unless `any_class`.
+    """
+    given = raw.get("names")
+    if given is None:
+        missing = (Problem(file, None, "there is no `names:`, so class ids are taken in the taxonomy's order."),)
+        return taxonomy_names(taxonomy), missing if raw else ()
+    names: dict[int, str] = {}
+    if isinstance(given, list | dict):
+        with suppress(TypeError, ValueError):
+            names = {int(i): str(name) for i, name in (given.items() if isinstance(given, dict) else enumerate(given))}
+    if not names:
+        raise LabelError(f"{file}: `names:` is neither a list of class names nor `id: name` pairs. Mend it.")
+    known = names if any_class else meanings(names, taxonomy).kinds
+    return names, tuple(
+        Problem(file, None, f"class {i} {name!r} is not in the taxonomy; its labels are left out and reported.")
+        for i, name in names.items()
+        if i not in known
+    )

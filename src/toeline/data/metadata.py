@@ -1,0 +1,282 @@
+"""Where and when a photograph was taken, and how the camera looked: EXIF first, then DJI's XMP."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+from toeline.core.geo import Place, Point, wrapped
+from toeline.data.images import Header, read_header
+from toeline.errors import PhotoError
+
+LATITUDE_REF, LATITUDE, LONGITUDE_REF, LONGITUDE = 1, 2, 3, 4  # tags of the GPS part of EXIF 3.0
+ALTITUDE_REF, ALTITUDE, TIME_STAMP, STATUS, DATE_STAMP = 5, 6, 7, 9, 29
+TAKEN, DIGITIZED, TAKEN_ZONE = 0x9003, 0x9004, 0x9011
+HIGHEST_M = 20_000.0  # no drone flies higher; the deepest sea and the highest mountain are within it too
+NO_FIX = 1e-6  # degrees: 0, 0 is what receivers write before they know where they are
+DJI_LATITUDE, DJI_LONGITUDE = ("GpsLatitude", "Latitude"), ("GpsLongitude", "GpsLongtitude", "Longitude")
+
+
+class Reading(NamedTuple):
+    """What a file says of its place, and what is wrong with that; both are empty for a file that says nothing."""
+
+    place: Place | None = None
+    wrong: str = ""
+
+
+NOWHERE = Reading()
+
+
+def read_position(path: Path) -> Reading:
+    """The place of a photograph; a file that cannot be read has none, which is for others to report."""
+    try:
+        return position_of(read_header(path))
+    except PhotoError:
+        return NOWHERE
+
+
+def position_of(header: Header) -> Reading:
+    """The place by the metadata of a file.
+
+    A position of 0, 0 counts as none. Height and attitude are DJI's alone. A photograph that EXIF wants turned has no
+    attitude here: cameras do not agree on whether theirs is that of the stored or of the turned picture.
+    """
+    dji, wrong = _dji(header.xmp)
+    points: list[Point] = []
+    for find in (partial(_exif_point, header.gps), partial(_dji_point, dji)):
+        try:
+            points += filter(None, [find()])
+        except ValueError as why:
+            wrong = wrong or str(why)
+    if not points:
+        return Reading(wrong=wrong)
+    return Reading(_place(points[0], header, dji), "" if dji else wrong)  # what one has wrong, the other may have right
+
+
+def _place(point: Point, header: Header, dji: Mapping[str, str]) -> Place:
+    upright = header.orientation == 1
+    yaw, pitch, roll = (_within(dji.get(f"Gimbal{name}Degree"), 360) for name in ("Yaw", "Pitch", "Roll"))
+    yaw = _within(dji.get("FlightYawDegree"), 360) if yaw is None else yaw
+    return Place(
+        point.latitude,
+        point.longitude,
+        altitude_m=_altitude(header.gps, dji),
+        height_m=_within(dji.get("RelativeAltitude"), HIGHEST_M),
+        yaw=wrapped(yaw) if upright and yaw is not None else None,
+        pitch=pitch if upright else None,
+        roll=roll if upright else None,
+        focal=focal_share(header.exif, dji, header.size_wh),
+        time=_time(header),
+    )
+
+
+def _within(value: Any, most: float) -> float | None:
+    """A number that is not larger than it can be, whatever its sign, or None."""
+    found = number(value)
+    return found if found is not None and abs(found) <= most else None
+
+
+def _dji(packet: bytes) -> tuple[dict[str, str], str]:
+    try:
+        return dji_fields(packet), ""
+    except ValueError as why:
+        return {}, f"its XMP packet cannot be read ({why}), so height and attitude are not known"
+
+
+def _exif_point(gps: Mapping[int, Any]) -> Point | None:
+    """The position by EXIF; None when there is none. Raises ValueError for one that makes no sense."""
+    if _text(gps.get(STATUS)).upper() == "V":  # void: the receiver had lost its satellites
+        return None
+    if LATITUDE not in gps and LONGITUDE not in gps:
+        return None
+    latitude = _degrees(gps, LATITUDE, LATITUDE_REF, "NS", "latitude")
+    longitude = _degrees(gps, LONGITUDE, LONGITUDE_REF, "EW", "longitude")
+    return _on_earth(latitude, longitude)
+
+
+def _degrees(gps: Mapping[int, Any], tag: int, ref_tag: int, signs: str, what: str) -> float:
+    """Degrees, minutes and seconds with a hemisphere to signed degrees. Some writers leave minutes or seconds out."""
+    held = gps.get(tag)
+    parts = [number(part) for part in (held if isinstance(held, (tuple, list)) else (held,))]
+    known = [part for part in parts if part is not None]
+    if not 1 <= len(known) == len(parts) <= 3 or min(known) < 0 or max([0.0, *known[1:]]) > 60:
+        raise ValueError(f"its GPS {what} cannot be read")
+    ref = _text(gps.get(ref_tag)).upper()[:1]
+    if not ref or ref not in signs:
+        raise ValueError(f"its GPS {what} does not say on which side of the {_line(what)} it is")
+    total = sum(part / 60.0**i for i, part in enumerate(known))
+    return -total if ref == signs[1] else total
+
+
+def _line(what: str) -> str:
+    return "equator" if what == "latitude" else "meridian"
+
+
+def _dji_point(dji: Mapping[str, str]) -> Point | None:
+    """The position by DJI's XMP; None when there is none. Raises ValueError for one that makes no sense."""
+    latitude, longitude = (
+        next((dji[name] for name in names if name in dji), None) for names in (DJI_LATITUDE, DJI_LONGITUDE)
+    )
+    if latitude is None and longitude is None:
+        return None
+    degrees = number(latitude), number(longitude)
+    if degrees[0] is None or degrees[1] is None:
+        raise ValueError("the position in its XMP packet cannot be read")
+    return _on_earth(degrees[0], degrees[1])
+
+
+def _on_earth(latitude: float, longitude: float) -> Point | None:
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+        raise ValueError(f"its position (latitude {latitude:g}, longitude {longitude:g}) is not on Earth")
+    return None if max(abs(latitude), abs(longitude)) < NO_FIX else Point(latitude, longitude)
+
+
+def _altitude(gps: Mapping[int, Any], dji: Mapping[str, str]) -> float | None:
+    told = _within(dji.get("AbsoluteAltitude"), HIGHEST_M)
+    if told is not None:
+        return told
+    altitude, ref = _within(gps.get(ALTITUDE), HIGHEST_M), gps.get(ALTITUDE_REF)
+    below = ref in (1, b"\x01", 3, b"\x03")  # below the sea, or below the ellipsoid
+    return -altitude if altitude is not None and below else altitude
+
+
+def _text(value: Any) -> str:
+    """ASCII tags as text, whether Pillow gives them as text or as bytes."""
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
+    return text.strip("\x00 ")
+
+
+def _time(header: Header) -> str:
+    """When the shutter opened: with its zone if EXIF has it, else by the satellites (UTC), else as the clock stood."""
+    taken = _moment(_text(header.exif.get(TAKEN)) or _text(header.exif.get(DIGITIZED)))
+    zone = _text(header.exif.get(TAKEN_ZONE))
+    if taken and zone and (zoned := _zoned(f"{taken}{zone}")):
+        return zoned
+    held = header.gps.get(TIME_STAMP)
+    clock = [number(part) for part in held] if isinstance(held, (tuple, list)) else []
+    if len(clock) == 3 and None not in clock:
+        h, m, s = (int(part or 0) for part in clock)
+        if utc := _moment(f"{_text(header.gps.get(DATE_STAMP))} {h:02}:{m:02}:{s:02}"):
+            return f"{utc}Z"
+    return taken
+
+
+def _moment(text: str) -> str:
+    """EXIF's form of a time to ISO 8601, or empty.
+
+    >>> _moment("2026:05:01 09:30:00"), _moment("0000:00:00 00:00:00")
+    ('2026-05-01T09:30:00', '')
+    """
+    try:
+        return datetime.strptime(text[:19], "%Y:%m:%d %H:%M:%S").isoformat()
+    except ValueError:
+        return ""
+
+
+def _zoned(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        return ""
+
+
+FOCAL_MM, FOCAL_35MM, ZOOM = 0x920A, 0xA405, 0xA404
+PIXELS_X, PIXELS_Y = 0xA002, 0xA003
+PER_UNIT_X, PER_UNIT_Y, UNIT = 0xA20E, 0xA20F, 0xA210
+UNIT_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}  # inch, centimeter, millimeter, micrometer
+DIAGONAL_35MM = math.hypot(36, 24)  # the equivalent focal length is told for this diagonal (CIPA DCG-001)
+SHARES = (0.15, 60.0)  # from a fisheye's to a long telephoto lens's; what is outside is no focal length
+CROPPED = 0.02  # aspect ratios that differ by more are those of a part of the picture
+MAGNIFIED = 1.01  # digital zoom: makers do not agree on whether the equivalent focal length includes it
+
+
+def number(value: Any) -> float | None:
+    """A finite number from whatever a tag or a field holds, or None.
+
+    >>> number("+12.5"), number("nan"), number(None), number((1, 2))
+    (12.5, None, None, None)
+    """
+    try:
+        found = float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def focal_share(exif: Mapping[int, Any], dji: Mapping[str, str], size_wh: tuple[int, int]) -> float | None:
+    """Focal length as a share of the diagonal of a photograph of `size_wh` pixels as stored.
+
+    From DJI's calibrated focal length (pixels), else the 35 mm equivalent, else the focal length and the pixel pitch
+    of the sensor. None when none is there or sensible, when the file was cropped, and after a digital zoom.
+
+    >>> round(focal_share({FOCAL_35MM: 24}, {}, (4000, 3000)), 4)
+    0.5547
+    """
+    whole = _whole(exif, size_wh)
+    if whole is None or (number(exif.get(ZOOM)) or 1) > MAGNIFIED:
+        return None
+    diagonal = math.hypot(*whole)
+    shares = (
+        _divided(number(dji.get("CalibratedFocalLength")), diagonal),
+        _divided(number(exif.get(FOCAL_35MM)), DIAGONAL_35MM),
+        _divided(number(exif.get(FOCAL_MM)), _sensor_mm(exif, whole)),
+    )
+    return next((s for s in shares if s is not None and SHARES[0] <= s <= SHARES[1]), None)
+
+
+def _divided(focal: float | None, diagonal: float | None) -> float | None:
+    return focal / diagonal if focal is not None and diagonal else None
+
+
+def _whole(exif: Mapping[int, Any], size_wh: tuple[int, int]) -> tuple[float, float] | None:
+    """Pixels of the picture as the camera took it; None when the file shows another shape."""
+    wide, high = number(exif.get(PIXELS_X)), number(exif.get(PIXELS_Y))
+    if not wide or not high or wide < 0 or high < 0:
+        return size_wh
+    return (wide, high) if abs(wide / high * size_wh[1] / size_wh[0] - 1) <= CROPPED else None
+
+
+def _sensor_mm(exif: Mapping[int, Any], whole: tuple[float, float]) -> float | None:
+    """Diagonal of the sensor in millimeters, from its pixel pitch."""
+    unit = UNIT_MM.get(exif.get(UNIT, 2))
+    pitch = [number(exif.get(tag)) for tag in (PER_UNIT_X, PER_UNIT_Y)]
+    if unit is None or not pitch[0] or not pitch[1] or min(pitch[0], pitch[1]) < 0:
+        return None
+    return math.hypot(whole[0] / pitch[0] * unit, whole[1] / pitch[1] * unit)
+
+
+DJI = "drone-dji"  # in the namespace http://www.dji.com/drone-dji/1.0/, of whatever version
+FORBIDDEN = (b"<!DOCTYPE", b"<!ENTITY")  # XMP has neither; in a strange file they are how a parser is made to explode
+
+
+def dji_fields(packet: bytes) -> dict[str, str]:
+    """DJI's fields by their plain names (GpsLatitude, GimbalYawDegree ...), as attributes or as elements.
+
+    Empty when there are none. Raises ValueError for a packet that is not XML.
+
+    >>> inside = b'<a xmlns:d="http://www.dji.com/drone-dji/1.0/" d:GimbalYawDegree="+12.5"><d:FlightYawDegree>3'
+    >>> dji_fields(inside + b'</d:FlightYawDegree></a>')
+    {'GimbalYawDegree': '+12.5', 'FlightYawDegree': '3'}
+    """
+    if DJI.encode() not in packet:
+        return {}
+    if any(word in packet for word in FORBIDDEN):
+        raise ValueError("it declares a document type")
+    try:
+        root = ElementTree.fromstring(packet.strip(b"\x00 \r\n\t"))
+    except (ElementTree.ParseError, LookupError) as why:  # LookupError: an encoding that nobody knows
+        raise ValueError(str(why)) from None
+    return {name.partition("}")[2]: text.strip() for name, text in _texts(root) if DJI in name.partition("}")[0]}
+
+
+def _texts(root: ElementTree.Element) -> Iterator[tuple[str, str]]:
+    """Every attribute and every element with its text, names as {namespace}name."""
+    for element in root.iter():
+        yield from element.attrib.items()
+        if isinstance(element.tag, str) and element.text and element.text.strip():
+            yield element.tag, element.text

@@ -1,0 +1,182 @@
+"""What a detector is, and which ones there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+from PIL import Image
+
+from toeline.core.scene import Sighting
+from toeline.core.taxonomy import Names, Taxonomy, fold, meanings
+from toeline.errors import SetupError, TaxonomyError
+
+
+class Detector(Protocol):
+    """Stage 1, whatever stands behind it."""
+
+    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        """For each image what was found in it, in its pixels, most confident first. An empty list is a valid answer."""
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """How to load a detector.
+
+    `thresholds` are the least confidences, 0 to 1, by type name; `general` holds for the types that are not among
+    them, and None leaves them as the detector has them. `trust` allows weight files that can run code when they are
+    read. `device` is auto, cpu, cuda or mps, for the back ends that run on torch.
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    general: float | None = None
+    trust: bool = False
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        given = {**self.thresholds} | ({} if self.general is None else {"all types": self.general})
+        for name, limit in given.items():
+            if not 0 <= limit <= 1:
+                raise SetupError(f"the threshold of {name} is {limit:g}. A confidence lies between 0 and 1.")
+
+    def settled(self, taxonomy: Taxonomy) -> DetectorOptions:
+        """With every type called as the taxonomy calls it.
+
+        Raises TaxonomyError for a type that it does not have, SetupError for one that is named twice.
+        """
+        found: dict[str, float] = {}
+        for name, limit in self.thresholds.items():
+            kind = _type(name, taxonomy)
+            if kind in found:
+                raise SetupError(f"the threshold of {kind} is given twice, once as {name!r}. Leave one of them out.")
+            found[kind] = limit
+        return replace(self, thresholds=found)
+
+    def threshold(self, kind: str, own: float = 0.5) -> float:
+        """The least confidence of a type; `own` is what the detector itself would ask.
+
+        >>> options = DetectorOptions({"rock_toe": 0.4}, general=0.3)
+        >>> options.threshold("rock_toe"), options.threshold("vegetation"), DetectorOptions().threshold("any", 0.25)
+        (0.4, 0.3, 0.25)
+        """
+        return self.thresholds.get(kind, own if self.general is None else self.general)
+
+
+DEFAULT = DetectorOptions()
+
+
+def _type(name: str, taxonomy: Taxonomy) -> str:
+    try:
+        return taxonomy.type_of(name).name
+    except TaxonomyError:
+        types = ", ".join(t.name for t in taxonomy.types)
+        raise TaxonomyError(
+            f"a threshold is given for {name!r}, which is no type of the taxonomy {taxonomy.name!r}. Types: {types}."
+        ) from None
+
+
+def read_thresholds(words: Sequence[str]) -> tuple[Mapping[str, float], float | None]:
+    """Thresholds by type, and the one for all others, from words such as "rock_toe=0.4" and "0.3".
+
+    Raises SetupError for a word of another form, and for a type, or the one for all, given twice.
+
+    >>> read_thresholds(["toe drain=0.4", "0.3"])
+    ({'toe drain': 0.4}, 0.3)
+    """
+    found: dict[str, float] = {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            raise SetupError(
+                f"--threshold {word!r}: give a confidence (0.4), or one for a type (rock_toe=0.4)."
+            ) from None
+        if name.strip() in found:
+            raise SetupError(
+                f"--threshold {word!r}: {name.strip() or 'all types'} already has one. Leave one of them out."
+            )
+        found[name.strip()] = value
+    general = found.pop("", None)
+    return found, general
+
+
+# Names that say that there is nothing to report: unused rows of heads (COCO has eleven "N/A"), and the background.
+NOTHING = frozenset({"", "n/a", "na", "none", "background", "no object", "nothing", "ignore"})
+MOST_SHOWN = 20  # names in a message: a detector of everything has hundreds
+
+
+class Label(NamedTuple):
+    """A type name of the taxonomy; and the class name, empty for a detector that knows types only."""
+
+    kind: str
+    class_name: str = ""
+
+
+def labels_of(names: Names, taxonomy: Taxonomy, *, where: str) -> Mapping[int, Label]:
+    """Class id -> what it means; ids whose name says that there is nothing are left out.
+
+    Raises TaxonomyError, which lists all the names, when one of the others is not in the taxonomy: an object left out
+    in silence would be an object that nobody inspects. `where` is the file or model that the names come from.
+
+    >>> labels_of({0: "N/A", 1: "Toe Drain", 2: "rock-toe"}, Taxonomy.load(), where="best.pt")
+    {1: Label(kind='toe_drain', class_name=''), 2: Label(kind='rock_toe', class_name='')}
+    >>> labels_of({0: "rock toe", 1: "rock toe damaged"}, Taxonomy.load(), where="best.pt")[1]
+    Label(kind='rock_toe', class_name='rock toe damaged')
+    """
+    wanted = {i: name for i, name in sorted(names.items()) if fold(name) not in NOTHING}
+    said = meanings(wanted, taxonomy)
+    odd = [name for i, name in wanted.items() if i not in said.kinds]
+    if odd or not wanted:
+        raise TaxonomyError(_misfit(list(names.values()), odd, taxonomy, where))
+    return {i: Label(kind, said.classes[i].name if i in said.classes else "") for i, kind in said.kinds.items()}
+
+
+def _misfit(names: list[str], odd: list[str], taxonomy: Taxonomy, where: str) -> str:
+    shown = ", ".join(map(repr, names[:MOST_SHOWN])) + (
+        f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    )
+    few = ", ".join(map(repr, odd[:MOST_SHOWN])) or "none of them names an object"
+    types = ", ".join(t.name for t in taxonomy.types)
+    return (
+        f"{where}: this detector's classes are {shown}; not in the taxonomy {taxonomy.name!r}: {few}. It knows the "
+        f"types {types}, and their classes by name. Use a detector of these, add the names as `spellings` to a copy of "
+        f"the taxonomy (--taxonomy), or rename in the model a class that is to be left out: 'N/A'."
+    )
+
+
+# Median size of the objects of real embankment photographs, as `Known.median`: for detectors that do not know theirs.
+TYPICAL = 0.18  # benchmarks/object_sizes.py on the train split of the lagoon dykes
+
+
+class Known(NamedTuple):
+    """What a detector knows of the pictures that it was trained on.
+
+    `input_px` is the side of the model's input, `frame_px` that of the photographs it was trained on, in their own
+    pixels. `median` is the median size of their objects: the root of the box's area as a share of the frame's side.
+    """
+
+    input_px: int = 640
+    frame_px: int = 640
+    median: float = TYPICAL
+
+    @classmethod
+    def read(cls, card: Mapping[str, Any]) -> Known:
+        """From `detector.json`; what its `objects` does not say is as for a detector that knows nothing.
+
+        Raises KeyError, TypeError and ValueError for a card that is none.
+        """
+        side, said = int(card["input_px"]), card.get("objects", {})
+        known = cls(side, int(said.get("frame_px", side)), float(said.get("size", {}).get("50", TYPICAL)))
+        if min(known) <= 0 or known.median > 1:
+            raise ValueError(f"its objects are {said}")
+        return known
+
+    @property
+    def shown_px(self) -> int:
+        """The most pixels on a side that a view is worth."""
+        return max(self.input_px, self.frame_px)
+
+
+UNKNOWN = Known()

@@ -1,0 +1,78 @@
+"""What a detector is, and which ones there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toeline.core.taxonomy import Taxonomy
+from toeline.detect import ultralytics_onnx as onnx
+from toeline.detect import ultralytics_pt as pt
+from toeline.detect.detector import DEFAULT, Detector, DetectorOptions
+from toeline.errors import ModelError
+from toeline.weights import is_hub_id
+
+EMBEDDED = Path(__file__).parent.parent / "models" / "detector" / "model.onnx"
+CARD, CONFIG = "detector.json", "config.json"
+WAYS = (
+    "Give 'embedded'; a .pt of ultralytics; an .onnx, exported by ultralytics or by toeline; a directory of a "
+    "transformers detector (config.json and *.safetensors) or its hub id, owner/name"
+)
+
+
+def load_detector(name: str, *, taxonomy: Taxonomy, options: DetectorOptions = DEFAULT) -> Detector:
+    """The detector of that name, file, directory or hub id; what a name can be is written in `WAYS`.
+
+    Raises ModelError for a file that is none, SetupError for a library that is missing, and TaxonomyError when the
+    model, or a threshold, names a type that the taxonomy does not have.
+    """
+    options = options.settled(taxonomy)
+    path = EMBEDDED if name == "embedded" else Path(name).expanduser()
+    if path.is_dir():
+        return _of_directory(path, taxonomy, options)
+    if path.is_file() or path == EMBEDDED:
+        return _of_file(path, taxonomy, options)
+    if is_hub_id(name) and path.suffix.lower() not in (".pt", ".onnx"):
+        return _transformers(name, taxonomy, options)
+    raise ModelError(f"{path}: there is no such detector. {WAYS}.")
+
+
+def _of_directory(folder: Path, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
+    if (folder / EMBEDDED.name).is_file():
+        return _of_file(folder / EMBEDDED.name, taxonomy, options)
+    if (folder / CONFIG).is_file():
+        return _transformers(str(folder), taxonomy, options)
+    raise ModelError(f"{folder}: this directory holds neither {EMBEDDED.name} nor {CONFIG}. {WAYS}.")
+
+
+def _of_file(path: Path, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
+    if path.suffix.lower() == ".pt":
+        return pt.load(path, taxonomy, options)
+    if path.suffix.lower() != ".onnx":
+        raise ModelError(f"{path}: a file of this kind is no detector. {WAYS}.")
+    if path == EMBEDDED or path.with_name(CARD).is_file():
+        from toeline.detect.onnx import OnnxDetector  # onnxruntime loads here
+
+        return OnnxDetector.load(path, taxonomy, options=options)
+
+    return onnx.load(path, taxonomy, options)
+
+
+def _transformers(where: str, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
+    from toeline.detect.transformers import load  # torch and transformers load here
+
+    return load(where, taxonomy, options)
+
+
+def weight_files(name: str) -> list[Path]:
+    """The files that decide what a detector finds, those that are on this machine; none for a hub id.
+
+    >>> [file.name for file in weight_files("embedded")]
+    ['model.onnx', 'detector.json']
+    """
+    path = EMBEDDED if name == "embedded" else Path(name).expanduser()
+    if path.is_dir() and not (path / EMBEDDED.name).is_file():
+        files = [path / CONFIG, path / "preprocessor_config.json", *sorted(path.glob("*.safetensors"))]
+    else:
+        weights = path / EMBEDDED.name if path.is_dir() else path
+        files = [weights, weights.with_name(CARD)] if weights.suffix.lower() == ".onnx" else [weights]
+    return [file for file in files if file.is_file()]

@@ -1,0 +1,149 @@
+"""Runs a detector that `toeline train-embedded detector` exported, with onnxruntime. Knows pixels, not conditions.
+
+The contract of such a model: `photo` (1, S, S, 3) uint8 RGB in; `boxes` (A, 4) as x1, y1, x2, y2 in its pixels and
+`scores` (A, kinds) from 0 to 1 out. `detector.json` beside it says S, the types, their thresholds and the gray of the
+margins.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from toeline.core.box import Box
+from toeline.core.scene import Sighting, Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.detect.detector import DEFAULT, UNKNOWN, DetectorOptions, Known
+from toeline.detect.letterbox import letterbox_square
+from toeline.detect.postprocess import keep_best
+from toeline.errors import ModelError, TaxonomyError
+
+Floats = NDArray[np.float32]
+MOST_THINGS = 100  # per photograph; the fullest real one has 18
+LEAST_SIDE = 1.0  # pixels of the photograph: a box thinner than one pixel, after clipping, holds nothing
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `detector.json` must say. `kinds` are type names of the taxonomy, in the order of the model's scores."""
+
+    input_px: int
+    fill: int
+    kinds: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    nms_iou: float
+    known: Known = UNKNOWN
+
+    @classmethod
+    def load(cls, path: Path, taxonomy: Taxonomy) -> Card:
+        """Read a sidecar. Raises ModelError for a bad file, TaxonomyError for a type that the taxonomy lacks."""
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            names, limits = list(raw["kinds"]), raw["thresholds"]
+            card = cls(
+                int(raw["input_px"]),
+                int(raw["fill"]),
+                (),
+                tuple(float(limits[n]) for n in names),
+                float(raw["nms_iou"]),
+                Known.read(raw),
+            )
+        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as why:
+            raise ModelError(
+                f"{path}: cannot be read as the description of a detector ({type(why).__name__}: {why}). It stands "
+                f"beside the model and is written by toeline train-embedded detector."
+            ) from None
+        return replace(card, kinds=_named(names, taxonomy, path))
+
+
+def _named(names: list[str], taxonomy: Taxonomy, path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(taxonomy.type_of(name).name for name in names)
+    except TaxonomyError as why:
+        raise TaxonomyError(
+            f"{path}: this detector finds types that the taxonomy {taxonomy.name!r} does not have: {why} "
+            f"Use a detector for that taxonomy, or give boxes with --boxes."
+        ) from None
+
+
+@dataclass(frozen=True)
+class OnnxDetector:
+    """A detector of a few types; the same photograph gives the same things in the same order."""
+
+    session: Any
+    card: Card
+
+    @property
+    def known(self) -> Known:
+        """What it knows of the photographs that it was trained on."""
+        return self.card.known
+
+    @classmethod
+    def load(
+        cls,
+        weights: Path,
+        taxonomy: Taxonomy,
+        *,
+        threads: int = 1,
+        options: DetectorOptions = DEFAULT,
+    ) -> OnnxDetector:
+        """Open `weights` and `detector.json` beside it. One thread takes about 20 ms.
+
+        Raises ModelError for a missing or corrupt file or another contract, TaxonomyError.
+        """
+        if not weights.is_file():
+            raise ModelError(
+                f"{weights}: the detector's weights are missing. Install toeline again, or train them: "
+                f"toeline train-embedded detector"
+            )
+        card = Card.load(weights.with_name("detector.json"), taxonomy)
+        limits = tuple(options.threshold(kind, own) for kind, own in zip(card.kinds, card.thresholds, strict=True))
+        card = replace(card, thresholds=limits)
+        session = open_session(weights, threads)
+        shapes = {one.name: list(one.shape) for one in (*session.get_inputs(), *session.get_outputs())}
+        if shapes.get("photo") != [1, card.input_px, card.input_px, 3] or not {"boxes", "scores"} <= shapes.keys():
+            raise ModelError(
+                f"{weights}: a detector takes `photo` [1, {card.input_px}, {card.input_px}, 3] and gives `boxes` "
+                f"and `scores`; this model has {shapes}. Export it with toeline train-embedded detector."
+            )
+        return cls(session, card)
+
+    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        """What was found in each image; one image at a time, because the model takes one."""
+        return [[Sighting(thing) for thing in self.things(image)] for image in images]
+
+    def things(self, image: Image.Image) -> list[Thing]:
+        """Things above their type's threshold, duplicates of a type removed, clipped, most confident first."""
+        square, fit = letterbox_square(image, self.card.input_px, self.card.fill)
+        boxes, scores = self.session.run(["boxes", "scores"], {"photo": square[None]})
+        rows, kinds = np.nonzero(scores >= np.asarray(self.card.thresholds, np.float32))
+        best = keep_best(boxes[rows], scores[rows, kinds], kinds, iou=self.card.nms_iou)
+        found = [
+            (self.card.kinds[kinds[n]], Box(*map(float, box)).clipped(image.size), float(scores[rows[n], kinds[n]]))
+            for n, box in zip(best, fit.undo(boxes[rows[best]]), strict=True)
+        ]
+        solid = [row for row in found if min(row[1].width, row[1].height) >= min(LEAST_SIDE, *image.size)]
+        return [Thing(str(i), kind, box, score) for i, (kind, box, score) in enumerate(solid[:MOST_THINGS], start=1)]
+
+
+def open_session(weights: Path, threads: int) -> Any:
+    """An onnxruntime session. Raises ModelError for a file that onnxruntime cannot read."""
+    import onnxruntime as runtime
+
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    try:
+        return runtime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
+    except Exception as why:  # onnxruntime has no common base for its own errors
+        raise ModelError(
+            f"{weights}: not a readable ONNX model ({str(why).splitlines()[0][:200]}). Fetch or export it again."
+        ) from None

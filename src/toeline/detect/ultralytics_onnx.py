@@ -1,0 +1,260 @@
+"""Runs an `.onnx` that ultralytics exported, with onnxruntime alone: neither ultralytics nor torch is loaded.
+
+With or without built-in suppression of duplicates, for any size or one, for boxes, masks or oriented boxes.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from toeline.core.box import Box
+from toeline.core.scene import Sighting
+from toeline.core.taxonomy import Taxonomy
+from toeline.detect.detector import DetectorOptions, Label, labels_of
+from toeline.detect.letterbox import Fit, batches, fit_into, letterbox, planes, to_multiple
+from toeline.detect.onnx import open_session
+from toeline.detect.postprocess import sightings
+from toeline.detect.yolo_decode import Polygon, Rows, corners, finished, masks, outline, raw
+from toeline.errors import ModelError
+from toeline.weights import first_line
+
+Floats = NDArray[np.float32]
+OWN_THRESHOLD = 0.25  # what ultralytics predicts with unless told otherwise
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+@dataclass(frozen=True)
+class YoloDetector:
+    """An exported network; the same photograph gives the same sightings, alone or among others.
+
+    `limits` is the least confidence of each type.
+    """
+
+    session: Any
+    card: ExportCard
+    labels: Mapping[int, Label]
+    limits: Mapping[str, float]
+    path: Path
+
+    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        """What was found in each image, most confident first. Raises ModelError for an output of another form."""
+        found: list[list[Sighting]] = [[] for _ in images]
+        # A graph for any number gets one: on a CPU more are no faster, and sums in another order could turn a tie over.
+        shapes = [fit_into(image.size, self._most_hw, stride=self._stride)[1] for image in images]
+        for some in batches(shapes, most=self.card.batch or 1):
+            laid = [letterbox(images[n], self._most_hw, stride=self._stride) for n in some]
+            said = self._run([pixels for pixels, _ in laid])
+            for place, n in enumerate(some):
+                found[n] = self._read([part[place] for part in said], laid[place][1], images[n].size, shapes[n])
+        return found
+
+    @property
+    def _stride(self) -> int:
+        """What the input's sides are cut to, 0 for an input of one size."""
+        return self.card.stride if self.card.dynamic else 0
+
+    @property
+    def _most_hw(self) -> tuple[int, int]:
+        """Height and width that a photograph is laid into."""
+        return to_multiple(self.card.input_hw, self._stride) if self._stride else self.card.input_hw
+
+    def _run(self, laid: Sequence[NDArray[np.uint8]]) -> list[Floats]:
+        """The graph's outputs, (B, ...) each; a graph for a certain number of images gets black ones for the rest."""
+        (wanted,) = self.session.get_inputs()
+        size = self.card.batch or len(laid)
+        feed = np.zeros((size, 3, *laid[0].shape[:2]), TYPES[wanted.type])
+        for n, pixels in enumerate(laid):
+            feed[n] = planes(pixels)
+        try:
+            said = self.session.run(None, {wanted.name: feed})
+        except Exception as why:  # onnxruntime has no common base for its own errors
+            raise ModelError(
+                f"{self.path}: onnxruntime cannot run this export on an input of {feed.shape} "
+                f"({first_line(why)[:200]}). {AGAIN}"
+            ) from None
+        return [np.asarray(part, np.float32) for part in said]
+
+    def _read(
+        self, said: Sequence[Floats], fit: Fit, size_wh: tuple[int, int], input_hw: tuple[int, int]
+    ) -> list[Sighting]:
+        """The outputs for one photograph, without the batch's side, as sightings."""
+        rows = self._rows(said[0])
+        if self.card.task == "obb":
+            boxes, outlines = turned(rows.boxes, rows.extra[:, 0], fit)
+        elif self.card.task == "segment":
+            drawn = masks(said[1], rows.extra, rows.boxes, input_hw)
+            solid = np.array([one.any() for one in drawn], bool)  # a row without a mask is nothing, as ultralytics says
+            rows, drawn = rows.only(solid), [one for one in drawn if one.any()]
+            boxes, outlines = fit.undo(rows.boxes), [outline(one, fit, size_wh) for one in drawn]
+        else:
+            boxes, outlines = fit.undo(rows.boxes), []
+        return sightings(
+            boxes, rows.scores, rows.ids, labels=self.labels, limits=self.limits, size_wh=size_wh, outlines=outlines
+        )
+
+    def _rows(self, said: Floats) -> Rows:
+        """Finished or raw rows, whichever the output is. Raises ModelError."""
+        classes, extra, least = len(self.card.names), self.card.extra, min(self.limits.values())
+        if not np.isfinite(said).all():
+            raise ModelError(f"{self.path}: gives numbers that are not finite, so the file is damaged. {AGAIN}")
+        if said.ndim == 2 and said.shape[1] == 6 + extra and (self.card.rows or said.shape[0] != 4 + classes + extra):
+            return finished(said, least)
+        if said.ndim == 2 and said.shape[0] == 4 + classes + extra:
+            return raw(said, classes, least, oriented=self.card.task == "obb")
+        raise ModelError(
+            f"{self.path}: gives {said.shape} numbers for a photograph; for {classes} classes and the task "
+            f"{self.card.task!r} they should be ({4 + classes + extra}, places) or (rows, {6 + extra}). {AGAIN}"
+        )
+
+
+def turned(boxes: Floats, angles: Floats, fit: Fit) -> tuple[Floats, list[Polygon]]:
+    """Oriented boxes (N, 4: center, width, height) of the input as the boxes around them, and as polygons.
+
+    Both in pixels of the photograph. Sides are scaled before they are turned, as ultralytics does it.
+    """
+    there = np.concatenate(
+        [
+            (boxes[:, :2] - np.array([fit.left, fit.top])) / np.array([fit.across, fit.down]),
+            boxes[:, 2:] / np.array([fit.across, fit.down]),
+        ],
+        1,
+    )
+    found = corners(there, angles)
+    around = [Box.around(map(tuple, four)).xyxy for four in found.tolist()]
+    polygons = [tuple(map(tuple, four)) for four in found.tolist()]
+    return np.asarray(around, np.float32).reshape(-1, 4), polygons
+
+
+def load(path: Path, taxonomy: Taxonomy, options: DetectorOptions) -> YoloDetector:
+    """Open an export. Raises ModelError for a file that is none, TaxonomyError for names that do not fit."""
+    session = open_session(path, threads=0)  # as many as there are cores: these networks are large
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or inputs[0].type not in TYPES:
+        shown = ", ".join(f"{one.name} {one.type}" for one in inputs)
+        raise ModelError(
+            f"{path}: has no detector.json beside it, and is no export of ultralytics either: that takes one image of "
+            f"floats, this takes {shown}. Put its detector.json there, or give another model."
+        )
+    card = read_card(dict(session.get_modelmeta().custom_metadata_map), inputs[0].shape, path)
+    if card.task == "segment" and len(session.get_outputs()) < 2:
+        raise ModelError(f"{path}: is made for segmentation and gives no mask prototypes. {AGAIN}")
+    labels = labels_of(card.names, taxonomy, where=str(path))
+    limits = {label.kind: options.threshold(label.kind, OWN_THRESHOLD) for label in labels.values()}
+    return YoloDetector(session, card, labels, limits, path)
+
+
+TASKS = ("detect", "segment", "obb")
+AGAIN = "Export it again with ultralytics: yolo export model=best.pt format=onnx"
+COEFFICIENTS = 32  # channels that mix the mask prototypes, in every segmentation head of ultralytics
+
+
+@dataclass(frozen=True)
+class ExportCard:
+    """What must be known to run an export.
+
+    `input_hw` is the size of the input in pixels: exact when not `dynamic`, otherwise the most that a photograph is
+    laid into. `stride` is what both sides must be a multiple of. `batch` is the number of images that the graph takes
+    at once, 0 for any. `rows` is true when the graph gives finished rows (built-in suppression of duplicates, or none
+    needed) instead of raw predictions.
+    """
+
+    names: Mapping[int, str]
+    task: str
+    input_hw: tuple[int, int]
+    stride: int
+    dynamic: bool
+    batch: int
+    rows: bool
+
+    @property
+    def extra(self) -> int:
+        """Numbers of a prediction behind its box and scores: mask coefficients, or an angle."""
+        return {"segment": COEFFICIENTS, "obb": 1}.get(self.task, 0)
+
+
+def read_card(said: Mapping[str, str], shape: Sequence[Any], path: Path) -> ExportCard:
+    """Read the metadata `said` of the model `path`, whose input has `shape` (B, 3, H, W), names for free sizes.
+
+    Raises ModelError when it is not an export of ultralytics, or not one of a detector.
+    """
+    if len(shape) != 4 or shape[1] != 3:
+        raise ModelError(
+            f"{path}: its input has the shape {list(shape)}; a detector of photographs takes (batch, 3, height, width)."
+        )
+    names = _names(said, path)
+    task = said.get("task", "detect")
+    if task not in TASKS or "RTDETR" in said.get("head", ""):
+        raise ModelError(
+            f"{path}: is made for {task!r} with the head {said.get('head', 'unknown')}. Toeline reads exports of the "
+            f"YOLO heads for {', '.join(TASKS)}; give the .pt of another one."
+        )
+    built = _literal(said, "args", path) if "args" in said else {}
+    built = built if isinstance(built, dict) else {}
+    free = not all(isinstance(side, int) for side in shape[2:])
+    nms = bool(built.get("nms"))
+    return ExportCard(
+        names=names,
+        task=task,
+        input_hw=_input_hw(said, shape, path),
+        stride=_whole(said, "stride", path, 32),
+        dynamic=free,
+        batch=_batch(said, shape, path, looped=nms),
+        rows=nms or said.get("end2end") == "True",
+    )
+
+
+def _names(said: Mapping[str, str], path: Path) -> Mapping[int, str]:
+    if "names" not in said:
+        raise ModelError(
+            f"{path}: says nothing of its classes: it has neither detector.json beside it nor the metadata (`names`, "
+            f"`imgsz`, `stride`, `task`) of an export of ultralytics. {AGAIN}"
+        )
+    names = _literal(said, "names", path)
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names or sorted(names) != list(range(len(names))):
+        raise ModelError(f"{path}: its class names are {said['names'][:200]!r}, not one name for each id. {AGAIN}")
+    return {int(i): str(name) for i, name in names.items()}
+
+
+def _input_hw(said: Mapping[str, str], shape: Sequence[Any], path: Path) -> tuple[int, int]:
+    """The sides of the graph's input where they are fixed, those of the metadata otherwise."""
+    if isinstance(shape[2], int) and isinstance(shape[3], int):
+        return shape[2], shape[3]
+    if "imgsz" not in said:
+        raise ModelError(f"{path}: takes any size, and its metadata has no `imgsz` to say which is best. {AGAIN}")
+    sides = _literal(said, "imgsz", path)
+    pair = [sides, sides] if isinstance(sides, int) else sides
+    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(s, int) and s > 0 for s in pair):
+        raise ModelError(f"{path}: its `imgsz` is {said['imgsz']!r}, which is not a size in pixels. {AGAIN}")
+    return pair[0], pair[1]
+
+
+def _batch(said: Mapping[str, str], shape: Sequence[Any], path: Path, *, looped: bool) -> int:
+    """Images at once, 0 for any. Built-in suppression loops over as many as were there when the graph was made."""
+    if isinstance(shape[0], int):
+        return shape[0]
+    return _whole(said, "batch", path, 1) if looped else 0
+
+
+def _whole(said: Mapping[str, str], key: str, path: Path, default: int) -> int:
+    value = _literal(said, key, path) if key in said else default
+    if not isinstance(value, int) or value < 1:
+        raise ModelError(f"{path}: its `{key}` is {said[key]!r}, not a whole number above zero. {AGAIN}")
+    return value
+
+
+def _literal(said: Mapping[str, str], key: str, path: Path) -> Any:
+    """A value as Python would read it, without running anything. Raises ModelError."""
+    try:
+        return ast.literal_eval(said[key])
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise ModelError(f"{path}: its metadata `{key}` cannot be read ({said[key][:200]!r}). {AGAIN}") from None

@@ -1,0 +1,336 @@
+"""COCO average precision of a detector, by pycocotools, with intervals from a bootstrap over photographs.
+
+pycocotools pairs boxes and gives the values. Its pairs do not depend on which photographs are drawn, so a draw only
+counts each photograph as often as it was drawn; that sum is done here for all draws at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import NDArray
+
+from toeline.core.scene import Thing
+from toeline.core.statistics import Interval
+from toeline.errors import need
+from toeline.evaluate.metric import Array, Figure, Resampling, tail_share
+
+EXTRA = "train-detector"
+IOUS = np.linspace(0.5, 0.95, 10)
+MOST = 100  # boxes of a photograph that count
+RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
+DRAWS = 1000
+Photos = Sequence[Sequence[Thing]]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The boxes of one type over all photographs, most confident first: photograph (n,), hit at each IoU (10, n).
+
+    `counted` (10, n) is False for boxes that neither help nor hurt. `objects` (photographs,) is how many are there.
+    """
+
+    photo: npt.NDArray[np.intp]
+    hit: npt.NDArray[np.bool_]
+    counted: npt.NDArray[np.bool_]
+    objects: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """Average precision per type, (types,), NaN for a type that does not occur; and of each draw, (draws, types).
+
+    `curves` (types, 101) is the precision at IoU 0.5 over RECALLS, NaN likewise.
+    """
+
+    kinds: tuple[str, ...]
+    at_50: Array
+    at_50_95: Array
+    draws_50: Array
+    draws_50_95: Array
+    curves: Array
+    objects: tuple[int, ...]
+    clusters: int
+
+    @property
+    def map_50(self) -> float:
+        """The mean over the types that occur, at IoU 0.5."""
+        return _mean(self.at_50)
+
+    @property
+    def map_50_95(self) -> float:
+        """The same over IoU 0.5 to 0.95."""
+        return _mean(self.at_50_95)
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Both means, then each type at IoU 0.5 and over all; keys such as `map_50` and `ap_50/rock_toe`."""
+        total = sum(self.objects)
+        both = (("50", "0.5", self.at_50, self.draws_50), ("50_95", "0.5:0.95", self.at_50_95, self.draws_50_95))
+        means = [self._figure(f"map_{key}", f"mAP@{said}", _mean(v), _means(d), total) for key, said, v, d in both]
+        each = [
+            self._figure(f"ap_{key}/{kind}", f"{kind.replace('_', ' ')}, AP@{said}", float(v[k]), d[:, k], n)
+            for key, said, v, d in both
+            for k, (kind, n) in enumerate(zip(self.kinds, self.objects, strict=True))
+        ]
+        return (*means, *each)
+
+    def _figure(self, key: str, label: str, value: float, draws: Array, n: int) -> Figure:
+        ends = _ends(draws, self.clusters, Interval(0.0, 1.0))
+        return Figure(key, label, value, n, None, ends, ends)
+
+    def gained_over(self, other: Precisions) -> tuple[float, Interval]:
+        """How much higher mAP@0.5 is than another detector's on the same photographs and draws, with its interval."""
+        draws = _means(self.draws_50) - _means(other.draws_50)
+        return self.map_50 - other.map_50, _ends(draws, self.clusters, Interval(-1.0, 1.0))
+
+
+def precisions(
+    found: Photos, true: Photos, kinds: Sequence[str], groups: Sequence[str], *, draws: int = DRAWS, seed: int = 0
+) -> Precisions:
+    """Of detections (with scores) against true objects, photograph by photograph; `groups` are what is drawn whole.
+
+    Raises SetupError without pycocotools.
+    """
+    evaluator = _evaluated(found, true, kinds)
+    table = evaluator.eval["precision"][:, :, :, 0, 0]  # (IoUs, recalls, types), -1 where there is no object
+    table = np.where(table < 0, np.nan, table)
+    resampling = Resampling.of(groups, draws=draws, seed=seed)
+    weights = resampling.weights[:, resampling.cluster_of]
+    each = [_draws(_pairs(evaluator, k, len(true)), weights) for k in range(len(kinds))]
+    return Precisions(
+        kinds=tuple(kinds),
+        at_50=table[0].mean(axis=0),
+        at_50_95=table.mean(axis=(0, 1)),
+        draws_50=np.stack([one[0] for one in each], axis=1),
+        draws_50_95=np.stack([one.mean(axis=0) for one in each], axis=1),
+        curves=table[0].T,
+        objects=tuple(sum(t.kind == kind for photo in true for t in photo) for kind in kinds),
+        clusters=resampling.clusters,
+    )
+
+
+def _evaluated(found: Photos, true: Photos, kinds: Sequence[str]) -> Any:
+    """pycocotools on objects of any size, after its `evaluate` and `accumulate`."""
+    coco = need("pycocotools.coco", extra=EXTRA).COCO
+    evaluation = need("pycocotools.cocoeval", extra=EXTRA).COCOeval
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
+        gold, said = coco(), coco()
+        for one, photos in ((gold, true), (said, found)):
+            one.dataset = _coco(photos, kinds)
+            one.createIndex()
+        evaluator = evaluation(gold, said, "bbox")
+        evaluator.params.iouThrs, evaluator.params.recThrs = IOUS, RECALLS
+        evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluator.params.maxDets = [MOST]
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return evaluator
+
+
+def _coco(photos: Photos, kinds: Sequence[str]) -> dict[str, Any]:
+    rows = [(i, t) for i, photo in enumerate(photos) for t in photo]
+    return {
+        "info": {},
+        "images": [{"id": i} for i in range(len(photos))],
+        "categories": [{"id": k} for k in range(len(kinds))],
+        "annotations": [
+            {
+                "id": n, "image_id": i, "category_id": kinds.index(t.kind), "area": t.box.area, "iscrowd": 0,
+                "bbox": [t.box.x1, t.box.y1, t.box.width, t.box.height], "score": t.score,
+            }
+            for n, (i, t) in enumerate(rows, start=1)
+        ],
+    }  # fmt: skip
+
+
+def _pairs(evaluator: Any, kind: int, photographs: int) -> Pairs:
+    """What pycocotools paired for one type, in the order in which it accumulates: equal scores by photograph."""
+    rows = evaluator.evalImgs[kind * photographs : (kind + 1) * photographs]
+    there = [(i, row) for i, row in enumerate(rows) if row is not None]
+    objects = np.zeros(photographs, np.int64)
+    for i, row in there:
+        objects[i] = int((np.asarray(row["gtIgnore"]) == 0).sum())
+    scores = np.concatenate([np.asarray(row["dtScores"], float) for _, row in there] or [np.zeros(0)])
+    order = np.argsort(-scores, kind="mergesort")
+    empty = np.zeros((len(IOUS), 0), bool)
+    return Pairs(
+        photo=np.concatenate([np.full(len(r["dtScores"]), i) for i, r in there] or [np.zeros(0)])[order].astype(
+            np.intp
+        ),
+        hit=np.concatenate([r["dtMatches"] > 0 for _, r in there] or [empty], axis=1)[:, order],
+        counted=np.concatenate([~r["dtIgnore"].astype(bool) for _, r in there] or [empty], axis=1)[:, order],
+        objects=objects,
+    )
+
+
+def _draws(pairs: Pairs, weights: Array) -> Array:
+    """(10, draws) average precision when photographs count `weights` (draws, photographs) times; NaN without object.
+
+    Boxes of equal score on several photographs keep one order in all draws; pycocotools' depends on the draw.
+    """
+    total = weights @ pairs.objects
+    often = weights[:, pairs.photo]  # (draws, n)
+    out = np.full((len(IOUS), len(weights)), math.nan)
+    for t in range(len(IOUS)):
+        right = np.cumsum(often * (pairs.hit[t] & pairs.counted[t]), axis=1)
+        said = np.cumsum(often * pairs.counted[t], axis=1)
+        precision = right / np.maximum(said, np.spacing(1))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        for d in np.flatnonzero(total > 0):
+            # the same comparison as pycocotools', in units of objects: rounding must not move a recall over its mark
+            at = np.searchsorted(right[d] / total[d], RECALLS, side="left")
+            out[t, d] = np.where(
+                at < len(pairs.photo), np.append(envelope[d], 0.0)[np.minimum(at, len(pairs.photo))], 0
+            ).mean()
+    return out
+
+
+def _mean(values: Array) -> float:
+    return math.nan if np.isnan(values).all() else float(np.nanmean(values))
+
+
+def _means(draws: Array) -> Array:
+    """(draws,) the mean over the types that occur in each draw; NaN where none does."""
+    known = ~np.isnan(draws)
+    out = np.full(len(draws), math.nan)
+    np.divide(np.where(known, draws, 0).sum(axis=1), known.sum(axis=1), out=out, where=known.any(axis=1))
+    return out
+
+
+def _ends(draws: Array, clusters: int, limits: Interval) -> Interval:
+    if clusters < 2 or np.isnan(draws).all():
+        return limits
+    tail = tail_share(clusters)
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+Floats = NDArray[np.float32]
+
+
+class Found(NamedTuple):
+    """Detections of one picture: rows (x1, y1, x2, y2) in input pixels, scores 0 to 1, kind indices."""
+
+    boxes: Floats
+    scores: Floats
+    kinds: NDArray[np.int64]
+
+
+class Precision(NamedTuple):
+    """Average precision per type, in the order of the types: at IoU 0.5, and averaged over IoU 0.5 to 0.95."""
+
+    at_50: tuple[float, ...]
+    at_50_95: tuple[float, ...]
+
+    @property
+    def map_50(self) -> float:
+        return float(np.mean(self.at_50))
+
+    def __str__(self) -> str:
+        each = " ".join(f"{ap:.3f}" for ap in self.at_50)
+        return f"mAP@0.5 {self.map_50:.4f} ({each}), mAP@0.5:0.95 {np.mean(self.at_50_95):.4f}"
+
+
+class Threshold(NamedTuple):
+    """The score that gives a type its best F1, and precision and recall there at IoU 0.5."""
+
+    score: float
+    precision: float
+    recall: float
+
+
+def average_precision(found: Sequence[Found], truth: Sequence[Floats], kinds: int, most: int = 100) -> Precision:
+    """COCO average precision. `truth` holds rows (kind, x1, y1, x2, y2), one array per picture, like `found`."""
+    coco = need("pycocotools.coco", extra="train-detector").COCO
+    evaluator = need("pycocotools.cocoeval", extra="train-detector").COCOeval
+    rows = _coco_rows(found)
+    if not rows:
+        return Precision((0.0,) * kinds, (0.0,) * kinds)
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
+        gold = coco()
+        gold.dataset = _coco_truth(truth, kinds)
+        gold.createIndex()
+        result = evaluator(gold, gold.loadRes(rows), "bbox")
+        result.params.maxDets = [1, 10, most]
+        result.evaluate()
+        result.accumulate()
+    table = result.eval["precision"][:, :, :, 0, -1]  # (IoU thresholds, recalls, kinds), objects of any area
+    table = np.maximum(table, 0)  # -1 where a type does not occur
+    return Precision(tuple(table[0].mean(0).tolist()), tuple(table.mean((0, 1)).tolist()))
+
+
+def _coco_truth(truth: Sequence[Floats], kinds: int) -> dict[str, Any]:
+    rows = [
+        {
+            "image_id": i,
+            "category_id": int(k),
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": (x2 - x1) * (y2 - y1),
+            "iscrowd": 0,
+        }
+        for i, boxes in enumerate(truth)
+        for k, x1, y1, x2, y2 in boxes.tolist()
+    ]
+    return {
+        "info": {},
+        "images": [{"id": i} for i in range(len(truth))],
+        "categories": [{"id": k} for k in range(kinds)],
+        "annotations": [{"id": n, **row} for n, row in enumerate(rows, start=1)],
+    }
+
+
+def _coco_rows(found: Sequence[Found]) -> list[dict[str, Any]]:
+    return [
+        {"image_id": i, "category_id": int(k), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(s)}
+        for i, one in enumerate(found)
+        for (x1, y1, x2, y2), s, k in zip(one.boxes.tolist(), one.scores, one.kinds, strict=True)
+    ]
+
+
+def best_thresholds(found: Sequence[Found], truth: Sequence[Floats], kinds: Sequence[str]) -> Mapping[str, Threshold]:
+    """Per type, the score threshold of highest F1 at IoU 0.5, matched greedily from the most confident detection."""
+    return {name: _best(*_hits(found, truth, k)) for k, name in enumerate(kinds)}
+
+
+def _hits(found: Sequence[Found], truth: Sequence[Floats], kind: int) -> tuple[Floats, NDArray[np.bool_], int]:
+    """Scores, whether each hit a box not yet taken, and how many boxes there were, for one type over all pictures."""
+    scores, hits, total = [], [], 0
+    for one, boxes in zip(found, truth, strict=True):
+        gold = boxes[boxes[:, 0] == kind, 1:]
+        total += len(gold)
+        free = np.ones(len(gold), bool)
+        mine = one.kinds == kind
+        for n in np.argsort(-one.scores[mine], kind="stable"):
+            overlaps = iou_with(one.boxes[mine][n], gold) * free
+            hit = len(gold) > 0 and overlaps.max() >= 0.5
+            if hit:
+                free[overlaps.argmax()] = False
+            scores.append(float(one.scores[mine][n]))
+            hits.append(hit)
+    return np.asarray(scores, np.float32), np.asarray(hits, bool), total
+
+
+def _best(scores: Floats, hits: NDArray[np.bool_], total: int) -> Threshold:
+    if not len(scores) or not total:
+        return Threshold(0.5, 0.0, 0.0)
+    order = np.argsort(-scores, kind="stable")
+    right = np.cumsum(hits[order])
+    said = np.arange(1, len(right) + 1)
+    best = int(np.argmax(2 * right / (said + total)))
+    return Threshold(float(scores[order][best]), float(right[best] / said[best]), float(right[best] / total))
+
+
+def iou_with(box: Floats, others: Floats) -> Floats:
+    """IoU of one box (4,) with others (N, 4), all x1, y1, x2, y2."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(1)
+    areas = (others[:, 2:] - others[:, :2]).prod(1)
+    overlap: Floats = shared / np.maximum((box[2:] - box[:2]).prod() + areas - shared, 1e-9)
+    return overlap

@@ -1,0 +1,177 @@
+"""Both stages as one: every true object with what the report says of it, a miss being wrong; which stage is to blame.
+
+Works on photographs that `sort_out` has sorted, so that each object and each finding has exactly one name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+
+from toeline.core.finding import Finding
+from toeline.core.taxonomy import Taxonomy
+from toeline.evaluate.classification import Cluster, Scorecard, most_common, most_common_side, normal_condition, score
+from toeline.evaluate.detection import Breakdown, Sorted, breakdown
+from toeline.evaluate.matching import Judged, judged, unsaid
+from toeline.evaluate.metric import DRAWS, Figure, Resampling, ratio
+
+SIDES = (
+    "normal_or_not",
+    "normal_or_not_given_type",
+    "missed_defects",
+    "false_alarms",
+)  # keys with a look-up of their own
+OBJECTS = {  # what went wrong with a true object, and whose fault it is
+    "missed": "detector: not found",
+    "misplaced": "detector: badly placed",
+    "wrong_type": "detector: wrong type",
+    "wrong_condition": "judge: wrong condition",
+}
+FINDINGS = {"false": "detector: finding of nothing", "double": "detector: second finding"}
+
+Pairs = Sequence[tuple[str, str]]
+Count = Callable[[Breakdown], int]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A true object, what the report says of it, and the type that the detector saw there; empty if it saw nothing."""
+
+    case: Judged
+    kind: str
+
+
+def seen(photos: Sequence[Sorted], groups: Mapping[str, str]) -> tuple[Seen, ...]:
+    """Every true object once, by photograph and id. Nothing is said of one that was missed or badly placed.
+
+    `groups` are the flight lines of the photographs.
+    """
+    return tuple(one for photo in photos for one in _seen(photo, groups.get(photo.photo, "")))
+
+
+def _seen(photo: Sorted, group: str) -> Iterator[Seen]:
+    answered = [
+        Seen(judged(finding, true, group=group), finding.kind)
+        for finding, true in (*photo.right, *photo.wrong_condition, *photo.wrong_type)
+    ]
+    silent = [*photo.missed, *(true for _, true in photo.misplaced)]
+    yield from sorted(
+        (*answered, *(Seen(unsaid(photo.photo, t, group=group), "") for t in silent)), key=lambda s: s.case.key
+    )
+
+
+def score_both(
+    objects: Sequence[Seen],
+    taxonomy: Taxonomy,
+    *,
+    targets: Mapping[str, float],
+    train: Pairs = (),
+    cluster: Cluster = "photo",
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Scorecard:
+    """The scorecard over all true objects. Its floors have the detector's boxes and look at no pixel inside them.
+
+    They say the most common class of the type that was detected, as counted here and on the train split.
+    """
+    card = score([s.case for s in objects], taxonomy, targets=targets, cluster=cluster, draws=draws, seed=seed)
+    here = [(s.case.kind, s.case.true_class) for s in objects]
+    floors, trained = (_floors(objects, pairs, taxonomy) if pairs else {} for pairs in (here, train))
+    figures = (replace(f, floor=floors.get(f.key), train_floor=trained.get(f.key)) for f in card.figures)
+    return replace(card, figures=tuple(f if f.n else replace(f, floor=None, train_floor=None) for f in figures))
+
+
+def _floors(objects: Sequence[Seen], pairs: Pairs, taxonomy: Taxonomy) -> dict[str, float]:
+    """Figure key -> its value when each found object gets the most common class of its detected type."""
+    plain, sides = (
+        {
+            f.key: f.value
+            for f in score(_looked_up(objects, table(pairs, taxonomy)), taxonomy, targets={}, draws=1).figures
+        }
+        for table in (most_common, most_common_side)
+    )
+    return {key: (sides if key in SIDES else plain)[key] for key in plain}
+
+
+def _looked_up(objects: Sequence[Seen], table: Mapping[str, str]) -> list[Judged]:
+    return [replace(s.case, said_class=table.get(s.kind, "")) for s in objects]
+
+
+@dataclass(frozen=True)
+class Blame:
+    """Where errors come from: counts, the same by true or said type, and shares with intervals.
+
+    `errors`: of true objects, what went wrong; of findings, those of nothing. `trust`: what can be believed of the
+    report. `ceilings`: what would be right if one stage made no mistake.
+    """
+
+    counts: Breakdown
+    by_type: Mapping[str, Breakdown]
+    errors: tuple[Figure, ...]
+    trust: tuple[Figure, ...]
+    ceilings: tuple[Figure, ...]
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All shares."""
+        return (*self.errors, *self.trust, *self.ceilings)
+
+
+def blame(
+    photos: Sequence[Sorted],
+    taxonomy: Taxonomy,
+    *,
+    groups: Mapping[str, str] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Blame:
+    """Counts and shares, one row for each photograph; `groups` maps photographs to flight lines, to resample those."""
+    resampling = Resampling.of([(groups or {}).get(p.photo) or p.photo for p in photos], draws=draws, seed=seed)
+    each = [breakdown([p]) for p in photos]
+
+    def share(key: str, label: str, of: Count, n: Count) -> Figure:
+        return ratio(key, label, [of(b) for b in each], [n(b) for b in each], resampling)
+
+    there, said = attrgetter("objects"), attrgetter("findings")
+    errors = [share(f"error/{k}", label, attrgetter(k), there) for k, label in OBJECTS.items()]
+    errors += [share(f"error/{k}", label, attrgetter(k), said) for k, label in FINDINGS.items()]
+    alarms = [_alarms(p, normal_condition(taxonomy)) for p in photos]
+    real, raised = [a for a, _ in alarms], [n for _, n in alarms]
+    trust = (
+        share("findings_right", "findings with class and place right", attrgetter("right"), said),
+        ratio("alarms_on_defects", "alarms on a defect", real, raised, resampling),
+    )
+    ceilings = (
+        share("as_it_is", "as it is", attrgetter("right"), there),
+        share("perfect_judge", "if the judge made no mistake", lambda b: b.right + b.wrong_condition, there),
+    )
+    kinds = {t.name: breakdown([_of_type(p, t.name) for p in photos]) for t in taxonomy.types}
+    return Blame(breakdown(photos), kinds, tuple(errors), trust, ceilings)
+
+
+def _alarms(photo: Sorted, normal: str) -> tuple[int, int]:
+    """Findings that are not normal: how many stand on an object that is not normal either, and how many there are."""
+    placed = (*photo.right, *photo.wrong_condition, *photo.wrong_type)
+    said = [f for f, _ in (*placed, *photo.misplaced)] + [*photo.double, *photo.false]
+    real = sum(_is_alarm(f, normal) and t.truth.condition != normal for f, t in placed)
+    return real, sum(_is_alarm(f, normal) for f in said)
+
+
+def _is_alarm(finding: Finding, normal: str) -> bool:
+    return finding.verdict.readable and finding.verdict.condition != normal
+
+
+def _of_type(photo: Sorted, kind: str) -> Sorted:
+    """What concerns one type: objects that are of it, and findings of nothing that say it."""
+    pairs = {
+        name: tuple(p for p in getattr(photo, name) if p[1].truth.kind == kind)
+        for name in ("right", "wrong_condition", "wrong_type", "misplaced")
+    }
+    return Sorted(
+        photo=photo.photo,
+        **pairs,
+        missed=tuple(t for t in photo.missed if t.truth.kind == kind),
+        double=tuple(f for f in photo.double if f.kind == kind),
+        false=tuple(f for f in photo.false if f.kind == kind),
+    )

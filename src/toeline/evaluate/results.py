@@ -1,0 +1,292 @@
+"""One evaluation: one judge, one prompt, one source of boxes on one split, into one folder; and several side by side.
+
+`once` is the unit. It inspects what is not yet done and gives every true object with what was said of it. What is
+evaluated further (the calibration split, the true boxes beside the detected ones, other prompts) is `once` again with
+other settings, into a folder below; models are loaded once and shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from toeline.core.calibration import Calibration
+from toeline.core.finding import Problem
+from toeline.core.run_folder import RunFolder
+from toeline.core.scene import Thing
+from toeline.core.words import some
+from toeline.evaluate.average_precision import Precisions, precisions
+from toeline.evaluate.calibration import (
+    Reliability,
+    ReviewPoint,
+)
+from toeline.evaluate.classification import HEADLINE, Scorecard, card_record
+from toeline.evaluate.compare import Comparison, Difference
+from toeline.evaluate.detection import Seen as DetectionSeen
+from toeline.evaluate.detection import Sorted, confusion, threshold_figures
+from toeline.evaluate.detection import seen as detection_seen
+from toeline.evaluate.end_to_end import Blame, Seen
+from toeline.evaluate.matching import Judged, Matched
+from toeline.evaluate.metric import Figure, figure_record
+from toeline.evaluate.spatial import Agreement, SpatialCard
+
+if TYPE_CHECKING:
+    from toeline.data.datasets import BoxedPhoto, TrueSplit
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What one evaluation gave. `matched` is None on true boxes, where nothing can be missed or false.
+
+    `unjudged` counts true objects that no finding is about. `already` photographs were done by an earlier start.
+    """
+
+    folder: RunFolder
+    split: TrueSplit
+    cases: tuple[Judged, ...]
+    matched: tuple[Matched, ...] | None
+    unjudged: int
+    already: int
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """An evaluation with its scorecard. `beside` holds further cards on the same split by name."""
+
+    done: Evaluated
+    card: Scorecard
+    headline: str
+    problems: tuple[Problem, ...]
+    trust: Trusted
+    stages: Stages | None = None
+    beside: Mapping[str, Scorecard] = field(default_factory=dict)
+    spatial: Spatial | None = None
+    prompts: tuple[Asked, ...] = ()
+
+    @property
+    def fine(self) -> bool:
+        """Whether everything that was asked for was done."""
+        return not self.problems
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What detected boxes come to. `card` is over all true objects, a miss being wrong; `true_boxes` beside it.
+
+    `cost` compares both stages with true boxes on all objects, `off` the judge on found boxes with the judge on true
+    ones, over objects that were found. None where true boxes were not evaluated.
+    """
+
+    card: Scorecard
+    blame: Blame
+    detector: tuple[Figure, ...]
+    photos: tuple[Sorted, ...]
+    objects: tuple[Seen, ...]
+    true_boxes: Scorecard | None = None
+    cost: Comparison | None = None
+    off: Comparison | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As scorecard.json holds it."""
+        return {
+            **self.blame.counts.record(),
+            "figures": [figure_record(f) for f in (*self.detector, *self.blame.figures)],
+            "both_stages": card_record(self.card),
+        }
+
+
+@dataclass(frozen=True)
+class Spatial:
+    """What was found out; None or empty with the reason in `left_out` where a part could not be measured."""
+
+    questions: SpatialCard | None
+    relations: tuple[Comparison, ...]
+    boxes: tuple[Agreement, ...]
+    left_out: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "questions": self.questions.record() if self.questions else None,
+            "relations": [c.record() for c in self.relations],
+            "boxes": [a.record() for a in self.boxes],
+            "left_out": list(self.left_out),
+        }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt: its scorecard, and its paired difference from the first, None for the first itself."""
+
+    name: str
+    card: Scorecard
+    seconds: float
+    against: Comparison | None
+
+
+def best_of(rows: tuple[Asked, ...]) -> Asked:
+    """The highest headline; among equals the first."""
+    return max(rows, key=lambda row: row.card[HEADLINE].value)
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """Probabilities as they were scored, and after the temperature of another split, if there is one.
+
+    `point` is what the threshold that was chosen on the other split does on this one.
+    """
+
+    before: Reliability
+    curve: tuple[ReviewPoint, ...]
+    after: Reliability | None = None
+    calibration: Calibration | None = None
+    point: ReviewPoint | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As scorecard.json holds it."""
+        return {
+            "before": self.before.record(),
+            "after": self.after.record() if self.after else None,
+            "review": [p._asdict() for p in self.curve],
+            "suggested": self.point._asdict() if self.point else None,
+        }
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a detector found on the photographs of a split that could be read, one row for each.
+
+    `every` is with a threshold of EVERY_BOX; `used` is at the thresholds in use, settled as inspection does.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    photos: tuple[BoxedPhoto, ...]
+    every: tuple[tuple[Thing, ...], ...]
+    used: tuple[tuple[Thing, ...], ...]
+    problems: tuple[Problem, ...]
+    seconds: float
+    by_flight: bool = False
+
+    @property
+    def groups(self) -> list[str]:
+        """What the bootstrap draws whole: photographs, or flight lines."""
+        return [p.group if self.by_flight else p.name for p in self.photos]
+
+    @cached_property
+    def precision(self) -> Precisions:
+        return precisions(self.every, [p.things for p in self.photos], self.kinds, self.groups)
+
+    @cached_property
+    def seen(self) -> tuple[DetectionSeen, ...]:
+        return tuple(detection_seen(found, photo.things) for found, photo in zip(self.used, self.photos, strict=True))
+
+    @cached_property
+    def figures(self) -> tuple[Figure, ...]:
+        """Average precision, then recall and precision at the thresholds in use."""
+        return (*self.precision.figures(), *threshold_figures(self.seen, self.kinds, self.groups))
+
+    def figure(self, key: str) -> Figure:
+        """The figure of that key. Raises KeyError."""
+        return {f.key: f for f in self.figures}[key]
+
+    def record(self) -> dict[str, Any]:
+        """As scorecard.json holds it."""
+        return {
+            "detector": self.name,
+            "photographs": len(self.photos),
+            "objects": sum(len(p.things) for p in self.photos),
+            "figures": [figure_record(f) for f in self.figures],
+            "confusion": {
+                "rows": [*self.kinds, "nothing there"],
+                "columns": [*self.kinds, "missed"],
+                "counts": confusion(self.seen, self.kinds).tolist(),
+            },
+            "seconds_per_photograph": round(self.seconds / max(1, len(self.photos)), 4),
+        }
+
+
+@dataclass(frozen=True)
+class DetectorEvaluation:
+    """What a measurement came to. `written` maps what it is to where."""
+
+    measured: Measured
+    other: Measured | None
+    problems: tuple[Problem, ...]
+    written: Mapping[str, str]
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Both scorecards on the same objects, and what lies between them."""
+
+    before: Scorecard
+    after: Scorecard
+    comparison: Comparison
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def headline(self) -> Difference:
+        """The difference in conditions rightly said, given the type."""
+        return self.comparison[HEADLINE]
+
+    @property
+    def words(self) -> str:
+        """What it came to, with the interval, and a warning when it became worse."""
+        return said_of(self.headline, self.comparison.photographs)
+
+    def record(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        return {
+            "words": self.words,
+            "before": card_record(self.before),
+            "after": card_record(self.after),
+            "comparison": self.comparison.record(),
+        }
+
+
+def said_of(d: Difference, photographs: int) -> str:
+    """One difference in words."""
+    low, high = (100 * end for end in d.interval)
+    figures = (
+        f"conditions rightly said, given the type: {100 * d.first:.1f} % before, {100 * d.second:.1f} % after, a "
+        f"difference of {100 * d.difference:+.1f} points (95 % {low:+.1f} to {high:+.1f}; {d.n} objects on "
+        f"{some(photographs, 'photograph')}; {d.gained} gained, {d.lost} lost, McNemar p = {d.p_value:.3g})"
+    )
+    if low > 0:
+        return f"Fine-tuning helped: {figures}."
+    if high < 0:
+        return f"Fine-tuning made it WORSE: {figures}. Do not use it; keep the judge as it was."
+    if d.difference < 0:
+        return f"Fine-tuning did not help, and may have made it worse: {figures}. Keep the judge as it was."
+    return f"Whether fine-tuning helped is not shown: {figures}."
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a fine-tuning came to. `worth` is None without a validation split; `written` maps what it is to where."""
+
+    record: Mapping[str, Any]
+    validations: tuple[Mapping[str, Any], ...] = ()
+    worth: Worth | None = None
+    problems: tuple[Problem, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing was wrong with photographs and labels."""
+        return not self.problems
+
+
+@dataclass(frozen=True)
+class DetectorTraining:
+    """What a training came to. `written` maps what it is to where."""
+
+    record: Mapping[str, Any]
+    measured: Measured
+    before: Measured | None
+    problems: tuple[Problem, ...]
+    written: Mapping[str, str]

@@ -1,0 +1,98 @@
+"""The judge: measures what a sheet's photograph shows in its boxes, and scores the answers. Reads no words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toeline.core.question import Question, Sheet, View
+from toeline.errors import ModelError
+from toeline.judge.baseline.features import measure
+from toeline.judge.baseline.model import FloorModel, as_answers, load_floor
+
+OTHER_TYPE = 0.01  # probability of all answers of other types together, when they are legal: the floor trusts the type
+VIEW = View(scene_tokens=0, crop_tokens=0)  # it looks at the photograph itself, so nothing is drawn for it
+
+
+@dataclass(frozen=True)
+class FloorJudge:
+    """A trained floor as a judge; `file` is what the user called it, `sha256` of its bytes."""
+
+    model: FloorModel
+    file: str = ""
+    sha256: str = ""
+    view: View = VIEW
+
+    @classmethod
+    def load(cls, file: Path) -> FloorJudge:
+        """Read a file that `toeline floor` wrote. Raises ModelError."""
+        model, sha256 = load_floor(file)
+        return cls(model, str(file), sha256)
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Back end, file, its hash, and what it says of its training."""
+        return {"back_end": "floor", "model": self.file, "sha256": self.sha256, **self.model.facts}
+
+    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+        """Log-probability of every answer, question by question. Raises ModelError for another taxonomy's questions."""
+        scene, picture = sheet.scene, sheet.image
+        if scene is None or picture is None:
+            raise ModelError(f"{sheet.photo}: the floor measures photographs, and this sheet holds none.")
+        for question in sheet.questions:
+            self._require_known(question, scene.thing(question.thing_id).kind, sheet.photo)
+        asked = {question.thing_id: question for question in sheet.questions}
+        things = [thing for thing in scene.things if thing.id in asked]
+        rows = measure(scene, picture, self.model.kinds, only=asked)
+        found = {
+            thing.id: self._over(asked[thing.id], thing.kind, row) for thing, row in zip(things, rows, strict=True)
+        }
+        return [found[question.thing_id] for question in sheet.questions]
+
+    def _over(self, question: Question, kind: str, row: Any) -> dict[str, float]:
+        own = as_answers(self.model.log_probs(kind, row[None])[0], self.model.answers(kind))
+        return over(own, question.answers)
+
+    def out_of_fold(self, photo_sha256: str, question: Question) -> dict[str, float] | None:
+        """The score of an object that this floor was trained on, by a model that had not seen its flight line.
+
+        None for a photograph that it was not trained on. Raises ModelError where the boxes are others.
+        """
+        things = self.model.out_of_fold.get(photo_sha256)
+        if things is None:
+            return None
+        if question.thing_id not in things:
+            raise ModelError(
+                f"{self.file}: was trained on this photograph with other boxes. Use the label files it was trained on."
+            )
+        return over(things[question.thing_id], question.answers)
+
+    def _require_known(self, question: Question, kind: str, photo: str) -> None:
+        strange = [name for name in question.answers if name not in self.model.classes]
+        if strange or kind not in self.model.kinds:
+            raise ModelError(
+                f"{photo}: {self.file or 'this floor'} was trained for other classes and does not know "
+                f"{', '.join(strange) or kind}. Train one with `toeline floor DATA --taxonomy FILE --out FILE`, or "
+                f"give the taxonomy it was trained with ({', '.join(self.model.classes)})."
+            )
+
+
+def over(own: Mapping[str, float], answers: tuple[str, ...]) -> dict[str, float]:
+    """Log-probabilities of the type's own answers, over `answers`, which may hold those of other types too.
+
+    The type is taken as right: answers of other types share OTHER_TYPE equally, because the floor measured nothing
+    about them.
+
+    >>> said = over({"rock toe": math.log(0.75), "rock toe damaged": math.log(0.25)}, ("rock toe", "vegetation"))
+    >>> {name: round(math.exp(value), 4) for name, value in said.items()}
+    {'rock toe': 0.99, 'vegetation': 0.01}
+    """
+    kept = {name: own[name] for name in answers if name in own}
+    others = [name for name in answers if name not in own]
+    whole = math.log(sum(map(math.exp, kept.values()))) if kept else 0.0
+    share = math.log1p(-OTHER_TYPE) if others and kept else 0.0
+    rest = math.log((OTHER_TYPE if kept else 1.0) / len(others)) if others else 0.0
+    return {name: kept[name] - whole + share if name in kept else rest for name in answers}

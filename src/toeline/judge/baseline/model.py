@@ -1,0 +1,263 @@
+"""What a floor file holds: per type a linear model and a forest, read with numpy alone. Knows rows of numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toeline.errors import ModelError
+from toeline.judge.baseline.features import VERSION, measure_names
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+Scores = Mapping[
+    str, Mapping[str, Mapping[str, float]]
+]  # photograph's SHA-256 -> thing id -> answer -> log-probability
+
+CLIP = 1.5  # standard deviations: beyond, a measure says no more; a new flight line is often out of the usual range
+LEAST = 0.005  # of every answer: what was never seen in training is unlikely, not impossible
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """Decision trees in one table of nodes. A leaf is its own left child; children come after their parent.
+
+    `roots` (trees,), `feature`, `left`, `right` (nodes,) int32, `threshold` (nodes,) float64, `share` (nodes, answers)
+    float32: what part of the training weight in a leaf has each answer. Raises ValueError for a table that would lead
+    outside itself or round in circles.
+    """
+
+    roots: NDArray[np.int32]
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float64]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    share: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        nodes = np.arange(len(self.feature))
+        if {len(self.threshold), len(self.left), len(self.right), len(self.share)} != {len(nodes)}:
+            raise ValueError("the columns of the forest differ in length")
+        leaf = self.left == nodes
+        onward = (self.left > nodes) & (self.right > nodes) & (self.left < len(nodes)) & (self.right < len(nodes))
+        inside = len(self.roots) > 0 and self.roots.min() >= 0 and self.roots.max() < len(nodes)
+        if not (inside and (leaf | onward).all() and (self.feature >= 0).all()):
+            raise ValueError("the forest leads outside itself")
+        if not (np.isfinite(self.share).all() and (self.share >= 0).all()):
+            raise ValueError("the forest holds shares that are no shares")
+
+    @cached_property
+    def _leaf(self) -> NDArray[np.bool_]:
+        """(nodes,) which of them are leaves; found once, as a judge asks object by object."""
+        return np.asarray(self.left == np.arange(len(self.left)))
+
+    def probabilities(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, F) measures to (n, answers): the mean share over all trees. All trees go down one level at a time."""
+        at, leaf = np.tile(self.roots, (len(rows), 1)), self._leaf
+        row = np.arange(len(rows))[:, None]
+        while not leaf[at].all():
+            low = rows[row, self.feature[at]] <= self.threshold[at]
+            at = np.where(leaf[at], at, np.where(low, self.left[at], self.right[at]))
+        return np.asarray(self.share[at].mean(axis=1, dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class TypeModel:
+    """The answers of one type: a linear model of standardized measures, and a forest of the measures as they are.
+
+    `mean` and `spread` (F,) standardize, CLIP bounds; then `weights` (F, answers) and `bias` (answers,).
+    """
+
+    answers: tuple[str, ...]
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    forest: Forest
+
+    def __post_init__(self) -> None:
+        n, features = len(self.answers), len(self.weights)
+        if self.weights.shape[1:] != (n,) or self.bias.shape != (n,) or self.forest.share.shape[1:] != (n,):
+            raise ValueError(f"there are {n} answers, and scores of another number")
+        if self.mean.shape != (features,) or self.spread.shape != (features,) or not (self.spread > 0).all():
+            raise ValueError("measures cannot be standardized")
+        if not all(np.isfinite(table).all() for table in (self.mean, self.spread, self.weights, self.bias)):
+            raise ValueError("the linear model holds something that is not a number")
+        if self.forest.feature.max() >= features:
+            raise ValueError("the forest asks for a measure that there is not")
+
+    def log_probs(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, F) measures to (n, answers) log-probabilities: the mean of both models, not yet calibrated."""
+        linear = np.exp(log_softmax(standardized(rows, self.mean, self.spread) @ self.weights + self.bias))
+        mean = (linear + self.forest.probabilities(rows)) / 2
+        return np.asarray(np.log(LEAST + (1 - LEAST * len(self.answers)) * mean))
+
+
+@dataclass(frozen=True, eq=False)
+class FloorModel:
+    """A trained floor: `by_type` has a model for each type that training left more than one answer for.
+
+    `classes` are the taxonomy's class names with their types, in its order; `names` the measures, in theirs.
+    `temperature` divides log-probabilities. `facts` say what it was trained on and what it scored. `out_of_fold` are
+    its scores, calibrated, of the objects it was trained on, each by a model that had not seen its flight line.
+    """
+
+    kinds: tuple[str, ...]
+    classes: Mapping[str, str]
+    names: tuple[str, ...]
+    by_type: Mapping[str, TypeModel]
+    temperature: float = 1.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    out_of_fold: Scores = field(default_factory=dict)
+
+    def answers(self, kind: str) -> tuple[str, ...]:
+        """The class names of a type, in the taxonomy's order."""
+        return tuple(name for name, of in self.classes.items() if of == kind)
+
+    def log_probs(self, kind: str, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, F) measures of things of one type to (n, answers) calibrated log-probabilities.
+
+        A type of which training saw nothing gets equal ones.
+        """
+        model = self.by_type.get(kind)
+        if model is None:
+            return np.full((len(rows), n := len(self.answers(kind))), -np.log(n))
+        return log_softmax(model.log_probs(rows) / self.temperature)
+
+
+def standardized(
+    rows: NDArray[np.float32], mean: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n, F) measures in standard deviations from the mean, at most CLIP of them."""
+    return np.clip((rows.astype(np.float64) - mean) / spread, -CLIP, CLIP)
+
+
+def log_softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores (n, k) less the logarithm of the sum of their exponentials, row by row.
+
+    >>> np.exp(log_softmax(np.array([[0.0, np.log(3)]]))).round(2).tolist()
+    [[0.25, 0.75]]
+    """
+    top = scores - scores.max(axis=-1, keepdims=True)
+    return np.asarray(top - np.log(np.exp(top).sum(axis=-1, keepdims=True)))
+
+
+def as_answers(log_probs: NDArray[np.float64], answers: Sequence[str]) -> dict[str, float]:
+    """One row of log-probabilities by answer."""
+    return {answer: float(value) for answer, value in zip(answers, log_probs, strict=True)}
+
+
+KEY = "toeline_floor"
+LINEAR = ("mean", "spread", "weights", "bias")  # all float64
+FOREST = {
+    "roots": np.int32,
+    "feature": np.int32,
+    "threshold": np.float64,
+    "left": np.int32,
+    "right": np.int32,
+    "share": np.float32,
+}
+AGAIN = "Train it again with `toeline floor DATA --out FILE`."
+
+
+def save_floor(model: FloorModel, file: Path) -> None:
+    """Write a floor file, whole or not at all. The same model gives the same bytes."""
+    from safetensors.numpy import save
+
+    tensors: dict[str, Any] = {}
+    for number, kind in enumerate(model.by_type):
+        part = model.by_type[kind]
+        tensors |= {f"{number}.{name}": getattr(part, name) for name in LINEAR}
+        tensors |= {f"{number}.{name}": getattr(part.forest, name) for name in FOREST}
+    head = {
+        "version": VERSION,
+        "kinds": model.kinds,
+        "classes": model.classes,
+        "names": model.names,
+        "answers": {kind: part.answers for kind, part in model.by_type.items()},
+        "temperature": model.temperature,
+        "facts": model.facts,
+        "out_of_fold": model.out_of_fold,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f"{file.name}.part")
+    plain = {name: np.ascontiguousarray(table) for name, table in tensors.items()}
+    unfinished.write_bytes(save(plain, metadata={KEY: json.dumps(head, ensure_ascii=False, allow_nan=False)}))
+    unfinished.replace(file)
+
+
+def load_floor(file: Path) -> tuple[FloorModel, str]:
+    """The model of a floor file and the file's SHA-256. Raises ModelError, saying what to do, for any other file."""
+    try:
+        raw = file.read_bytes()
+    except OSError as why:
+        raise ModelError(f"{file}: this floor file cannot be read ({why.strerror or why}). Check the path.") from None
+    head, tensors = _parts(raw, file)
+    if head.get("version") != VERSION:
+        raise ModelError(f"{file}: holds measures of version {head.get('version')}; these are {VERSION}. {AGAIN}")
+    try:
+        model = _model(head, tensors)
+        same = model.names == measure_names(model.kinds)
+    except (KeyError, TypeError, ValueError, AttributeError) as why:
+        raise ModelError(f"{file}: is damaged ({why}). Copy it again, or train it again.") from None
+    if not same:
+        raise ModelError(f"{file}: was trained on other measures than this Toeline takes. {AGAIN}")
+    return model, hashlib.sha256(raw).hexdigest()
+
+
+def _parts(raw: bytes, file: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(raw)
+        size = int.from_bytes(raw[:8], "little")
+        head = json.loads(json.loads(raw[8 : 8 + size])["__metadata__"][KEY])
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        raise ModelError(f"{file}: is no floor file. {AGAIN}") from None
+    if not isinstance(head, dict):
+        raise ModelError(f"{file}: is no floor file. {AGAIN}")
+    return head, tensors
+
+
+def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> FloorModel:
+    names = tuple(map(str, head["names"]))
+    temperature = float(head["temperature"])
+    if not 0 < temperature < np.inf:
+        raise ValueError(f"temperature is {temperature}")
+    parts = {kind: _type_model(i, tuple(said), tensors) for i, (kind, said) in enumerate(head["answers"].items())}
+    for kind, part in parts.items():
+        if len(part.weights) != len(names):
+            raise ValueError(f"{kind} has {len(part.weights)} weights for {len(names)} measures")
+        if part.answers != tuple(name for name, of in head["classes"].items() if of == kind):
+            raise ValueError(f"{kind} has other answers than classes")
+    return FloorModel(
+        kinds=tuple(map(str, head["kinds"])),
+        classes=dict(head["classes"]),
+        names=names,
+        by_type=parts,
+        temperature=temperature,
+        facts=dict(head["facts"]),
+        out_of_fold=dict(head["out_of_fold"]),
+    )
+
+
+def _type_model(number: int, answers: tuple[str, ...], tensors: Mapping[str, Any]) -> TypeModel:
+    linear = {name: _table(tensors[f"{number}.{name}"], np.float64) for name in LINEAR}
+    forest = {name: _table(tensors[f"{number}.{name}"], kind) for name, kind in FOREST.items()}
+    return TypeModel(answers, **linear, forest=Forest(**forest))
+
+
+def _table(found: Any, kind: Any) -> Any:
+    if found.dtype != kind:
+        raise ValueError(f"a table is of {found.dtype}, not {np.dtype(kind)}")
+    return found

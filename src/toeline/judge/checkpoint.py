@@ -1,0 +1,209 @@
+"""Finds, checks and loads a model of the Qwen2-VL family, its tokenizer and its adapter.
+
+Everything that can be wrong with a directory is said before weights are read, and nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from toeline.core.question import View
+from toeline.errors import ModelError, SetupError, need
+from toeline.judge.attention import branch_attention, patch_embed_as_linear
+from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device, quiet
+
+FAMILIES = ("qwen2_vl", "qwen2_5_vl")
+DEEPSTACK = "it feeds picture features into several layers (deepstack), which this packed forward does not carry"
+REFUSED = {"qwen3_vl": DEEPSTACK, "qwen3_vl_moe": DEEPSTACK}
+
+
+def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **more: Any) -> dict[str, Any]:
+    """The fields of a QwenVLJudge; `more` goes to from_pretrained. Raises ModelError, SetupError for the machine."""
+    target = pick_device(device)
+    folder = find_folder(where)
+    config = read_config(folder)
+    if adapter is not None:
+        check_adapter(adapter)
+    model = load_model(folder, dtype=pick_dtype(dtype, target), **more)
+    if target == "cpu":
+        branch_attention(model)
+    if adapter is not None:
+        model = add_adapter(model, adapter)
+    vision = model.config.vision_config
+    cell = vision.patch_size * vision.spatial_merge_size
+    return {
+        "model": model.to(target).eval(),
+        "tokenizer": load_tokenizer(folder),
+        "processor": load_processor(folder, vision),
+        "view": read_view([adapter, folder] if adapter else [folder], cell=cell),
+        "facts": {"model": where, "model_type": config["model_type"]},
+        "folder": folder,
+        "adapter": adapter,
+    }
+
+
+def pick_dtype(name: str, device: str) -> Any:
+    """A torch dtype. `auto` is float32 on a CPU, else bfloat16, or float16 where bfloat16 is not supported.
+
+    bfloat16 comes first because Qwen2-VL was trained in it and some of its activations pass the range of float16.
+    """
+    import torch
+
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name in known:
+        return known[name]
+    if name != "auto":
+        raise SetupError(f"unknown dtype {name!r}. Choose auto, {', '.join(known)}.")
+    if device == "cpu":
+        return torch.float32
+    fine = torch.cuda.is_bf16_supported() if device == "cuda" else torch.backends.mps.is_macos_or_newer(14, 0)
+    return torch.bfloat16 if fine else torch.float16
+
+
+def find_folder(where: str) -> Path:
+    """A directory as it is, a hub id as its snapshot in the hub's cache, downloaded if need be. Raises ModelError."""
+    return find_model(where, check=read_config)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model that can be packed exactly. Raises ModelError otherwise."""
+    if not (folder / "config.json").is_file():
+        hint = " This is an adapter: pass it with --adapter." if (folder / "adapter_config.json").is_file() else ""
+        raise ModelError(f"{folder} is not a model directory: it has no config.json.{hint}")
+    config = read_json(folder / "config.json")
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        why = f" {family} cannot be used: {REFUSED[family]}." if family in REFUSED else ""
+        raise ModelError(
+            f"{folder / 'config.json'}: model_type is {family!r}, and the judge runs {' and '.join(FAMILIES)}.{why} "
+            f"Choose a model such as Qwen/Qwen2-VL-7B-Instruct."
+        )
+    text = config.get("text_config") or config
+    if "sliding_attention" in (text.get("layer_types") or ()) or text.get("use_sliding_window"):
+        raise ModelError(
+            f"{folder / 'config.json'}: sliding-window attention cannot be packed. Set use_sliding_window to false."
+        )
+    return config
+
+
+def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
+    """A stock transformers model with every weight from the files. Raises ModelError for weights that do not fit."""
+    from transformers import AutoModelForImageTextToText
+
+    check_weights(folder)
+    how = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True, **more}
+    model = load_whole(AutoModelForImageTextToText, folder, "model", **how)
+    patch_embed_as_linear(model)
+    return model
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The directory's tokenizer. Raises ModelError when it has none or it lacks Qwen2-VL's marks."""
+    from transformers import AutoTokenizer
+
+    from toeline.judge.packing import alphabet_of
+
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        raise ModelError(f"{folder} has no tokenizer.json. Copy the tokenizer files of the base model into it.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        alphabet_of(tokenizer)
+    except (OSError, ValueError, TypeError, KeyError) as why:
+        raise ModelError(f"{folder}: the tokenizer cannot be used ({first_line(why)}). Copy its files again.") from None
+    return tokenizer
+
+
+def load_processor(folder: Path, vision: Any) -> Any:
+    """Cuts pictures into patches, always the Pillow one: with torchvision the other resizes and rounds differently."""
+    from transformers import Qwen2VLImageProcessorPil
+
+    sizes = {
+        "patch_size": vision.patch_size,
+        "merge_size": vision.spatial_merge_size,
+        "temporal_patch_size": vision.temporal_patch_size,
+    }
+    saved = folder / "preprocessor_config.json"
+    wanted = ("image_mean", "image_std", "rescale_factor")
+    given = {key: value for key, value in read_json(saved).items() if key in wanted} if saved.is_file() else {}
+    return Qwen2VLImageProcessorPil(**sizes, **given)
+
+
+def check_adapter(folder: Path) -> None:
+    """Raise ModelError unless this is a peft adapter with safetensors."""
+    if not folder.is_dir() or not (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{folder} is not an adapter: it has no adapter_config.json. Name the folder that training wrote."
+        )
+    read_json(folder / "adapter_config.json")
+    check_weights(folder)
+
+
+def add_adapter(model: Any, folder: Path) -> Any:
+    """The model with the adapter's layers inside, frozen. Raises ModelError for an adapter of another model."""
+    from safetensors import safe_open
+
+    peft = need("peft", extra="adapter")
+    try:
+        with quiet():
+            wrapped = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
+        raise ModelError(
+            f"{folder}: the adapter does not fit this model ({first_line(why)}). Name its base model."
+        ) from None
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        given = set(file.keys())
+    if odd := sorted(given ^ set(peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False))):
+        raise ModelError(
+            f"{folder}: the adapter does not fit this model: {len(odd)} tensors have no counterpart, first {odd[0]}. "
+            f"Name the base model that it was trained on."
+        )
+    return wrapped.get_base_model()
+
+
+VIEW_FILE = "toeline.json"
+
+
+def read_view(folders: list[Path], *, cell: int) -> View:
+    """The view in the first folder that has a toeline.json, else the default view of Qwen2-VL. Raises ModelError."""
+    for file in (folder / VIEW_FILE for folder in folders):
+        if file.is_file():
+            view = _view_of(read_json(file).get("view", {}), file)
+            if view.cell != cell:
+                raise ModelError(
+                    f"{file}: cell is {view.cell}, but this model's is {cell}. It belongs to another model."
+                )
+            return view
+    return replace(View(), cell=cell)
+
+
+def _view_of(raw: Any, file: Path) -> View:
+    kinds = {name: type(value) for name, value in asdict(View()).items()}
+    if not isinstance(raw, dict) or (odd := [k for k, v in raw.items() if k not in kinds or not _is(v, kinds[k])]):
+        what = "view is no object" if not isinstance(raw, dict) else f"view has a wrong {', '.join(map(str, odd))}"
+        raise ModelError(
+            f"{file}: {what}. A view may have: {', '.join(f'{k} ({t.__name__})' for k, t in kinds.items())}."
+        )
+    return View(**raw)
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+
+
+def write_view(folder: Path, view: View) -> None:
+    """Save the view that a model or adapter is trained for beside its weights."""
+    (folder / VIEW_FILE).write_text(json.dumps({"view": asdict(view)}, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that holds one JSON object. Raises ModelError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as why:
+        raise ModelError(f"{path} cannot be read as JSON ({why}). Copy or download the model again.") from None
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} holds no JSON object. Copy or download the model again.")
+    return found

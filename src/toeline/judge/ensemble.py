@@ -1,0 +1,209 @@
+"""Two judges as one: the weighted mean of their log-probabilities, each cooled or warmed by its own temperature.
+
+`fused` and `fit_mix` know numbers only; FuseJudge joins two judges that may want to be shown different things.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toeline.core.question import Sheet, View
+from toeline.errors import ModelError
+from toeline.judge.checkpoint import read_json
+from toeline.judge.judge import fingerprint
+
+if TYPE_CHECKING:
+    from toeline.judge.judge import Judge
+
+
+Scores = Mapping[str, float]  # answer -> log-probability
+COLDEST, HOTTEST = 0.05, 20.0  # temperatures outside are no calibration any more
+LOWEST = -50.0  # stands for an impossible answer (e to the -50), so that the other judge can still be heard
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How two judges are joined: `weight` of the second, 0 to 1, and the temperature that divides each one's scores."""
+
+    weight: float = 0.5
+    temperatures: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1 or not all(0 < t < math.inf for t in self.temperatures):
+            raise ValueError(f"a weight of {self.weight} or temperatures of {self.temperatures} mix nothing")
+
+
+def fused(a: Scores, b: Scores, mix: Mix) -> dict[str, float]:
+    """One question's log-probabilities from two judges', normalized, in the order of `a`.
+
+    >>> both = fused({"x": math.log(0.9), "y": math.log(0.1)}, {"x": math.log(0.1), "y": math.log(0.9)}, Mix())
+    >>> {name: round(math.exp(value), 3) for name, value in both.items()}
+    {'x': 0.5, 'y': 0.5}
+    """
+    if a.keys() != b.keys():
+        raise ValueError(f"two judges were asked about other answers: {', '.join(sorted(a.keys() ^ b.keys()))}")
+    first, second = (cooled(scores, t) for scores, t in zip((a, b), mix.temperatures, strict=True))
+    return _normal({name: (1 - mix.weight) * first[name] + mix.weight * second[name] for name in a})
+
+
+def cooled(scores: Scores, temperature: float) -> dict[str, float]:
+    """Log-probabilities divided by a temperature and normalized; above 1 they become less sure."""
+    return _normal({name: max(value, LOWEST) / temperature for name, value in scores.items()})
+
+
+def _normal(scores: Scores) -> dict[str, float]:
+    top = max(scores.values())
+    whole = top + math.log(sum(math.exp(value - top) for value in scores.values()))
+    return {name: value - whole for name, value in scores.items()}
+
+
+def log_loss(said: Sequence[Scores], right: Sequence[str]) -> float:
+    """Mean of -log p of the right answers; what fitting makes small."""
+    return -sum(scores[answer] for scores, answer in zip(said, right, strict=True)) / len(right)
+
+
+def fit_temperature(said: Sequence[Scores], right: Sequence[str]) -> float:
+    """The temperature of least log loss (Guo 2017). Raises ValueError for no question at all."""
+    from scipy.optimize import minimize_scalar
+
+    if not right:
+        raise ValueError("there is no question to fit a temperature on")
+    found = minimize_scalar(
+        lambda log_t: log_loss([cooled(scores, math.exp(log_t)) for scores in said], right),
+        bounds=(math.log(COLDEST), math.log(HOTTEST)),
+        method="bounded",
+    )
+    return round(math.exp(found.x), 4)
+
+
+def fit_mix(a: Sequence[Scores], b: Sequence[Scores], right: Sequence[str]) -> Mix:
+    """Each judge's own temperature first, then the weight of least log loss; the loss is convex in the weight."""
+    from scipy.optimize import minimize_scalar
+
+    temperatures = fit_temperature(a, right), fit_temperature(b, right)
+
+    def loss(weight: float) -> float:
+        mix = Mix(weight, temperatures)
+        return log_loss([fused(x, y, mix) for x, y in zip(a, b, strict=True)], right)
+
+    found = minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-3})
+    return Mix(round(float(found.x), 2), temperatures)
+
+
+@dataclass(frozen=True)
+class FuseJudge:
+    """Two judges as one. `names` are what the user called them; `facts` go into `info`.
+
+    Its view is that of the part that reads pictures and words: a floor measures the photograph by itself, and a replay
+    looks at nothing. Build it with `load`.
+    """
+
+    parts: tuple[Judge, Judge]
+    names: tuple[str, str]
+    mix: Mix = Mix()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len({part.view for part in self.parts if not is_blind(part)}) > 1:
+            raise ModelError(
+                f"{' and '.join(self.names)} want to be shown different pictures, and one sheet holds one kind. "
+                f"Inspect with one of them first, then give its findings.jsonl as replay:FILE."
+            )
+
+    @classmethod
+    def load(cls, said: str, load: Callable[[str], Judge]) -> FuseJudge:
+        """Two judges by what follows `fuse:`; `load` loads one by its name. Raises ModelError.
+
+        "A,B" gives both the same weight, "FILE.json" is what `toeline fuse` wrote, "FILE.json,A,B" takes the weight and
+        temperatures of the file for two other judges, such as the same ones replayed.
+        """
+        first, *names = [word.strip() for word in said.split(",")]
+        if not first.endswith(".json") or first.startswith("replay:"):
+            return cls._joined((first, *names), Mix(), {}, load)
+        saved = read_json(Path(first))
+        mix, facts = _mix_of(saved, first)
+        judge = cls._joined(names or saved["judges"], mix, {**facts, "mix": first}, load)
+        if not names:
+            _require_same(saved["fingerprints"], judge, first)
+        return judge
+
+    @classmethod
+    def _joined(
+        cls, names: Sequence[str], mix: Mix, facts: Mapping[str, Any], load: Callable[[str], Judge]
+    ) -> FuseJudge:
+        if len(names) != 2 or not all(names) or any(name.startswith("fuse:") for name in names):
+            raise ModelError(
+                f"fuse:{','.join(names)}: name two judges, as in fuse:embedded,floor:FILE, or a file of `toeline fuse`."
+            )
+        a, b = names
+        return cls((load(a), load(b)), (a, b), mix, facts)
+
+    @property
+    def view(self) -> View:
+        """What the part wants that reads pictures and words."""
+        return next((part.view for part in self.parts if not is_blind(part)), self.parts[0].view)
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """How they are joined, and both parts' own."""
+        return {
+            "back_end": "fuse",
+            **self.facts,
+            **asdict(self.mix),
+            "parts": {name: dict(part.info) for name, part in zip(self.names, self.parts, strict=True)},
+        }
+
+    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+        """The fused log-probabilities, question by question."""
+        return [fused(a, b, self.mix) for a, b in zip(*self.score_parts(sheet), strict=True)]
+
+    def score_parts(self, sheet: Sheet) -> tuple[Sequence[Scores], Sequence[Scores]]:
+        """What each of the two says, uncalibrated: with `fused`, three judges from one pass, on the same objects."""
+        a, b = self.parts
+        return a.score(sheet), b.score(sheet)
+
+
+def is_blind(judge: Judge) -> bool:
+    """Whether a judge looks at no picture or text of a sheet, so that any view will do."""
+    from toeline.judge.baseline.judge import FloorJudge
+    from toeline.judge.replay import ReplayJudge
+
+    return isinstance(judge, FloorJudge | ReplayJudge)
+
+
+def save_fusion(file: Path, judge: FuseJudge, facts: Mapping[str, Any]) -> None:
+    """Write what `fuse:FILE.json` loads: names, mix, which weights it was fitted for, and `facts`."""
+    record = {
+        "judges": judge.names,
+        **asdict(judge.mix),
+        "fingerprints": [fingerprint(part.info) for part in judge.parts],
+        "facts": dict(facts),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _mix_of(saved: Mapping[str, Any], file: str) -> tuple[Mix, dict[str, Any]]:
+    """The mix and the facts of a fusion file. Raises ModelError for another file."""
+    try:
+        a, b = map(float, saved["temperatures"])
+        names, prints = saved["judges"], saved["fingerprints"]
+        if not (len(names) == len(prints) == 2 and all(isinstance(name, str) for name in names)):
+            raise ValueError("two judges were expected")
+        return Mix(float(saved["weight"]), (a, b)), dict(saved["facts"])
+    except (KeyError, TypeError, ValueError) as why:
+        raise ModelError(f"{file}: is no file of `toeline fuse` ({why!r}). Fit it again, or name two judges.") from None
+
+
+def _require_same(prints: Sequence[Mapping[str, Any]], judge: FuseJudge, file: str) -> None:
+    for name, part, print_ in zip(judge.names, judge.parts, prints, strict=True):
+        if fingerprint(part.info) != print_:
+            raise ModelError(
+                f"{file}: was fitted for other weights than {name} has now. Fit it again with `toeline fuse`, or say "
+                f"fuse:{file},{','.join(judge.names)} to use it all the same."
+            )

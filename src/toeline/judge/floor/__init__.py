@@ -1,5 +1,0 @@
-"""A judge without a language model: measurements of boxes and pixels, read by a linear model and by trees."""
-
-from toeline.judge.floor.judge import FloorJudge
-
-__all__ = ["FloorJudge"]

@@ -1,0 +1,59 @@
+"""What a judge is, and which ones there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from toeline.core.calibration import Calibration
+from toeline.core.question import Sheet, View
+from toeline.errors import ModelError
+
+
+class Judge(Protocol):
+    """Stage 2, whatever stands behind it."""
+
+    @property
+    def view(self) -> View:
+        """How much it wants to be shown."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What its scores depend on, as JSON: back end, weights' hashes, precision, device, versions."""
+
+    def score(self, sheet: Sheet) -> Sequence[Mapping[str, float]]:
+        """Log-probability of every answer, question by question in the sheet's order."""
+
+
+def fingerprint(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The hashes in a judge's info: the same for the same weights, wherever they lie and on whatever device.
+
+    Empty for a replay, whose file is another one for every set of photographs, and for weights without a hash.
+    """
+    if info.get("back_end") == "replay":
+        return {}
+    if info.get("back_end") == "fuse":
+        parts = [fingerprint(part) for part in info["parts"].values()]
+        return {"weight": info["weight"], "temperatures": list(info["temperatures"]), "parts": parts}
+    return {name: info[name] for name in ("weights", "adapter", "sha256") if name in info}
+
+
+def require_fitted_for(calibration: Calibration, judge: Judge) -> None:
+    """Raise ModelError when a calibration was fitted on the answers of other weights, or to another prompt.
+
+    One that does not say for whom it was fitted is taken at the user's word.
+    """
+    of = calibration.fitted_for
+    if not of:
+        return
+    others = [
+        what
+        for what, now in (("fingerprint", fingerprint(judge.info)), ("prompt", judge.view.prompt))
+        if of.get(what) != now
+    ]
+    if others:
+        what = "other weights" if "fingerprint" in others else f"the prompt {of.get('prompt')!r}"
+        raise ModelError(
+            f"the calibration was fitted for {what} (judge {of.get('judge')}), so it says nothing about this judge's "
+            f"probabilities. Make it again with toeline evaluate --calibrate, or leave --calibration out."
+        )

@@ -1,0 +1,117 @@
+"""`toeline analyze`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.pipelines import progress as show
+from toeline.pipelines.progress import bar, of_labels
+
+if TYPE_CHECKING:
+    from toeline.analysis.analyze import Analysis, Crew
+    from toeline.analysis.gallery import GalleryRun
+    from toeline.analysis.table import Flag
+    from toeline.data.yolo import YoloSet
+
+
+SHOWN = 100  # whole photographs in the gallery; `toeline gallery` shows more
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyzeRun:
+    """Settings of one analysis, as the user typed them."""
+
+    data: str
+    target: float = 0.90
+    taxonomy: str | None = None
+    flight: str | None = None
+    pixels: bool = True
+    workers: int | None = None
+
+
+def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
+    """Analyze and write everything. Raises ToelineError."""
+    from toeline.analysis.analyze import Crew, How, beside
+    from toeline.analysis.analyze import analyze as analyze_set
+    from toeline.analysis.gallery import GalleryRun
+    from toeline.analysis.report import OWN, Report, save
+    from toeline.analysis.sections import sections
+    from toeline.core.provenance import now_words, start_record
+    from toeline.data.export import require_apart, staged
+    from toeline.data.yolo import open_yolo
+    from toeline.pipelines.progress import bar
+
+    taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
+    opened = open_yolo(Path(run.data), taxonomy)
+    require_apart(out, (entry.photo.parent for entries in opened.splits.values() for entry in entries))
+    record = start_record("analyze", asdict(run), taxonomy)
+    with staged(out, "run.json", asdict(run), own=OWN) as stage:
+        assert stage is not None, "with names of its own to replace, an analysis is always made anew"
+        how = How(flight=run.flight, pixels=run.pixels)
+        with Crew(run.workers or os.cpu_count() or 1) as crew:
+            with bar("Reading", total=sum(map(len, opened.splits.values()))) as step:
+                found = analyze_set(opened, taxonomy, how, target=run.target, crew=crew, step=step)
+            with beside(crew, sections, found) as written:
+                if run.pixels:
+                    settings = GalleryRun(photographs=SHOWN)
+                    gallery_into(opened, taxonomy, stage / "gallery", found.flags, settings, crew)
+        record = {**record, "finished": now_words()}
+        title = f"Analysis of {found.counts.photos:,} photographs"
+        gallery = "gallery/index.html" if run.pixels else ""
+        save(stage, Report(found, written(), record, title, gallery))
+    return found
+
+
+def summary(found: Analysis, out: Path) -> dict[str, Any]:
+    """What an analysis came to, as JSON, with the places of what was written."""
+    from toeline.analysis.report import FILES, FOLDERS, plain
+    from toeline.analysis.table import Weight
+
+    faults = sum(f.weight is Weight.FAULT for f in found.flags)
+    return {
+        "out": str(out),
+        "photographs": found.counts.photos,
+        "objects": found.counts.objects,
+        "classes": {c.name: c.n for c in found.counts.by_class},
+        "splits": {name: part.photos for name, part in found.counts.by_split.items()},
+        "faults": faults,
+        "remarks": len(found.flags) - faults,
+        "unread": found.unread,
+        "findings": plain(found.findings),
+        "files": {name: f"{out}/{name}" for name in (*FILES, *FOLDERS) if (out / name).exists()},
+    }
+
+
+def _tell(found: Analysis, out: Path) -> None:
+    from rich.markup import escape
+
+    colors = {"bad": "red", "careful": "yellow", "good": "green"}
+    objects = some(found.counts.objects, "object")
+    show.out.print(f"[bold]{some(found.counts.photos, 'photograph')}[/], {objects}")
+    for finding in found.findings:
+        show.out.print(f"  [{colors[finding.mood]}]●[/] {escape(finding.text)}")
+    names = {"report": "report.html", "to look at": "problems.jsonl", "numbers": "analysis.json"}
+    show.show_places({what: f"{out}/{name}" for what, name in names.items()})
+
+
+def gallery_into(
+    opened: YoloSet,
+    taxonomy: Taxonomy,
+    folder: Path,
+    flags: Sequence[Flag],
+    run: GalleryRun,
+    crew: Crew | None = None,
+) -> dict[str, Any]:
+    """Choose, draw and write, with progress. Returns what gallery.json holds."""
+    from toeline.analysis.gallery import choose, write_gallery
+
+    with bar("Choosing", total=sum(map(len, opened.splits.values()))) as step:
+        choice = choose(opened, taxonomy, flags, run, step=lambda found: step(of_labels(found)))
+    with bar("Drawing", total=len(choice.wanted)) as step:
+        return write_gallery(choice, folder, crew=crew, step=lambda found: step(of_labels(found)))

@@ -1,0 +1,179 @@
+"""`--boxes`: label files in place of a detector. Their conditions end in data/yolo.py and never come here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toeline.core.finding import Finding, Problem, Result, by_photo
+from toeline.core.records import finding_from, read_lines
+from toeline.core.run_folder import FINDINGS, PROGRESS
+from toeline.core.scene import Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.datasets import TrueSplit
+from toeline.data.images import Photo
+from toeline.errors import LabelError, ModelError
+
+if TYPE_CHECKING:
+    from toeline.judge.judge import Judge
+    from toeline.pipelines.inspector import Boxes
+
+
+ADVICE = "Mend the file, then run the same command again; the rest was inspected without it."
+
+
+def label_boxes(folder: Path, taxonomy: Taxonomy) -> tuple[Boxes, list[Problem]]:
+    """A function that gives the boxes of a photograph from `folder`, and what is wrong with the folder as a whole.
+
+    Photographs in subfolders have their labels in subfolders of the same names, or all in one. Raises LabelError for a
+    folder that is not there.
+    """
+    from toeline.data.labels import find_names
+    from toeline.data.yolo import things_from_labels
+
+    if not folder.is_dir():
+        raise LabelError(f"{folder}: there is no such folder of label files. Check --boxes.")
+    names, above = find_names(folder, taxonomy)
+    owners: dict[Path, str] = {}
+
+    def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Thing], Sequence[Problem]]:
+        inside = folder / Path(photo.name).parent
+        place = inside if inside.is_dir() else folder
+        things, found = things_from_labels(place, photo.path, size_wh, taxonomy, names)
+        problems = [Problem(photo.name, str(p.file), p.what, ADVICE, p.line) for p in found]
+        file = place / f"{photo.path.stem}.txt"
+        if owners.setdefault(file, photo.name) != photo.name:
+            what = f"these labels were used for {owners[file]} too, whose name differs in its ending only."
+            problems.append(Problem(photo.name, str(file), what, "Rename one photograph and its labels."))
+        return things, problems
+
+    return boxes, [Problem("", str(p.file), p.what, ADVICE, p.line) for p in above]
+
+
+TRUTH, DETECTOR = "truth", "detector"  # `--boxes`; anything else is a file or a folder
+
+
+@dataclass(frozen=True)
+class Source:
+    """Gives a Result for each photograph, in order. `models` is what run.json says of what answered."""
+
+    results: Callable[[Sequence[Photo]], Iterator[Result]]
+    models: Mapping[str, Any]
+
+
+def with_prompt(judge: Judge, prompt: str | None) -> Judge:
+    """The same judge, asked with another prompt. Raises ModelError for one that does not exist or a judge without."""
+    from toeline.prompts.templates import PROMPTS
+
+    if prompt is None:
+        return judge
+    if prompt not in PROMPTS:
+        raise ModelError(f"there is no prompt {prompt!r}. Choose one of: {', '.join(PROMPTS)}.")
+    record: Any = judge
+    if not is_dataclass(record) or "view" not in {f.name for f in fields(record) if f.init}:
+        raise ModelError("this judge is not asked in words, so --prompt would change nothing. Leave it out.")
+    change: Any = replace
+    changed: Judge = change(record, view=replace(judge.view, prompt=prompt))
+    return changed
+
+
+def decided(judge: Judge, how: str, seed: int) -> Judge:
+    """The same judge, scoring the answers or writing one of its own. Raises ModelError for one that cannot write."""
+    if how == "score":
+        return judge
+    if judge.info.get("back_end") != "qwen_vl":
+        raise ModelError("--decide generate needs a language model; this judge writes no words. Leave it out.")
+    from toeline.judge.generate import GeneratingJudge
+
+    model: Any = judge
+    return GeneratingJudge(model, seed=seed)
+
+
+def true_boxes(split: TrueSplit) -> Boxes:
+    """Places and types of the true objects; their conditions stay behind."""
+
+    def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Thing], Sequence[Problem]]:
+        return [t.thing for t in split.true[photo.name]], ()
+
+    return boxes
+
+
+def chosen_boxes(typed: str, split: TrueSplit, taxonomy: Taxonomy) -> tuple[Boxes | None, tuple[Problem, ...]]:
+    """What `--boxes` names: None for a detector, else a function, and what is wrong with its files."""
+
+    if typed == DETECTOR:
+        return None, ()
+    if typed == TRUTH:
+        return true_boxes(split), ()
+    if Path(typed).is_file():
+        return found_boxes(Path(typed), split), ()
+    if not Path(typed).exists():
+        raise LabelError(f"--boxes {typed}: is neither truth nor detector, and there is no such file or folder.")
+    boxes, problems = label_boxes(Path(typed), taxonomy)
+    return boxes, tuple(problems)
+
+
+def found_boxes(file: Path, split: TrueSplit) -> Boxes:
+    """The boxes of the findings of an earlier run; a photograph without findings has none."""
+    saved = saved_findings(file, split)
+
+    def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Thing], Sequence[Problem]]:
+        return [Thing(f.thing_id, f.kind, f.box, f.score, f.polygon) for f in saved.get(photo.name, ())], ()
+
+    return boxes
+
+
+def saved(file: Path, split: TrueSplit) -> Source:
+    """The findings of an earlier run on the photographs of `split`, with its times where its folder still has them."""
+    findings = saved_findings(file, split)
+    names = _names(read_lines(file.with_name(PROGRESS)), split)
+    progress = {names[r["photo"]]: r for r in read_lines(file.with_name(PROGRESS)) if r["photo"] in names}
+
+    def results(photos: Sequence[Photo]) -> Iterator[Result]:
+        for photo in photos:
+            yield _saved_result(photo, tuple(findings.get(photo.name, ())), progress.get(photo.name), file)
+
+    return Source(results, {"findings": {"file": str(file)}})
+
+
+def _saved_result(photo: Photo, findings: tuple[Finding, ...], done: Mapping[str, Any] | None, file: Path) -> Result:
+    if done is None and not findings:
+        missing = Problem(
+            photo.name, str(file), f"holds nothing of {photo.name}; it counts as seen, with nothing found.",
+            "Inspect that photograph too, if it was left out.",
+        )  # fmt: skip
+        return Result(photo.name, problems=(missing,))
+    done = done or {"size": (0, 0), "seconds": 0.0, "sha256": ""}
+    wide, high = done["size"]
+    return Result(photo.name, (wide, high), findings, seconds=done["seconds"], sha256=done["sha256"])
+
+
+def saved_findings(file: Path, split: TrueSplit) -> dict[str, list[Finding]]:
+    """Findings by the split's names of their photographs; those on other photographs are left out.
+
+    Raises LabelError when the file is not there or has nothing on the split, OutputError for a broken line.
+    """
+    if not file.is_file():
+        raise LabelError(f"{file}: there is no such file of findings. Name the {FINDINGS} of a run.")
+    records = read_lines(file)
+    names = _names(records, split)
+    found = [replace(finding_from(r), photo=names[r["photo"]]) for r in records if r.get("photo") in names]
+    if not found:
+        raise LabelError(f"{file}: none of its {len(records)} findings is on a photograph of the split {split.name!r}.")
+    return by_photo(found)
+
+
+def _names(records: Sequence[Mapping[str, Any]], split: TrueSplit) -> dict[str, str]:
+    """Names of photographs in saved records -> the split's; a run on a folder above has longer ones.
+
+    A name is taken for the split's photograph when it is the same, or ends in it after a slash, or is its end.
+    """
+    own = {photo.name for photo in split.photos}
+    found: dict[str, str] = {}
+    for name in {str(r.get("photo", "")) for r in records}:
+        ends = [o for o in own if name == o or name.endswith(f"/{o}") or (name and o.endswith(f"/{name}"))]
+        if name in own or len(ends) == 1:
+            found[name] = name if name in own else ends[0]
+    return found

@@ -1,0 +1,132 @@
+"""`toeline compare`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from toeline.core.finding import Finding, by_photo
+from toeline.core.ground_truth import join
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.data.images import find_photos
+from toeline.data.yolo import open_yolo, read_entry
+from toeline.errors import OutputError
+from toeline.evaluate.classification import score
+from toeline.evaluate.detection import detection_figures
+from toeline.evaluate.matching import Matched, match, on_found_boxes
+from toeline.evaluate.metric import Figure
+from toeline.pipelines.progress import out as terminal
+from toeline.report.document import TruthFigure
+from toeline.report.inspection_page import TruthNotes
+
+if TYPE_CHECKING:
+    from toeline.evaluate.compare import Comparison, Difference, Run
+
+
+JSON, HTML, MARKDOWN = "compare.json", "compare.html", "compare.md"
+OWN = {JSON, HTML, MARKDOWN}
+
+
+def read_run_cases(folder: Path) -> Run:
+    """The judged objects of an output folder, with the hashes of what they were judged on. Raises OutputError."""
+    from toeline.core.run_folder import read_run
+    from toeline.evaluate.compare import Run
+    from toeline.evaluate.matching import read_cases
+
+    record, cases = read_run(folder), read_cases(folder)
+    settings = record.get("settings", {})
+    labels = "".join(str(settings.get(name, "")) for name in ("labels_sha256", "taxonomy_sha256"))
+    return Run(str(folder), cases, data=str(record.get("data_sha256", "")), labels=labels)
+
+
+def write(told: Sequence[Comparison], folder: Path) -> None:
+    """compare.json, compare.html and compare.md. Raises OutputError for a folder that holds anything else."""
+    from toeline.core.run_folder import CLUTTER, write_whole
+    from toeline.report.document import render_html, render_markdown
+    from toeline.report.experiments_page import page_of
+
+    held = sorted({p.name for p in folder.iterdir()} - OWN - CLUTTER) if folder.is_dir() else []
+    if held:
+        raise OutputError(
+            f"{folder}: holds something else ({', '.join(held[:3])}). Choose a new folder with --out; nothing was "
+            f"changed."
+        )
+    page, records = page_of(told), [c.record() for c in told]
+    texts = {
+        JSON: json.dumps({"comparisons": records}, indent=2, ensure_ascii=False) + "\n",
+        HTML: render_html(page),
+        MARKDOWN: render_markdown(page),
+    }
+    for name, text in texts.items():
+        write_whole(folder / name, text)
+
+
+def tell(comparison: Comparison) -> None:
+    """One pair of runs, for people: every figure that counts something, narrow enough for 80 columns."""
+    from toeline.report.experiments_page import kind_of, sentence, telling
+
+    title = escape(f"{comparison.second} beside {comparison.first}")
+    table = Table(
+        box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1), collapse_padding=True, pad_edge=False
+    )
+    table.add_column("measured", min_width=20)
+    for name in ("first", "second", "points, 95 %", "+ -", "p", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = telling(comparison)
+    for row, after in zip(rows, [*rows[1:], rows[-1]], strict=True):
+        table.add_row(*map(escape, short_cells(row)), end_section=kind_of(row) != kind_of(after))
+    terminal.print(table)
+    terminal.print(escape(sentence(comparison)))
+    counted = f"{some(comparison.objects, 'object')}, {some(comparison.photographs, 'photograph')}"
+    terminal.print(f"[dim]{counted}; + - are objects gained and lost[/]\n")
+
+
+def short_cells(difference: Difference) -> tuple[str, ...]:
+    """A difference as texts for the terminal."""
+    from toeline.report.experiments_page import cells, span
+
+    label, first, second, points, _, gained, lost, p, n = cells(difference)
+    changed = f"+{gained} -{lost}" if gained else ""
+    return (label, first.removesuffix(" %"), second.removesuffix(" %"), f"{points} ({span(difference)})", changed, p, n)
+
+
+def matched_with(dataset: Path, findings: Sequence[Finding], taxonomy: Taxonomy) -> list[Matched]:
+    """Findings on the photographs of a YOLO data set, matched with its objects, photograph by photograph."""
+    opened, groups = open_yolo(dataset, taxonomy), by_photo(findings)
+    entries = [entry for split in opened.splits.values() for entry in split]
+    names = {p.path.resolve(): p.name for p in find_photos(sorted({e.photo.parent for e in entries}))}
+    rows = []
+    for entry in entries:
+        labeled, name = read_entry(entry, taxonomy, opened.names), names[entry.photo.resolve()]
+        rows.append(match(name, groups.get(name, []), join(labeled.scene.things, labeled.truths)))
+    return rows
+
+
+def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") -> TruthNotes:
+    """What a page and a terminal show of it."""
+    card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
+    found, real, f1, *_ = detection_figures(matched)
+    return TruthNotes(
+        figures=tuple(map(_figure, (card.headline, card["accuracy"], found, real, f1))),
+        note=note,
+        wrong={
+            (m.photo, f.thing_id): t.truth.class_name
+            for m in matched
+            for f, t in m.pairs
+            if f.verdict.class_name != t.truth.class_name
+        },
+        extra=frozenset((m.photo, f.thing_id) for m in matched for f in m.extra),
+        missed={m.photo: [t.truth.class_name for t in m.missed] for m in matched if m.missed},
+    )
+
+
+def _figure(figure: Figure) -> TruthFigure:
+    value = figure.value if figure.n else 0.0
+    return TruthFigure(figure.label, value, *figure.interval, figure.n, figure.floor)

@@ -1,0 +1,56 @@
+"""`toeline demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from toeline.pipelines.progress import out, show_places
+
+if TYPE_CHECKING:
+    from toeline.report.inspection_page import TruthNotes
+
+
+SCENES = 12
+SEED = 90_210  # of the demo alone: no training run and no benchmark draws from it
+PARTS = {"valid": 1.0}
+NOTE = (
+    "These scenes were drawn, from a seed that no model was trained on, so the truth of each object is known. "
+    "Intervals are 95 %: the wider of Wilson's and a bootstrap over photographs. 'Without a pixel' is what the most "
+    "common answer of each type gets on the same objects. Accuracy is counted over objects that were found. What the "
+    "models score on real photographs is in their model cards."
+)
+
+
+def show_truth(truth: TruthNotes) -> None:
+    """The figures as a table, and which answers were wrong."""
+    table = Table(title="Against the truth of the drawn scenes", title_justify="left", title_style="bold")
+    table.add_column("measured", no_wrap=True)
+    for name in ("right", "95 % interval", "objects", "without a pixel"):
+        table.add_column(name, justify="right")
+    for f in truth.figures:
+        floor = "" if f.floor is None else f"{f.floor:.0%}"
+        said = (f"[bold]{f.value:.0%}[/]", f"{f.low:.0%} to {f.high:.0%}") if f.n else ("", "nothing to count")
+        table.add_row(f.label, *said, str(f.n), floor)
+    out.print()
+    out.print(table)
+    missed = sum(map(len, truth.missed.values()))
+    out.print(
+        f"{len(truth.wrong)} wrong class, {missed} not found, {len(truth.extra)} found where nothing is", style="dim"
+    )
+
+
+def show_next(folder: Path) -> None:
+    """Where to look, and what to run next."""
+    out.print("\n[bold]Next[/]")
+    show_places(
+        {
+            "look at": f"{folder}/report.html  (open it in a browser)",
+            "your photographs": "toeline inspect PHOTOS --out runs/first",
+            "with your own boxes": "toeline inspect PHOTOS --boxes LABELS --out runs/second",
+            "with Qwen2-VL-7B": "toeline inspect PHOTOS --judge Qwen/Qwen2-VL-7B-Instruct --out runs/third",
+            "more scenes": "toeline synth runs/drawn --scenes 100 --seed 7",
+        }
+    )

@@ -1,0 +1,353 @@
+"""From evaluations to what is written and said: scorecard, calibration, pages, and the table in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from toeline.core.finding import Problem
+from toeline.core.records import join_lines
+from toeline.core.run_folder import RUN, write_whole
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.data.yolo import SPLITS
+from toeline.errors import LabelError, OutputError, ToelineError
+from toeline.evaluate.classification import Cluster, Scorecard, card_record, score
+from toeline.evaluate.matching import CASES, case_record
+from toeline.evaluate.metric import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Figure, figure_record
+from toeline.evaluate.results import Asked, Evaluated, EvaluationResult, Spatial, Stages
+from toeline.pipelines.boxes import DETECTOR, TRUTH
+from toeline.pipelines.evaluate_parts import (
+    ALL,
+    chosen_prompt,
+    headline_both,
+    keep_best,
+    measure_spatial,
+    other_prompts,
+    own_prompt,
+    side_by_side,
+    stages_of,
+    tiles_both,
+    trust_of,
+    trust_section,
+)
+from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, EvaluateRun, Workbench, once
+from toeline.pipelines.progress import out as terminal
+from toeline.pipelines.progress import show_places
+from toeline.report.document import ScorecardPage, Section, figure_cells, render_html, render_markdown
+from toeline.report.end_to_end_page import Blamed, stage_sections, worst_of
+from toeline.report.experiments_page import prompts_section, spatial_section
+from toeline.report.judge_page import card_sections, cost_of, figure_sections, headline_of, shown, tiles_of
+
+SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
+CALIBRATION_FILE = "calibration.json"
+TRAIN = "train"  # the split whose most common classes are the floor for a new place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How answers are counted; changing it needs no new answers. `targets` as typed: a name of TARGETS, or pairs.
+
+    `spatial` is how many questions of a template are asked about where things lie; 0 leaves spatial reasoning out.
+    """
+
+    calibrate: str | None = None
+    cluster: str = "photo"
+    targets: str = "none"
+    spatial: int = 0
+
+    @property
+    def clusters(self) -> Cluster:
+        """As the scorecard calls it."""
+        return "group" if self.cluster == "flight" else "photo"
+
+
+def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationResult:
+    """Evaluate, score and write everything into `out`. Raises ToelineError."""
+    bench = Workbench(run)
+    targets = read_targets(scoring.targets, bench)
+    require_other_split(run, scoring)
+    every = run.prompt == ALL
+    run = own_prompt(bench, run) if every else replace(run, prompt=chosen_prompt(run.prompt))
+    done = once(bench, run, out)
+    further = {name: once(bench, other, out / name) for name, other in _further(run, scoring, done)}
+    if not done.cases and done.matched is None:
+        raise OutputError(f"{out}: no object of {run.split} was judged, so there is nothing to measure.")
+    card = scored(bench, done, scoring, targets)
+    beside = {TRUE_BOXES: scored(bench, further[TRUE_BOXES], scoring, targets)} if TRUE_BOXES in further else {}
+    if CALIBRATION in further:
+        done.folder.note(in_both(done, further[CALIBRATION]))
+    prompts = _prompts(bench, run, scoring, done, card) if every else ()
+    spatial = _spatial(bench, run, scoring, done, targets)
+    problems = [p for one in (done, *further.values()) for p in one.folder.problems()]
+    true_boxes = (further[TRUE_BOXES], beside[TRUE_BOXES]) if TRUE_BOXES in further else None
+    stages = stages_of(done, true_boxes, bench.taxonomy, like=card, targets=targets, train=looked_up(bench, done))
+    result = EvaluationResult(
+        done=done,
+        card=card,
+        headline=headline_both(stages, done.split.name) if stages else headline_of(done, card),
+        problems=tuple(dict.fromkeys(problems)),
+        trust=trust_of(done, further.get(CALIBRATION)),
+        stages=stages,
+        beside=beside,
+        spatial=spatial,
+        prompts=prompts,
+    )
+    write(bench, result, scoring, sections(bench, result))
+    return result
+
+
+def _prompts(
+    bench: Workbench, run: EvaluateRun, scoring: Scoring, done: Evaluated, card: Scorecard
+) -> tuple[Asked, ...]:
+    """Every other prompt on the same objects, scored; prompts.json is written."""
+    others = other_prompts(bench, run, done.folder.path)
+    first = str(run.prompt)
+    cards = {first: card, **{name: scored(bench, other, scoring, {}) for name, other in others.items()}}
+    rows = side_by_side(bench, (first, done), others, cards, scoring.clusters)
+    keep_best(rows, done, run.judge)
+    return rows
+
+
+def _spatial(
+    bench: Workbench, run: EvaluateRun, scoring: Scoring, done: Evaluated, targets: Mapping[str, float]
+) -> Spatial | None:
+    if not scoring.spatial:
+        return None
+    return measure_spatial(
+        bench, run, done, most=scoring.spatial, cluster=scoring.clusters, target=targets.get("spatial")
+    )
+
+
+def require_other_split(run: EvaluateRun, scoring: Scoring) -> None:
+    """Raise LabelError when the temperature would be fitted on what it is then measured on."""
+    if scoring.calibrate and SPLITS.get(scoring.calibrate, scoring.calibrate) == SPLITS.get(run.split, run.split):
+        raise LabelError(
+            f"--calibrate {scoring.calibrate}: a temperature that is fitted on the split it is measured on proves "
+            f"nothing. Name another split, or leave --calibrate out."
+        )
+
+
+def in_both(done: Evaluated, other: Evaluated) -> list[Problem]:
+    """Photographs of the same bytes in both splits: a temperature that was fitted on them flatters."""
+    there = {r["sha256"] for r in other.folder.done.values() if r["sha256"]}
+    what = f"is also in the split {other.split.name}, where the temperature was fitted."
+    shared = [name for name, record in done.folder.done.items() if record["sha256"] in there]
+    return [Problem("", name, what, "Take it out of one of them.") for name in shared]
+
+
+def _further(run: EvaluateRun, scoring: Scoring, done: Evaluated) -> list[tuple[str, EvaluateRun]]:
+    """What is evaluated besides, with its folder: the calibration split, and true boxes beside found ones."""
+    found: list[tuple[str, EvaluateRun]] = []
+    if scoring.calibrate:
+        found.append((CALIBRATION, replace(run, split=scoring.calibrate)))
+    if done.matched is not None and not run.findings:
+        found.append((TRUE_BOXES, replace(run, boxes=TRUTH)))
+    return found
+
+
+def scored(bench: Workbench, done: Evaluated, scoring: Scoring, targets: Mapping[str, float]) -> Scorecard:
+    """The scorecard of one evaluation, with the floor of the train split where the data set has another one."""
+    train = looked_up(bench, done)
+    return score(done.cases, bench.taxonomy, targets=targets, train=train, cluster=scoring.clusters)
+
+
+def looked_up(bench: Workbench, done: Evaluated) -> list[tuple[str, str]]:
+    """Type and class of every object of the train split; none when that is what is evaluated, or there is none."""
+    if TRAIN not in bench.dataset.splits or done.split.name == TRAIN:
+        return []
+    true = bench.split(TRAIN).true.values()
+    return [(t.truth.kind, t.truth.class_name) for things in true for t in things]
+
+
+def sections(bench: Workbench, result: EvaluationResult) -> list[Section]:
+    """The page, section by section."""
+    stages = result.stages
+    return [
+        *(stage_sections(result.done, stages, result.card, bench.taxonomy) if stages else ()),
+        *figure_sections(result.card, where_found=stages is not None),
+        *prompts_section(result.prompts),
+        *spatial_section(result.spatial),
+        *trust_section(result.trust),
+        *card_sections(result.done, result.card, bench.taxonomy),
+    ]
+
+
+def write(bench: Workbench, result: EvaluationResult, scoring: Scoring, parts: list[Section]) -> None:
+    """scorecard.json, report.html and report.md."""
+    done, card = result.done, result.card
+    done.folder.save_run(scoring=asdict(scoring))
+    page = ScorecardPage(
+        title=title_of(bench, done),
+        headline=result.headline,
+        tiles=tiles_both(result.stages, done) if result.stages else tiles_of(done, card),
+        sections=parts,
+        run=done.folder.run,
+        problems=result.problems,
+        files=(MARKDOWN, SCORECARD, *([INTEGRATION] if result.stages else [])),
+    )
+    folder = done.folder.path
+    if result.stages:
+        write_stages(done, result.stages, card, result.headline, bench.taxonomy)
+    if result.trust.calibration:
+        text = json.dumps(result.trust.calibration.record(), indent=2, ensure_ascii=False)
+        write_whole(folder / CALIBRATION_FILE, text + "\n")
+    write_whole(folder / SCORECARD, json.dumps(record_of(result), indent=2, ensure_ascii=False) + "\n")
+    for name, other in result.beside.items():
+        write_whole(folder / name / SCORECARD, json.dumps(card_record(other), indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / HTML, render_html(page))
+    write_whole(folder / MARKDOWN, render_markdown(page))
+
+
+def title_of(bench: Workbench, done: Evaluated) -> str:
+    """What was measured on what."""
+    run = bench.run
+    answered = "Saved findings" if run.findings else f"The judge {run.judge}"
+    if not run.findings and run.boxes == DETECTOR:
+        answered = f"The detector {run.detector} and the judge {run.judge}"
+    return f"{answered} on {bench.dataset.root.resolve().name}, {done.split.name}"
+
+
+def record_of(result: EvaluationResult) -> dict[str, Any]:
+    """All that was measured, as scorecard.json holds it."""
+    return {
+        **card_record(result.card),
+        "headline": result.headline,
+        "probabilities": result.trust.record(),
+        "detected": result.stages.record() if result.stages else None,
+        "spatial": result.spatial.record() if result.spatial else None,
+        "cost": cost_of(result.done, result.card),
+    }
+
+
+def tell_json(result: EvaluationResult) -> None:
+    """The scorecard as one JSON object, with what was written."""
+    names = [SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json"]
+    names += [INTEGRATION] if result.stages else []
+    where = result.done.folder.path
+    record: dict[str, Any] = {
+        **record_of(result),
+        "fine": result.fine,
+        "problems": len(result.problems),
+        "files": {name: f"{where}/{name}" for name in names},
+    }
+    typer.echo(json.dumps(record, ensure_ascii=False))
+
+
+def tell_people(result: EvaluationResult) -> None:
+    """The headline, the figures as a table, and where everything is."""
+    where = result.done.folder.path
+    terminal.print(f"[bold]{escape(result.headline)}[/]")
+    stages = result.stages
+    shown_first = stages.card if stages else result.card
+    terminal.print(figure_table([f for f in shown_first.figures if not f.key.startswith("class/")]))
+    if stages:
+        terminal.print("[dim]Both stages: every true object, a miss is wrong. Where errors come from:[/]")
+        terminal.print(figure_table([*stages.blame.errors, *stages.blame.trust]))
+    if result.problems:
+        terminal.print(
+            f"[bold yellow]{some(len(result.problems), 'problem')}[/]: see {escape(str(where))}/errors.jsonl"
+        )
+    places = {"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"}
+    show_places({**places, **({"both stages": f"{where}/{INTEGRATION}"} if stages else {})})
+
+
+def figure_table(figures: Sequence[Figure]) -> Table:
+    """Figures as a table for the terminal, which keeps to 80 columns where no target is set."""
+    targets = any(f.target is not None for f in figures)
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("measured")
+    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("no pixel", 8)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    if targets:
+        table.add_column("target")
+    for figure in map(shown, figures):
+        label, value, ends, n, floor, _, target = figure_cells(figure)
+        row = (escape(label), f"[bold]{value}[/]", ends.replace("%", ""), n, floor)
+        table.add_row(*row, *([target] if targets else []))
+    return table
+
+
+TARGETS: Mapping[str, Mapping[str, float]] = {
+    "none": {},
+    "zero-shot": ZERO_SHOT_TARGETS,
+    "fine-tuned": FINE_TUNED_TARGETS,
+}
+
+
+def read_targets(typed: str, bench: Workbench) -> Mapping[str, float]:
+    """`none`, `zero-shot`, `fine-tuned`, or KEY=SHARE with commas between. Raises ToelineError."""
+    if typed in TARGETS:
+        return TARGETS[typed]
+    known = [*(f.key for f in score((), bench.taxonomy).figures), "spatial"]
+    targets: dict[str, float] = {}
+    for pair in typed.split(","):
+        key, _, value = pair.partition("=")
+        try:
+            targets[key.strip()] = float(value)
+        except ValueError:
+            targets[key.strip()] = -1.0
+        if key.strip() not in known or not 0 < targets[key.strip()] < 1:
+            raise ToelineError(
+                f"--targets {pair!r}: give {', '.join(TARGETS)}, or KEY=SHARE with a share between 0 and 1 and one of "
+                f"these keys: {', '.join(known)}."
+            )
+    return targets
+
+
+VERSION = 1
+INTEGRATION, BOTH = "integration.json", "both-stages"
+KEPT = 20  # mistakes of each kind in the record
+
+
+def write_stages(done: Evaluated, found: Stages, beside: Scorecard, headline: str, taxonomy: Taxonomy) -> None:
+    """integration.json, and both-stages/ with the cases of every true object, for `toeline compare`."""
+    folder = done.folder.path
+    record = integration_record(done, found, beside, headline, taxonomy)
+    write_whole(folder / INTEGRATION, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / BOTH / CASES, join_lines(case_record(s.case) for s in found.objects))
+    write_whole(
+        folder / BOTH / "scorecard.json", json.dumps(card_record(found.card), indent=2, ensure_ascii=False) + "\n"
+    )
+    write_whole(folder / BOTH / RUN, json.dumps(done.folder.run, indent=2, ensure_ascii=False) + "\n")
+
+
+def integration_record(
+    done: Evaluated, found: Stages, beside: Scorecard, headline: str, taxonomy: Taxonomy
+) -> dict[str, Any]:
+    """Everything that the report says of both stages, as JSON."""
+    worst = worst_of(done, found, taxonomy)
+    return {
+        "version": VERSION,
+        "headline": headline,
+        "split": done.split.name,
+        "counts": found.blame.counts.record(),
+        "by_type": {kind: b.record() for kind, b in found.blame.by_type.items()},
+        "figures": [figure_record(f) for f in (*found.detector, *found.blame.figures)],
+        "both_stages": card_record(found.card),
+        "where_found": card_record(beside),
+        "true_boxes": card_record(found.true_boxes) if found.true_boxes else None,
+        "cost_of_detected_boxes": found.cost.record() if found.cost else None,
+        "judge_on_found_and_true_boxes": found.off.record() if found.off else None,
+        "worst": {name: list(map(_worst_record, ones[:KEPT])) for name, ones in worst.items()},
+    }
+
+
+def _worst_record(one: Blamed) -> dict[str, Any]:
+    return {
+        "photo": one.photo,
+        "id": one.thing_id,
+        "is": one.is_class,
+        "said": one.said,
+        "sure": round(one.sure, 4),
+        "true_box": list(one.true.xyxy) if one.true else None,
+        "found_box": list(one.found.xyxy) if one.found else None,
+    }

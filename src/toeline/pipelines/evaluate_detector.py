@@ -1,0 +1,212 @@
+"""One measurement of a detector, from its folder to its report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.markup import escape
+
+from toeline.core.finding import Problem
+from toeline.core.provenance import now_words, start_record
+from toeline.core.records import join_lines, problem_record
+from toeline.core.run_folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
+from toeline.core.scene import Sighting, Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.data.datasets import BoxedPhoto, BoxedSplit, boxed_split
+from toeline.data.yolo import open_dataset
+from toeline.errors import OutputError, PhotoError
+from toeline.evaluate.results import DetectorEvaluation, Measured
+from toeline.pipelines.progress import bar, of_labels, saying, show_places, tell_problems
+from toeline.pipelines.progress import out as terminal
+from toeline.report.detector_page import headline, sections, tiles
+from toeline.report.document import ScorecardPage, render_html, render_markdown
+
+if TYPE_CHECKING:
+    from toeline.detect.detector import Detector, DetectorOptions
+
+
+SCORECARD, DETECTIONS, HTML, MARKDOWN = "scorecard.json", "detections.jsonl", "report.html", "report.md"
+COMMAND = "evaluate-detector"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorScoring:
+    """Settings of one measurement, as the user typed them; equal settings on the same data are the same run."""
+
+    data: str
+    split: str = "valid"
+    detector: str = "embedded"
+    against: str | None = "embedded"
+    thresholds: tuple[str, ...] = ()
+    trust: bool = False
+    cluster: str = "photo"
+    taxonomy: str | None = None
+    device: str = "auto"
+
+
+def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
+    """Measure, and write everything into `out`. Raises ToelineError."""
+    taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
+    split = boxed_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy)
+    record = _record(run, split, taxonomy)
+    claim(out, record)
+    measured, other = _measured(run, split, taxonomy)
+    problems = tuple(dict.fromkeys([*of_labels(split.problems), *measured.problems]))
+    record["finished"] = now_words()
+    card = {**measured.record(), "split": split.name, "against": other.record() if other else None}
+    if other:
+        gain, interval = measured.precision.gained_over(other.precision)
+        card["map_50_gained"] = {"value": gain, "interval": list(interval)}
+    page = ScorecardPage(
+        title=f"The detector {run.detector} on {split.name}",
+        headline=headline(measured, other),
+        sections=sections(measured, other, taxonomy, out),
+        run=record,
+        tiles=tiles(measured),
+        problems=problems,
+    )
+    write_whole(out / SCORECARD, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    write_whole(out / DETECTIONS, join_lines(detection_rows(measured)))
+    write_whole(out / ERRORS, join_lines(map(problem_record, problems)))
+    write_whole(out / HTML, render_html(page))
+    write_whole(out / MARKDOWN, render_markdown(page))
+    write_run(out, record)
+    written = {"report": str(out / HTML), "figures": str(out / SCORECARD), "boxes": str(out / DETECTIONS)}
+    return DetectorEvaluation(measured, other, problems, written, card)
+
+
+def _record(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> dict[str, Any]:
+    from toeline.data.images import file_hash
+    from toeline.detect.load import weight_files
+
+    files = [f for name in (run.detector, run.against) if name for f in weight_files(name)]
+    settings = {
+        **asdict(run),
+        "thresholds": list(run.thresholds),
+        "weights": {f"{f.parent.name}/{f.name}": file_hash(f) for f in files},
+        "labels_sha256": split.sha256(),
+    }
+    return start_record(COMMAND, settings, taxonomy)
+
+
+def _measured(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> tuple[Measured, Measured | None]:
+    """The detector, and the one beside it at its own thresholds."""
+    from toeline.pipelines.inspect import detector_options
+
+    options = detector_options(run.thresholds, trust=run.trust, device=run.device)
+    own = detector_options((), trust=run.trust, device=run.device)
+    by_flight = run.cluster == "flight"
+    names = [run.detector, *([run.against] if run.against else [])]
+    with bar("Looking", total=len(names) * len(split.photos)) as step:
+        done = [
+            measure(name, split, taxonomy, options if name == run.detector else own, step=step, by_flight=by_flight)
+            for name in names
+        ]
+    with saying("Drawing photographs anew for the intervals"):
+        for one in done:
+            _ = one.precision
+    return done[0], done[1] if run.against else None
+
+
+def claim(out: Path, record: Mapping[str, Any]) -> None:
+    """Take an empty folder, or one of the same run, which is then made anew. Raises OutputError for any other."""
+    held = held_in(out)
+    if held and RUN not in held:
+        raise OutputError(
+            f"{out}: the folder is not empty and holds no run of Toeline ({', '.join(sorted(held)[:3])}). Choose a new "
+            f"folder with --out; nothing was changed."
+        )
+    if RUN in held:
+        before = read_run(out)
+        changed = differing(before.get("settings", {}), json.loads(json.dumps(record["settings"])))
+        if before.get("command") != record["command"] or changed:
+            raise OutputError(
+                f"{out}: holds another run ({'; '.join(changed) or before.get('command')}). Choose a new folder with "
+                f"--out, or delete this one; nothing was changed."
+            )
+    write_run(out, record)
+
+
+def detection_rows(measured: Measured) -> list[dict[str, Any]]:
+    """One row per box that inspection would show, in pixels of the photograph."""
+    return [_row(photo.name, t) for photo, found in zip(measured.photos, measured.used, strict=True) for t in found]
+
+
+def _row(photo: str, thing: Thing) -> dict[str, Any]:
+    box = [round(v, 2) for v in thing.box.xyxy]
+    return {"photo": photo, "id": thing.id, "kind": thing.kind, "score": round(thing.score, 4), "box": box}
+
+
+def tell_people(scored: DetectorEvaluation) -> None:
+    """What it came to, and where it is."""
+    tell_problems(scored.problems)
+    terminal.print(f"[bold]{escape(headline(scored.measured, scored.other))}[/]")
+    for figure in scored.measured.figures:
+        if figure.n and figure.key.startswith("ap_50/"):
+            terminal.print(f"  {escape(str(figure))}")
+    if scored.problems:
+        terminal.print(f"[bold yellow]{some(len(scored.problems), 'problem')}[/]: see {ERRORS}")
+    show_places(scored.written)
+
+
+def tell_json(scored: DetectorEvaluation) -> None:
+    """The scorecard as JSON."""
+    typer.echo(json.dumps(dict(scored.record), ensure_ascii=False))
+
+
+EVERY_BOX = 0.001  # average precision wants the whole curve, not only what passes the thresholds
+Step = Callable[[Sequence[Problem]], None]
+
+
+def measure(
+    name: str,
+    split: BoxedSplit,
+    taxonomy: Taxonomy,
+    options: DetectorOptions,
+    *,
+    step: Step,
+    by_flight: bool = False,
+) -> Measured:
+    """Let a detector look at every photograph of a split. Raises ModelError, SetupError and TaxonomyError.
+
+    A photograph that cannot be read is a problem and is left out.
+    """
+    from toeline.data.images import read_photo
+    from toeline.detect.load import load_detector
+    from toeline.detect.postprocess import find_settled
+
+    using = load_detector(name, taxonomy=taxonomy, options=options)
+    seeing = load_detector(name, taxonomy=taxonomy, options=replace(options, thresholds={}, general=EVERY_BOX))
+    kept: list[BoxedPhoto] = []
+    every, used, problems, spent = [], [], [], 0.0
+    for photo in split.photos:
+        said: list[Problem] = []
+        try:
+            image = read_photo(photo.path)
+        except PhotoError as why:
+            said.append(Problem(photo.name, str(photo.path), str(why).removeprefix(f"{photo.path}: ")))
+        else:
+            began = time.perf_counter()
+            used.append(tuple(s.thing for s in find_settled(using, [image])[0]))
+            spent += time.perf_counter() - began
+            every.append(tuple(s.thing for s in _every(seeing, image)))
+            kept.append(photo)
+        problems += said
+        step(said)
+    kinds = tuple(t.name for t in taxonomy.types)
+    return Measured(name, kinds, tuple(kept), tuple(every), tuple(used), tuple(problems), spent, by_flight)
+
+
+def _every(detector: Detector, image: Any) -> Sequence[Sighting]:
+    """Raw, as average precision is measured; but one object in two conditions is found once, not twice."""
+    from toeline.detect.postprocess import settle
+
+    found = detector.find([image])[0]
+    return settle(found, other=2.0) if any(s.class_name for s in found) else found

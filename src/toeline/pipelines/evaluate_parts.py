@@ -1,0 +1,417 @@
+"""Spatial reasoning of one judge, three ways: questions about marked pictures, relations withheld and falsified, and
+relations of detected boxes beside those of true ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from toeline.core.calibration import Calibration
+from toeline.core.records import read_lines, to_line
+from toeline.core.run_folder import write_whole
+from toeline.core.scene import Scene
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.data.images import read_photo
+from toeline.errors import ModelError, PhotoError
+from toeline.evaluate.calibration import (
+    Reliability,
+    ReviewPoint,
+    calibrated,
+    fit,
+    reliability,
+    review_at,
+    review_curve,
+    suggest,
+)
+from toeline.evaluate.classification import HEADLINE, Cluster, Scorecard
+from toeline.evaluate.compare import Comparison, Run, compare, compare_all
+from toeline.evaluate.detection import detection_figures, sort_out
+from toeline.evaluate.end_to_end import blame, score_both, seen
+from toeline.evaluate.matching import Matched, match
+from toeline.evaluate.results import Asked, Evaluated, Spatial, Stages, Trusted, best_of
+from toeline.evaluate.spatial import Agreement, SpatialCase, agreement, score_spatial, spatial_from
+from toeline.judge.judge import fingerprint
+from toeline.pipelines.boxes import TRUTH
+from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
+from toeline.prompts.relation_ablation import RELATIONS
+from toeline.prompts.spatial_questions import Probe, quiz
+from toeline.report.document import Section, tenths
+from toeline.report.judge_page import Suggested, Trust, against, calibration_section, shown, time_tile
+from toeline.report.plots import BandPoint, Bin
+
+if TYPE_CHECKING:
+    from toeline.judge.judge import Judge
+
+
+QUIZ, SPATIAL = "spatial.jsonl", "spatial.json"
+READ_NO_WORDS = {"floor", "fuse", "replay"}  # back ends that cannot be asked anything but conditions
+ALTERED = tuple(name for name in RELATIONS if name != "given")
+
+
+def measure_spatial(
+    bench: Workbench,
+    run: EvaluateRun,
+    done: Evaluated,
+    *,
+    most: int,
+    cluster: Cluster,
+    target: float | None,
+) -> Spatial:
+    """All three, below the folder of `done`; writes spatial.jsonl and spatial.json. Raises ToelineError.
+
+    `most` is the number of questions of a template.
+    """
+    left_out: list[str] = []
+    questions = None
+    if run.findings or bench.judge.info.get("back_end") in READ_NO_WORDS:
+        left_out.append("Questions were not asked: these answers do not come from a judge that reads words.")
+    elif cases := ask_questions(bench, done, most):
+        questions = score_spatial(cases, target=target, cluster=cluster)
+    else:
+        left_out.append("There is no balanced question to ask: too few objects, or every answer is the same.")
+    relations = _relations(bench, run, done, cluster, left_out)
+    found = Spatial(questions, relations, _boxes(bench, run, done, cluster), tuple(left_out))
+    write_whole(done.folder.path / SPATIAL, json.dumps(found.record(), indent=2, allow_nan=False) + "\n")
+    return found
+
+
+def true_scenes(done: Evaluated) -> dict[str, Scene]:
+    """The true objects of every photograph that could be opened, without their conditions."""
+    sizes = {name: r["size"] for name, r in done.folder.done.items() if not r["failed"]}
+    return {
+        p.name: Scene(Path(p.name), _size(sizes[p.name]), tuple(t.thing for t in done.split.true[p.name]))
+        for p in done.split.photos
+        if min(sizes.get(p.name, (0, 0))) > 0
+    }
+
+
+def _size(pair: Sequence[int]) -> tuple[int, int]:
+    wide, high = pair
+    return int(wide), int(high)
+
+
+def ask_questions(bench: Workbench, done: Evaluated, most: int) -> list[SpatialCase]:
+    """Ask a balanced quiz about true boxes, photograph by photograph; what was asked before is not asked again."""
+    from toeline.pipelines.progress import bar, goes_on
+
+    scenes, file = true_scenes(done), done.folder.path / QUIZ
+    asked = quiz(scenes.values(), most_per_template=most)
+    kept = {str(r["photo"]): r["cases"] for r in read_lines(file)}
+    files = {p.name: p.path for p in done.split.photos}
+    cases: list[SpatialCase] = []
+    with goes_on(), bar("Asking where things lie", total=len(asked)) as step, file.open("a", encoding="utf-8") as out:
+        for photo, probes in asked.items():
+            if photo not in kept:
+                new = _answers(bench, scenes[photo], files[photo], probes, done.split.groups[photo])
+                kept[photo] = [asdict(case) for case in new]
+                out.write(to_line({"photo": photo, "cases": kept[photo]}))
+                out.flush()
+            cases += [spatial_from(record) for record in kept[photo]]
+            step(())
+    return cases
+
+
+def _answers(bench: Workbench, scene: Scene, file: Path, probes: Sequence[Probe], group: str) -> Iterator[SpatialCase]:
+    from toeline.judge.decide import probabilities
+    from toeline.prompts.spatial_questions import YES, ask_where
+
+    judge: Judge = bench.judge
+    asked = [(p.template, p.marked) for p in probes]
+    sheet = ask_where(scene, read_photo(file), asked, bench.taxonomy, judge.view)
+    for probe, scores in zip(probes, judge.score(sheet), strict=True):
+        yes = probabilities(scores)[YES]
+        first, other, *third = probe.marked
+        yield SpatialCase(
+            photo=str(scene.image),
+            group=group,
+            template=probe.template,
+            subject=first,
+            other=other,
+            truth=probe.holds,
+            said=yes > 0.5,
+            probability_yes=round(yes, 6),
+            third=third[0] if third else "",
+        )
+
+
+def _relations(
+    bench: Workbench, run: EvaluateRun, done: Evaluated, cluster: Cluster, left_out: list[str]
+) -> tuple[Comparison, ...]:
+    """The same objects, asked with relations removed, lent and turned round, each beside the relations that hold."""
+    from toeline.prompts.templates import PROMPTS
+
+    if run.findings or bench.judge.info.get("back_end") in READ_NO_WORDS:
+        left_out.append("Relations were not altered: these answers do not depend on words.")
+        return ()
+    prompt = run.prompt or bench.judge.view.prompt
+    if not PROMPTS[prompt].tells_relations:
+        left_out.append(f"Relations were not altered: the prompt {prompt!r} does not tell them.")
+        return ()
+    others = [
+        Run(f"relations {name}", once(bench, replace(run, relations=name), done.folder.path / "relations" / name).cases)
+        for name in ALTERED
+    ]
+    return compare_all([Run("relations given", done.cases), *others], bench.taxonomy, cluster=cluster)
+
+
+def _boxes(bench: Workbench, run: EvaluateRun, done: Evaluated, cluster: Cluster) -> tuple[Agreement, ...]:
+    matched = done.matched
+    if matched is None:
+        if run.findings or run.boxes != TRUTH:
+            return ()
+        matched = tuple(_detected(bench, done))
+    sizes = {name: scene.size_wh for name, scene in true_scenes(done).items()}
+    groups: Mapping[str, str] | None = done.split.groups if cluster == "group" else None
+    return agreement([(m, sizes[m.photo]) for m in matched if m.photo in sizes], groups=groups)
+
+
+def _detected(bench: Workbench, done: Evaluated) -> Iterator[Matched]:
+    """What the detector finds, matched with the true objects; nobody is asked about conditions here."""
+    from toeline.core.finding import Finding
+    from toeline.detect.postprocess import find_settled
+    from toeline.judge.decide import unreadable
+    from toeline.pipelines.progress import bar
+
+    scenes = true_scenes(done)
+    photos = [p for p in done.split.photos if p.name in scenes]
+    with bar("Detecting", total=len(photos)) as step:
+        for photo in photos:
+            try:
+                things = [s.thing for s in find_settled(bench.detector, [read_photo(photo.path)])[0]]
+            except PhotoError:
+                continue  # it is among the problems of the evaluation already
+            found = [Finding(photo.name, t.id, t.kind, t.box, t.score, unreadable()) for t in things]
+            yield match(photo.name, found, done.split.true[photo.name])
+            step(())
+
+
+ALL, PROMPTS_FILE = "all", "prompts.json"
+
+
+def own_prompt(bench: Workbench, run: EvaluateRun) -> EvaluateRun:
+    """The run that the others stand beside: asked with the prompt that the judge was made for."""
+    return replace(run, prompt=bench.judge.view.prompt)
+
+
+def other_prompts(bench: Workbench, first: EvaluateRun, out: Path) -> dict[str, Evaluated]:
+    """The same run with every other prompt, each into a folder below."""
+    from toeline.prompts.templates import PROMPTS
+
+    names = [name for name in PROMPTS if name != first.prompt]
+    return {name: once(bench, replace(first, prompt=name), out / "prompts" / name) for name in names}
+
+
+def side_by_side(
+    bench: Workbench,
+    first: tuple[str, Evaluated],
+    others: Mapping[str, Evaluated],
+    cards: Mapping[str, Scorecard],
+    cluster: Cluster,
+) -> tuple[Asked, ...]:
+    """Every prompt with its card, in the order asked; those of the first objects only are compared with it."""
+    name, done = first
+    rows = [Asked(name, cards[name], _seconds(done), None)]
+    for other, evaluated in others.items():
+        both = Run(name, done.cases), Run(other, evaluated.cases)
+        rows.append(Asked(other, cards[other], _seconds(evaluated), compare(*both, bench.taxonomy, cluster=cluster)))
+    return tuple(rows)
+
+
+def _seconds(done: Evaluated) -> float:
+    """The median over the photographs; 0 where no time is known."""
+    known = [float(r["seconds"]) for r in done.folder.done.values() if not r["failed"]]
+    return median(known) if known else 0.0
+
+
+def keep_best(rows: tuple[Asked, ...], done: Evaluated, judge: str) -> Path:
+    """Write prompts.json beside the results. The best on a split was chosen there, and says so."""
+    file = done.folder.path / PROMPTS_FILE
+    record: dict[str, Any] = {
+        "best": best_of(rows).name,
+        "by": HEADLINE,
+        "judge": judge,
+        "split": done.split.name,
+        "note": "Chosen on this split, so its figure there is flattered: measure the chosen prompt on another split.",
+        "prompts": {row.name: _record(row) for row in rows},
+    }
+    write_whole(file, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    return file
+
+
+def _record(row: Asked) -> dict[str, Any]:
+    figure = row.card[HEADLINE]
+    record: dict[str, Any] = {
+        "value": figure.value,
+        "interval": list(figure.interval),
+        "n": figure.n,
+        "accuracy": row.card["accuracy"].value,
+        "seconds_per_photograph": round(row.seconds, 4),
+    }
+    if row.against:
+        change = row.against[HEADLINE]
+        record["difference"] = {"value": change.difference, "interval": list(change.interval), "p": change.p_value}
+    return record
+
+
+def chosen_prompt(typed: str | None) -> str | None:
+    """A prompt's name as typed, or the best one of a prompts.json that is named. Raises ModelError."""
+    if typed is None or not typed.endswith(".json"):
+        return typed
+    try:
+        return str(json.loads(Path(typed).read_text(encoding="utf-8"))["best"])
+    except (OSError, ValueError, KeyError, TypeError) as why:
+        raise ModelError(
+            f"{typed}: holds no best prompt ({why!r}). Name a prompts.json of evaluate --prompt all."
+        ) from None
+
+
+DETECTOR_FIGURES = ("objects_found", "findings_real", "end_to_end_f1")  # the rest is in the card of both stages
+
+
+def stages_of(
+    done: Evaluated, true_boxes: tuple[Evaluated, Scorecard] | None, taxonomy: Taxonomy, *, like: Scorecard,
+    targets: Mapping[str, float], train: Sequence[tuple[str, str]],
+) -> Stages | None:  # fmt: skip
+    """None for an evaluation on true boxes. `like` says how to resample; `train` are types and classes to look up."""
+    if done.matched is None:
+        return None
+    groups = done.split.groups
+    drawn = groups if like.cluster == "group" else None
+    photos = tuple(map(sort_out, done.matched))
+    objects = seen(photos, groups)
+    again = partial(compare, taxonomy=taxonomy, cluster=like.cluster, draws=like.draws, seed=like.seed)
+    cost = off = None
+    if true_boxes:
+        cases = true_boxes[0].cases
+        keys, found = {c.key for c in cases}, {c.key for c in done.cases}
+        cost = again(
+            Run("true boxes", tuple(c for c in cases if c.key in {s.case.key for s in objects})),
+            Run("both stages", tuple(s.case for s in objects if s.case.key in keys)),
+        )
+        off = again(
+            Run("true boxes", tuple(c for c in cases if c.key in found)),
+            Run("found boxes", tuple(c for c in done.cases if c.key in keys)),
+        )
+    return Stages(
+        card=score_both(
+            objects, taxonomy, targets=targets, train=train, cluster=like.cluster, draws=like.draws, seed=like.seed
+        ),
+        blame=blame(photos, taxonomy, groups=drawn, draws=like.draws, seed=like.seed),
+        detector=tuple(
+            f
+            for f in detection_figures(done.matched, groups=drawn, draws=like.draws, seed=like.seed)
+            if f.key in DETECTOR_FIGURES
+        ),
+        photos=photos,
+        objects=objects,
+        true_boxes=true_boxes[1] if true_boxes else None,
+        cost=cost,
+        off=off,
+    )
+
+
+def headline_both(found: Stages, split: str) -> str:
+    """Both stages in a sentence each: how often right, what true boxes give, who lost what, false alarms."""
+    figure, counts, n = found.card["accuracy"], found.blame.counts, found.card.objects
+    low, high = figure.interval
+    words = (
+        f"Both stages together gave the right class in the right place to {figure.count:,} of "
+        f"{some(n, 'true object')} on {some(found.card.photographs, 'photograph')} of {split}: {tenths(figure.value)} "
+        f"(95 % interval {tenths(low)} to {tenths(high)})."
+    )
+    if figure.floor is not None:
+        words += (
+            f" The same boxes with the most common class of each type are right on {tenths(figure.floor)}: "
+            f"{against(shown(figure), figure.floor)} that."
+        )
+    if found.true_boxes:
+        words += f" Given true boxes, the same judge is right on {tenths(found.true_boxes['accuracy'].value)}."
+    return words + (
+        f" The detector lost {counts.lost_by_detector:,} ({counts.missed:,} not found, {counts.misplaced:,} badly "
+        f"placed, {counts.wrong_type:,} of a wrong type), the judge {counts.lost_by_judge:,} of those that were found; "
+        f"{counts.false + counts.double:,} of {some(counts.findings, 'finding')} are of nothing or of an object that "
+        f"another one has."
+    )
+
+
+def tiles_both(found: Stages, done: Evaluated) -> list[tuple[str, str]]:
+    """The numbers that are looked for first."""
+    counts, named = found.blame.counts, {f.key: f for f in found.detector}
+    tiles = [(tenths(found.card["accuracy"].value), "both stages, class and place")]
+    if found.true_boxes:
+        tiles.append((tenths(found.true_boxes["accuracy"].value), "the judge on true boxes"))
+    tiles += [(tenths(f.value), "objects found") for f in (named["objects_found"],) if f.n]
+    if (missed := found.card["missed_defects"]).n:
+        tiles.append((tenths(missed.value), "of defects missed"))
+    tiles += [(f"{counts.false + counts.double:,}", "findings too many"), (f"{counts.objects:,}", "true objects")]
+    return [*tiles, *time_tile(done)]
+
+
+MOST_WRONG = 0.05  # of the answers that nobody looks at; on the calibration split
+
+
+def trust_of(done: Evaluated, other: Evaluated | None) -> Trusted:
+    """Measure the probabilities of `done`; with the cases of another split, fit there and measure again here."""
+    before = reliability(done.cases)
+    if other is None:
+        return Trusted(before, review_curve(done.cases))
+    made = replace(fit(other.cases, split=other.split.name), fitted_for=_whose(other.folder.run.get("models", {})))
+    threshold = suggest(review_curve(calibrated(other.cases, made)), target_error=MOST_WRONG).threshold
+    cases = calibrated(done.cases, made)
+    return Trusted(
+        before,
+        review_curve(cases),
+        reliability(cases),
+        replace(made, review_below=min(threshold, 1.0)),
+        review_at(cases, threshold),
+    )
+
+
+def _whose(models: Mapping[str, Any]) -> dict[str, Any]:
+    """Whose answers they were, as `inspect --calibration` asks; nothing when only findings were there."""
+    judge = models.get("judge")
+    if not judge:
+        return {}
+    return {"judge": judge["model"], "fingerprint": fingerprint(judge), "prompt": judge["view"]["prompt"]}
+
+
+def trust_section(trust: Trusted) -> list[Section]:
+    """The section about probabilities; nothing when no object was asked about."""
+    if not trust.before.n:
+        return []
+    suggested = None
+    if trust.point:
+        suggested = Suggested(_band([trust.point])[0], trust.point.kept, trust.point.wrong, MOST_WRONG)
+    return [
+        calibration_section(
+            _trust(trust.before),
+            _trust(trust.after) if trust.after else None,
+            _band(trust.curve),
+            fitted=_fitted(trust.calibration) if trust.calibration else "",
+            suggested=suggested,
+        )
+    ]
+
+
+def _trust(found: Reliability) -> Trust:
+    return Trust(found.n, found.ece, found.ece_by_chance, found.brier, found.log_loss, [Bin(*b) for b in found.bins])
+
+
+def _band(points: Sequence[ReviewPoint]) -> list[BandPoint]:
+    return [BandPoint(p.threshold, p.review, p.errors_left) for p in points]
+
+
+def _fitted(made: Calibration) -> str:
+    on = made.fitted_on
+    own = ", ".join(f"{kind.replace('_', ' ')} {t:.2f}" for kind, t in made.by_kind.items())
+    return (
+        f"Temperature {made.temperature:.2f}{f' (by type: {own})' if own else ''}, fitted on {on.get('objects', 0)} "
+        f"objects of the split {on.get('split', '')}; it changes probabilities and never which answer is best."
+    )

@@ -1,0 +1,233 @@
+"""One evaluation: one judge, one prompt, one source of boxes on one split, into one folder; and several side by side.
+
+`once` is the unit. It inspects what is not yet done and gives every true object with what was said of it. What is
+evaluated further (the calibration split, the true boxes beside the detected ones, other prompts) is `once` again with
+other settings, into a folder below; models are loaded once and shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toeline.core.finding import Result, by_photo
+from toeline.core.records import join_lines
+from toeline.core.run_folder import RunFolder, write_whole
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.datasets import TrueSplit, true_split
+from toeline.data.images import Photo, file_hash
+from toeline.data.yolo import SPLITS, YoloSet, open_dataset
+from toeline.errors import OutputError, ToelineError
+from toeline.evaluate.matching import CASES, Judged, Matched, case_record, match, on_found_boxes, on_true_boxes
+from toeline.evaluate.results import Evaluated
+from toeline.pipelines.boxes import DETECTOR, TRUTH, Source, chosen_boxes, decided, saved, with_prompt
+from toeline.prompts.relation_ablation import RELATIONS
+
+if TYPE_CHECKING:
+    from toeline.detect.detector import Detector
+    from toeline.judge.judge import Judge
+    from toeline.pipelines.inspector import Boxes
+
+
+CALIBRATION, TRUE_BOXES = "calibration", "true-boxes"  # folders below an evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRun:
+    """Settings of one evaluation, as the user typed them; equal settings on the same data are the same run.
+
+    `boxes` is truth, detector, or a file of findings or folder of labels. `findings` replaces judge, boxes and
+    detector, which are then empty. `decide` is score or generate (with `seed`), `relations` names what the prompt is
+    told of them (prompts/relation_ablation.py).
+    """
+
+    data: str
+    split: str
+    judge: str = "embedded"
+    adapter: str | None = None
+    boxes: str = TRUTH
+    detector: str = "embedded"
+    prompt: str | None = None
+    answers: str = "type"
+    findings: str | None = None
+    taxonomy: str | None = None
+    device: str = "auto"
+    decide: str = "score"
+    seed: int = 0
+    relations: str = "given"
+    thresholds: tuple[str, ...] = ()
+    trust: bool = False
+
+
+@dataclass
+class Workbench:
+    """What several evaluations of one command share: the vocabulary, the data set, and models that are loaded once."""
+
+    run: EvaluateRun
+    splits: dict[str, TrueSplit] = field(default_factory=dict)
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        """The words of all of it."""
+        return Taxonomy.load(Path(self.run.taxonomy) if self.run.taxonomy else None)
+
+    @cached_property
+    def dataset(self) -> YoloSet:
+        """Raises LabelError."""
+        return open_dataset(Path(self.run.data), self.taxonomy)
+
+    def split(self, name: str) -> TrueSplit:
+        """A split with its truth, read once. Raises LabelError."""
+        key = SPLITS.get(name, name)
+        if key not in self.splits:
+            self.splits[key] = true_split(self.dataset, name, self.taxonomy)
+        return self.splits[key]
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Raises ModelError and SetupError."""
+        from toeline.judge.load import load_judge
+
+        adapter = Path(self.run.adapter) if self.run.adapter else None
+        return load_judge(self.run.judge, device=self.run.device, adapter=adapter)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """Raises ModelError and SetupError."""
+        from toeline.detect.load import load_detector
+        from toeline.detect.tiling import tiled
+        from toeline.pipelines.inspect import detector_options
+
+        options = detector_options(self.run.thresholds, trust=self.run.trust, device=self.run.device)
+        return tiled(load_detector(self.run.detector, taxonomy=self.taxonomy, options=options), "auto")
+
+
+def once(bench: Workbench, run: EvaluateRun, out: Path) -> Evaluated:
+    """Inspect what is not yet done of `run.split`; write findings.jsonl, cases.jsonl, run.json. Raises ToelineError."""
+    from toeline.core.provenance import data_hash, now_words
+
+    split = bench.split(run.split)
+    boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy)
+    folder = _open(bench, run, out)
+    todo = [p for p in split.photos if p.name not in folder.done]
+    if todo:
+        _answer(bench, run, split, folder, todo, boxes)
+    folder.note((*split.problems, *problems))
+    cases, matched, unjudged = _judged(split, folder, true_boxes=_on_true_boxes(run, split, folder))
+    write_whole(out / CASES, join_lines(map(case_record, cases)))
+    folder.save_run(finished=now_words(), data_sha256=data_hash(list(folder.done.values())))
+    return Evaluated(folder, split, cases, matched, unjudged, len(split.photos) - len(todo))
+
+
+def _open(bench: Workbench, run: EvaluateRun, out: Path) -> RunFolder:
+    from toeline.core.provenance import start_record
+
+    settings = {
+        **asdict(run),
+        "thresholds": list(run.thresholds),
+        "weights": _weights(run),
+        "labels_sha256": labels_hash(bench.split(run.split)),
+    }
+    return RunFolder.open(out, start_record("evaluate", settings, bench.taxonomy))
+
+
+def _weights(run: EvaluateRun) -> dict[str, str]:
+    """SHA-256 of what answers, as far as it is hashed in no time; the judge's own weights are under `models`."""
+    from toeline.pipelines.inspect import InspectRun, quick_weights
+
+    if run.findings:
+        file = Path(run.findings)
+        return {file.name: file_hash(file)} if file.is_file() else {}
+    boxes = None if run.boxes == DETECTOR else run.boxes
+    hashes = quick_weights(InspectRun(photos=(), detector=run.detector, boxes=boxes, judge=run.judge))
+    if boxes and Path(boxes).is_file():
+        hashes[Path(boxes).name] = file_hash(Path(boxes))
+    return hashes
+
+
+def labels_hash(split: TrueSplit) -> str:
+    """SHA-256 of what is true of a split: places and classes, so that mended labels are another evaluation."""
+    import hashlib
+    import json
+
+    rows = [
+        (photo, t.thing.id, t.thing.box.xyxy, t.truth.class_name)
+        for photo, things in sorted(split.true.items())
+        for t in things
+    ]
+    return hashlib.sha256(json.dumps(rows).encode("utf-8")).hexdigest()
+
+
+def _answer(
+    bench: Workbench, run: EvaluateRun, split: TrueSplit, folder: RunFolder, todo: list[Photo], boxes: Boxes | None
+) -> None:
+    from toeline.core.provenance import most, peak_memory
+    from toeline.pipelines.inspect import remember_models
+    from toeline.pipelines.progress import bar, goes_on, saying
+
+    with saying("Loading the models"):
+        source = saved(Path(run.findings), split) if run.findings else _live(bench, run, boxes)
+    remember_models(folder, dict(source.models))
+    total = len(split.photos)
+    with goes_on(), bar(f"Evaluating {split.name}", total=total, done=total - len(todo)) as step:
+        for result in _kept(folder, source.results(todo)):
+            step(result.problems)
+    folder.save_run(memory=most(folder.run.get("memory", {}), peak_memory()))
+
+
+def _kept(folder: RunFolder, results: Iterator[Result]) -> Iterator[Result]:
+    try:
+        yield from folder.keep(results)
+    except OSError as why:
+        raise OutputError(
+            f"{folder.path}: cannot be written ({why.strerror}). Make room, then run the same command again."
+        ) from None
+
+
+def _live(bench: Workbench, run: EvaluateRun, boxes: Boxes | None) -> Source:
+    from toeline.pipelines.inspector import Inspector
+
+    judge = decided(with_prompt(bench.judge, run.prompt), run.decide, run.seed)
+    inspector = Inspector(
+        detector=None if boxes else bench.detector,
+        judge=judge,
+        taxonomy=bench.taxonomy,
+        answers="all" if run.answers == "all" else "type",
+        boxes=boxes,
+        relations=RELATIONS[run.relations],
+    )
+    models = {
+        "detector": {"boxes": run.boxes} if boxes else {"model": run.detector},
+        "judge": {**judge.info, "model": run.judge, "view": asdict(judge.view)},
+    }
+    return Source(inspector.inspect_all, models)
+
+
+def _on_true_boxes(run: EvaluateRun, split: TrueSplit, folder: RunFolder) -> bool:
+    """Whether findings stand on the true objects. Saved ones do when each is on the object of its id."""
+    if not run.findings:
+        return run.boxes == TRUTH
+    try:
+        for name, findings in by_photo(folder.findings()).items():
+            on_true_boxes(findings, split.true[name])
+    except ToelineError:
+        return False
+    return True
+
+
+Joined = tuple[tuple[Judged, ...], tuple[Matched, ...] | None, int]
+
+
+def _judged(split: TrueSplit, folder: RunFolder, *, true_boxes: bool) -> Joined:
+    """Every true object with what was said of it, photograph by photograph, leaving out those that failed."""
+    groups = by_photo(folder.findings())
+    names = [p.name for p in split.photos if p.name in folder.done and not folder.done[p.name]["failed"]]
+    if true_boxes:
+        joined = [on_true_boxes(groups.get(n, []), split.true[n], group=split.groups[n]) for n in names]
+        return tuple(c for cases, _ in joined for c in cases), None, sum(len(left) for _, left in joined)
+    matched = tuple(match(n, groups.get(n, []), split.true[n]) for n in names)
+    found = tuple(c for m in matched for c in on_found_boxes(m, group=split.groups[m.photo]))
+    return found, matched, sum(len(m.missed) for m in matched)

@@ -1,0 +1,253 @@
+"""One fine-tuning from its folder to its report: train, add the adapter if asked, then evaluate before and after."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.markup import escape
+
+from toeline.core.finding import Problem
+from toeline.core.provenance import most, now_words, peak_memory, start_record
+from toeline.core.records import join_lines, problem_record
+from toeline.core.run_folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
+from toeline.core.words import some
+from toeline.errors import OutputError
+from toeline.evaluate.classification import score
+from toeline.evaluate.compare import Run, compare
+from toeline.evaluate.results import FinetuneResult, Worth
+from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
+from toeline.pipelines.progress import bar, errors, goes_on, place, show_places
+from toeline.pipelines.progress import out as terminal
+from toeline.train.config import CHANGE_NOTHING, LoraRun
+from toeline.train.finetune import CHECKPOINTS, DRAWN, Lesson, Trained, finetune, read_lesson, release
+
+MERGED, HTML, MARKDOWN = "merged", "report.html", "report.md"
+GB = 1e9
+
+
+def is_first() -> bool:
+    """Whether this is the only process, or the first of those that `accelerate launch` started."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def finetune_into(run: LoraRun, data: Path, out: Path, *, merge: bool, resume: bool) -> FinetuneResult:
+    """Train, evaluate before and after, write everything into `out`. Raises ToelineError.
+
+    Of several processes all train; the first alone opens the folder, evaluates and writes.
+    """
+    lesson = read_lesson(run, data)
+    record = _record(run, data, lesson)
+    if is_first():
+        record = open_folder(out, record, resume=resume)
+        _tell_problems(out, lesson.problems)
+    with goes_on("the same command with --resume"), _telling(run) as tell:
+        trained = finetune(run, lesson, out, resume=resume, tell=tell)
+    if not is_first():
+        return FinetuneResult(record, problems=lesson.problems)
+    record |= {"trained": dict(trained.facts), "memory": most(record.get("memory", {}), peak_memory())}
+    write_run(out, record)
+    release()
+    return _finish(run, data, out, record, lesson, trained, merge=merge)
+
+
+def _record(run: LoraRun, data: Path, lesson: Lesson) -> dict[str, Any]:
+    """run.json as it begins; equal settings and data are the same run."""
+    hashes = {a.name: a.sha256 for a in (lesson.train, lesson.valid) if a}
+    return start_record(
+        "finetune", {**run.record(), "data": str(data), "data_sha256": hashes}, lesson.taxonomy, title="Fine-tuning"
+    )
+
+
+def open_folder(
+    out: Path, record: dict[str, Any], *, resume: bool, free: Collection[str] = CHANGE_NOTHING
+) -> dict[str, Any]:
+    """Begin a run in an empty folder, or go on with the one that is there. Returns its record. Raises OutputError.
+
+    `free` are settings with which a run may go on whatever they are: they change nothing in the result.
+    """
+    held = held_in(out)
+    if RUN in held:
+        before = read_run(out)
+        changed = differing(_lasting(before.get("settings", {}), free), _lasting(record["settings"], free))
+        begun = bool(before.get("trained")) or any((out / CHECKPOINTS).glob("checkpoint-*"))
+        if changed and begun:
+            raise OutputError(
+                f"{out}: holds a run with other settings or data ({'; '.join(changed)}). Choose a new folder with "
+                f"--out, or delete this one; nothing was changed."
+            )
+        if begun and not resume:
+            raise OutputError(f"{out}: holds a run already. Go on with it by --resume, or choose a new --out.")
+        record = before if begun else record
+    elif held - {DRAWN}:
+        raise OutputError(
+            f"{out}: the folder is not empty and holds no fine-tuning ({', '.join(sorted(held)[:3])}). Choose a new "
+            f"folder with --out; nothing was changed."
+        )
+    write_run(out, record)
+    return record
+
+
+def _lasting(settings: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
+    """Settings as run.json gives them back, without those that change nothing in the result."""
+    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    return {name: value for name, value in plain.items() if name not in free}
+
+
+def _tell_problems(out: Path, problems: tuple[Problem, ...]) -> None:
+    write_whole(out / ERRORS, join_lines(map(problem_record, problems)))
+    for p in problems:
+        errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
+
+
+@contextmanager
+def _telling(run: LoraRun) -> Iterator[Any]:
+    """What the terminal shows while training: a bar for each stage, a line for each epoch; others are silent."""
+    names = {"features": "Looking at pictures", "train": "Training"}
+    bars = ExitStack()
+    steps: dict[str, Any] = {}
+    shown: dict[str, int] = {}
+
+    def tell(stage: str, done: int, total: int, line: Mapping[str, Any] | None) -> None:
+        if not is_first():
+            return
+        if stage not in steps:
+            bars.close()
+            steps[stage] = bars.enter_context(bar(names[stage], total=total, done=done, note=_memory))
+            shown[stage] = done
+        for _ in range(min(done, total) - shown[stage]):
+            steps[stage]()
+        shown[stage] = max(shown[stage], min(done, total))
+        if line is not None and "valid" in line:
+            errors.print(epoch_words(line, run.epochs))
+
+    with bars:
+        yield tell
+
+
+def _memory() -> str:
+    """The most memory so far, of the GPU where there is one."""
+    peak = peak_memory()
+    most_bytes = peak.get("gpu") or peak.get("process")
+    return f"{most_bytes / GB:.1f} GB" if most_bytes else ""
+
+
+def epoch_words(line: Mapping[str, Any], epochs: int) -> str:
+    """An epoch's validation in words.
+
+    >>> epoch_words({"epoch": 1, "best": True, "valid": {"accuracy": 0.5, "loss": 1.25, "n": 98}}, 4)
+    'epoch 1 of 4: 50.0% of 98 right on the validation split, loss 1.250; the best so far'
+    """
+    said = "untrained" if line["epoch"] == 0 else f"epoch {line['epoch']} of {epochs}"
+    if not (valid := line["valid"]):
+        return f"{said}: no validation split, kept"
+    best = "; the best so far" if line.get("best") else ""
+    right = f"{100 * valid['accuracy']:.1f}% of {valid['n']} right on the validation split"
+    return f"{said}: {right}, loss {valid['loss']:.3f}{best}"
+
+
+def _finish(
+    run: LoraRun, data: Path, out: Path, record: dict[str, Any], lesson: Lesson, trained: Trained, *, merge: bool
+) -> FinetuneResult:
+    from toeline.report.document import render_html, render_markdown
+    from toeline.report.training_page import page_of
+
+    written = {"model" if run.all_weights else "adapter": str(trained.folder)}
+    if merge and not run.all_weights:
+        from toeline.train.adapter import merge as add
+
+        written["merged"] = str(add(run, trained.folder, out / MERGED))
+    worth = worth_of(run, data, out, trained.folder) if lesson.valid else None
+    record |= {"memory": most(record["memory"], peak_memory()), "finished": now_words()}
+    if worth:
+        record["worth"] = worth.record()
+    write_run(out, record)
+    problems = tuple(dict.fromkeys([*lesson.problems, *(worth.problems if worth else ())]))
+    outcome = FinetuneResult(record, tuple(trained.log.validations()), worth, problems, written)
+    page = page_of(outcome, trained.log.steps(), run)
+    write_whole(out / HTML, render_html(page))
+    write_whole(out / MARKDOWN, render_markdown(page))
+    written |= {"report": str(out / HTML), "log": str(trained.log.path)}
+    return outcome
+
+
+def tell_people(outcome: FinetuneResult) -> None:
+    """What it came to, and where it is."""
+    trained = outcome.record["trained"]
+    terminal.print(
+        f"Trained {trained['trained_parameters']:,} of {trained['parameters']:,} numbers on "
+        f"{some(trained['data']['train']['photographs'], 'photograph')}."
+    )
+    if outcome.worth:
+        terminal.print(f"[bold]{escape(outcome.worth.words)}[/]")
+    if outcome.problems:
+        terminal.print(f"[bold yellow]{some(len(outcome.problems), 'problem')}[/]: see {ERRORS}")
+    show_places(outcome.written)
+
+
+def tell_json(outcome: FinetuneResult) -> None:
+    """The summary as JSON."""
+    said = {
+        "written": dict(outcome.written),
+        "validations": list(outcome.validations),
+        "worth": outcome.worth.record() if outcome.worth else None,
+        "problems": len(outcome.problems),
+        "memory": outcome.record["memory"],
+    }
+    typer.echo(json.dumps(said, ensure_ascii=False))
+
+
+BEFORE, AFTER = "before", "after"
+
+
+def worth_of(run: LoraRun, data: Path, out: Path, folder: Path) -> Worth:
+    """Evaluate the judge as it was and as it is now on `run.valid`, into out/before and out/after. Raises ToelineError.
+
+    Both are loaded as `toeline evaluate` loads them, the trained one from what was saved. With --qlora both keep their
+    4-bit weights, because the others may not fit.
+    """
+    plain = EvaluateRun(
+        data=str(data), split=run.valid, judge=run.judge, taxonomy=_typed(run.taxonomy), device=run.device
+    )
+    trained = EvaluateRun(**{**vars(plain), "judge" if run.all_weights else "adapter": str(folder)})
+    first, problems = _evaluated(run, plain, out / BEFORE)
+    second, more = _evaluated(run, trained, out / AFTER)
+    taxonomy = Workbench(plain).taxonomy
+    return Worth(
+        score(first, taxonomy),
+        score(second, taxonomy),
+        compare(Run(BEFORE, first), Run(AFTER, second), taxonomy),
+        tuple(dict.fromkeys([*problems, *more])),
+    )
+
+
+def _typed(path: Path | None) -> str | None:
+    return str(path) if path else None
+
+
+def _evaluated(run: LoraRun, how: EvaluateRun, out: Path) -> tuple[Any, list[Problem]]:
+    bench = Workbench(how)
+    if run.qlora:
+        bench.judge = _in_4_bits(run, how)
+    done = once(bench, how, out)
+    del bench
+    release()
+    return done.cases, done.folder.problems()
+
+
+def _in_4_bits(run: LoraRun, how: EvaluateRun) -> Any:
+    """The judge with 4-bit weights, with the adapter or without."""
+    from dataclasses import replace
+
+    from toeline.judge.checkpoint import add_adapter
+    from toeline.train.adapter import load_judge
+
+    judge = load_judge(run)
+    if how.adapter is None:
+        return judge
+    return replace(judge, model=add_adapter(judge.model, Path(how.adapter)).eval(), adapter=Path(how.adapter))

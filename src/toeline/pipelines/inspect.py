@@ -1,0 +1,468 @@
+"""What `inspect` and `demo` share: photographs in, a folder of results out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+from rich.markup import escape
+
+from toeline.core.finding import Finding, Result
+from toeline.core.prefetch import ahead
+from toeline.core.provenance import data_hash, now_words
+from toeline.core.records import each_line
+from toeline.core.run_folder import ERRORS, PROGRESS, RunFolder, write_whole, written
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.detect import load as detectors
+from toeline.errors import OutputError
+from toeline.judge import load as judges
+from toeline.pipelines.progress import (
+    bar,
+    errors,
+    goes_on,
+    out,
+    saying,
+    show_places,
+)
+from toeline.report.draw import as_jpeg, draw
+from toeline.report.geolocate import AREAS, POINTS, locate
+from toeline.report.inspection_page import (
+    MOST_PROBLEMS,
+    PAGE,
+    PAGES,
+    Book,
+    PageInput,
+    Part,
+    TruthNotes,
+    drop_pages,
+    links_of,
+    page_book,
+    page_name,
+    render_page,
+    side_for,
+)
+from toeline.report.tables import (
+    FIRST,
+    MOST_SHOWN,
+    WORKLIST,
+    Chapter,
+    Totals,
+    Urgency,
+    chapters,
+    csv_head,
+    csv_lines,
+    joined_csv,
+    marked_name,
+    rows,
+    severities,
+    urgency,
+    work_lines,
+    work_rows,
+    worklist,
+)
+
+if TYPE_CHECKING:
+    from toeline.core.finding import Problem
+    from toeline.data.images import Photo
+    from toeline.detect.detector import DetectorOptions
+    from toeline.pipelines.inspector import Boxes, Inspector
+
+
+BESIDE = ("masks", "labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectRun:
+    """Settings of one inspection, as the user typed them; equal settings are the same run."""
+
+    photos: tuple[str, ...]
+    detector: str = "embedded"
+    thresholds: tuple[str, ...] = ()
+    trust: bool = False
+    boxes: str | None = None
+    judge: str = "embedded"
+    adapter: str | None = None
+    answers: str = "type"
+    taxonomy: str | None = None
+    device: str = "auto"
+    tile: str = "auto"
+    calibration: str | None = None
+    review_below: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast, which changes nothing of what comes out: so another pace is no other run."""
+
+    workers: int = 0
+    batch: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where results go. `own` are names in `out` that are no results; `compare` sets findings beside a truth."""
+
+    out: Path
+    command: str
+    title: str = ""
+    own: tuple[str, ...] = ()
+    pace: Pace = Pace()
+    compare: Callable[[list[Finding]], TruthNotes] | None = None
+
+
+def inspect_into(run: InspectRun, output: Output) -> Summary:
+    """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
+    from toeline.core.provenance import start_record
+    from toeline.core.run_folder import RunFolder
+    from toeline.data.images import file_hash
+
+    taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
+    photos = _photos(run.photos, output.out)
+    typed = {**asdict(run), "photos": list(run.photos), "thresholds": list(run.thresholds)}
+    made = file_hash(Path(run.calibration)) if run.calibration and Path(run.calibration).is_file() else None
+    settings: dict[str, Any] = {**typed, "weights": quick_weights(run), "calibration_sha256": made}
+    record = start_record(output.command, settings, taxonomy, title=output.title)
+    folder = RunFolder.open(output.out, record, own=output.own)
+    todo = [p for p in photos if p.name not in folder.names]
+    if todo:
+        _inspect(run, todo, folder, taxonomy, total=len(photos), pace=output.pace)
+    truth = output.compare(folder.findings()) if output.compare else None
+    order, already = [p.name for p in photos], len(photos) - len(todo)
+    with saying("Writing tables and report"):
+        return finish(folder, order, taxonomy, already=already, truth=truth, workers=output.pace.workers)
+
+
+def _photos(typed: Sequence[str], out: Path) -> list[Photo]:
+    """The photographs of what was typed, without pictures that are none: see _beside, and those we marked ourselves."""
+    from toeline.core.words import some
+    from toeline.data.images import find_photos
+    from toeline.errors import PhotoError
+
+    paths, marked = [Path(t) for t in typed], (out / "marked").resolve()
+    found = [p for p in find_photos(paths) if not p.path.resolve().is_relative_to(marked)]
+    photos = [p for p in found if not _beside(p.path, paths)]
+    if len(photos) < len(found):
+        errors.print(
+            f"{some(len(found) - len(photos), 'picture')} in folders called {' or '.join(BESIDE)} passed over: they "
+            f"belong to a data set. Name such a folder itself if it holds photographs."
+        )
+    if not photos:
+        raise PhotoError(f"{', '.join(typed)}: no photographs there. Name a folder that holds some.")
+    return photos
+
+
+def _beside(photo: Path, typed: Sequence[Path]) -> bool:
+    """Whether a picture lies in a folder of labels, as data sets (and `toeline synth`) have them beside photographs."""
+    below = [photo.relative_to(path).parts[:-1] for path in typed if photo.is_relative_to(path)]
+    return all(any(part.lower() in BESIDE for part in parts) for parts in below)
+
+
+def _inspect(
+    run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Taxonomy, *, total: int, pace: Pace
+) -> None:
+
+    with saying("Loading the models"):
+        boxes, notes = _boxes(run, taxonomy)
+        inspector = _load(run, taxonomy, boxes)
+    folder.note(notes)
+    remember_models(folder, models_of(run, inspector))
+    with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
+        results = inspector.inspect_all(todo, workers=pace.workers, batch=pace.batch)
+        for result in save(folder, results, taxonomy, workers=pace.workers):
+            step(result.problems)
+
+
+def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector:
+    from toeline.pipelines.inspector import Inspector
+
+    return Inspector.load(
+        run.detector,
+        run.judge,
+        adapter=run.adapter,
+        taxonomy=taxonomy,
+        device=run.device,
+        answers="all" if run.answers == "all" else "type",
+        boxes=boxes,
+        detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device),
+        tile=run.tile,
+        calibration=run.calibration,
+        floor=run.review_below,
+    )
+
+
+def detector_options(thresholds: Sequence[str], *, trust: bool, device: str) -> DetectorOptions:
+    """What was typed of the detector. Raises SetupError for a threshold that is none."""
+    from toeline.detect.detector import DetectorOptions, read_thresholds
+
+    by_type, general = read_thresholds(thresholds)
+    return DetectorOptions(by_type, general, trust, device)
+
+
+def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Problem]]:
+    from toeline.pipelines.boxes import label_boxes
+
+    return label_boxes(Path(run.boxes), taxonomy) if run.boxes else (None, [])
+
+
+def quick_weights(run: InspectRun) -> dict[str, str]:
+    """SHA-256 of the weights that are hashed in no time, before any is loaded: the detector's, those of small judges.
+
+    They are part of the settings, so that a finished run is not taken for one of newer models.
+    """
+    from toeline.data.images import file_hash
+
+    files = [] if run.boxes else detectors.weight_files(run.detector)
+    files += sorted(judges.EMBEDDED.glob("*.safetensors")) if "embedded" in run.judge else []
+    files += [Path(part) for part in re.split("[:,]", run.judge)[1:]]  # floor:FILE, fuse:A,floor:FILE, replay:FILE
+    return {f"{f.parent.name}/{f.name}": file_hash(f) for f in files if f.is_file()}
+
+
+def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
+    """What is at work, called as the user called it: where it lies on this machine says nothing later."""
+    detector = {"labels": run.boxes} if run.boxes else {"model": run.detector}
+    made = inspector.calibration
+    return {
+        "detector": detector,
+        "judge": {**inspector.judge.info, "model": run.judge},
+        "review": {"below": inspector.floor, "calibration": made.record() if made else None},
+    }
+
+
+def remember_models(folder: RunFolder, models: dict[str, Any]) -> None:
+    """Write down which weights are at work. Raises OutputError for a run that was begun with others."""
+    before = folder.run.get("models")
+    if folder.names and before and _lasting(before) != _lasting(models):
+        raise OutputError(
+            f"{folder.path}: was begun with other model weights or on another device, and {len(folder.names)} "
+            f"photographs are done. Choose a new folder with --out, or delete this one."
+        )
+    folder.save_run(models=models, finished=None)
+
+
+def _lasting(models: Any) -> Any:
+    """Models as run.json gives them back, without versions, which may change in the middle of a run."""
+    plain = json.loads(json.dumps(models))
+    return {room: {k: v for k, v in facts.items() if k != "versions"} for room, facts in plain.items()}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to. `photographs` were asked for, `already` of them were done by an earlier start of this run.
+
+    `by_severity` counts the worst first and is empty when the taxonomy has no scale; `worst` are the first rows of the
+    work list.
+    `located` counts findings with a position.
+    """
+
+    out: str
+    photographs: int
+    already: int
+    failed: int
+    findings: int
+    by_condition: dict[str, int]
+    review: int
+    problems: int
+    seconds: float
+    by_severity: dict[str, int] = field(default_factory=dict)
+    immediate: int = 0
+    worst: tuple[dict[str, Any], ...] = ()
+    located: int = 0
+
+    @property
+    def fine(self) -> bool:
+        """Whether everything that was asked for was done."""
+        return self.problems == 0
+
+    def record(self) -> dict[str, Any]:
+        """As JSON, with the places of what was written."""
+        names = ["findings.jsonl", "findings.csv", "report.html", "errors.jsonl", "run.json", "marked"]
+        names += [WORKLIST] if self.by_severity else []
+        names += [POINTS, AREAS] if self.located else []
+        return {**asdict(self), "fine": self.fine, "files": {n: f"{self.out}/{n}" for n in names}}
+
+
+def save(folder: RunFolder, results: Iterable[Result], taxonomy: Taxonomy, *, workers: int = 0) -> Iterator[Result]:
+    """Write every result as it comes and pass it on, without its picture. Raises OutputError when the disk refuses.
+
+    `workers` threads draw and write the marked pictures, while this one gets the next result; with 0 this one does.
+    """
+    mark = partial(_marked, folder.path, taxonomy)
+    try:
+        yield from folder.keep(ahead(mark, results, workers=workers, most=workers + 1, greedy=False))
+    except OSError as why:
+        raise OutputError(
+            f"{folder.path}: cannot be written ({why.strerror}). Make room, then run the same command again: it goes "
+            f"on where it stopped."
+        ) from None
+
+
+def _marked(folder: Path, taxonomy: Taxonomy, result: Result) -> Result:
+    if isinstance(result.image, Image.Image):
+        picture = as_jpeg(draw(result.image, result.findings, taxonomy))
+        write_whole(folder / marked_name(result.photo), picture)
+    return replace(result, image=None)
+
+
+def finish(
+    folder: RunFolder,
+    order: Sequence[str],
+    taxonomy: Taxonomy,
+    *,
+    already: int = 0,
+    truth: TruthNotes | None = None,
+    workers: int = 0,
+) -> Summary:
+    """Write the tables, report.html (and its pages) and the end of run.json, from what is on the disk.
+
+    `order` names the photographs as they were asked for. No more than a few pages' photographs are in memory at a time;
+    of the work list, which is sorted as a whole, it is the finished lines.
+    """
+    located = locate(folder.path, taxonomy)  # first: it writes into findings.jsonl where they are
+    base = PageInput(folder.path, (), (), (), {**folder.run, "finished": now_words()}, taxonomy, truth)
+    number = len(folder.names)
+    bind = partial(_bound, base, pages=-(-number // PAGE), side=side_for(number), mapped=located is not None)
+    read = enumerate(chapters(folder.path, order, PAGE), start=1)
+    book, todo = Book(Totals()), list[tuple[Urgency, bytes]]()
+    with written(folder.path / "findings.csv") as table:
+        table.write(csv_head())
+        for bound in ahead(bind, read, workers=workers, most=workers + 1):
+            table.write(bound.table)
+            todo += bound.todo
+            book = _with(book, bound, mapped=located is not None)
+    if taxonomy.grading:
+        with written(folder.path / WORKLIST) as table:
+            table.writelines(joined_csv(todo))
+    summary = replace(_summary(folder, book, taxonomy, already), located=len(located.marks) if located else 0)
+    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst")}
+    done = (record for _, record in each_line(folder.path / PROGRESS))
+    folder.save_run(finished=base.run["finished"], data_sha256=data_hash(done), counts=counted)
+    _write_report(
+        folder, replace(base, run=folder.run, located=located), order, replace(book, problems=summary.problems)
+    )
+    return summary
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """What is left of a chapter when its page is written: its lines of both tables, and what the contents say of it."""
+
+    part: Part
+    table: bytes
+    todo: list[tuple[Urgency, bytes]]
+    worst: list[Finding]
+    links: dict[tuple[str, str], str]
+
+
+def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int, mapped: bool) -> _Bound:
+    """Writes the page of a chapter, unless there is only one."""
+    number, chapter = given
+    totals = Totals.of(chapter.photos, chapter.findings)
+    name = f"{PAGES}/{page_name(number)}"
+    if pages > 1:
+        book = page_book(number, pages, totals, side)
+        page = replace(base, photos=chapter.photos, findings=chapter.findings, book=book)
+        write_whole(base.folder / name, render_page(page))
+    todo = worklist(chapter.findings)
+    worst = todo[:MOST_SHOWN]
+    there = links_of(chapter, name)
+    return _Bound(
+        part=Part(name, chapter.photos[0]["photo"], chapter.photos[-1]["photo"], totals),
+        table=csv_lines(rows(chapter.findings, base.taxonomy)),
+        todo=work_lines(todo),
+        worst=worst,
+        links=there if mapped else {key: there[key] for key in ((f.photo, f.thing_id) for f in worst)},
+    )
+
+
+def _with(book: Book, bound: _Bound, *, mapped: bool) -> Book:
+    """The contents with one more part; of the work list no more is kept than is shown. A map links to everything."""
+    worst = sorted((*book.worst, *bound.worst), key=urgency)[:MOST_SHOWN]
+    known = {**book.links, **bound.links}
+    return replace(
+        book,
+        totals=book.totals + bound.part.totals,
+        parts=(*book.parts, bound.part),
+        worst=worst,
+        links=known if mapped else {key: known[key] for key in ((f.photo, f.thing_id) for f in worst)},
+    )
+
+
+def _summary(folder: RunFolder, book: Book, taxonomy: Taxonomy, already: int) -> Summary:
+    totals = book.totals
+    return Summary(
+        out=str(folder.path),
+        photographs=totals.photographs,
+        already=already,
+        failed=totals.failed,
+        findings=totals.findings,
+        by_condition={c.name: totals.of_condition(c.name) for c in taxonomy.conditions},
+        review=totals.review,
+        problems=sum(1 for _ in each_line(folder.path / ERRORS)),
+        seconds=round(totals.seconds, 1),
+        by_severity=severities(totals.by_severity, taxonomy),
+        immediate=totals.immediate,
+        worst=tuple(work_rows(book.worst[:FIRST])),
+    )
+
+
+def _write_report(folder: RunFolder, base: PageInput, order: Sequence[str], book: Book) -> None:
+    """report.html: everything, or the contents of the pages that are there already."""
+    page = replace(base, problems=folder.problems(MOST_PROBLEMS), book=book)
+    if len(book.parts) < 2:
+        whole = next(chapters(folder.path, order, PAGE), Chapter((), ()))
+        alone = Book(book.totals, book.problems, side_for(book.totals.photographs))
+        page = replace(page, photos=whole.photos, findings=whole.findings, book=alone)
+    write_whole(folder.path / "report.html", render_page(page))
+    drop_pages(folder.path, len(book.parts) if len(book.parts) > 1 else 0)
+
+
+def tell(summary: Summary) -> None:
+    """What a run came to and where it is, for people."""
+    if summary.already == summary.photographs:
+        out.print(f"This run was finished already; tables and report in {escape(summary.out)} were made anew.")
+    elif summary.already:
+        out.print(f"Taken up where it stopped: {some(summary.already, 'photograph')} had been done before.")
+    conditions = ", ".join(f"{n} {name}" for name, n in summary.by_condition.items())
+    inspected = some(summary.photographs - summary.failed, "photograph")
+    out.print(f"[bold]{some(summary.findings, 'finding')}[/] on {inspected}: {conditions}; {summary.review} to review")
+    if summary.problems:
+        out.print(
+            f"[bold yellow]{some(summary.problems, 'problem')}[/], {some(summary.failed, 'photograph')} not inspected: "
+            f"see {escape(summary.out)}/errors.jsonl"
+        )
+    tell_work(summary)
+    show_places(
+        {
+            "report": f"{summary.out}/report.html",
+            **({"work list": f"{summary.out}/worklist.csv"} if summary.by_severity else {}),
+            "table": f"{summary.out}/findings.csv",
+            "records": f"{summary.out}/findings.jsonl",
+            "pictures": f"{summary.out}/marked/",
+            **({"positions": f"{summary.out}/findings.geojson"} if summary.located else {}),
+        }
+    )
+
+
+def tell_work(summary: Summary) -> None:
+    """What is to be done, and the first rows of it."""
+    if not summary.by_severity:
+        out.print("[dim]No work list: the taxonomy says of no class how severe it is (docs/severity.md).[/]")
+        return
+    from toeline.report.tables import said_of
+
+    out.print(f"[bold]Work list:[/] {said_of(summary.by_severity, summary.immediate)}")
+    for row in summary.worst:
+        marks = ("[bold red]at once[/] " if row["immediate"] else "") + (
+            "[yellow]to review[/] " if row["review"] else ""
+        )
+        what = f"{row['severity']}, {row['class']} {row['id']} on {row['photo']}"
+        out.print(f"  {row['n']}. {escape(what)} [dim]{row['probability']:.0%}[/] {marks}".rstrip())
+    if left := sum(list(summary.by_severity.values())[:-1]) - len(summary.worst):
+        out.print(f"  [dim]and {left:,} more[/]")

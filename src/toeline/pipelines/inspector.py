@@ -1,0 +1,274 @@
+"""The only file that joins the rooms; it reads like the flow: photograph, things, relations, sheet, findings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from toeline.core.calibration import Calibration, load_calibration
+from toeline.core.finding import Finding, Problem, Result, graded, may_be_immediate
+from toeline.core.prefetch import Budget, ahead, batches
+from toeline.core.scene import Relation, Scene, Sighting, Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import Photo, file_hash, photo_size, read_photo
+from toeline.data.metadata import Reading, read_position
+from toeline.errors import PhotoError, ToelineError
+from toeline.judge.decide import FLOOR, decide, sure, unreadable
+from toeline.prompts.build import Answers, ask
+from toeline.prompts.relation_ablation import Told, given
+from toeline.prompts.relations import relate
+
+if TYPE_CHECKING:
+    from toeline.detect.detector import Detector, DetectorOptions
+    from toeline.judge.judge import Judge
+
+
+Boxes = Callable[[Photo, tuple[int, int]], tuple[Sequence[Thing], Sequence[Problem]]]
+Found = tuple[Sequence[Sighting], Sequence[Problem]]
+FAULTS = (ToelineError, OSError, MemoryError, RuntimeError, ValueError)  # of one photograph, or of its labels
+AHEAD_PX = 120_000_000  # pixels that are decoded at a time (360 MB); what is larger goes nearly one by one
+
+NOWHERE = Reading()
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A photograph between reading and judging; `image` is None when `fault` says why. `seconds` were spent on it."""
+
+    photo: Photo
+    image: Image.Image | None = None
+    sha256: str = ""
+    found: Found = ((), ())
+    fault: Problem | None = None
+    where: Reading = NOWHERE
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """A detector and a judge with the vocabulary they share. Build it with `load`, or hand in your own two.
+
+    `answers` is "type" (the class names of the object's type) or "all" (so that the judge can overrule the detector).
+    A finding whose probability is under `floor`, after `calibration` if there is one, is marked for review. `boxes`,
+    when given, replaces the detector: a function of a photograph and its size in pixels that returns its things and
+    what was wrong with their labels. `relations` is what the judge is told of where things lie; experiments hand in
+    something else (prompts/relation_ablation.py).
+    """
+
+    detector: Detector | None
+    judge: Judge
+    taxonomy: Taxonomy
+    answers: Answers = "type"
+    floor: float = FLOOR
+    boxes: Boxes | None = None
+    relations: Callable[[Scene], Told] = given
+    calibration: Calibration | None = None
+
+    @classmethod
+    def load(
+        cls,
+        detector: str | Path = "embedded",
+        judge: str | Path = "embedded",
+        *,
+        adapter: str | Path | None = None,
+        taxonomy: Taxonomy | str | Path | None = None,
+        device: str = "auto",
+        answers: Answers = "type",
+        floor: float | None = None,
+        boxes: Boxes | None = None,
+        detector_options: DetectorOptions | None = None,
+        tile: str = "auto",
+        calibration: Calibration | str | Path | None = None,
+    ) -> Inspector:
+        """Load both models, by default those that Toeline ships; with `boxes` no detector is loaded.
+
+        `detector` is "embedded", a weight file, a model directory or a hub id, `judge` "embedded", a model directory or
+        a hub id, `adapter` a peft adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps.
+        `detector_options` has thresholds and whether the detector's file is trusted to run code, `tile` how large
+        photographs are cut for the detector: auto, off, or a side in pixels. `calibration` is what `toeline evaluate
+        --calibrate` wrote for this judge; `floor` is then its review threshold, else 0.5. Raises ModelError,
+        OutputError, SetupError and TaxonomyError.
+        """
+        from toeline.detect.detector import DetectorOptions
+        from toeline.detect.load import load_detector
+        from toeline.detect.tiling import tiled
+        from toeline.judge.judge import require_fitted_for
+        from toeline.judge.load import load_judge
+
+        made = load_calibration(Path(calibration)) if isinstance(calibration, str | Path) else calibration
+        words = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.load(Path(taxonomy) if taxonomy else None)
+        options = detector_options or DetectorOptions(device=device)
+        stage_2 = load_judge(str(judge), device=device, adapter=Path(adapter) if adapter else None)
+        if made is not None:
+            require_fitted_for(made, stage_2)
+        learned = made.review_below if made else None
+        return cls(
+            detector=None if boxes else tiled(load_detector(str(detector), taxonomy=words, options=options), tile),
+            judge=stage_2,
+            taxonomy=words,
+            answers=answers,
+            floor=next(one for one in (floor, learned, FLOOR) if one is not None),
+            boxes=boxes,
+            calibration=made,
+        )
+
+    def inspect(self, photo: str | Path | Image.Image) -> list[Finding]:
+        """The findings on one photograph. Raises PhotoError for a file that cannot be read.
+
+        A picture that is given as such counts as upright; its findings call it by its file name, or "picture".
+        """
+        if isinstance(photo, Image.Image):
+            path = Path(getattr(photo, "filename", "") or "picture")
+            return self._look(photo.convert("RGB"), Photo(path, path.name))
+        return self._look(read_photo(Path(photo)), Photo(Path(photo), Path(photo).name))
+
+    def inspect_all(self, photos: Iterable[Photo], *, workers: int = 0, batch: int = 1) -> Iterator[Result]:
+        """One Result per photograph, as it is done, in the order given; a bad photograph gives a Result that says so.
+
+        Faults of a photograph, of its labels and of the machine (no memory) end up in `Result.problems`; mistakes of
+        ours (TypeError and the like) are not caught. `workers` threads read photographs ahead, another one asks the
+        detector about `batch` of them at a time, and this one asks the judge; with 0 all happens in this one. What
+        comes out is the same for any numbers. Memory holds about AHEAD_PX pixels, or two photographs if they are
+        larger, as long as nobody keeps `Result.image`.
+        """
+        budget = Budget(AHEAD_PX)
+        counted = ((photo, self._counted(photo, budget) if workers else 0) for photo in photos)
+        work = partial(self._open, budget=budget)
+        opened = ahead(work, counted, workers=workers, most=workers + batch, room=budget.room)
+        groups = batches(opened, batch, budget.room)
+        found = ahead(self._detect, groups, workers=min(workers, 1), most=2, room=budget.room)
+        for group in found:
+            while group:  # emptied as it goes, so that no picture outlives its result
+                yield self._judged(group.pop(0))
+
+    @staticmethod
+    def _counted(photo: Photo, budget: Budget) -> int:
+        """Pixels of a photograph that is about to be read, counted as used; 0 for one that cannot be read."""
+        try:
+            wide, high = photo_size(photo.path)
+        except PhotoError:
+            return 0
+        budget.take(wide * high)
+        return wide * high
+
+    def _open(self, given: tuple[Photo, int], budget: Budget) -> Underway:
+        photo, pixels = given
+        start = time.perf_counter()
+        try:
+            image = read_photo(photo.path)
+            budget.give_with(image, pixels)
+            seen = Underway(photo, image, file_hash(photo.path), where=read_position(photo.path))
+        except FAULTS as why:
+            budget.give(pixels)
+            seen = Underway(photo, fault=_fault(photo, why))
+        return replace(seen, seconds=time.perf_counter() - start)
+
+    def _detect(self, group: Sequence[Underway]) -> list[Underway]:
+        """What the detector sees on several photographs; where one of them is too much for it, they go one by one."""
+        good = [seen for seen in group if seen.image is not None]
+        start = time.perf_counter()
+        try:
+            found = iter(self._find(good))
+        except FAULTS as why:
+            if len(group) > 1:
+                return [self._detect([seen])[0] for seen in group]
+            return [replace(seen, image=None, fault=_fault(seen.photo, why)) for seen in group]
+        share = (time.perf_counter() - start) / max(len(good), 1)
+        return [
+            replace(seen, found=next(found), seconds=seen.seconds + share) if seen.image is not None else seen
+            for seen in group
+        ]
+
+    def _judged(self, seen: Underway) -> Result:
+        start = time.perf_counter()
+        try:
+            result = self._result(seen)
+        except FAULTS as why:
+            result = _failed(seen.photo, _fault(seen.photo, why))
+        return replace(result, seconds=seen.seconds + time.perf_counter() - start)
+
+    def _result(self, seen: Underway) -> Result:
+        photo, image = seen.photo, seen.image
+        if image is None:
+            return _failed(photo, *filter(None, [seen.fault]))
+        sightings, problems = seen.found
+        findings = self._findings(image, photo, sightings)
+        if note := image.info.get("note"):
+            problems = (*problems, Problem(photo.name, str(photo.path), note, "Save the frame you mean as a file."))
+        if seen.where.wrong:
+            todo = "Its findings are kept without a place; look at it if it matters."
+            problems = (*problems, Problem(photo.name, str(photo.path), seen.where.wrong, todo))
+        return Result(
+            photo.name, image.size, findings, tuple(problems), sha256=seen.sha256, place=seen.where.place, image=image
+        )
+
+    def _look(self, image: Image.Image, photo: Photo) -> list[Finding]:
+        ((sightings, _),) = self._find([Underway(photo, image)])
+        return list(self._findings(image, photo, sightings))
+
+    def _find(self, group: Sequence[Underway]) -> list[Found]:
+        """For each photograph, all of which are open: what is on it, and what is wrong with its labels."""
+        from toeline.detect.postprocess import find_settled
+
+        images = [seen.image for seen in group if seen.image is not None]
+        if self.boxes is not None:
+            given = [self.boxes(seen.photo, image.size) for seen, image in zip(group, images, strict=True)]
+            return [([Sighting(thing) for thing in things], problems) for things, problems in given]
+        if self.detector is None or not images:
+            return [([], ()) for _ in images]
+        return [(sightings, ()) for sightings in find_settled(self.detector, images)]
+
+    def _findings(self, image: Image.Image, photo: Photo, sightings: Sequence[Sighting]) -> tuple[Finding, ...]:
+        scene = Scene(Path(photo.name), image.size, tuple(s.thing for s in sightings))
+        relations = self.relations(scene)
+        sheet = ask(scene, image, relations, self.taxonomy, self.judge.view, answers=self.answers)
+        scores = self.judge.score(sheet) if sheet.questions else []
+        said = {q.thing_id: s for q, s in zip(sheet.questions, scores, strict=True)}
+        findings = [self._finding(photo, s, said.get(s.thing.id), relations[s.thing.id]) for s in sightings]
+        return self._graded(scene, findings)
+
+    def _finding(
+        self, photo: Photo, seen: Sighting, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
+    ) -> Finding:
+        """`log_probs` is None for a thing whose type leaves one answer, such as vegetation: it was not asked.
+
+        They are empty when an answer was written that is none of the names.
+        """
+        thing = seen.thing
+        if log_probs is None:
+            verdict = sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
+        elif log_probs:
+            verdict = decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor, calibration=self.calibration)
+        else:
+            verdict = unreadable()
+        return Finding(
+            photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon,
+            seen.class_name, seen.others,
+        )  # fmt: skip
+
+    def _graded(self, scene: Scene, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        """How bad each is, by the relations that truly hold, whatever the judge was told of them."""
+        if not may_be_immediate(findings, self.taxonomy):
+            return graded(findings, (), self.taxonomy)
+        said = {f.thing_id: f.verdict.class_name for f in findings}
+        kinds = {i: self.taxonomy.class_of(name).type for i, name in said.items() if name}
+        things = tuple(replace(t, kind=kinds.get(t.id, t.kind)) for t in scene.things)
+        return graded(findings, relate(replace(scene, things=things)), self.taxonomy)
+
+
+def _failed(photo: Photo, *problems: Problem) -> Result:
+    return Result(photo.name, problems=problems, failed=True)
+
+
+def _fault(photo: Photo, why: Exception) -> Problem:
+    """A ToelineError says what to do by itself; other faults are named by their kind."""
+    if isinstance(why, ToelineError):
+        return Problem(photo.name, str(photo.path), str(why).removeprefix(f"{photo.path}: "))
+    what = f"{type(why).__name__}: {why}".strip(": ")
+    return Problem(photo.name, str(photo.path), what, "Run this photograph alone; report it if it goes on.")

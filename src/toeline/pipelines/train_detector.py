@@ -1,0 +1,192 @@
+"""One training of a detector from its folder to its report: train, then measure what was written, as anyone would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.markup import escape
+
+from toeline.core.provenance import most, now_words, peak_memory, start_record
+from toeline.core.records import join_lines, problem_record
+from toeline.core.run_folder import ERRORS, write_run, write_whole
+from toeline.core.words import some
+from toeline.detect.detector import DetectorOptions
+from toeline.evaluate.results import DetectorTraining, Measured
+from toeline.pipelines.evaluate_detector import HTML, MARKDOWN, SCORECARD, measure
+from toeline.pipelines.finetune import open_folder
+from toeline.pipelines.progress import bar, errors, goes_on, of_labels, show_places, tell_problems
+from toeline.pipelines.progress import out as terminal
+from toeline.report.detector_page import headline, sections, tiles
+from toeline.report.document import Grid, ScorecardPage, Section, render_html, render_markdown, tenths
+from toeline.report.plots import Epoch, learning_plots
+from toeline.train.callbacks import VALID
+from toeline.train.config import DETECTOR_CHANGE_NOTHING, EMBEDDED, SCRATCH, DetectorFit
+from toeline.train.detector import DetectorLesson, Fitted, fit_detector, read_detector_lesson
+
+
+def train_into(run: DetectorFit, data: Path, out: Path, *, resume: bool) -> DetectorTraining:
+    """Train, measure, write everything into `out`. Raises ToelineError."""
+    lesson = read_detector_lesson(run, data)
+    hashes = {part.name: part.sha256() for part in (lesson.train, lesson.valid)}
+    settings = {**run.record(), "data": str(data), "data_sha256": hashes}
+    record = start_record("train-detector", settings, lesson.taxonomy)
+    record = open_folder(out, record, resume=resume, free=DETECTOR_CHANGE_NOTHING)
+    labels = of_labels((*lesson.train.problems, *lesson.valid.problems))
+    tell_problems(labels)
+    with goes_on("the same command with --resume"), _telling(run) as tell:
+        fitted = fit_detector(run, lesson, out, resume=resume, tell=tell)
+    record |= {"trained": dict(fitted.facts), "memory": most(record.get("memory", {}), peak_memory())}
+    write_run(out, record)
+    measured, before = _measured(run, lesson, out)
+    record["finished"] = now_words()
+    write_run(out, record)
+    problems = tuple(dict.fromkeys([*labels, *measured.problems]))
+    return _report(run, lesson, fitted, out, DetectorTraining(record, measured, before, problems, {}))
+
+
+def _measured(run: DetectorFit, lesson: DetectorLesson, out: Path) -> tuple[Measured, Measured | None]:
+    """What was written, and beside it what it began with; from scratch or of transformers, beside the embedded one."""
+    start = EMBEDDED if run.hub or run.begin == SCRATCH else run.begin
+    options = DetectorOptions(device=run.device)
+    with bar("Measuring", total=2 * len(lesson.valid.photos)) as step:
+        after, before = (measure(name, lesson.valid, lesson.taxonomy, options, step=step) for name in (str(out), start))
+    return replace(after, name="this detector"), replace(before, name=_called(start))
+
+
+def _called(start: str) -> str:
+    return "the embedded detector" if start == EMBEDDED else "the one it began with"
+
+
+@contextmanager
+def _telling(run: DetectorFit) -> Iterator[Any]:
+    """A bar of steps, and a line for each epoch."""
+    bars = ExitStack()
+    steps: list[Any] = []
+    shown = 0
+
+    def tell(done: int, total: int, line: Mapping[str, Any] | None) -> None:
+        nonlocal shown
+        if not steps:
+            steps.append(bars.enter_context(bar("Training", total=total, done=max(0, done - 1))))
+            shown = max(0, done - 1)
+        for _ in range(done - shown):
+            steps[0]()
+        shown = max(shown, done)
+        if line is not None and VALID in line:
+            errors.print(epoch_words(line, run.epochs))
+
+    with bars:
+        yield tell
+
+
+def epoch_words(line: Mapping[str, Any], epochs: int) -> str:
+    """An epoch's validation in words.
+
+    >>> epoch_words({"epoch": 1, "best": True, "valid": {"map_50": 0.5, "map_50_95": 0.25}}, 4)
+    'epoch 1 of 4: mAP@0.5 50.0%, mAP@0.5:0.95 25.0%; the best so far'
+    """
+    said = "untrained" if line["epoch"] == 0 else f"epoch {line['epoch']} of {epochs}"
+    valid, best = line[VALID], "; the best so far" if line.get("best") else ""
+    return f"{said}: mAP@0.5 {tenths(valid['map_50'])}, mAP@0.5:0.95 {tenths(valid['map_50_95'])}{best}"
+
+
+def _report(
+    run: DetectorFit, lesson: DetectorLesson, fitted: Fitted, out: Path, outcome: DetectorTraining
+) -> DetectorTraining:
+    measured, before = outcome.measured, outcome.before
+    page = ScorecardPage(
+        title="A detector and how it was trained",
+        headline=headline(measured, before),
+        sections=[
+            _training_section(run, fitted),
+            *sections(measured, before, lesson.taxonomy, out),
+            _lesson_section(lesson, fitted),
+        ],
+        run={k: v for k, v in outcome.record.items() if k != "trained"},
+        tiles=tiles(measured),
+        problems=outcome.problems,
+    )
+    card = {
+        **measured.record(),
+        "split": lesson.valid.name,
+        "against": before.record() if before else None,
+        "trained": dict(fitted.facts),
+    }
+    write_whole(out / SCORECARD, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    write_whole(out / ERRORS, join_lines(map(problem_record, outcome.problems)))
+    write_whole(out / HTML, render_html(page))
+    write_whole(out / MARKDOWN, render_markdown(page))
+    written = {"detector": str(out), "report": str(out / HTML), "figures": str(out / SCORECARD)}
+    return replace(outcome, written=written)
+
+
+def _training_section(run: DetectorFit, fitted: Fitted) -> Section:
+    lines, steps = fitted.log.validations(), [s for s in fitted.log.steps() if s.get("loss") is not None]
+    per_epoch = max(line["step"] / line["epoch"] for line in lines if line["epoch"])
+    epochs = [
+        Epoch(x["epoch"], x[VALID]["map_50"], x[VALID]["map_50_95"], bool(x.get("best")) and x["epoch"] > 0)
+        for x in lines
+    ]
+    facts = fitted.facts
+    text = [
+        f"The weights of epoch {facts['epoch']} of {facts['epochs']} were kept, the best on the validation split, and "
+        f"the thresholds were set for the best F1 there. Both flatter the figures of this page, which are of the same "
+        f"photographs: measure on a split that took no part (toeline evaluate-detector)."
+    ]
+    if epochs[-1].epoch < run.epochs:
+        text.append(f"It stopped early: {run.patience} epochs had brought nothing better.")
+    rows = tuple(
+        ("untrained" if e.epoch == 0 else f"{e.epoch:g}", tenths(e.map_50), tenths(e.map_50_95), "better" * e.best)
+        for e in epochs
+    )
+    grid = Grid("By epoch", ("epoch", "mAP@0.5", "mAP@0.5:0.95", "than all before"), rows, folded=True)
+    plots = learning_plots([(s["step"] / per_epoch, s["loss"]) for s in steps], epochs)
+    return Section("Training", tuple(text), plots=plots, grids=(grid,))
+
+
+def _lesson_section(lesson: DetectorLesson, fitted: Fitted) -> Section:
+    data = fitted.facts["data"]
+    rows = tuple(
+        (lesson.taxonomy.spoken(kind), *(str(data[part.name]["types"].get(kind, 0)) for part in _parts(lesson)))
+        for kind in lesson.kinds
+    )
+    counts = " and ".join(f"{some(len(part.photos), 'photograph')} of {part.name}" for part in _parts(lesson))
+    text = (
+        f"{counts}. {fitted.facts['parameters']:,} parameters, {fitted.facts['seconds']:,.0f} s of training. Views: "
+        f"zoom, shift, left-right mirror, light, white balance, blur; never up-down."
+    )
+    head = ("objects", *(part.name for part in _parts(lesson)))
+    return Section("What it learned from", (text,), grids=(Grid("", head, rows),))
+
+
+def _parts(lesson: DetectorLesson) -> Sequence[Any]:
+    return lesson.train, lesson.valid
+
+
+def tell_people(outcome: DetectorTraining) -> None:
+    """What it came to, and where it is."""
+    terminal.print(f"[bold]{escape(headline(outcome.measured, outcome.before))}[/]")
+    if outcome.problems:
+        terminal.print(f"[bold yellow]{some(len(outcome.problems), 'problem')}[/]: see {ERRORS}")
+    show_places(outcome.written)
+    terminal.print(
+        f"Inspect with it: toeline inspect PHOTOS --detector {escape(outcome.written['detector'])} --out ..."
+    )
+
+
+def tell_json(outcome: DetectorTraining) -> None:
+    """A summary as JSON."""
+    said = {
+        "written": dict(outcome.written),
+        "figures": {f.key: f.value for f in outcome.measured.figures if f.n},
+        "epoch": outcome.record["trained"]["epoch"],
+        "problems": len(outcome.problems),
+        "memory": outcome.record["memory"],
+    }
+    typer.echo(json.dumps(said, ensure_ascii=False))

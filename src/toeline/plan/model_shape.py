@@ -1,0 +1,354 @@
+"""The numbers of a model's config that decide its size. Knows the Qwen2-VL family; reads no weights and no network."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from toeline.core.question import View
+from toeline.errors import ModelError
+
+BUNDLED = Path(__file__).parent / "shapes.json"
+FAMILIES = ("qwen2_vl", "qwen2_5_vl")
+
+# What transformers takes where a config leaves a number out, by family (configuration_qwen2_vl.py and
+# configuration_qwen2_5_vl.py of transformers 5.23). `vision_mlp` of Qwen2-VL is `mlp_ratio` times the width.
+TEXT_DEFAULTS = {
+    "vocab_size": 152_064,
+    "hidden_size": 8_192,
+    "intermediate_size": 29_568,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+}
+VISION_DEFAULTS = {
+    "qwen2_vl": {"depth": 32, "embed_dim": 1_280, "hidden_size": 3_584, "mlp_ratio": 4},
+    "qwen2_5_vl": {"depth": 32, "hidden_size": 3_584, "out_hidden_size": 3_584, "intermediate_size": 3_420},
+}
+PATCH_DEFAULTS = {
+    "num_heads": 16,
+    "in_channels": 3,
+    "patch_size": 14,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A model of the Qwen2-VL family as far as its size goes: widths, depths and counts, all positive.
+
+    `width`, `depth`, `vision_heads` and `vision_mlp` are the vision tower's, the others the language model's; `patch`
+    is a patch's side in pixels, `frames` how many frames share one, `merge` how many patches a side become one token.
+    `tied` says that the head is the embedding.
+    """
+
+    family: str
+    vocab: int
+    hidden: int
+    mlp: int
+    layers: int
+    heads: int
+    kv_heads: int
+    tied: bool
+    width: int
+    depth: int
+    vision_heads: int
+    vision_mlp: int
+    patch: int = 14
+    channels: int = 3
+    frames: int = 2
+    merge: int = 2
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for numbers that no model can have."""
+        for name in (f.name for f in fields(self) if f.type == "int"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}, and must be a whole number above 0")
+        if self.hidden % self.heads or self.heads % self.kv_heads or self.width % self.vision_heads:
+            raise ValueError("heads do not divide the widths")
+
+    @property
+    def head(self) -> int:
+        """Width of one attention head of the language model."""
+        return self.hidden // self.heads
+
+    @property
+    def keys(self) -> int:
+        """Width of all keys, or of all values, of one token in one layer."""
+        return self.head * self.kv_heads
+
+    @property
+    def cell(self) -> int:
+        """Side in pixels of the square that becomes one token."""
+        return self.patch * self.merge
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is planned: a model's name as it was typed, its shape, and how much it is shown."""
+
+    name: str
+    shape: Shape
+    view: View
+
+
+def find_model(name: str, *, embedded: Path | None = None) -> Model:
+    """A hub id from the numbers in the package or the hub's cache, a directory from its config.json. No network.
+
+    `embedded` is the directory of the judge of that name. Raises ModelError for a name that is neither, and for a
+    config that is not of the family.
+    """
+    folder = embedded if name == "embedded" and embedded else Path(name).expanduser()
+    if folder.is_dir():
+        return _from_folder(name, folder)
+    known = {key.lower(): row for key, row in bundled().items()}
+    if row := known.get(name.lower()):
+        shape = Shape(**row)
+        return Model(name, shape, View(cell=shape.cell))
+    if cached := _in_cache(name):
+        return _from_folder(name, cached)
+    raise ModelError(
+        f"{name}: no such directory, not in the hub's cache, and not among the models whose numbers Toeline carries "
+        f"({', '.join(bundled())}). `plan` uses no network: download the model's config.json and name its directory."
+    )
+
+
+def bundled() -> dict[str, dict[str, Any]]:
+    """Public numbers of the family's models by hub id, as `Shape` takes them."""
+    found: dict[str, dict[str, Any]] = json.loads(BUNDLED.read_text(encoding="utf-8"))
+    return found
+
+
+def _in_cache(name: str) -> Path | None:
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _from_folder(name: str, folder: Path) -> Model:
+    shape = shape_of(_read(folder / "config.json"), folder / "config.json")
+    file = folder / "toeline.json"
+    raw = _read(file).get("view", {}) if file.is_file() else {}
+    try:
+        view = View(**{"cell": shape.cell, **raw})
+    except TypeError:
+        raise ModelError(f"{file}: view is not one that Toeline knows. Write it again.") from None
+    if not all(type(number) is int and number >= 0 for number in (view.scene_tokens, view.crop_tokens)):
+        raise ModelError(f"{file}: scene_tokens and crop_tokens must be whole numbers. Write it again.")
+    return Model(name, shape, view)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as why:
+        raise ModelError(
+            f"{file} cannot be read as JSON ({why}). Name a directory with a model's config.json."
+        ) from None
+    if not isinstance(found, dict):
+        raise ModelError(f"{file} holds no JSON object. Copy or download it again.")
+    return found
+
+
+def shape_of(config: Mapping[str, Any], where: Path | str) -> Shape:
+    """The shape in a config.json, nested as transformers 5 writes it or flat as the hub has it. Raises ModelError."""
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        raise ModelError(f"{where}: model_type is {family!r}, and the judge runs {' and '.join(FAMILIES)}.")
+    text = {**TEXT_DEFAULTS, **(config.get("text_config") or config)}
+    vision = {**PATCH_DEFAULTS, **VISION_DEFAULTS[family], **(config.get("vision_config") or {})}
+    try:
+        return Shape(**_language(text, config), **_vision(vision, family))
+    except (ValueError, TypeError) as why:
+        raise ModelError(f"{where}: these numbers make no model ({why}). Copy or download it again.") from None
+
+
+def _language(text: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "vocab": text["vocab_size"],
+        "hidden": text["hidden_size"],
+        "mlp": text["intermediate_size"],
+        "layers": text["num_hidden_layers"],
+        "heads": text["num_attention_heads"],
+        "kv_heads": text["num_key_value_heads"] or text["num_attention_heads"],
+        "tied": bool(config.get("tie_word_embeddings", False)),
+    }
+
+
+def _vision(vision: Mapping[str, Any], family: str) -> dict[str, Any]:
+    old = family == "qwen2_vl"
+    width = vision["embed_dim" if old else "hidden_size"]
+    return {
+        "family": family,
+        "width": width,
+        "depth": vision["depth"],
+        "vision_heads": vision["num_heads"],
+        "vision_mlp": int(width * vision["mlp_ratio"]) if old else vision["intermediate_size"],
+        "patch": vision["patch_size"],
+        "channels": vision["in_channels"],
+        "frames": vision["temporal_patch_size"],
+        "merge": vision["spatial_merge_size"],
+    }
+
+
+WHOLE = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes per weight
+INT4_GROUP = 128  # weights that share one 16-bit scale, as in GPTQ, AWQ and torchao
+NF4_BLOCK, NF4_SECOND = 64, 256  # QLoRA's double quantization, arXiv 2305.14314, section 3
+QUANTIZED = ("int8", "int4", "nf4")
+PRECISIONS = (*WHOLE, *QUANTIZED)
+
+
+class Part(NamedTuple):
+    """Parameters of one part: `matrix` are weights of linear layers with `rows` outputs in all, `other` the rest."""
+
+    matrix: int
+    rows: int
+    other: int
+
+    @property
+    def total(self) -> int:
+        """All parameters of the part."""
+        return self.matrix + self.other
+
+    def times(self, count: int) -> Part:
+        """The part `count` times over."""
+        return Part(*(value * count for value in self))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model's parameters by part. `head` is empty where it is the embedding; `norms` are those inside the layers."""
+
+    embedding: Part
+    head: Part
+    attention: Part
+    mlp: Part
+    norms: Part
+    final_norm: Part
+    vision_blocks: Part
+    merger: Part
+    patch_embed: Part
+
+    @property
+    def layers(self) -> Part:
+        """The language model's layers, without embedding, final norm and head."""
+        return _sum(self.attention, self.mlp, self.norms)
+
+    @property
+    def vision(self) -> Part:
+        """The vision tower."""
+        return _sum(self.vision_blocks, self.merger, self.patch_embed)
+
+    @property
+    def total(self) -> int:
+        """Every parameter once."""
+        return sum(part.total for part in vars(self).values())
+
+
+def _sum(*parts: Part) -> Part:
+    return Part(*(sum(values) for values in zip(*parts, strict=True)))
+
+
+def linear(wide: int, high: int, *, bias: bool) -> Part:
+    """A linear layer from `wide` inputs to `high` outputs."""
+    return Part(wide * high, high, high if bias else 0)
+
+
+def norm(width: int, *, bias: bool = False) -> Part:
+    """A norm with a weight per channel, and a bias for LayerNorm."""
+    return Part(0, 0, width * (2 if bias else 1))
+
+
+def count(shape: Shape, *, vocab: int = 0) -> Parts:
+    """The parameters of a model of this shape, with `vocab` tokens if that is given and fewer than it has."""
+    tokens = min(vocab or shape.vocab, shape.vocab)
+    table = Part(0, 0, tokens * shape.hidden)
+    hidden, keys = shape.hidden, shape.keys
+    attention = _sum(
+        linear(hidden, hidden, bias=True), *[linear(hidden, keys, bias=True)] * 2, linear(hidden, hidden, bias=False)
+    )
+    mlp = _sum(*[linear(hidden, shape.mlp, bias=False)] * 2, linear(shape.mlp, hidden, bias=False))
+    return Parts(
+        embedding=table,
+        head=Part(0, 0, 0) if shape.tied else linear(hidden, tokens, bias=False),
+        attention=attention.times(shape.layers),
+        mlp=mlp.times(shape.layers),
+        norms=norm(hidden).times(2 * shape.layers),
+        final_norm=norm(hidden),
+        vision_blocks=_block(shape).times(shape.depth),
+        merger=_merger(shape),
+        patch_embed=Part(0, 0, shape.channels * shape.frames * shape.patch**2 * shape.width),
+    )
+
+
+def _block(shape: Shape) -> Part:
+    width, mlp, old = shape.width, shape.vision_mlp, shape.family == "qwen2_vl"
+    up = [linear(width, mlp, bias=True)] * (1 if old else 2)  # Qwen2.5-VL gates its MLP
+    return _sum(
+        *[norm(width, bias=old)] * 2,
+        linear(width, 3 * width, bias=True),
+        linear(width, width, bias=True),
+        *up,
+        linear(mlp, width, bias=True),
+    )
+
+
+def _merger(shape: Shape) -> Part:
+    joined = shape.width * shape.merge**2
+    old = shape.family == "qwen2_vl"
+    return _sum(norm(shape.width, bias=old), linear(joined, joined, bias=True), linear(joined, shape.hidden, bias=True))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """In which precision each part of a model is held. `vocab` of 0 keeps every token, `vision` of "" leaves it out.
+
+    Linear layers take a quantized precision; norms, biases, embedding, head and patch embedding stay in `rest`.
+    """
+
+    language: str
+    vision: str
+    rest: str = "bfloat16"
+    vocab: int = 0
+
+
+def size(part: Part, precision: str, rest: str) -> int:
+    """Bytes of a part whose linear layers are in `precision` and whose other parameters are in `rest`.
+
+    int8 has one 16-bit scale per output (torchao's Int8WeightOnlyConfig); int4 one per 128 weights; nf4 one 8-bit scale
+    per 64 weights and one 32-bit scale per 256 of those.
+    """
+    other = part.other * WHOLE[rest]
+    if precision in WHOLE:
+        return part.matrix * WHOLE[precision] + other
+    if precision == "int8":
+        return part.matrix + 2 * part.rows + other
+    bits = 4 + 16 / INT4_GROUP if precision == "int4" else 4 + 8 / NF4_BLOCK + 32 / (NF4_BLOCK * NF4_SECOND)
+    return round(part.matrix * bits / 8) + other
+
+
+def load_bytes(shape: Shape, weights: Weights) -> dict[str, int]:
+    """Bytes of the weights by part: embedding, head, language and vision, where there is one."""
+    parts, rest = count(shape, vocab=weights.vocab), weights.rest
+    found = {
+        "embedding": size(parts.embedding, rest, rest),
+        "head": size(parts.head, rest, rest),
+        "language layers": size(_sum(parts.layers, parts.final_norm), weights.language, rest),
+        "vision tower": size(parts.vision, weights.vision, rest) if weights.vision else 0,
+    }
+    return {name: number for name, number in found.items() if number}
+
+
+def lora_parameters(shape: Shape, rank: int) -> int:
+    """Parameters of LoRA of this rank on q, k, v and o of every layer: rank times inputs plus outputs."""
+    hidden, keys = shape.hidden, shape.keys
+    return shape.layers * rank * (2 * (hidden + hidden) + 2 * (hidden + keys))

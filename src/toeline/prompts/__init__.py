@@ -1,0 +1,1 @@
+"""What the model is shown: relations, crops and words. Sees no ground truth and no model."""

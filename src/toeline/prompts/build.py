@@ -1,0 +1,64 @@
+"""Scene, photograph and relations to one sheet of questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from PIL import Image
+
+from toeline.core.question import Question, Sheet, View
+from toeline.core.scene import Relation, Scene, Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.prompts.crop import cut, whole
+from toeline.prompts.evidence import measure, spoken
+from toeline.prompts.templates import PROMPTS, Seen, around, place
+
+Answers = Literal["type", "all"]
+
+
+def legal(thing: Thing, taxonomy: Taxonomy, answers: Answers) -> tuple[str, ...]:
+    """The answers a thing may get: those of its type, or all (so that Stage 2 can overrule a wrong type)."""
+    return taxonomy.answers() if answers == "all" else taxonomy.answers(thing.kind)
+
+
+def ask(
+    scene: Scene,
+    image: Image.Image,
+    relations: Mapping[str, Sequence[Relation]],
+    taxonomy: Taxonomy,
+    view: View,
+    *,
+    answers: Answers = "type",
+) -> Sheet:
+    """One sheet for one photograph: one question for each thing that has more than one legal answer.
+
+    `image` is RGB and of `scene.size_wh`. `relations` holds, for each thing id, its relations to its neighbors, nearest
+    first (see relate.around). Raises ValueError for an image of another size, KeyError for an unknown prompt.
+    """
+    if image.size != scene.size_wh:
+        raise ValueError(f"{scene.image}: the picture is {image.size}, the scene {scene.size_wh}")
+    prompt = PROMPTS[view.prompt]
+    shows_crops = prompt.shows_crops and view.crop_tokens > 0
+    asked = [(t, legal(t, taxonomy, answers)) for t in scene.things]
+    names = {t.id: f"{taxonomy.spoken(t.kind)} {n}" for n, t in enumerate(scene.things, start=1)}
+    seen = {
+        t.id: Seen(
+            number=n,
+            spoken=taxonomy.spoken(t.kind),
+            place=place(t.box, scene.size_wh),
+            around=around(relations.get(t.id, ()), names),
+            evidence=spoken(measure(image, t.box)) if prompt.measures and len(options) > 1 else "",
+            meanings={name: meaning for name in options if (meaning := taxonomy.class_of(name).meaning)},
+        )
+        for n, (t, options) in enumerate(asked, start=1)
+    }
+    crops = {t.id: cut(image, t.box, view) for t, options in asked if shows_crops and len(options) > 1}
+    questions = tuple(
+        Question(t.id, prompt.question(seen[t.id], options), crops.get(t.id), options)
+        for t, options in asked
+        if len(options) > 1
+    )
+    shown = prompt.shows_photograph and view.scene_tokens > 0 and questions
+    picture = whole(image, view) if shown else None
+    return Sheet(str(scene.image), picture, prompt.shared(list(seen.values())), questions, scene, image)

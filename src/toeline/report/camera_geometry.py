@@ -1,0 +1,157 @@
+"""From a pixel to the ground: a pinhole camera over flat ground at the height of take-off. Pure geometry.
+
+The ground is no plane, least of all at a dam: every position here is approximate, and says by how much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from toeline.core.box import Box
+from toeline.core.geo import Meters, Place, Point, Spot, moved
+
+# Assumed errors, about one standard deviation each; docs/where.md says why.
+GPS_M = 3.0
+HEIGHT_SHARE = 0.10  # ground above or below the point of take-off counts in here
+PITCH_DEGREES, YAW_DEGREES = 1.0, 3.0
+FLATTEST = math.tan(math.radians(10))  # a ray that falls less steeply is not followed to the ground
+STEEP_DEGREES = -60.0  # looking down more steeply than this, a box is seen from above; else from the side
+
+Vector = tuple[float, float, float]
+Pixel = tuple[float, float]
+Sight = tuple[Vector, Vector, Vector]  # right, down and ahead of a camera, each as (east, north, up)
+
+
+def can_project(place: Place) -> bool:
+    """Whether height, attitude and focal length are all there. Without a roll the camera counts as level.
+
+    >>> can_project(Place(1, 2, height_m=30, yaw=0, pitch=-90, focal=0.6)), can_project(Place(1, 2, height_m=30))
+    (True, False)
+    """
+    known = None not in (place.height_m, place.yaw, place.pitch, place.focal)
+    return known and (place.height_m or 0) > 0
+
+
+def spot_of(place: Place, size_wh: tuple[int, int], box: Box) -> Spot:
+    """Where the thing in a box is: on the ground if the camera's ray can be followed there, else at the camera."""
+    way = to_ground(place, size_wh, foot(place, box))
+    error = error_m(place, size_wh, foot(place, box)) if way else None
+    if way is None or error is None:
+        return Spot(place.latitude, place.longitude, "camera")
+    at = moved(place.point, way)
+    return Spot(at.latitude, at.longitude, "ground", error)
+
+
+def foot(place: Place, box: Box) -> Pixel:
+    """The pixel at which a box stands on the ground: its center seen from above, else the middle of its lower edge.
+
+    >>> foot(Place(1, 2, pitch=-90), Box(0, 0, 10, 20)), foot(Place(1, 2, pitch=-30), Box(0, 0, 10, 20))
+    ((5.0, 10.0), (5.0, 20))
+    """
+    above = place.pitch is None or place.pitch <= STEEP_DEGREES
+    return box.center if above else (box.center[0], box.y2)
+
+
+def to_ground(place: Place, size_wh: tuple[int, int], pixel: Pixel) -> Meters | None:
+    """The way from below the camera to the ground under a pixel; None when it cannot be known or is too far."""
+    if not can_project(place):
+        return None
+    way = _follow(place, _ray(place, size_wh, pixel))
+    return way if way and math.hypot(*way) <= (place.height_m or 0) / FLATTEST else None
+
+
+def error_m(place: Place, size_wh: tuple[int, int], pixel: Pixel) -> float | None:
+    """How far off `to_ground` may be, in meters: the assumed errors one by one, as the root of their squares.
+
+    Each is put in with both signs and the larger change counts. None where one of them would lift the ray too high.
+    """
+    at, height = to_ground(place, size_wh, pixel), place.height_m or 0.0
+    yaw, pitch = place.yaw or 0.0, place.pitch or 0.0
+    squares = GPS_M**2
+    for plus, minus in (
+        (replace(place, height_m=height * (1 + HEIGHT_SHARE)), replace(place, height_m=height * (1 - HEIGHT_SHARE))),
+        (replace(place, pitch=pitch + PITCH_DEGREES), replace(place, pitch=pitch - PITCH_DEGREES)),
+        (replace(place, yaw=yaw + YAW_DEGREES), replace(place, yaw=yaw - YAW_DEGREES)),
+    ):
+        ends = to_ground(plus, size_wh, pixel), to_ground(minus, size_wh, pixel)
+        if at is None or ends[0] is None or ends[1] is None:
+            return None
+        squares += max(math.dist(at, end) for end in ends if end) ** 2
+    return math.sqrt(squares)
+
+
+def footprint(place: Place, size_wh: tuple[int, int]) -> list[Point]:
+    """The ground in a photograph as corners counterclockwise, without the part that is too flat to be followed.
+
+    Empty when nothing is known or the camera looks at the sky alone.
+    """
+    if not can_project(place):
+        return []
+    wide, high = size_wh
+    corners: list[Pixel] = [(0.0, 0.0), (0.0, high), (wide, high), (wide, 0.0)]  # seen from above: counterclockwise
+    kept = clipped(corners, [_fall(place, _ray(place, size_wh, corner)) for corner in corners])
+    ways = [way for way in (_follow(place, _ray(place, size_wh, pixel)) for pixel in kept) if way]
+    return [moved(place.point, way) for way in ways] if len(ways) == len(kept) > 2 else []
+
+
+def _follow(place: Place, ray: Vector) -> Meters | None:
+    """The way over the ground to where a ray meets it; None for one that does not fall."""
+    if ray[2] > -1e-6:
+        return None
+    reach = (place.height_m or 0) / -ray[2]
+    return Meters(reach * ray[0], reach * ray[1])
+
+
+def _fall(place: Place, ray: Vector) -> float:
+    """By how much a ray falls more steeply than FLATTEST, along the camera's heading: linear over the picture."""
+    yaw = math.radians(place.yaw or 0)
+    return -ray[2] - FLATTEST * (ray[0] * math.sin(yaw) + ray[1] * math.cos(yaw))
+
+
+def clipped(corners: Sequence[Pixel], inside: Sequence[float]) -> list[Pixel]:
+    """The part of a polygon where a number that is linear over the plane, given at each corner, is not negative.
+
+    One step of Sutherland and Hodgman (Communications of the ACM 17, 1974).
+
+    >>> clipped([(0, 0), (2, 0), (2, 2), (0, 2)], [1, -1, -1, 1])
+    [(0, 0), (1.0, 0.0), (1.0, 2.0), (0, 2)]
+    """
+    kept: list[Pixel] = []
+    for i, (corner, value) in enumerate(zip(corners, inside, strict=True)):
+        before, was = corners[i - 1], inside[i - 1]
+        if (value < 0) != (was < 0):
+            share = was / (was - value)
+            kept.append((before[0] + share * (corner[0] - before[0]), before[1] + share * (corner[1] - before[1])))
+        if value >= 0:
+            kept.append(corner)
+    return kept
+
+
+def _ray(place: Place, size_wh: tuple[int, int], pixel: Pixel) -> Vector:
+    """The direction that a pixel looks in: one focal length ahead, and to the pixel."""
+    wide, high = size_wh
+    focal_px = (place.focal or 1.0) * math.hypot(wide, high)
+    x, y = (pixel[0] - wide / 2) / focal_px, (pixel[1] - high / 2) / focal_px
+    right, down, ahead = sight(place)
+    return (
+        x * right[0] + y * down[0] + ahead[0],
+        x * right[1] + y * down[1] + ahead[1],
+        x * right[2] + y * down[2] + ahead[2],
+    )
+
+
+def sight(place: Place) -> Sight:
+    """Right, down and ahead of the camera as unit vectors (east, north, up), from yaw, pitch and roll in this order.
+
+    Straight down at roll 180, as DJI cameras write it, is straight down at roll 0 and the opposite yaw.
+    """
+    yaw, pitch, roll = (math.radians(angle or 0.0) for angle in (place.yaw, place.pitch, place.roll))
+    ahead = (math.cos(pitch) * math.sin(yaw), math.cos(pitch) * math.cos(yaw), math.sin(pitch))
+    right = (math.cos(yaw), -math.sin(yaw), 0.0)
+    up = (-math.sin(pitch) * math.sin(yaw), -math.sin(pitch) * math.cos(yaw), math.cos(pitch))
+    c, s = math.cos(roll), math.sin(roll)
+    tilted = tuple(c * r - s * u for r, u in zip(right, up, strict=True))
+    down = tuple(-c * u - s * r for r, u in zip(right, up, strict=True))
+    return (tilted[0], tilted[1], tilted[2]), (down[0], down[1], down[2]), ahead

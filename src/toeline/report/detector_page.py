@@ -1,0 +1,157 @@
+"""A detector's measurement in the plain values of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from toeline.core.run_folder import write_whole
+from toeline.core.scene import Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.data.images import read_photo
+from toeline.evaluate.average_precision import DRAWS, Precisions
+from toeline.evaluate.detection import Seen, confusion, worst
+from toeline.evaluate.metric import Figure
+from toeline.evaluate.results import Measured
+from toeline.report.document import Grid, Section, tenths
+from toeline.report.draw import Mark, as_jpeg
+from toeline.report.judge_page import shown
+from toeline.report.plots import (
+    FALSE,
+    FOUND,
+    MISSED,
+    SWAPPED,
+    Curve,
+    confusion_plot,
+    marked_picture,
+    picture_plot,
+    precision_plot,
+)
+
+MOST_PICTURES = 12
+WORST = "worst"  # the folder of their pictures
+KEYS = ("map_50", "map_50_95")
+
+
+def headline(measured: Measured, other: Measured | None) -> str:
+    """The one figure that counts, with its interval, and what the other detector gets."""
+    figure = measured.figure("map_50")
+    where = f"{some(figure.n, 'object')} on {some(len(measured.photos), 'photograph')}"
+    words = f"mAP@0.5 is {ends(figure)} over {where}."
+    if other:
+        gain, interval = measured.precision.gained_over(other.precision)
+        words += (
+            f" On the same, {other.name} gets {tenths(other.precision.map_50)}: {100 * gain:+.1f} points (95 % "
+            f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f})."
+        )
+    return words
+
+
+def ends(figure: Figure) -> str:
+    """A value with its interval."""
+    return f"{tenths(figure.value)} (95 % interval {tenths(figure.interval.low)} to {tenths(figure.interval.high)})"
+
+
+def tiles(measured: Measured) -> list[tuple[str, str]]:
+    """What stands under the headline."""
+    keys = (("map_50", "mAP@0.5"), ("map_50_95", "mAP@0.5:0.95"))
+    found = [(tenths(measured.figure(key).value), what) for key, what in keys]
+    used = (("recall/all types", "of objects found"), ("precision/all types", "of boxes are right"))
+    found += [(tenths(f.value), what) for key, what in used if (f := measured.figure(key)).n]
+    return found
+
+
+def sections(measured: Measured, other: Measured | None, taxonomy: Taxonomy, out: Path) -> list[Section]:
+    """All sections of one measurement; pictures of the worst photographs are also written below `out`."""
+    parts = [_precision_section(measured), _against(measured, other), _used_section(measured, taxonomy)]
+    return [part for part in (*parts, _worst_section(measured, taxonomy, out)) if part]
+
+
+def _precision_section(measured: Measured) -> Section:
+    clusters = "flight lines" if measured.by_flight else "photographs"
+    text = (
+        f"COCO average precision by pycocotools, at IoU 0.5 and as the mean over IoU 0.5 to 0.95, of all boxes with a "
+        f"score above 0.001. Intervals draw whole {clusters} ({measured.precision.clusters}; {DRAWS:,} draws)."
+    )
+    figures = [shown(f) for f in measured.precision.figures() if f.key in KEYS or f.n]
+    used = {f.key: f for f in measured.figures}
+    curves = [
+        Curve(spaced(kind), list(measured.precision.curves[k]), _dot(used, kind))
+        for k, kind in enumerate(measured.kinds)
+        if measured.precision.objects[k]
+    ]
+    return Section("Average precision", (text,), tuple(figures), plots=(precision_plot(curves),))
+
+
+def spaced(kind: str) -> str:
+    """A type's name without its underscores."""
+    return kind.replace("_", " ")
+
+
+def _dot(figures: dict[str, Figure], kind: str) -> tuple[float, float] | None:
+    recall, precision = figures[f"recall/{kind}"], figures[f"precision/{kind}"]
+    return (recall.value, precision.value) if recall.n and precision.n else None
+
+
+def _against(measured: Measured, other: Measured | None) -> Section | None:
+    if other is None:
+        return None
+    head = ("", "n", measured.name, other.name, "difference")
+    return Section(f"Beside {other.name}", grids=(Grid("", head, tuple(_rows(measured.precision, other.precision))),))
+
+
+def _rows(one: Precisions, two: Precisions) -> list[tuple[str, ...]]:
+    pairs = [(a, b) for a, b in zip(one.figures(), two.figures(), strict=True) if a.n]
+    return [
+        (a.label, str(a.n), tenths(a.value), tenths(b.value), f"{100 * (a.value - b.value):+.1f}") for a, b in pairs
+    ]
+
+
+def _used_section(measured: Measured, taxonomy: Taxonomy) -> Section:
+    text = (
+        "At the detector's thresholds, duplicates settled, as inspection shows it; a box counts at IoU 0.5. In the "
+        "plot an object found in its place as another type stands off the diagonal; the last column holds objects that "
+        "were missed, the last row boxes where nothing of the kind is."
+    )
+    figures = [shown(f) for f in measured.figures if f.key.startswith(("recall/", "precision/")) and f.n]
+    names = [taxonomy.spoken(kind) for kind in measured.kinds]
+    counts = confusion(measured.seen, measured.kinds).tolist()
+    plot = confusion_plot([*names, "nothing there"], counts, [*names, "not found"], what="Types")
+    return Section("At the thresholds in use", (text,), tuple(figures), plots=(plot,))
+
+
+def _worst_section(measured: Measured, taxonomy: Taxonomy, out: Path) -> Section | None:
+    """The photographs with most faults, as pictures on the page and as files."""
+    chosen = worst(measured.seen, MOST_PICTURES)
+    if not chosen:
+        return None
+    plots = []
+    for rank, n in enumerate(chosen, start=1):
+        photo, told = measured.photos[n], measured.seen[n]
+        picture = marked_picture(read_photo(photo.path), marks(told, taxonomy))
+        write_whole(out / WORST / f"{rank:02d}-{Path(photo.name).stem}.jpg", as_jpeg(picture))
+        plots.append(picture_plot(picture, f"{photo.name}: {fault_words(told)}"))
+    text = "Blue: found. Orange, dashed: missed. Pink, dotted: nothing of the kind is there. Purple: another type."
+    return Section("Worst photographs", (text,), plots=tuple(plots))
+
+
+def fault_words(told: Seen) -> str:
+    """What went wrong on one photograph, in words."""
+    counts = (
+        (told.right, "found"), (told.missed, "missed"), (told.swapped, "as another type"), (told.false, "false"),
+    )  # fmt: skip
+    return ", ".join(f"{len(things)} {what}" for things, what in counts)
+
+
+def marks(told: Seen, taxonomy: Taxonomy) -> list[Mark]:
+    """What is right first, so that what went wrong is drawn over it."""
+
+    def named(things: Sequence[Thing], color: str, style: int, word: str) -> list[Mark]:
+        return [Mark(t.box, f"{word}{taxonomy.spoken(t.kind)}", color, style) for t in things]
+
+    swapped = [
+        Mark(f.box, f"{taxonomy.spoken(f.kind)}, is {taxonomy.spoken(t.kind)}", SWAPPED, 0) for f, t in told.swapped
+    ]
+    right = [Mark(found.box, "", FOUND, 0) for found, _ in told.right]
+    return [*right, *named(told.missed, MISSED, 1, "missed: "), *swapped, *named(told.false, FALSE, 2, "no ")]

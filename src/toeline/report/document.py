@@ -1,0 +1,238 @@
+"""A scorecard as one self-contained page and as Markdown with the same numbers: a headline, sections, how it was made.
+
+Sections are plain values, so whoever measures something further adds a section and no template changes. Nothing here
+knows what is true: texts, figures and pictures come ready-made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from toeline.core.finding import Problem
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An <svg> element, what it shows, and the widest it should be shown, in CSS pixels."""
+
+    svg: str
+    caption: str
+    wide_px: int = 640
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts; the first column names the row, the first `words` columns hold words, the others numbers.
+
+    `folded` ones repeat a plot: the page hides them at first.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    folded: bool = False
+    words: int = 1
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One wrong answer: its crop as a data URI (empty: not shown), where it is, and the answers with probabilities."""
+
+    photo: str
+    thing_id: str
+    picture: str
+    answers: tuple[tuple[str, float], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class MistakeGroup:
+    """Mistakes of one pair of classes, the most confident first; `count` includes those that are not shown.
+
+    With a `title` they are of another kind than a pair, and the title says which.
+    """
+
+    true: str
+    said: str
+    count: int
+    shown: tuple[Mistake, ...]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what belongs under it, shown in this order: text, figures, plots, tables, mistakes."""
+
+    title: str
+    text: tuple[str, ...] = ()
+    figures: tuple[TruthFigure, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    mistakes: tuple[MistakeGroup, ...] = ()
+
+    @property
+    def anchor(self) -> str:
+        """The section's id on the page.
+
+        >>> Section("Normal, or not?").anchor
+        'normal-or-not'
+        """
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class ScorecardPage:
+    """Everything a scorecard's page says. `tiles` are (number, what) and stand under the headline.
+
+    `files` beside the page hold the same numbers.
+    """
+
+    title: str
+    headline: str
+    sections: Sequence[Section]
+    run: Mapping[str, Any]
+    tiles: Sequence[tuple[str, str]] = ()
+    problems: Sequence[Problem] = ()
+    files: Sequence[str] = ("report.md", "scorecard.json")
+
+
+def render_html(page: ScorecardPage) -> str:
+    """The page's text: nothing is loaded from outside, so it can be mailed, archived and printed."""
+    return environment().get_template("scorecard.html.j2").render(page=page, facts=run_facts(page.run))
+
+
+def render_markdown(page: ScorecardPage) -> str:
+    """The same numbers as Markdown; plots are left out, because their tables are in it."""
+    lines = [f"# {page.title}", "", f"**{page.headline}**", ""]
+    if page.tiles:
+        lines += ["; ".join(f"{what}: {number}" for number, what in page.tiles) + ".", ""]
+    for section in page.sections:
+        lines += _section(section)
+    if page.problems:
+        lines += ["## Problems", "", *(f"- {_where(p)}: {p.what} {p.todo}".rstrip() for p in page.problems), ""]
+    lines += ["## How it was made", "", *_table(("what", "value"), run_facts(page.run))]
+    return "\n".join(lines)
+
+
+def _where(problem: Problem) -> str:
+    return f"{problem.file}, line {problem.line}" if problem.line else problem.file
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield from (f"## {section.title}", "")
+    for paragraph in section.text:
+        yield from (paragraph, "")
+    if section.figures:
+        yield from _table(FIGURE_HEAD, map(figure_cells, section.figures))
+    for grid in section.grids:
+        yield from ((f"### {grid.title}", "") if grid.title else ())
+        yield from _table(grid.head, grid.rows)
+    for group in section.mistakes:
+        yield from (f"### {group.title or f'{group.true}, said to be {group.said}'} ({group.count})", "")
+        yield from _table(("photograph", "object", "answers", "note"), map(_mistake_cells, group.shown))
+
+
+FIGURE_HEAD = ("measured", "value", "95 % interval", "n", "without a pixel", "the same from train", "target")
+
+
+def figure_cells(figure: TruthFigure) -> tuple[str, ...]:
+    """A figure as texts, under FIGURE_HEAD.
+
+    >>> figure_cells(TruthFigure("all", 0.5, 0.41, 0.59, 100, 0.25, None, 0.9, "not shown"))
+    ('all', '50.0%', '41.0% to 59.0%', '100', '25.0%', '', '90%: not shown')
+    """
+    floors = ("" if f is None else tenths(f) for f in (figure.floor, figure.train_floor))
+    target = "" if figure.target is None else f"{100 * figure.target:g}%: {figure.verdict}"
+    said = (tenths(figure.value), f"{tenths(figure.low)} to {tenths(figure.high)}") if figure.n else ("", "")
+    return (figure.label, *said, str(figure.n), *floors, target)
+
+
+def _mistake_cells(mistake: Mistake) -> tuple[str, ...]:
+    answers = ", ".join(f"{name} {tenths(p)}" for name, p in mistake.answers)
+    return mistake.photo, mistake.thing_id, answers, mistake.note
+
+
+def _table(head: Sequence[str], rows: Any) -> Iterator[str]:
+    yield _row(head)
+    yield _row(["---"] * len(head))
+    yield from map(_row, rows)
+    yield ""
+
+
+def _row(cells: Sequence[str]) -> str:
+    """One line of a Markdown table; a bar or a line end inside a cell would end it."""
+    return "| " + " | ".join(str(cell).replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def environment(package: str = "toeline.report") -> Environment:
+    """Templates of a package; `report.css` and what else lies in report/templates can be included from all of them."""
+    from jinja2 import ChoiceLoader
+
+    own = PackageLoader(package)
+    env = Environment(
+        loader=own if package == "toeline.report" else ChoiceLoader([own, PackageLoader("toeline.report")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters["percent"] = percent
+    env.filters["tenths"] = tenths
+    return env
+
+
+def percent(share: float) -> str:
+    """A share in whole percent; near 0 and 1 one digit more, so that nothing but certainty looks certain.
+
+    >>> percent(1), percent(0.996), percent(0.99999), percent(0.5), percent(0)
+    ('100%', '99.6%', '>99.9%', '50%', '0%')
+    """
+    if share in (0, 1) or 0.01 <= share <= 0.99:
+        return f"{100 * share:.0f}%"
+    return ">99.9%" if share > 0.9995 else "<0.1%" if share < 0.0005 else f"{100 * share:.1f}%"
+
+
+def tenths(share: float) -> str:
+    """A share as percent with one digit, for measured figures.
+
+    >>> tenths(0.5712), tenths(1)
+    ('57.1%', '100.0%')
+    """
+    return f"{100 * share:.1f}%"
+
+
+@dataclass(frozen=True)
+class TruthFigure:
+    """One accuracy against truth: shares 0 to 1; `floor` is what a look-up without a pixel gets, or None.
+
+    `train_floor` is the same for a look-up that was made on the train split, which does not know these objects.
+    `target` is what the user wants it to be above, and `verdict` says in words whether that is shown.
+    """
+
+    label: str
+    value: float
+    low: float
+    high: float
+    n: int
+    floor: float | None = None
+    train_floor: float | None = None
+    target: float | None = None
+    verdict: str = ""
+
+
+def run_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The run's record as name and value, nested names joined by a dot, for the foot of the page."""
+    facts: list[tuple[str, str]] = []
+    for name, value in run.items():
+        if isinstance(value, Mapping):
+            facts += [(f"{name}.{inner}", text) for inner, text in run_facts(value)]
+        elif isinstance(value, (list, tuple)):
+            facts.append((name, ", ".join(map(str, value))))
+        elif value not in (None, ""):
+            facts.append((name, str(value)))
+    return facts

@@ -1,0 +1,301 @@
+"""Sections of a report on both stages: detected boxes beside true ones, and pictures of the worst of each stage."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from toeline.core.box import Box
+from toeline.core.finding import Finding
+from toeline.core.ground_truth import TrueThing
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import read_photo
+from toeline.errors import PhotoError
+from toeline.evaluate.classification import HEADLINE, Scorecard, normal_condition
+from toeline.evaluate.end_to_end import FINDINGS, OBJECTS
+from toeline.evaluate.metric import Figure
+from toeline.evaluate.results import Evaluated, Stages
+from toeline.report.document import Grid, Mistake, MistakeGroup, Section, TruthFigure, tenths
+from toeline.report.draw import Mark, as_jpeg, draw_marks
+from toeline.report.experiments_page import points, span
+from toeline.report.judge_page import LONGER_PX, LOSSES, QUALITY, crop_window, shown
+
+TRUE_COLOR, FOUND_COLOR = "#4fa3ff", "#ffb020"  # told apart by the line too: solid and dashed
+MOST_SHOWN = 6  # pictures of one kind of mistake
+
+
+@dataclass(frozen=True)
+class Blamed:
+    """One mistake of a stage: boxes in pixels of the photograph at `file`, None where there is none.
+
+    `is_class` is empty for a finding of nothing, `said` for an object that was not found. `sure` is the probability of
+    the judge's answer for its mistakes, else the detector's confidence.
+    """
+
+    photo: str
+    file: Path
+    thing_id: str
+    true: Box | None
+    found: Box | None
+    is_class: str
+    said: str
+    sure: float
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One figure measured three ways, and what detected boxes cost: points with their interval, ready-made."""
+
+    both: TruthFigure
+    found: TruthFigure | None
+    true_boxes: TruthFigure | None
+    cost: str = ""
+
+
+def worst_section(worst: Mapping[str, Sequence[Blamed]]) -> Section:
+    """Pictures of every kind of mistake. `worst` maps what went wrong to the mistakes, the worst first."""
+    groups = tuple(
+        MistakeGroup("", "", len(ones), tuple(map(_mistake, ones[:MOST_SHOWN])), title=title.capitalize())
+        for title, ones in worst.items()
+        if ones
+    )
+    text = (
+        "Solid blue: the true box. Dashed yellow: what was found. Objects that were not found are ordered by how "
+        "severe the taxonomy calls them, then by size; the judge's mistakes by its probability, the rest by the "
+        "detector's confidence, which stands beside what was said."
+    )
+    return Section("The worst of each stage", (text if groups else "There are no mistakes.",), mistakes=groups)
+
+
+def _mistake(one: Blamed) -> Mistake:
+    said = ((one.said, one.sure),) if one.said else ()
+    note = f"is {one.is_class}" if one.is_class else "nothing is there"
+    return Mistake(one.photo, one.thing_id, picture_of(one), said, note)
+
+
+def picture_of(one: Blamed) -> str:
+    """A data URI of the place with both boxes, or empty when the photograph cannot be read."""
+    try:
+        picture = both_marked(read_photo(one.file), one.true, one.found)
+    except PhotoError:
+        return ""
+    return "data:image/jpeg;base64," + b64encode(as_jpeg(picture, quality=QUALITY)).decode("ascii")
+
+
+def both_marked(image: Image.Image, true: Box | None, found: Box | None) -> Image.Image:
+    """The window around the boxes that there are, enlarged to LONGER_PX, the true one solid, the found one dashed."""
+    styled = [(box, color, style) for box, color, style in ((true, TRUE_COLOR, 0), (found, FOUND_COLOR, 1)) if box]
+    sides = [box.xyxy for box, _, _ in styled]
+    around = Box(*(min(s[i] for s in sides) for i in (0, 1)), *(max(s[i] for s in sides) for i in (2, 3)))
+    window = crop_window(around, image.size)
+    scale = LONGER_PX / max(window.width, window.height)
+    size = (max(1, round(window.width * scale)), max(1, round(window.height * scale)))
+    shown = image.resize(size, Image.Resampling.LANCZOS, box=window.xyxy)
+    return draw_marks(shown, [Mark(_moved(box, window, scale), "", color, style) for box, color, style in styled])
+
+
+def _moved(box: Box, window: Box, scale: float) -> Box:
+    x1, x2 = ((x - window.x1) * scale for x in (box.x1, box.x2))
+    y1, y2 = ((y - window.y1) * scale for y in (box.y1, box.y2))
+    return Box(x1, y1, x2, y2)
+
+
+def beside_section(rows: Mapping[str, Sequence[Beside]], more: Sequence[str]) -> Section:
+    """The same figures on detected boxes, on those objects that were found, and on true boxes; `rows` by heading."""
+    head = ("measured", "n", "both stages", "true boxes", "points", "where found", "n")
+    grids = tuple(Grid(title, head, tuple(map(_beside_cells, ones))) for title, ones in rows.items() if ones)
+    text = (
+        "Both stages: every true object, a miss is wrong. Where found: the judge's answers to objects that were found. "
+        "True boxes: the same judge given every true box and type. Points: what detected boxes cost, both stages less "
+        "true boxes on the same objects. In brackets: 95 % intervals."
+    )
+    return Section("Beside true boxes", (text, *more), grids=grids)
+
+
+def _beside_cells(row: Beside) -> tuple[str, ...]:
+    found = str(row.found.n) if row.found else "0"
+    return (row.both.label, str(row.both.n), _said(row.both), _said(row.true_boxes), row.cost, _said(row.found), found)
+
+
+def _said(figure: TruthFigure | None) -> str:
+    """A value with its interval.
+
+    >>> _said(TruthFigure("x", 0.5, 0.41, 0.59, 100))
+    '50.0% (41.0 to 59.0)'
+    """
+    if figure is None or not figure.n:
+        return ""
+    return f"{tenths(figure.value)} ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
+
+
+HEADS = {
+    "": "",
+    "condition": "By condition",
+    "condition_given_type": "By condition",
+    "type": "By type",
+    "class": "By class",
+}
+
+
+def stage_sections(done: Evaluated, found: Stages, beside: Scorecard, taxonomy: Taxonomy) -> list[Section]:
+    """Four sections; `beside` is the card over objects that were found."""
+    return [
+        _as_one(found),
+        _blame(found, taxonomy),
+        beside_section(_beside(found, beside), _boxes_off(found)),
+        worst_section(_titled(worst_of(done, found, taxonomy))),
+    ]
+
+
+def _as_one(found: Stages) -> Section:
+    overall = [f for f in found.card.figures if "/" not in f.key]
+    figures = [*overall, *found.blame.trust, *found.detector]
+    text = (
+        "Every true object counts. One that was not found, or whose box overlaps by less than IoU 0.5, has no answer: "
+        "it is wrong everywhere, and if it is not normal, it is a defect missed. Without a pixel: the detector's "
+        "boxes, each with the most common class of its type. Alarms "
+        "on a defect: findings called anything but normal that stand on an object that is not normal."
+    )
+    return Section("Both stages as one", (text,), tuple(map(shown, figures)))
+
+
+def _blame(found: Stages, taxonomy: Taxonomy) -> Section:
+    counts = found.blame.counts
+    rows = tuple((LOSSES[name], str(getattr(counts, name))) for name in LOSSES)
+    kinds = tuple(
+        (taxonomy.spoken(kind), *(str(getattr(b, name)) for name in LOSSES)) for kind, b in found.blame.by_type.items()
+    )
+    head = ("type", "right", "wrong condition", "wrong type", "badly placed", "not found", "double", "of nothing")
+    text = (
+        "Each true object and each finding has one name, so the counts add up. Shares of errors are of true objects, "
+        "those of findings too many of all findings."
+    )
+    ideal_head = ("class and place right", "share", "95 % interval", "n")
+    return Section(
+        "Which stage is to blame",
+        (text,),
+        tuple(map(shown, found.blame.errors)),
+        grids=(
+            Grid("What one stage without a mistake would give", ideal_head, _ideal(found)),
+            Grid("Where objects and findings went", ("what", "how many"), rows),
+            Grid("By type; findings too many by the type that they say", head, kinds),
+        ),
+    )  # fmt: skip
+
+
+def _ideal(found: Stages) -> tuple[tuple[str, ...], ...]:
+    """What is right as it is, without one stage's mistakes, and without a judge."""
+    perfect = (
+        [("if the detector made no mistake (true boxes)", found.true_boxes["accuracy"])] if found.true_boxes else []
+    )
+    steps = [*((f.label, f) for f in found.blame.ceilings), *perfect]
+    rows = [(label, tenths(f.value), _ends(f), str(f.n)) for label, f in steps if f.n]
+    both = found.card["accuracy"]
+    floors = [("here", both.floor), ("in the train split", both.train_floor)]
+    rows += [
+        (f"without a judge: the most common class of each type {where}", tenths(value), "", str(both.n))
+        for where, value in floors
+        if value is not None
+    ]
+    return tuple(rows)
+
+
+def _ends(figure: Figure) -> str:
+    return f"{tenths(figure.interval.low)} to {tenths(figure.interval.high)}"
+
+
+def _boxes_off(found: Stages) -> list[str]:
+    """What boxes that are a little off do to the judge, on the same objects."""
+    if found.off is None or not found.off[HEADLINE].n:
+        return []
+    d = found.off[HEADLINE]
+    return [
+        f"Of the same {d.n} objects that were found and leave a choice, the judge is right on {tenths(d.second)} with "
+        f"their found boxes and {tenths(d.first)} with their true ones: {points(d.difference)} points ({span(d)})."
+    ]
+
+
+def _beside(found: Stages, beside: Scorecard) -> dict[str, list[Beside]]:
+    """Every figure under its heading."""
+    rows: dict[str, list[Beside]] = {}
+    for figure in found.card.figures:
+        prefix = figure.key.partition("/")[0] if "/" in figure.key else ""
+        if figure.n:
+            rows.setdefault(HEADS[prefix], []).append(_row(found, figure, beside))
+    return rows
+
+
+def _row(found: Stages, figure: Figure, beside: Scorecard) -> Beside:
+    """A figure that only some objects have is left out where they were not found."""
+    where_found = _named(beside).get(figure.key)
+    true_boxes = _named(found.true_boxes).get(figure.key) if found.true_boxes else None
+    differences = {d.key: d for d in found.cost.differences} if found.cost else {}
+    d = differences.get(figure.key)
+    return Beside(
+        shown(figure),
+        shown(where_found) if where_found else None,
+        shown(true_boxes) if true_boxes else None,
+        f"{points(d.difference)} ({span(d)})" if d else "",
+    )
+
+
+def _named(card: Scorecard) -> dict[str, Figure]:
+    return {f.key: f for f in card.figures}
+
+
+def _titled(worst: Mapping[str, Sequence[Blamed]]) -> dict[str, Sequence[Blamed]]:
+    titles = {**OBJECTS, **FINDINGS}
+    return {titles[name]: ones for name, ones in worst.items()}
+
+
+def worst_of(done: Evaluated, found: Stages, taxonomy: Taxonomy) -> dict[str, list[Blamed]]:
+    """All mistakes by their name (see OBJECTS and FINDINGS), the worst first.
+
+    How sure the judge was counts for its own mistakes, how sure the detector was for the rest. What was not found is
+    ordered by how severe the taxonomy calls it, then by size.
+    """
+    files = {photo.name: photo.path for photo in done.split.photos}
+    make = partial(_blamed, files)
+    photos = found.photos
+    missed = [make(p.photo, None, t, 0.0) for p in photos for t in p.missed]
+    by_name = {"missed": sorted(missed, key=lambda b: (-_severity(b.is_class, taxonomy), -_area(b), b.photo))}
+    for name in ("misplaced", "wrong_type"):
+        by_name[name] = [make(p.photo, f, t, f.score) for p in photos for f, t in getattr(p, name)]
+    by_name["wrong_condition"] = [
+        make(p.photo, f, t, f.verdict.probability) for p in photos for f, t in p.wrong_condition
+    ]
+    for name in ("false", "double"):
+        by_name[name] = [make(p.photo, f, None, f.score) for p in photos for f in getattr(p, name)]
+    return {k: ones if k == "missed" else sorted(ones, key=lambda b: -b.sure) for k, ones in by_name.items()}
+
+
+def _severity(class_name: str, taxonomy: Taxonomy) -> int:
+    """The rank on the taxonomy's scale; without one, 1 for a class that is not normal."""
+    severity = taxonomy.grading.of(class_name).severity
+    if severity:
+        return taxonomy.grading.rank(severity)
+    return int(taxonomy.class_of(class_name).condition != normal_condition(taxonomy))
+
+
+def _area(one: Blamed) -> float:
+    return one.true.area if one.true else 0.0
+
+
+def _blamed(
+    files: Mapping[str, Path], photo: str, finding: Finding | None, true: TrueThing | None, sure: float
+) -> Blamed:
+    return Blamed(
+        photo=photo,
+        file=files[photo],
+        thing_id=true.thing.id if true else finding.thing_id if finding else "",
+        true=true.thing.box if true else None,
+        found=finding.box if finding else None,
+        is_class=true.truth.class_name if true else "",
+        said=finding.verdict.class_name if finding else "",
+        sure=sure,
+    )

@@ -1,0 +1,349 @@
+"""Where findings are: positions from those of the photographs, likely the same objects, and the GeoJSON of both.
+
+Works on a run's folder when the last photograph is done: only then is it known what was seen twice. Of a finding no
+more than its Mark is in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+from toeline.core.geo import Meters, Place, Point, Spot, between, place_from, spot_record, wrapped
+from toeline.core.records import each_line, finding_from, to_line
+from toeline.core.run_folder import FINDINGS, PROGRESS, written
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import natural
+from toeline.report.camera_geometry import clipped, footprint, spot_of
+
+POINTS, AREAS = "findings.geojson", "footprints.geojson"
+GRADES = ("severity", "severity_rank", "action", "immediate", "immediate_reason")  # passed on where a run has them
+ABOUT_POINTS = (
+    "Positions are approximate. position 'ground': the box projected on flat ground at the height of take-off, off by "
+    "about error_m (GPS 3 m, height 10 %, pitch 1 degree, yaw 3 degrees assumed). position 'camera': where the "
+    "photograph was taken from, because its height or attitude is not known. Without same_as, each object once."
+)
+ABOUT_AREAS = (
+    "Approximate ground of each photograph: flat ground at the height of take-off, a pinhole camera, cut off where the "
+    "view is flatter than 10 degrees."
+)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A photograph whose position is known, `size_wh` in pixels upright."""
+
+    photo: str
+    size_wh: tuple[int, int]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a map says of a finding."""
+
+    photo: str
+    thing_id: str
+    kind: str
+    condition: str
+    probability: float
+    review: bool
+    spot: Spot
+
+
+@dataclass(frozen=True)
+class Located:
+    """Photographs and findings with a position, in the run's order; `photographs` counts all of the run."""
+
+    shots: tuple[Shot, ...]
+    marks: tuple[Mark, ...]
+    photographs: int
+
+    def flat(self, at: Point) -> Meters:
+        """East and north of the first photograph, for distances between near points, wherever on Earth they are."""
+        return _flat(self.shots[0].place.point, at)
+
+
+def locate(folder: Path, taxonomy: Taxonomy) -> Located | None:
+    """Write the positions into findings.jsonl, and findings.geojson and footprints.geojson beside it.
+
+    None, and no such files, when no photograph of the run has a position.
+    """
+    number, shots = 0, dict[str, Shot]()
+    for _, record in each_line(folder / PROGRESS):
+        number += 1
+        if shot := _shot(record):
+            shots[shot.photo] = shot
+    if not shots:
+        for name in (POINTS, AREAS):
+            (folder / name).unlink(missing_ok=True)
+        return None
+    records = (record for _, record in each_line(folder / FINDINGS))
+    marks = grouped([_mark(r, shots[r["photo"]]) for r in records if r["photo"] in shots], taxonomy)
+    located = Located(tuple(shots.values()), tuple(marks), number)
+    _write(folder, located)
+    return located
+
+
+def _write(folder: Path, located: Located) -> None:
+    spots = {(m.photo, m.thing_id): m.spot for m in located.marks}
+    times = {s.photo: s.place.time for s in located.shots}
+    with written(folder / FINDINGS) as file:
+        for _, r in each_line(folder / FINDINGS):
+            spot = spots.get((r["photo"], r["id"]))
+            file.write(to_line({**r, **spot_record(spot)} if spot else r).encode("utf-8"))
+    points = (_point(r, times[r["photo"]]) for _, r in each_line(folder / FINDINGS) if r["photo"] in times)
+    _write_collection(folder / POINTS, collection("findings", ABOUT_POINTS, points))
+    _write_collection(folder / AREAS, collection("footprints", ABOUT_AREAS, _areas(located)))
+
+
+def _write_collection(path: Path, parts: Iterable[str]) -> None:
+    with written(path) as file:
+        file.writelines(part.encode("utf-8") for part in parts)
+
+
+def _shot(record: Mapping[str, Any]) -> Shot | None:
+    place = place_from(record.get("place"))
+    wide, high = record["size"]
+    return Shot(record["photo"], (wide, high), place) if place else None
+
+
+def _mark(record: Mapping[str, Any], shot: Shot) -> Mark:
+    finding = finding_from(record)
+    verdict = finding.verdict
+    spot = spot_of(shot.place, shot.size_wh, finding.box)
+    return Mark(
+        finding.photo,
+        finding.thing_id,
+        finding.kind,
+        verdict.condition,
+        verdict.probability,
+        bool(verdict.review),
+        spot,
+    )
+
+
+def grouped(marks: Sequence[Mark], taxonomy: Taxonomy) -> list[Mark]:
+    """The same marks, those that are likely one object with a group. The one that is placed best stands for all.
+
+    Groups are found and numbered in the natural order of the photographs, so that they are the same whichever
+    photograph was done first.
+    """
+    order = sorted(range(len(marks)), key=lambda i: natural(marks[i].photo))
+    seen = [i for i in order if marks[i].spot.kind == "ground"]
+    out = list(marks)
+    start = marks[seen[0]].spot.point if seen else Point(0, 0)
+    groups = groups_of([_seen(marks[i], start) for i in seen])
+    for number, group in enumerate(groups, start=1):
+        members = [seen[i] for i in group]
+        best = min(members, key=lambda i: marks[i].spot.error_m or 0.0)
+        given = {marks[i].condition for i in members}
+        conditions = tuple(c.name for c in taxonomy.conditions if c.name in given)
+        for i in members:
+            same = None if i == best else (marks[best].photo, marks[best].thing_id)
+            spot = replace(marks[i].spot, group=f"g{number}", same_as=same, conditions=conditions)
+            out[i] = replace(marks[i], spot=spot)
+    return out
+
+
+def _seen(mark: Mark, start: Point) -> Seen:
+    return Seen(mark.photo, mark.kind, _flat(start, mark.spot.point), mark.spot.error_m or 0.0)
+
+
+def _flat(start: Point, at: Point) -> Meters:
+    """Meters from `start`, east at the latitude of `at` itself: near points keep their distance, however far away."""
+    return Meters(between(Point(at.latitude, start.longitude), at).east, between(start, at).north)
+
+
+def _point(record: Mapping[str, Any], time: str) -> dict[str, Any]:
+    at, same = record["position"], record["same_as"]
+    properties = {
+        "photo": record["photo"],
+        "id": record["id"],
+        "type": record["type"],
+        "class": record["class"],
+        "condition": record["condition"],
+        "probability": record["probability"],
+        "review": record["review"],
+        "review_reason": record["review_reason"],
+        **{name: record[name] for name in GRADES if name in record},
+        "position": at["kind"],
+        "error_m": at["error_m"],
+        "time": time,
+        "group": record["group"],
+        "same_as": f"{same['photo']} {same['id']}" if same else None,
+        "group_conditions": ", ".join(record["group_conditions"]),
+    }
+    return feature(point_geometry(Point(at["latitude"], at["longitude"])), properties)
+
+
+def _areas(located: Located) -> Iterator[dict[str, Any]]:
+    """One feature for each photograph of which the ground is known; the others have none."""
+    for shot in located.shots:
+        corners, place = footprint(shot.place, shot.size_wh), shot.place
+        if corners:
+            properties = {
+                "photo": shot.photo,
+                "approximate": True,
+                "latitude": place.latitude,
+                "longitude": place.longitude,
+                "altitude_m": place.altitude_m,
+                "height_m": place.height_m,
+                "yaw": place.yaw,
+                "pitch": place.pitch,
+                "roll": place.roll,
+                "time": place.time,
+            }
+            yield feature(area_geometry(corners), properties)
+
+
+def position_words(spot: Spot | None) -> str:
+    """Where a thing is, for people: degrees with hemispheres, and how certain.
+
+    >>> position_words(Spot(-33.9, 18.4, "ground", 4.2)), position_words(None)
+    ('33.90000° S, 18.40000° E, give or take 4 m', '')
+    """
+    if spot is None:
+        return ""
+    at = (
+        f"{abs(spot.latitude):.5f}° {'S' if spot.latitude < 0 else 'N'}, "
+        f"{abs(spot.longitude):.5f}° {'W' if spot.longitude < 0 else 'E'}"
+    )
+    return f"{at}, give or take {spot.error_m:.0f} m" if spot.error_m is not None else f"{at}, where the camera was"
+
+
+def same_words(spot: Spot | None) -> str:
+    """Which other findings are likely of the same object, and whether they agree; empty for one that stands alone."""
+    if spot is None or not spot.group:
+        return ""
+    which = f"Likely the same as {' '.join(spot.same_as)}" if spot.same_as else "Likely seen on other photographs too"
+    judged = f"; judged differently there: {' and '.join(spot.conditions)}" if spot.disputed else ""
+    return f"{which} ({spot.group}){judged}"
+
+
+DIGITS = 7  # of degrees: a centimeter
+Ring = list[tuple[float, float]]  # longitude, latitude
+
+
+def point_geometry(at: Point) -> dict[str, Any]:
+    """A point.
+
+    >>> point_geometry(Point(-33.9, 18.4))
+    {'type': 'Point', 'coordinates': [18.4, -33.9]}
+    """
+    return {"type": "Point", "coordinates": _position((at.longitude, at.latitude))}
+
+
+def area_geometry(corners: Sequence[Point]) -> dict[str, Any]:
+    """A polygon of corners counterclockwise; two, of one feature, where it crosses the 180th meridian (section 3.1.9).
+
+    >>> ring = [Point(0, 179.5), Point(0, -179.5), Point(1, -179.5)]
+    >>> [sorted({x for x, _ in part[0]}) for part in area_geometry(ring)["coordinates"]]
+    [[179.5, 180.0], [-180.0, -179.5]]
+    """
+    ring = _unrolled(corners)
+    edge = 180.0 if max(x for x, _ in ring) > 180 else -180.0
+    if all(abs(x) <= 180 for x, _ in ring):
+        return {"type": "Polygon", "coordinates": [_closed(ring)]}
+    parts = [(clipped(ring, [side * (x - edge) for x, _ in ring]), side) for side in (-1, 1)]
+    beyond = 1 if edge > 0 else -1  # the part on this side of the edge belongs on the other side of the map
+    moved = [[(x - 2 * edge, y) if side == beyond else (x, y) for x, y in part] for part, side in parts]
+    return {"type": "MultiPolygon", "coordinates": [[_closed(part)] for part in moved]}
+
+
+def _unrolled(corners: Sequence[Point]) -> Ring:
+    """Longitudes without a jump: they go on beyond 180 where the ring does."""
+    ring = [(corners[0].longitude, corners[0].latitude)]
+    for before, corner in pairwise(corners):
+        ring.append((ring[-1][0] + wrapped(corner.longitude - before.longitude), corner.latitude))
+    return ring
+
+
+def _closed(ring: Ring) -> list[list[float]]:
+    return [_position(corner) for corner in (*ring, ring[0])]
+
+
+def _position(at: tuple[float, float]) -> list[float]:
+    return [round(at[0], DIGITS), round(at[1], DIGITS)]
+
+
+def feature(geometry: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A feature; what is an empty text is null."""
+    known = {name: None if value == "" else value for name, value in properties.items()}
+    return {"type": "Feature", "geometry": geometry, "properties": known}
+
+
+def collection(name: str, about: str, features: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The text of a file in pieces, one feature a line. `name` becomes the layer's, `about` is there for people."""
+    head = f'"name": {json.dumps(name)}, "about": {json.dumps(about, ensure_ascii=False)}'
+    yield f'{{"type": "FeatureCollection", {head}, "features": ['
+    for number, one in enumerate(features):
+        yield ("," if number else "") + "\n" + json.dumps(one, ensure_ascii=False, allow_nan=False)
+    yield "\n]}\n"
+
+
+MOST_ERROR_M = 20.0  # what is less certain than this is not compared: around it too much is "near"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One thing as one photograph shows it: `at` in meters from any point that all share, right to about `error_m`."""
+
+    photo: str
+    kind: str
+    at: Meters
+    error_m: float
+
+
+def groups_of(seen: Sequence[Seen]) -> list[list[int]]:
+    """Groups of two or more places in `seen`, each sorted, in the order of their first.
+
+    In a group all are of one type, each from another photograph, and any two lie within their combined error. The
+    nearest pairs are joined first (complete linkage), equal ones by their order, so that the same list gives the same
+    groups.
+    """
+    group_of = {i: [i] for i in range(len(seen))}
+    for _, i, j in sorted(_near(seen)):
+        a, b = group_of[i], group_of[j]
+        if a is not b and _may_join(seen, a, b):
+            a.extend(b)
+            group_of.update(dict.fromkeys(b, a))
+    whole = {id(group): sorted(group) for group in group_of.values() if len(group) > 1}
+    return sorted(whole.values())
+
+
+def _may_join(seen: Sequence[Seen], a: Sequence[int], b: Sequence[int]) -> bool:
+    photos = {seen[i].photo for i in a}
+    return all(seen[j].photo not in photos and all(within(seen[i], seen[j]) for i in a) for j in b)
+
+
+def within(a: Seen, b: Seen) -> bool:
+    """Whether two positions differ by no more than both may be off together.
+
+    >>> a, b = (Seen(p, "toe_drain", Meters(x, 0), 3) for p, x in (("a", 0), ("b", 4)))
+    >>> within(a, b), within(a, Seen("c", "toe_drain", Meters(5, 0), 3))
+    (True, False)
+    """
+    return math.dist(a.at, b.at) <= math.hypot(a.error_m, b.error_m)
+
+
+def _near(seen: Sequence[Seen]) -> Iterator[tuple[float, int, int]]:
+    """Pairs that may be the same, with their distance; found by cells, so that ten thousand are no hundred million."""
+    cells: dict[tuple[str, int, int], list[int]] = defaultdict(list)
+    certain = [(i, s) for i, s in enumerate(seen) if s.error_m <= MOST_ERROR_M]
+    side = math.sqrt(2) * max((s.error_m for _, s in certain), default=1.0)
+    for i, s in certain:
+        cells[s.kind, math.floor(s.at.east / side), math.floor(s.at.north / side)].append(i)
+    for (kind, x, y), here in cells.items():
+        pairs = [*combinations(here, 2)]
+        for dx, dy in ((1, -1), (1, 0), (1, 1), (0, 1)):
+            pairs += [(i, j) for j in cells.get((kind, x + dx, y + dy), ()) for i in here]
+        for i, j in pairs:
+            if seen[i].photo != seen[j].photo and within(seen[i], seen[j]):
+                yield math.dist(seen[i].at, seen[j].at), min(i, j), max(i, j)

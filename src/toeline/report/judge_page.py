@@ -1,0 +1,434 @@
+"""The sections of a scorecard's page, each from plain values."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, NamedTuple
+
+from PIL import Image, ImageDraw
+
+from toeline.core.box import Box
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.data.images import read_photo
+from toeline.errors import PhotoError
+from toeline.evaluate.classification import HEADLINE, UNREADABLE, Scorecard, normal_condition, side_of
+from toeline.evaluate.matching import Judged
+from toeline.evaluate.metric import Figure
+from toeline.evaluate.results import Evaluated
+from toeline.report.document import Grid, Mistake, MistakeGroup, Section, TruthFigure, tenths
+from toeline.report.draw import as_jpeg
+from toeline.report.plots import BandPoint, Bin, band_plot, confusion_plot, reliability_plot
+
+GB, GIB = 1e9, 2**30
+
+
+def headline(figure: TruthFigure, *, right: int, where: str) -> str:
+    """The one figure that counts, in plain words, with what it rests on.
+
+    >>> print(headline(TruthFigure("x", 0.5, 0.41, 0.59, 100, 0.55), right=50, where="40 photographs of valid"))
+    Told its type, the judge named the right condition of 50 of 100 objects on 40 photographs of valid: 50.0% (95 % interval 41.0% to 59.0%). The most common condition of each type, without a look at the picture, is right for 55.0%: not shown to be better or worse than that.
+    """  # noqa: E501
+    if not figure.n:
+        return f"On {where} no object was judged whose type leaves a choice, so there is no headline."
+    words = (
+        f"Told its type, the judge named the right condition of {right:,} of {figure.n:,} objects on {where}: "
+        f"{tenths(figure.value)} (95 % interval {tenths(figure.low)} to {tenths(figure.high)})."
+    )
+    if figure.floor is not None:
+        words += (
+            f" The most common condition of each type, without a look at the picture, is right for "
+            f"{tenths(figure.floor)}: {against(figure, figure.floor)} that."
+        )
+    if figure.target is not None:
+        words += f" More than {100 * figure.target:g}% is the target: {figure.verdict}."
+    return words
+
+
+def against(figure: TruthFigure, floor: float) -> str:
+    """What an interval says of a floor, in words."""
+    if figure.low > floor:
+        return "shown to be better than"
+    return "shown to be worse than" if figure.high < floor else "not shown to be better or worse than"
+
+
+def confusion_section(
+    names: Sequence[str], said: Sequence[str], counts: Sequence[Sequence[int]], sides: tuple[str, Sequence[int]]
+) -> Section:
+    """Who is taken for whom. `said` may name one column more than `names`, for unreadable answers, shown if there are.
+
+    `sides` is the name of the normal condition, and for each of `said` 0 if it is normal, 1 if not, -1 if neither.
+    """
+    wide = len(said) if any(sum(row[len(names) :]) for row in counts) else len(names)
+    columns, shown = list(said[:wide]), [list(row[:wide]) for row in counts]
+    normal, side = sides
+    two = [normal, f"not {normal}"]
+    small = collapsed(shown, side)
+    return Section(
+        "Confusion",
+        plots=(
+            confusion_plot(names, shown, columns, what="Every class"),
+            confusion_plot(two, small, two, what=f"{normal.capitalize()} or not, every type"),
+        ),
+        grids=(
+            Grid("Every class, counts", ("true \\ said", *columns), _rows(names, shown), folded=True),
+            Grid(f"{normal.capitalize()} or not, counts", ("true \\ said", *two), _rows(two, small), folded=True),
+        ),
+    )
+
+
+def collapsed(counts: Sequence[Sequence[int]], side: Sequence[int]) -> list[list[int]]:
+    """Counts of classes as counts of the two sides that they are on; what is on neither is left out.
+
+    >>> collapsed([[5, 1, 2], [0, 4, 3], [1, 1, 6]], [0, 1, 1])
+    [[5, 3], [1, 14]]
+    """
+    total = [[0, 0], [0, 0]]
+    for true, row in zip(side, counts, strict=False):
+        for said, count in zip(side, row, strict=False):
+            if said >= 0:
+                total[true][said] += count
+    return total
+
+
+def _rows(names: Sequence[str], counts: Sequence[Sequence[int]]) -> tuple[tuple[str, ...], ...]:
+    return tuple((name, *map(str, row)) for name, row in zip(names, counts, strict=True))
+
+
+LOSSES = {  # as evaluation sorts them -> in words
+    "right": "found, and its class is right",
+    "wrong_condition": "found, and its condition is wrong",
+    "wrong_type": "found in its place, as another type",
+    "misplaced": "found as its type, overlapping too little",
+    "missed": "not found",
+    "double": "a second finding of the same object",
+    "false": "a finding of nothing",
+}
+
+
+def cost_section(seconds: Sequence[float], objects: int, memory: Mapping[str, int]) -> Section:
+    """Time and memory. `seconds` is one figure per photograph, `objects` how many were asked about, `memory` bytes."""
+    rows = []
+    if total := sum(seconds):
+        rows += [
+            ("seconds per photograph, mean", f"{fmean(seconds):.3f}"),
+            ("seconds per photograph, median", f"{median(seconds):.3f}"),
+            ("seconds per photograph, slowest", f"{max(seconds):.3f}"),
+            ("seconds per object that was asked about", f"{total / objects:.3f}" if objects else ""),
+            ("seconds in all", f"{total:.1f}"),
+        ]
+    names = {"process": "most memory of the process", "gpu": "most memory of the GPU"}
+    rows += [(names.get(n, n), f"{b / GB:.2f} GB ({b / GIB:.2f} GiB)") for n, b in memory.items() if b]
+    text = (
+        "From opening a photograph to its last answer, one at a time; the first one warms up. Loading is not counted.",
+    )
+    return Section("Time and memory", text if total else (), grids=(Grid("", ("measured", "value"), tuple(rows)),))
+
+
+def pairs_grid(wrong: Iterable[tuple[str, str]]) -> Grid:
+    """How often each true class was called another one, the most frequent first."""
+    rows = Counter(wrong).most_common()
+    return Grid("Which mistakes", ("true", "said", "objects"), tuple((a, b, str(n)) for (a, b), n in rows), words=2)
+
+
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)  # of answers sent to a person, at which the table says what is left
+USE = "Temperature and threshold are in calibration.json; toeline inspect --calibration FILE uses both, for this judge."
+
+
+class Trust(NamedTuple):
+    """How far probabilities can be believed, over `n` objects; a perfect judge shows `by_chance` on as many."""
+
+    n: int
+    error: float
+    by_chance: float
+    brier: float
+    log_loss: float
+    bins: Sequence[Bin]
+
+
+class Suggested(NamedTuple):
+    """A threshold that was chosen on another split so that at most `wrong` is left, and what it does on this one."""
+
+    point: BandPoint
+    kept: int
+    mistakes: int
+    wrong: float
+
+
+def calibration_section(
+    before: Trust,
+    after: Trust | None,
+    band: Sequence[BandPoint],
+    *,
+    fitted: str = "",
+    suggested: Suggested | None = None,
+) -> Section:
+    """`fitted` says in words what the temperature is and where it was fitted; empty when it was not."""
+    text = [
+        f"Over the {before.n:,} objects that were asked about. The calibration error is the mean distance between "
+        f"the probability of an answer and the share of such answers that is right, in bins of equal count; with few "
+        f"objects it is never 0, so what chance alone gives stands beside it."
+    ]
+    text += [fitted] if fitted else ["No temperature was fitted: that needs another split (--calibrate)."]
+    text += [_advice(suggested), USE] if suggested else []
+    return Section(
+        "Probabilities",
+        tuple(text),
+        plots=(
+            reliability_plot(before.bins, after.bins if after else ()),
+            band_plot(band, suggested.point if suggested and suggested.kept else None),
+        ),
+        grids=(_numbers(before, after), _bins(before, after), _band(band)),
+    )
+
+
+def _advice(suggested: Suggested) -> str:
+    point, kept = suggested.point, suggested.kept
+    words = (
+        f"Suggested: a person looks at answers under {point.threshold:.2f}. That was chosen on the other split so that "
+        f"at most {tenths(suggested.wrong)} of the rest are wrong there. "
+    )
+    if not kept:
+        return words + "Here that is every answer: with this judge a person has to look at all of them."
+    return words + (
+        f"Here it sends {tenths(point.review)} to a person and leaves {suggested.mistakes:,} of {kept:,} wrong "
+        f"({tenths(point.errors_left)})."
+    )
+
+
+def _numbers(before: Trust, after: Trust | None) -> Grid:
+    names = ("calibration error (ECE)", "the same by chance alone", "Brier score, 0 to 2", "log loss, nats")
+    sets = [before, after] if after else [before]
+    columns = [(tenths(t.error), tenths(t.by_chance), f"{t.brier:.3f}", f"{t.log_loss:.3f}") for t in sets]
+    rows = tuple(zip(names, *columns, strict=True))
+    return Grid("", ("measured", "as scored", "after temperature")[: len(sets) + 1], rows)
+
+
+def _bins(before: Trust, after: Trust | None) -> Grid:
+    sets = [("as scored", before)] + ([("after temperature", after)] if after else [])
+    rows = [(f"{tenths(b.confidence)}", tenths(b.accuracy), str(b.n), name) for name, t in sets for b in t.bins]
+    head = ("mean probability", "share right", "objects", "which")
+    return Grid("The plotted probabilities", head, tuple(rows), folded=True)
+
+
+def _band(band: Sequence[BandPoint]) -> Grid:
+    """The first point of the curve that sends at least each of SHARES to a person."""
+    chosen = [next((p for p in band if p.review >= share), None) for share in SHARES]
+    points = list(dict.fromkeys(p for p in chosen if p is not None and p.review < 1))
+    rows = tuple((tenths(p.review), f"{p.threshold:.3f}", tenths(p.errors_left)) for p in points)
+    return Grid("What a second look buys", ("to a person", "answers under", "wrong among the rest"), rows)
+
+
+CONTEXT = 0.4  # of the box's longer side, on every side
+LEAST_PX = 96  # of a crop's side in the photograph: less shows nothing but texture
+LONGER_PX = 420  # of the embedded picture
+QUALITY = 76
+WIDTH_PX = 2
+MOST_IN_GROUP, MOST_CROPS = 6, 72  # some 20 kB each, so that the page stays under two megabytes
+ANSWERS = 3  # shown with each, best first
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A wrong answer to one object: `box` in pixels of the photograph at `file`, `said` empty if it was unreadable."""
+
+    photo: str
+    file: Path
+    thing_id: str
+    box: Box
+    true: str
+    said: str
+    probabilities: Mapping[str, float]
+    note: str = ""
+
+    @property
+    def confidence(self) -> float:
+        """Probability of what was said."""
+        return self.probabilities.get(self.said, 0.0)
+
+
+def mistake_groups(wrong: Iterable[Wrong], color_of: Mapping[str, str]) -> tuple[MistakeGroup, ...]:
+    """Mistakes by pair of classes, the most frequent pair first, and the most confident mistakes of each with a crop.
+
+    `color_of` gives the color (#rrggbb) of the box for each true class.
+    """
+    pairs: dict[tuple[str, str], list[Wrong]] = {}
+    for one in sorted(wrong, key=lambda w: (-w.confidence, w.photo, w.thing_id)):
+        pairs.setdefault((one.true, one.said), []).append(one)
+    groups, left = [], MOST_CROPS
+    for (true, said), ones in sorted(pairs.items(), key=lambda pair: -len(pair[1])):
+        shown = ones[: min(MOST_IN_GROUP, left)]
+        left -= len(shown)
+        groups.append(MistakeGroup(true, said, len(ones), tuple(_mistake(w, color_of[true]) for w in shown)))
+    return tuple(groups)
+
+
+def _mistake(wrong: Wrong, color: str) -> Mistake:
+    """The best answers, what was said first; the true one is always among them."""
+    ranked = sorted(wrong.probabilities.items(), key=lambda pair: (pair[0] != wrong.said, -pair[1]))
+    shown = ranked[:ANSWERS]
+    if wrong.true in wrong.probabilities and wrong.true not in dict(shown):
+        shown[-1] = (wrong.true, wrong.probabilities[wrong.true])
+    return Mistake(wrong.photo, wrong.thing_id, crop_uri(wrong.file, wrong.box, color), tuple(shown), wrong.note)
+
+
+def crop_window(box: Box, size_wh: tuple[int, int]) -> Box:
+    """A square of the photograph around a box, with what is around it; moved and cut so that it lies in the frame.
+
+    >>> crop_window(Box(10, 10, 20, 110), (400, 300)), crop_window(Box(0, 50, 400, 80), (400, 300))
+    (Box(x1=0, y1=0, x2=180, y2=180), Box(x1=0, y1=0, x2=400, y2=300))
+    """
+    side = round(max(LEAST_PX, (1 + 2 * CONTEXT) * max(box.width, box.height)))
+    starts = [
+        max(0, min(round(middle - side / 2), frame - side)) for middle, frame in zip(box.center, size_wh, strict=True)
+    ]
+    (x, y), (wide, high) = starts, size_wh
+    return Box(x, y, min(wide, x + side), min(high, y + side))
+
+
+def marked_crop(image: Image.Image, box: Box, color: str) -> Image.Image:
+    """The window around `box`, enlarged to LONGER_PX, with the box drawn in `color` over a dark line."""
+    window = crop_window(box, image.size)
+    scale = LONGER_PX / max(window.width, window.height)
+    shown = image.resize(
+        (max(1, round(window.width * scale)), max(1, round(window.height * scale))),
+        Image.Resampling.LANCZOS,
+        box=window.xyxy,
+    )
+    x1, x2 = ((x - window.x1) * scale for x in (box.x1, box.x2))
+    y1, y2 = ((y - window.y1) * scale for y in (box.y1, box.y2))
+    pen = ImageDraw.Draw(shown)
+    pen.rectangle((x1 - 2, y1 - 2, x2 + 2, y2 + 2), outline="#10151c", width=WIDTH_PX + 2)
+    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=color, width=WIDTH_PX)
+    return shown
+
+
+def crop_uri(photo: Path, box: Box, color: str) -> str:
+    """A data URI of the marked crop, or empty when the photograph cannot be read."""
+    try:
+        picture = marked_crop(read_photo(photo), box, color)
+    except PhotoError:
+        return ""
+    return "data:image/jpeg;base64," + b64encode(as_jpeg(picture, quality=QUALITY)).decode("ascii")
+
+
+TILES = (
+    (HEADLINE, "condition, given the type"),
+    ("accuracy", "class, every type"),
+    ("missed_defects", "of defects missed"),
+)
+
+
+def shown(figure: Figure) -> TruthFigure:
+    """A figure as pages show it."""
+    value = figure.value if figure.n else 0.0  # NaN would be shown as such; n says that there is nothing
+    label = f"{figure.label} (lower is better)" if figure.lower_is_better else figure.label
+    return TruthFigure(
+        label,
+        value,
+        *figure.interval,
+        figure.n,
+        figure.floor if figure.n else None,
+        figure.train_floor if figure.n else None,
+        figure.target,
+        figure.verdict,
+    )
+
+
+def headline_of(done: Evaluated, card: Scorecard) -> str:
+    """The headline of an evaluation, in words; objects that were not found are named, because they have no answer."""
+    where = f"{some(card.photographs, 'photograph')} of {done.split.name}"
+    words = headline(shown(card.headline), right=card.headline.count or 0, where=where)
+    if done.unjudged:
+        words += f" This counts objects that were found: {card.objects:,} of {card.objects + done.unjudged:,}."
+    return words
+
+
+def figure_sections(card: Scorecard, *, where_found: bool = False) -> list[Section]:
+    """All figures of a card: overall, then by condition, type and class; `where_found` of objects that were found."""
+    clusters = "photographs" if card.cluster == "photo" else "flight lines"
+    rests = (
+        f"{card.objects:,} objects, {card.asked:,} of which leave a choice and were asked about. Intervals are the "
+        f"wider of Wilson's and a bootstrap that draws whole {clusters} ({card.clusters} of them; {card.draws:,} draws "
+        f"from seed {card.seed}), because what stands in one of them hangs together."
+    )
+    text = [rests]
+    if card.unreadable:
+        text.append(f"{card.unreadable} answers were no class name; they count as wrong.")
+    overall = [f for f in card.figures if "/" not in f.key]
+    if where_found:
+        text.append("These are the judge's answers to objects that were found; what was not found is above.")
+    title = "The judge, where an object was found" if where_found else "Accuracy"
+    sections = [Section(title, tuple(text), tuple(map(shown, overall)))]
+    for title, prefixes in (
+        ("By condition", ("condition", "condition_given_type")),
+        ("By type", ("type",)),
+        ("By class", ("class",)),
+    ):
+        figures = [shown(f) for prefix in prefixes for f in card.under(prefix)]
+        sections += [Section(title, figures=tuple(figures))] if figures else []
+    return sections
+
+
+def card_sections(done: Evaluated, card: Scorecard, taxonomy: Taxonomy) -> list[Section]:
+    """Confusion, mistakes and costs of one evaluation."""
+    sides = (normal_condition(taxonomy), [int(v) for v in side_of(taxonomy)])
+    confusion = confusion_section(card.confusion.names, card.confusion.said, card.confusion.counts, sides)
+    return [
+        confusion,
+        mistakes_section(done, taxonomy),
+        cost_section(seconds_of(done), card.asked, done.folder.run.get("memory", {})),
+    ]
+
+
+def tiles_of(done: Evaluated, card: Scorecard) -> list[tuple[str, str]]:
+    """The numbers that are looked for first, with what they are."""
+    tiles = [(tenths(card[key].value), what) for key, what in TILES if card[key].n]
+    return [*tiles, (f"{card.objects:,}", "objects"), *time_tile(done)]
+
+
+def time_tile(done: Evaluated) -> list[tuple[str, str]]:
+    """Seconds per photograph, where they are known."""
+    seconds = seconds_of(done)
+    return [(f"{fmean(seconds):.2f} s", "per photograph")] if seconds else []
+
+
+def cost_of(done: Evaluated, card: Scorecard) -> dict[str, Any]:
+    """Seconds and bytes as scorecard.json holds them; null where they are not known."""
+    seconds = seconds_of(done)
+    return {
+        "seconds_per_photograph": fmean(seconds) if seconds else None,
+        "seconds_per_object": sum(seconds) / card.asked if seconds and card.asked else None,
+        "peak_bytes": done.folder.run.get("memory", {}),
+    }
+
+
+def seconds_of(done: Evaluated) -> list[float]:
+    """What each photograph took; none where it is not known."""
+    return [float(r["seconds"]) for r in done.folder.done.values() if not r["failed"] and r["seconds"]]
+
+
+def mistakes_section(done: Evaluated, taxonomy: Taxonomy) -> Section:
+    """The worst mistakes, grouped by what was taken for what."""
+    wrong = [c for c in done.cases if not c.right]
+    if not wrong:
+        return Section("Mistakes", ("There are none.",))
+    colors = {c.name: taxonomy.color(c.condition) for c in taxonomy.classes}
+    text = (
+        f"{len(wrong)} of {len(done.cases)} objects were named wrongly. By pair of classes, the most frequent first; "
+        f"in each the mistakes that the judge was surest of. The box has the color of the true condition."
+    )
+    pairs = pairs_grid((c.true_class, c.said_class or UNREADABLE) for c in wrong)
+    return Section("Mistakes", (text,), grids=(pairs,), mistakes=mistake_groups(_wrong(done, wrong), colors))
+
+
+def _wrong(done: Evaluated, cases: Sequence[Judged]) -> Iterable[Wrong]:
+    files = {photo.name: photo.path for photo in done.split.photos}
+    for c in cases:
+        said = c.said_class or UNREADABLE
+        yield Wrong(c.photo, files[c.photo], c.thing_id, c.box, c.true_class, said, c.probabilities)

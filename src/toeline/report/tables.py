@@ -1,0 +1,343 @@
+"""Findings as flat rows, for tables on pages and for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toeline.core.finding import Finding, by_photo
+from toeline.core.records import each_line, finding_from
+from toeline.core.run_folder import FINDINGS, PROGRESS
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.errors import OutputError
+
+COLUMNS = (
+    "photo", "id", "type", "class", "condition", "probability", "second_class", "second_probability", "review",
+    "review_reason", "detector_confidence", "detector_class", "detector_others", "x1", "y1", "x2", "y2", "relations",
+    "marked", "severity", "severity_rank", "action", "immediate", "immediate_reason",
+    "latitude", "longitude", "position", "error_m", "group", "same_as",
+)  # fmt: skip
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a cell that starts so is run by Excel and LibreOffice
+
+
+def marked_name(photo: str) -> str:
+    """Where a photograph's marked picture lies in the output folder, always inside `marked/`, one per photograph.
+
+    >>> marked_name("berm 1/a.jpg"), marked_name("berm 1/a.png"), marked_name("../a.jpg")
+    ('marked/berm 1/a.jpg', 'marked/berm 1/a.png.jpg', 'marked/a.jpg')
+    """
+    parts = [p.replace(":", "_") for p in photo.replace("\\", "/").split("/") if p not in ("", ".", "..")]
+    name = "/".join(parts)
+    return f"marked/{name}" if name.endswith(".jpg") else f"marked/{name}.jpg"
+
+
+def relation_words(finding: Finding, names: Mapping[str, str]) -> str:
+    """What stands around a finding, in words, one clause per neighbor; `names` says how each id is called."""
+    by_neighbor: dict[str, list[str]] = {}
+    for r in finding.relations:
+        by_neighbor.setdefault(r.other, []).append(r.name.replace("_", " "))
+    return "; ".join(f"{' and '.join(words)} {names.get(other, other)}" for other, words in by_neighbor.items())
+
+
+def others_words(finding: Finding, taxonomy: Taxonomy) -> str:
+    """What else the detector saw on the same place, in words: "toe drain 0.41; slope drain damaged 0.30"."""
+    return "; ".join(f"{g.class_name or taxonomy.spoken(g.kind)} {g.score:.2f}" for g in finding.detector_others)
+
+
+def names_in(findings: Sequence[Finding], taxonomy: Taxonomy) -> dict[str, str]:
+    """How the things of one photograph are called: the type, and the id that the picture shows."""
+    return {f.thing_id: f"{taxonomy.spoken(f.kind)} {f.thing_id}" for f in findings}
+
+
+def rows(findings: Iterable[Finding], taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """One flat row per finding, with the keys of COLUMNS; boxes in pixels, probabilities 0 to 1."""
+    out: list[dict[str, Any]] = []
+    for group in by_photo(findings).values():
+        names = names_in(group, taxonomy)
+        out.extend(_row(f, names, taxonomy) for f in group)
+    return out
+
+
+def _row(f: Finding, names: dict[str, str], taxonomy: Taxonomy) -> dict[str, Any]:
+    second = f.verdict.second or ("", "")
+    values = (
+        f.photo, f.thing_id, f.kind, f.verdict.class_name, f.verdict.condition, round(f.verdict.probability, 4),
+        second[0], round(second[1], 4) if isinstance(second[1], float) else "", "yes" if f.verdict.review else "",
+        f.verdict.review, round(f.score, 4), f.detector_class, others_words(f, taxonomy),
+        *(round(v, 1) for v in f.box.xyxy), relation_words(f, names), marked_name(f.photo), *_grade(f), *_spot(f),
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _grade(f: Finding) -> tuple[Any, ...]:
+    """Empty cells where nothing grades it."""
+    grade = f.grade
+    if not grade.severity:
+        return ("",) * 5
+    return grade.severity, grade.rank, grade.action, "yes" if grade.immediate else "", grade.immediate
+
+
+def _spot(f: Finding) -> tuple[Any, ...]:
+    """Empty cells where nothing is known; the spreadsheet's own formats, so no degree signs."""
+    s = f.spot
+    if s is None:
+        return ("",) * 6
+    error = "" if s.error_m is None else round(s.error_m, 1)
+    return round(s.latitude, 7), round(s.longitude, 7), s.kind, error, s.group, " ".join(s.same_as or ())
+
+
+def safe_cell(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula gets a quote in front; numbers stay numbers.
+
+    >>> safe_cell("=1+1"), safe_cell(-3), safe_cell("toe drain")
+    ("'=1+1", -3, 'toe drain')
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def to_csv(records: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> bytes:
+    """A CSV file that Excel opens by a double click: UTF-8 with its mark, CRLF, one header line."""
+    return csv_head(columns) + csv_lines(records, columns)
+
+
+def csv_head(columns: Sequence[str] = COLUMNS) -> bytes:
+    """How the file begins; `csv_lines` of any number of records, in any number of pieces, follow."""
+    return _written(columns, lambda writer: writer.writeheader()).encode("utf-8-sig")
+
+
+def csv_lines(records: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> bytes:
+    """The lines of some records."""
+    safe = ({k: safe_cell(v) for k, v in record.items()} for record in records)
+    return _written(columns, lambda writer: writer.writerows(safe)).encode("utf-8")
+
+
+def _written(columns: Sequence[str], write: Callable[[csv.DictWriter[str]], object]) -> str:
+    buffer = io.StringIO(newline="")
+    write(csv.DictWriter(buffer, columns))
+    return buffer.getvalue()
+
+
+WORKLIST = "worklist.csv"
+WORKLIST_COLUMNS = (
+    "n", "severity", "severity_rank", "immediate", "action", "photo", "id", "type", "class", "condition",
+    "probability", "review", "review_reason", "immediate_reason", "marked",
+)  # fmt: skip
+MOST_SHOWN = 200  # rows on the page; the file holds all
+FIRST = 5  # rows in the terminal
+
+
+def worklist(findings: Iterable[Finding]) -> list[Finding]:
+    """What is more than the least severity, by severity, then probability, then photograph; one photograph's in order.
+
+    What a person should review stays on it: an unsure finding may be as bad as it looks.
+    """
+    return sorted((f for f in findings if f.grade.rank > 0), key=urgency)
+
+
+Urgency = tuple[int, float, str]
+
+
+def urgency(f: Finding) -> Urgency:
+    """What a work list is sorted by."""
+    return -f.grade.rank, -f.verdict.probability, f.photo
+
+
+def work_lines(todo: Sequence[Finding]) -> list[tuple[Urgency, bytes]]:
+    """Lines of worklist.csv without their number, for a run whose findings are not in memory together."""
+    return [(urgency(f), csv_lines([row], WORKLIST_COLUMNS)) for f, row in zip(todo, work_rows(todo), strict=True)]
+
+
+def joined_csv(lines: list[tuple[Urgency, bytes]]) -> Iterator[bytes]:
+    """worklist.csv of the work_lines of all parts of a run; the list is sorted and numbered."""
+    yield csv_head(WORKLIST_COLUMNS)
+    lines.sort(key=lambda line: line[0])
+    for n, (_, line) in enumerate(lines, start=1):
+        yield b"%d,%b" % (n, line.partition(b",")[2])
+
+
+def work_rows(todo: Sequence[Finding]) -> list[dict[str, Any]]:
+    """One flat row per finding of a work list, with the keys of COLUMNS; `n` counts from 1."""
+    return [dict(zip(WORKLIST_COLUMNS, (n, *_cells(f)), strict=True)) for n, f in enumerate(todo, start=1)]
+
+
+def _cells(f: Finding) -> tuple[Any, ...]:
+    grade, verdict = f.grade, f.verdict
+    return (
+        grade.severity, grade.rank, "yes" if grade.immediate else "", grade.action, f.photo, f.thing_id, f.kind,
+        verdict.class_name, verdict.condition, round(verdict.probability, 4), "yes" if verdict.review else "",
+        verdict.review, grade.immediate, marked_name(f.photo),
+    )  # fmt: skip
+
+
+def worklist_csv(todo: Sequence[Finding]) -> bytes:
+    """worklist.csv, in the form of findings.csv."""
+    return to_csv(work_rows(todo), WORKLIST_COLUMNS)
+
+
+def by_severity(findings: Iterable[Finding], taxonomy: Taxonomy) -> dict[str, int]:
+    """How many findings have each severity, the worst first; empty when the taxonomy has none."""
+    return severities(Counter(f.grade.severity for f in findings), taxonomy)
+
+
+def severities(counts: Mapping[str, int], taxonomy: Taxonomy) -> dict[str, int]:
+    """Counts by severity in the order of by_severity."""
+    return {s.name: counts.get(s.name, 0) for s in reversed(taxonomy.grading.severities)}
+
+
+def said_of(counts: Mapping[str, int], immediate: int) -> str:
+    """A work list in one line; `counts` by severity, the worst first and the least last.
+
+    >>> said_of({"high": 2, "low": 0, "none": 7}, 1)
+    '2 to do (2 high, 0 low), 1 of them at once'
+    """
+    todo = dict(list(counts.items())[:-1])
+    parts = ", ".join(f"{n:,} {name}" for name, n in todo.items())
+    at_once = f", {immediate:,} of them at once" if immediate else ""
+    return f"{sum(todo.values()):,} to do ({parts}){at_once}"
+
+
+def work_section(
+    todo: Sequence[Finding], totals: Totals, taxonomy: Taxonomy, links: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
+    """What the page shows: the beginning of the work list `todo`, and `totals` of all findings.
+
+    `links` maps (photograph, id) to where the finding stands.
+    """
+    if not taxonomy.grading:
+        return {"graded": False}
+    worst, counts = len(taxonomy.grading.severities) - 1, severities(totals.by_severity, taxonomy)
+    return {
+        "graded": True,
+        "said": said_of(counts, totals.immediate),
+        "scale": [(s.name, s.meaning, rank, worst) for rank, s in enumerate(taxonomy.grading.severities)][:0:-1],
+        "rows": [_shown(n, f, taxonomy, worst, links) for n, f in enumerate(todo[:MOST_SHOWN], start=1)],
+        "total": sum(list(counts.values())[:-1]),
+        "unsure": some(totals.unsure, "finding") if totals.unsure else "",
+    }
+
+
+def _shown(
+    n: int, f: Finding, taxonomy: Taxonomy, worst: int, anchors: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
+    return {
+        "n": n,
+        "anchor": anchors.get((f.photo, f.thing_id), ""),
+        "photo": f.photo,
+        "kind": taxonomy.spoken(f.kind),
+        "number": f.thing_id,
+        "condition": f.verdict.condition,
+        "probability": f.verdict.probability,
+        "asked": f.verdict.asked,
+        "review": f.verdict.review,
+        "worst": worst,
+        "grade": f.grade,
+    }
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Some photographs of a run: their progress records, and their findings in the same order."""
+
+    photos: Sequence[Mapping[str, Any]]
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What some photographs come to. `by_kind` counts (type, condition), `review_by_kind` findings to review.
+
+    `immediate` cannot wait; `unsure` are to be reviewed although no work is asked for there.
+    `seconds` were spent on them by all threads together.
+    """
+
+    photographs: int = 0
+    failed: int = 0
+    findings: int = 0
+    review: int = 0
+    immediate: int = 0
+    unsure: int = 0
+    seconds: float = 0.0
+    by_kind: Counter[tuple[str, str]] = field(default_factory=Counter)
+    review_by_kind: Counter[str] = field(default_factory=Counter)
+    by_severity: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, photos: Iterable[Mapping[str, Any]], findings: Sequence[Finding]) -> Totals:
+        """Counted from progress records and findings."""
+        seen = list(photos)
+        review = [f.kind for f in findings if f.verdict.review]
+        return cls(
+            photographs=len(seen),
+            failed=sum(bool(p["failed"]) for p in seen),
+            findings=len(findings),
+            review=len(review),
+            immediate=sum(bool(f.grade.immediate) for f in findings),
+            unsure=sum(bool(f.verdict.review) and not f.grade.rank for f in findings),
+            seconds=sum(p.get("seconds", 0.0) for p in seen),
+            by_kind=Counter((f.kind, f.verdict.condition) for f in findings),
+            review_by_kind=Counter(review),
+            by_severity=Counter(f.grade.severity for f in findings),
+        )
+
+    def __add__(self, other: Totals) -> Totals:
+        """Both together.
+
+        >>> (Totals(2, findings=3) + Totals(1, failed=1)).photographs
+        3
+        """
+        return Totals(**{name: value + vars(other)[name] for name, value in vars(self).items()})
+
+    def of_condition(self, name: str) -> int:
+        """Findings of one condition, whatever their type."""
+        return sum(n for (_, condition), n in self.by_kind.items() if condition == name)
+
+
+def chapters(folder: Path, order: Sequence[str], size: int) -> Iterator[Chapter]:
+    """All photographs that are done, `size` at a time: in the order given, then those that it does not name.
+
+    The lines of a photograph lie together in findings.jsonl, and photographs there are in the order of progress.jsonl
+    (core/run_folder.py), so only where each begins is kept in memory. Raises OutputError for a folder that was edited.
+    """
+    if not (folder / PROGRESS).exists():
+        return
+    places = _places(folder)
+    names = [name for name in dict.fromkeys((*order, *places)) if name in places]
+    with (folder / PROGRESS).open("rb") as progress, (folder / FINDINGS).open("rb") as findings:
+        for start in range(0, len(names), size):
+            photos, found = [], []
+            for name in names[start : start + size]:
+                in_progress, in_findings = places[name]
+                progress.seek(in_progress)
+                findings.seek(in_findings)
+                photos.append(json.loads(progress.readline()))
+                found += [_finding(findings.readline(), name, folder) for _ in range(photos[-1]["findings"])]
+            yield Chapter(photos, found)
+
+
+def _places(folder: Path) -> dict[str, tuple[int, int]]:
+    """Where each photograph begins: bytes from the start of progress.jsonl and of findings.jsonl."""
+    places: dict[str, tuple[int, int]] = {}
+    in_progress = in_findings = 0
+    with (folder / FINDINGS).open("rb") as findings:
+        for line, record in each_line(folder / PROGRESS):
+            places[record["photo"]] = in_progress, in_findings
+            in_progress += len(line)
+            in_findings += sum(len(findings.readline()) for _ in range(record["findings"]))
+    return places
+
+
+def _finding(line: bytes, photo: str, folder: Path) -> Finding:
+    found = finding_from(json.loads(line or b"{}"))
+    if found.photo != photo:
+        raise OutputError(
+            f"{folder / FINDINGS}: {photo} is not where progress.jsonl has it, so one of them was edited. Choose a new "
+            f"folder with --out."
+        )
+    return found

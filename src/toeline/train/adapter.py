@@ -1,0 +1,271 @@
+"""The model that is fine-tuned: loaded for this machine, in 4 bits or without its vision tower, LoRA layers in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from toeline.core.question import View
+from toeline.core.taxonomy import Taxonomy
+from toeline.errors import ModelError, SetupError, need
+from toeline.train.config import TARGETS, LoraRun
+from toeline.train.loss import learn_packed
+from toeline.train.samples import token_classes
+
+CHECKPOINTING_FROM = 500_000_000  # parameters; below it activations are small, and computing them twice costs a third
+HEAD = "token_head."  # of the dense loss
+SKIPPED = ("lm_head", "model.visual")  # stay as they are under --qlora: few weights, and accuracy hangs on them
+
+
+@dataclass(frozen=True)
+class Learner:
+    """`judge` scores with the model in training; `wrapped` is what the Trainer trains and saves.
+
+    They share the weights: LoRA layers stand inside `judge.model`. With `checkpointing` activations are computed twice.
+    """
+
+    judge: Any
+    wrapped: Any
+    checkpointing: bool = False
+
+    @property
+    def trained(self) -> int:
+        """How many numbers are trained."""
+        return sum(w.numel() for w in self.wrapped.parameters() if w.requires_grad)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers there are. Weights in 4 bits stand two to a byte, and count as the halves they are in."""
+        return sum(w.numel() for w in self.wrapped.parameters())
+
+
+def source_of(run: LoraRun) -> str:
+    """The directory or hub id behind the judge's name. Raises ModelError for a judge that cannot be trained."""
+    from toeline.judge.load import EMBEDDED, JUDGES
+
+    if run.judge == "embedded":
+        return str(EMBEDDED)
+    if run.judge.partition(":")[0] in JUDGES and not Path(run.judge).exists():
+        raise ModelError(f"{run.judge} cannot be fine-tuned. Choose embedded, or a model of the Qwen2-VL family.")
+    return run.judge
+
+
+def load_judge(run: LoraRun, *, vision: bool = True) -> Any:
+    """The judge as training takes it: frozen, in this run's precision, with this run's view.
+
+    Raises ModelError, and SetupError for what this machine cannot do.
+    """
+    import torch
+
+    from toeline.judge.checkpoint import load_parts
+    from toeline.judge.qwen_vl import QwenVLJudge
+    from toeline.weights import pick_device
+
+    device = pick_device(run.device)
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    parts = load_parts(
+        source_of(run), device=device, dtype=weights_dtype(run), adapter=None, **_how(run, device, vision)
+    )
+    parts["facts"] = {**parts["facts"], "model": run.judge}
+    judge = QwenVLJudge(**{**parts, "view": view_of(run, parts["view"])})
+    judge.model.requires_grad_(False)
+    if not vision:
+        judge.model.model.visual = torch.nn.Identity()  # what was left of it: the merger, 92 MB on the 7B
+    return judge
+
+
+def weights_dtype(run: LoraRun) -> str:
+    """In what the weights are held. All weights are trained in float32: half precision loses small updates."""
+    return "float32" if run.all_weights else run.dtype
+
+
+def _how(run: LoraRun, device: str, vision: bool) -> dict[str, Any]:
+    """What from_pretrained is told besides. On a GPU weights are read to where they stay, not to memory first."""
+    from toeline.judge.checkpoint import find_folder, pick_dtype
+
+    more: dict[str, Any] = {}
+    if device == "cuda":
+        need("accelerate", extra="train")
+        more["device_map"] = {"": f"cuda:{os.environ.get('LOCAL_RANK', 0)}"}
+    if run.qlora:
+        more["quantization_config"] = nf4(pick_dtype(run.dtype, device))
+    if not vision:
+        from transformers import AutoConfig
+
+        more["config"] = AutoConfig.from_pretrained(find_folder(source_of(run)), local_files_only=True)
+        more["config"].vision_config.depth = 0
+    return more
+
+
+def nf4(dtype: Any) -> Any:
+    """4-bit NormalFloat with double quantization (Dettmers et al. 2023, arXiv 2305.14314). Raises SetupError."""
+    need("bitsandbytes", extra="qlora")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(SKIPPED),
+    )
+
+
+def view_of(run: LoraRun, own: View) -> View:
+    """The judge's view with what this run changes. Raises ModelError for an unknown prompt."""
+    from toeline.prompts.templates import PROMPTS
+
+    if run.prompt is not None and run.prompt not in PROMPTS:
+        raise ModelError(f"there is no prompt {run.prompt!r}. Choose one of: {', '.join(PROMPTS)}.")
+    wanted: dict[str, Any] = {"prompt": run.prompt, "scene_tokens": run.scene_tokens, "crop_tokens": run.crop_tokens}
+    return replace(own, **{name: value for name, value in wanted.items() if value is not None})
+
+
+def own_view(run: LoraRun) -> View:
+    """The view that the judge was made for, before any weight is loaded. Raises ModelError."""
+    from toeline.judge.checkpoint import find_folder, read_config, read_view
+
+    folder = find_folder(source_of(run))
+    vision = read_config(folder).get("vision_config", {})
+    return read_view([folder], cell=vision.get("patch_size", 14) * vision.get("spatial_merge_size", 2))
+
+
+def prepare(run: LoraRun, judge: Any) -> Learner:
+    """Make the judge's model learn: LoRA layers, or all weights; the packed forward; checkpointing where it pays."""
+    import torch
+
+    from toeline.judge.attention import matmul_attention
+    from toeline.weights import quiet
+
+    model = judge.model
+    learn_packed(model, dense=run.dense)
+    torch.manual_seed(run.seed)
+    if run.from_scratch:
+        _scatter(model)
+    if run.dense:  # thrown away after training: `save` leaves it out
+        classes = token_classes(Taxonomy.load(run.taxonomy))
+        model.token_head = torch.nn.Linear(model.config.text_config.hidden_size, classes, device=judge.device)
+    wrapped = model.requires_grad_(True) if run.all_weights else add_lora(run, model)
+    if run.all_weights and run.dtype == "bfloat16" and judge.device.type == "cpu":
+        matmul_attention(model)  # torch's fused kernel for a CPU takes three times as long in bfloat16
+    large = sum(w.numel() for w in model.parameters()) >= CHECKPOINTING_FROM
+    twice = large if run.checkpointing == "auto" else run.checkpointing == "on"
+    if twice:  # non-reentrant: the reentrant kind asks that inputs have gradients, which frozen embeddings have not
+        with quiet():  # its newer name is not there in transformers 5.17
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return Learner(judge, wrapped, twice)
+
+
+def add_lora(run: LoraRun, model: Any) -> Any:
+    """The model as a peft model with fresh LoRA layers in its language model; they are float32. Raises SetupError."""
+    peft = need("peft", extra="train")
+    from toeline.weights import quiet
+
+    config = peft.LoraConfig(
+        r=run.rank,
+        lora_alpha=run.alpha,
+        lora_dropout=run.dropout,
+        target_modules=list(TARGETS),
+    )
+    with quiet():
+        wrapped = peft.get_peft_model(model, config)
+    wrapped.peft_config["default"].base_model_name_or_path = None  # or peft asks the hub at every checkpoint
+    if odd := [n for n, w in wrapped.named_parameters() if w.requires_grad and "visual" in n]:
+        raise SetupError(f"this model's vision tower has layers called like the language model's ({odd[0]}).")
+    return wrapped
+
+
+def _scatter(model: Any) -> None:
+    """Random weights in place of the model's own, as the embedded judge began."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    from toeline.train.embedded_judge import spread
+
+    fresh = AutoModelForImageTextToText.from_config(model.config, dtype=torch.float32)
+    spread(fresh)
+    model.load_state_dict(fresh.state_dict())
+
+
+def save(learner: Learner, folder: Path, *, name: str = "") -> None:
+    """Write the adapter, or the whole model that any Qwen2-VL loader reads, with the view that it was trained for.
+
+    `name` is what an adapter says of its base model: as the user called it, not where it lies on this machine.
+    """
+    from toeline.judge.checkpoint import write_view
+    from toeline.weights import quiet
+
+    with quiet():
+        if learner.wrapped is learner.judge.model:
+            weights = {k: w for k, w in learner.wrapped.state_dict().items() if not k.startswith(HEAD)}
+            learner.wrapped.save_pretrained(folder, state_dict=weights)
+        else:
+            config = learner.wrapped.peft_config["default"]
+            config.base_model_name_or_path = name
+            learner.wrapped.save_pretrained(folder, save_embedding_layers=False)
+            config.base_model_name_or_path = None
+    if learner.wrapped is learner.judge.model:
+        learner.judge.tokenizer.save_pretrained(folder)
+        learner.judge.processor.save_pretrained(folder)
+    write_view(folder, learner.judge.view)
+
+
+def merge(run: LoraRun, adapter: Path, out: Path) -> Path:
+    """Write the original weights with the adapter added to them: a directory for stock transformers. Returns it.
+
+    On the CPU and in the weights' own precision; never from 4-bit weights, whose rounding would stay in it.
+    """
+    import torch
+
+    from toeline.judge.checkpoint import (
+        find_folder,
+        load_model,
+        load_processor,
+        load_tokenizer,
+        read_config,
+        read_view,
+        write_view,
+    )
+    from toeline.weights import quiet
+
+    peft = need("peft", extra="train")
+    folder = find_folder(source_of(run))
+    config = read_config(folder)
+    model = load_model(folder, dtype=getattr(torch, config.get("dtype") or config.get("torch_dtype") or "float32"))
+    with quiet():
+        merged = peft.PeftModel.from_pretrained(model, str(adapter), local_files_only=True).merge_and_unload()
+        merged.save_pretrained(out)
+    load_tokenizer(folder).save_pretrained(out)
+    vision = merged.config.vision_config
+    load_processor(folder, vision).save_pretrained(out)
+    write_view(out, read_view([adapter], cell=vision.patch_size * vision.spatial_merge_size))
+    return out
+
+
+def is_out_of_memory(why: BaseException) -> bool:
+    """Whether an error says that memory ran out: CUDA, MPS and the CPU say it each in their own way."""
+    said = str(why).lower()
+    return isinstance(why, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+
+
+def advice(run: LoraRun, said: str) -> str:
+    """What to change when memory runs out: what is not used yet, the cheapest in accuracy first."""
+    ways = []
+    if run.checkpointing != "on":
+        ways.append("--checkpointing on (activations are computed twice instead of kept)")
+    if run.max_tokens > 1024:
+        ways.append(f"--max-tokens {max(1024, run.max_tokens // 2)} (shorter sequences, the same loss)")
+    if ways:
+        ways[-1] += ", both also for a run that goes on" if len(ways) == 2 else ", also for a run that goes on"
+    if run.cache_features is None and not run.all_weights:
+        ways.append("--cache-features DIR (the vision tower is not loaded: 1.3 GB of a 7B)")
+    ways.append("--scene-tokens and --crop-tokens with smaller numbers (the judge sees less detail)")
+    if run.all_weights:
+        ways.append("LoRA instead of --full or --from-scratch")
+    elif not run.qlora:
+        ways.append("--qlora (frozen weights in 4 bits: about 5.5 GB instead of 15 for a 7B)")
+    first = next(iter(said.splitlines()), "")[:200]
+    return f"Memory ran out while training ({first}). Change, in this order: {'; '.join(ways)}."

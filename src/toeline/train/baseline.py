@@ -1,0 +1,275 @@
+"""Trains the floor: measures one split, cross-validates by flight line, calibrates on that, fits on everything."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import file_hash, read_photo
+from toeline.data.labels import Problem
+from toeline.data.yolo import Entry, LabelledScene, YoloSet, open_yolo, read_entry
+from toeline.errors import LabelError, PhotoError
+from toeline.judge.baseline.features import measure, measure_names
+from toeline.judge.baseline.model import FloorModel, Forest, Scores, TypeModel, as_answers, log_softmax, standardized
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+COLDEST, HOTTEST = 0.2, 5.0  # range of the temperature
+
+Step = Callable[[Sequence[Problem]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloorRun:
+    """Settings of one training. `folds` is lowered to the number of flight lines where there are fewer, and cut by
+    photograph where there is only one."""
+
+    data: Path
+    split: str = "train"
+    seed: int = 0
+    folds: int = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A floor and, for each object it was trained on, what it said without having seen that flight line.
+
+    `cut_by` is "flight line", or "photograph" where all photographs are of one; `table.groups` are then photographs.
+    """
+
+    model: FloorModel
+    table: Table
+    said: tuple[str, ...]
+    log_loss: float
+    folds: int
+    cut_by: str
+    problems: tuple[Problem, ...]
+
+
+def train_floor(run: FloorRun, taxonomy: Taxonomy, *, step: Step = lambda _: None) -> Trained:
+    """Measure, cross-validate, calibrate and fit. Raises LabelError where there is nothing to learn from.
+
+    `step` is called after each photograph with what was wrong with it.
+    """
+    found = open_yolo(run.data, taxonomy)
+    table, problems = measured(found, entries_of(found, run), taxonomy, step)
+    cut_by = "flight line"
+    if len(set(table.groups)) == 1:  # the name says no more than that all were taken together
+        table, cut_by = replace(table, groups=table.photos), "photograph"
+    folds = min(run.folds, len(set(table.groups)))
+    if folds < 2:
+        raise LabelError(f"{run.data}: {run.split} is one photograph, and cross-validation needs two. Add some.")
+    model = FloorModel(
+        kinds=tuple(t.name for t in taxonomy.types),
+        classes={c.name: c.type for c in taxonomy.classes},
+        names=measure_names(tuple(t.name for t in taxonomy.types)),
+        by_type=fit(table, taxonomy, run.seed),
+    )
+    raw = cross_validated(model, table, taxonomy, folds, run.seed)
+    answers = [model.answers(kind) for kind in table.kinds]
+    right = [options.index(name) for options, name in zip(answers, table.classes, strict=True)]
+    model = replace(model, temperature=temperature_of(raw, right))
+    calibrated = [_at(scores, model.temperature) for scores in raw]
+    said = tuple(options[int(s.argmax())] for options, s in zip(answers, calibrated, strict=True))
+    model = replace(model, facts=_facts(run, taxonomy, table, model), out_of_fold=_kept(table, answers, calibrated))
+    return Trained(model, table, said, _log_loss(calibrated, right), folds, cut_by, tuple(problems))
+
+
+def entries_of(found: YoloSet, run: FloorRun) -> tuple[Entry, ...]:
+    """The photographs of the split that is named, and of no other. Raises LabelError."""
+    if run.split not in found.splits:
+        raise LabelError(f"{run.data}: there is no split {run.split!r}. Choose --split {', '.join(found.splits)}.")
+    return found.splits[run.split]
+
+
+def measured(found: YoloSet, entries: Sequence[Entry], taxonomy: Taxonomy, step: Step) -> tuple[Table, list[Problem]]:
+    """All labeled objects of all photographs that can be read. Raises LabelError when there are none."""
+    kinds = [t.name for t in taxonomy.types]
+    rows: list[NDArray[np.float32]] = []
+    columns: list[tuple[str, str, str, str, str]] = []
+    problems = list(found.problems)
+    for entry in entries:
+        labeled, faults = _read(entry, taxonomy, found)
+        if labeled is not None and labeled.truths:
+            rows.append(_measured(labeled, kinds))
+            columns += _columns(labeled, file_hash(entry.photo))
+        problems += faults
+        step(faults)
+    if not rows:
+        raise LabelError(f"{found.root}: there is no object with a condition in this split. Name labeled photographs.")
+    return Table(np.concatenate(rows), *(np.array(column) for column in zip(*columns, strict=True))), problems
+
+
+def _read(entry: Entry, taxonomy: Taxonomy, found: YoloSet) -> tuple[LabelledScene | None, list[Problem]]:
+    try:
+        labeled = read_entry(entry, taxonomy, found.names)
+        return labeled, list(labeled.problems)
+    except PhotoError as why:
+        return None, [Problem(entry.photo, None, str(why))]
+
+
+def _measured(labeled: LabelledScene, kinds: Sequence[str]) -> NDArray[np.float32]:
+    return measure(labeled.scene, read_photo(labeled.scene.image), kinds)
+
+
+def _columns(labeled: LabelledScene, sha256: str) -> Iterator[tuple[str, str, str, str, str]]:
+    truths = {truth.thing_id: truth for truth in labeled.truths}
+    for thing in labeled.scene.things:
+        yield thing.kind, truths[thing.id].class_name, labeled.scene.group, sha256, thing.id
+
+
+def cross_validated(
+    model: FloorModel, table: Table, taxonomy: Taxonomy, folds: int, seed: int
+) -> list[NDArray[np.float64]]:
+    """Log-probabilities of each object by a model that saw no photograph of its flight line; not yet calibrated."""
+    from sklearn.model_selection import GroupKFold
+
+    said: list[NDArray[np.float64]] = [np.zeros(0)] * len(table.rows)
+    for seen, unseen in GroupKFold(folds).split(table.rows, groups=table.groups):
+        part = replace(model, by_type=fit(table.only(seen), taxonomy, seed))
+        for i in unseen:
+            said[i] = part.log_probs(str(table.kinds[i]), table.rows[i : i + 1])[0]
+    return said
+
+
+def _at(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    return log_softmax(scores / temperature)
+
+
+def _log_loss(said: Sequence[NDArray[np.float64]], right: Sequence[int]) -> float:
+    """Mean of -log p of the right answer, over the objects that have more than one."""
+    asked = [scores[answer] for scores, answer in zip(said, right, strict=True) if len(scores) > 1]
+    return float(-np.mean(asked)) if asked else 0.0
+
+
+def temperature_of(said: Sequence[NDArray[np.float64]], right: Sequence[int]) -> float:
+    """The temperature under which the out-of-fold scores have the least log loss (Guo 2017)."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_t: float) -> float:
+        return _log_loss([_at(scores, float(np.exp(log_t))) for scores in said], right)
+
+    found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
+    return round(float(np.exp(found.x)), 4)
+
+
+def _kept(table: Table, answers: Sequence[tuple[str, ...]], said: Sequence[NDArray[np.float64]]) -> Scores:
+    kept: dict[str, dict[str, dict[str, float]]] = {}
+    for photo, thing, options, scores in zip(table.photos, table.things, answers, said, strict=True):
+        kept.setdefault(str(photo), {})[str(thing)] = as_answers(scores.round(6), options)
+    return kept
+
+
+def _facts(run: FloorRun, taxonomy: Taxonomy, table: Table, model: FloorModel) -> dict[str, Any]:
+    """What the file says of its own making; no date and no path, so that the same data and seed give the same bytes."""
+    data = hashlib.sha256()
+    for column in (table.photos, table.things, table.classes):
+        data.update("\n".join(map(str, column)).encode())
+    words = json.dumps([asdict(taxonomy)["types"], asdict(taxonomy)["classes"]])
+    return {
+        "split": run.split,
+        "seed": run.seed,
+        "photographs": len(set(table.photos)),
+        "objects": len(table.rows),
+        "flight_lines": len(set(table.groups)),
+        "data_sha256": data.hexdigest(),
+        "taxonomy": taxonomy.name,
+        "taxonomy_sha256": hashlib.sha256(words.encode()).hexdigest(),
+        "temperature": model.temperature,
+        "versions": {name: version(name) for name in ("numpy", "scikit-learn", "opencv-python-headless", "toeline")},
+    }
+
+
+SHRINK = 0.01  # inverse strength of the linear models' penalty (C), on standardized measures
+TREES = 200
+LEAF = 5  # fewest objects in a leaf
+TRIED = 0.2  # share of the measures that each split chooses from
+CONSTANT = 1e-9  # a measure that varies less is the same for all objects
+NEVER = -30.0  # e to this is nothing; what is left of an answer that was never seen is model.LEAST
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What training knows: `rows` (n, F), and of each of the n objects its type, class, flight line, photograph, id."""
+
+    rows: NDArray[np.float32]
+    kinds: NDArray[np.str_]
+    classes: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    photos: NDArray[np.str_]  # SHA-256
+    things: NDArray[np.str_]
+
+    def only(self, which: NDArray[Any]) -> Table:
+        """The objects at these places."""
+        return Table(*(column[which] for column in vars(self).values()))
+
+
+def fit(table: Table, taxonomy: Taxonomy, seed: int) -> dict[str, TypeModel]:
+    """A model for each type of which the table shows two answers or more; sklearn is needed here and nowhere later."""
+    models = {}
+    for t in taxonomy.types:
+        part = table.only(table.kinds == t.name)
+        if len(set(part.classes)) > 1:
+            models[t.name] = _fit_type(part, taxonomy.answers(t.name), seed)
+    return models
+
+
+def _fit_type(part: Table, answers: tuple[str, ...], seed: int) -> TypeModel:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    target = np.array([answers.index(name) for name in part.classes])
+    trees = ExtraTreesClassifier(
+        TREES, min_samples_leaf=LEAF, max_features=TRIED, class_weight="balanced", random_state=seed
+    ).fit(part.rows, target)
+    return TypeModel(answers, **_linear(part.rows, target, len(answers)), forest=_forest(trees, len(answers)))
+
+
+def _linear(rows: NDArray[np.float32], target: NDArray[np.int64], n: int) -> dict[str, NDArray[np.float64]]:
+    """The fields of a TypeModel's linear model; an answer that was never seen gets the bias NEVER."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    spread = np.where(spread > CONSTANT, spread, 1.0)
+    model = LogisticRegression(C=SHRINK, class_weight="balanced", max_iter=2000)
+    model.fit(standardized(rows, mean, spread), target)
+    coefficients, intercept = model.coef_, model.intercept_
+    if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes: that of the second against the first
+        coefficients, intercept = np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercept)
+    weights, bias = np.zeros((rows.shape[1], n)), np.full(n, NEVER)
+    weights[:, model.classes_], bias[model.classes_] = coefficients.T, intercept
+    return {"mean": mean, "spread": spread, "weights": weights, "bias": bias}
+
+
+def _forest(trees: Any, n: int) -> Forest:
+    """scikit-learn's trees in one table; its children come after their parents, and its leaves have child -1."""
+    parts, start = [], 0
+    for tree in (t.tree_ for t in trees.estimators_):
+        own = np.arange(tree.node_count)
+        leaf = tree.children_left < 0
+        share = np.zeros((tree.node_count, n), np.float32)
+        value = tree.value[:, 0, :]
+        share[:, trees.classes_] = value / value.sum(axis=1, keepdims=True)
+        left, right = (
+            np.where(leaf, own, c) + start for c in (tree.children_left, np.where(leaf, own, tree.children_right))
+        )
+        parts.append((start, np.where(leaf, 0, tree.feature), np.where(leaf, 0.0, tree.threshold), left, right, share))
+        start += tree.node_count
+    roots, feature, threshold, left, right, share = zip(*parts, strict=True)
+    return Forest(
+        np.array(roots, np.int32),
+        np.concatenate(feature).astype(np.int32),
+        np.concatenate(threshold).astype(np.float64),
+        np.concatenate(left).astype(np.int32),
+        np.concatenate(right).astype(np.int32),
+        np.concatenate(share),
+    )

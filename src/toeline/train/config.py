@@ -1,0 +1,174 @@
+"""Settings of `toeline finetune`, written once: the command line makes its options of the fields and their remarks.
+
+The defaults are those that the owner of the nine classes set. The loop that uses them is train/finetune.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from toeline.errors import SetupError
+from toeline.weights import is_hub_id
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")  # of the language model; the vision tower's layers are called qkv
+CHANGE_NOTHING = ("checkpointing", "max_tokens", "workers", "threads")  # in the result: a run may go on with others
+Balance = Literal["none", "weights", "oversample"]
+Switch = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraRun:
+    """Settings of one fine-tuning; equal settings on the same data are the same run."""
+
+    judge: Annotated[str, "Where to begin: embedded, or a directory or hub id of the Qwen2-VL family."] = "embedded"
+    split: Annotated[str, "The split to train on."] = "train"
+    valid: Annotated[str, "The split that chooses the best epoch and says what training was worth."] = "valid"
+    epochs: Annotated[int, "How often each photograph is seen."] = 4
+    lr: Annotated[float, "Peak learning rate of AdamW, after a warm-up; then half a cosine down to 0."] = 2e-4
+    rank: Annotated[int, "Rank of the LoRA matrices."] = 16
+    alpha: Annotated[int, "LoRA's scale: updates are multiplied by alpha / rank."] = 32
+    dropout: Annotated[float, "Share of LoRA's inputs that are left out while training."] = 0.1
+    accumulate: Annotated[int, "Photographs per step: one at a time, gradients added up."] = 4
+    dtype: Annotated[str, "auto (float32 on a CPU), float32, bfloat16 or float16."] = "auto"
+    device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
+    qlora: Annotated[bool, "Frozen weights in 4 bits (NF4): a third of the memory, slower, less exact."] = False
+    full: Annotated[bool, "Train all weights instead of LoRA: for small models such as the embedded judge."] = False
+    from_scratch: Annotated[bool, "Random weights of the judge's shape instead of its own; trains all of them."] = False
+    checkpointing: Annotated[Switch, "Compute activations twice instead of keeping them; auto: if large."] = "auto"
+    max_tokens: Annotated[int, "Longest packed sequence; a longer photograph is split by its questions."] = 4096
+    scene_tokens: Annotated[int | None, "Tokens of the photograph, in place of the judge's own number."] = None
+    crop_tokens: Annotated[int | None, "Tokens of a crop, in place of the judge's own number."] = None
+    prompt: Annotated[str | None, "Another prompt than the judge's own."] = None
+    cache_features: Annotated[Path | None, "Keep image features here, and train without the vision tower."] = None
+    variants: Annotated[int, "With --cache-features: how many augmented pictures of each photograph are kept."] = 4
+    balance: Annotated[Balance, "Rare classes get nothing, a larger weight, or more turns."] = "weights"
+    mix_drawn: Annotated[int, "Drawn scenes that are seen besides in every epoch."] = 0
+    dense: Annotated[float, "With --full: weight of a loss of what covers each token of a crop, from polygons."] = 0.0
+    patience: Annotated[int, "Stop after this many epochs without a better validation; 0: never."] = 2
+    seed: Annotated[int, "Where chance begins."] = 0
+    workers: Annotated[int | None, "Processes that prepare photographs (default: 2 with a GPU, else none)."] = None
+    threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
+    taxonomy: Annotated[Path | None, "Types and conditions of another owner."] = None
+
+    def __post_init__(self) -> None:
+        """Raises SetupError for settings that contradict each other or the world."""
+        positive = ("epochs", "lr", "rank", "alpha", "accumulate", "max_tokens", "variants")
+        if wrong := [n for n in positive if not getattr(self, n) > 0]:
+            raise SetupError(f"--{wrong[0].replace('_', '-')} must be above 0, not {getattr(self, wrong[0])}.")
+        if not 0 <= self.dropout < 1:
+            raise SetupError(f"--dropout is a share from 0 to below 1, not {self.dropout}.")
+        if self.all_weights and self.qlora:
+            raise SetupError("--qlora freezes the weights that --full and --from-scratch train. Choose one.")
+        if self.dense < 0:
+            raise SetupError(f"--dense is a weight of 0 or more, not {self.dense}.")
+        if self.dense and not self.all_weights:
+            raise SetupError(
+                "--dense teaches the vision tower, which LoRA leaves as it is. Add --full or --from-scratch, or leave "
+                "--dense out."
+            )
+        if self.all_weights and self.cache_features:
+            raise SetupError(
+                "--cache-features keeps what the frozen vision tower sees, but --full and --from-scratch train it. "
+                "Leave one of them out."
+            )
+
+    @property
+    def all_weights(self) -> bool:
+        """Whether all weights are trained, and a whole model is written instead of an adapter."""
+        return self.full or self.from_scratch
+
+    def record(self) -> dict[str, Any]:
+        """As run.json holds it: paths as they were typed."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+
+DETECTOR_CHANGE_NOTHING = ("threads",)  # in the result
+SCRATCH, EMBEDDED = "scratch", "embedded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorFit:
+    """Settings of one training; equal settings on the same data are the same run."""
+
+    begin: Annotated[str, "Weights to begin with: embedded, the folder of an earlier run, a hub id, or scratch."] = (
+        EMBEDDED
+    )
+    model: Annotated[str | None, "A detector of transformers instead (RT-DETR, D-FINE ...): directory or hub id."] = (
+        None
+    )
+    split: Annotated[str, "The split to train on."] = "train"
+    valid: Annotated[str, "The split that chooses the best epoch, and the thresholds."] = "valid"
+    epochs: Annotated[int, "How often each photograph is seen, at most."] = 60
+    batch: Annotated[int, "Photographs per step."] = 8
+    lr: Annotated[
+        float | None, "Peak learning rate of AdamW; by default 0.0005, from scratch 0.0015, --model 0.0001."
+    ] = None
+    size: Annotated[int | None, "Side of the input in pixels; by default that of the weights to begin with."] = None
+    augment: Annotated[float, "How much views differ in zoom, place and light; 0: not at all."] = 1.0
+    patience: Annotated[int, "Stop after this many epochs without a better validation; 0: never."] = 15
+    seed: Annotated[int, "Where chance begins."] = 0
+    device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
+    threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
+    taxonomy: Annotated[Path | None, "Types of another owner."] = None
+
+    def __post_init__(self) -> None:
+        """Raises SetupError for settings that make no sense."""
+        for name in ("epochs", "batch", "lr", "size"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise SetupError(f"--{name} must be above 0, not {value}.")
+        if self.size is not None and self.size % 32:
+            raise SetupError(f"--size must be a multiple of 32, not {self.size}.")
+        if not 0 <= self.augment <= 1.5:
+            raise SetupError(f"--augment is from 0 to 1.5, not {self.augment}.")
+        if self.model and self.begin not in (EMBEDDED, SCRATCH):
+            raise SetupError(
+                "--model names the weights to begin with already; leave --from out, or say --from scratch."
+            )
+
+    @property
+    def hub(self) -> str | None:
+        """The detector of transformers that is trained: --model, or --from when that is one; None for our own."""
+        if self.model or self.begin in (EMBEDDED, SCRATCH):
+            return self.model
+        place = Path(self.begin)
+        if place.exists():
+            return self.begin if (place / "config.json").is_file() else None
+        return self.begin if is_hub_id(self.begin) else None
+
+    @property
+    def peak(self) -> float:
+        """The learning rate after the warm-up."""
+        if self.lr is not None:
+            return self.lr
+        return 1e-4 if self.hub else 1.5e-3 if self.begin == SCRATCH else 5e-4
+
+    def record(self) -> dict[str, Any]:
+        """As run.json holds it: paths as they were typed."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorRun:
+    """Settings of one training run, written beside the weights. `minutes` ends it early; `start` continues weights."""
+
+    out: Path
+    scenes: int = 3000
+    held_out: int = 200
+    seed: int = 1
+    steps: int = 4000
+    minutes: float | None = None
+    start: Path | None = None
+    resume: bool = False
+    size: int = 384  # pixels: the narrowest tenth of slope drains, 16 wide at 640, still fills a stride-8 cell
+    width: float = 0.25
+    activation: str = "silu"
+    batch: int = 16
+    learning_rate: float = 1.5e-3
+    warmup: int = 200
+    augment: float = 1.0
+    threads: int = 2
+    workers: int = 2
+    measure_every: int = 500

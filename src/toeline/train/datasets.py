@@ -1,0 +1,180 @@
+"""Labeled photographs to train on or to validate with, read once before training begins: what is wrong is told then.
+
+Every file is decoded in that pass: a photograph that turns out to be damaged after hours of training helps nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from toeline.core.finding import Problem
+from toeline.core.scene import Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import file_hash, read_photo
+from toeline.data.yolo import Entry, LabelledScene, YoloSet, open_yolo, read_entry
+from toeline.errors import LabelError, PhotoError
+from toeline.train.samples import Labeled, Photos, labeled_states, state_map
+
+ADVICE = "Mend it, then train again; this training goes on without it."
+READERS = 4  # threads that decode photographs; Pillow releases the interpreter while it does
+
+
+@dataclass(frozen=True)
+class Album:
+    """The photographs of one split on which there is something to ask. Indexing reads a photograph's pixels.
+
+    `nothing` counts photographs without an object that leaves a choice. `sha256` is of all photographs and of what is
+    true of them. `problems` name what could not be used. With `drawn_by`, photographs come with a map of what covers
+    each pixel, from the labels' polygons by this taxonomy.
+    """
+
+    name: str
+    scenes: tuple[LabelledScene, ...]
+    problems: tuple[Problem, ...] = ()
+    nothing: int = 0
+    sha256: str = ""
+    drawn_by: Taxonomy | None = None
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, i: int) -> Labeled:
+        """Photograph `i` with its truths. Raises PhotoError when its file has gone since."""
+        found = self.scenes[i]
+        truths = {t.thing_id: t for t in found.truths}
+        states = labeled_states(found.scene, truths, self.drawn_by) if self.drawn_by else None
+        return Labeled(read_photo(found.scene.image), found.scene, truths, states)
+
+    def record(self) -> dict[str, Any]:
+        """What run.json says of it."""
+        return {"split": self.name, "photographs": len(self), "nothing_asked": self.nothing, "sha256": self.sha256}
+
+    def classes(self, taxonomy: Taxonomy) -> list[list[str]]:
+        """For each photograph the true class of every object that is asked about."""
+        return [[t.class_name for t in s.truths if len(taxonomy.answers(t.kind)) > 1] for s in self.scenes]
+
+
+def read_album(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> Album:
+    """Read one split. Raises LabelError for a split that is not there, or on which nothing can be asked."""
+    split, entries = dataset.split(name)
+    problems = [Problem("", str(p.file), p.what, ADVICE, p.line) for p in dataset.problems]
+    scenes, said = [], hashlib.sha256()
+    with ThreadPoolExecutor(READERS) as readers:
+        for entry, digest in zip(entries, readers.map(_digest, entries), strict=True):
+            try:
+                found = read_entry(entry, taxonomy, dataset.names)
+            except PhotoError as why:
+                digest = why
+            if isinstance(digest, PhotoError):
+                problems.append(_unread(entry, digest))
+                continue
+            problems += [Problem("", str(p.file), p.what, ADVICE, p.line) for p in found.problems]
+            if len(found.truths) < len(found.scene.things):
+                raise LabelError(f"{entry.labels}: names types and no conditions, so nothing can be learned from it.")
+            said.update(f"{digest} {_true(found)}\n".encode())
+            scenes.append(found)
+    return _filled(Album(split, tuple(scenes), tuple(dict.fromkeys(problems)), 0, said.hexdigest()), taxonomy, dataset)
+
+
+def _digest(entry: Entry) -> str | PhotoError:
+    """SHA-256 of a photograph's file, or why it cannot be decoded."""
+    try:
+        read_photo(entry.photo)
+        return file_hash(entry.photo)
+    except PhotoError as why:
+        return why
+
+
+def _unread(entry: Entry, why: PhotoError) -> Problem:
+    return Problem("", str(entry.photo), str(why).removeprefix(f"{entry.photo}: "), ADVICE)
+
+
+def _true(found: LabelledScene) -> list[tuple[tuple[float, ...], str]]:
+    return [(thing.box.xyxy, truth.class_name) for thing, truth in zip(found.scene.things, found.truths, strict=True)]
+
+
+def _filled(album: Album, taxonomy: Taxonomy, dataset: YoloSet) -> Album:
+    """The album without photographs on which nothing is asked."""
+    asked = tuple(s for s, names in zip(album.scenes, album.classes(taxonomy), strict=True) if names)
+    if not asked:
+        raise LabelError(
+            f"{dataset.root}: the split {album.name!r} has no object whose type leaves a choice: there is nothing to "
+            f"learn. {len(album.problems)} problems were found; the first: "
+            f"{album.problems[0].what if album.problems else 'none'}"
+        )
+    return Album(album.name, asked, album.problems, len(album.scenes) - len(asked), album.sha256)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several sequences of labeled photographs as one: a data set, and drawn scenes after it."""
+
+    parts: tuple[Photos, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, i: int) -> Labeled:
+        for part in self.parts:
+            if i < len(part):
+                return part[i]
+            i -= len(part)
+        raise IndexError(i)
+
+    def __iter__(self) -> Iterator[Labeled]:
+        return (self[i] for i in range(len(self)))
+
+
+def counted(classes: Sequence[Sequence[str]]) -> Counter[str]:
+    """How often each class is asked about."""
+    return Counter(name for names in classes for name in names)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The photographs of a data set as `synth` writes them, one split or all. Indexing reads from disk."""
+
+    entries: tuple[Entry, ...]
+    taxonomy: Taxonomy
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, i: int) -> Labeled:
+        """Photograph `i` with its truths and, where there are truth masks, the state of every pixel."""
+        entry = self.entries[i]
+        found = read_entry(entry, self.taxonomy)
+        with Image.open(entry.photo) as file:
+            image = file.convert("RGB")
+        truths = {t.thing_id: t for t in found.truths}
+        return Labeled(image, found.scene, truths, self._states(entry, found.scene.things))
+
+    def things(self, i: int) -> tuple[Thing, ...]:
+        """What is on photograph `i`, without its pixels."""
+        return read_entry(self.entries[i], self.taxonomy).scene.things
+
+    def _states(self, entry: Entry, things: Sequence[Thing]) -> NDArray[np.uint8] | None:
+        masks = entry.photo.parent.parent / "masks"
+        objects, states = (masks / f"{entry.photo.stem}_{what}.png" for what in ("object", "state"))
+        if not objects.is_file() or not states.is_file():
+            return None
+        kinds = [t.kind for t in things]
+        return state_map(np.asarray(Image.open(objects)), np.asarray(Image.open(states)), kinds, self.taxonomy)
+
+    @classmethod
+    def drawn(cls, out: Path, *, scenes: int, seed: int, taxonomy: Taxonomy, workers: int = 1) -> Pool:
+        """Draw what is missing of `scenes` scenes under `out` and open them; once drawn, they are only read."""
+        from toeline.synth.dataset import write_dataset
+
+        write_dataset(out, scenes=scenes, seed=seed, parts={"train": 1.0}, workers=workers)
+        return cls(open_yolo(out, taxonomy).splits["train"], taxonomy)

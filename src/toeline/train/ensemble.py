@@ -1,0 +1,118 @@
+"""Fits how two judges are joined, on photographs that neither was trained on, or whose scores were kept out of fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from toeline.core.question import Sheet
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import file_hash, read_photo
+from toeline.data.labels import Problem
+from toeline.data.yolo import Entry, YoloSet, open_yolo, read_entry
+from toeline.errors import LabelError, PhotoError
+from toeline.judge.baseline.judge import FloorJudge
+from toeline.judge.ensemble import FuseJudge, Mix, fit_mix, fused
+from toeline.judge.judge import Judge
+from toeline.prompts.build import ask
+from toeline.prompts.relations import around
+
+Step = Callable[[Sequence[Problem]], None]
+Scores = Mapping[str, float]
+
+
+class Asked(NamedTuple):
+    """One object that both judges were asked about: its true class, and the log-probabilities of each."""
+
+    photo: str
+    group: str
+    thing_id: str
+    kind: str
+    right: str
+    a: Scores
+    b: Scores
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that was asked; how many objects' scores were kept out of fold, for each of the two; what was wrong."""
+
+    asked: tuple[Asked, ...]
+    kept: tuple[int, int]
+    problems: tuple[Problem, ...]
+
+
+def ask_both(data: Path, split: str, judge: FuseJudge, taxonomy: Taxonomy, *, step: Step = lambda _: None) -> Answers:
+    """What both judges say of every object of a split that has more than one answer. Raises LabelError for no object.
+
+    A floor says of photographs it was trained on what it said in its cross-validation, before it had seen them.
+    """
+    found = open_yolo(data, taxonomy)
+    if split not in found.splits:
+        raise LabelError(f"{data}: there is no split {split!r}. Choose --split {', '.join(found.splits)}.")
+    asked: list[Asked] = []
+    kept = [0, 0]
+    problems = list(found.problems)
+    for entry in found.splits[split]:
+        try:
+            faults = _ask_one(entry, found, judge, taxonomy, asked, kept)
+        except PhotoError as why:
+            faults = [Problem(entry.photo, None, str(why))]
+        problems += faults
+        step(faults)
+    if not asked:
+        raise LabelError(f"{data}: {split} has no labeled object with a choice of answers. Name another --split.")
+    return Answers(tuple(asked), (kept[0], kept[1]), tuple(problems))
+
+
+def _ask_one(
+    entry: Entry, found: YoloSet, judge: FuseJudge, taxonomy: Taxonomy, asked: list[Asked], kept: list[int]
+) -> list[Problem]:
+    labeled = read_entry(entry, taxonomy, found.names)
+    scene = replace(labeled.scene, image=Path(entry.photo.name))  # as findings call it, so that replays find it
+    relations = {thing.id: around(scene, thing.id) for thing in scene.things}
+    sheet = ask(scene, read_photo(entry.photo), relations, taxonomy, judge.view)
+    truths = {truth.thing_id: truth for truth in labeled.truths}
+    if sheet.questions and truths:
+        both = [_unseen(part, sheet, file_hash(entry.photo)) for part in judge.parts]
+        for i, (_, out_of_fold) in enumerate(both):
+            kept[i] += len(sheet.questions) * out_of_fold
+        for question, a, b in zip(sheet.questions, both[0][0], both[1][0], strict=True):
+            truth = truths[question.thing_id]
+            asked.append(Asked(entry.photo.name, scene.group, question.thing_id, truth.kind, truth.class_name, a, b))
+    return list(labeled.problems)
+
+
+def _unseen(part: Judge, sheet: Sheet, sha256: str) -> tuple[Sequence[Scores], bool]:
+    """The scores of a sheet by a judge that had not seen it, and whether they were kept from its cross-validation."""
+    if isinstance(part, FloorJudge):
+        kept = [said for q in sheet.questions if (said := part.out_of_fold(sha256, q)) is not None]
+        if kept:
+            return kept, True
+    return part.score(sheet), False
+
+
+def fit_on(asked: Sequence[Asked]) -> Mix:
+    """The mix of least log loss on these objects."""
+    return fit_mix([x.a for x in asked], [x.b for x in asked], [x.right for x in asked])
+
+
+def fused_out_of_fold(asked: Sequence[Asked], *, folds: int = 5) -> list[dict[str, float]] | None:
+    """What the fusion says of each object with the mix fitted on other flight lines; of other photographs where all are
+    of one line; None for a single photograph."""
+    from sklearn.model_selection import GroupKFold
+
+    groups = [x.group for x in asked]
+    if len(set(groups)) == 1:
+        groups = [x.photo for x in asked]
+    folds = min(folds, len(set(groups)))
+    if folds < 2:
+        return None
+    said: list[dict[str, float]] = [{}] * len(asked)
+    for seen, unseen in GroupKFold(folds).split(groups, groups=groups):
+        mix = fit_on([asked[i] for i in seen])
+        for i in unseen:
+            said[i] = fused(asked[i].a, asked[i].b, mix)
+    return said

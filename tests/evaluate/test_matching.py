@@ -1,0 +1,77 @@
+"""Findings find their true objects: worked by hand."""
+
+from __future__ import annotations
+
+from toeline.core.box import Box
+from toeline.core.finding import Finding, Verdict
+from toeline.core.ground_truth import TrueThing, Truth, join
+from toeline.core.scene import Thing
+from toeline.core.taxonomy import Taxonomy
+from toeline.evaluate.matching import Matched, match, pair_up
+
+TAXONOMY = Taxonomy.load()
+
+
+def said(number: int, class_name: str, box: Box, *, score: float = 0.9, photo: str = "a.jpg") -> Finding:
+    found = TAXONOMY.class_of(class_name)
+    return Finding(
+        photo, str(number), found.type, box, score, Verdict(class_name, found.condition, 1.0, {class_name: 1})
+    )
+
+
+def true(number: int, class_name: str, box: Box) -> TrueThing:
+    found = TAXONOMY.class_of(class_name)
+    return TrueThing(Thing(str(number), found.type, box), Truth(str(number), class_name, found.type, found.condition))
+
+
+LEFT, RIGHT, FAR = Box(0, 0, 10, 10), Box(20, 0, 30, 10), Box(50, 50, 60, 60)
+
+
+def test_a_right_place_with_a_wrong_condition_is_found_but_not_right() -> None:
+    result = match("a.jpg", [said(1, "rock toe", LEFT)], [true(1, "rock toe damaged", LEFT)])
+    assert (len(result.pairs), result.missed, result.extra, result.right) == (1, (), (), 0)
+
+
+def test_a_wrong_type_is_missed_and_extra() -> None:
+    result = match("a.jpg", [said(1, "vegetation", LEFT)], [true(1, "rock toe", LEFT)])
+    assert (len(result.pairs), len(result.missed), len(result.extra), result.right) == (0, 1, 1, 0)
+
+
+def test_the_surest_finding_takes_the_object_and_its_double_is_extra() -> None:
+    doubles = [said(1, "rock toe", LEFT, score=0.4), said(2, "rock toe", LEFT, score=0.8)]
+    result = match("a.jpg", doubles, [true(7, "rock toe", LEFT), true(8, "rock toe", RIGHT)])
+    assert [(f.thing_id, t.thing.id) for f, t in result.pairs] == [("2", "7")]
+    assert [f.thing_id for f in result.extra] == ["1"]
+    assert [t.thing.id for t in result.missed] == ["8"]
+
+
+def test_half_an_overlap_counts_and_less_does_not() -> None:
+    half = Box(0, 0, 10, 5)  # IoU 50 / 100
+    less = Box(0, 0, 10, 4.99)
+    assert pair_up([("x", half)], [("x", LEFT)]) == {0: 0}
+    assert pair_up([("x", less)], [("x", LEFT)]) == {}
+
+
+def test_each_object_is_taken_once_and_the_best_overlap_wins() -> None:
+    near = Box(0, 0, 10, 9)
+    assert pair_up([("x", LEFT), ("x", LEFT)], [("x", near), ("x", LEFT), ("y", LEFT)]) == {0: 1, 1: 0}
+
+
+def test_an_answer_of_another_type_can_still_be_right() -> None:
+    """With --answers all the judge may overrule the detector: class and place count, not the detector's type."""
+    finding = said(1, "slope drain", LEFT)
+    overruled = Finding(
+        finding.photo, "1", "toe_drain", LEFT, 0.9, Verdict("slope drain", "normal", 1.0, {"slope drain": 1.0})
+    )
+    result = match("a.jpg", [overruled], [true(1, "slope drain", LEFT)])
+    assert (len(result.pairs), result.right) == (0, 1)
+
+
+def test_nothing_at_all_is_an_empty_match() -> None:
+    assert match("a.jpg", [], []) == Matched("a.jpg", (), (), (), 0)
+
+
+def test_truths_are_joined_by_id_whatever_their_order() -> None:
+    rows = [true(1, "rock toe", LEFT), true(2, "vegetation", FAR)]
+    joined = join([r.thing for r in rows], [rows[1].truth, rows[0].truth])
+    assert joined == tuple(rows)

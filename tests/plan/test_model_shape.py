@@ -1,0 +1,195 @@
+"""Parameters and bytes of the weights: exact, from the config alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiny import make_config, make_tokenizer
+
+from toeline.errors import ModelError
+from toeline.plan.model_shape import (
+    Part,
+    Shape,
+    Weights,
+    bundled,
+    count,
+    find_model,
+    linear,
+    load_bytes,
+    lora_parameters,
+    shape_of,
+    size,
+)
+
+SEVEN = "Qwen/Qwen2-VL-7B-Instruct"
+PREFIXES = {
+    "embedding": "model.language_model.embed_tokens",
+    "head": "lm_head",
+    "final_norm": "model.language_model.norm",
+    "merger": "model.visual.merger",
+    "patch_embed": "model.visual.patch_embed",
+    "vision_blocks": "model.visual.blocks",
+}
+
+
+def part_of(name: str) -> str:
+    for part, prefix in PREFIXES.items():
+        if name.startswith(prefix):
+            return part
+    return "attention" if "self_attn" in name else "mlp" if ".mlp." in name else "norms"
+
+
+def parts_of(model: Any) -> dict[str, int]:
+    found = dict.fromkeys([*PREFIXES, "attention", "mlp", "norms"], 0)
+    for name, weight in model.named_parameters():
+        found[part_of(name)] += weight.numel()
+    return found
+
+
+def on_meta(config: Any) -> Any:
+    """The real model without a byte of weights."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(config)
+
+
+def shape_7b(**more: Any) -> Shape:
+    return Shape(**{**bundled()[SEVEN], **more})
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_every_part_equals_the_real_models(family: str, tied: bool) -> None:
+    config = make_config(make_tokenizer().get_vocab(), family=family, hidden=64, layers=3, mlp=96, vision_width=48)
+    config.tie_word_embeddings = config.text_config.tie_word_embeddings = tied
+    model = on_meta(config)
+    planned = count(shape_of(config.to_dict(), "config.json"))
+    assert {name: part.total for name, part in vars(planned).items()} == parts_of(model)
+    assert planned.total == sum(weight.numel() for weight in model.parameters())
+
+
+def test_widths_of_the_7b_equal_the_real_models() -> None:
+    """Two layers and two blocks of it, which is quick; the other layers are the same."""
+    from transformers import AutoConfig
+
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
+    shape = shape_7b(layers=2, depth=2)
+    text = {
+        "vocab_size": shape.vocab,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.mlp,
+        "num_hidden_layers": 2,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "rope_parameters": rope,
+    }
+    model = on_meta(AutoConfig.for_model("qwen2_vl", text_config=text, vision_config={"depth": 2}))
+    assert {name: part.total for name, part in vars(count(shape)).items()} == parts_of(model)
+
+
+def test_the_7b_has_its_public_numbers() -> None:
+    parts = count(shape_7b())
+    assert parts.total == 8_291_375_616
+    assert parts.embedding.total == parts.head.total == 544_997_376
+    assert parts.layers.total == 6_525_618_176
+    assert parts.vision.total == parts.total - 2 * 544_997_376 - 6_525_618_176 - parts.final_norm.total
+
+
+@pytest.mark.parametrize(
+    ("name", "total"),
+    [
+        ("Qwen/Qwen2-VL-2B-Instruct", 2_208_985_600),
+        ("Qwen/Qwen2-VL-72B-Instruct", 73_405_560_320),
+        ("Qwen/Qwen2.5-VL-3B-Instruct", 3_754_622_976),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", 8_292_166_656),
+        ("Qwen/Qwen2.5-VL-72B-Instruct", 73_410_777_344),
+    ],
+)
+def test_other_bundled_models_have_their_published_totals(name: str, total: int) -> None:
+    assert count(find_model(name).shape).total == total
+
+
+@pytest.mark.parametrize(
+    ("weights", "gb"),
+    [  # the table of a prototype that built each of them
+        (Weights("bfloat16", "bfloat16"), 16.58),
+        (Weights("bfloat16", "bfloat16", vocab=4096), 14.46),
+        (Weights("bfloat16", "int8", vocab=4096), 13.79),
+        (Weights("int8", "int8"), 9.39),
+        (Weights("int8", "int8", vocab=4096), 7.27),
+        (Weights("int8", "int4", vocab=4096), 6.94),
+        (Weights("int4", "bfloat16"), 6.90),
+        (Weights("int4", "int4", vocab=4096), 3.78),
+        (Weights("nf4", "nf4", vocab=4096), 3.78),
+        (Weights("bfloat16", ""), 15.23),
+    ],
+)
+def test_bytes_of_the_7b(weights: Weights, gb: float) -> None:
+    assert round(sum(load_bytes(shape_7b(), weights).values()) / 1e9, 2) == gb
+
+
+def test_quantized_bytes_hold_their_scales() -> None:
+    part = linear(256, 64, bias=True)
+    assert part == Part(16_384, 64, 64)
+    assert size(part, "int8", "float32") == 16_384 + 2 * 64 + 4 * 64
+    assert size(part, "int4", "bfloat16") == 8_192 + 2 * 16_384 // 128 + 2 * 64
+    assert size(part, "nf4", "bfloat16") == 8_192 + 16_384 // 64 + 4 + 2 * 64
+
+
+def test_lora_parameters() -> None:
+    assert lora_parameters(shape_7b(), 16) == 10_092_544
+
+
+def test_a_flat_config_of_the_hub_equals_a_nested_one() -> None:
+    nested = make_config(make_tokenizer().get_vocab(), hidden=64).to_dict()
+    flat = {**nested.pop("text_config"), **nested, "model_type": "qwen2_vl"}
+    nested["text_config"] = {k: v for k, v in flat.items() if k != "vision_config"}
+    assert shape_of(flat, "a") == shape_of(nested, "b")
+
+
+def test_the_embedded_judge_is_read_from_its_directory() -> None:
+    from toeline.judge.load import EMBEDDED
+
+    model = find_model("embedded", embedded=EMBEDDED)
+    assert (model.view.scene_tokens, model.shape.cell) == (100, 28)
+    assert count(model.shape).total == 9_618_432
+
+
+BAD = {
+    "text": ("{", "cannot be read as JSON"),
+    "list": ("[]", "holds no JSON object"),
+    "other family": (json.dumps({"model_type": "qwen3_vl"}), "'qwen3_vl'"),
+    "no layers": (json.dumps({"model_type": "qwen2_vl", "num_hidden_layers": 0}), "layers is 0"),
+    "words for numbers": (json.dumps({"model_type": "qwen2_vl", "hidden_size": "wide"}), "make no model"),
+    "heads": (json.dumps({"model_type": "qwen2_vl", "num_attention_heads": 7}), "heads do not divide"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_config_is_told(tmp_path: Path, kind: str) -> None:
+    text, said = BAD[kind]
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=said):
+        find_model(str(tmp_path))
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ModelError, match=r"(?s)uses no network.*|.*Qwen/Qwen2-VL-7B"):
+        find_model("nobody/nothing")
+    with pytest.raises(ModelError, match="no such directory"):
+        find_model("./nowhere")
+
+
+@pytest.mark.parametrize(
+    ("view", "said"), [({"scene_tokens": "many"}, "whole numbers"), ({"sight": 3}, "not one"), (3, "not one")]
+)
+def test_a_bad_view_is_told(tmp_path: Path, view: Any, said: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_vl"}))
+    (tmp_path / "toeline.json").write_text(json.dumps({"view": view}))
+    with pytest.raises(ModelError, match=said):
+        find_model(str(tmp_path))

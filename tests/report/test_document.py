@@ -1,0 +1,223 @@
+"""A scorecard's page and its Markdown twin: the same numbers, self-contained, escaped; its plots and crops."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.helpers import make_photo
+from tests.report.test_inspection_page import FETCHES, read
+
+from toeline.core.box import Box
+from toeline.core.finding import Problem
+from toeline.report.document import Grid, Plot, ScorecardPage, Section, TruthFigure, render_html, render_markdown
+from toeline.report.judge_page import (
+    LEAST_PX,
+    MOST_CROPS,
+    MOST_IN_GROUP,
+    Suggested,
+    Trust,
+    Wrong,
+    calibration_section,
+    confusion_section,
+    cost_section,
+    crop_window,
+    headline,
+    marked_crop,
+    mistake_groups,
+    pairs_grid,
+)
+from toeline.report.plots import BandPoint, Bin, band_plot, confusion_plot, reliability_plot
+
+EVIL = '<script>alert("x")</script> & |pipe|.jpg'
+RUN: dict[str, Any] = {
+    "started_words": "1 May 2026, 09:00",
+    "finished": "x",
+    "settings": {"judge": "<b>", "split": "v"},
+}
+COLORS = {"rock toe": "#2e9e4f", "rock toe damaged": "#b4418e"}
+FIGURE = TruthFigure("condition, given the type", 0.8375, 0.7612, 0.9034, 58, 0.4601, 0.5, 0.9, "not shown")
+
+
+def wrong(
+    number: int, *, photo: str = "a.jpg", said: str = "rock toe", p: float = 0.9, file: Path = Path("gone")
+) -> Wrong:
+    true = "rock toe damaged" if said == "rock toe" else "rock toe"
+    return Wrong(photo, file, str(number), Box(5, 5, 25, 15), true, said, {said: p, true: 1 - p})
+
+
+def page(*sections: Section, **more: Any) -> ScorecardPage:
+    return ScorecardPage(**{"title": EVIL, "headline": "80 % of & more", "sections": sections, "run": RUN, **more})
+
+
+def test_both_pages_hold_the_same_numbers(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    make_photo((60, 40)).save(photo)
+    sections = (
+        Section("Accuracy", ("Some text.",), (FIGURE, TruthFigure("nothing", 0.0, 0.0, 1.0, 0))),
+        Section("Tables", grids=(Grid("Pairs", ("true", "said", "n"), (("a", "b", "17"),)),)),
+        Section("Mistakes", mistakes=mistake_groups([wrong(1, file=photo, p=0.875)], COLORS)),
+    )
+    given = page(*sections, tiles=[("4.25 s", "per photograph")], problems=[Problem("", "b.txt", "odd", "Mend it.", 3)])
+    html, text = render_html(given), render_markdown(given)
+    for said in (
+        "83.8%",
+        "76.1% to 90.3%",
+        "46.0%",
+        "50.0%",
+        "not shown",
+        "17",
+        "4.25 s",
+        "b.txt, line 3",
+        "settings.split",
+    ):
+        assert said in html, said
+        assert said in text, said
+    assert "87.5%" in text
+    assert "data:image/jpeg;base64," in html
+
+
+def test_the_page_fetches_nothing_and_escapes_what_it_is_given() -> None:
+    mistakes = mistake_groups([wrong(1, photo=EVIL)], COLORS)
+    plots = (Plot("<svg class='plot'></svg>", "What <b> it shows"),)
+    html = render_html(page(Section("A <i> title", (EVIL,), plots=plots, mistakes=mistakes)))
+    found = read(html)
+    assert found.scripts == 0
+    assert not found.all("i") or "<i> title" not in html
+    assert [tag for tag, attrs in found.tags for name in attrs if name in FETCHES and tag != "link"] == []
+    assert len(found.all("svg", "plot")) == 1
+    anchors = {a["id"] for _, a in found.tags if "id" in a}
+    assert {a["href"].removeprefix("#") for a in found.all("a")} <= anchors
+
+
+def test_a_cell_cannot_break_a_table_of_the_text() -> None:
+    text = render_markdown(page(Section("T", grids=(Grid("", ("a", "b"), ((EVIL, "x\ny"),)),))))
+    row = next(line for line in text.splitlines() if "alert" in line and line.startswith("|"))
+    assert len(re.split(r"(?<!\\)\|", row)) == 4
+
+
+def test_the_most_frequent_pair_comes_first_and_in_it_the_most_confident() -> None:
+    rare = [wrong(i, said="rock toe damaged", p=0.99) for i in range(2)]
+    often = [wrong(i, p=0.5 + i / 100) for i in range(9)]
+    first, second = mistake_groups([*rare, *often], COLORS)
+    assert (first.said, first.count, len(first.shown)) == ("rock toe", 9, MOST_IN_GROUP)
+    assert [m.thing_id for m in first.shown] == ["8", "7", "6", "5", "4", "3"]
+    assert (second.count, second.shown[0].answers[0]) == (2, ("rock toe damaged", 0.99))
+
+
+def test_crops_are_capped_over_all_pairs() -> None:
+    many = [
+        Wrong("a.jpg", Path("gone"), str(n), Box(0, 0, 9, 9), f"true {n % 20}", f"said {n % 20}", {})
+        for n in range(200)
+    ]
+    groups = mistake_groups(many, {f"true {n}": "#808080" for n in range(20)})
+    assert sum(g.count for g in groups) == 200
+    assert sum(len(g.shown) for g in groups) == MOST_CROPS
+
+
+def test_an_unreadable_answer_has_no_probability_and_the_true_class_is_shown() -> None:
+    one = Wrong(
+        "a.jpg", Path("gone"), "1", Box(0, 0, 9, 9), "d", "(unreadable)", {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}
+    )
+    (group,) = mistake_groups([one], {"d": "#808080"})
+    assert [name for name, _ in group.shown[0].answers] == ["a", "b", "d"]
+
+
+@given(
+    st.tuples(st.floats(0, 300), st.floats(0, 200), st.floats(1, 300), st.floats(1, 200)),
+    st.sampled_from([(320, 240), (40, 900), (6000, 4000)]),
+)
+def test_a_crop_lies_in_the_photograph_and_holds_its_object(
+    place: tuple[float, float, float, float], size_wh: tuple[int, int]
+) -> None:
+    x, y, wide, high = place
+    box = Box(x, y, x + wide, y + high).clipped(size_wh)
+    window = crop_window(box, size_wh)
+    assert 0 <= window.x1 < window.x2 <= size_wh[0]
+    assert 0 <= window.y1 < window.y2 <= size_wh[1]
+    assert window.width >= min(LEAST_PX, size_wh[0])
+    assert window.intersection(box) == pytest.approx(box.area)
+
+
+def test_the_box_is_drawn_where_the_object_is() -> None:
+    crop = marked_crop(make_photo((400, 300)), Box(100, 100, 200, 150), "#ff0000")
+    reds = [(x, y) for x in range(crop.width) for y in range(crop.height) if crop.getpixel((x, y)) == (255, 0, 0)]
+    drawn = Box.around(reds)
+    scale = crop.width / 180  # the window is 1.8 times the box's longer side
+    assert (drawn.width / scale, drawn.height / scale) == pytest.approx((100, 50), abs=3)
+
+
+def test_the_confusion_plot_says_counts_and_shares_of_the_row() -> None:
+    plot = confusion_plot(["a", "b"], [[3, 1], [0, 4]], ["a", "b"], what="All")
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", plot.svg)
+    assert [t for t in texts if t.strip() and t not in ("a", "b", "true", "said")] == [
+        "3",
+        "75%",
+        "1",
+        "25%",
+        "4",
+        "100%",
+    ]
+
+
+def test_an_empty_column_of_unreadable_answers_is_left_out() -> None:
+    for last, columns in ((0, 2), (5, 3)):
+        section = confusion_section(["a", "b"], ["a", "b", "?"], [[1, 0, last], [0, 1, 0]], ("normal", [0, 1, -1]))
+        assert len(section.grids[0].head) == 1 + columns
+        assert section.grids[1].rows == (("normal", "1", "0"), ("not normal", "0", "1"))
+
+
+def test_plots_of_probabilities_are_drawn_for_few_and_for_no_points() -> None:
+    for bins in ([], [Bin(0.7, 0.5, 3)]):
+        assert "<svg" in reliability_plot(bins, bins).svg
+    assert "<svg" in band_plot([BandPoint(0.0, 0.0, 0.4)]).svg
+    assert "under 0.80 to a person" in band_plot([], BandPoint(0.8, 0.9, 0.1)).svg
+
+
+def test_probabilities_before_and_after_and_what_a_second_look_buys() -> None:
+    before, after = (Trust(9, error, 0.05, 0.6, 1.1, [Bin(0.7, 0.5, 9)]) for error in (0.3, 0.1))
+    band = [BandPoint(t / 10, t / 10, 0.5 - t / 20) for t in range(11)]
+    suggested = Suggested(band[4], 6, 2, 0.05)
+    section = calibration_section(before, after, band, fitted="Temperature 2.", suggested=suggested)
+    assert section.grids[0].rows[0] == ("calibration error (ECE)", "30.0%", "10.0%")
+    assert "sends 40.0% to a person and leaves 2 of 6 wrong (30.0%)" in section.text[2]
+    assert [row[0] for row in section.grids[2].rows] == ["0.0%", "10.0%", "20.0%", "30.0%", "50.0%", "70.0%"]
+    alone = calibration_section(before, None, band)
+    assert "needs another split" in alone.text[1]
+    assert alone.grids[0].head == ("measured", "as scored")
+    nobody = calibration_section(before, after, band, fitted="T", suggested=Suggested(band[10], 0, 0, 0.05))
+    assert "a person has to look at all of them" in nobody.text[2]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.56, 0.7, "shown to be better than"),
+        (0.4, 0.54, "shown to be worse than"),
+        (0.5, 0.6, "not shown to be better"),
+    ],
+)
+def test_the_headline_says_how_it_stands_to_a_guess_without_a_pixel(low: float, high: float, said: str) -> None:
+    figure = TruthFigure("x", 0.55, low, high, 100, 0.55, target=0.9, verdict="missed")
+    words = headline(figure, right=55, where="9 photographs of valid")
+    assert said in words
+    assert words.endswith("More than 90% is the target: missed.")
+
+
+def test_a_headline_without_objects_does_not_divide_by_them() -> None:
+    assert "no object was judged" in headline(TruthFigure("x", 0.0, 0.0, 1.0, 0), right=0, where="3 photographs")
+
+
+def test_costs_are_left_out_where_they_are_not_known() -> None:
+    known = cost_section([1.0, 2.0, 6.0], 6, {"process": 2_000_000_000, "gpu": 0})
+    assert dict(known.grids[0].rows)["seconds per object that was asked about"] == "1.500"
+    assert dict(known.grids[0].rows)["most memory of the process"] == "2.00 GB (1.86 GiB)"
+    assert cost_section([], 0, {}).grids[0].rows == ()
+
+
+def test_pairs_of_mistakes_are_counted() -> None:
+    assert pairs_grid([("a", "b"), ("c", "d"), ("c", "d")]).rows == (("c", "d", "2"), ("a", "b", "1"))

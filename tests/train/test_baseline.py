@@ -1,0 +1,156 @@
+"""Training the floor: what it learns from, what it keeps apart, and that it is the same twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from tests.colored import write_colored
+
+from toeline.cli import main
+from toeline.core.taxonomy import Taxonomy
+from toeline.errors import LabelError
+from toeline.judge.baseline.model import load_floor, save_floor, standardized
+from toeline.judge.load import load_judge
+from toeline.train import baseline as floor_fit
+from toeline.train.baseline import SHRINK, FloorRun, Table, Trained, fit, train_floor
+
+TAXONOMY = Taxonomy.load()
+
+
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floor_fit, "TREES", 3)
+    monkeypatch.setattr(floor_fit, "LEAF", 1)
+
+
+def accuracy(trained: Trained) -> float:
+    return float(np.mean(np.array(trained.said) == trained.table.classes))
+
+
+def test_what_can_be_seen_is_learned(tmp_path: Path) -> None:
+    trained = train_floor(FloorRun(data=write_colored(tmp_path)), TAXONOMY)
+    assert accuracy(trained) > 0.9
+    assert (trained.folds, trained.cut_by, trained.problems) == (4, "flight line", ())
+
+
+def test_shuffled_labels_are_not_learned(tmp_path: Path) -> None:
+    """Out-of-fold answers come from models that saw neither the object nor its flight line."""
+    labels = sorted((write_colored(tmp_path) / "train" / "labels").glob("*.txt"))
+    rng = np.random.default_rng(0)
+    for file in labels:
+        rows = [row.split() for row in file.read_text().splitlines()]
+        for row in rows:
+            row[0] = str(rng.choice([5, 6, 7]))
+        file.write_text("\n".join(" ".join(row) for row in rows))
+    assert accuracy(train_floor(FloorRun(data=tmp_path), TAXONOMY)) < 0.6
+
+
+def test_only_the_named_split_is_read(tmp_path: Path) -> None:
+    write_colored(tmp_path)
+    before = train_floor(FloorRun(data=tmp_path), TAXONOMY)
+    write_colored(tmp_path, split="valid", lines=2)
+    for photo in (tmp_path / "valid" / "images").iterdir():
+        photo.write_bytes(b"not to be opened")
+    after = train_floor(FloorRun(data=tmp_path), TAXONOMY)
+    assert after.model.facts == before.model.facts
+    assert after.problems == ()
+
+
+def test_same_data_and_seed_give_the_same_file(tmp_path: Path) -> None:
+    write_colored(tmp_path)
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        save_floor(train_floor(FloorRun(data=tmp_path, seed=seed), TAXONOMY).model, tmp_path / name)
+    a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_one_flight_line_is_cut_by_photograph(tmp_path: Path) -> None:
+    trained = train_floor(FloorRun(data=write_colored(tmp_path, lines=1)), TAXONOMY)
+    assert (trained.cut_by, trained.folds) == ("photograph", 4)
+
+
+@pytest.mark.parametrize(
+    ("lines", "per_line", "split", "said"),
+    [(1, 1, "train", "one photograph"), (2, 1, "night", r"no split 'night'\. Choose --split train")],
+)
+def test_too_little_is_refused(tmp_path: Path, lines: int, per_line: int, split: str, said: str) -> None:
+    write_colored(tmp_path, lines=lines, per_line=per_line)
+    with pytest.raises(LabelError, match=said):
+        train_floor(FloorRun(data=tmp_path, split=split), TAXONOMY)
+
+
+def test_a_data_set_of_types_only_is_refused(tmp_path: Path) -> None:
+    write_colored(tmp_path)
+    (tmp_path / "data.yaml").write_text("names: [toe drain, toe_drain, rock toe, rock_toe, slope drain, slope_drain]\n")
+    with pytest.raises(LabelError, match="no object with a condition"):
+        train_floor(FloorRun(data=tmp_path), TAXONOMY)
+
+
+def test_a_damaged_photograph_is_reported_and_the_rest_is_learned(tmp_path: Path) -> None:
+    write_colored(tmp_path)
+    (tmp_path / "train" / "images" / "LineA_0_V.png").write_bytes(b"nonsense")
+    trained = train_floor(FloorRun(data=tmp_path), TAXONOMY)
+    assert [p.file.name for p in trained.problems] == ["LineA_0_V.png"]
+    assert len(set(trained.table.photos)) == 15
+
+
+def table(n: int = 60) -> Table:
+    """Two types of objects by 12 measures; no slope drain is damaged, and there is no toe drain at all."""
+    rng = np.random.default_rng(1)
+    kinds = np.array(["slope_drain", "rock_toe"] * (n // 2))
+    classes = np.array(
+        [("slope drain", "slope drain blocked")[i // 2 % 2] if i % 2 == 0 else "rock toe" for i in range(n)]
+    )
+    rows = rng.normal(size=(n, 12)) + 3 * (classes == "slope drain blocked")[:, None]
+    return Table(rows.astype(np.float32), kinds, classes, kinds, kinds, kinds)
+
+
+def test_models_say_what_scikit_learn_says() -> None:
+    found = table()
+    (kind,) = models = fit(found, TAXONOMY, seed=3)
+    assert kind == "slope_drain"
+    part = found.only(found.kinds == kind)
+    target = np.array([TAXONOMY.answers(kind).index(c) for c in part.classes])
+    trees = ExtraTreesClassifier(3, min_samples_leaf=1, max_features=0.2, class_weight="balanced", random_state=3)
+    expected = trees.fit(part.rows, target).predict_proba(part.rows)
+    assert models[kind].forest.probabilities(part.rows)[:, :2] == pytest.approx(expected, abs=1e-6)
+    mean, spread = part.rows.mean(axis=0, dtype=float), part.rows.std(axis=0, dtype=float)
+    linear = LogisticRegression(C=SHRINK, class_weight="balanced", max_iter=2000)
+    said = linear.fit(standardized(part.rows, mean, spread), target).predict_proba(
+        standardized(part.rows, mean, spread)
+    )
+    assert np.exp(models[kind].log_probs(part.rows))[:, :2] == pytest.approx((said + expected) / 2, abs=0.02)
+
+
+def test_what_was_never_seen_is_unlikely_and_not_impossible() -> None:
+    found = table()
+    model = fit(found, TAXONOMY, seed=0)["slope_drain"]
+    damaged = np.exp(model.log_probs(found.rows[:4]))[:, model.answers.index("slope drain damaged")]
+    assert ((damaged > 0.001) & (damaged < 0.01)).all()
+
+
+def test_the_command_writes_a_file_that_inspects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, file = write_colored(tmp_path / "data"), tmp_path / "floor.safetensors"
+    with pytest.raises(SystemExit) as done:
+        main(["floor", str(data), "--out", str(file), "--json"])
+    assert done.value.code == 0
+    said = json.loads(capsys.readouterr().out)
+    figures = {f["key"]: f for f in said["cross_validated"]["figures"]}
+    low, high = figures["accuracy"]["interval"]
+    assert figures["accuracy"]["n"] == 48
+    assert low <= figures["accuracy"]["value"] <= high
+    assert load_floor(file)[0].facts["cross_validated"] == said["cross_validated"]
+    photos, labels = data / "train" / "images", data / "train" / "labels"
+    with pytest.raises(SystemExit) as done:
+        main(
+            ["inspect", str(photos), "--boxes", str(labels), "--judge", f"floor:{file}", "--out", str(tmp_path / "run")]
+        )
+    assert done.value.code == 0
+    assert len((tmp_path / "run" / "findings.jsonl").read_text().splitlines()) == 48
+    assert load_judge(f"floor:{file}").info["objects"] == 48
