@@ -20,8 +20,8 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import boxed_split
 from toeline.data.yolo import open_yolo
 from toeline.detect.detector import DetectorOptions
-from toeline.evaluate.metric import Figure, figure_record
-from toeline.evaluate.results import Measured
+from toeline.evaluate.metric import Metric, metric_record
+from toeline.evaluate.results import DetectorMeasurement
 from toeline.pipelines.evaluate_detector import measure
 
 BEGINNINGS = {"embedded": "from the embedded detector", "scratch": "from nothing"}
@@ -76,14 +76,16 @@ def collate(work: Path, data: Path, out: Path) -> int:
     return 0 if len(done) == len(BEGINNINGS) else 1
 
 
-def row(name: str, measured: Measured, before: Measured, facts: dict[str, Any] | None = None) -> dict[str, Any]:
+def row(
+    name: str, measured: DetectorMeasurement, before: DetectorMeasurement, facts: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """One detector's figures, and what it has over the embedded one."""
     gain, interval = measured.precision.gained_over(before.precision)
     return {
         "detector": name,
         "photographs": len(measured.photos),
-        "objects": sum(len(p.things) for p in measured.photos),
-        "figures": [figure_record(f) for f in measured.figures],
+        "objects": sum(len(p.instances) for p in measured.photos),
+        "figures": [metric_record(f) for f in measured.figures],
         "kinds": list(measured.kinds),
         "gained": {"value": gain, "interval": list(interval)},
         "trained": {k: facts[k] for k in ("epoch", "epochs", "seconds") if k in facts} if facts else None,
@@ -92,7 +94,7 @@ def row(name: str, measured: Measured, before: Measured, facts: dict[str, Any] |
     }
 
 
-def cell(figure: Figure) -> str:
+def cell(figure: Metric) -> str:
     low, high = figure.interval
     return f"{figure.value:.3f} ({low:.3f} to {high:.3f})"
 

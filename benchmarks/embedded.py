@@ -27,16 +27,16 @@ import numpy as np
 from PIL import Image
 
 from toeline.core.finding import Finding
-from toeline.core.ground_truth import TrueThing, join
-from toeline.core.scene import Thing
+from toeline.core.ground_truth import TrueInstance, join
+from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo
 from toeline.data.yolo import Entry, open_yolo, read_entry
 from toeline.detect.load import load_detector
 from toeline.evaluate.classification import score
-from toeline.evaluate.detection import detection_figures
+from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
-from toeline.evaluate.metric import Figure
+from toeline.evaluate.metric import Metric
 from toeline.pipelines.inspector import Inspector
 
 SEED = 20_261_121  # of this benchmark alone: no training run, demo or test draws from it
@@ -91,10 +91,10 @@ def data_sets(args: argparse.Namespace, folder: Path, taxonomy: Taxonomy) -> dic
 
 def measured(entries: Sequence[Entry], taxonomy: Taxonomy) -> dict[str, Any]:
     """All figures of one data set, by name."""
-    truth = {e.photo.name: read_entry(e, taxonomy) for e in entries}
+    ground_truth = {e.photo.name: read_entry(e, taxonomy) for e in entries}
     photos = [Photo(e.photo, e.photo.name) for e in entries]
-    true = {name: join(t.scene.things, t.truths) for name, t in truth.items()}
-    given = Inspector.load(taxonomy=taxonomy, boxes=lambda photo, size: (truth[photo.name].scene.things, ()))
+    true = {name: join(t.scene.instances, t.ground_truths) for name, t in ground_truth.items()}
+    given = Inspector.load(taxonomy=taxonomy, boxes=lambda photo, size: (ground_truth[photo.name].scene.instances, ()))
     start = time.process_time()
     judged = inspected(given, photos)
     seconds = time.process_time() - start
@@ -130,7 +130,7 @@ def judge_figures(matched: Sequence[Matched], taxonomy: Taxonomy) -> dict[str, A
 
 
 def joint_figures(matched: Sequence[Matched]) -> dict[str, Any]:
-    found, real, f1, recall, precision = detection_figures(matched)
+    found, real, f1, recall, precision = detection_metrics(matched)
     return {
         "both, F1": row(f1),
         "both, precision": row(precision),
@@ -140,22 +140,22 @@ def joint_figures(matched: Sequence[Matched]) -> dict[str, Any]:
     }
 
 
-def row(figure: Figure) -> dict[str, Any]:
+def row(figure: Metric) -> dict[str, Any]:
     floor = {} if figure.floor is None else {"floor": figure.floor}
     ends = {"low": figure.interval.low, "high": figure.interval.high}
     return {"value": figure.value, **ends, "n": figure.n, **floor}
 
 
 def detector_figures(
-    photos: Sequence[Photo], true: dict[str, tuple[TrueThing, ...]], taxonomy: Taxonomy
+    photos: Sequence[Photo], true: dict[str, tuple[TrueInstance, ...]], taxonomy: Taxonomy
 ) -> dict[str, Any]:
     """mAP@0.5 over the types, its interval, and average precision by type."""
     detector: Any = load_detector("embedded", taxonomy=taxonomy)
     card = replace(detector.card, thresholds=(EVERY_BOX,) * len(detector.card.kinds))
     detector = replace(detector, card=card)
-    found = [detector.things(Image.open(p.path).convert("RGB")) for p in photos]
+    found = [detector.instances(Image.open(p.path).convert("RGB")) for p in photos]
     kinds = [t.name for t in taxonomy.types]
-    evaluator = coco_evaluator(found, [[t.thing for t in true[p.name]] for p in photos], kinds)
+    evaluator = coco_evaluator(found, [[t.instance for t in true[p.name]] for p in photos], kinds)
     each = average_precisions(evaluator, np.arange(len(photos)), len(photos))
     rng = np.random.default_rng(0)
     draws = [
@@ -168,7 +168,9 @@ def detector_figures(
     }
 
 
-def coco_evaluator(found: Sequence[Sequence[Thing]], true: Sequence[Sequence[Thing]], kinds: Sequence[str]) -> Any:
+def coco_evaluator(
+    found: Sequence[Sequence[Instance]], true: Sequence[Sequence[Instance]], kinds: Sequence[str]
+) -> Any:
     """pycocotools, matched at IoU 0.5 only, objects of any size, at most 100 boxes a photograph."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -186,17 +188,17 @@ def coco_evaluator(found: Sequence[Sequence[Thing]], true: Sequence[Sequence[Thi
     return evaluator
 
 
-def coco_rows(things: Sequence[Sequence[Thing]], kinds: Sequence[str]) -> dict[str, Any]:
-    rows = [(i, t) for i, photo in enumerate(things) for t in photo]
+def coco_rows(instances: Sequence[Sequence[Instance]], kinds: Sequence[str]) -> dict[str, Any]:
+    rows = [(i, t) for i, photo in enumerate(instances) for t in photo]
     return {
         "info": {},
-        "images": [{"id": i} for i in range(len(things))],
+        "images": [{"id": i} for i in range(len(instances))],
         "categories": [{"id": k} for k in range(len(kinds))],
         "annotations": [
             {
                 "id": n,
                 "image_id": i,
-                "category_id": kinds.index(t.kind),
+                "category_id": kinds.index(t.type_name),
                 "bbox": [t.box.x1, t.box.y1, t.box.width, t.box.height],
                 "area": t.box.area,
                 "iscrowd": 0,

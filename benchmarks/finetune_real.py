@@ -87,18 +87,18 @@ def run_one(name: str, data: Path, work: Path, device: str) -> bool:
 
 def row_of(name: str, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """What one run came to."""
-    worth = record["worth"]
+    before_after = record["worth"]
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     validations = [line for line in lines if "valid" in line]
     best = [line for line in validations if line.get("best")][-1]
-    nine = {side: figure(worth[side], "accuracy") for side in ("before", "after")}
+    nine = {side: figure(before_after[side], "accuracy") for side in ("before", "after")}
     return {
         "run": name,
         "options": " ".join(options_of(name)),
-        "headline": next(d for d in worth["comparison"]["differences"] if d["key"] == HEADLINE),
-        "floor": figure(worth["after"], HEADLINE)["floor"],
+        "headline": next(d for d in before_after["comparison"]["differences"] if d["key"] == HEADLINE),
+        "floor": figure(before_after["after"], HEADLINE)["floor"],
         "accuracy": nine,
-        "photographs": worth["comparison"]["photographs"],
+        "photographs": before_after["comparison"]["photographs"],
         "best_epoch": best["epoch"],
         "epochs": validations[-1]["epoch"],
         "valid_by_epoch": [

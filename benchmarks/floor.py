@@ -26,17 +26,17 @@ from toeline.core.scene import Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
 from toeline.data.yolo import open_yolo, read_entry
-from toeline.evaluate.metric import figure_record
+from toeline.evaluate.metric import metric_record
 from toeline.judge.baseline.features import measure_names
-from toeline.judge.baseline.judge import FloorJudge
+from toeline.judge.baseline.judge import BaselineJudge
 from toeline.judge.baseline.model import TypeModel, log_softmax, standardized
-from toeline.judge.ensemble import FuseJudge, fused
+from toeline.judge.ensemble import EnsembleJudge, combined
 from toeline.judge.load import load_judge
 from toeline.pipelines.baseline import SHOWN, Said
 from toeline.pipelines.baseline import measured as figures_of
 from toeline.prompts.build import ask
 from toeline.prompts.relations import around
-from toeline.train.baseline import FloorRun, Table, fit, measured, train_floor
+from toeline.train.baseline import BaselineRun, FeatureTable, fit, measured, train_baseline
 from toeline.train.ensemble import ask_both, fit_on
 
 SHUFFLES = 3
@@ -96,7 +96,7 @@ def choices(data: Path, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     return rows
 
 
-def compared(table: Table, taxonomy: Taxonomy, readers: dict[str, Read]) -> list[dict[str, Any]]:
+def compared(table: FeatureTable, taxonomy: Taxonomy, readers: dict[str, Read]) -> list[dict[str, Any]]:
     sums: dict[str, list[list[float]]] = {name: [] for name in readers}
     for shuffle in range(SHUFFLES):
         said: dict[str, list[Any]] = {name: [None] * len(table.rows) for name in readers}
@@ -117,10 +117,10 @@ def compared(table: Table, taxonomy: Taxonomy, readers: dict[str, Read]) -> list
     ]
 
 
-def scored(table: Table, taxonomy: Taxonomy, said: Sequence[Any]) -> list[float]:
+def scored(table: FeatureTable, taxonomy: Taxonomy, said: Sequence[Any]) -> list[float]:
     options = [taxonomy.answers(str(kind)) for kind in table.kinds]
     best = np.array([o[int(np.argmax(s))] for o, s in zip(options, said, strict=True)])
-    rows = zip(table.photos, table.groups, table.things, table.classes, best, strict=True)
+    rows = zip(table.photos, table.groups, table.instances, table.classes, best, strict=True)
     by_key = {f.key: f.value for f in figures_of((Said(*map(str, row)) for row in rows), taxonomy)}
     loss = [-s[o.index(c)] for o, s, c in zip(options, said, table.classes, strict=True) if len(o) > 1]
     return [*(by_key[key] for key in SHOWN), float(np.mean(loss))]
@@ -129,10 +129,10 @@ def scored(table: Table, taxonomy: Taxonomy, said: Sequence[Any]) -> list[float]
 def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
     """Everything is trained and fitted on train; valid is measured."""
     start = time.process_time()
-    trained = train_floor(FloorRun(data=data), taxonomy)
+    trained = train_baseline(BaselineRun(data=data), taxonomy)
     seconds = time.process_time() - start
-    floor = FloorJudge(trained.model, "floor")
-    judge = FuseJudge((load_judge("embedded", device="cpu"), floor), ("embedded", "floor"))
+    floor = BaselineJudge(trained.model, "floor")
+    judge = EnsembleJudge((load_judge("embedded", device="cpu"), floor), ("embedded", "floor"))
     judge = replace(judge, mix=fit_on(ask_both(data, "train", judge, taxonomy).asked))
     found = open_yolo(data, taxonomy)
     rows: dict[str, list[Said]] = {}
@@ -145,20 +145,22 @@ def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
         clock += time.process_time() - start
         sheet = sheet_of(judge, labeled.scene, image, taxonomy)
         a, b = judge.score_parts(sheet)
-        ids = [q.thing_id for q in sheet.questions]
+        ids = [q.instance_id for q in sheet.questions]
         judged = {
             "floor": said,
             "embedded": dict(zip(ids, map(best_of, a), strict=True)),
-            "fused": {i: best_of(fused(x, y, judge.mix)) for i, x, y in zip(ids, a, b, strict=True)},
+            "fused": {i: best_of(combined(x, y, judge.mix)) for i, x, y in zip(ids, a, b, strict=True)},
             **{
                 f"floor, edges off by {share:.0%}": answers(floor, jittered(labeled.scene, rng, share), image, taxonomy)
                 for share in (0.05, 0.1)
             },
         }
-        for truth in labeled.truths:
+        for ground_truth in labeled.ground_truths:
             for name, found_answers in judged.items():
-                answer = found_answers.get(truth.thing_id, taxonomy.answers(truth.kind)[0])
-                rows.setdefault(name, []).append(Said(entry.photo.name, "", truth.thing_id, truth.class_name, answer))
+                answer = found_answers.get(ground_truth.instance_id, taxonomy.answers(ground_truth.type_name)[0])
+                rows.setdefault(name, []).append(
+                    Said(entry.photo.name, "", ground_truth.instance_id, ground_truth.class_name, answer)
+                )
     pairs = list(zip(rows["fused"], rows["floor"], strict=True))
     return {
         "train_cpu_seconds": round(seconds, 1),
@@ -177,16 +179,16 @@ def measured_on(said: list[Said], taxonomy: Taxonomy) -> dict[str, Any]:
     right_of = {
         c: [sum(s.answer == s.right == c for s in said), sum(s.right == c for s in said)] for c in taxonomy.answers()
     }
-    return {"figures": [figure_record(f) for f in figures_of(said, taxonomy)], "right_of": right_of}
+    return {"figures": [metric_record(f) for f in figures_of(said, taxonomy)], "right_of": right_of}
 
 
 def sheet_of(judge: Any, scene: Scene, image: Any, taxonomy: Taxonomy) -> Any:
-    return ask(scene, image, {t.id: around(scene, t.id) for t in scene.things}, taxonomy, judge.view)
+    return ask(scene, image, {t.id: around(scene, t.id) for t in scene.instances}, taxonomy, judge.view)
 
 
 def answers(judge: Any, scene: Scene, image: Any, taxonomy: Taxonomy) -> dict[str, str]:
     sheet = sheet_of(judge, scene, image, taxonomy)
-    return {q.thing_id: best_of(s) for q, s in zip(sheet.questions, judge.score(sheet), strict=True)}
+    return {q.instance_id: best_of(s) for q, s in zip(sheet.questions, judge.score(sheet), strict=True)}
 
 
 def best_of(scores: Any) -> str:
@@ -195,13 +197,13 @@ def best_of(scores: Any) -> str:
 
 def jittered(scene: Scene, rng: np.random.Generator, share: float) -> Scene:
     """Every edge moved by a normal error whose deviation is a share of the box's side, as a detector's boxes are."""
-    things = []
-    for thing in scene.things:
-        b, (x1, y1, x2, y2) = thing.box, rng.normal(0, share, 4)
+    instances = []
+    for instance in scene.instances:
+        b, (x1, y1, x2, y2) = instance.box, rng.normal(0, share, 4)
         xs = sorted((b.x1 + x1 * b.width, b.x2 + x2 * b.width))
         ys = sorted((b.y1 + y1 * b.height, b.y2 + y2 * b.height))
-        things.append(replace(thing, box=Box(xs[0], ys[0], xs[1], ys[1]).clipped(scene.size_wh), polygon=()))
-    return replace(scene, things=tuple(things))
+        instances.append(replace(instance, box=Box(xs[0], ys[0], xs[1], ys[1]).clipped(scene.size_wh), polygon=()))
+    return replace(scene, instances=tuple(instances))
 
 
 def page(results: dict[str, Any]) -> str:

@@ -34,8 +34,8 @@ from typing import Any
 from evaluate import LIBRARIES, SEED, machine
 from toeline.synth.dataset import write_dataset
 
-FLOOR_SEED = 20_261_126  # drawn scenes that a floor is trained on; nothing is measured on them
-FLOOR_SCENES = 120
+BASELINE_SEED = 20_261_126  # drawn scenes that a floor is trained on; nothing is measured on them
+BASELINE_SCENES = 120
 LEFT_OUT = ("worst", "judge_on_found_and_true_boxes")  # names photographs object by object, or repeats
 MAIN = ("accuracy", "condition_given_type", "normal_or_not", "missed_defects", "false_alarms")
 COUNTS = {
@@ -79,7 +79,7 @@ def datasets(args: argparse.Namespace, top: Path) -> Iterator[tuple[str, Path, P
         write_dataset(top / "drawn", scenes=args.scenes, seed=SEED, parts={"valid": 1.0}, masks=False)
         other = top / "drawn-train"
         if args.floor:
-            write_dataset(other, scenes=FLOOR_SCENES, seed=FLOOR_SEED, parts={"train": 1.0}, masks=False)
+            write_dataset(other, scenes=BASELINE_SCENES, seed=BASELINE_SEED, parts={"train": 1.0}, masks=False)
         yield "drawn", top / "drawn", other
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from toeline.core.statistics import Interval, wilson
 from toeline.evaluate.compare import difference_intervals
-from toeline.evaluate.metric import Resampling, ratio
+from toeline.evaluate.metric import ClusterBootstrap, ratio
 
 SETTINGS = (
     (15, 0.85, 0.2),
@@ -56,9 +56,9 @@ def measured(photographs: int, share: float, alike: float, sets: int) -> dict[st
     rng = np.random.default_rng(photographs)
     held: dict[str, list[tuple[bool, float]]] = {}
     for seed in range(sets):
-        truth, intervals = one_set(rng, photographs, share, alike, seed)
+        ground_truth, intervals = one_set(rng, photographs, share, alike, seed)
         for name, interval in intervals.items():
-            true = truth if name.startswith("difference") else share
+            true = ground_truth if name.startswith("difference") else share
             held.setdefault(name, []).append((interval.low <= true <= interval.high, interval.high - interval.low))
     means = {name: np.mean(rows, axis=0) for name, rows in held.items()}
     return {
@@ -78,9 +78,12 @@ def one_set(
     photo = np.repeat(np.arange(photographs), objects)
     chance = rng.beta(share * spread, (1 - share) * spread, photographs)[photo]
     first, second = rng.random(len(photo)) < chance, rng.random(len(photo)) < chance + GAIN * (1 - chance)
-    every, resampling = np.ones(len(photo), dtype=bool), Resampling.of([str(p) for p in photo], draws=DRAWS, seed=seed)
-    figure = ratio("", "", first, every, resampling)
-    quoted, bootstrap = difference_intervals(first, second, every, resampling)
+    every, bootstrap = (
+        np.ones(len(photo), dtype=bool),
+        ClusterBootstrap.of([str(p) for p in photo], draws=DRAWS, seed=seed),
+    )
+    figure = ratio("", "", first, every, bootstrap)
+    quoted, bootstrap = difference_intervals(first, second, every, bootstrap)
     return GAIN * (1 - share), {
         "quoted": figure.interval,
         "bootstrap": figure.clustered,

@@ -35,7 +35,7 @@ class Mosaic:
 def draw_mosaic(seed: int, *, size_wh: tuple[int, int], grid: tuple[int, int], objects: int = 0) -> Mosaic:
     """Scenes of the data set `seed` in `grid` columns and rows, on `size_wh` pixels. Same arguments, same bytes.
 
-    With `objects` the scenes are chosen so that this many labelled objects are drawn, spread evenly. A few may be lost
+    With `objects` the scenes are chosen so that this many labeled objects are drawn, spread evenly. A few may be lost
     where scenes fade into one another. Takes about a tenth of a second a scene.
 
     >>> mosaic = draw_mosaic(1, size_wh=(320, 170), grid=(2, 1), objects=6)
@@ -76,7 +76,7 @@ def _numbers(seed: int, scenes: int, objects: int) -> list[int]:
     left, candidates = objects, count()
     while len(numbers) < scenes:
         wanted = max(1, -(-left // (scenes - len(numbers))))
-        number = next(n for n in candidates if sum(sample_plan(scene_seed(seed, n)).labelled) == wanted)
+        number = next(n for n in candidates if sum(sample_plan(scene_seed(seed, n)).labeled) == wanted)
         numbers.append(number)
         left -= wanted
     return numbers

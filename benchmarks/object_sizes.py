@@ -48,7 +48,7 @@ def main() -> None:
 def drawn_boxes(scenes: int) -> Iterator[tuple[float, float]]:
     for number in range(scenes):
         plan = sample_plan(scene_seed(SEED, number))
-        for item, wanted in zip(plan.items, plan.labelled, strict=True):
+        for item, wanted in zip(plan.items, plan.labeled, strict=True):
             if wanted:
                 wide, high = np.ptp(np.asarray(item.polygon), axis=0) / CANVAS
                 yield float(wide), float(high)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.box import Box
-from toeline.core.scene import Scene, Thing
+from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
 from toeline.data.yolo import open_yolo, read_entry
@@ -51,17 +51,17 @@ def read(root: Path) -> dict[str, list[Scene]]:
     return {part: [read_entry(e, taxonomy, data.names).scene for e in entries] for part, entries in data.splits.items()}
 
 
-def pairs(things: Iterable[Thing], what: str) -> Iterator[tuple[Thing, Thing, float]]:
-    for a, b in combinations(things, 2):
-        if (a.kind == b.kind) == (what == "same"):
+def pairs(instances: Iterable[Instance], what: str) -> Iterator[tuple[Instance, Instance, float]]:
+    for a, b in combinations(instances, 2):
+        if (a.type_name == b.type_name) == (what == "same"):
             yield a, b, a.box.iou(b.box)
 
 
 def counted(part: str, scenes: Sequence[Scene], what: str) -> dict[str, Any]:
     """Objects, pairs of true boxes of one photograph, and how many of these have an IoU of a limit or more."""
-    ious = [iou for scene in scenes for *_, iou in pairs(scene.things, what)]
+    ious = [iou for scene in scenes for *_, iou in pairs(scene.instances, what)]
     over = {f"{limit:g}": sum(iou >= limit for iou in ious) for limit in LIMITS}
-    objects = sum(len(scene.things) for scene in scenes)
+    objects = sum(len(scene.instances) for scene in scenes)
     return {"part": part, "types": what, "objects": objects, "pairs": len(ious), "over": over, "most": max(ious)}
 
 
@@ -70,9 +70,9 @@ def outcomes(scenes: Sequence[Scene], detector: str) -> dict[str, dict[str, int]
     model = load_detector(detector, taxonomy=Taxonomy.load())
     met: dict[str, Counter[str]] = {f"{limit:g}": Counter() for limit in LIMITS}
     for scene in scenes:
-        found = [s.thing for s in model.find([read_photo(scene.image)])[0]]
+        found = [s.instance for s in model.find([read_photo(scene.image)])[0]]
         for a, b, iou in pairs(found, "different"):
-            first, second = sorted((a, b), key=lambda thing: -thing.score)
+            first, second = sorted((a, b), key=lambda instance: -instance.score)
             which = {(1, 0): "first", (0, 1): "second", (1, 1): "both", (0, 0): "neither"}
             for limit in LIMITS:
                 if iou >= limit:
@@ -80,8 +80,8 @@ def outcomes(scenes: Sequence[Scene], detector: str) -> dict[str, dict[str, int]
     return {limit: {name: n[name] for name in ("first", "second", "both", "neither")} for limit, n in met.items()}
 
 
-def real(thing: Thing, scene: Scene) -> int:
-    return int(any(t.kind == thing.kind and overlap(t.box, thing.box) for t in scene.things))
+def real(instance: Instance, scene: Scene) -> int:
+    return int(any(t.type_name == instance.type_name and overlap(t.box, instance.box) for t in scene.instances))
 
 
 def overlap(a: Box, b: Box) -> bool:

@@ -27,7 +27,7 @@ import torch
 import transformers
 from packed_model import FULL, QUICK, make_judge, make_sheet
 
-from toeline.core.question import Sheet
+from toeline.core.question import QuestionSheet
 from toeline.judge.packing import branch, lay_out, trunk
 from toeline.judge.qwen_vl import QwenVLJudge, image_features, patches
 
@@ -47,17 +47,17 @@ class Way(NamedTuple):
     note: str
 
 
-def one_by_one(sheet: Sheet) -> list[Sheet]:
-    return [Sheet(sheet.photo, sheet.picture, sheet.text, (question,)) for question in sheet.questions]
+def one_by_one(sheet: QuestionSheet) -> list[QuestionSheet]:
+    return [QuestionSheet(sheet.photo, sheet.picture, sheet.text, (question,)) for question in sheet.questions]
 
 
-def prompt_ids(judge: QwenVLJudge, sheet: Sheet) -> torch.Tensor:
+def prompt_ids(judge: QwenVLJudge, sheet: QuestionSheet) -> torch.Tensor:
     """(1, S): the prompt of a sheet with one question."""
     pieces = trunk(sheet, judge.alphabet).ids, branch(sheet.questions[0], judge.alphabet).ids
     return torch.from_numpy(np.concatenate(pieces))[None].to(judge.device)
 
 
-def generate(judge: QwenVLJudge, sheet: Sheet, tokens: int) -> None:
+def generate(judge: QwenVLJudge, sheet: QuestionSheet, tokens: int) -> None:
     """Stock generation of `tokens` tokens after the prompt of one object."""
     ids = prompt_ids(judge, sheet)
     pixels, grids = patches([sheet.picture, sheet.questions[0].crop], judge.processor)  # type: ignore[list-item]
@@ -73,7 +73,7 @@ def generate(judge: QwenVLJudge, sheet: Sheet, tokens: int) -> None:
     )
 
 
-def nine_sequences(judge: QwenVLJudge, sheet: Sheet) -> list[float]:
+def nine_sequences(judge: QwenVLJudge, sheet: QuestionSheet) -> list[float]:
     """Log-probabilities of one object's answers from a batch of full sequences, positions made by the model.
 
     Kind to this way: the pictures pass the vision tower once, and only the answers' logits are computed.
@@ -110,7 +110,9 @@ def cpu_seconds(run: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def measure_each(name: str, run: Callable[[Sheet], object], sheets: Sequence[Sheet]) -> dict[int, float]:
+def measure_each(
+    name: str, run: Callable[[QuestionSheet], object], sheets: Sequence[QuestionSheet]
+) -> dict[int, float]:
     """Seconds for every count of objects, from one run per object: the median object times the count."""
     each = []
     for sheet in sheets:
@@ -145,7 +147,7 @@ def compare(judge: QwenVLJudge, repeats: int) -> tuple[list[Way], float]:
     trees = sum(len(layout.ids) for single in singles for layout in lay_out(single, abc))
     packed = sum(len(layout.ids) for layout in lay_out(sheet, abc))
     scaled = f"measured for {MEASURED} objects, the median object scaled"
-    runs: list[tuple[str, Callable[[Sheet], object], int]] = [
+    runs: list[tuple[str, Callable[[QuestionSheet], object], int]] = [
         ("nine sequences", lambda s: alone.append(nine_sequences(judge, s)), 9 * (prompt + USUAL * longest)),
         ("generate 50", lambda s: generate(judge, s, 50), prompt + 49 * USUAL),
         ("generate 4", lambda s: generate(judge, s, 4), prompt + 3 * USUAL),

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, Qwen2VLForConditionalGeneration, Qwen2VLImageProcessorPil
 
-from toeline.core.question import Question, Sheet, View
+from toeline.core.question import PromptBudget, Question, QuestionSheet
 from toeline.core.taxonomy import Taxonomy
 from toeline.judge.attention import branch_attention, patch_embed_as_linear
 from toeline.judge.packing import MARKS
@@ -79,10 +79,10 @@ def make_judge(
     patch_embed_as_linear(model)  # for all ways alike
     if by_branch:
         branch_attention(model)  # for the ways that do not pack it is stock sdpa
-    return QwenVLJudge(model, words, Qwen2VLImageProcessorPil(), View())
+    return QwenVLJudge(model, words, Qwen2VLImageProcessorPil(), PromptBudget())
 
 
-def make_sheet(count: int) -> Sheet:
+def make_sheet(count: int) -> QuestionSheet:
     """A 640 x 640 photograph as 529 tokens, 64-token crops, 200 words of scene and 35 of question, nine answers."""
     rng = np.random.default_rng(0)
     noise = lambda side: Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))  # noqa: E731
@@ -91,4 +91,4 @@ def make_sheet(count: int) -> Sheet:
     answers = Taxonomy.load().answers()
     photo = noise(640).resize((644, 644), Image.Resampling.BICUBIC)
     questions = tuple(Question(f"t{i}", asked.format(i) + " Which class?", noise(224), answers) for i in range(count))
-    return Sheet("photo.jpg", photo, f"Things on the photograph:\n{scene}", questions)
+    return QuestionSheet("photo.jpg", photo, f"Things on the photograph:\n{scene}", questions)

@@ -38,7 +38,7 @@ from toeline.pipelines.inspector import Inspector
 from toeline.report.draw import as_jpeg, draw
 from toeline.synth.dataset import write_dataset
 
-SEED, FLOOR_SEED, FLOOR_SCENES = 70_600, 70_601, 120  # no model was trained on these
+SEED, BASELINE_SEED, BASELINE_SCENES = 70_600, 70_601, 120  # no model was trained on these
 EVERY = 100  # photographs between two looks at the memory
 MIB = 1024 * 1024
 STAGED = 60  # photographs whose stages are timed
@@ -127,7 +127,9 @@ def trained(work: Path) -> Path:
     """The floor file, called as the runs call it, below `work`."""
     file, data = Path("floor.safetensors"), work / "floor-scenes"
     if not (work / file).exists():
-        write_dataset(data, scenes=FLOOR_SCENES, seed=FLOOR_SEED, parts={"train": 1.0}, masks=False, workers=cores())
+        write_dataset(
+            data, scenes=BASELINE_SCENES, seed=BASELINE_SEED, parts={"train": 1.0}, masks=False, workers=cores()
+        )
         toeline(work, "floor", data.name, "--out", str(file)).wait()
     return file
 

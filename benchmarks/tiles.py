@@ -2,9 +2,10 @@
 
     python benchmarks/tiles.py [--out benchmarks/results] [--small]
 
-Drawn mosaics with the truth of every scene (toeline.synth.mosaic), the embedded detector, tiles by `--tile auto`.
+Drawn mosaics with the ground truth of every scene (mosaic.py), the embedded detector, tiles by `--tile auto`.
 The reference is the same detector on the window of each scene, scaled down to 640 pixels: the same ground. An object
-counts as found at an IoU of 0.5 with a sighting of its type; `twice` are sightings of an object that another one found.
+counts as found at an IoU of 0.5 with a detection of its type; `twice` are detections of an object that another
+detection found.
 Memory is the peak of a process of its own that inspects a JPEG of the mosaic with both embedded models.
 """
 
@@ -24,7 +25,7 @@ from benchmarks.mosaic import Mosaic, draw_mosaic
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.scene import Sighting
+from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.load import load_detector
 from toeline.detect.tiling import TiledDetector, Tiling, cut, placed
@@ -73,14 +74,14 @@ def measured(name: str, seed: int, size_wh: tuple[int, int], grid: tuple[int, in
     image = Image.fromarray(mosaic.image)
     detector = load_detector("embedded", taxonomy=Taxonomy.load())
     tiled = TiledDetector(detector, Tiling())
-    truth = [(o.kind, Box.around(o.polygon)) for o in mosaic.objects]
+    ground_truth = [(o.kind, Box.around(o.polygon)) for o in mosaic.objects]
     found, views = tiled.find([image])[0], on_views(mosaic, image, detector)
-    there, reference = counted(found, truth), counted(views, truth)
+    there, reference = counted(found, ground_truth), counted(views, ground_truth)
     return {
         "name": name,
         "seed": seed,
         "size_wh": size_wh,
-        "objects": len(truth),
+        "objects": len(ground_truth),
         "tile_px": tiled.plan(image),
         "tiled": there,
         "views": reference,
@@ -89,7 +90,7 @@ def measured(name: str, seed: int, size_wh: tuple[int, int], grid: tuple[int, in
     }
 
 
-def on_views(mosaic: Mosaic, image: Image.Image, detector: Any) -> list[Sighting]:
+def on_views(mosaic: Mosaic, image: Image.Image, detector: Any) -> list[Detection]:
     """What the detector sees on each scene's window, scaled down to VIEW_PX; no merging at all."""
     seen = []
     for x1, y1, x2, y2 in mosaic.windows:
@@ -99,12 +100,12 @@ def on_views(mosaic: Mosaic, image: Image.Image, detector: Any) -> list[Sighting
     return seen
 
 
-def counted(found: Sequence[Sighting], truth: Sequence[tuple[str, Box]]) -> dict[str, int]:
-    """Objects found, sightings of an object that another one has (`twice`), and of nothing (`false`)."""
-    said = [(s.thing.kind, s.thing.box) for s in found]
-    pairs = pair_up(said, truth, iou=IOU)
+def counted(found: Sequence[Detection], ground_truth: Sequence[tuple[str, Box]]) -> dict[str, int]:
+    """Objects found, detections of an object that another one has (`twice`), and of nothing (`false`)."""
+    said = [(s.instance.type_name, s.instance.box) for s in found]
+    pairs = pair_up(said, ground_truth, iou=IOU)
     rest = [one for n, one in enumerate(said) if n not in pairs]
-    twice = sum(any(kind == k and box.iou(b) >= IOU for k, b in truth) for kind, box in rest)
+    twice = sum(any(kind == k and box.iou(b) >= IOU for k, b in ground_truth) for kind, box in rest)
     return {"found": len(pairs), "twice": twice, "false": len(rest) - twice, "sightings": len(said)}
 
 

@@ -133,8 +133,8 @@ def like(export: Export, *, of_pt: bool = False) -> dict[str, Any]:
 def by_toeline(file: Path, pictures: Sequence[Image.Image]) -> list[list[Found]]:
     options = DetectorOptions(general=CONFIDENCE, device="cpu")
     found = load_detector(str(file), taxonomy=Taxonomy.load(), options=options).find(pictures)
-    things = [[sighting.thing for sighting in one] for one in found]
-    return [[Found(t.kind, t.box.xyxy, t.score, t.polygon) for t in one] for one in things]
+    instances = [[detection.instance for detection in one] for one in found]
+    return [[Found(t.type_name, t.box.xyxy, t.score, t.polygon) for t in one] for one in instances]
 
 
 def by_library(

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from toeline.core.box import Box
-from toeline.core.scene import Scene, Thing
+from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.prompts.relations import CLEARLY_APART, NAMES, apart, around, gap, nearest, relate
 
@@ -33,16 +33,21 @@ def read(part: Path, side_px: int) -> list[Scene]:
     for file in sorted((part / "labels").glob("*.txt")):
         rows = [line.split() for line in file.read_text().splitlines() if line.strip()]
         size = (side_px, side_px)
-        things = (
-            Thing(f"t{i:02d}", kinds[int(kind)], Box.from_yolo(*map(float, xywh), size_wh=size))
+        instances = (
+            Instance(f"t{i:02d}", kinds[int(kind)], Box.from_yolo(*map(float, xywh), size_wh=size))
             for i, (kind, *xywh) in enumerate(rows)
         )
-        scenes.append(Scene(file, size, tuple(things)))
+        scenes.append(Scene(file, size, tuple(instances)))
     return scenes
 
 
-def of_kinds(scene: Scene, kind: str, other: str) -> Iterator[tuple[Thing, Thing]]:
-    return ((a, b) for a in scene.things for b in scene.things if a is not b and (a.kind, b.kind) == (kind, other))
+def of_kinds(scene: Scene, kind: str, other: str) -> Iterator[tuple[Instance, Instance]]:
+    return (
+        (a, b)
+        for a in scene.instances
+        for b in scene.instances
+        if a is not b and (a.type_name, b.type_name) == (kind, other)
+    )
 
 
 def share(part: int, whole: int) -> str:
@@ -61,12 +66,12 @@ def frequencies(parts: dict[str, list[Scene]]) -> None:
         cells: list[object] = []
         for scenes in parts.values():
             counts = [sum(r.name == name for r in relate(s)) for s in scenes]
-            listed = [r for s in scenes for t in s.things for r in around(s, t.id)]
-            neighbors = sum(len({r.other for r in around(s, t.id)}) for s in scenes for t in s.things)
+            listed = [r for s in scenes for t in s.instances for r in around(s, t.id)]
+            neighbors = sum(len({r.other for r in around(s, t.id)}) for s in scenes for t in s.instances)
             said = sum(r.name == name for r in listed)
             cells += [sum(counts), share(sum(c > 0 for c in counts), len(scenes)), share(said, neighbors)]
         row(f"`{name}`", *cells)
-    totals = {p: sum(len(s.things) * (len(s.things) - 1) for s in scenes) for p, scenes in parts.items()}
+    totals = {p: sum(len(s.instances) * (len(s.instances) - 1) for s in scenes) for p, scenes in parts.items()}
     print(f"\nAll (subject, other) pairs: {totals}")
 
 
@@ -82,18 +87,20 @@ def orders(parts: dict[str, list[Scene]]) -> None:
     for kind, other in PAIRS:
         for part, scenes in parts.items():
             every = [p for s in scenes for p in of_kinds(s, kind, other)]
-            near = [(s, t, n) for s in scenes for t in s.things if t.kind == kind and (n := nearest(s, t.id, other))]
+            near = [
+                (s, t, n) for s in scenes for t in s.instances if t.type_name == kind and (n := nearest(s, t.id, other))
+            ]
             said = Counter(direction(s, t, n) for s, t, n in near)
             cells = [higher(every), higher((t, n) for _, t, n in near)]
             row(f"{kind}, {other}", part, *cells, *(said[d] for d in (*DIRECTIONS, "inside", "")))
 
 
-def higher(pairs: Iterable[tuple[Thing, Thing]]) -> str:
+def higher(pairs: Iterable[tuple[Instance, Instance]]) -> str:
     found = [a.box.center[1] < b.box.center[1] for a, b in pairs if in_column(a.box, b.box)]
     return share(sum(found), len(found))
 
 
-def direction(scene: Scene, a: Thing, b: Thing) -> str:
+def direction(scene: Scene, a: Instance, b: Instance) -> str:
     """The direction that holds; else "inside" if one box is inside the other; else nothing."""
     held = {r.name for r in relate(Scene(scene.image, scene.size_wh, (a, b))) if r.subject == a.id}
     back = {r.name for r in relate(Scene(scene.image, scene.size_wh, (a, b))) if r.subject == b.id}
@@ -111,9 +118,9 @@ def histogram(title: str, values: Iterable[float], edges: tuple[float, ...]) -> 
 def ends(scenes: list[Scene], rank: int) -> Iterator[float]:
     """Gap from a slope drain's bottom edge to the rank-th nearest toe drain whose center is lower."""
     for s in scenes:
-        for t in (t for t in s.things if t.kind == "slope_drain"):
+        for t in (t for t in s.instances if t.type_name == "slope_drain"):
             bottom = Box(t.box.x1, t.box.y2, t.box.x2, t.box.y2)
-            lower = [o.box for o in s.things if o.kind == "toe_drain" and o.box.center[1] > t.box.center[1]]
+            lower = [o.box for o in s.instances if o.type_name == "toe_drain" and o.box.center[1] > t.box.center[1]]
             gaps = sorted(gap(bottom, b, diagonal_px=s.diagonal) for b in lower)
             yield from gaps[rank : rank + 1]
 
@@ -134,7 +141,9 @@ def alternatives(scenes: list[Scene]) -> None:
     row("pair", "of", "a free edge between them", "half of the shorter side shared", "as defined")
     row("---", *["--:"] * 4)
     for kind, other in PAIRS[:2]:
-        near = [(s, t, n) for s in scenes for t in s.things if t.kind == kind and (n := nearest(s, t.id, other))]
+        near = [
+            (s, t, n) for s in scenes for t in s.instances if t.type_name == kind and (n := nearest(s, t.id, other))
+        ]
         free = sum(not edges_apart(t.box, n.box) for _, t, n in near)
         half = sum(not half_apart(t.box, n.box) for _, t, n in near)
         row(f"{kind}, {other}", len(near), free, half, sum(direction(s, t, n) not in DIRECTIONS for s, t, n in near))
@@ -143,12 +152,12 @@ def alternatives(scenes: list[Scene]) -> None:
 def directions(scenes: list[Scene]) -> None:
     """Evidence for CLEARLY_APART, without the exception for nested boxes."""
     dice = random.Random(0)
-    pairs = [(a.box, b.box) for s in scenes for a, b in combinations(s.things, 2) if a.box.intersection(b.box) > 0]
+    pairs = [(a.box, b.box) for s in scenes for a, b in combinations(s.instances, 2) if a.box.intersection(b.box) > 0]
     wide, high = scenes[0].size_wh
     found = Counter[str]()
     for a, b in pairs:
-        moved = Scene(Path("jitter"), (wide, high), (Thing("a", "", a), Thing("b", "", b)))
-        c, d = (t.box for t in jittered(moved, 0.1, dice).things)
+        moved = Scene(Path("jitter"), (wide, high), (Instance("a", "", a), Instance("b", "", b)))
+        c, d = (t.box for t in jittered(moved, 0.1, dice).instances)
         axis, after = apart(a, b, least=CLEARLY_APART), apart(c, d, least=CLEARLY_APART)
         side = {"x": 0, "y": 1}.get(axis)
         found["clear"] += axis != ""
@@ -164,7 +173,7 @@ def shapes(scenes: list[Scene]) -> None:
     row("type", "things", "median width", "median height", "taller than wide")
     row("---", *["--:"] * 4)
     for kind in Taxonomy.load().types:
-        boxes = [t.box for s in scenes for t in s.things if t.kind == kind.name]
+        boxes = [t.box for s in scenes for t in s.instances if t.type_name == kind.name]
         sides = (median(b.width for b in boxes), median(b.height for b in boxes))
         row(
             kind.name,
@@ -182,8 +191,8 @@ def jittered(scene: Scene, sd: float, dice: random.Random) -> Scene:
         y1, y2 = sorted(y + dice.gauss(0, sd) * box.height for y in (box.y1, box.y2))
         return Box(x1, y1, x2, y2).clipped(scene.size_wh)
 
-    things = tuple(Thing(t.id, t.kind, moved(t.box)) for t in scene.things)
-    return Scene(scene.image, scene.size_wh, things)
+    instances = tuple(Instance(t.id, t.type_name, moved(t.box)) for t in scene.instances)
+    return Scene(scene.image, scene.size_wh, instances)
 
 
 def steadiness(scenes: list[Scene]) -> None:
@@ -216,7 +225,7 @@ def main() -> None:
     steps = (0, 1e-9, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.2, 1)
     histogram("Train: bottom edge of a slope drain to the nearest toe drain below", ends(train, 0), steps)
     histogram("Train: the same to the next toe drain below that", ends(train, 1), steps)
-    apart = [(s, a, b) for s in train for a in s.things for b in s.things if a is not b and gap_of(s, a, b) > 0]
+    apart = [(s, a, b) for s in train for a in s.instances for b in s.instances if a is not b and gap_of(s, a, b) > 0]
     closest: dict[tuple[str, str], float] = {}
     for s, a, b in apart:
         key = (str(s.image), a.id)
@@ -228,7 +237,7 @@ def main() -> None:
     steadiness(train)
 
 
-def gap_of(scene: Scene, a: Thing, b: Thing) -> float:
+def gap_of(scene: Scene, a: Instance, b: Instance) -> float:
     return gap(a.box, b.box, diagonal_px=scene.diagonal)
 
 

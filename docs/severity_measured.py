@@ -47,16 +47,20 @@ def main() -> None:
         for name, rule in {**rules, **TRIED}.items():
             one = replace(words, grading=replace(words.grading, rules=(rule,)))
             hits = [f for fs, rels in found for f in graded(fs, rels, one) if f.grade.immediate]
-            same = sum(f.kind == rule.type and f.verdict.condition == rule.condition for fs, _ in found for f in fs)
+            same = sum(
+                f.type_name == rule.type and f.verdict.condition == rule.condition for fs, _ in found for f in fs
+            )
             print(f"  {name}: {len(hits)} of {same}, on {len({f.photo for f in hits})} photographs")
 
 
 def true_findings(entry: Entry, words: Taxonomy, names: Names) -> tuple[list[Finding], tuple[Relation, ...]]:
     """What is true of a photograph as findings of certainty, and every relation between them."""
     labeled = read_entry(entry, words, names)
-    said = {t.thing_id: decide({t.class_name: 0.0}, words) for t in labeled.truths}
-    things = labeled.scene.things
-    return [Finding(entry.photo.name, t.id, t.kind, t.box, 1.0, said[t.id]) for t in things], relate(labeled.scene)
+    said = {t.instance_id: decide({t.class_name: 0.0}, words) for t in labeled.ground_truths}
+    instances = labeled.scene.instances
+    return [Finding(entry.photo.name, t.id, t.type_name, t.box, 1.0, said[t.id]) for t in instances], relate(
+        labeled.scene
+    )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.question import Sheet, View
-from toeline.core.scene import Sighting, Thing
+from toeline.core.question import PromptBudget, QuestionSheet
+from toeline.core.scene import Detection, Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.pipelines.inspector import Inspector
 from toeline.report.document import Plot
@@ -25,17 +25,17 @@ class FakeDetector:
 
     info: Mapping[str, Any] = field(default_factory=lambda: {"back_end": "fake"})
 
-    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
-        return [[Sighting(thing) for thing in self.things(image)] for image in images]
+    def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
+        return [[Detection(instance) for instance in self.instances(image)] for image in images]
 
-    def things(self, image: Image.Image) -> list[Thing]:
+    def instances(self, image: Image.Image) -> list[Instance]:
         wide, high = image.size
         if wide <= 20:
             return []
         return [
-            Thing("1", "slope_drain", Box(0.2 * wide, 0, 0.3 * wide, 0.7 * high), 0.9),
-            Thing("2", "rock_toe", Box(0, 0.7 * high, wide, 0.9 * high), 0.8),
-            Thing("3", "vegetation", Box(0.6 * wide, 0.2 * high, 0.9 * wide, 0.6 * high), 0.7),
+            Instance("1", "slope_drain", Box(0.2 * wide, 0, 0.3 * wide, 0.7 * high), 0.9),
+            Instance("2", "rock_toe", Box(0, 0.7 * high, wide, 0.9 * high), 0.8),
+            Instance("3", "vegetation", Box(0.6 * wide, 0.2 * high, 0.9 * wide, 0.6 * high), 0.7),
         ]
 
 
@@ -46,10 +46,10 @@ class FakeJudge:
     seconds: float = 0.0
     most: int = 10**9
     asked: list[str] = field(default_factory=list)
-    view: View = field(default_factory=View)
+    view: PromptBudget = field(default_factory=PromptBudget)
     info: Mapping[str, Any] = field(default_factory=lambda: {"back_end": "fake"})
 
-    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+    def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
         if len(self.asked) >= self.most:
             raise KeyboardInterrupt
         time.sleep(self.seconds)
@@ -71,4 +71,6 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, judge: FakeJudge) -> None:
     monkeypatch.setattr("toeline.judge.load.load_judge", lambda *_, **__: judge)
     monkeypatch.setattr("toeline.detect.load.load_detector", lambda *_, **__: FakeDetector())
     for plot in ("confusion_plot", "reliability_plot", "band_plot"):
-        monkeypatch.setattr(f"toeline.report.judge_page.{plot}", lambda *_, **__: Plot("<svg></svg>", "not drawn in this test"))
+        monkeypatch.setattr(
+            f"toeline.report.judge_page.{plot}", lambda *_, **__: Plot("<svg></svg>", "not drawn in this test")
+        )

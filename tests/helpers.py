@@ -11,7 +11,7 @@ from PIL import Image
 
 from toeline.cli import main
 from toeline.core.box import Box
-from toeline.core.scene import Scene, Thing
+from toeline.core.scene import Instance, Scene
 
 NAMES = (
     "Toe drain",
@@ -29,12 +29,12 @@ NAMES = (
 def make_scene(*rows: str, size_wh: tuple[int, int] = (100, 100), group: str = "") -> Scene:
     """make_scene("toe_drain 10 80 90 95") is a scene with one thing, called "1"; corners in pixels.
 
-    >>> make_scene("toe_drain 10 80 90 95").things[0].box
+    >>> make_scene("toe_drain 10 80 90 95").instances[0].box
     Box(x1=10.0, y1=80.0, x2=90.0, y2=95.0)
     """
     words = [row.split() for row in rows]
-    things = [Thing(str(i), kind, Box(*map(float, xy))) for i, (kind, *xy) in enumerate(words, start=1)]
-    return Scene(Path("memory.png"), size_wh, tuple(things), group)
+    instances = [Instance(str(i), kind, Box(*map(float, xy))) for i, (kind, *xy) in enumerate(words, start=1)]
+    return Scene(Path("memory.png"), size_wh, tuple(instances), group)
 
 
 def make_photo(size_wh: tuple[int, int] = (40, 30), seed: int = 0) -> Image.Image:

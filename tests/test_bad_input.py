@@ -21,7 +21,7 @@ from tests.tiny import save_model
 from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import photo_size, read_photo
-from toeline.data.yolo import Entry, read_entry, things_from_labels
+from toeline.data.yolo import Entry, instances_from_labels, read_entry
 from toeline.detect.load import EMBEDDED
 from toeline.errors import PhotoError
 from toeline.pipelines.inspector import Inspector
@@ -192,8 +192,8 @@ def test_a_bad_label_line_is_named_and_the_rest_is_read(tmp_path: Path, case: st
     line, reason = BAD_LINES[case]
     photo = write_photo(tmp_path / "a.jpg")
     file = write_labels(tmp_path / "a.txt", [GOOD, line, "8 0.5 0.5 0.1 0.1"])
-    things, (problem,) = things_from_labels(tmp_path, photo, (40, 30), TAXONOMY)
-    assert [(thing.id, thing.kind) for thing in things] == [("1", "slope_drain"), ("2", "vegetation")]
+    instances, (problem,) = instances_from_labels(tmp_path, photo, (40, 30), TAXONOMY)
+    assert [(instance.id, instance.type_name) for instance in instances] == [("1", "slope_drain"), ("2", "vegetation")]
     assert (problem.file, problem.line) == (file, 2)
     assert_says(str(problem), reason)
 
@@ -225,10 +225,10 @@ def test_a_label_file_that_only_looks_odd_is_read_in_full(tmp_path: Path, case: 
     content, count = FINE_FILES[case]
     photo = write_photo(tmp_path / "a.jpg")
     write_labels(tmp_path / "a.txt", content)
-    things, problems = things_from_labels(tmp_path, photo, (40, 30), TAXONOMY)
-    assert len(things) == count
+    instances, problems = instances_from_labels(tmp_path, photo, (40, 30), TAXONOMY)
+    assert len(instances) == count
     assert problems == ()
-    assert all(thing.box == thing.box.clipped((40, 30)) for thing in things)
+    assert all(instance.box == instance.box.clipped((40, 30)) for instance in instances)
 
 
 BAD_FILES: dict[str, tuple[bytes | None, str]] = {
@@ -246,8 +246,8 @@ def test_a_label_file_that_cannot_be_read_is_a_problem_and_not_an_empty_answer(t
     photo = write_photo(tmp_path / "a.jpg")
     if content is not None:
         write_labels(tmp_path / "a.txt", content)
-    things, (problem,) = things_from_labels(tmp_path, photo, (40, 30), TAXONOMY)
-    assert things == ()
+    instances, (problem,) = instances_from_labels(tmp_path, photo, (40, 30), TAXONOMY)
+    assert instances == ()
     assert (problem.file, problem.line) == (tmp_path / "a.txt", None)
     assert_says(str(problem), reason)
 
@@ -256,7 +256,7 @@ def test_a_photograph_without_labels_has_a_scene_and_a_problem(tmp_path: Path) -
     photo = write_photo(tmp_path / "a.jpg")
     read = read_entry(Entry(photo, None, "train"), TAXONOMY)
     assert read.scene.size_wh == (40, 30)
-    assert (read.scene.things, read.truths) == ((), ())
+    assert (read.scene.instances, read.ground_truths) == ((), ())
     assert_says(str(read.problems[0]), "no label file")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from toeline.core.question import Question, Sheet
+from toeline.core.question import Question, QuestionSheet
 
 # Qwen2's own pre-tokenizer pattern
 SPLIT = (
@@ -140,15 +140,15 @@ def make_sheet(
     picture: tuple[int, int] | None = (112, 84),
     crops: bool = True,
     text: str = "The photograph shows 3 things.",
-) -> Sheet:
+) -> QuestionSheet:
     """A sheet of `count` questions with crops of different sizes, seeded."""
     questions = tuple(
         Question(
-            thing_id=f"t{i}",
+            instance_id=f"t{i}",
             text=f"The box marks thing {i}. Which one?",
             crop=make_picture(28 * (1 + i % 3), 28 * (2 - i % 2), seed=100 + i) if crops else None,
             answers=tuple(answers[i % len(answers)]),
         )
         for i in range(count)
     )
-    return Sheet("photo.jpg", None if picture is None else make_picture(*picture), text, questions)
+    return QuestionSheet("photo.jpg", None if picture is None else make_picture(*picture), text, questions)

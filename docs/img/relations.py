@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from toeline.core.box import Box
-from toeline.core.scene import Scene, Thing
+from toeline.core.scene import Instance, Scene
 from toeline.prompts.relations import around, nearest, relate
 
 WIDE, HIGH = 200, 150  # pixels of one panel's photograph
@@ -22,13 +22,13 @@ FILL = {"slope_drain": "#4a78b5", "toe_drain": "#2f9a94", "rock_toe": "#a0815c",
 class Panel(NamedTuple):
     title: str
     note: str
-    things: tuple[Thing, ...]
+    instances: tuple[Instance, ...]
     holds: tuple[tuple[str, str, str], ...]
     marks: str = ""  # extra SVG over the boxes
 
 
-def thing(name: str, kind: str, *xyxy: float) -> Thing:
-    return Thing(name, kind, Box(*xyxy))
+def instance(name: str, kind: str, *xyxy: float) -> Instance:
+    return Instance(name, kind, Box(*xyxy))
 
 
 def dot(x: float, y: float) -> str:
@@ -49,55 +49,55 @@ PANELS = (
     Panel(
         "above, below",
         "for their size, centers further apart down than across",
-        (thing("s", S, 92, 14, 108, 110), thing("t", T, 8, 100, 192, 124)),
+        (instance("s", S, 92, 14, 108, 110), instance("t", T, 8, 100, 192, 124)),
         (("s", "above", "t"), ("t", "below", "s")),
         dot(100, 62) + dot(100, 112) + line(100, 62, 100, 112),
     ),
     Panel(
         "left_of, right_of",
         "the same, further apart across than down",
-        (thing("r", R, 8, 84, 92, 118), thing("s", S, 98, 20, 114, 120)),
+        (instance("r", R, 8, 84, 92, 118), instance("s", S, 98, 20, 114, 120)),
         (("r", "left_of", "s"), ("s", "right_of", "r")),
         dot(50, 101) + dot(106, 70) + line(50, 101, 106, 101) + line(106, 101, 106, 70),
     ),
     Panel(
         "neither column nor row shared",
         "the wider of the two gaps decides: here above",
-        (thing("r", R, 14, 16, 70, 44), thing("v", V, 92, 92, 150, 134)),
+        (instance("r", R, 14, 16, 70, 44), instance("v", V, 92, 92, 150, 134)),
         (("r", "above", "v"),),
         line(70, 44, 92, 44, "#b33") + line(92, 44, 92, 92) + word(76, 40, "22") + word(96, 72, "48"),
     ),
     Panel(
         "at_lower_end_of",
         "bottom edge within 3 % of the diagonal",
-        (thing("s", S, 92, 14, 108, 104), thing("t", T, 8, 109, 192, 132)),
+        (instance("s", S, 92, 14, 108, 104), instance("t", T, 8, 109, 192, 132)),
         (("t", "at_lower_end_of", "s"), ("t", "below", "s")),
         '<line x1="92" y1="104" x2="108" y2="104" stroke="#b33" stroke-width="3"/>' + word(112, 107, "bottom edge"),
     ),
     Panel(
         "inside (and so overlaps)",
         "90 % of the subject or more; then no direction",
-        (thing("r", R, 20, 50, 180, 120), thing("v", V, 30, 60, 78, 92)),
+        (instance("r", R, 20, 50, 180, 120), instance("v", V, 30, 60, 78, 92)),
         (("v", "inside", "r"), ("v", "overlaps", "r")),
     ),
     Panel(
         "overlaps",
         "10 % of the smaller box or more",
-        (thing("r", R, 14, 60, 120, 104), thing("t", T, 60, 92, 192, 120)),
+        (instance("r", R, 14, 60, 120, 104), instance("t", T, 60, 92, 192, 120)),
         (("r", "overlaps", "t"), ("t", "overlaps", "r")),
         '<rect x="60" y="92" width="60" height="12" fill="none" stroke="#b33" stroke-width="2"/>',
     ),
     Panel(
         "covers",
         "hides 10 % of the other or more",
-        (thing("s", S, 92, 14, 110, 134), thing("v", V, 76, 54, 140, 92)),
+        (instance("s", S, 92, 14, 110, 134), instance("v", V, 76, 54, 140, 92)),
         (("v", "covers", "s"), ("s", "overlaps", "v")),
         '<rect x="92" y="54" width="18" height="38" fill="none" stroke="#b33" stroke-width="2"/>',
     ),
     Panel(
         "next_to",
         "gap of 4 % of the diagonal or less, no overlap",
-        (thing("r", R, 14, 70, 94, 112), thing("s", S, 102, 20, 116, 116)),
+        (instance("r", R, 14, 70, 94, 112), instance("s", S, 102, 20, 116, 116)),
         (("r", "next_to", "s"), ("s", "next_to", "r")),
         line(94, 98, 102, 98, "#b33", "none"),
     ),
@@ -105,10 +105,10 @@ PANELS = (
         "two berms: nearest() keeps to one",
         "s1 pairs with t2, not with t1 of the berm above",
         (
-            thing("s0", S, 60, 4, 72, 36),
-            thing("t1", T, 4, 34, 196, 46),
-            thing("s1", S, 128, 72, 140, 122),
-            thing("t2", T, 4, 120, 196, 134),
+            instance("s0", S, 60, 4, 72, 36),
+            instance("t1", T, 4, 34, 196, 46),
+            instance("s1", S, 128, 72, 140, 122),
+            instance("t2", T, 4, 120, 196, 134),
         ),
         (("t1", "at_lower_end_of", "s0"), ("t2", "at_lower_end_of", "s1"), ("s1", "above", "t2")),
         line(134, 122, 134, 127, "#b33", "none"),
@@ -118,7 +118,7 @@ PANELS = (
 
 def checked(panel: Panel) -> Scene:
     """The scene of a panel. Raises ValueError when the panel claims a relation that does not hold."""
-    scene = Scene(Path(panel.title), (WIDE, HIGH), panel.things)
+    scene = Scene(Path(panel.title), (WIDE, HIGH), panel.instances)
     held = {(r.subject, r.name, r.other) for r in relate(scene)}
     if missing := set(panel.holds) - held:
         raise ValueError(f"{panel.title}: {missing} does not hold; it is {sorted(held)}. Mend the panel.")
@@ -128,10 +128,10 @@ def checked(panel: Panel) -> Scene:
 def drawn(panel: Panel, left: int, top: int) -> str:
     parts = [f'<g transform="translate({left} {top})">']
     parts.append(f'<rect width="{WIDE}" height="{HIGH}" fill="#f3efe7" stroke="#bbb"/>')
-    for t in checked(panel).things:
+    for t in checked(panel).instances:
         b = t.box
         shape = f'x="{b.x1:g}" y="{b.y1:g}" width="{b.width:g}" height="{b.height:g}"'
-        parts.append(f'<rect {shape} fill="{FILL[t.kind]}" fill-opacity="0.55" stroke="{FILL[t.kind]}"/>')
+        parts.append(f'<rect {shape} fill="{FILL[t.type_name]}" fill-opacity="0.55" stroke="{FILL[t.type_name]}"/>')
         parts.append(word(b.x1 + 3, b.y1 + 10, t.id))
     parts.append(panel.marks)
     parts.append(f'<text y="{HIGH + 16}" font-size="12" font-weight="bold" fill="#222">{escape(panel.title)}</text>')

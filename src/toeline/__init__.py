@@ -14,12 +14,12 @@ from toeline._version import __version__ as __version__
 if TYPE_CHECKING:
     from toeline.core.box import Box
     from toeline.core.finding import Finding, Verdict
-    from toeline.core.scene import Relation, Scene, Thing
+    from toeline.core.scene import Instance, Relation, Scene
     from toeline.core.taxonomy import Taxonomy
     from toeline.errors import ToelineError
     from toeline.pipelines.inspector import Inspector
 
-__all__ = ["Box", "Finding", "Inspector", "Relation", "Scene", "Taxonomy", "Thing", "ToelineError", "Verdict"]
+__all__ = ["Box", "Finding", "Inspector", "Instance", "Relation", "Scene", "Taxonomy", "ToelineError", "Verdict"]
 
 _HOMES = {
     "Box": "toeline.core.box",
@@ -28,7 +28,7 @@ _HOMES = {
     "Relation": "toeline.core.scene",
     "Scene": "toeline.core.scene",
     "Taxonomy": "toeline.core.taxonomy",
-    "Thing": "toeline.core.scene",
+    "Instance": "toeline.core.scene",
     "ToelineError": "toeline.errors",
     "Verdict": "toeline.core.finding",
 }

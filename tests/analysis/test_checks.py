@@ -16,15 +16,15 @@ from toeline.analysis.table import Weight
 from toeline.data.yolo import open_yolo
 
 
-def checked(*things: str) -> list[tuple[str, int | None]]:
+def checked(*instances: str) -> list[tuple[str, int | None]]:
     checks = Checks(WORDS, ROOT)
-    checks.add(make_row("a.jpg", *things))
+    checks.add(make_row("a.jpg", *instances))
     names = {c.name: key for key, c in CHECKS.items()}
     return [(names[f.check], f.line) for f in checks.flags]
 
 
 @pytest.mark.parametrize(
-    ("things", "found"),
+    ("instances", "found"),
     [
         (["rock toe: 10 10 50 30", "rock toe: 10 10 50 31"], [("duplicate", 2)]),
         (["rock toe: 10 10 50 30", "rock toe damaged: 10 10 50 30"], [("two_conditions", 2)]),
@@ -40,8 +40,8 @@ def checked(*things: str) -> list[tuple[str, int | None]]:
         ([], []),
     ],
 )
-def test_a_contradiction_is_found_in_its_line(things: list[str], found: list[tuple[str, int | None]]) -> None:
-    assert checked(*things) == found
+def test_a_contradiction_is_found_in_its_line(instances: list[str], found: list[tuple[str, int | None]]) -> None:
+    assert checked(*instances) == found
 
 
 def test_order_is_a_remark_only_when_it_is_turned_round_and_not_cut_off() -> None:

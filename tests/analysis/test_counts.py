@@ -14,29 +14,29 @@ from tests.analysis.drawing import WORDS, make_row, make_table, rows
 
 from toeline.analysis.counts import co_occurrence, count, heat, measure_boxes, spread, thirds
 from toeline.analysis.power import advise, prove
-from toeline.analysis.table import Row
+from toeline.analysis.table import SurveyRow
 
 LABELS = [c.name for c in WORDS.classes]
 
 
 @settings(max_examples=40, deadline=None)
 @given(rows())
-def test_counts_are_those_of_plain_python(made: list[Row]) -> None:
+def test_counts_are_those_of_plain_python(made: list[SurveyRow]) -> None:
     counts = count(make_table(made))
-    truths = [(row, t) for row in made for t in row.truths.values()]
-    assert {c.name: c.n for c in counts.by_class if c.n} == Counter(t.class_name for _, t in truths)
-    assert {c.name: c.n for c in counts.by_type if c.n} == Counter(t.kind for _, t in truths)
-    assert {c.name: c.n for c in counts.by_condition if c.n} == Counter(t.condition for _, t in truths)
+    ground_truths = [(row, t) for row in made for t in row.ground_truths.values()]
+    assert {c.name: c.n for c in counts.by_class if c.n} == Counter(t.class_name for _, t in ground_truths)
+    assert {c.name: c.n for c in counts.by_type if c.n} == Counter(t.type_name for _, t in ground_truths)
+    assert {c.name: c.n for c in counts.by_condition if c.n} == Counter(t.condition for _, t in ground_truths)
     for c in counts.by_class:
-        assert c.photos == sum(any(t.class_name == c.name for t in row.truths.values()) for row in made)
+        assert c.photos == sum(any(t.class_name == c.name for t in row.ground_truths.values()) for row in made)
         for split, n in c.by_split.items():
-            assert n == sum(t.class_name == c.name for row, t in truths if row.split == split)
+            assert n == sum(t.class_name == c.name for row, t in ground_truths if row.split == split)
     for split, part in counts.by_split.items():
         mine = [row for row in made if row.split == split]
-        assert (part.photos, part.objects) == (len(mine), sum(len(row.things) for row in mine))
-        assert part.groups == len({row.group for row in mine})
-        assert part.empty == sum(not row.things for row in mine)
-        there = {t.class_name for row, t in truths if row.split == split}
+        assert (part.photos, part.objects) == (len(mine), sum(len(row.instances) for row in mine))
+        assert part.groups == len({row.flight_line for row in mine})
+        assert part.empty == sum(not row.instances for row in mine)
+        there = {t.class_name for row, t in ground_truths if row.split == split}
         assert set(counts.lacking[split]) == set(LABELS) - there
 
 
@@ -68,7 +68,7 @@ def test_a_spread_is_that_of_the_standard_library(values: list[float]) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(rows())
-def test_a_heat_map_says_how_many_boxes_cover_the_middle_of_a_cell(made: list[Row]) -> None:
+def test_a_heat_map_says_how_many_boxes_cover_the_middle_of_a_cell(made: list[SurveyRow]) -> None:
     shares, cells = make_table(made).shares, 7
     expected = np.zeros((cells, cells))
     for x1, y1, x2, y2 in shares.tolist():
@@ -97,9 +97,9 @@ def test_small_objects_are_measured_after_the_resize() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(rows(photos=5))
-def test_lift_is_the_ratio_of_shares(made: list[Row]) -> None:
+def test_lift_is_the_ratio_of_shares(made: list[SurveyRow]) -> None:
     found = co_occurrence(make_table(made))
-    held = [{t.class_name for t in row.truths.values()} for row in made]
+    held = [{t.class_name for t in row.ground_truths.values()} for row in made]
     for i, a in enumerate(LABELS):
         for j, b in enumerate(LABELS):
             n, n_a, n_b = (sum(s <= h for h in held) for s in ({a, b}, {a}, {b}))
@@ -109,16 +109,16 @@ def test_lift_is_the_ratio_of_shares(made: list[Row]) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(rows(photos=6, splits=("train",)))
-def test_class_weights_are_those_of_scikit_learn(made: list[Row]) -> None:
+def test_class_weights_are_those_of_scikit_learn(made: list[SurveyRow]) -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
     table = make_table(made)
     found = {c.name: c for c in advise(table, count(table), prove(table, 0.9)).classes if c.n}
-    truths = [t for row in made for t in row.truths.values()]
-    if not truths:
+    ground_truths = [t for row in made for t in row.ground_truths.values()]
+    if not ground_truths:
         assert found == {}
         return
-    names, kinds = [t.class_name for t in truths], [t.kind for t in truths]
+    names, kinds = [t.class_name for t in ground_truths], [t.type_name for t in ground_truths]
     expected = dict(
         zip(np.unique(names), compute_class_weight("balanced", classes=np.unique(names), y=names), strict=True)
     )
@@ -134,4 +134,4 @@ def test_class_weights_are_those_of_scikit_learn(made: list[Row]) -> None:
         assert c.weight == pytest.approx(expected[name])
         assert c.type_weight == pytest.approx(by_kind[kind])
         assert c.factorized == pytest.approx(by_kind[kind] * within)
-    assert math.fsum(c.n * (c.factorized or 0) for c in found.values()) == pytest.approx(len(truths))
+    assert math.fsum(c.n * (c.factorized or 0) for c in found.values()) == pytest.approx(len(ground_truths))

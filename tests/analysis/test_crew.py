@@ -24,7 +24,7 @@ def test_results_come_in_the_order_of_the_jobs(workers: int) -> None:
 
 def test_little_work_starts_no_process() -> None:
     with Crew(2) as crew:
-        assert list(crew.map(abs, [-1], worth=False)) == [1]
+        assert list(crew.map(abs, [-1], in_processes=False)) == [1]
         assert not crew.at_work
 
 

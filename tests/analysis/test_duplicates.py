@@ -14,20 +14,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toeline.analysis import duplicates as alike
-from toeline.analysis.duplicates import Kind, Seen, find_leaks, flags_of, nearest_before, nearest_elsewhere, to_csv
+from toeline.analysis.duplicates import (
+    HashedPhoto,
+    Kind,
+    find_leaks,
+    flags_of,
+    nearest_before,
+    nearest_elsewhere,
+    to_csv,
+)
 from toeline.analysis.photo_facts import Camera, PhotoFacts
 from toeline.analysis.table import Weight
 
 
-def seen(name: str, split: str = "train", group: str = "", **more) -> Seen:
+def seen(name: str, split: str = "train", group: str = "", **more) -> HashedPhoto:
     """A photograph like no other, unless `more` says so."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     p, d, m = (int(x) for x in rng.integers(0, 2**63, 3))
     facts = PhotoFacts(name, 1000, (64, 64), 100.0, 0.5, 0.0, 0.0, 1.0, p, d, m, Camera())
-    return Seen(f"{split}/images/{name}", split, group or name, replace(facts, **more))
+    return HashedPhoto(f"{split}/images/{name}", split, group or name, replace(facts, **more))
 
 
-def kinds(*photos: Seen) -> list[tuple[str, bool]]:
+def kinds(*photos: HashedPhoto) -> list[tuple[str, bool]]:
     return [(p.kind, p.crosses) for p in find_leaks(photos).pairs]
 
 
@@ -161,7 +169,7 @@ def test_the_real_photographs_have_no_pair_across_flight_lines(lagoon_dyke) -> N
     from toeline.analysis.photo_facts import look_at
 
     photos = [
-        Seen(f"{split}/{p.name}", split, p.name.rsplit("_", 3)[0], look_at(p))
+        HashedPhoto(f"{split}/{p.name}", split, p.name.rsplit("_", 3)[0], look_at(p))
         for split in ("train", "valid")
         for p in sorted((lagoon_dyke / split / "images").iterdir())[:40]
     ]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from tests.analysis.drawing import make_row, make_table
 
-from toeline.analysis.duplicates import Seen
+from toeline.analysis.duplicates import HashedPhoto
 from toeline.analysis.image_quality import image_flags, measure_images
 from toeline.analysis.photo_facts import Camera, PhotoFacts
 
 
-def seen(name: str, size_wh: tuple[int, int] = (100, 100), **more: object) -> Seen:
+def seen(name: str, size_wh: tuple[int, int] = (100, 100), **more: object) -> HashedPhoto:
     usual = {"sharpness": 400.0, "brightness": 0.5, "dark": 0.0, "burnt": 0.0, "camera": Camera()}
     hashes = {"phash": 0, "dhash": 0, "mirrored": 0}
     facts = PhotoFacts(sha256=name, bytes=1, size_wh=size_wh, stretch=1.0, **hashes, **{**usual, **more})  # type: ignore[arg-type]
-    return Seen(name, "train", "", facts)
+    return HashedPhoto(name, "train", "", facts)
 
 
 def test_odd_photographs_are_named_and_others_are_not() -> None:

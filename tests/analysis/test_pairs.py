@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tests.analysis.drawing import make_row, make_table, rows
 
 from toeline.analysis.pairs import nearest, ordered_pairs
-from toeline.analysis.table import Row, Table
+from toeline.analysis.table import ObjectTable, SurveyRow
 from toeline.core.scene import Relation
 from toeline.prompts.relations import NAMES, relate
-from toeline.prompts.relations import nearest as nearest_thing
+from toeline.prompts.relations import nearest as nearest_instance
 
 
-def said(table: Table, most: int) -> set[tuple[str, Relation]]:
+def said(table: ObjectTable, most: int) -> set[tuple[str, Relation]]:
     found = set()
     for pairs in ordered_pairs(table, most=most):
         for rule, at in np.argwhere(pairs.holds):
@@ -26,13 +26,13 @@ def said(table: Table, most: int) -> set[tuple[str, Relation]]:
     return found
 
 
-def expected(given_rows: list[Row]) -> set[tuple[str, Relation]]:
+def expected(given_rows: list[SurveyRow]) -> set[tuple[str, Relation]]:
     return {(row.name, relation) for row in given_rows for relation in relate(row.scene)}
 
 
 @settings(max_examples=60, deadline=None)
 @given(rows(), st.sampled_from([1, 20, 10_000]))
-def test_relations_equal_those_of_relate_on_a_coarse_grid(made: list[Row], most: int) -> None:
+def test_relations_equal_those_of_relate_on_a_coarse_grid(made: list[SurveyRow], most: int) -> None:
     assert said(make_table(made), most) == expected(made)
 
 
@@ -49,8 +49,8 @@ def test_relations_equal_those_of_relate_on_any_numbers() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(rows(things=14))
-def test_the_nearest_of_a_type_is_that_of_relate(made: list[Row]) -> None:
+@given(rows(instances=14))
+def test_the_nearest_of_a_type_is_that_of_relate(made: list[SurveyRow]) -> None:
     table, by_name = make_table(made), {row.name: row for row in made}
     found = {}
     for pairs in ordered_pairs(table, most=50):
@@ -62,11 +62,11 @@ def test_the_nearest_of_a_type_is_that_of_relate(made: list[Row]) -> None:
                 table.numbers(np.array([b]))[0]
             )
     wanted = {
-        (name, thing.id, t.name): other.id
+        (name, instance.id, t.name): other.id
         for name, row in by_name.items()
-        for thing in row.things
+        for instance in row.instances
         for t in table.taxonomy.types
-        if (other := nearest_thing(row.scene, thing.id, t.name))
+        if (other := nearest_instance(row.scene, instance.id, t.name))
     }
     assert found == wanted
 

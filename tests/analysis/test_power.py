@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from tests.analysis.drawing import make_row, make_table, rows
 
-from toeline.analysis.power import Answer, Proof, design_effect, floor_is_right, prove
-from toeline.analysis.table import Row
+from toeline.analysis.power import Answer, Proof, design_effect, majority_baseline_is_right, prove
+from toeline.analysis.table import SurveyRow
 from toeline.core.statistics import least_n, least_right, wilson
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.classification import most_common
@@ -30,7 +30,7 @@ def test_the_users_test_split_needs_122_of_128() -> None:
     assert least_right(128, 0.90) == 122
 
 
-def answers(made: list[Row], target: float = 0.9) -> dict[tuple[str, str, str], Proof]:
+def answers(made: list[SurveyRow], target: float = 0.9) -> dict[tuple[str, str, str], Proof]:
     return {(p.split, p.scope, p.name): p for p in prove(make_table(made), target).proofs}
 
 
@@ -57,13 +57,13 @@ def test_a_floor_above_the_target_is_said() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(rows(photos=5))
-def test_the_floor_is_that_of_the_evaluation(made: list[Row]) -> None:
+def test_the_floor_is_that_of_the_evaluation(made: list[SurveyRow]) -> None:
     table = make_table(made)
-    truths = [(t.kind, t.class_name) for row in made for t in row.truths.values()]
-    if truths:
-        look_up = most_common(truths, Taxonomy.load())
-        share = sum(look_up[kind] == name for kind, name in truths) / len(truths)
-        right = floor_is_right(table, np.ones(table.n_objects, dtype=bool))
+    ground_truths = [(t.type_name, t.class_name) for row in made for t in row.ground_truths.values()]
+    if ground_truths:
+        look_up = most_common(ground_truths, Taxonomy.load())
+        share = sum(look_up[kind] == name for kind, name in ground_truths) / len(ground_truths)
+        right = majority_baseline_is_right(table, np.ones(table.n_objects, dtype=bool))
         assert right.mean() == pytest.approx(share)
 
 

@@ -9,29 +9,29 @@ from hypothesis import given, settings
 from tests.analysis.drawing import make_row, make_table, rows
 
 from toeline.analysis.relations import measure_relations
-from toeline.analysis.table import Row
+from toeline.analysis.table import SurveyRow
 from toeline.core.statistics import wilson
 from toeline.prompts.relations import gap, nearest, relate
 
 
 @settings(max_examples=30, deadline=None)
-@given(rows(things=8))
-def test_counts_and_distances_are_those_of_relate(made: list[Row]) -> None:
+@given(rows(instances=8))
+def test_counts_and_distances_are_those_of_relate(made: list[SurveyRow]) -> None:
     held, near_held = Counter[tuple[str, str, str]](), Counter[tuple[str, str, str]]()
     gaps, near_gaps = defaultdict[tuple[str, str], list[float]](list), defaultdict[tuple[str, str], list[float]](list)
     for row in made:
-        scene, kinds = row.scene, {t.id: t.kind for t in row.things}
+        scene, kinds = row.scene, {t.id: t.type_name for t in row.instances}
         said = defaultdict[tuple[str, str], list[str]](list)
         for r in relate(scene):
             said[r.subject, r.other].append(r.name)
-        for a in row.things:
-            for b in (b for b in row.things if b.id != a.id):
-                gaps[a.kind, b.kind].append(gap(a.box, b.box, diagonal_px=scene.diagonal))
-                held.update((a.kind, b.kind, name) for name in said[a.id, b.id])
+        for a in row.instances:
+            for b in (b for b in row.instances if b.id != a.id):
+                gaps[a.type_name, b.type_name].append(gap(a.box, b.box, diagonal_px=scene.diagonal))
+                held.update((a.type_name, b.type_name, name) for name in said[a.id, b.id])
             for kind in set(kinds.values()):
                 if b2 := nearest(scene, a.id, kind):
-                    near_gaps[a.kind, kind].append(gap(a.box, b2.box, diagonal_px=scene.diagonal))
-                    near_held.update((a.kind, kind, name) for name in said[a.id, b2.id])
+                    near_gaps[a.type_name, kind].append(gap(a.box, b2.box, diagonal_px=scene.diagonal))
+                    near_held.update((a.type_name, kind, name) for name in said[a.id, b2.id])
     found = {(p.subject, p.other): p for p in measure_relations(make_table(made)).pairs}
     assert set(found) == set(gaps)
     for key, p in found.items():

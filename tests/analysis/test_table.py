@@ -17,12 +17,12 @@ def test_rows_name_photographs_below_the_root_and_lines_of_the_label_file(tmp_pa
     labels = ["9 0.5 0.5 0.1 0.1", "5 0.5 0.5 0.1 0.8", "", "8 0.2 0.2 0.1 0.1"]
     write_yolo(tmp_path, {"train": {"L1_B0_1.jpg": labels}, "valid": {"L2_B0_7.jpg": []}})
     first, second = survey(open_yolo(tmp_path, WORDS), WORDS)
-    assert (first.name, first.split, first.group) == ("train/images/L1_B0_1.jpg", "train", "L1_B0")
+    assert (first.name, first.split, first.flight_line) == ("train/images/L1_B0_1.jpg", "train", "L1_B0")
     assert (second.name, second.split, second.size_wh) == ("valid/images/L2_B0_7.jpg", "valid", (40, 30))
     assert dict(first.lines) == {"1": 2, "2": 4}
-    assert first.truths["1"].class_name == "slope drain"
+    assert first.ground_truths["1"].class_name == "slope drain"
     assert [p.line for p in first.problems] == [1]
-    assert first.scene.things == first.things
+    assert first.scene.instances == first.instances
 
 
 def test_a_photograph_that_cannot_be_opened_is_told_and_the_pass_goes_on(tmp_path: Path) -> None:
@@ -41,4 +41,4 @@ def test_groups_can_be_given(tmp_path: Path) -> None:
     write_photo(tmp_path / "x7.png")
     write_labels(tmp_path / "labels/x7.txt", [])
     (row,) = survey(open_yolo(tmp_path, WORDS), WORDS, group_of=lambda photo: photo.stem[:1])
-    assert (row.group, row.split, row.name) == ("x", "all", "x7.png")
+    assert (row.flight_line, row.split, row.name) == ("x", "all", "x7.png")

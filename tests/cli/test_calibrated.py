@@ -11,7 +11,7 @@ from tests.helpers import exit_code, write_photo, write_yolo
 
 from toeline.core.calibration import calibration_from, load_calibration
 from toeline.core.finding import Verdict
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.core.records import finding_from, read_lines
 from toeline.errors import OutputError
 from toeline.judge.judge import fingerprint
@@ -46,7 +46,7 @@ def inspect(*words: str) -> int:
 def verdicts(out: Path) -> list[tuple[str, Verdict]]:
     """Type and verdict of every object that was asked about."""
     found = [finding_from(record) for record in read_lines(out / "findings.jsonl")]
-    return [(f.kind, f.verdict) for f in found if f.verdict.asked]
+    return [(f.type_name, f.verdict) for f in found if f.verdict.asked]
 
 
 def test_an_inspection_says_the_probabilities_that_the_evaluation_measured(calibration: Path, tmp_path: Path) -> None:
@@ -94,9 +94,12 @@ def test_another_judge_and_another_prompt_are_refused(
     judge.info = {**judge.info, "weights": {"model.safetensors": "bb"}, "device": "cuda"}
     assert inspect("--calibration", str(calibration)) == 2
     assert "was fitted for other weights (judge embedded)" in " ".join(capsys.readouterr().err.split())
-    judge.info, judge.view = {"back_end": "fake", "weights": {"model.safetensors": "aa"}}, View(prompt="minimal")
+    judge.info, judge.view = (
+        {"back_end": "fake", "weights": {"model.safetensors": "aa"}},
+        PromptBudget(prompt="minimal"),
+    )
     assert inspect("--calibration", str(calibration)) == 2
-    assert f"for the prompt {View().prompt!r}" in " ".join(capsys.readouterr().err.split())
+    assert f"for the prompt {PromptBudget().prompt!r}" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out" / "report.html").exists()
     record = json.loads(calibration.read_text())
     calibration.write_text(json.dumps({k: v for k, v in record.items() if k != "fitted_for"}))

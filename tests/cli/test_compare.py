@@ -12,12 +12,12 @@ from tests.evaluate.test_compare import better
 
 from toeline.cli.app import run
 from toeline.core.records import join_lines
-from toeline.evaluate.matching import CASES, Judged, case_record
+from toeline.evaluate.matching import CASES, Case, case_record
 
 FIRST = some_cases(100, unreadable=0.03)
 
 
-def evaluated(folder: Path, cases: Sequence[Judged], *, data: str = "1", taxonomy: str = "2") -> Path:
+def evaluated(folder: Path, cases: Sequence[Case], *, data: str = "1", taxonomy: str = "2") -> Path:
     """An output folder of `toeline evaluate`, as far as comparing reads it."""
     folder.mkdir(parents=True)
     record = {"data_sha256": data, "settings": {"labels_sha256": "3", "taxonomy_sha256": taxonomy}}

@@ -16,7 +16,7 @@ from tests.fakes import FakeDetector, FakeJudge, stand_in
 from tests.helpers import exit_code, write_labels, write_photo, write_yolo
 
 from toeline.cli import main
-from toeline.core.question import Sheet
+from toeline.core.question import QuestionSheet
 from toeline.detect.detector import DetectorOptions
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,7 +38,7 @@ class Listening(FakeJudge):
 
     heard: list[str] = field(default_factory=list)
 
-    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+    def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
         self.heard += [sheet.text, *(q.text for q in sheet.questions)]
         return super().score(sheet)
 
@@ -238,7 +238,7 @@ def test_both_stages_are_one_record_that_can_be_compared(toeline: Toeline, tmp_p
 def test_a_detector_that_finds_nothing_is_wrong_everywhere(
     toeline: Toeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FakeDetector, "things", lambda *_: [])
+    monkeypatch.setattr(FakeDetector, "instances", lambda *_: [])
     assert toeline("valid", "--boxes", "detector", "--out", "out") == 0
     said = json.loads((tmp_path / "out" / "integration.json").read_text())
     assert (said["counts"]["missed"], said["counts"]["findings"]) == (6, 0)

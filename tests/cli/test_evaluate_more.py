@@ -12,7 +12,7 @@ import pytest
 from tests.cli.test_evaluate import SIZE, Listening, Toeline, card, judge, lines, toeline
 from tests.helpers import write_yolo
 
-from toeline.core.question import Sheet
+from toeline.core.question import QuestionSheet
 from toeline.prompts.templates import PROMPTS
 
 ROWS = {  # drains on both sides, of both kinds, so that every cell has a yes and a no
@@ -100,7 +100,7 @@ def test_a_judge_that_writes_nothing_cannot_generate(toeline: Toeline, capsys: p
 class Muttering(Listening):
     """Writes something that is no class name for every second question."""
 
-    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+    def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
         said = super().score(sheet)
         return [
             {} if i % 2 else {a: 0.0 if a == max(s, key=s.get) else -math.inf for a in s} for i, s in enumerate(said)

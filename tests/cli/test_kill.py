@@ -20,12 +20,12 @@ PROGRAM = """
 import sys
 from tests.fakes import FakeJudge, fake_inspector
 from toeline.cli import main
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.pipelines.inspector import Inspector
 from toeline.core import run_folder as folder
 
 folder.COMMIT_S = 0.05  # so that a kill comes in the middle, however quick the machine
-view = View(scene_tokens=0, crop_tokens=0)
+view = PromptBudget(scene_tokens=0, crop_tokens=0)
 Inspector.load = lambda *_, **__: fake_inspector(FakeJudge(seconds=float(sys.argv[1]), view=view))
 main(["inspect", "photos", "--out", *sys.argv[2:]])
 """

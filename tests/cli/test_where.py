@@ -104,7 +104,7 @@ def test_without_any_position_there_is_no_map_and_nothing_else_changes() -> None
     assert "place" not in lines("progress.jsonl")[0]
 
 
-def labelled(name: str, at: Point, rows: list[str]) -> None:
+def labeled(name: str, at: Point, rows: list[str]) -> None:
     write_flown(Path("photos", f"{name}.jpg"), (at.latitude, at.longitude), FLYING, size_wh=(200, 200))
     write_labels(Path("labels", f"{name}.txt"), rows)
 
@@ -115,8 +115,8 @@ def test_one_drain_on_two_photographs_is_one_object_and_two_drains_stay_two() ->
     shift = 10 / (40 / (24 / 43.2666 * 200 * 2**0.5)) / 200  # of the width
     rows = ["5 0.5 0.5 0.05 0.4", "5 0.8 0.5 0.05 0.4", "8 0.5 0.5 0.1 0.1"]
     moved_rows = [f"5 {0.5 - shift} 0.5 0.05 0.4", f"5 {0.8 - shift} 0.5 0.05 0.4", f"3 {0.5 - shift} 0.5 0.1 0.1"]
-    labelled("a", start, rows)
-    labelled("b", moved(start, Meters(10, 0)), moved_rows)
+    labeled("a", start, rows)
+    labeled("b", moved(start, Meters(10, 0)), moved_rows)
     assert inspect("--boxes", "labels") == 0
     found = lines("findings.jsonl")
     groups = {(f["photo"], f["id"]): f["group"] for f in found}
@@ -133,7 +133,7 @@ def test_one_drain_on_two_photographs_is_one_object_and_two_drains_stay_two() ->
 
 def test_a_run_that_is_taken_up_says_the_same_as_one_in_one_go() -> None:
     for name in "ab":
-        labelled(name, Point(1, 2), ["5 0.5 0.5 0.05 0.4"])
+        labeled(name, Point(1, 2), ["5 0.5 0.5 0.05 0.4"])
     (Path("photos") / "b.jpg").rename("b.jpg")
     assert inspect("--boxes", "labels") == 0
     assert lines("findings.jsonl")[0]["group"] is None

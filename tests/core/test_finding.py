@@ -21,9 +21,9 @@ PLACES = ("slope_drain 45 0 50 70", "toe_drain 0 69 100 80", "toe_drain 0 5 30 1
 
 def found(*classes: str) -> list[Finding]:
     """Findings on PLACES: a slope drain, the toe drain at its lower end, and one that is far from it."""
-    things = make_scene(*PLACES).things
+    instances = make_scene(*PLACES).instances
     verdicts = [decide({name: 0.0}, TAXONOMY) for name in classes]
-    return [Finding("a.jpg", t.id, t.kind, t.box, 1.0, v) for t, v in zip(things, verdicts, strict=True)]
+    return [Finding("a.jpg", t.id, t.type_name, t.box, 1.0, v) for t, v in zip(instances, verdicts, strict=True)]
 
 
 def grades(*classes: str, taxonomy: Taxonomy = TAXONOMY) -> list[tuple[str, bool]]:
@@ -62,7 +62,7 @@ def test_a_rule_without_a_relation_holds_everywhere() -> None:
 
 
 def test_the_type_that_the_judge_decided_counts() -> None:
-    overruled = [replace(f, kind="rock_toe") for f in found("slope drain", "Toe drain- Blocked", "Toe drain")]
+    overruled = [replace(f, type_name="rock_toe") for f in found("slope drain", "Toe drain- Blocked", "Toe drain")]
     assert may_be_immediate(overruled, TAXONOMY)
     assert graded(overruled, relate(make_scene(*PLACES)), TAXONOMY)[1].grade.immediate
 
@@ -85,8 +85,8 @@ def test_a_grade_survives_the_round_trip_and_is_not_written_where_there_is_none(
 
 def test_grades_go_by_the_relations_that_hold_whatever_the_judge_was_told() -> None:
     image = make_photo((100, 100))
-    things = make_scene(*PLACES).things
-    told = [fake_inspector(boxes=lambda *_: (things, ()), **more) for more in ({}, {"relations": falsified})]
+    instances = make_scene(*PLACES).instances
+    told = [fake_inspector(boxes=lambda *_: (instances, ()), **more) for more in ({}, {"relations": falsified})]
     first, second = (inspector.inspect(image) for inspector in told)
     assert first[1].verdict.class_name == "Toe drain- Blocked"
     assert first[1].relations != second[1].relations

@@ -10,8 +10,8 @@ import pytest
 from tests.helpers import make_scene
 
 from toeline.core.finding import Finding, Verdict
-from toeline.core.question import Question, Sheet
-from toeline.core.scene import Scene, Thing
+from toeline.core.question import Question, QuestionSheet
+from toeline.core.scene import Instance, Scene
 from toeline.errors import (
     LabelError,
     ModelError,
@@ -25,9 +25,9 @@ from toeline.errors import (
 
 
 def test_two_things_of_one_id_are_refused() -> None:
-    (thing,) = make_scene("rock_toe 0 0 1 1").things
+    (instance,) = make_scene("rock_toe 0 0 1 1").instances
     with pytest.raises(ValueError, match=r"a\.jpg: more than one thing is called 1"):
-        Scene(Path("a.jpg"), (10, 10), (thing, thing))
+        Scene(Path("a.jpg"), (10, 10), (instance, instance))
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, 5)])
@@ -39,12 +39,12 @@ def test_a_photograph_has_a_size(size: tuple[int, int]) -> None:
 def test_a_scene_knows_its_things_and_its_diagonal() -> None:
     scene = make_scene("rock_toe 0 0 1 1", "vegetation 2 2 3 3", size_wh=(300, 400))
     assert scene.diagonal == 500
-    assert scene.thing("2").kind == "vegetation"
+    assert scene.instance("2").type_name == "vegetation"
     with pytest.raises(KeyError, match="3"):
-        scene.thing("3")
+        scene.instance("3")
 
 
-@pytest.mark.parametrize("record", [Thing, Scene, Question, Sheet])
+@pytest.mark.parametrize("record", [Instance, Scene, Question, QuestionSheet])
 def test_what_a_model_is_shown_has_no_room_for_a_condition(record: type) -> None:
     names = {field.name for field in dataclasses.fields(record)}
     assert not names & {"condition", "truth", "truths", "class_name", "label"}
@@ -66,13 +66,15 @@ def test_the_runner_up(probabilities: dict[str, float], second: tuple[str, float
 def test_records_are_frozen() -> None:
     scene = make_scene("rock_toe 0 0 1 1")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        scene.things[0].kind = "vegetation"  # type: ignore[misc]
+        scene.instances[0].type_name = "vegetation"  # type: ignore[misc]
     assert hash(scene) == hash(make_scene("rock_toe 0 0 1 1"))
 
 
 def test_a_finding_says_where_it_was_found() -> None:
-    thing = make_scene("rock_toe 0 0 1 1").things[0]
-    finding = Finding("line 1/a.jpg", thing.id, thing.kind, thing.box, 0.9, Verdict("rock toe", "normal", 1.0, {}))
+    instance = make_scene("rock_toe 0 0 1 1").instances[0]
+    finding = Finding(
+        "line 1/a.jpg", instance.id, instance.type_name, instance.box, 0.9, Verdict("rock toe", "normal", 1.0, {})
+    )
     assert (finding.photo, finding.relations, finding.polygon) == ("line 1/a.jpg", (), ())
 
 

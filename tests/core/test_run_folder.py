@@ -15,7 +15,7 @@ from toeline.core.box import Box
 from toeline.core.finding import Finding, Problem, Result, Verdict
 from toeline.core.records import finding_from, finding_record, from_lines, read_lines, to_line
 from toeline.core.run_folder import ERRORS, FINDINGS, PROGRESS, RUN, RunFolder, write_whole
-from toeline.core.scene import Guess, Relation
+from toeline.core.scene import Alternative, Relation
 from toeline.errors import OutputError
 
 RUN_RECORD: dict[str, Any] = {"settings": {"judge": "embedded"}, "finished": None}
@@ -25,7 +25,7 @@ def finding(photo: str, number: int = 1) -> Finding:
     verdict = Verdict("rock toe", "normal", 0.75, {"rock toe": 0.75, "rock toe damaged": 0.25}, review="unsure")
     near = (Relation(str(number), "above", "9", 0.125),)
     place, outline = Box(0, 1.5, 20, 30), ((0.0, 1.5), (20.0, 30.0))
-    said = ("rock toe damaged", (Guess("toe_drain", 0.25), Guess("rock_toe", 0.125, "rock toe")))
+    said = ("rock toe damaged", (Alternative("toe_drain", 0.25), Alternative("rock_toe", 0.125, "rock toe")))
     return Finding(photo, str(number), "rock_toe", place, 0.5, verdict, near, outline, *said)
 
 

@@ -19,18 +19,18 @@ PHOTOS = {"a_1.jpg": ["6 0.2 0.3 0.1 0.5", "4 0.5 0.8 0.8 0.2", "8 0.1 0.1 0.3 0
 def test_classes_are_folded_to_types(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"train": PHOTOS, "valid": {}}, size_wh=(200, 100))
     split = boxed_split(open_yolo(tmp_path, TAXONOMY), "train", TAXONOMY)
-    assert [t.kind for t in split.photos[0].things] == ["slope_drain", "rock_toe", "vegetation"]
-    assert len(split.photos[0].things[2].polygon) == 3
-    assert (split.objects, split.photos[0].size_wh, split.photos[0].group) == (3, (200, 100), "a")
+    assert [t.type_name for t in split.photos[0].instances] == ["slope_drain", "rock_toe", "vegetation"]
+    assert len(split.photos[0].instances[2].polygon) == 3
+    assert (split.objects, split.photos[0].size_wh, split.photos[0].flight_line) == (3, (200, 100), "a")
     assert split.photos[0].name == "train/images/a_1.jpg"
-    assert not split.photos[1].things  # a photograph with nothing on it teaches too
+    assert not split.photos[1].instances  # a photograph with nothing on it teaches too
 
 
 def test_a_set_of_types_alone_is_as_good(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"train": {"a.jpg": ["1 0.5 0.5 0.2 0.2"]}})
     (tmp_path / "data.yaml").write_text("names: [toe_drain, rock_toe, slope_drain, vegetation]\n")
     split = boxed_split(open_yolo(tmp_path, TAXONOMY), "train", TAXONOMY)
-    assert [t.kind for t in split.photos[0].things] == ["rock_toe"]
+    assert [t.type_name for t in split.photos[0].instances] == ["rock_toe"]
 
 
 def test_mended_boxes_are_another_set(tmp_path: Path) -> None:

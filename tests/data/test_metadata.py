@@ -11,13 +11,13 @@ from PIL.TiffImagePlugin import IFDRational
 from tests.flown import CAMERA, DOWN, gps_tags, write_flown, xmp
 from tests.helpers import write_photo
 
-from toeline.core.geo import Place
+from toeline.core.geo import CameraPose
 from toeline.data.metadata import read_position
 
 CORNERS = [(23.5, 85.25), (-33.75, 18.5), (-22.9, -43.2), (47.4, -122.3)]
 
 
-def read(path: Path) -> Place:
+def read(path: Path) -> CameraPose:
     reading = read_position(path)
     assert reading.place is not None, reading.wrong
     assert reading.wrong == ""

@@ -16,7 +16,7 @@ from tests.helpers import exit_code as run
 from tests.helpers import write_labels, write_photo, write_yolo
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.balance import MOST, deal
+from toeline.data.balance import MOST, assign
 from toeline.data.datasets import Carry
 from toeline.data.split import SplitRun, grouping, on_several_sides, parse_parts, plan_split, write_split
 from toeline.data.yolo import flight_line, open_yolo, read_entry
@@ -67,7 +67,11 @@ def test_the_real_photographs_have_no_flight_line_on_both_sides_and_balanced_cla
     assert not data.problems
     counts = {
         part: np.bincount(
-            [TAXONOMY.class_id(t.class_name) for e in entries for t in read_entry(e, TAXONOMY, data.names).truths],
+            [
+                TAXONOMY.class_id(t.class_name)
+                for e in entries
+                for t in read_entry(e, TAXONOMY, data.names).ground_truths
+            ],
             minlength=9,
         )
         for part, entries in data.splits.items()
@@ -291,17 +295,17 @@ def test_shares_are_scaled_to_one() -> None:
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 40), st.integers(0, 40)), min_size=3, max_size=12))
 def test_groups_are_dealt_out_whole_and_no_part_is_empty(groups: list[tuple[int, int, int]]) -> None:
     photos, objects = [g[0] for g in groups], [g[1:] for g in groups]
-    dealt = deal(photos, objects, [0.6, 0.3, 0.1], seed=1)
-    assert set(dealt.part_of) == {0, 1, 2}
-    assert dealt == deal(photos, objects, [0.6, 0.3, 0.1], seed=1)
+    assigned = assign(photos, objects, [0.6, 0.3, 0.1], seed=1)
+    assert set(assigned.part_of) == {0, 1, 2}
+    assert assigned == assign(photos, objects, [0.6, 0.3, 0.1], seed=1)
     counts, sizes = np.array(objects), np.array(photos)
-    chosen = np.array(dealt.part_of)
+    chosen = np.array(assigned.part_of)
     shares = [counts[chosen == p].sum(0) / max(counts[chosen == p].sum(), 1) for p in range(3)]
     off = [np.abs(s - counts.sum(0) / max(counts.sum(), 1)).max() for s in shares]
     size_off = [abs(sizes[chosen == p].sum() / sizes.sum() - asked) for p, asked in enumerate((0.6, 0.3, 0.1))]
-    if dealt.met:
+    if assigned.met:
         assert max(*off, *size_off) <= 0.05 + 1e-6
-    assert not (dealt.met and dealt.proved)
+    assert not (assigned.met and assigned.proved)
 
 
 def within(photos: Any, objects: Any, part_of: Any) -> bool:
@@ -319,15 +323,15 @@ def within(photos: Any, objects: Any, part_of: Any) -> bool:
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 40), st.integers(0, 40)), min_size=2, max_size=8))
 def test_what_is_called_impossible_is_and_what_is_possible_is_found(groups: list[tuple[int, int, int]]) -> None:
     photos, objects = np.array([g[0] for g in groups]), np.array([g[1:] for g in groups])
-    dealt = deal(photos.tolist(), objects.tolist(), [0.5, 0.5], seed=0)
+    assigned = assign(photos.tolist(), objects.tolist(), [0.5, 0.5], seed=0)
     possible = any(within(photos, objects, np.array(way)) for way in product((0, 1), repeat=len(groups)))
-    assert dealt.met == possible
-    assert dealt.proved == (not possible)
+    assert assigned.met == possible
+    assert assigned.proved == (not possible)
 
 
 def test_many_groups_are_dealt_out_whole_too() -> None:
     chance = np.random.default_rng(0)
     photos = chance.geometric(0.2, 5 * MOST)
-    dealt = deal(photos.tolist(), [[3 * n, n] for n in photos.tolist()], [0.5, 0.5], seed=0)
-    assert dealt.met
-    assert len(dealt.part_of) == 5 * MOST
+    assigned = assign(photos.tolist(), [[3 * n, n] for n in photos.tolist()], [0.5, 0.5], seed=0)
+    assert assigned.met
+    assert len(assigned.part_of) == 5 * MOST

@@ -1,4 +1,4 @@
-"""YOLO data sets as they come become scenes and truths; conditions end at the door of `things_from_labels`."""
+"""YOLO data sets as they come become scenes and truths; conditions end at the door of `instances_from_labels`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.helpers import NAMES, make_photo, write_labels, write_photo, write_yo
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy, meanings
 from toeline.data.labels import read_label_file
-from toeline.data.yolo import Entry, LabelledScene, open_yolo, read_entry, things_from_labels
+from toeline.data.yolo import Entry, LabeledScene, instances_from_labels, open_yolo, read_entry
 from toeline.errors import LabelError
 
 TAXONOMY = Taxonomy.load()
@@ -21,7 +21,7 @@ BOX = "0.5 0.5 0.5 0.2"
 SPLITS = {"train": {"a.jpg": [f"7 {BOX}", "3 0.1 0.1 0.9 0.1 0.9 0.5"], "b.png": []}, "valid": {"c.jpg": [f"8 {BOX}"]}}
 
 
-def read_all(root: Path, labels: Path | None = None) -> dict[str, LabelledScene]:
+def read_all(root: Path, labels: Path | None = None) -> dict[str, LabeledScene]:
     """Everything a data set holds, by the photograph's file name."""
     data = open_yolo(root, TAXONOMY, labels=labels)
     entries = [entry for split in data.splits.values() for entry in split]
@@ -31,15 +31,15 @@ def read_all(root: Path, labels: Path | None = None) -> dict[str, LabelledScene]
 @pytest.mark.parametrize("layout", ["roboflow", "ultralytics", "bare"])
 def test_every_layout_says_the_same(tmp_path: Path, layout: str) -> None:
     read = read_all(write_yolo(tmp_path, SPLITS, layout=layout))
-    drain, band = read["a.jpg"].scene.things
-    assert (drain.id, drain.kind, drain.box, drain.score) == ("1", "slope_drain", Box(10, 12, 30, 18), 1.0)
-    assert (band.id, band.kind, band.polygon) == ("2", "rock_toe", ((4, 3), (36, 3), (36, 15)))
+    drain, band = read["a.jpg"].scene.instances
+    assert (drain.id, drain.type_name, drain.box, drain.score) == ("1", "slope_drain", Box(10, 12, 30, 18), 1.0)
+    assert (band.id, band.type_name, band.polygon) == ("2", "rock_toe", ((4, 3), (36, 3), (36, 15)))
     assert band.box == Box(4, 3, 36, 15)
-    assert [(t.thing_id, t.class_name, t.condition) for t in read["a.jpg"].truths] == [
+    assert [(t.instance_id, t.class_name, t.condition) for t in read["a.jpg"].ground_truths] == [
         ("1", "slope drain damaged", "damaged"),
         ("2", "rock toe", "normal"),
     ]
-    assert read["b.png"].scene.things == ()
+    assert read["b.png"].scene.instances == ()
     assert not [problem for scene in read.values() for problem in scene.problems]
 
 
@@ -60,15 +60,15 @@ def test_data_yaml_can_be_named_and_can_point_elsewhere(tmp_path: Path) -> None:
     yaml = tmp_path / "data.yaml"
     yaml.write_text("path: .\ntrain: photos\nnames:\n  0: vegetation\n  1: Slope_Drain-blocked\n")
     data = open_yolo(yaml, TAXONOMY)
-    (truth,) = read_entry(data.splits["train"][0], TAXONOMY, data.names).truths
-    assert truth.class_name == "slope drain blocked"
+    (ground_truth,) = read_entry(data.splits["train"][0], TAXONOMY, data.names).ground_truths
+    assert ground_truth.class_name == "slope drain blocked"
 
 
 def test_a_bare_folder_with_labels_given_from_elsewhere(tmp_path: Path) -> None:
     write_photo(tmp_path / "photos" / "a.jpg")
     write_labels(tmp_path / "marks" / "a.txt", [f"0 {BOX}"])
     (scene,) = read_all(tmp_path / "photos", labels=tmp_path / "marks").values()
-    assert [truth.class_name for truth in scene.truths] == ["Toe drain"]
+    assert [ground_truth.class_name for ground_truth in scene.ground_truths] == ["Toe drain"]
 
 
 def test_a_turned_photograph_has_its_boxes_in_the_upright_frame(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_turned_photograph_has_its_boxes_in_the_upright_frame(tmp_path: Path) 
     labels = write_labels(tmp_path / "a.txt", [f"0 {BOX}"])
     scene = read_entry(Entry(photo, labels, "all"), TAXONOMY).scene
     assert scene.size_wh == (30, 40)
-    assert scene.things[0].box.xyxy == pytest.approx((7.5, 16, 22.5, 24))
+    assert scene.instances[0].box.xyxy == pytest.approx((7.5, 16, 22.5, 24))
 
 
 def test_a_data_set_of_types_has_things_and_no_truths(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_a_data_set_of_types_has_things_and_no_truths(tmp_path: Path) -> None:
     read = read_all(
         write_yolo(tmp_path, {"train": {"a.jpg": [f"{i} {BOX[:-1]}{i + 2}" for i in range(4)]}}, names=names)
     )
-    assert [thing.kind for thing in read["a.jpg"].scene.things] == names
-    assert read["a.jpg"].truths == ()
+    assert [instance.type_name for instance in read["a.jpg"].scene.instances] == names
+    assert read["a.jpg"].ground_truths == ()
 
 
 def test_one_name_that_is_more_than_a_type_makes_all_of_them_classes() -> None:
@@ -98,13 +98,13 @@ def test_a_name_outside_the_taxonomy_is_said_and_its_lines_are_reported(tmp_path
     data = open_yolo(root, TAXONOMY)
     read = read_entry(data.splits["train"][0], TAXONOMY, data.names)
     assert "'pole' is not in the taxonomy" in str(data.problems[0])
-    assert [thing.kind for thing in read.scene.things] == ["vegetation"]
+    assert [instance.type_name for instance in read.scene.instances] == ["vegetation"]
     assert str(read.problems[0]).startswith(f"{root / 'train/labels/a.txt'}, line 1: class 9")
 
 
 def test_without_data_yaml_ids_are_in_the_taxonomys_order(tmp_path: Path) -> None:
     read = read_all(write_yolo(tmp_path, {"train": {"a.jpg": [f"4 {BOX}"]}}, names=None))
-    assert read["a.jpg"].truths[0].class_name == "rock toe damaged"
+    assert read["a.jpg"].ground_truths[0].class_name == "rock toe damaged"
 
 
 @pytest.mark.parametrize("text", ["names: 5", "names: [", "- a\n- b", "names: {x: drain}", "names: drain"])
@@ -135,25 +135,29 @@ def test_boxes_do_not_change_when_all_conditions_do(tmp_path: Path) -> None:
     sound, broken = tmp_path / "sound", tmp_path / "broken"
     write_labels(sound / "a.txt", [f"0 {BOX}", "3 0.1 0.1 0.9 0.1 0.9 0.5", "5 0.2 0.2 0.1 0.1"])
     write_labels(broken / "a.txt", [f"2 {BOX}", "4 0.1 0.1 0.9 0.1 0.9 0.5", "6 0.2 0.2 0.1 0.1"])
-    seen = [things_from_labels(folder, photo, (40, 30), TAXONOMY) for folder in (sound, broken)]
+    seen = [instances_from_labels(folder, photo, (40, 30), TAXONOMY) for folder in (sound, broken)]
     assert seen[0] == seen[1]
-    assert [thing.kind for thing in seen[0][0]] == ["toe_drain", "rock_toe", "slope_drain"]
+    assert [instance.type_name for instance in seen[0][0]] == ["toe_drain", "rock_toe", "slope_drain"]
 
 
 def test_boxes_have_the_ids_of_the_truths(tmp_path: Path) -> None:
     root = write_yolo(tmp_path, {"valid": {"a.jpg": [f"0 {BOX}", "nonsense", f"0 {BOX}", "5 0.2 0.2 0.1 0.1"]}})
     data = open_yolo(root, TAXONOMY)
     read = read_entry(data.splits["valid"][0], TAXONOMY, data.names)
-    things, problems = things_from_labels(root / "valid/labels", root / "valid/images/a.jpg", (40, 30), TAXONOMY)
-    assert things == read.scene.things
-    assert [thing.id for thing in things] == [truth.thing_id for truth in read.truths] == ["1", "2"]
+    instances, problems = instances_from_labels(root / "valid/labels", root / "valid/images/a.jpg", (40, 30), TAXONOMY)
+    assert instances == read.scene.instances
+    assert (
+        [instance.id for instance in instances]
+        == [ground_truth.instance_id for ground_truth in read.ground_truths]
+        == ["1", "2"]
+    )
     assert [problem.line for problem in problems] == [2, 3]
 
 
 def test_data_yaml_above_the_labels_names_the_classes(tmp_path: Path) -> None:
     root = write_yolo(tmp_path, {"valid": {"a.jpg": [f"0 {BOX}"]}}, names=NAMES[::-1])
-    things, _ = things_from_labels(root / "valid/labels", root / "valid/images/a.jpg", (40, 30), TAXONOMY)
-    assert [thing.kind for thing in things] == ["vegetation"]
+    instances, _ = instances_from_labels(root / "valid/labels", root / "valid/images/a.jpg", (40, 30), TAXONOMY)
+    assert [instance.type_name for instance in instances] == ["vegetation"]
 
 
 shares = st.floats(0, 1).map(lambda v: round(v, 6))
@@ -178,14 +182,14 @@ def test_whatever_is_read_lies_inside_the_photograph(
 def test_the_real_photographs(lagoon_dyke: Path) -> None:
     data = open_yolo(lagoon_dyke, TAXONOMY)
     read = {split: [read_entry(e, TAXONOMY, data.names) for e in entries] for split, entries in data.splits.items()}
-    assert {split: (len(scenes), sum(len(s.scene.things) for s in scenes)) for split, scenes in read.items()} == {
+    assert {split: (len(scenes), sum(len(s.scene.instances) for s in scenes)) for split, scenes in read.items()} == {
         "train": (168, 896),
         "valid": (49, 233),
     }
     everything = [*read["train"], *read["valid"]]
-    counts = Counter(truth.class_name for scene in everything for truth in scene.truths)
+    counts = Counter(ground_truth.class_name for scene in everything for ground_truth in scene.ground_truths)
     assert [counts[name] for name in NAMES] == [44, 57, 58, 119, 282, 202, 75, 118, 174]
     assert not [*data.problems, *(problem for scene in everything for problem in scene.problems)]
-    groups = {split: {scene.scene.group for scene in scenes} for split, scenes in read.items()}
+    groups = {split: {scene.scene.flight_line for scene in scenes} for split, scenes in read.items()}
     assert groups["valid"] == {"Lagoon1_B0", "Lagoon1_B2", "Lagoon2and3_B1", "Stage1-Lagoon1_R6-Berm-105_35m"}
     assert not groups["train"] & groups["valid"]

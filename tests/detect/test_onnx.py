@@ -14,11 +14,11 @@ from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.letterbox import letterbox_square
 from toeline.detect.load import EMBEDDED, load_detector
-from toeline.detect.onnx import Card, OnnxDetector
+from toeline.detect.onnx import DetectorCard, OnnxDetector
 from toeline.errors import ModelError, TaxonomyError
 
 KINDS = ("toe_drain", "rock_toe", "slope_drain", "vegetation")
-CARD = Card(input_px=416, fill=114, kinds=KINDS, thresholds=(0.5, 0.4, 0.3, 0.2), nms_iou=0.6)
+CARD = DetectorCard(input_px=416, fill=114, kinds=KINDS, thresholds=(0.5, 0.4, 0.3, 0.2), nms_iou=0.6)
 CARD_JSON = {
     "input_px": 416,
     "fill": 114,
@@ -45,7 +45,7 @@ class Network:
 
 
 def find(*rows, size=(416, 416), card=CARD):
-    return OnnxDetector(Network(rows), card).things(Image.new("RGB", size))
+    return OnnxDetector(Network(rows), card).instances(Image.new("RGB", size))
 
 
 @settings(deadline=None, max_examples=60)
@@ -87,10 +87,10 @@ def test_each_type_has_its_own_threshold():
 
 
 def test_the_most_confident_of_duplicates_stays_and_comes_first():
-    things = find(
+    instances = find(
         (0, 0.7, 0, 0, 100, 100), (0, 0.9, 5, 0, 100, 100), (2, 0.8, 0, 0, 100, 100), (0, 0.95, 300, 0, 400, 9)
     )
-    assert [(t.kind, round(t.score, 2), t.id) for t in things] == [
+    assert [(t.kind, round(t.score, 2), t.id) for t in instances] == [
         ("toe_drain", 0.95, "1"),
         ("toe_drain", 0.9, "2"),
         ("slope_drain", 0.8, "3"),
@@ -103,8 +103,8 @@ def test_neighbors_that_overlap_little_both_stay():
 
 def test_boxes_are_clipped_to_the_photograph_and_margins_hold_nothing():
     in_frame, in_margin = (0, 0.9, -50, 200, 500, 220), (3, 0.9, 10, 20, 60, 70)
-    (thing,) = find(in_frame, in_margin, size=(640, 320))  # margins of 104 above and below
-    assert thing.box.xyxy == pytest.approx((0, 147.69, 640, 178.46), abs=0.01)
+    (instance,) = find(in_frame, in_margin, size=(640, 320))  # margins of 104 above and below
+    assert instance.box.xyxy == pytest.approx((0, 147.69, 640, 178.46), abs=0.01)
 
 
 def test_nothing_found_is_an_empty_list():
@@ -114,7 +114,7 @@ def test_nothing_found_is_an_empty_list():
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
 def test_any_mode_of_picture_can_be_searched(mode):
-    assert OnnxDetector(Network(()), CARD).things(Image.new(mode, (50, 40))) == []
+    assert OnnxDetector(Network(()), CARD).instances(Image.new(mode, (50, 40))) == []
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def shipped():
 def test_the_shipped_model_answers_the_same_twice(shipped):
     rng = np.random.default_rng(0)
     photo = Image.fromarray(rng.integers(0, 255, (300, 500, 3), dtype=np.uint8))
-    assert shipped.things(photo) == shipped.things(photo)
+    assert shipped.instances(photo) == shipped.instances(photo)
 
 
 def test_the_shipped_model_is_small_and_knows_the_four_types(shipped):
@@ -139,10 +139,10 @@ def test_the_shipped_model_finds_what_is_drawn(shipped):
     hits = wanted = 0
     for seed in range(3):
         drawing = synth.draw(810_000_000 + seed, size=640)
-        found = shipped.things(Image.fromarray(drawing.image))
-        for thing in drawing.objects:
+        found = shipped.instances(Image.fromarray(drawing.image))
+        for instance in drawing.objects:
             wanted += 1
-            hits += any(f.kind == thing.kind and f.box.iou(Box.around(thing.polygon)) >= 0.5 for f in found)
+            hits += any(f.kind == instance.kind and f.box.iou(Box.around(instance.polygon)) >= 0.5 for f in found)
     assert hits >= 0.6 * wanted, f"{hits} of {wanted} drawn objects were found"
 
 

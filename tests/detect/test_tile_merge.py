@@ -6,26 +6,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toeline.core.box import Box
-from toeline.core.scene import Sighting, Thing
-from toeline.detect.tile_merge import Look, join
+from toeline.core.scene import Detection, Instance
+from toeline.detect.tile_merge import TileView, join
 from toeline.detect.tiling import grid
 
 SIZE, SIDE, OVERLAP = (1000, 600), 400, 100
 
 
-def seen(kind: str, *xyxy: float, score: float = 0.8, name: str = "") -> Sighting:
-    return Sighting(Thing("1", kind, Box(*xyxy), score), name)
+def seen(kind: str, *xyxy: float, score: float = 0.8, name: str = "") -> Detection:
+    return Detection(Instance("1", kind, Box(*xyxy), score), name)
 
 
-def looks(*found: list[Sighting]) -> list[Look]:
+def looks(*found: list[Detection]) -> list[TileView]:
     """Four windows 400 x 400: 0 and 300..700, 600..1000 across would be three; see `grid`."""
     windows = grid(SIZE, SIDE, OVERLAP)
     given = [*found, *([] for _ in windows[len(found) :])]
-    return [Look(Box(*map(float, w)), tuple(f)) for w, f in zip(windows, given, strict=True)]
+    return [TileView(Box(*map(float, w)), tuple(f)) for w, f in zip(windows, given, strict=True)]
 
 
-def boxes(found: list[Sighting]) -> list[tuple[float, ...]]:
-    return [s.thing.box.xyxy for s in found]
+def boxes(found: list[Detection]) -> list[tuple[float, ...]]:
+    return [s.instance.box.xyxy for s in found]
 
 
 def test_the_windows_of_these_tests():
@@ -48,8 +48,8 @@ def test_a_drain_through_three_windows_is_one_with_the_mean_confidence():
         [seen("toe_drain", 600, 210, 1000, 255, score=0.6)],
     ]
     (one,) = join(looks(*row), [], SIZE, overlap=OVERLAP)
-    assert one.thing.box.xyxy == (50, 200, 1000, 255)
-    assert 0.6 < one.thing.score < 0.9
+    assert one.instance.box.xyxy == (50, 200, 1000, 255)
+    assert 0.6 < one.instance.score < 0.9
 
 
 def test_two_drains_side_by_side_stay_two():
@@ -82,30 +82,30 @@ def test_pieces_with_a_gap_are_bound_by_what_the_whole_photograph_shows():
 
 
 def test_the_class_and_the_outline_of_a_joined_object():
-    first = Sighting(Thing("1", "toe_drain", Box(50, 200, 400, 240), 0.9, ((50, 200), (400, 200), (400, 240))), "a")
+    first = Detection(Instance("1", "toe_drain", Box(50, 200, 400, 240), 0.9, ((50, 200), (400, 200), (400, 240))), "a")
     second = seen("toe_drain", 300, 200, 500, 240, name="b")
     (one,) = join(looks([first], [second]), [], SIZE, overlap=OVERLAP)
-    assert (one.class_name, one.thing.polygon) == ("a", ())
+    assert (one.class_name, one.instance.polygon) == ("a", ())
 
 
 @settings(deadline=None, max_examples=80)
 @given(st.data())
 def test_a_perfect_detector_gives_every_object_once(data):
     """Objects of one type in cells of their own, seen by each window as far as it reaches; slivers are not seen."""
-    truth = []
+    ground_truth = []
     for column, row in data.draw(st.sets(st.tuples(st.integers(0, 4), st.integers(0, 2)), max_size=10)):
         x, y = 200 * column + data.draw(st.integers(5, 40)), 200 * row + data.draw(st.integers(5, 40))
-        truth.append(Box(x, y, x + data.draw(st.integers(20, 150)), y + data.draw(st.integers(20, 150))))
+        ground_truth.append(Box(x, y, x + data.draw(st.integers(20, 150)), y + data.draw(st.integers(20, 150))))
     shown = []
     for window in grid(SIZE, SIDE, OVERLAP):
         frame = Box(*map(float, window))
         parts = [
             Box(max(b.x1, frame.x1), max(b.y1, frame.y1), min(b.x2, frame.x2), min(b.y2, frame.y2))
-            for b in truth
+            for b in ground_truth
             if b.intersection(frame) > 0.05 * b.area
         ]
-        shown.append(Look(frame, tuple(seen("rock_toe", *part.xyxy) for part in parts)))
+        shown.append(TileView(frame, tuple(seen("rock_toe", *part.xyxy) for part in parts)))
     found = join(shown, [], SIZE, overlap=OVERLAP)
-    assert len(found) == len(truth)
-    for box in truth:
-        assert max((box.iou(s.thing.box) for s in found), default=0) > 0.85
+    assert len(found) == len(ground_truth)
+    for box in ground_truth:
+        assert max((box.iou(s.instance.box) for s in found), default=0) > 0.85

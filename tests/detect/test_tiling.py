@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.scene import Sighting, Thing
+from toeline.core.scene import Detection, Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import Known
 from toeline.detect.load import load_detector
@@ -33,17 +33,17 @@ class Painted:
     known: Known = KNOWN
     shown: list[tuple[int, int]] = field(default_factory=list)
 
-    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+    def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         self.shown.extend(image.size for image in images)
-        return [[Sighting(thing) for thing in self.things(np.asarray(image))] for image in images]
+        return [[Detection(instance) for instance in self.instances(np.asarray(image))] for image in images]
 
-    def things(self, pixels: np.ndarray) -> list[Thing]:
+    def instances(self, pixels: np.ndarray) -> list[Instance]:
         found = []
         for kind, color in COLORS.items():
             rows, columns = np.nonzero((np.abs(pixels.astype(int) - color) < 90).all(-1))
             if len(rows) > 3:
                 box = Box(float(columns.min()), float(rows.min()), columns.max() + 1.0, rows.max() + 1.0)
-                found.append(Thing(str(len(found) + 1), kind, box, SCORES[kind]))
+                found.append(Instance(str(len(found) + 1), kind, box, SCORES[kind]))
         return found
 
 
@@ -54,9 +54,9 @@ def painted(size_wh: tuple[int, int], **boxes: tuple[int, int, int, int]) -> Ima
     return image
 
 
-def boxes_of(found: Sequence[Sighting]) -> dict[str, tuple[float, ...]]:
-    assert len({s.thing.kind for s in found}) == len(found), "an object was found twice"
-    return {s.thing.kind: s.thing.box.xyxy for s in found}
+def boxes_of(found: Sequence[Detection]) -> dict[str, tuple[float, ...]]:
+    assert len({s.instance.type_name for s in found}) == len(found), "an object was found twice"
+    return {s.instance.type_name: s.instance.box.xyxy for s in found}
 
 
 @settings(deadline=None, max_examples=40)
@@ -89,7 +89,7 @@ def test_types_are_not_joined_with_one_another():
 def test_things_are_numbered_by_confidence():
     image = painted((400, 200), rock_toe=(10, 10, 40, 40), toe_drain=(300, 100, 390, 120))
     found = TiledDetector(Painted(), Tiling(side=100)).find([image])[0]
-    assert [(s.thing.id, s.thing.kind) for s in found] == [("1", "toe_drain"), ("2", "rock_toe")]
+    assert [(s.instance.id, s.instance.type_name) for s in found] == [("1", "toe_drain"), ("2", "rock_toe")]
 
 
 def test_small_photographs_go_to_the_detector_as_they_are_and_in_order():
@@ -113,7 +113,7 @@ def test_auto_makes_tiles_in_which_objects_have_the_trained_size():
         places = rng.uniform(0, 6000, (400, 2))
         return [
             [
-                Sighting(Thing("1", "rock_toe", Box(x, y, x + 90, y + 90)))
+                Detection(Instance("1", "rock_toe", Box(x, y, x + 90, y + 90)))
                 for x, y in places
                 if w[0] <= x < w[2] and w[1] <= y < w[3] and w[2] - w[0] < 4500
             ]
@@ -126,24 +126,24 @@ def test_auto_makes_tiles_in_which_objects_have_the_trained_size():
 
 def test_auto_leaves_a_photograph_whole_whose_objects_are_as_large_as_trained():
     def look(windows):
-        return [[Sighting(Thing(str(n), "rock_toe", Box(0, n, 900, n + 900))) for n in range(5)] for _ in windows]
+        return [[Detection(Instance(str(n), "rock_toe", Box(0, n, 900, n + 900))) for n in range(5)] for _ in windows]
 
     assert best_side(look, (6000, 4000), Known(640, 640, 0.15)) == 0
 
 
 def test_auto_does_not_zoom_into_a_photograph_whose_few_objects_only_fall_into_pieces():
-    def look(windows):  # two small objects, and one false sighting in every view, whatever it shows
-        return [[Sighting(Thing("1", "rock_toe", Box(w[0], w[1], w[0] + 40, w[1] + 40)))] for w in windows]
+    def look(windows):  # two small objects, and one false detection in every view, whatever it shows
+        return [[Detection(Instance("1", "rock_toe", Box(w[0], w[1], w[0] + 40, w[1] + 40)))] for w in windows]
 
     assert best_side(look, (6000, 4000), Known(640, 640, 0.15)) == 0
 
 
-def test_auto_looks_behind_large_false_sightings_on_the_whole():
+def test_auto_looks_behind_large_false_detections_on_the_whole():
     def look(windows):  # nonsense as large as trained on the whole; in smaller windows many small objects
         side = windows[0][2] - windows[0][0]
         size, number = (0.2 * side, 4) if side > 4000 else (100, 6)
         return [
-            [Sighting(Thing(str(n), "rock_toe", Box(w[0], w[1], w[0] + size, w[1] + size))) for n in range(number)]
+            [Detection(Instance(str(n), "rock_toe", Box(w[0], w[1], w[0] + size, w[1] + size))) for n in range(number)]
             for w in windows
         ]
 
@@ -155,8 +155,8 @@ def test_a_detector_that_loses_half_a_drain_in_one_tile_is_shown_it_again():
     class Shy(Painted):
         """Does not know a drain of which it is shown less than 30 pixels."""
 
-        def things(self, pixels: np.ndarray) -> list[Thing]:
-            return [t for t in super().things(pixels) if t.box.width >= 30]
+        def instances(self, pixels: np.ndarray) -> list[Instance]:
+            return [t for t in super().instances(pixels) if t.box.width >= 30]
 
     image = painted((400, 100), toe_drain=(20, 40, 150, 50))
     found = TiledDetector(Shy(), Tiling(side=100, overlap=0)).find([image])[0]
@@ -224,16 +224,16 @@ def test_a_drawn_mosaic_is_found_in_tiles_as_on_views_of_its_scenes():
 
     mosaic = draw_mosaic(3, size_wh=(2460, 1250), grid=(4, 2), objects=40)
     image, detector = Image.fromarray(mosaic.image), load_detector("embedded", taxonomy=Taxonomy.load())
-    truth = [(o.kind, Box.around(o.polygon)) for o in mosaic.objects]
-    found = [(s.thing.kind, s.thing.box) for s in TiledDetector(detector, Tiling(side=640)).find([image])[0]]
-    pairs = pair_up(found, truth, iou=0.5)
+    ground_truth = [(o.kind, Box.around(o.polygon)) for o in mosaic.objects]
+    found = [(s.instance.type_name, s.instance.box) for s in TiledDetector(detector, Tiling(side=640)).find([image])[0]]
+    pairs = pair_up(found, ground_truth, iou=0.5)
     extra = [one for n, one in enumerate(found) if n not in pairs]
     views = sum(
-        len(pair_up([(t.kind, _moved(t.box, w)) for t in detector.things(image.crop(w))], truth, iou=0.5))
+        len(pair_up([(t.kind, _moved(t.box, w)) for t in detector.instances(image.crop(w))], ground_truth, iou=0.5))
         for w in mosaic.windows
     )
     assert len(pairs) >= 0.9 * views > 15
-    assert not [1 for kind, box in extra if any(k == kind and b.iou(box) >= 0.5 for k, b in truth)]
+    assert not [1 for kind, box in extra if any(k == kind and b.iou(box) >= 0.5 for k, b in ground_truth)]
 
 
 def _moved(box: Box, window: tuple[int, int, int, int]) -> Box:

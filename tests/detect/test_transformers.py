@@ -19,7 +19,7 @@ from tests.helpers import NAMES, make_photo
 from tests.tiny import save_model
 from tests.tiny_detectors import FAMILIES, SQUARE, TYPES, save_detector
 
-from toeline.core.scene import Sighting
+from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
 from toeline.detect import transformers as hf
@@ -51,8 +51,8 @@ def load(where: Path, options: DetectorOptions = ALL) -> TransformersDetector:
     return hf.load(str(where), Taxonomy.load(), options)
 
 
-def rows(found: list[Sighting]) -> Rows:
-    return [(s.thing.kind, s.thing.score, s.thing.box.xyxy) for s in found]
+def rows(found: list[Detection]) -> Rows:
+    return [(s.instance.type_name, s.instance.score, s.instance.box.xyxy) for s in found]
 
 
 def own_answer(where: Path, image: Any) -> dict[str, np.ndarray]:
@@ -153,12 +153,12 @@ def test_a_photograph_gets_the_same_answer_alone_and_in_any_batch(family: str, f
         assert_alike(rows(found), rows(alone), px=1e-4 * max(photo.size), confidence=1e-4)
 
 
-def test_sightings_come_most_confident_first_inside_the_photograph(folders: Callable[[str], Path]) -> None:
+def test_detections_come_most_confident_first_inside_the_photograph(folders: Callable[[str], Path]) -> None:
     found = load(folders("conditional_detr")).find([make_photo((90, 131))])[0]
-    scores = [s.thing.score for s in found]
+    scores = [s.instance.score for s in found]
     assert scores == sorted(scores, reverse=True)
-    assert [s.thing.id for s in found] == [str(n) for n in range(1, len(found) + 1)]
-    assert all(0 <= b.x1 < b.x2 <= 90 and 0 <= b.y1 < b.y2 <= 131 for b in (s.thing.box for s in found))
+    assert [s.instance.id for s in found] == [str(n) for n in range(1, len(found) + 1)]
+    assert all(0 <= b.x1 < b.x2 <= 90 and 0 <= b.y1 < b.y2 <= 131 for b in (s.instance.box for s in found))
     assert {s.class_name for s in found} == {""}
 
 
@@ -178,7 +178,7 @@ def test_a_detector_of_the_nine_classes_keeps_type_and_condition_apart(tmp_path:
     found = load(save_detector(tmp_path / "nine", "detr", names=NAMES)).find([make_photo((200, 100))])[0]
     words = Taxonomy.load()
     assert found
-    assert all(words.class_of(s.class_name).type == s.thing.kind for s in found)
+    assert all(words.class_of(s.class_name).type == s.instance.type_name for s in found)
     assert all(s.class_name for s in found)
 
 
@@ -224,7 +224,7 @@ def test_from_a_photograph_to_findings(tmp_path: Path) -> None:
     inspector = Inspector.load(where, save_model(tmp_path / "judge"), device="cpu")
     found = inspector.inspect(make_photo((200, 100)))
     assert found
-    assert all(f.detector_class in Taxonomy.load().answers(f.kind) for f in found)
+    assert all(f.detector_class in Taxonomy.load().answers(f.type_name) for f in found)
     assert found == inspector.inspect(make_photo((200, 100)))
 
 

@@ -28,8 +28,8 @@ def load(name: str, **options: Any) -> Any:
     return load_detector(str(HERE / name), taxonomy=WORDS, options=DetectorOptions(**options))
 
 
-def seen(sightings: Any) -> list[tuple[str, tuple[float, ...]]]:
-    return [(s.thing.kind, tuple(round(v, 2) for v in s.thing.box.xyxy)) for s in sightings]
+def seen(detections: Any) -> list[tuple[str, tuple[float, ...]]]:
+    return [(s.instance.kind, tuple(round(v, 2) for v in s.instance.box.xyxy)) for s in detections]
 
 
 @dataclass
@@ -70,7 +70,7 @@ def test_boxes_of_an_export_come_back_in_the_photograph(name):
         ("toe_drain", (150, 50, 250, 350)),
         ("vegetation", (460, 60, 540, 140)),
     ]
-    assert [s.thing.score for s in found] == pytest.approx([1, 1, 1])
+    assert [s.instance.score for s in found] == pytest.approx([1, 1, 1])
     assert nothing == []
 
 
@@ -98,7 +98,7 @@ def test_nine_classes_give_types_and_keep_the_class_beside_them():
     card = replace(CARD, names=dict(enumerate(NAMES)))
     said = raw((30, 30, 20, 20, 0, 0, 0.9, 0, 0, 0, 0, 0, 0), width=13)
     ((found,),) = detector(Session([[said]]), card).find([WHITE])
-    assert (found.thing.kind, found.class_name) == ("toe_drain", "Toe drain- Damaged")
+    assert (found.instance.type_name, found.class_name) == ("toe_drain", "Toe drain- Damaged")
 
 
 def test_names_that_do_not_fit_are_listed():
@@ -129,8 +129,8 @@ def test_masks_become_polygons_and_rows_without_a_mask_are_nothing():
     places = [(32, 32, 20, 40, 0.9, 0, 0, 0, *[1] * 32), (10, 10, 8, 8, 0.8, 0, 0, 0, *[-1] * 32)]
     said = [raw(*places, width=40), np.ones((1, 32, 16, 16), np.float32)]
     ((found,),) = detector(Session([said]), card).find([WHITE.resize((128, 128))])
-    assert found.thing.box.xyxy == (44, 24, 84, 104)
-    corners = np.array(found.thing.polygon)
+    assert found.instance.box.xyxy == (44, 24, 84, 104)
+    corners = np.array(found.instance.polygon)
     assert (corners.min(0).tolist(), corners.max(0).tolist()) == ([45, 25], [83, 103])
 
 
@@ -143,9 +143,9 @@ def test_turned_boxes_give_their_corners_and_the_box_around_them(rows):
         said = raw((32, 32, 20, 10, 0, 0, 0.9, 0, np.pi / 4), width=9)
     ((found,),) = detector(Session([[said]]), card).find([WHITE])
     half = 15 / np.sqrt(2)
-    assert found.thing.kind == "slope_drain"
-    assert found.thing.box.xyxy == pytest.approx((32 - half, 32 - half, 32 + half, 32 + half), abs=1e-3)
-    assert len(found.thing.polygon) == 4
+    assert found.instance.type_name == "slope_drain"
+    assert found.instance.box.xyxy == pytest.approx((32 - half, 32 - half, 32 + half, 32 + half), abs=1e-3)
+    assert len(found.instance.polygon) == 4
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def result(**given: Any) -> Any:
 def test_boxes_are_read_and_the_library_is_asked_for_no_more_than_needed(library, tmp_path):
     model = library(Model(result(boxes=boxes((1, 2, 30, 20, 0.9, 1), (5, 5, 80, 9, 0.3, 0)))))
     (found,) = load(tmp_path / "best.pt", trust=True, thresholds={"toe drain": 0.2}).find([BLACK])
-    assert [(s.thing.kind, s.thing.box.xyxy) for s in found] == [
+    assert [(s.instance.kind, s.instance.box.xyxy) for s in found] == [
         ("rock_toe", (1, 2, 30, 20)),
         ("toe_drain", (5, 5, 64, 9)),
     ]
@@ -110,7 +110,7 @@ def test_masks_give_outlines_in_the_photograph(library, tmp_path):
     mask[0, 20:30, 10:50] = 1  # of an input with 16 gray rows above
     library(Model(result(boxes=boxes((10, 4, 50, 14, 0.9, 0)), masks=SimpleNamespace(data=mask)), "segment"))
     ((found,),) = load(tmp_path / "best.pt", trust=True).find([BLACK])
-    corners = np.array(found.thing.polygon)
+    corners = np.array(found.instance.polygon)
     assert (corners.min(0).tolist(), corners.max(0).tolist()) == ([10.5, 4.5], [49.5, 13.5])
 
 
@@ -119,8 +119,8 @@ def test_turned_boxes_give_their_corners_and_the_box_around_them(library, tmp_pa
     turned = SimpleNamespace(xyxyxyxy=corners, conf=torch.tensor([0.9]), cls=torch.tensor([1.0]))
     library(Model(result(obb=turned), "obb"))
     ((found,),) = load(tmp_path / "best.pt", trust=True).find([BLACK])
-    assert found.thing.box.xyxy == (12, 4, 28, 20)
-    assert found.thing.polygon == ((20, 4), (28, 12), (20, 20), (12, 12))
+    assert found.instance.box.xyxy == (12, 4, 28, 20)
+    assert found.instance.polygon == ((20, 4), (28, 12), (20, 20), (12, 12))
 
 
 def test_names_that_do_not_fit_are_listed(library, tmp_path):

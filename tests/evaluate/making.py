@@ -8,28 +8,28 @@ import numpy as np
 
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
-from toeline.evaluate.matching import Judged
+from toeline.evaluate.matching import Case
 
 TAXONOMY = Taxonomy.load()
 
 
 def case(
-    true: str, said: str, *, photo: str = "a.jpg", thing_id: str = "1", probability: float = 0.9, group: str = ""
-) -> Judged:
+    true: str, said: str, *, photo: str = "a.jpg", instance_id: str = "1", probability: float = 0.9, group: str = ""
+) -> Case:
     """One object; an empty `said` is an unreadable answer. The rest of the probability is spread over the others."""
-    truth = TAXONOMY.class_of(true)
-    legal = TAXONOMY.answers(truth.type)
+    ground_truth = TAXONOMY.class_of(true)
+    legal = TAXONOMY.answers(ground_truth.type)
     others = [name for name in legal if name != said]
     spread = {name: (1 - probability) / max(1, len(others)) for name in others}
     alone = len(legal) == 1
-    return Judged(
+    return Case(
         photo=photo,
-        group=group,
-        thing_id=thing_id,
-        kind=truth.type,
+        flight_line=group,
+        instance_id=instance_id,
+        type_name=ground_truth.type,
         box=Box(0, 0, 10, 10),
-        true_class=truth.name,
-        true_condition=truth.condition,
+        true_class=ground_truth.name,
+        true_condition=ground_truth.condition,
         said_class=said,
         said_condition=TAXONOMY.class_of(said).condition if said else "",
         probability=1.0 if alone else probability if said else 0.0,
@@ -41,7 +41,7 @@ def case(
 
 def some_cases(
     count: int = 120, *, seed: int = 3, share: float = 0.8, unreadable: float = 0.0, per_photo: int = 5
-) -> list[Judged]:
+) -> list[Case]:
     """Objects of all classes; about `share` of the answers are right, `unreadable` of them no class name."""
     rng = np.random.default_rng(seed)
     cases = []
@@ -51,10 +51,10 @@ def some_cases(
         said = "" if true.type != "vegetation" and rng.random() < unreadable else said
         photo = f"{i // per_photo}.jpg"
         probability = float(rng.uniform(0.55, 0.99))
-        cases.append(case(true.name, said, photo=photo, thing_id=str(i), probability=probability, group=photo[:1]))
+        cases.append(case(true.name, said, photo=photo, instance_id=str(i), probability=probability, group=photo[:1]))
     return cases
 
 
-def labels(cases: Sequence[Judged]) -> tuple[list[str], list[str]]:
+def labels(cases: Sequence[Case]) -> tuple[list[str], list[str]]:
     """True and said class names, as scikit-learn takes them."""
     return [c.true_class for c in cases], [c.said_class for c in cases]

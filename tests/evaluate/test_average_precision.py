@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toeline.core.box import Box
-from toeline.core.scene import Thing
+from toeline.core.scene import Instance
 from toeline.evaluate.average_precision import IOUS, _draws, _evaluated, _pairs, precisions
 
 pytest.importorskip("pycocotools")
 KINDS = ("toe_drain", "rock_toe")
 
 
-def thing(kind: str, x: float, y: float, wide: float = 10, high: float = 10, score: float = 1.0) -> Thing:
-    return Thing("1", kind, Box(x, y, x + wide, y + high), score)
+def instance(kind: str, x: float, y: float, wide: float = 10, high: float = 10, score: float = 1.0) -> Instance:
+    return Instance("1", kind, Box(x, y, x + wide, y + high), score)
 
 
-TRUE = [[thing("toe_drain", 0, 0), thing("rock_toe", 20, 20)], [thing("toe_drain", 5, 5)]]
+TRUE = [[instance("toe_drain", 0, 0), instance("rock_toe", 20, 20)], [instance("toe_drain", 5, 5)]]
 GROUPS = ["a", "b"]
 
 
@@ -32,20 +32,20 @@ def test_all_found_is_one_and_nothing_found_is_zero() -> None:
 
 
 def test_one_of_two_found_is_half() -> None:
-    found = [[thing("rock_toe", 20, 20, score=0.8)], [thing("toe_drain", 5, 5, score=0.7)]]
+    found = [[instance("rock_toe", 20, 20, score=0.8)], [instance("toe_drain", 5, 5, score=0.7)]]
     at_50 = precisions(found, TRUE, KINDS, GROUPS).at_50
     assert at_50.tolist() == pytest.approx([51 / 101, 1.0])  # COCO reads 101 recalls
 
 
 def test_a_loose_box_counts_at_half_overlap_and_not_above() -> None:
-    found = [[thing("toe_drain", 0, 0, wide=15)], []]  # IoU 2/3: counts at 0.5, 0.55, 0.6 and 0.65
+    found = [[instance("toe_drain", 0, 0, wide=15)], []]  # IoU 2/3: counts at 0.5, 0.55, 0.6 and 0.65
     one = precisions(found, [TRUE[0][:1], []], KINDS, GROUPS)
     assert one.at_50[0] == pytest.approx(1.0)
     assert one.at_50_95[0] == pytest.approx(0.4)
 
 
 def test_a_type_that_does_not_occur_is_left_out_of_the_mean_and_says_nothing() -> None:
-    one = precisions([[thing("toe_drain", 0, 0)]], [[thing("toe_drain", 0, 0)]], KINDS, ["a"])
+    one = precisions([[instance("toe_drain", 0, 0)]], [[instance("toe_drain", 0, 0)]], KINDS, ["a"])
     assert one.map_50 == pytest.approx(1.0)
     assert math.isnan(one.at_50[1])
     rock = {f.key: f for f in one.figures()}["ap_50/rock_toe"]
@@ -54,8 +54,8 @@ def test_a_type_that_does_not_occur_is_left_out_of_the_mean_and_says_nothing() -
 
 def test_intervals_hold_the_value_and_nothing_is_known_of_one_photograph() -> None:
     rng = np.random.default_rng(0)
-    true = [[thing("toe_drain", 0, 0)] for _ in range(40)]
-    found = [[thing("toe_drain", 0 if rng.random() < 0.6 else 30, 0, score=rng.random())] for _ in range(40)]
+    true = [[instance("toe_drain", 0, 0)] for _ in range(40)]
+    found = [[instance("toe_drain", 0 if rng.random() < 0.6 else 30, 0, score=rng.random())] for _ in range(40)]
     figure = precisions(found, true, KINDS, [str(i) for i in range(40)]).figures()[0]
     assert figure.interval.low < figure.value < figure.interval.high
     assert 0.1 < figure.interval.high - figure.interval.low < 0.6
@@ -68,9 +68,9 @@ def test_a_detector_gains_nothing_over_itself() -> None:
     assert (gain, *interval) == (0.0, 0.0, 0.0)
 
 
-def random_photo(rng: np.random.Generator, most: int) -> list[Thing]:
+def random_photo(rng: np.random.Generator, most: int) -> list[Instance]:
     return [
-        thing(KINDS[rng.integers(2)], *rng.integers(0, 30, 2), *rng.integers(6, 16, 2), score=rng.random())
+        instance(KINDS[rng.integers(2)], *rng.integers(0, 30, 2), *rng.integers(6, 16, 2), score=rng.random())
         for _ in range(rng.integers(0, most))
     ]
 

@@ -25,14 +25,14 @@ from toeline.evaluate.calibration import (
     suggest,
     temperature_of,
 )
-from toeline.evaluate.matching import Judged
+from toeline.evaluate.matching import Case
 
 CASES = some_cases(300, unreadable=0.05)
 
 
 def honest(
     count: int, *, temperature: float = 1.0, kinds: tuple[str, ...] = ("rock toe", "slope drain"), seed: int = 0
-) -> list[Judged]:
+) -> list[Case]:
     """Objects whose truth is drawn from probabilities; what is said of them is those, sharpened by `temperature`."""
     rng, made = np.random.default_rng(seed), []
     for i in range(count):
@@ -41,7 +41,7 @@ def honest(
         true = names[rng.choice(len(names), p=chances)]
         said = chances**temperature / (chances**temperature).sum()
         best = int(said.argmax())
-        one = case(true, names[best], photo=f"{i // 4}.jpg", thing_id=str(i), group=str(i // 40))
+        one = case(true, names[best], photo=f"{i // 4}.jpg", instance_id=str(i), group=str(i // 40))
         made.append(
             replace(one, probability=float(said[best]), probabilities=dict(zip(names, map(float, said), strict=True)))
         )
@@ -74,7 +74,7 @@ def test_the_reliability_table_is_scikit_learns() -> None:
 def test_equal_probabilities_stay_in_one_bin() -> None:
     measured = reliability(
         [
-            case("rock toe", "rock toe" if i % 2 else "rock toe damaged", thing_id=str(i), probability=0.5)
+            case("rock toe", "rock toe" if i % 2 else "rock toe damaged", instance_id=str(i), probability=0.5)
             for i in range(20)
         ]
     )
@@ -106,17 +106,18 @@ def test_calibration_lowers_the_loss_and_changes_no_answer() -> None:
 
 def test_types_get_their_own_temperature_only_where_held_out_flights_agree() -> None:
     two = honest(300, temperature=5, kinds=("rock toe",)) + [
-        replace(c, thing_id=f"s{c.thing_id}") for c in honest(300, temperature=0.7, kinds=("slope drain",), seed=3)
+        replace(c, instance_id=f"s{c.instance_id}")
+        for c in honest(300, temperature=0.7, kinds=("slope drain",), seed=3)
     ]
     own = fit(two, split="train")
     assert own.of("rock_toe") > 3 > 1 > own.of("slope_drain")
     assert reliability(calibrated(two, own)).log_loss == pytest.approx(mean_loss(two, own), abs=1e-6)
     assert fit(honest(400, temperature=2), split="train").by_kind == {}
-    assert fit([replace(c, group="one") for c in two], split="train").by_kind == {}  # nothing to hold out
+    assert fit([replace(c, flight_line="one") for c in two], split="train").by_kind == {}  # nothing to hold out
 
 
 def test_unreadable_answers_and_decided_objects_are_left_out_of_probabilities() -> None:
-    cases = [case("rock toe", ""), case("vegetation", "vegetation", thing_id="2")]
+    cases = [case("rock toe", ""), case("vegetation", "vegetation", instance_id="2")]
     assert reliability(cases).n == 0
     assert reliability(cases).record()["ece"] is None
     assert fit(cases, split="train").temperature == 1.0
@@ -130,8 +131,8 @@ def test_a_review_curve_worked_by_hand() -> None:
         ("rock toe", 0.7),
         ("rock toe damaged", 0.6),
     ]  # true is rock toe
-    cases = [case("rock toe", said, thing_id=str(i), probability=p) for i, (said, p) in enumerate(rows)]
-    cases += [case("rock toe", "", thing_id="x"), case("vegetation", "vegetation", thing_id="v")]
+    cases = [case("rock toe", said, instance_id=str(i), probability=p) for i, (said, p) in enumerate(rows)]
+    cases += [case("rock toe", "", instance_id="x"), case("vegetation", "vegetation", instance_id="v")]
     curve = review_curve(cases)
     assert [(p.review, p.kept, p.wrong) for p in curve] == [
         pytest.approx(row) for row in [(0.2, 4, 2), (0.4, 3, 1), (0.6, 2, 1), (0.8, 1, 0), (1.0, 0, 0)]

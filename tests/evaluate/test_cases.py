@@ -27,15 +27,15 @@ from toeline.evaluate.matching import (
 
 
 def test_true_boxes_are_joined_by_id_and_what_nobody_judged_is_told() -> None:
-    things = [true(1, "rock toe", LEFT), true(2, "slope drain", RIGHT), true(3, "vegetation", RIGHT)]
+    instances = [true(1, "rock toe", LEFT), true(2, "slope drain", RIGHT), true(3, "vegetation", RIGHT)]
     cases, missing = on_true_boxes(
-        [said(2, "slope drain blocked", RIGHT), said(1, "rock toe", LEFT)], things, group="f"
+        [said(2, "slope drain blocked", RIGHT), said(1, "rock toe", LEFT)], instances, group="f"
     )
-    assert [(c.thing_id, c.true_class, c.said_class, c.right, c.group) for c in cases] == [
+    assert [(c.instance_id, c.true_class, c.said_class, c.right, c.flight_line) for c in cases] == [
         ("2", "slope drain", "slope drain blocked", False, "f"),
         ("1", "rock toe", "rock toe", True, "f"),
     ]
-    assert [t.thing.id for t in missing] == ["3"]
+    assert [t.instance.id for t in missing] == ["3"]
 
 
 @pytest.mark.parametrize(

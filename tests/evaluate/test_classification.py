@@ -25,17 +25,19 @@ from toeline.evaluate.classification import (
     score,
     table_columns,
 )
-from toeline.evaluate.matching import Judged, undecided
-from toeline.evaluate.metric import Resampling
+from toeline.evaluate.matching import Case, undecided
+from toeline.evaluate.metric import ClusterBootstrap
 
 CASES = some_cases(300, unreadable=0.05)
 CARD = score(CASES, TAXONOMY)
 
 
-def saying(cases: list[Judged], answers: list[str]) -> list[Judged]:
+def saying(cases: list[Case], answers: list[str]) -> list[Case]:
     """The same objects with other answers."""
-    made = [case(c.true_class, a, photo=c.photo, thing_id=c.thing_id) for c, a in zip(cases, answers, strict=True)]
-    return [replace(m, group=c.group) for m, c in zip(made, cases, strict=True)]
+    made = [
+        case(c.true_class, a, photo=c.photo, instance_id=c.instance_id) for c, a in zip(cases, answers, strict=True)
+    ]
+    return [replace(m, flight_line=c.flight_line) for m, c in zip(made, cases, strict=True)]
 
 
 def test_overall_figures_are_scikit_learns() -> None:
@@ -64,7 +66,7 @@ def test_figures_by_class_type_and_condition_are_scikit_learns() -> None:
     recalls = metrics.recall_score(true, said, labels=TAXONOMY.answers(), average=None, zero_division=0)
     assert [f.value for f in CARD.under("class")] == pytest.approx(list(recalls))
     for kind in TAXONOMY.types:
-        rows = labels([c for c in CASES if c.kind == kind.name])
+        rows = labels([c for c in CASES if c.type_name == kind.name])
         assert CARD[f"type/{kind.name}"].value == pytest.approx(metrics.accuracy_score(*rows))
     for prefix, cases in (("condition", CASES), ("condition_given_type", undecided(CASES, TAXONOMY))):
         conditions = [c.true_condition for c in cases], [c.said_condition for c in cases]
@@ -100,7 +102,7 @@ def test_what_is_resampled_is_what_is_quoted() -> None:
     assert balanced_draws(whole)[0] == pytest.approx(CARD["balanced_accuracy"].value)
     assert macro_f1_draws(whole)[0] == pytest.approx(CARD["macro_f1"].value)
     some = CASES[:40]  # without some of the classes
-    draws = Resampling.of([c.photo for c in some], draws=20, seed=1)
+    draws = ClusterBootstrap.of([c.photo for c in some], draws=20, seed=1)
     sums = draws.sums(table_columns(Coded(some, TAXONOMY), Coded(some, TAXONOMY).said))
     for row in range(20):
         again = [
@@ -121,24 +123,24 @@ def test_a_judge_that_is_always_right_scores_everything() -> None:
 
 
 def test_a_judge_that_answers_by_type_alone_scores_exactly_the_floor() -> None:
-    table = most_common(((c.kind, c.true_class) for c in CASES), TAXONOMY)
-    card = score(saying(CASES, [table[c.kind] for c in CASES]), TAXONOMY)
+    table = most_common(((c.type_name, c.true_class) for c in CASES), TAXONOMY)
+    card = score(saying(CASES, [table[c.type_name] for c in CASES]), TAXONOMY)
     for figure in card.figures:
         if figure.key not in ("normal_or_not", "normal_or_not_given_type", "missed_defects", "false_alarms"):
-            assert figure.value == figure.floor
-    sides = most_common_side(((c.kind, c.true_class) for c in CASES), TAXONOMY)
-    card = score(saying(CASES, [sides[c.kind] for c in CASES]), TAXONOMY)
+            assert figure.value == figure.majority_baseline
+    sides = most_common_side(((c.type_name, c.true_class) for c in CASES), TAXONOMY)
+    card = score(saying(CASES, [sides[c.type_name] for c in CASES]), TAXONOMY)
     for key in ("normal_or_not", "normal_or_not_given_type", "missed_defects", "false_alarms"):
-        assert card[key].value == card[key].floor
+        assert card[key].value == card[key].majority_baseline
 
 
 def test_the_floor_is_scikit_learns_dummy_for_each_type() -> None:
     right = 0
     for kind in TAXONOMY.types:
-        names = [c.true_class for c in CASES if c.kind == kind.name]
+        names = [c.true_class for c in CASES if c.type_name == kind.name]
         model = DummyClassifier(strategy="most_frequent").fit([[0]] * len(names), names)
         right += int((model.predict([[0]] * len(names)) == names).sum())
-    assert CARD["accuracy"].floor == pytest.approx(right / len(CASES))
+    assert CARD["accuracy"].majority_baseline == pytest.approx(right / len(CASES))
 
 
 def test_the_train_floor_is_a_look_up_made_elsewhere() -> None:
@@ -146,15 +148,15 @@ def test_the_train_floor_is_a_look_up_made_elsewhere() -> None:
         case("rock toe damaged", "rock toe", photo="x")
     ]
     figure = score(cases, TAXONOMY, train=[("rock_toe", "rock toe damaged")]).headline
-    assert (figure.floor, figure.train_floor) == (0.75, 0.25)
-    assert CARD.headline.train_floor is None
+    assert (figure.majority_baseline, figure.train_majority_baseline) == (0.75, 0.25)
+    assert CARD.headline.train_majority_baseline is None
 
 
 def test_permuted_answers_are_worth_what_chance_gives() -> None:
     """Answers shuffled within each type: right with the chance that two draws agree."""
     rng, cases = np.random.default_rng(0), some_cases(1500, seed=9, share=1.0)
     answers, expected = np.array(labels(cases)[0], dtype=object), 0.0
-    kinds = np.array([c.kind for c in cases])
+    kinds = np.array([c.type_name for c in cases])
     for kind in set(kinds):
         at = np.flatnonzero(kinds == kind)
         _, counts = np.unique(answers[at].astype(str), return_counts=True)
@@ -188,8 +190,8 @@ def test_a_figure_worked_by_hand() -> None:
     ]
     card = score(cases, TAXONOMY)
     every, given = card["accuracy"], card.headline
-    assert (every.count, every.n, every.floor) == (3, 4, 0.75)
-    assert (given.count, given.n, given.floor) == (2, 3, pytest.approx(2 / 3))
+    assert (every.count, every.n, every.majority_baseline) == (3, 4, 0.75)
+    assert (given.count, given.n, given.majority_baseline) == (2, 3, pytest.approx(2 / 3))
     assert str(every).startswith("class, every type: 75.0 % (3 of 4, 95 %")
     assert (card["class/slope drain"].n, str(card["class/slope drain"])) == (0, "slope drain: nothing to count")
     assert (card.photographs, card.clusters, card.cluster) == (2, 2, "photo")
@@ -208,9 +210,9 @@ def test_what_is_said_of_a_target(right: int, n: int, verdict: str) -> None:
 
 
 def test_flight_lines_can_be_resampled_instead() -> None:
-    cases = [replace(c, group="one" if i < 150 else "two") for i, c in enumerate(CASES)]
+    cases = [replace(c, flight_line="one" if i < 150 else "two") for i, c in enumerate(CASES)]
     assert score(cases, TAXONOMY, cluster="group").clusters == 2
-    assert score([replace(c, group="") for c in cases], TAXONOMY, cluster="group").headline == CARD.headline
+    assert score([replace(c, flight_line="") for c in cases], TAXONOMY, cluster="group").headline == CARD.headline
 
 
 def test_a_card_is_the_same_after_json_and_another_version_is_refused() -> None:

@@ -16,20 +16,22 @@ from toeline.core.box import Box
 from toeline.errors import OutputError
 from toeline.evaluate.classification import score
 from toeline.evaluate.compare import Run, compare, compare_all, difference_intervals, mcnemar, paired_interval
-from toeline.evaluate.matching import Judged
-from toeline.evaluate.metric import Resampling
+from toeline.evaluate.matching import Case
+from toeline.evaluate.metric import ClusterBootstrap
 
 CASES = some_cases(300, unreadable=0.03)
 
 
-def better(cases: list[Judged], *, share: float = 0.5, seed: int = 1) -> list[Judged]:
+def better(cases: list[Case], *, share: float = 0.5, seed: int = 1) -> list[Case]:
     """The same objects, with about `share` of the wrong answers mended and a few right ones spoiled."""
     rng = np.random.default_rng(seed)
     made = []
     for c in cases:
         said = c.true_class if rng.random() < share else c.said_class
-        said = TAXONOMY.answers(c.kind)[0] if rng.random() < 0.03 else said
-        made.append(replace(case(c.true_class, said, photo=c.photo, thing_id=c.thing_id), group=c.group))
+        said = TAXONOMY.answers(c.type_name)[0] if rng.random() < 0.03 else said
+        made.append(
+            replace(case(c.true_class, said, photo=c.photo, instance_id=c.instance_id), flight_line=c.flight_line)
+        )
     return made
 
 
@@ -54,13 +56,13 @@ def test_gains_and_losses_worked_by_hand() -> None:
         ("", "rock toe"),
     ]
     one, two = (
-        [case("rock toe", pair[side], thing_id=str(i), photo=f"{i}.jpg") for i, pair in enumerate(rows)]
+        [case("rock toe", pair[side], instance_id=str(i), photo=f"{i}.jpg") for i, pair in enumerate(rows)]
         for side in (0, 1)
     )
     told = compare(Run("a", tuple(one)), Run("b", tuple(two)), TAXONOMY)
     headline = told["condition_given_type"]
     assert (headline.gained, headline.lost, headline.difference) == (2, 1, 0.25)
-    assert [(f.thing_id, f.gained) for f in told.flips] == [("0", False), ("1", True), ("3", True)]
+    assert [(f.instance_id, f.gained) for f in told.flips] == [("0", False), ("1", True), ("3", True)]
     alarms = told["false_alarms"]  # fewer of them is a gain
     assert (alarms.first, alarms.second, alarms.gained, alarms.lost) == (0.25, 0.25, 1, 1)
     fewer = compare(Run("a", tuple(one[1:2])), Run("b", tuple(two[1:2])), TAXONOMY)["false_alarms"]
@@ -94,7 +96,7 @@ def test_the_interval_of_a_difference_covers_it_where_photographs_hang_together(
     for seed in range(sets):
         hard = np.repeat(rng.beta(4, 2, 30), 5)  # the first judge's chance; its mean is 2/3
         first, second = rng.random(150) < hard, rng.random(150) < hard + 0.24 * (1 - hard)
-        quoted, _ = difference_intervals(first, second, every, Resampling.of(photos, draws=400, seed=seed))
+        quoted, _ = difference_intervals(first, second, every, ClusterBootstrap.of(photos, draws=400, seed=seed))
         covered += quoted.low <= 0.08 <= quoted.high
     assert covered / sets >= 0.93
 
@@ -113,7 +115,7 @@ def test_a_difference_may_be_unknown() -> None:
     [
         (lambda run: replace(run, cases=run.cases[1:]), r"1 only in a \(0\.jpg 0\)"),
         (
-            lambda run: replace(run, cases=(*run.cases, case("rock toe", "rock toe", thing_id="new"))),
+            lambda run: replace(run, cases=(*run.cases, case("rock toe", "rock toe", instance_id="new"))),
             r"1 only in b \(a\.jpg new\)",
         ),
         (

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from toeline.core.box import Box
-from toeline.core.scene import Thing
-from toeline.evaluate.detection import Seen, confusion, seen, threshold_figures, worst
+from toeline.core.scene import Instance
+from toeline.evaluate.detection import DetectedPhoto, confusion, seen, threshold_metrics, worst
 
 KINDS = ("toe_drain", "rock_toe")
 
 
-def thing(kind: str, x: float, score: float = 1.0) -> Thing:
-    return Thing("1", kind, Box(x, 0, x + 10, 10), score)
+def instance(kind: str, x: float, score: float = 1.0) -> Instance:
+    return Instance("1", kind, Box(x, 0, x + 10, 10), score)
 
 
 def test_each_thing_stands_in_one_place() -> None:
-    true = [thing("toe_drain", 0), thing("rock_toe", 50), thing("rock_toe", 100)]
+    true = [instance("toe_drain", 0), instance("rock_toe", 50), instance("rock_toe", 100)]
     found = [
-        thing("toe_drain", 1, 0.9),
-        thing("toe_drain", 0, 0.8),  # a double: the first took the object
-        thing("toe_drain", 50, 0.7),  # another type
-        thing("rock_toe", 200, 0.6),
+        instance("toe_drain", 1, 0.9),
+        instance("toe_drain", 0, 0.8),  # a double: the first took the object
+        instance("toe_drain", 50, 0.7),  # another type
+        instance("rock_toe", 200, 0.6),
     ]
     one = seen(found, true)
     assert [(f.score, t.box.x1) for f, t in one.right] == [(0.9, 0)]
@@ -31,15 +31,19 @@ def test_each_thing_stands_in_one_place() -> None:
 
 
 def test_the_right_type_goes_before_the_better_place() -> None:
-    true = [thing("toe_drain", 0), thing("rock_toe", 2)]
-    one = seen([thing("rock_toe", 0, 0.9), thing("toe_drain", 2, 0.8)], true)
+    true = [instance("toe_drain", 0), instance("rock_toe", 2)]
+    one = seen([instance("rock_toe", 0, 0.9), instance("toe_drain", 2, 0.8)], true)
     assert len(one.right) == 2
     assert not one.swapped
 
 
 def test_figures_count_all_types_and_each() -> None:
-    photos = [seen([thing("toe_drain", 0), thing("toe_drain", 50)], [thing("toe_drain", 0), thing("rock_toe", 50)])]
-    found = {f.key: (f.count, f.n) for f in threshold_figures(photos, KINDS, ["a"])}
+    photos = [
+        seen(
+            [instance("toe_drain", 0), instance("toe_drain", 50)], [instance("toe_drain", 0), instance("rock_toe", 50)]
+        )
+    ]
+    found = {f.key: (f.count, f.n) for f in threshold_metrics(photos, KINDS, ["a"])}
     assert found["recall/all types"] == (1, 2)
     assert found["precision/all types"] == (1, 2)
     assert found["recall/toe_drain"] == (1, 1)
@@ -49,7 +53,7 @@ def test_figures_count_all_types_and_each() -> None:
 
 
 def test_the_worst_come_first_and_the_faultless_not_at_all() -> None:
-    fine, bad, worse = seen([], []), seen([], [thing("rock_toe", 0)]), seen([thing("rock_toe", 0)] * 2, [])
-    photos: list[Seen] = [fine, bad, worse, bad]
+    fine, bad, worse = seen([], []), seen([], [instance("rock_toe", 0)]), seen([instance("rock_toe", 0)] * 2, [])
+    photos: list[DetectedPhoto] = [fine, bad, worse, bad]
     assert worst(photos, 10) == [2, 1, 3]
     assert worst(photos, 1) == [2]

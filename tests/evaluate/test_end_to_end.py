@@ -10,7 +10,7 @@ from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.classification import score
 from toeline.evaluate.detection import Sorted, sort_out
-from toeline.evaluate.end_to_end import blame, score_both, seen
+from toeline.evaluate.end_to_end import error_breakdown, score_both, seen
 from toeline.evaluate.matching import match
 
 TAXONOMY = Taxonomy.load()
@@ -45,14 +45,14 @@ def photos() -> list[Sorted]:
 
 def test_every_true_object_is_there_once_and_a_miss_is_wrong() -> None:
     objects = seen(photos(), {"b.jpg": "line 2"})
-    assert [(s.case.photo, s.case.thing_id, s.case.said_class, s.kind) for s in objects] == [
+    assert [(s.case.photo, s.case.instance_id, s.case.said_class, s.type_name) for s in objects] == [
         ("a.jpg", "1", "rock toe", "rock_toe"),
         ("b.jpg", "1", "slope drain", "slope_drain"),
         ("b.jpg", "2", "", ""),
         ("c.jpg", "1", "vegetation", "vegetation"),
         ("d.jpg", "1", "", ""),
     ]
-    assert {s.case.group for s in objects} == {"", "line 2"}
+    assert {s.case.flight_line for s in objects} == {"", "line 2"}
     card = score_both(objects, TAXONOMY, targets={"accuracy": 0.9})
     assert (card["accuracy"].count, card["accuracy"].n, card.objects) == (1, 5, 5)
     assert card["accuracy"].target == 0.9
@@ -64,15 +64,15 @@ def test_every_true_object_is_there_once_and_a_miss_is_wrong() -> None:
 def test_floors_see_the_detectors_types_and_no_pixel() -> None:
     card = score_both(seen(photos(), {}), TAXONOMY, targets={}, train=[("slope_drain", "slope drain blocked")])
     # Here the first class of rock_toe and the only one of slope_drain are said: a.jpg and b.jpg 1 are right.
-    assert card["accuracy"].floor == pytest.approx(2 / 5)
-    assert card["accuracy"].train_floor == pytest.approx(1 / 5)
-    assert card["class/vegetation"].floor is None
+    assert card["accuracy"].majority_baseline == pytest.approx(2 / 5)
+    assert card["accuracy"].train_majority_baseline == pytest.approx(1 / 5)
+    assert card["class/vegetation"].majority_baseline is None
     perfect = score([s.case for s in seen(photos(), {})], TAXONOMY, targets={})
-    assert perfect["accuracy"].floor == pytest.approx(3 / 5)  # a look-up that is given every true box
+    assert perfect["accuracy"].majority_baseline == pytest.approx(3 / 5)  # a look-up that is given every true box
 
 
 def test_errors_are_split_by_stage_and_add_up() -> None:
-    found = blame(photos(), TAXONOMY)
+    found = error_breakdown(photos(), TAXONOMY)
     shares = {f.key: (f.count, f.n) for f in found.figures}
     assert shares == {
         "error/missed": (1, 5),
@@ -93,7 +93,7 @@ def test_errors_are_split_by_stage_and_add_up() -> None:
 
 def test_an_alarm_is_real_when_its_object_is_not_normal_whatever_its_class() -> None:
     other = sort_out(match("a.jpg", [said(1, "slope drain damaged", LEFT)], [true(1, "slope drain blocked", LEFT)]))
-    figures = {f.key: f for f in blame([other], TAXONOMY).figures}
+    figures = {f.key: f for f in error_breakdown([other], TAXONOMY).figures}
     assert (figures["alarms_on_defects"].count, figures["alarms_on_defects"].n) == (1, 1)
 
 
@@ -104,9 +104,9 @@ def test_types_add_up_whatever_is_found() -> None:
         boxes = [Box(x, y, x + 10, y + h) for x, y, h in rng.uniform((0, 0, 5), (7, 7, 15), (8, 3))]
         drawn = [(i, str(rng.choice(names)), b, rng.random()) for i, b in enumerate(boxes[:4])]
         findings = [said(i, name, b, score=sure, photo=f"{number}.jpg") for i, name, b, sure in drawn]
-        things = [true(i, str(rng.choice(names)), b) for i, b in enumerate(boxes[4:])]
-        made.append(sort_out(match(f"{number}.jpg", findings, things)))
-    found = blame(made, TAXONOMY)
+        instances = [true(i, str(rng.choice(names)), b) for i, b in enumerate(boxes[4:])]
+        made.append(sort_out(match(f"{number}.jpg", findings, instances)))
+    found = error_breakdown(made, TAXONOMY)
     for name in ("right", "wrong_condition", "wrong_type", "misplaced", "missed", "double", "false"):
         assert sum(getattr(b, name) for b in found.by_type.values()) == getattr(found.counts, name)
     card = score_both(seen(made, {}), TAXONOMY, targets={})
@@ -114,6 +114,6 @@ def test_types_add_up_whatever_is_found() -> None:
 
 
 def test_nothing_at_all_is_no_fault() -> None:
-    found = blame([], TAXONOMY)
+    found = error_breakdown([], TAXONOMY)
     assert (found.counts.objects, found.errors[0].n) == (0, 0)
     assert score_both((), TAXONOMY, targets={})["accuracy"].n == 0

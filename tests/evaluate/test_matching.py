@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding, Verdict
-from toeline.core.ground_truth import TrueThing, Truth, join
-from toeline.core.scene import Thing
+from toeline.core.ground_truth import GroundTruth, TrueInstance, join
+from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.matching import Matched, match, pair_up
 
@@ -19,9 +19,11 @@ def said(number: int, class_name: str, box: Box, *, score: float = 0.9, photo: s
     )
 
 
-def true(number: int, class_name: str, box: Box) -> TrueThing:
+def true(number: int, class_name: str, box: Box) -> TrueInstance:
     found = TAXONOMY.class_of(class_name)
-    return TrueThing(Thing(str(number), found.type, box), Truth(str(number), class_name, found.type, found.condition))
+    return TrueInstance(
+        Instance(str(number), found.type, box), GroundTruth(str(number), class_name, found.type, found.condition)
+    )
 
 
 LEFT, RIGHT, FAR = Box(0, 0, 10, 10), Box(20, 0, 30, 10), Box(50, 50, 60, 60)
@@ -40,9 +42,9 @@ def test_a_wrong_type_is_missed_and_extra() -> None:
 def test_the_surest_finding_takes_the_object_and_its_double_is_extra() -> None:
     doubles = [said(1, "rock toe", LEFT, score=0.4), said(2, "rock toe", LEFT, score=0.8)]
     result = match("a.jpg", doubles, [true(7, "rock toe", LEFT), true(8, "rock toe", RIGHT)])
-    assert [(f.thing_id, t.thing.id) for f, t in result.pairs] == [("2", "7")]
-    assert [f.thing_id for f in result.extra] == ["1"]
-    assert [t.thing.id for t in result.missed] == ["8"]
+    assert [(f.instance_id, t.instance.id) for f, t in result.pairs] == [("2", "7")]
+    assert [f.instance_id for f in result.extra] == ["1"]
+    assert [t.instance.id for t in result.missed] == ["8"]
 
 
 def test_half_an_overlap_counts_and_less_does_not() -> None:
@@ -73,5 +75,5 @@ def test_nothing_at_all_is_an_empty_match() -> None:
 
 def test_truths_are_joined_by_id_whatever_their_order() -> None:
     rows = [true(1, "rock toe", LEFT), true(2, "vegetation", FAR)]
-    joined = join([r.thing for r in rows], [rows[1].truth, rows[0].truth])
+    joined = join([r.instance for r in rows], [rows[1].ground_truth, rows[0].ground_truth])
     assert joined == tuple(rows)

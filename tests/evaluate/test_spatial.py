@@ -23,11 +23,11 @@ def questions(count: int = 200, *, share: float = 0.9, yes: float = 0.5, seed: i
     rng = np.random.default_rng(seed)
     made = []
     for i in range(count):
-        truth = bool(rng.random() < yes)
-        answer = truth if rng.random() < share else not truth
+        ground_truth = bool(rng.random() < yes)
+        answer = ground_truth if rng.random() < share else not ground_truth
         template = ("above", "left_of")[i % 2]
         made.append(
-            SpatialCase(f"{i // 4}.jpg", str(i // 40), template, "1", "2", truth, answer, 0.9 if answer else 0.1)
+            SpatialCase(f"{i // 4}.jpg", str(i // 40), template, "1", "2", ground_truth, answer, 0.9 if answer else 0.1)
         )
     return made
 
@@ -46,9 +46,9 @@ def test_accuracy_is_scikit_learns_overall_and_for_each_template() -> None:
 def test_always_yes_is_worth_exactly_the_floor() -> None:
     lazy = [replace(c, said=True) for c in questions(yes=0.7)]
     card = score_spatial(lazy)
-    assert card.overall.value == card.overall.floor > 0.6
+    assert card.overall.value == card.overall.majority_baseline > 0.6
     assert [b.said_yes for b in card.balance] == [1.0, 1.0]
-    assert [b.true_yes for b in card.balance] == pytest.approx([f.floor for f in card.figures[1:]])
+    assert [b.true_yes for b in card.balance] == pytest.approx([f.majority_baseline for f in card.figures[1:]])
 
 
 def test_what_is_said_of_the_target() -> None:
@@ -67,18 +67,18 @@ def test_questions_come_back_from_their_lines_and_none_is_no_crash() -> None:
 
 
 def test_exact_boxes_agree_in_every_relation() -> None:
-    things = [true(1, "slope drain", SLOPE), true(2, "toe drain", TOE), true(3, "rock toe", STONE)]
+    instances = [true(1, "slope drain", SLOPE), true(2, "toe drain", TOE), true(3, "rock toe", STONE)]
     findings = [said(7, "toe drain", TOE), said(8, "slope drain blocked", SLOPE), said(9, "rock toe", STONE)]
-    whole, *each = agreement([(match("a.jpg", findings, things), SIZE)])
+    whole, *each = agreement([(match("a.jpg", findings, instances), SIZE)])
     assert (whole.precision.value, whole.recall.value) == (1.0, 1.0)
     assert whole.recall.n == sum(a.recall.n for a in each) > 4
     assert "at_lower_end_of" in {a.name for a in each}
 
 
 def test_a_shifted_box_loses_a_relation_and_makes_another() -> None:
-    things = [true(1, "slope drain", SLOPE), true(2, "toe drain", TOE)]
+    instances = [true(1, "slope drain", SLOPE), true(2, "toe drain", TOE)]
     short = Box(45, 0, 50, 40)  # IoU 0.57: found, but it no longer reaches the toe drain
-    matched = match("a.jpg", [said(1, "slope drain", short), said(2, "toe drain", TOE)], things)
+    matched = match("a.jpg", [said(1, "slope drain", short), said(2, "toe drain", TOE)], instances)
     there, found = relations_of(matched, SIZE)
     assert {r.name for r in there - found} == {"at_lower_end_of", "next_to"}
     by_name = {a.name: a for a in agreement([(matched, SIZE)])}
@@ -87,6 +87,6 @@ def test_a_shifted_box_loses_a_relation_and_makes_another() -> None:
 
 
 def test_objects_that_were_not_found_are_left_out() -> None:
-    things = [true(1, "slope drain", SLOPE), true(2, "toe drain", TOE)]
-    (whole,) = agreement([(match("a.jpg", [said(1, "slope drain", SLOPE)], things), SIZE)])
+    instances = [true(1, "slope drain", SLOPE), true(2, "toe drain", TOE)]
+    (whole,) = agreement([(match("a.jpg", [said(1, "slope drain", SLOPE)], instances), SIZE)])
     assert (whole.recall.n, whole.precision.n) == (0, 0)

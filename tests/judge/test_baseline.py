@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from tests.colored import write_colored
 
-from toeline.core.question import Question, Sheet
+from toeline.core.question import Question, QuestionSheet
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import file_hash, read_photo
 from toeline.data.yolo import open_yolo, read_entry
 from toeline.errors import ModelError
-from toeline.judge.baseline.judge import OTHER_TYPE, FloorJudge
-from toeline.judge.baseline.model import KEY, FloorModel, Forest, load_floor, save_floor
+from toeline.judge.baseline.judge import OTHER_TYPE, BaselineJudge
+from toeline.judge.baseline.model import KEY, BaselineModel, Forest, load_baseline, save_baseline
 from toeline.judge.load import load_judge
 from toeline.prompts.build import ask
 from toeline.train import baseline as floor_fit
-from toeline.train.baseline import FloorRun, Trained, train_floor
+from toeline.train.baseline import BaselineRun, TrainedBaseline, train_baseline
 
 TAXONOMY = Taxonomy.load()
 
@@ -33,55 +33,57 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(data: Path) -> Trained:
+def trained(data: Path) -> TrainedBaseline:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(floor_fit, "TREES", 4)
         patch.setattr(floor_fit, "LEAF", 1)
-        return train_floor(FloorRun(data=data), TAXONOMY)
+        return train_baseline(BaselineRun(data=data), TAXONOMY)
 
 
 @pytest.fixture
-def file(trained: Trained, tmp_path: Path) -> Path:
-    save_floor(trained.model, tmp_path / "floor.safetensors")
+def file(trained: TrainedBaseline, tmp_path: Path) -> Path:
+    save_baseline(trained.model, tmp_path / "floor.safetensors")
     return tmp_path / "floor.safetensors"
 
 
-def sheet_of(data: Path, answers: str = "type", at: int = 0) -> tuple[Sheet, dict[str, str], str]:
+def sheet_of(data: Path, answers: str = "type", at: int = 0) -> tuple[QuestionSheet, dict[str, str], str]:
     """A photograph's sheet, its true classes by id, and the photograph's hash."""
     found = open_yolo(data, TAXONOMY)
     entry = found.splits["train"][at]
     labeled = read_entry(entry, TAXONOMY, found.names)
-    judge = FloorJudge(FloorModel((), {}, (), {}))
+    judge = BaselineJudge(BaselineModel((), {}, (), {}))
     kind = "all" if answers == "all" else "type"
     sheet = ask(labeled.scene, read_photo(entry.photo), {}, TAXONOMY, judge.view, answers=kind)  # type: ignore[arg-type]
-    return sheet, {t.thing_id: t.class_name for t in labeled.truths}, file_hash(entry.photo)
+    return sheet, {t.instance_id: t.class_name for t in labeled.ground_truths}, file_hash(entry.photo)
 
 
 def test_a_floor_answers_like_any_judge(file: Path, data: Path) -> None:
     judge = load_judge(f"floor:{file}")
-    sheet, truths, _ = sheet_of(data)
+    sheet, ground_truths, _ = sheet_of(data)
     for question, scores in zip(sheet.questions, judge.score(sheet), strict=True):
         assert tuple(scores) == question.answers
         assert sum(map(math.exp, scores.values())) == pytest.approx(1)
-        assert max(scores, key=scores.__getitem__) == truths[question.thing_id]
+        assert max(scores, key=scores.__getitem__) == ground_truths[question.instance_id]
 
 
 def test_the_type_is_trusted_when_all_answers_are_legal(file: Path, data: Path) -> None:
     judge = load_judge(f"floor:{file}")
     narrow, wide = sheet_of(data)[0], sheet_of(data, "all")[0]
-    by_id = {q.thing_id: s for q, s in zip(narrow.questions, judge.score(narrow), strict=True)}
+    by_id = {q.instance_id: s for q, s in zip(narrow.questions, judge.score(narrow), strict=True)}
     assert len(wide.questions) == 3
     for question, scores in zip(wide.questions, judge.score(wide), strict=True):
         assert tuple(scores) == TAXONOMY.answers()
         assert sum(map(math.exp, scores.values())) == pytest.approx(1)
-        for name, own in by_id.get(question.thing_id, {}).items():
+        for name, own in by_id.get(question.instance_id, {}).items():
             assert math.exp(scores[name]) == pytest.approx((1 - OTHER_TYPE) * math.exp(own))
 
 
-def test_a_file_gives_the_same_scores_and_bytes(trained: Trained, file: Path, data: Path, tmp_path: Path) -> None:
+def test_a_file_gives_the_same_scores_and_bytes(
+    trained: TrainedBaseline, file: Path, data: Path, tmp_path: Path
+) -> None:
     sheet = sheet_of(data)[0]
-    assert load_judge(f"floor:{file}").score(sheet) == FloorJudge(trained.model).score(sheet)
-    save_floor(load_floor(file)[0], tmp_path / "again.safetensors")
+    assert load_judge(f"floor:{file}").score(sheet) == BaselineJudge(trained.model).score(sheet)
+    save_baseline(load_baseline(file)[0], tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == file.read_bytes()
 
 
@@ -92,8 +94,8 @@ def test_info_says_what_it_was_trained_on(file: Path) -> None:
     json.dumps(dict(info))
 
 
-def test_scores_of_its_own_photographs_are_kept_out_of_fold(file: Path, data: Path, trained: Trained) -> None:
-    judge = FloorJudge.load(file)
+def test_scores_of_its_own_photographs_are_kept_out_of_fold(file: Path, data: Path, trained: TrainedBaseline) -> None:
+    judge = BaselineJudge.load(file)
     sheet, _, sha256 = sheet_of(data)
     for question, seen in zip(sheet.questions, judge.score(sheet), strict=True):
         kept = judge.out_of_fold(sha256, question)
@@ -102,12 +104,12 @@ def test_scores_of_its_own_photographs_are_kept_out_of_fold(file: Path, data: Pa
         assert kept != pytest.approx(seen)
     assert judge.out_of_fold("0" * 64, sheet.questions[0]) is None
     with pytest.raises(ModelError, match="with other boxes"):
-        judge.out_of_fold(sha256, replace(sheet.questions[0], thing_id="99"))
+        judge.out_of_fold(sha256, replace(sheet.questions[0], instance_id="99"))
 
 
 def test_another_taxonomy_is_refused(file: Path, data: Path) -> None:
     sheet = sheet_of(data)[0]
-    strange = Question(sheet.questions[0].thing_id, "", None, ("pipe", "pipe cracked"))
+    strange = Question(sheet.questions[0].instance_id, "", None, ("pipe", "pipe cracked"))
     with pytest.raises(ModelError, match=r"does not know pipe, pipe cracked\. Train one"):
         load_judge(f"floor:{file}").score(replace(sheet, questions=(strange,)))
 

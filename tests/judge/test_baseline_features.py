@@ -34,7 +34,7 @@ def test_measures_are_the_same_in_a_mirror() -> None:
 
 
 def test_places_are_the_same_when_the_photograph_is_enlarged() -> None:
-    rows = [f"{t.kind} {' '.join(str(3 * v) for v in t.box.xyxy)}" for t in SCENE.things]
+    rows = [f"{t.type_name} {' '.join(str(3 * v) for v in t.box.xyxy)}" for t in SCENE.instances]
     larger = make_scene(*rows, size_wh=(300, 300))
     for small, large in zip(places(SCENE, KINDS), places(larger, KINDS), strict=True):
         assert small == pytest.approx(large)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from tests.tiny import make_sheet, save_model
 
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.errors import ModelError, SetupError
 from toeline.judge import load as choose
 from toeline.judge.attention import BRANCHES
@@ -223,8 +223,8 @@ def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_view_travels_with_the_weights(good: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(good, folder)
-    assert QwenVLJudge.load(folder, device="cpu").view == View()
-    view = replace(View(), scene_tokens=100, margin=0.25, prompt="crop")
+    assert QwenVLJudge.load(folder, device="cpu").view == PromptBudget()
+    view = replace(PromptBudget(), scene_tokens=100, margin=0.25, prompt="crop")
     write_view(folder, view)
     assert QwenVLJudge.load(folder, device="cpu").view == view
 

@@ -22,24 +22,24 @@ def logs(*shares: float) -> dict[str, float]:
 
 
 def test_the_most_probable_answer_is_the_verdict() -> None:
-    verdict = decide(logs(0.1, 0.7, 0.2), TAXONOMY, floor=0.5)
+    verdict = decide(logs(0.1, 0.7, 0.2), TAXONOMY, review_below=0.5)
     assert (verdict.class_name, verdict.condition, verdict.asked, verdict.review) == (SLOPE[1], "blocked", True, "")
     assert verdict.probability == pytest.approx(0.7)
     assert verdict.second == (SLOPE[2], pytest.approx(0.2))
 
 
 @pytest.mark.parametrize(
-    ("floor", "reason"), [(0.39, ""), (0.41, "best is slope drain at 0.40, under the floor of 0.41")]
+    ("review_below", "reason"), [(0.39, ""), (0.41, "best is slope drain at 0.40, under the floor of 0.41")]
 )
-def test_an_unsure_answer_is_for_review(floor: float, reason: str) -> None:
-    assert decide(logs(0.4, 0.35, 0.25), TAXONOMY, floor=floor).review == reason
+def test_an_unsure_answer_is_for_review(review_below: float, reason: str) -> None:
+    assert decide(logs(0.4, 0.35, 0.25), TAXONOMY, review_below=review_below).review == reason
 
 
 def test_an_answer_of_another_type_is_for_review() -> None:
     scores = {"rock toe": -0.1, "slope drain": -2.4}
     assert decide(scores, TAXONOMY, kind="slope_drain").review == "detected as slope drain, judged as rock toe"
     assert decide(scores, TAXONOMY, kind="rock_toe").review == ""
-    both = decide(scores, TAXONOMY, kind="slope_drain", floor=0.99).review
+    both = decide(scores, TAXONOMY, kind="slope_drain", review_below=0.99).review
     assert both == "best is rock toe at 0.91, under the floor of 0.99; detected as slope drain, judged as rock toe"
 
 
@@ -85,4 +85,4 @@ def test_a_calibration_changes_how_sure_and_never_what() -> None:
         assert warm.probability == made.temper(plain.probabilities, "slope_drain")[plain.class_name]
         assert (warm.probability > plain.probability) == (temperature < 1)
         assert math.isclose(sum(warm.probabilities.values()), 1)
-    assert "under the floor of 0.50" in decide(scores, TAXONOMY, calibration=Calibration(20.0), floor=0.5).review
+    assert "under the floor of 0.50" in decide(scores, TAXONOMY, calibration=Calibration(20.0), review_below=0.5).review

@@ -14,9 +14,17 @@ import pytest
 from tests.fakes import FakeJudge
 from tests.tiny import make_sheet
 
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.errors import ModelError
-from toeline.judge.ensemble import FuseJudge, Mix, cooled, fit_mix, fit_temperature, fused, save_fusion
+from toeline.judge.ensemble import (
+    EnsembleJudge,
+    EnsembleWeights,
+    combined,
+    cooled,
+    fit_temperature,
+    fit_weights,
+    save_ensemble,
+)
 from toeline.judge.load import load_judge
 from toeline.judge.replay import ReplayJudge
 
@@ -33,12 +41,14 @@ def shares(scores: Mapping[str, float]) -> list[float]:
 
 
 def test_equal_judges_are_left_as_they_are() -> None:
-    assert shares(fused(logs(0.7, 0.2, 0.1), logs(0.7, 0.2, 0.1), Mix(0.3))) == pytest.approx([0.7, 0.2, 0.1])
+    assert shares(combined(logs(0.7, 0.2, 0.1), logs(0.7, 0.2, 0.1), EnsembleWeights(0.3))) == pytest.approx(
+        [0.7, 0.2, 0.1]
+    )
 
 
 @pytest.mark.parametrize(("weight", "expected"), [(0.0, [0.9, 0.1]), (0.5, [0.75, 0.25]), (1.0, [0.5, 0.5])])
 def test_the_weight_is_that_of_the_second(weight: float, expected: list[float]) -> None:
-    assert shares(fused(logs(0.9, 0.1), logs(0.5, 0.5), Mix(weight))) == pytest.approx(expected)
+    assert shares(combined(logs(0.9, 0.1), logs(0.5, 0.5), EnsembleWeights(weight))) == pytest.approx(expected)
 
 
 def test_a_temperature_divides_log_probabilities() -> None:
@@ -46,20 +56,20 @@ def test_a_temperature_divides_log_probabilities() -> None:
 
 
 def test_an_impossible_answer_leaves_the_other_judge_its_say() -> None:
-    said = fused(logs(1.0, 0.0), logs(0.5, 0.5), Mix(1.0))
+    said = combined(logs(1.0, 0.0), logs(0.5, 0.5), EnsembleWeights(1.0))
     assert shares(said) == pytest.approx([0.5, 0.5])
-    assert all(map(math.isfinite, fused(logs(1.0, 0.0), logs(0.0, 1.0), Mix()).values()))
+    assert all(map(math.isfinite, combined(logs(1.0, 0.0), logs(0.0, 1.0), EnsembleWeights()).values()))
 
 
 def test_judges_of_other_answers_are_refused() -> None:
     with pytest.raises(ValueError, match="other answers: slope drain damaged"):
-        fused(logs(0.5, 0.5), logs(0.5, 0.3, 0.2), Mix())
+        combined(logs(0.5, 0.5), logs(0.5, 0.3, 0.2), EnsembleWeights())
 
 
 @pytest.mark.parametrize("given", [(1.5, (1.0, 1.0)), (-0.1, (1.0, 1.0)), (0.5, (0.0, 1.0)), (0.5, (1.0, math.inf))])
 def test_a_mix_is_checked(given: tuple[float, tuple[float, float]]) -> None:
     with pytest.raises(ValueError, match="mix nothing"):
-        Mix(*given)
+        EnsembleWeights(*given)
 
 
 def drawn(n: int, sharpness: float, seed: int) -> tuple[list[dict[str, float]], list[str]]:
@@ -78,8 +88,8 @@ def test_the_temperature_of_a_judge_that_is_too_sure_is_found() -> None:
 def test_all_weight_goes_to_the_judge_that_knows() -> None:
     said, right = drawn(400, 1.0, seed=1)
     guess = [logs(*p) for p in np.random.default_rng(2).dirichlet([1, 1, 1], 400)]
-    assert fit_mix(guess, said, right).weight > 0.9
-    assert fit_mix(said, guess, right).weight < 0.1
+    assert fit_weights(guess, said, right).weight > 0.9
+    assert fit_weights(said, guess, right).weight < 0.1
 
 
 def saved(file: Path, *scores: float) -> str:
@@ -93,9 +103,9 @@ def test_two_judges_are_named_by_a_comma(tmp_path: Path) -> None:
     judge = load_judge(f"fuse:{a},{b}")
     said = judge.score(SHEET)
     assert [shares(s)[0] for s in said] == pytest.approx([shares(s)[1] for s in said])
-    assert isinstance(judge, FuseJudge)
+    assert isinstance(judge, EnsembleJudge)
     first, second = judge.score_parts(SHEET)
-    assert [fused(x, y, judge.mix) for x, y in zip(first, second, strict=True)] == said
+    assert [combined(x, y, judge.mix) for x, y in zip(first, second, strict=True)] == said
     assert judge.info["weight"] == 0.5
     assert set(judge.info["parts"]) == {a, b}
     json.dumps(dict(judge.info))
@@ -104,8 +114,8 @@ def test_two_judges_are_named_by_a_comma(tmp_path: Path) -> None:
 def test_a_fitted_fusion_is_loaded_and_lends_its_weight_to_others(tmp_path: Path) -> None:
     a, b = saved(tmp_path / "a.json", 0.8, 0.1, 0.1), saved(tmp_path / "b.json", 0.1, 0.8, 0.1)
     judge = load_judge(f"fuse:{a},{b}")
-    assert isinstance(judge, FuseJudge)
-    save_fusion(tmp_path / "mix.json", replace(judge, mix=Mix(1.0, (1.0, 0.5))), {"split": "valid"})
+    assert isinstance(judge, EnsembleJudge)
+    save_ensemble(tmp_path / "mix.json", replace(judge, mix=EnsembleWeights(1.0, (1.0, 0.5))), {"split": "valid"})
     again = load_judge(f"fuse:{tmp_path / 'mix.json'}")
     assert [shares(s) for s in again.score(SHEET)] == [pytest.approx([1 / 66, 64 / 66, 1 / 66])] * 2
     assert again.info["split"] == "valid"
@@ -118,7 +128,7 @@ class Weighed:
     """A judge with weights, as far as a fusion asks."""
 
     sha256: str
-    view: View = field(default_factory=View)
+    view: PromptBudget = field(default_factory=PromptBudget)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -130,19 +140,22 @@ class Weighed:
 
 def test_a_fusion_of_other_weights_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mix.json"
-    save_fusion(file, FuseJudge((Weighed("one"), ReplayJudge({})), ("one", "two")), {})
-    assert FuseJudge.load(str(file), lambda name: Weighed("one") if name == "one" else ReplayJudge({})).mix == Mix()
+    save_ensemble(file, EnsembleJudge((Weighed("one"), ReplayJudge({})), ("one", "two")), {})
+    assert (
+        EnsembleJudge.load(str(file), lambda name: Weighed("one") if name == "one" else ReplayJudge({})).mix
+        == EnsembleWeights()
+    )
     with pytest.raises(ModelError, match="fitted for other weights than one has now"):
-        FuseJudge.load(str(file), lambda name: Weighed("changed") if name == "one" else ReplayJudge({}))
+        EnsembleJudge.load(str(file), lambda name: Weighed("changed") if name == "one" else ReplayJudge({}))
 
 
 def test_the_view_is_that_of_the_judge_that_looks() -> None:
-    view = View(scene_tokens=100)
-    assert FuseJudge((ReplayJudge({}), FakeJudge(view=view)), ("a", "b")).view == view
-    assert FuseJudge((FakeJudge(view=view), ReplayJudge({})), ("a", "b")).view == view
-    assert FuseJudge((ReplayJudge({}), ReplayJudge({})), ("a", "b")).view == View()
+    view = PromptBudget(scene_tokens=100)
+    assert EnsembleJudge((ReplayJudge({}), FakeJudge(view=view)), ("a", "b")).view == view
+    assert EnsembleJudge((FakeJudge(view=view), ReplayJudge({})), ("a", "b")).view == view
+    assert EnsembleJudge((ReplayJudge({}), ReplayJudge({})), ("a", "b")).view == PromptBudget()
     with pytest.raises(ModelError, match=r"a and b want to be shown different pictures.*replay:FILE"):
-        FuseJudge((FakeJudge(view=view), FakeJudge()), ("a", "b"))
+        EnsembleJudge((FakeJudge(view=view), FakeJudge()), ("a", "b"))
 
 
 @pytest.mark.parametrize("said", ["embedded", "a,b,c", "a,", "fuse:x,embedded"])

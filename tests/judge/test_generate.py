@@ -8,7 +8,7 @@ import pytest
 from tests.helpers import make_photo
 from tests.tiny import make_model, make_sheet, make_tokenizer
 
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
 from toeline.pipelines.inspector import Inspector
 
@@ -21,7 +21,7 @@ def judge():
     from toeline.judge.qwen_vl import QwenVLJudge
 
     tokenizer = make_tokenizer()
-    view = View(scene_tokens=9, crop_tokens=4)
+    view = PromptBudget(scene_tokens=9, crop_tokens=4)
     tiny = QwenVLJudge(make_model(tokenizer), tokenizer, Qwen2VLImageProcessorPil(), view)
     return GeneratingJudge(tiny, seed=3, max_new_tokens=6)
 
@@ -52,10 +52,10 @@ def test_a_name_that_begins_like_another_is_read_as_itself() -> None:
 
 def test_an_unreadable_answer_becomes_a_finding_without_a_class(judge) -> None:
     from toeline.core.box import Box
-    from toeline.core.scene import Thing
+    from toeline.core.scene import Instance
 
-    things = (Thing("1", "slope_drain", Box(10, 5, 20, 60)), Thing("2", "vegetation", Box(40, 5, 60, 30)))
-    inspector = Inspector(None, judge, Taxonomy.load(), boxes=lambda photo, size: (things, ()))
+    instances = (Instance("1", "slope_drain", Box(10, 5, 20, 60)), Instance("2", "vegetation", Box(40, 5, 60, 30)))
+    inspector = Inspector(None, judge, Taxonomy.load(), boxes=lambda photo, size: (instances, ()))
     drain, plant = inspector.inspect(make_photo((90, 70)))  # random weights write no class name
     assert not drain.verdict.readable
     assert drain.verdict.review

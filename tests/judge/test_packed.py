@@ -11,7 +11,7 @@ import torch
 from tests.tiny import ANSWERS, make_model, make_sheet, make_tokenizer
 from transformers import Qwen2VLImageProcessorPil
 
-from toeline.core.question import Question, Sheet, View
+from toeline.core.question import PromptBudget, Question, QuestionSheet
 from toeline.judge import packing as batch_file
 from toeline.judge.attention import branch_attention
 from toeline.judge.packing import collate, lay_out, pictures, tree_log_probs
@@ -26,7 +26,7 @@ def make_judge(family: str = "qwen2_vl", *, by_branch: bool = False) -> QwenVLJu
     model = make_model(tokenizer, family=family)
     if by_branch:  # as `load` does on a CPU
         branch_attention(model)
-    return QwenVLJudge(model, tokenizer, Qwen2VLImageProcessorPil(), View())
+    return QwenVLJudge(model, tokenizer, Qwen2VLImageProcessorPil(), PromptBudget())
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def judge() -> QwenVLJudge:
     return make_judge()
 
 
-def rendered(sheet: Sheet, question: Question) -> str:
+def rendered(sheet: QuestionSheet, question: Question) -> str:
     """The whole prompt of one question alone, in Qwen2-VL's chat form."""
 
     def shown(picture: Any) -> str:
@@ -64,7 +64,7 @@ def forward_alone(judge: QwenVLJudge, ids: Sequence[int], shown: Sequence[Any]) 
     return logits
 
 
-def alone(judge: QwenVLJudge, sheet: Sheet, question: Question) -> dict[str, float]:
+def alone(judge: QwenVLJudge, sheet: QuestionSheet, question: Question) -> dict[str, float]:
     """The question's scores from one full forward per answer, normalized at every fork of the tree of answers."""
 
     def ids(text: str) -> list[int]:
@@ -87,7 +87,7 @@ def alone(judge: QwenVLJudge, sheet: Sheet, question: Question) -> dict[str, flo
     return scores
 
 
-def furthest(judge: QwenVLJudge, sheet: Sheet, given: Sequence[dict[str, float]]) -> float:
+def furthest(judge: QwenVLJudge, sheet: QuestionSheet, given: Sequence[dict[str, float]]) -> float:
     """The largest difference between given scores and those of separate forwards."""
     wanted = [alone(judge, sheet, question) for question in sheet.questions]
     assert [list(row) for row in given] == [list(row) for row in wanted]
@@ -146,7 +146,7 @@ def test_wrong_positions_are_noticed(judge: QwenVLJudge, monkeypatch: pytest.Mon
 def test_the_crops_and_the_photograph_matter(judge: QwenVLJudge) -> None:
     """Otherwise the tests above would pass for a judge that is blind."""
     sheet = make_sheet(1)
-    other_crop = Sheet(sheet.photo, sheet.picture, sheet.text, make_sheet(2).questions[1:])
+    other_crop = QuestionSheet(sheet.photo, sheet.picture, sheet.text, make_sheet(2).questions[1:])
     seen, blind = judge.score(sheet), judge.score(make_sheet(1, picture=None))
     assert abs(seen[0]["slope drain"] - blind[0]["slope drain"]) > FAR
     assert furthest(judge, other_crop, judge.score(other_crop)) < TOLERANCE
@@ -197,7 +197,7 @@ def test_probabilities_sum_to_one_and_repeat(judge: QwenVLJudge) -> None:
     first = judge.score(sheet)
     assert [sum(map(math.exp, row.values())) for row in first] == pytest.approx([1.0] * 8, abs=1e-6)
     assert judge.score(sheet) == first
-    assert judge.score(Sheet("empty.jpg", sheet.picture, "", ())) == []
+    assert judge.score(QuestionSheet("empty.jpg", sheet.picture, "", ())) == []
 
 
 def test_outputs_that_are_no_numbers_are_refused(judge: QwenVLJudge) -> None:

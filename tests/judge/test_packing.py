@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.tiny import MARKS, make_picture, make_sheet, make_tokenizer
 
-from toeline.core.question import Question, Sheet
+from toeline.core.question import Question, QuestionSheet
 from toeline.core.taxonomy import Taxonomy
 from toeline.judge.packing import (
     Alphabet,
@@ -36,7 +36,7 @@ def ancestors(layout: Layout) -> Iterator[list[int]]:
     return (row.nonzero().flatten().tolist() for row in layout.mask)
 
 
-def prompt_of(sheet: Sheet, number: int) -> str:
+def prompt_of(sheet: QuestionSheet, number: int) -> str:
     question = sheet.questions[number]
     cells = lambda p: p.size[0] // 28 * (p.size[1] // 28)  # noqa: E731
     shown = [
@@ -60,7 +60,7 @@ def test_pieces_tokenized_apart_equal_the_whole(
     crop = make_picture(28, 28) if crops else None
     photo = make_picture(*picture) if picture else None
     question = Question("t", asked, crop, Taxonomy.load().answers())
-    sheet = Sheet("p.jpg", photo, text, (question,))
+    sheet = QuestionSheet("p.jpg", photo, text, (question,))
     apart = [*trunk(sheet, ABC).ids.tolist(), *branch(question, ABC).ids.tolist()]
     for answer in question.answers:
         whole = TOKENIZER(prompt_of(sheet, 0) + answer + "<|im_end|>", add_special_tokens=False)["input_ids"]
@@ -95,7 +95,7 @@ def test_a_tokenizer_without_the_marks_is_refused() -> None:
 
 @pytest.mark.parametrize("size", [(27, 28), (28, 30), (56, 14)])
 def test_pictures_of_a_wrong_size_are_refused(size: tuple[int, int]) -> None:
-    sheet = Sheet("p.jpg", make_picture(*size), "", make_sheet(1).questions)
+    sheet = QuestionSheet("p.jpg", make_picture(*size), "", make_sheet(1).questions)
     with pytest.raises(
         ValueError, match=f"a picture is {size[0]} x {size[1]} pixels; both sides must be multiples of 28"
     ):
@@ -120,7 +120,7 @@ def test_any_set_of_answers_shares_out_one(answers: list[tuple[int, ...]]) -> No
     """Random outputs at every fork: the answers' probabilities sum to 1, and each is the product along its path."""
     abc = Alphabet(lambda text: [int(c) for c in text if c.isdigit()], 8, 9, 8, 8, 8)
     question = Question("t", "1", None, tuple("".join(map(str, a)) for a in answers))
-    batch = collate(lay_out(Sheet("p", None, "", (question,)), abc))
+    batch = collate(lay_out(QuestionSheet("p", None, "", (question,)), abc))
     logits = torch.randn(batch.child.shape, generator=torch.Generator().manual_seed(1))
     (scores,) = tree_log_probs(batch, logits)
     assert scores.exp().sum().item() == pytest.approx(1, abs=1e-5)

@@ -11,7 +11,7 @@ from tests.tiny import make_model, make_sheet, make_tokenizer, save_model
 from torch import Tensor
 from transformers import Qwen2VLImageProcessorPil
 
-from toeline.core.question import Sheet, View
+from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge import attention as fast
 from toeline.judge.attention import branch_attention, matmul_attention, patch_embed_as_linear
@@ -24,7 +24,7 @@ peft_is_behind = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. 
 LORA = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
-def log_probs(model: Any, sheets: list[Sheet]) -> list[Tensor]:
+def log_probs(model: Any, sheets: list[QuestionSheet]) -> list[Tensor]:
     """A training step's forward over several photographs."""
     abc = alphabet_of(TOKENIZER)
     batch = collate([layout for sheet in sheets for layout in lay_out(sheet, abc)])
@@ -33,7 +33,7 @@ def log_probs(model: Any, sheets: list[Sheet]) -> list[Tensor]:
     return tree_log_probs(batch, answer_logits(model, batch, hidden))
 
 
-def loss_of(model: Any, sheets: list[Sheet]) -> Tensor:
+def loss_of(model: Any, sheets: list[QuestionSheet]) -> Tensor:
     return -torch.stack([row[0] for row in log_probs(model, sheets)]).sum()
 
 
@@ -71,7 +71,7 @@ def test_gradients_of_a_batch_are_the_sum_of_each_alone() -> None:
 def test_gradients_of_a_packed_sheet_are_the_sum_of_its_questions() -> None:
     model, sheet = make_model(TOKENIZER), make_sheet(3)
     packed = gradients(model, loss_of(model, [sheet]))
-    singles = [Sheet(sheet.photo, sheet.picture, sheet.text, (question,)) for question in sheet.questions]
+    singles = [QuestionSheet(sheet.photo, sheet.picture, sheet.text, (question,)) for question in sheet.questions]
     apart = gradients(model, loss_of(model, singles))
     for name, gradient in packed.items():
         torch.testing.assert_close(gradient, apart[name], rtol=1e-3, atol=1e-4 * float(apart[name].abs().max() + 1))
@@ -152,7 +152,7 @@ def test_training_from_scratch_learns_two_pictures() -> None:
     """A few steps tell two crops apart: the loss reaches the vision tower through the packed forward."""
     model = make_model(TOKENIZER, scale=2.0).train()
     sheets = [make_sheet(i + 1, picture=None) for i in range(2)]
-    sheets = [Sheet(s.photo, None, "", s.questions[-1:]) for s in sheets]
+    sheets = [QuestionSheet(s.photo, None, "", s.questions[-1:]) for s in sheets]
     wanted = [0, 1]
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for _ in range(25):
@@ -164,6 +164,6 @@ def test_training_from_scratch_learns_two_pictures() -> None:
 
 
 def test_a_judge_can_be_made_of_a_model_in_training() -> None:
-    judge = QwenVLJudge(make_model(TOKENIZER), TOKENIZER, Qwen2VLImageProcessorPil(), View(), facts={"step": 3})
+    judge = QwenVLJudge(make_model(TOKENIZER), TOKENIZER, Qwen2VLImageProcessorPil(), PromptBudget(), facts={"step": 3})
     assert judge.info["step"] == 3
     assert judge.info["weights"] == {}

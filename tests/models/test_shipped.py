@@ -11,11 +11,11 @@ import toeline
 from toeline.core.box import Box
 from toeline.core.finding import Finding
 from toeline.core.ground_truth import join
-from toeline.core.scene import Thing
+from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_yolo, read_entry
 from toeline.evaluate.classification import score
-from toeline.evaluate.detection import detection_figures
+from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import match, on_found_boxes
 from toeline.pipelines.inspector import Inspector
 
@@ -51,12 +51,12 @@ def test_the_shipped_models_are_trained(tmp_path: Path) -> None:
     given = Inspector.load(taxonomy=taxonomy)
     found, told = [], []
     for one in scenes:
-        true = join(one.scene.things, one.truths)
+        true = join(one.scene.instances, one.ground_truths)
         name = one.scene.image.name
         found.append(match(name, given.inspect(one.scene.image), true))
-        by_hand = Inspector(None, given.judge, taxonomy, boxes=lambda *_, seen=one.scene.things: (seen, ()))
+        by_hand = Inspector(None, given.judge, taxonomy, boxes=lambda *_, seen=one.scene.instances: (seen, ()))
         told.append(match(name, by_hand.inspect(one.scene.image), true))
-    assert detection_figures(found)[0].value > 0.5
+    assert detection_metrics(found)[0].value > 0.5
     assert score([case for m in told for case in on_found_boxes(m)], taxonomy).headline.value > 0.65
 
 
@@ -76,8 +76,8 @@ def test_an_object_on_a_blank_photograph_can_be_judged() -> None:
     from PIL import Image
 
     taxonomy = Taxonomy.load()
-    things = (Thing("1", "toe_drain", Box(0, 20, 64, 30)),)
-    inspector = Inspector.load(taxonomy=taxonomy, boxes=lambda *_: (things, ()))
+    instances = (Instance("1", "toe_drain", Box(0, 20, 64, 30)),)
+    inspector = Inspector.load(taxonomy=taxonomy, boxes=lambda *_: (instances, ()))
     (finding,) = inspector.inspect(Image.new("RGB", (64, 48)))
     assert sum(finding.verdict.probabilities.values()) == pytest.approx(1)
     assert finding.verdict.class_name in taxonomy.answers("toe_drain")

@@ -14,8 +14,8 @@ from tests.helpers import make_photo, write_photo
 
 import toeline
 from toeline.core.finding import Problem
-from toeline.core.question import Sheet, View
-from toeline.core.scene import Guess, Sighting
+from toeline.core.question import PromptBudget, QuestionSheet
+from toeline.core.scene import Alternative, Detection
 from toeline.data.images import Photo, find_photos, read_photo
 from toeline.errors import PhotoError
 from toeline.pipelines import inspector as inspector_module
@@ -24,7 +24,7 @@ from toeline.prompts.templates import PROMPTS
 
 def test_one_photograph_gives_one_finding_per_thing(tmp_path: Path) -> None:
     drain, rock, plant = fake_inspector().inspect(write_photo(tmp_path / "a.jpg", (200, 100)))
-    assert (drain.photo, drain.thing_id, drain.kind, drain.score) == ("a.jpg", "1", "slope_drain", 0.9)
+    assert (drain.photo, drain.instance_id, drain.type_name, drain.score) == ("a.jpg", "1", "slope_drain", 0.9)
     assert (drain.verdict.class_name, drain.verdict.condition) == ("slope drain blocked", "blocked")
     assert drain.verdict.probability == pytest.approx(0.7)
     assert ("above", "2") in [(r.name, r.other) for r in drain.relations]
@@ -52,8 +52,8 @@ def test_pictures_in_memory_and_text_paths_are_taken_too(tmp_path: Path) -> None
 
 def test_an_unsure_answer_is_marked_for_review(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "a.jpg", (200, 100))
-    assert fake_inspector(floor=0.5).inspect(photo)[0].verdict.review == ""
-    assert "0.70, under the floor of 0.75" in fake_inspector(floor=0.75).inspect(photo)[0].verdict.review
+    assert fake_inspector(review_below=0.5).inspect(photo)[0].verdict.review == ""
+    assert "0.70, under the floor of 0.75" in fake_inspector(review_below=0.75).inspect(photo)[0].verdict.review
 
 
 def test_nothing_found_asks_nobody(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_model_that_runs_out_of_memory_on_one_photograph_goes_on_with_the_next
 
 def test_our_own_mistakes_are_not_hidden(tmp_path: Path) -> None:
     class Broken(FakeDetector):
-        def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
             raise TypeError("a mistake of ours")
 
     photo = Photo(write_photo(tmp_path / "a.jpg"), "a.jpg")
@@ -106,26 +106,26 @@ class Opinionated(FakeDetector):
     says: str = ""
     also: str = ""
 
-    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
-        others = (Guess("toe_drain", 0.05, self.also),) if self.also else ()
-        return [[Sighting(s.thing, self.says, others) for s in found] for found in super().find(images)]
+    def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
+        others = (Alternative("toe_drain", 0.05, self.also),) if self.also else ()
+        return [[Detection(s.instance, self.says, others) for s in found] for found in super().find(images)]
 
 
 @dataclass
 class Listening(FakeJudge):
     """Keeps every sheet that it is asked."""
 
-    heard: list[Sheet] = field(default_factory=list)
+    heard: list[QuestionSheet] = field(default_factory=list)
 
-    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+    def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
         self.heard.append(sheet)
         return super().score(sheet)
 
 
-def shown(sheet: Sheet) -> tuple[object, ...]:
+def shown(sheet: QuestionSheet) -> tuple[object, ...]:
     """Everything that a judge can know of a sheet, pixels as bytes."""
     pixels = lambda picture: None if picture is None else (picture.size, picture.tobytes())  # noqa: E731
-    asked = [(q.thing_id, q.text, q.answers, pixels(q.crop)) for q in sheet.questions]
+    asked = [(q.instance_id, q.text, q.answers, pixels(q.crop)) for q in sheet.questions]
     return sheet.photo, sheet.text, asked, pixels(sheet.picture), pixels(sheet.image), sheet.scene
 
 
@@ -138,7 +138,7 @@ def test_no_prompt_changes_by_a_byte_whatever_class_the_detector_thought_of(
     opinions = [("", ""), ("slope drain damaged", "Toe drain- Blocked"), ("vegetation", ""), ("ZZTOP", "ZZTOP")]
     sheets, findings = [], []
     for says, also in opinions:
-        judge = Listening(view=View(prompt=prompt))
+        judge = Listening(view=PromptBudget(prompt=prompt))
         findings.append(
             fake_inspector(judge, detector=Opinionated(says=says, also=also), answers=answers).inspect(photo)
         )
@@ -154,30 +154,30 @@ def test_no_prompt_changes_by_a_byte_whatever_class_the_detector_thought_of(
 
 def test_two_classes_on_one_object_are_one_finding_of_the_surer_class(tmp_path: Path) -> None:
     class Torn(FakeDetector):
-        def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
             ((drain, *_),) = super().find(images)
-            surer = Sighting(replace(drain.thing, id="2", score=0.95), "slope drain blocked")
+            surer = Detection(replace(drain.instance, id="2", score=0.95), "slope drain blocked")
             return [[replace(drain, class_name="slope drain"), surer]]
 
     (found,) = fake_inspector(detector=Torn()).inspect(write_photo(tmp_path / "a.jpg", (200, 100)))
-    assert (found.thing_id, found.detector_class, found.score) == ("1", "slope drain blocked", 0.95)
-    assert found.detector_others == (Guess("slope_drain", 0.9, "slope drain"),)
+    assert (found.instance_id, found.detector_class, found.score) == ("1", "slope drain blocked", 0.95)
+    assert found.detector_others == (Alternative("slope_drain", 0.9, "slope drain"),)
 
 
 def test_boxes_of_people_are_never_taken_for_duplicates(tmp_path: Path) -> None:
     photo = Photo(write_photo(tmp_path / "a.jpg", (200, 100)), "a.jpg")
-    drain = FakeDetector().things(make_photo((200, 100)))[0]
-    twice = [drain, replace(drain, id="2", kind="toe_drain")]
+    drain = FakeDetector().instances(make_photo((200, 100)))[0]
+    twice = [drain, replace(drain, id="2", type_name="toe_drain")]
     (result,) = fake_inspector(detector=None, boxes=lambda _, __: (twice, [])).inspect_all([photo])
-    assert [(f.thing_id, f.kind) for f in result.findings] == [("1", "slope_drain"), ("2", "toe_drain")]
+    assert [(f.instance_id, f.type_name) for f in result.findings] == [("1", "slope_drain"), ("2", "toe_drain")]
 
 
 def test_given_boxes_replace_the_detector_and_their_problems_are_passed_on(tmp_path: Path) -> None:
     photo = Photo(write_photo(tmp_path / "a.jpg", (200, 100)), "a.jpg")
-    drain = FakeDetector().things(make_photo((200, 100)))[0]
+    drain = FakeDetector().instances(make_photo((200, 100)))[0]
     problem = Problem("a.jpg", "a.txt", "line 2 is odd", line=2)
     (result,) = fake_inspector(detector=None, boxes=lambda _, __: ([drain], [problem])).inspect_all([photo])
-    assert [f.thing_id for f in result.findings] == ["1"]
+    assert [f.instance_id for f in result.findings] == ["1"]
     assert (result.problems, result.failed) == ((problem,), False)
 
 
@@ -206,7 +206,7 @@ def test_the_detector_is_asked_about_a_batch_at_a_time(tmp_path: Path) -> None:
     sizes: list[int] = []
 
     class Counting(FakeDetector):
-        def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
             sizes.append(len(images))
             return super().find(images)
 
@@ -218,7 +218,7 @@ def test_the_detector_is_asked_about_a_batch_at_a_time(tmp_path: Path) -> None:
 
 def test_one_photograph_that_the_detector_fails_on_does_not_spoil_its_batch(tmp_path: Path) -> None:
     class Picky(FakeDetector):
-        def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+        def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
             if any(image.width == 50 for image in images):
                 raise RuntimeError("no memory for this one")
             return super().find(images)
@@ -258,7 +258,7 @@ def test_no_more_pixels_are_decoded_than_the_budget_allows(
 def test_the_public_names_are_these() -> None:
     assert toeline.__all__ == sorted(toeline.__all__)
     assert set(toeline.__all__) == {
-        "Box", "Finding", "Inspector", "Relation", "Scene", "Taxonomy", "Thing", "ToelineError", "Verdict",
+        "Box", "Finding", "Inspector", "Instance", "Relation", "Scene", "Taxonomy", "ToelineError", "Verdict",
     }  # fmt: skip
     assert [getattr(toeline, name).__name__ for name in toeline.__all__] == toeline.__all__
     assert set(toeline.__all__) <= set(dir(toeline))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.tiny import make_model, make_sheet, make_tokenizer
 
-from toeline.core.question import Sheet, View
+from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.plan.cost import Compute, Line, Lora, Work, language_lines, total, training_lines, vision_lines
 from toeline.plan.measure import measure
 from toeline.plan.model_shape import Shape, shape_of
@@ -32,7 +32,7 @@ def judge_of(**shape: Any) -> Any:
     branch_attention(model)
     patch_embed_as_linear(model)
     processor = load_processor(Path("nowhere"), model.config.vision_config)
-    return QwenVLJudge(model, tokenizer, lambda **given: own(processor(**given)), View())
+    return QwenVLJudge(model, tokenizer, lambda **given: own(processor(**given)), PromptBudget())
 
 
 def own(done: Any) -> Any:
@@ -41,7 +41,7 @@ def own(done: Any) -> Any:
     return done
 
 
-def work_of(judge: Any, sheet: Sheet) -> Work:
+def work_of(judge: Any, sheet: QuestionSheet) -> Work:
     """The sheet's true lengths: this test is about bytes."""
     from toeline.judge.packing import lay_out
 
@@ -110,7 +110,7 @@ def test_the_planned_peak_of_a_training_step_is_the_measured_one(checkpointing: 
     assert total(planned[1:]) + gradients == pytest.approx(measure(step, "cpu").peak, rel=0.1)
 
 
-def training_step(judge: Any, sheet: Sheet, *, checkpointing: bool) -> Any:
+def training_step(judge: Any, sheet: QuestionSheet, *, checkpointing: bool) -> Any:
     """A step with plain peft on cached features, as `toeline finetune` is planned."""
     import peft
     import torch

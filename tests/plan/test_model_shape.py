@@ -11,7 +11,7 @@ from tests.tiny import make_config, make_tokenizer
 
 from toeline.errors import ModelError
 from toeline.plan.model_shape import (
-    Part,
+    ModelPart,
     Shape,
     Weights,
     bundled,
@@ -135,7 +135,7 @@ def test_bytes_of_the_7b(weights: Weights, gb: float) -> None:
 
 def test_quantized_bytes_hold_their_scales() -> None:
     part = linear(256, 64, bias=True)
-    assert part == Part(16_384, 64, 64)
+    assert part == ModelPart(16_384, 64, 64)
     assert size(part, "int8", "float32") == 16_384 + 2 * 64 + 4 * 64
     assert size(part, "int4", "bfloat16") == 8_192 + 2 * 16_384 // 128 + 2 * 64
     assert size(part, "nf4", "bfloat16") == 8_192 + 16_384 // 64 + 4 + 2 * 64

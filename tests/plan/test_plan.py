@@ -16,13 +16,13 @@ from toeline.plan import plan as advice_room
 from toeline.plan.cost import Flop
 from toeline.plan.devices import KNOWN, Device, find_device
 from toeline.plan.model_shape import find_model
-from toeline.plan.plan import GB, GIB, Asked, Plan, advise, limits, make_plan, seconds
+from toeline.plan.plan import GB, GIB, Plan, PlanRequest, advise, limits, make_plan, seconds
 
 SEVEN = find_model("Qwen/Qwen2-VL-7B-Instruct")
 
 
 def planned(device: str = "a30", **asked: Any) -> Plan:
-    return make_plan(Asked(judge=SEVEN.name, device=device, **asked), SEVEN, KNOWN[device])
+    return make_plan(PlanRequest(judge=SEVEN.name, device=device, **asked), SEVEN, KNOWN[device])
 
 
 def test_the_7b_on_an_a30() -> None:
@@ -63,7 +63,7 @@ def test_advice_is_the_shortest_and_its_numbers_add_up() -> None:
 
 def test_advice_says_when_nothing_helps() -> None:
     tiny = replace(KNOWN["t4"], memory=1_000_000_000)
-    found = advise(make_plan(Asked(judge=SEVEN.name), SEVEN, tiny))
+    found = advise(make_plan(PlanRequest(judge=SEVEN.name), SEVEN, tiny))
     assert [change.option for change in found.changes] == ["--trim 4096", "--chunk 1", "--dtype nf4"]
     assert not found.plan.fits
 
@@ -89,7 +89,7 @@ def test_a_small_model_meets_every_limit_untouched() -> None:
 
     model = find_model("embedded", embedded=EMBEDDED)
     assert all(limit.meets(GB) == limit.tries[0] for limit in limits(model, objects=5))
-    assert advise(make_plan(Asked(judge="embedded"), model, KNOWN["a30"])).changes == ()
+    assert advise(make_plan(PlanRequest(judge="embedded"), model, KNOWN["a30"])).changes == ()
 
 
 def test_a_fit_with_little_to_spare_is_called_tight() -> None:
@@ -129,7 +129,7 @@ def test_this_machine_is_measured() -> None:
 )
 def test_what_cannot_be_planned_is_told(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(SetupError, match=said):
-        Asked(judge="x", **asked)
+        PlanRequest(judge="x", **asked)
 
 
 def test_an_unknown_device_lists_the_known_ones() -> None:
@@ -191,7 +191,7 @@ def test_check_measures_what_was_planned() -> None:
 def test_check_refuses_what_it_cannot_run(asked: dict[str, Any], said: str) -> None:
     plan = planned()
     with pytest.raises(SetupError, match=said):
-        plan_check.refuse(replace(plan, asked=Asked(judge=SEVEN.name, **asked)))
+        plan_check.refuse(replace(plan, asked=PlanRequest(judge=SEVEN.name, **asked)))
 
 
 def test_the_command_refuses_to_check_another_machine() -> None:
@@ -202,7 +202,7 @@ def test_the_command_refuses_to_check_another_machine() -> None:
 def test_check_does_not_load_what_does_not_fit() -> None:
     plan = planned("t4")
     with pytest.raises(SetupError, match="does not fit"):
-        plan_check.refuse(replace(plan, asked=Asked(judge=SEVEN.name, device="cpu")))
+        plan_check.refuse(replace(plan, asked=PlanRequest(judge=SEVEN.name, device="cpu")))
 
 
 def test_trimming_is_advised_at_the_size_that_the_limits_count_with() -> None:

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.judge.packing import MAX_TOKENS, Alphabet, lay_out
 from toeline.pipelines.plan import sheet_of
 from toeline.plan import cost as works
@@ -30,7 +30,7 @@ ALPHABET = Alphabet(lambda text: [token_of(piece) for piece in re.findall(SPLIT,
 
 @pytest.mark.parametrize("objects", [1, 3, 5, 9])
 def test_the_planned_length_is_that_of_a_drawn_photograph(objects: int) -> None:
-    (layout,) = lay_out(sheet_of(objects, View()), ALPHABET)
+    (layout,) = lay_out(sheet_of(objects, PromptBudget()), ALPHABET)
     assert works.work_of(SEVEN, objects).length == pytest.approx(len(layout.ids), rel=0.1)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from toeline.core.box import Box
-from toeline.core.scene import Relation, Scene, Thing
+from toeline.core.scene import Instance, Relation, Scene
 
 CELL_PX = 10  # one character of a drawing is 10 by 10 pixels
 KINDS = {"s": "slope_drain", "t": "toe_drain", "r": "rock_toe", "v": "vegetation"}
@@ -29,11 +29,11 @@ def draw(*pictures: str, kinds: dict[str, str] | None = None) -> Scene:
             for x, letter in enumerate(row):
                 if letter != ".":
                     cells.setdefault(letter, []).extend([(x, y), (x + 1, y + 1)])
-    things = (
-        Thing(letter, kinds[letter], Box.around((x * CELL_PX, y * CELL_PX) for x, y in corners))
+    instances = (
+        Instance(letter, kinds[letter], Box.around((x * CELL_PX, y * CELL_PX) for x, y in corners))
         for letter, corners in sorted(cells.items())
     )
-    return Scene(Path("drawn.png"), (wide * CELL_PX, high * CELL_PX), tuple(things))
+    return Scene(Path("drawn.png"), (wide * CELL_PX, high * CELL_PX), tuple(instances))
 
 
 def said(relations: tuple[Relation, ...], subject: str, other: str) -> set[str]:
@@ -50,9 +50,9 @@ def scenes(draw_: st.DrawFn, most: int = 6) -> Scene:
     """Up to `most` boxes with whole-pixel corners, small enough to touch often; some have no width or height."""
     wide, high = draw_(st.integers(8, 64)), draw_(st.integers(8, 64))
     count = draw_(st.integers(0, most))
-    things = []
+    instances = []
     for i in range(count):
         x1, x2 = sorted((draw_(st.integers(0, wide)), draw_(st.integers(0, wide))))
         y1, y2 = sorted((draw_(st.integers(0, high)), draw_(st.integers(0, high))))
-        things.append(Thing(f"t{i}", draw_(st.sampled_from(TYPES)), Box(x1, y1, x2, y2)))
-    return Scene(Path("dealt.png"), (wide, high), tuple(things))
+        instances.append(Instance(f"t{i}", draw_(st.sampled_from(TYPES)), Box(x1, y1, x2, y2)))
+    return Scene(Path("dealt.png"), (wide, high), tuple(instances))

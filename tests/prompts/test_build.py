@@ -9,7 +9,7 @@ import pytest
 from tests.helpers import NAMES, make_photo, make_scene, write_yolo
 
 from toeline.core.box import Box
-from toeline.core.question import Sheet, View
+from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_yolo, read_entry
 from toeline.prompts.build import ask
@@ -26,12 +26,12 @@ ROWS = (
 )
 
 
-def sheet_of(scene, photo=None, answers="type", **view) -> Sheet:
-    relations = {t.id: around(scene, t.id) for t in scene.things}
-    return ask(scene, photo or make_photo(scene.size_wh), relations, TAXONOMY, View(**view), answers=answers)
+def sheet_of(scene, photo=None, answers="type", **view) -> QuestionSheet:
+    relations = {t.id: around(scene, t.id) for t in scene.instances}
+    return ask(scene, photo or make_photo(scene.size_wh), relations, TAXONOMY, PromptBudget(**view), answers=answers)
 
 
-def rendered(sheet: Sheet) -> str:
+def rendered(sheet: QuestionSheet) -> str:
     return "\n---\n".join([sheet.text, *(q.text for q in sheet.questions)]) + "\n"
 
 
@@ -53,8 +53,8 @@ def test_shuffled_truth_changes_no_byte_of_any_prompt(tmp_path, answers):
         photos = {f"p{p}.png": [f"{next(ids)} {places[6 * p + i]}" for i in range(6)] for p in range(10)}
         root = write_yolo(tmp_path / f"set{len(asked)}", {"train": photos}, size_wh=(90, 80))
         entries = open_yolo(root, TAXONOMY).splits["train"]
-        truths = [t.class_name for e in entries for t in read_entry(e, TAXONOMY).truths]
-        asked.append((truths, [as_bytes(entry, answers) for entry in entries]))
+        ground_truths = [t.class_name for e in entries for t in read_entry(e, TAXONOMY).ground_truths]
+        asked.append((ground_truths, [as_bytes(entry, answers) for entry in entries]))
     assert asked[0][0] != asked[1][0] != asked[2][0], "the shuffle must have changed the truth"
     assert asked[0][1] == asked[1][1] == asked[2][1]
 
@@ -69,7 +69,7 @@ def as_bytes(entry, answers) -> bytes:
 
 def test_a_type_with_one_answer_is_not_asked():
     sheet = sheet_of(make_scene(*ROWS))
-    assert [q.thing_id for q in sheet.questions] == ["1", "2", "3", "4"]
+    assert [q.instance_id for q in sheet.questions] == ["1", "2", "3", "4"]
     assert sheet_of(make_scene("vegetation 1 1 50 50")).picture is None
 
 
@@ -106,5 +106,5 @@ def test_places_are_whole_numbers_from_0_to_999():
 def test_a_prompt_says_whether_it_tells_relations(name):
     """Taking the relations away changes the words if, and only if, the prompt says that it tells them."""
     scene, photo = make_scene(*ROWS), make_photo((100, 100))
-    without = ask(scene, photo, {}, TAXONOMY, View(prompt=name))
+    without = ask(scene, photo, {}, TAXONOMY, PromptBudget(prompt=name))
     assert PROMPTS[name].tells_relations == (rendered(without) != rendered(sheet_of(scene, photo, prompt=name)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.prompts.crop import cut, framed, grid, whole, window
 
 sides = st.floats(1, 20_000)
@@ -26,7 +26,7 @@ def test_a_grid_stays_in_its_budget(wide, high, most, limit):
 @given(st.floats(0, 1800), st.floats(0, 1800), st.floats(5, 200), st.floats(5, 200))
 def test_nothing_is_stretched_where_the_frame_leaves_room(x, y, wide, high):
     box = Box(x, y, x + wide, y + high)
-    seen, (cols, rows) = framed(box, (2000, 2000), View(crop_tokens=48))
+    seen, (cols, rows) = framed(box, (2000, 2000), PromptBudget(crop_tokens=48))
     assert seen.x1 <= box.x1
     assert seen.x2 >= box.x2
     assert seen.width / seen.height == pytest.approx(cols / rows)
@@ -42,7 +42,7 @@ def test_a_window_is_inside_the_frame_and_not_empty(x, y, wide, high, margin):
 def test_a_crop_shows_the_object_with_its_surroundings():
     pixels = np.zeros((640, 640, 3), np.uint8)
     pixels[200:420, 300:330] = 255
-    crop = np.asarray(cut(Image.fromarray(pixels), Box(300, 200, 330, 420), View(crop_tokens=64)))
+    crop = np.asarray(cut(Image.fromarray(pixels), Box(300, 200, 330, 420), PromptBudget(crop_tokens=64)))
     assert crop.shape[0] % 28 == crop.shape[1] % 28 == 0
     assert crop[crop.shape[0] // 2, crop.shape[1] // 2].min() > 250
     assert crop[:3].max() < 5
@@ -52,17 +52,17 @@ def test_a_crop_shows_the_object_with_its_surroundings():
 @pytest.mark.parametrize("size", [(312, 312), (640, 640), (4000, 3000)])
 def test_one_place_looks_alike_in_photographs_of_any_resolution(size):
     box = Box(0.4 * size[0], 0.3 * size[1], 0.45 * size[0], 0.7 * size[1])
-    crop = cut(Image.new("RGB", size), box, View(crop_tokens=24, detail_px=2048))
+    crop = cut(Image.new("RGB", size), box, PromptBudget(crop_tokens=24, detail_px=2048))
     assert crop.size[0] // 28 * (crop.size[1] // 28) in range(15, 25)
 
 
 def test_the_whole_photograph_fits_the_view():
-    shown = whole(Image.new("RGB", (4000, 3000)), View(scene_tokens=100))
+    shown = whole(Image.new("RGB", (4000, 3000)), PromptBudget(scene_tokens=100))
     assert shown.size == (11 * 28, 9 * 28)
 
 
 def test_a_single_pixel_can_be_asked_about():
-    assert cut(Image.new("RGB", (1, 1)), Box(0, 0, 1, 1), View()).size == (28 * 8, 28 * 8)
+    assert cut(Image.new("RGB", (1, 1)), Box(0, 0, 1, 1), PromptBudget()).size == (28 * 8, 28 * 8)
 
 
 def test_a_thin_drain_of_a_large_photograph_is_not_lost_among_its_neighbors():

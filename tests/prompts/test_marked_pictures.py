@@ -9,14 +9,14 @@ import numpy as np
 from tests.helpers import make_photo, make_scene
 
 from toeline.core.box import Box
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
 from toeline.prompts.spatial_questions import ASK, MARKS, NO, TEMPLATES, YES, ask_where, marked_picture
 from toeline.prompts.templates import PHRASES
 
 SCENE = make_scene("slope_drain 20 10 26 70", "slope_drain 80 10 86 60", "toe_drain 0 70 100 80", size_wh=(100, 100))
 ASKED = [("above", ("1", "3")), ("nearer", ("1", "2", "3"))]
-VIEW = View(scene_tokens=4, marked_tokens=16)
+VIEW = PromptBudget(scene_tokens=4, marked_tokens=16)
 
 
 def test_every_template_has_words_and_no_more() -> None:
@@ -52,7 +52,7 @@ def test_marks_follow_the_boxes() -> None:
 
 
 def test_the_same_words_wherever_the_objects_are() -> None:
-    moved = replace(SCENE, things=tuple(replace(t, box=t.box.mirrored(100)) for t in SCENE.things))
+    moved = replace(SCENE, instances=tuple(replace(t, box=t.box.mirrored(100)) for t in SCENE.instances))
     texts = [
         [q.text for q in ask_where(s, make_photo((100, 100)), ASKED, Taxonomy.load(), VIEW).questions]
         for s in (SCENE, moved)

@@ -16,7 +16,7 @@ def test_every_name_has_an_opposite() -> None:
 
 @cases(scenes())
 def test_what_is_given_is_what_inspection_gives(scene) -> None:
-    assert given(scene) == {t.id: around(scene, t.id) for t in scene.things}
+    assert given(scene) == {t.id: around(scene, t.id) for t in scene.instances}
 
 
 @cases(scenes())
@@ -30,7 +30,7 @@ def test_what_is_falsified_does_not_hold(scene) -> None:
 def test_every_experiment_tells_something_of_every_thing_and_nothing_of_itself(scene) -> None:
     for tell in RELATIONS.values():
         told = tell(scene)
-        assert set(told) == {t.id for t in scene.things}
+        assert set(told) == {t.id for t in scene.instances}
         assert all(r.subject == i != r.other for i, relations in told.items() for r in relations)
 
 

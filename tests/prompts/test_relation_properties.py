@@ -23,7 +23,7 @@ factors = st.sampled_from([2, 3, 7, 10, 0.5, 0.25, 16])
 def scaled(scene: Scene, factor: float) -> Scene:
     wide, high = (round(side * factor) for side in scene.size_wh)
     return replace(
-        scene, size_wh=(wide, high), things=tuple(replace(t, box=t.box.scaled(factor)) for t in scene.things)
+        scene, size_wh=(wide, high), instances=tuple(replace(t, box=t.box.scaled(factor)) for t in scene.instances)
     )
 
 
@@ -56,12 +56,12 @@ def test_scale_changes_nothing(scene, factor):
 @unhurried
 @given(scenes(), st.randoms(use_true_random=False))
 def test_the_order_of_things_changes_only_the_order_of_relations(scene, dice):
-    things = list(scene.things)
-    dice.shuffle(things)
-    shuffled = replace(scene, things=tuple(things))
+    instances = list(scene.instances)
+    dice.shuffle(instances)
+    shuffled = replace(scene, instances=tuple(instances))
     assert set(relate(shuffled)) == set(relate(scene))
-    for thing in things:
-        assert around(shuffled, thing.id) == around(scene, thing.id)
+    for instance in instances:
+        assert around(shuffled, instance.id) == around(scene, instance.id)
 
 
 @unhurried
@@ -95,8 +95,8 @@ def test_overlaps_and_next_to_are_symmetric_and_exclude_each_other(scene):
 @unhurried
 @given(scenes())
 def test_distance_is_symmetric_and_zero_only_for_boxes_that_touch(scene):
-    for a in scene.things:
-        for b in scene.things:
+    for a in scene.instances:
+        for b in scene.instances:
             there = gap(a.box, b.box, diagonal_px=scene.diagonal)
             touch = max(a.box.x1, b.box.x1) <= min(a.box.x2, b.box.x2)
             touch = touch and max(a.box.y1, b.box.y1) <= min(a.box.y2, b.box.y2)
@@ -108,13 +108,13 @@ def test_distance_is_symmetric_and_zero_only_for_boxes_that_touch(scene):
 @given(scenes())
 def test_every_two_things_stand_in_some_relation(scene):
     pairs = {(r.subject, r.other) for r in relate(scene)}
-    assert pairs == {(a.id, b.id) for a in scene.things for b in scene.things if a is not b}
+    assert pairs == {(a.id, b.id) for a in scene.instances for b in scene.instances if a is not b}
 
 
 @unhurried
 @given(scenes())
 def test_relations_come_in_the_order_of_subject_other_and_rule(scene):
-    place = {thing.id: n for n, thing in enumerate(scene.things)}
+    place = {instance.id: n for n, instance in enumerate(scene.instances)}
     keys = [(place[r.subject], place[r.other], NAMES.index(r.name)) for r in relate(scene)]
     assert keys == sorted(set(keys))
 
@@ -123,23 +123,23 @@ def test_relations_come_in_the_order_of_subject_other_and_rule(scene):
 @given(scenes(most=8), st.integers(0, 9))
 def test_around_lists_the_nearest_and_one_of_each_type(scene, limit):
     everything = set(relate(scene))
-    for thing in scene.things:
-        listed = around(scene, thing.id, limit=limit)
+    for instance in scene.instances:
+        listed = around(scene, instance.id, limit=limit)
         neighbors = list(dict.fromkeys(r.other for r in listed))
-        others = [t for t in scene.things if t is not thing]
+        others = [t for t in scene.instances if t is not instance]
         assert set(listed) <= everything
         assert len(neighbors) == min(limit, len(others))
         assert all(1 <= sum(r.other == n for r in listed) <= 2 for n in neighbors)
         order = [(r.distance, r.other) for r in listed]
         assert order == sorted(order)
-        if len({t.kind for t in others}) <= limit:
-            assert {nearest(scene, thing.id, t.kind).id for t in others} <= set(neighbors)
+        if len({t.type_name for t in others}) <= limit:
+            assert {nearest(scene, instance.id, t.type_name).id for t in others} <= set(neighbors)
 
 
 @unhurried
 @given(scenes())
 def test_types_outside_the_default_taxonomy_are_judged_by_geometry_alone(scene):
-    pipes = replace(scene, things=tuple(replace(t, kind="pipe") for t in scene.things))
+    pipes = replace(scene, instances=tuple(replace(t, type_name="pipe") for t in scene.instances))
     assert triples(relate(scene)) <= triples(relate(pipes))
     assert triples(relate(scene), *(set(NAMES) - {"covers", "at_lower_end_of"})) == triples(
         relate(pipes), *(set(NAMES) - {"covers", "at_lower_end_of"})

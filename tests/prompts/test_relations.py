@@ -170,18 +170,18 @@ def test_vegetation_covers_the_drain_that_it_hides_in_part():
 
 def test_a_sliver_is_not_an_overlap():
     scene = draw("rrrrr.\n.....v")
-    stone, bush = scene.things
-    scene = replace(scene, things=(stone, replace(bush, box=Box(49.5, 9.5, 60, 20))))
+    stone, bush = scene.instances
+    scene = replace(scene, instances=(stone, replace(bush, box=Box(49.5, 9.5, 60, 20))))
     assert said(relate(scene), "r", "v") & {"overlaps", "next_to"} == {"next_to"}
 
 
 def test_next_to_ends_at_a_share_of_the_diagonal():
     scene = draw(("." * 30 + "\n") * 40)  # 300 x 400 pixels: a diagonal of 500
-    stone, bush = draw("r.\n.v").things
+    stone, bush = draw("r.\n.v").instances
 
     def apart_by(gap_px: float) -> set[str]:
         moved = replace(bush, box=Box(10 + gap_px, 0, 30 + gap_px, 10))
-        return said(relate(replace(scene, things=(stone, moved))), "r", "v")
+        return said(relate(replace(scene, instances=(stone, moved))), "r", "v")
 
     assert "next_to" in apart_by(20)
     assert "next_to" not in apart_by(20.5)
@@ -189,29 +189,29 @@ def test_next_to_ends_at_a_share_of_the_diagonal():
 
 def test_the_lower_end_reaches_a_share_of_the_diagonal():
     scene = draw(("." * 30 + "\n") * 40)  # 300 x 400 pixels: a diagonal of 500
-    drain, toe = draw("s\ns\ns\n.\nt").things
+    drain, toe = draw("s\ns\ns\n.\nt").instances
 
     def ending_before(gap_px: float) -> set[str]:
         moved = replace(toe, box=Box(0, 30 + gap_px, 300, 60))
-        return said(relate(replace(scene, things=(drain, moved))), "t", "s")
+        return said(relate(replace(scene, instances=(drain, moved))), "t", "s")
 
     assert "at_lower_end_of" in ending_before(15)
     assert "at_lower_end_of" not in ending_before(15.5)
 
 
-def test_a_box_labelled_twice_overlaps_itself_and_nothing_more():
-    stone, bush = draw("rrrr\nrrrr").things * 2
-    scene = replace(draw("......\n......"), things=(stone, replace(bush, id="r2")))
+def test_a_box_labeled_twice_overlaps_itself_and_nothing_more():
+    stone, bush = draw("rrrr\nrrrr").instances * 2
+    scene = replace(draw("......\n......"), instances=(stone, replace(bush, id="r2")))
     assert said(relate(scene), "r", "r2") == {"overlaps"}
     shifted = replace(bush, id="r2", box=Box(1, 0, 41, 20))  # a direction needs a fifth of the side: 8 pixels
-    assert said(relate(replace(scene, things=(stone, shifted))), "r", "r2") == {"overlaps"}
+    assert said(relate(replace(scene, instances=(stone, shifted))), "r", "r2") == {"overlaps"}
     clear = replace(bush, id="r2", box=Box(8, 0, 48, 20))
-    assert said(relate(replace(scene, things=(stone, clear))), "r", "r2") == {"left_of", "overlaps"}
+    assert said(relate(replace(scene, instances=(stone, clear))), "r", "r2") == {"left_of", "overlaps"}
 
 
 def test_vertical_wins_when_both_offsets_are_alike():
-    stone, bush = draw("rr..\nrr..\n..vv\n..vv").things
-    scene = replace(draw("....\n" * 4), things=(stone, replace(bush, box=Box(10, 10, 30, 30))))
+    stone, bush = draw("rr..\nrr..\n..vv\n..vv").instances
+    scene = replace(draw("....\n" * 4), instances=(stone, replace(bush, box=Box(10, 10, 30, 30))))
     assert "above" in said(relate(scene), "r", "v")
 
 
@@ -272,8 +272,8 @@ def test_around_with_no_room_or_a_wrong_question():
 
 def test_mirrored_moves_boxes_and_polygons():
     scene = draw("r...")
-    stone = replace(scene.things[0], polygon=((0.0, 0.0), (10.0, 0.0), (0.0, 10.0)))
-    (seen,) = mirrored(replace(scene, things=(stone,))).things
+    stone = replace(scene.instances[0], polygon=((0.0, 0.0), (10.0, 0.0), (0.0, 10.0)))
+    (seen,) = mirrored(replace(scene, instances=(stone,))).instances
     assert seen.box == Box(30, 0, 40, 10)
     assert seen.polygon == ((40.0, 0.0), (30.0, 0.0), (40.0, 10.0))
 

@@ -64,7 +64,7 @@ def test_chapters_give_every_photograph_with_its_findings_in_the_order_asked_for
     found = list(chapters(tmp_path, order[:-1], 4))
     assert [len(c.photos) for c in found] == [4, 4, 2]
     assert [p["photo"] for c in found for p in c.photos] == order  # what is not in the order comes last
-    assert [(f.photo, f.thing_id) for c in found for f in c.findings] == [
+    assert [(f.photo, f.instance_id) for c in found for f in c.findings] == [
         (name, str(k)) for name in order for k in range(1, names(10).index(name) % 3 + 1)
     ]
 

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toeline.core.box import Box
-from toeline.core.geo import Meters, Place, Point, between, moved
-from toeline.report.camera_geometry import clipped, error_m, foot, footprint, sight, spot_of, to_ground
+from toeline.core.geo import CameraPose, Meters, Point, between, moved
+from toeline.report.camera_geometry import clipped, error_m, foot, footprint, ground_position_of, sight, to_ground
 
 SIZE = (4000, 3000)
 MIDDLE = (2000.0, 1500.0)
-DOWN = Place(23.5, 85.25, height_m=40, yaw=0, pitch=-90, roll=0, focal=0.6)
+DOWN = CameraPose(23.5, 85.25, height_m=40, yaw=0, pitch=-90, roll=0, focal=0.6)
 FOCAL_PX = 0.6 * 5000
 CORNERS = [(23.5, 85.25), (-33.75, 18.5), (-22.9, -43.2), (47.4, -122.3), (0.0, 180.0), (-17.0, -180.0)]
 
 places = st.builds(
-    Place,
+    CameraPose,
     latitude=st.floats(-70, 70),
     longitude=st.floats(-180, 180),
     height_m=st.floats(5, 120),
@@ -31,7 +31,7 @@ places = st.builds(
 )
 
 
-def pixel_of(place: Place, at: Point) -> tuple[float, float]:
+def pixel_of(place: CameraPose, at: Point) -> tuple[float, float]:
     """The pinhole camera the other way round, written apart from it: a point on the ground to its pixel."""
     east, north = between(place.point, at)
     way = (east, north, -(place.height_m or 0))
@@ -70,7 +70,7 @@ def test_straight_down_with_roll_180_is_the_other_yaw() -> None:
 
 
 @given(places, st.floats(0, 4000), st.floats(0, 3000))
-def test_a_pixel_comes_back_from_the_ground(place: Place, x: float, y: float) -> None:
+def test_a_pixel_comes_back_from_the_ground(place: CameraPose, x: float, y: float) -> None:
     way = to_ground(place, SIZE, (x, y))
     if way is not None:
         assert pixel_of(place, moved(place.point, way)) == pytest.approx((x, y), abs=0.3)
@@ -78,7 +78,7 @@ def test_a_pixel_comes_back_from_the_ground(place: Place, x: float, y: float) ->
 
 
 @given(places)
-def test_a_level_camera_turned_clockwise_moves_what_it_sees_clockwise(place: Place) -> None:
+def test_a_level_camera_turned_clockwise_moves_what_it_sees_clockwise(place: CameraPose) -> None:
     level = replace(place, roll=0)
     way, turned = (to_ground(p, SIZE, MIDDLE) for p in (level, replace(level, yaw=(level.yaw or 0) + 10)))
     assert way is not None
@@ -89,22 +89,22 @@ def test_a_level_camera_turned_clockwise_moves_what_it_sees_clockwise(place: Pla
 @pytest.mark.parametrize("at", CORNERS)
 def test_spots_lie_on_the_right_side_of_the_camera_in_every_hemisphere(at: tuple[float, float]) -> None:
     place = replace(DOWN, latitude=at[0], longitude=at[1])
-    spot = spot_of(place, SIZE, Box(3400, 400, 3600, 600))  # up and to the right: north-east
-    way = between(place.point, spot.point)
+    geo_position = ground_position_of(place, SIZE, Box(3400, 400, 3600, 600))  # up and to the right: north-east
+    way = between(place.point, geo_position.point)
     assert way == pytest.approx((1500 * 40 / FOCAL_PX, 1000 * 40 / FOCAL_PX), abs=0.01)
-    assert spot.kind == "ground"
-    assert -180 <= spot.longitude <= 180
+    assert geo_position.kind == "ground"
+    assert -180 <= geo_position.longitude <= 180
 
 
 @pytest.mark.parametrize("missing", ["height_m", "yaw", "pitch", "focal"])
 def test_what_is_not_known_leaves_the_finding_at_the_camera(missing: str) -> None:
-    spot = spot_of(replace(DOWN, **{missing: None}), SIZE, Box(0, 0, 10, 10))
-    assert (spot.kind, spot.error_m, spot.point) == ("camera", None, DOWN.point)
+    geo_position = ground_position_of(replace(DOWN, **{missing: None}), SIZE, Box(0, 0, 10, 10))
+    assert (geo_position.kind, geo_position.error_m, geo_position.point) == ("camera", None, DOWN.point)
 
 
 @pytest.mark.parametrize("change", [{"height_m": 0.0}, {"height_m": -3.0}, {"pitch": 10.0}, {"pitch": 0.0}])
 def test_a_camera_that_does_not_look_down_on_the_ground_gives_no_ground(change: dict[str, float]) -> None:
-    assert spot_of(replace(DOWN, **change), SIZE, Box(0, 0, 4000, 1500)).kind == "camera"
+    assert ground_position_of(replace(DOWN, **change), SIZE, Box(0, 0, 4000, 1500)).kind == "camera"
 
 
 def test_the_error_is_that_of_gps_below_and_grows_with_the_distance() -> None:
@@ -137,7 +137,7 @@ def test_a_box_seen_from_the_side_stands_on_its_lower_edge() -> None:
 
 
 @given(places)
-def test_a_footprint_runs_counterclockwise_round_the_middle(place: Place) -> None:
+def test_a_footprint_runs_counterclockwise_round_the_middle(place: CameraPose) -> None:
     ways = [between(place.point, p) for p in footprint(place, SIZE)]
     assert 3 <= len(ways) <= 5
     area = sum(a.east * b.north - b.east * a.north for a, b in zip(ways, [*ways[1:], ways[0]], strict=True)) / 2

@@ -105,7 +105,7 @@ def test_the_most_frequent_pair_comes_first_and_in_it_the_most_confident() -> No
     often = [wrong(i, p=0.5 + i / 100) for i in range(9)]
     first, second = mistake_groups([*rare, *often], COLORS)
     assert (first.said, first.count, len(first.shown)) == ("rock toe", 9, MOST_IN_GROUP)
-    assert [m.thing_id for m in first.shown] == ["8", "7", "6", "5", "4", "3"]
+    assert [m.instance_id for m in first.shown] == ["8", "7", "6", "5", "4", "3"]
     assert (second.count, second.shown[0].answers[0]) == (2, ("rock toe damaged", 0.99))
 
 

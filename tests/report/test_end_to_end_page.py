@@ -16,7 +16,7 @@ from toeline.report.end_to_end_page import (
     MOST_SHOWN,
     TRUE_COLOR,
     Beside,
-    Blamed,
+    PicturedError,
     beside_section,
     both_marked,
     worst_section,
@@ -25,9 +25,9 @@ from toeline.report.end_to_end_page import (
 RUN = {"started_words": "1 May 2026, 09:00", "finished": "x"}
 
 
-def blamed(file: Path, number: int = 1, **more: object) -> Blamed:
+def pictured_errors(file: Path, number: int = 1, **more: object) -> PicturedError:
     given = {"true": Box(5, 5, 20, 20), "found": None, "is_class": "rock toe", "said": "", "sure": 0.0, **more}
-    return Blamed("a.jpg", file, str(number), **given)  # type: ignore[arg-type]
+    return PicturedError("a.jpg", file, str(number), **given)  # type: ignore[arg-type]
 
 
 def has(image: Image.Image, color: str) -> bool:
@@ -52,8 +52,8 @@ def test_the_picture_holds_both_boxes_however_far_apart() -> None:
 
 def test_each_kind_of_mistake_has_its_pictures_and_says_how_many_there_are(tmp_path: Path) -> None:
     file = write_photo(tmp_path / "a.jpg", (60, 60))
-    missed = [blamed(file, n) for n in range(MOST_SHOWN + 2)]
-    nothing = [blamed(file, true=None, found=Box(1, 1, 9, 9), is_class="", said="vegetation", sure=0.625)]
+    missed = [pictured_errors(file, n) for n in range(MOST_SHOWN + 2)]
+    nothing = [pictured_errors(file, true=None, found=Box(1, 1, 9, 9), is_class="", said="vegetation", sure=0.625)]
     section = worst_section({"detector: not found": missed, "detector: finding of nothing": nothing, "judge": []})
     page = ScorecardPage("t", "h", [section], RUN)
     html, text = render_html(page), render_markdown(page)
@@ -67,7 +67,7 @@ def test_each_kind_of_mistake_has_its_pictures_and_says_how_many_there_are(tmp_p
 
 
 def test_a_photograph_that_is_gone_leaves_its_words(tmp_path: Path) -> None:
-    (group,) = worst_section({"detector: not found": [blamed(tmp_path / "gone.jpg")]}).mistakes
+    (group,) = worst_section({"detector: not found": [pictured_errors(tmp_path / "gone.jpg")]}).mistakes
     assert (group.shown[0].picture, group.shown[0].note) == ("", "is rock toe")
 
 

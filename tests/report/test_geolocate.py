@@ -6,20 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toeline.core.geo import Meters
-from toeline.report.geolocate import Seen, groups_of, within
+from toeline.report.geolocate import LocatedFinding, groups_of, within
 
 
-def seen(*rows: str) -> list[Seen]:
+def seen(*rows: str) -> list[LocatedFinding]:
     """seen("a toe_drain 0 0 3") is a toe drain on photograph a, at 0 east, 0 north, right to 3 m."""
     words = [row.split() for row in rows]
-    return [Seen(p, kind, Meters(float(x), float(y)), float(e)) for p, kind, x, y, e in words]
+    return [LocatedFinding(p, kind, Meters(float(x), float(y)), float(e)) for p, kind, x, y, e in words]
 
 
-things = st.lists(
+instances = st.lists(
     st.builds(
-        Seen,
+        LocatedFinding,
         photo=st.sampled_from("abcde"),
-        kind=st.sampled_from(["toe_drain", "rock_toe"]),
+        type_name=st.sampled_from(["toe_drain", "rock_toe"]),
         at=st.builds(Meters, st.floats(-30, 30), st.floats(-30, 30)),
         error_m=st.floats(1, 25),
     ),
@@ -52,8 +52,8 @@ def test_what_is_too_uncertain_is_left_alone() -> None:
     assert groups_of(seen("a toe_drain 0 0 21", "b toe_drain 0 0 21")) == []
 
 
-@given(things)
-def test_groups_keep_their_promises(rows: list[Seen]) -> None:
+@given(instances)
+def test_groups_keep_their_promises(rows: list[LocatedFinding]) -> None:
     groups = groups_of(rows)
     assert groups == groups_of(list(rows))
     members = [i for g in groups for i in g]
@@ -61,16 +61,16 @@ def test_groups_keep_their_promises(rows: list[Seen]) -> None:
     for group in groups:
         assert len(group) > 1
         assert len({rows[i].photo for i in group}) == len(group)
-        assert len({rows[i].kind for i in group}) == 1
+        assert len({rows[i].type_name for i in group}) == 1
         assert all(within(rows[i], rows[j]) for i in group for j in group if i != j)
 
 
-@given(things)
-def test_no_two_that_could_be_one_are_both_alone(rows: list[Seen]) -> None:
+@given(instances)
+def test_no_two_that_could_be_one_are_both_alone(rows: list[LocatedFinding]) -> None:
     """The cells lose no pair."""
     alone = set(range(len(rows))) - {i for g in groups_of(rows) for i in g}
     for i in alone:
         for j in alone:
             a, b = rows[i], rows[j]
             certain = max(a.error_m, b.error_m) <= 20
-            assert not (i < j and certain and a.kind == b.kind and a.photo != b.photo and within(a, b))
+            assert not (i < j and certain and a.type_name == b.type_name and a.photo != b.photo and within(a, b))

@@ -78,8 +78,8 @@ def test_nothing_is_fetched_from_anywhere(tmp_path: Path) -> None:
 
 def test_names_from_outside_are_escaped_everywhere(tmp_path: Path) -> None:
     problems = [Problem(EVIL, f"photos/{EVIL}", f"what {EVIL}", f"todo {EVIL}", 3)]
-    truth = TruthNotes((TruthFigure(EVIL, 0.5, 0.4, 0.6, 9, 0.3),), EVIL, missed={EVIL: [EVIL]})
-    html = render_page(given(tmp_path, EVIL, problems=problems, truth=truth, run={**RUN, "title": EVIL}))
+    ground_truth = TruthNotes((TruthFigure(EVIL, 0.5, 0.4, 0.6, 9, 0.3),), EVIL, missed={EVIL: [EVIL]})
+    html = render_page(given(tmp_path, EVIL, problems=problems, ground_truth=ground_truth, run={**RUN, "title": EVIL}))
     assert EVIL not in html
     assert "<script>alert" not in html
     assert read(html).scripts == 1
@@ -152,13 +152,13 @@ def test_counts_by_type_and_condition_leave_out_what_cannot_be(tmp_path: Path) -
 
 
 def test_truth_marks_what_is_wrong(tmp_path: Path) -> None:
-    truth = TruthNotes(
+    ground_truth = TruthNotes(
         (TruthFigure("condition, given the type", 0.84, 0.76, 0.9, 58, 0.46), TruthFigure("objects found", 1, 1, 1, 9)),
         wrong={("a.jpg", "1"): "rock toe damaged"},
         extra=frozenset({("a.jpg", "2")}),
         missed={"a.jpg": ["vegetation"]},
     )
-    html = render_page(given(tmp_path, "a.jpg", truth=truth))
+    html = render_page(given(tmp_path, "a.jpg", ground_truth=ground_truth))
     assert re.search(r"84.0%.*76.0% to 90.0%.*58.*46.0%", html, re.DOTALL)
     assert html.count("is rock toe damaged") == 2  # in the table and on the card
     assert html.count("nothing is there") == 2

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from tests.report.test_camera_geometry import DOWN
 
-from toeline.core.geo import Meters, Spot, moved
+from toeline.core.geo import GeoPosition, Meters, moved
 from toeline.core.taxonomy import Taxonomy
 from toeline.report import map as map_module
 from toeline.report.document import environment
-from toeline.report.geolocate import Located, Mark, Shot, grouped
+from toeline.report.geolocate import Located, MapMark, Shot, grouped
 from toeline.report.map import WIDE, flights, map_section, scale_bar
 
 TAXONOMY = Taxonomy.load()
@@ -23,15 +23,17 @@ def shot(name: str, east: float, north: float, time: str = "") -> Shot:
     return Shot(name, (4000, 3000), replace(DOWN, latitude=at.latitude, longitude=at.longitude, time=time))
 
 
-def mark(photo: str, number: str, east: float, north: float, condition: str = "normal", kind: str = "ground") -> Mark:
+def mark(
+    photo: str, number: str, east: float, north: float, condition: str = "normal", kind: str = "ground"
+) -> MapMark:
     at = moved(DOWN.point, Meters(east, north))
-    spot = Spot(
+    geo_position = GeoPosition(
         at.latitude, at.longitude, "ground" if kind == "ground" else "camera", 4.0 if kind == "ground" else None
     )
-    return Mark(photo, number, "slope_drain", condition, 0.75, condition == "blocked", spot)
+    return MapMark(photo, number, "slope_drain", condition, 0.75, condition == "blocked", geo_position)
 
 
-def located(*marks: Mark, photographs: int = 2) -> Located:
+def located(*marks: MapMark, photographs: int = 2) -> Located:
     return Located((shot("a.jpg", 0, 0), shot("b.jpg", 100, 40)), marks, photographs)
 
 
@@ -89,7 +91,7 @@ def test_objects_that_were_judged_differently_are_told() -> None:
     assert section is not None
     assert len(section["same"]) == 1
     assert "judged differently: 1" in " ".join(section["notes"])
-    assert marks[1].spot.conditions == ("normal", "damaged")
+    assert marks[1].geo_position.conditions == ("normal", "damaged")
 
 
 def test_a_pause_is_another_flight_and_without_times_the_order_stays() -> None:

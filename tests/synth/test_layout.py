@@ -7,26 +7,26 @@ import pytest
 
 from toeline.synth.layout import MOST_OBJECTS, rasterize, sample_plan
 from toeline.synth.placement import CAN_SHOW, SHORTEST_FAULT
-from toeline.synth.plan import CANVAS, CLASS_IDS, REAL_COUNTS, Bend, Channel, Plan, area
+from toeline.synth.plan import CANVAS, CLASS_IDS, REAL_COUNTS, Bend, Channel, ScenePlan, area
 
 SCENES = 300
 
 
 @cache
-def plans() -> tuple[Plan, ...]:
+def plans() -> tuple[ScenePlan, ...]:
     return tuple(sample_plan(seed) for seed in range(50_000, 50_000 + SCENES))
 
 
 def counts() -> np.ndarray:
     found = np.zeros(len(REAL_COUNTS))
     for plan in plans():
-        for item, labelled in zip(plan.items, plan.labelled, strict=True):
-            found[CLASS_IDS[item.kind, item.condition]] += labelled
+        for item, labeled in zip(plan.items, plan.labeled, strict=True):
+            found[CLASS_IDS[item.kind, item.condition]] += labeled
     return found
 
 
-def test_every_scene_has_1_to_18_labelled_objects() -> None:
-    per_scene = [sum(plan.labelled) for plan in plans()]
+def test_every_scene_has_1_to_18_labeled_objects() -> None:
+    per_scene = [sum(plan.labeled) for plan in plans()]
     assert min(per_scene) >= 1
     assert max(per_scene) <= MOST_OBJECTS
     assert np.mean(per_scene) == pytest.approx(5.1, rel=0.12)

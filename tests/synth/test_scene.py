@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from toeline.synth.ground import paint_ground
-from toeline.synth.plan import CLASS_IDS, CLASS_NAMES, Band, Bend, Plan
+from toeline.synth.plan import CLASS_IDS, CLASS_NAMES, Band, Bend, ScenePlan
 from toeline.synth.scene import Drawing, draw
 from toeline.synth.textures import Canvas
 
@@ -106,5 +106,5 @@ def test_the_ground_covers_the_canvas_however_strong_the_bend() -> None:
         bands = (Band("face", -90, 0, 3.0), Band("road", 0, 120, 3.0), Band("face", 120, 900, 3.0))
         blank = np.zeros((640, 640), np.uint8)
         canvas = Canvas(np.zeros((640, 640, 3), np.float32), blank, blank.copy(), (1.0, 1.0), 0.3)
-        paint_ground(canvas, Plan(bend, 1.0, "dry", bands, (), ()), rng)
+        paint_ground(canvas, ScenePlan(bend, 1.0, "dry", bands, (), ()), rng)
         assert float(canvas.color.max(2).min()) > 1

@@ -14,10 +14,10 @@ from tests.colored import write_colored
 from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import LabelError
-from toeline.judge.baseline.model import load_floor, save_floor, standardized
+from toeline.judge.baseline.model import load_baseline, save_baseline, standardized
 from toeline.judge.load import load_judge
 from toeline.train import baseline as floor_fit
-from toeline.train.baseline import SHRINK, FloorRun, Table, Trained, fit, train_floor
+from toeline.train.baseline import SHRINK, BaselineRun, FeatureTable, TrainedBaseline, fit, train_baseline
 
 TAXONOMY = Taxonomy.load()
 
@@ -28,12 +28,12 @@ def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(floor_fit, "LEAF", 1)
 
 
-def accuracy(trained: Trained) -> float:
+def accuracy(trained: TrainedBaseline) -> float:
     return float(np.mean(np.array(trained.said) == trained.table.classes))
 
 
 def test_what_can_be_seen_is_learned(tmp_path: Path) -> None:
-    trained = train_floor(FloorRun(data=write_colored(tmp_path)), TAXONOMY)
+    trained = train_baseline(BaselineRun(data=write_colored(tmp_path)), TAXONOMY)
     assert accuracy(trained) > 0.9
     assert (trained.folds, trained.cut_by, trained.problems) == (4, "flight line", ())
 
@@ -47,16 +47,16 @@ def test_shuffled_labels_are_not_learned(tmp_path: Path) -> None:
         for row in rows:
             row[0] = str(rng.choice([5, 6, 7]))
         file.write_text("\n".join(" ".join(row) for row in rows))
-    assert accuracy(train_floor(FloorRun(data=tmp_path), TAXONOMY)) < 0.6
+    assert accuracy(train_baseline(BaselineRun(data=tmp_path), TAXONOMY)) < 0.6
 
 
 def test_only_the_named_split_is_read(tmp_path: Path) -> None:
     write_colored(tmp_path)
-    before = train_floor(FloorRun(data=tmp_path), TAXONOMY)
+    before = train_baseline(BaselineRun(data=tmp_path), TAXONOMY)
     write_colored(tmp_path, split="valid", lines=2)
     for photo in (tmp_path / "valid" / "images").iterdir():
         photo.write_bytes(b"not to be opened")
-    after = train_floor(FloorRun(data=tmp_path), TAXONOMY)
+    after = train_baseline(BaselineRun(data=tmp_path), TAXONOMY)
     assert after.model.facts == before.model.facts
     assert after.problems == ()
 
@@ -64,14 +64,14 @@ def test_only_the_named_split_is_read(tmp_path: Path) -> None:
 def test_same_data_and_seed_give_the_same_file(tmp_path: Path) -> None:
     write_colored(tmp_path)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        save_floor(train_floor(FloorRun(data=tmp_path, seed=seed), TAXONOMY).model, tmp_path / name)
+        save_baseline(train_baseline(BaselineRun(data=tmp_path, seed=seed), TAXONOMY).model, tmp_path / name)
     a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
     assert a == b
     assert a != c
 
 
 def test_one_flight_line_is_cut_by_photograph(tmp_path: Path) -> None:
-    trained = train_floor(FloorRun(data=write_colored(tmp_path, lines=1)), TAXONOMY)
+    trained = train_baseline(BaselineRun(data=write_colored(tmp_path, lines=1)), TAXONOMY)
     assert (trained.cut_by, trained.folds) == ("photograph", 4)
 
 
@@ -82,25 +82,25 @@ def test_one_flight_line_is_cut_by_photograph(tmp_path: Path) -> None:
 def test_too_little_is_refused(tmp_path: Path, lines: int, per_line: int, split: str, said: str) -> None:
     write_colored(tmp_path, lines=lines, per_line=per_line)
     with pytest.raises(LabelError, match=said):
-        train_floor(FloorRun(data=tmp_path, split=split), TAXONOMY)
+        train_baseline(BaselineRun(data=tmp_path, split=split), TAXONOMY)
 
 
 def test_a_data_set_of_types_only_is_refused(tmp_path: Path) -> None:
     write_colored(tmp_path)
     (tmp_path / "data.yaml").write_text("names: [toe drain, toe_drain, rock toe, rock_toe, slope drain, slope_drain]\n")
     with pytest.raises(LabelError, match="no object with a condition"):
-        train_floor(FloorRun(data=tmp_path), TAXONOMY)
+        train_baseline(BaselineRun(data=tmp_path), TAXONOMY)
 
 
 def test_a_damaged_photograph_is_reported_and_the_rest_is_learned(tmp_path: Path) -> None:
     write_colored(tmp_path)
     (tmp_path / "train" / "images" / "LineA_0_V.png").write_bytes(b"nonsense")
-    trained = train_floor(FloorRun(data=tmp_path), TAXONOMY)
+    trained = train_baseline(BaselineRun(data=tmp_path), TAXONOMY)
     assert [p.file.name for p in trained.problems] == ["LineA_0_V.png"]
     assert len(set(trained.table.photos)) == 15
 
 
-def table(n: int = 60) -> Table:
+def table(n: int = 60) -> FeatureTable:
     """Two types of objects by 12 measures; no slope drain is damaged, and there is no toe drain at all."""
     rng = np.random.default_rng(1)
     kinds = np.array(["slope_drain", "rock_toe"] * (n // 2))
@@ -108,7 +108,7 @@ def table(n: int = 60) -> Table:
         [("slope drain", "slope drain blocked")[i // 2 % 2] if i % 2 == 0 else "rock toe" for i in range(n)]
     )
     rows = rng.normal(size=(n, 12)) + 3 * (classes == "slope drain blocked")[:, None]
-    return Table(rows.astype(np.float32), kinds, classes, kinds, kinds, kinds)
+    return FeatureTable(rows.astype(np.float32), kinds, classes, kinds, kinds, kinds)
 
 
 def test_models_say_what_scikit_learn_says() -> None:
@@ -145,7 +145,7 @@ def test_the_command_writes_a_file_that_inspects(tmp_path: Path, capsys: pytest.
     low, high = figures["accuracy"]["interval"]
     assert figures["accuracy"]["n"] == 48
     assert low <= figures["accuracy"]["value"] <= high
-    assert load_floor(file)[0].facts["cross_validated"] == said["cross_validated"]
+    assert load_baseline(file)[0].facts["cross_validated"] == said["cross_validated"]
     photos, labels = data / "train" / "images", data / "train" / "labels"
     with pytest.raises(SystemExit) as done:
         main(

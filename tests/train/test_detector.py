@@ -13,7 +13,17 @@ from toeline.errors import OutputError
 from toeline.evaluate.average_precision import Found, average_precision, best_thresholds
 from toeline.train.config import DetectorRun
 from toeline.train.detector import learning_rate
-from toeline.train.detector_data import Batcher, Pool, Sample, View, cut, fill_pool, look, random_view, seen_boxes
+from toeline.train.detector_data import (
+    AugmentedView,
+    Batcher,
+    Sample,
+    ScenePool,
+    cut,
+    fill_pool,
+    look,
+    random_view,
+    seen_boxes,
+)
 
 points = st.tuples(st.floats(-60, 160), st.floats(-60, 160))
 
@@ -70,7 +80,7 @@ def test_a_view_never_turns_the_slope_upside_down():
 
 
 def test_what_is_hardly_in_view_is_no_label():
-    whole = View(0, 0, 100, 100)
+    whole = AugmentedView(0, 0, 100, 100)
     assert len(seen_boxes([square(-95, 10, 100)], whole, 100)) == 0  # a twentieth of it
     assert len(seen_boxes([square(-70, 10, 100)], whole, 100)) == 1
     assert len(seen_boxes([square(10, 10, 2)], whole, 100)) == 0  # thinner than a label can be
@@ -89,7 +99,7 @@ def test_a_batch_holds_pictures_and_labels_as_shares():
 
 
 def test_the_pool_is_what_was_drawn_and_refuses_to_grow(tmp_path: Path):
-    pool = Pool(tmp_path)
+    pool = ScenePool(tmp_path)
     np.save(tmp_path / "scenes.npy", np.full((2, 4, 4, 3), 7, np.uint8))
     pool.lines.write_text("".join(json.dumps([[1, [[0, 0], [2, 0], [2, 3]]]]) + "\n" for _ in range(2)))
     (first, _) = fill_pool(tmp_path, scenes=2, seed=5).read()

@@ -22,7 +22,7 @@ from toeline.detect.detector import DetectorOptions
 from toeline.detect.load import load_detector
 from toeline.errors import LabelError, ModelError, SetupError
 from toeline.train.config import DetectorFit
-from toeline.train.detector import Fitted, fit_detector, read_detector_lesson
+from toeline.train.detector import Fitted, fit_detector, read_detector_training_data
 from toeline.train.detector_data import FILL, Pictures, Views, order_of
 
 pytest.importorskip("pycocotools")
@@ -58,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(model: Path, data: Path, out: Path, *, tell: Seen = silent, resume: bool = False, **more: Any) -> Fitted:
     out.mkdir(exist_ok=True)
     run = DetectorFit(**{**SMALL, "model": str(model), **more})
-    return fit_detector(run, read_detector_lesson(run, data), out, resume=resume, tell=tell)
+    return fit_detector(run, read_detector_training_data(run, data), out, resume=resume, tell=tell)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_what_is_written_is_a_detector_of_the_types(whole: tuple[Fitted, Path]) 
     _, out = whole
     detector = load_detector(str(out), taxonomy=TAXONOMY, options=DetectorOptions(general=0.0, device="cpu"))
     (found,) = detector.find([Image.new("RGB", (80, 60))])
-    assert {s.thing.kind for s in found} <= set(KINDS)
+    assert {s.instance.type_name for s in found} <= set(KINDS)
     assert found
     kept = load_file(out / "best.safetensors")
     saved = AutoModelForObjectDetection.from_pretrained(out, local_files_only=True).state_dict()  # files name otherwise

@@ -10,11 +10,11 @@ import pytest
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.train import embedded_judge as embedded
-from toeline.train.datasets import Pool
+from toeline.train.datasets import SheetPool
 from toeline.train.embedded_judge import (
     CROPS_ONLY,
+    JudgeRows,
     JudgeRun,
-    Rows,
     rendered_texts,
     small_model,
     small_tokenizer,
@@ -28,8 +28,8 @@ TINY = {"width": 64, "vision_depth": 1, "language_depth": 1, "workers": 1, "thre
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory) -> Pool:
-    return Pool.drawn(tmp_path_factory.mktemp("drawn"), scenes=4, seed=5, taxonomy=TAXONOMY)
+def pool(tmp_path_factory) -> SheetPool:
+    return SheetPool.drawn(tmp_path_factory.mktemp("drawn"), scenes=4, seed=5, taxonomy=TAXONOMY)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_every_weight_is_trained(judge, pool):
 
 
 def test_a_row_depends_on_its_index_alone(pool):
-    rows = Rows(pool, CROPS_ONLY, length=8, seed=3)
+    rows = JudgeRows(pool, CROPS_ONLY, length=8, seed=3)
     assert rows[2].sheet.questions[0].crop.tobytes() == rows[2].sheet.questions[0].crop.tobytes()
     assert rows[2].sheet.questions[0].crop.tobytes() != rows[6].sheet.questions[0].crop.tobytes(), "another light"
 
@@ -89,7 +89,7 @@ def test_a_run_that_stops_goes_on_and_leaves_a_stock_model(tmp_path, monkeypatch
     assert AutoTokenizer.from_pretrained(out).tokenize("slope drain blocked") == ["slope", "Ġdrain", "Ġblocked"]
     judge = load_judge(str(out), device="cpu", adapter=None)
     scores = judge.score(
-        row(Pool.drawn(tmp_path / "scenes", scenes=4, seed=1, taxonomy=TAXONOMY)[0], TAXONOMY, judge.view).sheet
+        row(SheetPool.drawn(tmp_path / "scenes", scenes=4, seed=1, taxonomy=TAXONOMY)[0], TAXONOMY, judge.view).sheet
     )
     assert all(sum(map(math.exp, s.values())) == pytest.approx(1, abs=1e-4) for s in scores)
 

@@ -13,12 +13,12 @@ from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_yolo, read_entry
 from toeline.errors import LabelError
-from toeline.judge.baseline.model import load_floor, save_floor
-from toeline.judge.ensemble import FuseJudge
+from toeline.judge.baseline.model import load_baseline, save_baseline
+from toeline.judge.ensemble import EnsembleJudge
 from toeline.judge.load import load_judge
 from toeline.train import baseline as floor_fit
-from toeline.train.baseline import FloorRun, train_floor
-from toeline.train.ensemble import ask_both, fused_out_of_fold
+from toeline.train.baseline import BaselineRun, train_baseline
+from toeline.train.ensemble import ask_both, ensemble_out_of_fold
 
 TAXONOMY = Taxonomy.load()
 
@@ -29,29 +29,34 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_colored(tmp_path_factory.mktemp("colored"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(floor_fit, "TREES", 3)
-        save_floor(train_floor(FloorRun(data=root), TAXONOMY).model, root / "floor")
+        save_baseline(train_baseline(BaselineRun(data=root), TAXONOMY).model, root / "floor")
     write_colored(root, split="valid", lines=2, per_line=3)
     for photo in (root / "valid" / "images").iterdir():  # other bytes, or these would be photographs of train
         photo.write_bytes(photo.read_bytes() + b" ")
     found, even = open_yolo(root, TAXONOMY), {}
     for entry in (e for entries in found.splits.values() for e in entries):
-        things = read_entry(entry, TAXONOMY, found.names).scene.things
-        even[entry.photo.name] = {t.id: dict.fromkeys(TAXONOMY.answers(t.kind), 0.0) for t in things}
+        instances = read_entry(entry, TAXONOMY, found.names).scene.instances
+        even[entry.photo.name] = {t.id: dict.fromkeys(TAXONOMY.answers(t.type_name), 0.0) for t in instances}
     (root / "even.json").write_text(json.dumps(even))
     return root
 
 
-def joined(data: Path) -> FuseJudge:
+def joined(data: Path) -> EnsembleJudge:
     judge = load_judge(f"fuse:replay:{data / 'even.json'},floor:{data / 'floor'}")
-    assert isinstance(judge, FuseJudge)
+    assert isinstance(judge, EnsembleJudge)
     return judge
 
 
 def test_a_floor_answers_for_its_own_photographs_out_of_fold(data: Path) -> None:
     answers = ask_both(data, "train", joined(data), TAXONOMY)
     assert answers.kept == (0, len(answers.asked))
-    assert {x.kind for x in answers.asked} == {"slope_drain", "rock_toe"}
-    kept = [s for things in load_floor(data / "floor")[0].out_of_fold.values() for s in things.values() if len(s) > 1]
+    assert {x.type_name for x in answers.asked} == {"slope_drain", "rock_toe"}
+    kept = [
+        s
+        for instances in load_baseline(data / "floor")[0].out_of_fold.values()
+        for s in instances.values()
+        if len(s) > 1
+    ]
     assert [dict(x.b) for x in answers.asked] == [pytest.approx(dict(s), abs=1e-5) for s in kept]
 
 
@@ -63,10 +68,10 @@ def test_a_floor_answers_for_other_photographs_itself(data: Path) -> None:
 
 def test_the_fusion_is_fitted_on_other_flight_lines(data: Path) -> None:
     asked = ask_both(data, "train", joined(data), TAXONOMY).asked
-    said = fused_out_of_fold(asked)
+    said = ensemble_out_of_fold(asked)
     assert said is not None
     assert all(sum(map(math.exp, s.values())) == pytest.approx(1) for s in said)
-    assert fused_out_of_fold(asked[:2]) is None
+    assert ensemble_out_of_fold(asked[:2]) is None
 
 
 def test_a_split_that_is_not_there_is_refused(data: Path) -> None:

@@ -24,8 +24,8 @@ from toeline.train import finetune as finetune_file
 from toeline.train.adapter import advice, is_out_of_memory, load_judge, merge
 from toeline.train.callbacks import Log
 from toeline.train.config import LoraRun
-from toeline.train.datasets import Pool, read_album
-from toeline.train.finetune import read_lesson
+from toeline.train.datasets import SheetPool, read_labeled_split
+from toeline.train.finetune import read_training_data
 from toeline.train.samples import Plain
 from toeline.weights import quiet
 
@@ -110,7 +110,7 @@ def test_the_adapter_loads_in_plain_peft_and_scores_the_same(whole: Any, judge_f
 
     judge = QwenVLJudge.load(judge_folder, device="cpu", adapter=whole.folder)
     assert (judge.view.scene_tokens, judge.view.crop_tokens) == (12, 6)
-    sheet = Plain(read_album(open_dataset(data, TAXONOMY), "valid", TAXONOMY), TAXONOMY, judge.view)[0].sheet
+    sheet = Plain(read_labeled_split(open_dataset(data, TAXONOMY), "valid", TAXONOMY), TAXONOMY, judge.view)[0].sheet
     stock = AutoModelForImageTextToText.from_pretrained(judge_folder, dtype=torch.float32, attn_implementation="sdpa")
     with quiet():  # peft 0.21 asks for a name that transformers 5.23 calls deprecated
         wrapped = peft.PeftModel.from_pretrained(stock, whole.folder)
@@ -126,7 +126,7 @@ def test_the_adapter_loads_in_plain_peft_and_scores_the_same(whole: Any, judge_f
 
 def test_what_validation_said_is_what_the_adapter_says(whole: Any, judge_folder: Path, data: Path) -> None:
     judge = QwenVLJudge.load(judge_folder, device="cpu", adapter=whole.folder)
-    plain = Plain(read_album(open_dataset(data, TAXONOMY), "valid", TAXONOMY), TAXONOMY, judge.view)
+    plain = Plain(read_labeled_split(open_dataset(data, TAXONOMY), "valid", TAXONOMY), TAXONOMY, judge.view)
     losses = [
         -scores[q.answers[true]]
         for i in range(len(plain))
@@ -143,7 +143,9 @@ def test_a_merged_model_needs_no_adapter(whole: Any, judge_folder: Path, data: P
         QwenVLJudge.load(merged, device="cpu"),
     ]
     assert judges[0].view == judges[1].view
-    sheet = Plain(read_album(open_dataset(data, TAXONOMY), "valid", TAXONOMY), TAXONOMY, judges[0].view)[0].sheet
+    sheet = Plain(read_labeled_split(open_dataset(data, TAXONOMY), "valid", TAXONOMY), TAXONOMY, judges[0].view)[
+        0
+    ].sheet
     for one, two in zip(*(j.score(sheet) for j in judges), strict=True):
         assert one == pytest.approx(two, abs=1e-4)
 
@@ -190,7 +192,7 @@ def test_training_stops_when_nothing_gets_better(
     judge_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = iter([0.5, 0.6, 0.6, 0.6, 0.9])
-    monkeypatch.setattr(finetune_file._Work, "_measure", lambda *_: {"accuracy": next(said), "loss": 1.0, "n": 3})
+    monkeypatch.setattr(finetune_file._Finetuning, "_measure", lambda *_: {"accuracy": next(said), "loss": 1.0, "n": 3})
     done = train(settings(judge_folder, epochs=6, patience=2), data, tmp_path)
     assert [(line["epoch"], line.get("best", False)) for line in done.log.validations()] == [
         (0, False), (1, True), (2, False), (3, False),
@@ -206,8 +208,8 @@ def test_training_stops_when_nothing_gets_better(
 def test_without_a_validation_split_the_last_epoch_is_kept(judge_folder: Path, tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", train=PHOTOS)
     run = settings(judge_folder)
-    lesson = read_lesson(run, data)
-    assert [p.what for p in lesson.problems] == [f"{data}: has no split 'valid'. Choose one of: train."]
+    training_data = read_training_data(run, data)
+    assert [p.what for p in training_data.problems] == [f"{data}: has no split 'valid'. Choose one of: train."]
     done = train(run, data, tmp_path / "out")
     assert [(line["epoch"], line["best"]) for line in done.log.validations()] == [(1, True), (2, True)]
     assert weights(done.folder)
@@ -219,16 +221,16 @@ def test_what_cannot_be_used_is_told_and_the_rest_is_trained_on(judge_folder: Pa
     )
     broken = data / "train" / "images" / "g.jpg"
     broken.write_bytes(broken.read_bytes()[:700])
-    lesson = read_lesson(settings(judge_folder), data)
-    assert len(lesson.train) == 4
-    told = {Path(p.file).name: p for p in lesson.problems}
+    training_data = read_training_data(settings(judge_folder), data)
+    assert len(training_data.train) == 4
+    told = {Path(p.file).name: p for p in training_data.problems}
     assert set(told) == {"f.txt", "g.jpg"}
     assert told["f.txt"].line == 1
     with pytest.raises(LabelError, match="has no split 'test'"):
-        read_lesson(settings(judge_folder, split="test"), data)
+        read_training_data(settings(judge_folder, split="test"), data)
     nothing = write_data(tmp_path / "nothing", train={"e.jpg": PHOTOS["e.jpg"]})
     with pytest.raises(LabelError, match="there is nothing to learn"):
-        read_lesson(settings(judge_folder), nothing)
+        read_training_data(settings(judge_folder), nothing)
 
 
 def test_running_out_of_memory_says_what_to_change(
@@ -267,8 +269,10 @@ def test_another_error_stays_what_it_is(judge_folder: Path, data: Path, tmp_path
 def test_drawn_scenes_can_be_mixed_in(
     judge_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    two = read_album(open_dataset(data, TAXONOMY), "valid", TAXONOMY)  # in place of two scenes that would be drawn
-    monkeypatch.setattr(Pool, "drawn", lambda *_, **__: two)
+    two = read_labeled_split(
+        open_dataset(data, TAXONOMY), "valid", TAXONOMY
+    )  # in place of two scenes that would be drawn
+    monkeypatch.setattr(SheetPool, "drawn", lambda *_, **__: two)
     done = train(settings(judge_folder, mix_drawn=2, epochs=1), data, tmp_path)
     assert [line["step"] for line in done.log.steps()] == [1, 2, 3]  # 4 photographs and 2 scenes, two a step
 
@@ -368,7 +372,7 @@ def test_dense_targets_are_those_of_the_layouts_own_crops(judge_folder: Path, da
 
     run = settings(judge_folder, full=True, dense=1.0)
     judge = load_judge(run)
-    row = stream_of(run, read_lesson(run, data), data)[0]
+    row = stream_of(run, read_training_data(run, data), data)[0]
     for most in (4096, 1):
         parts = list(Packer(judge, dense=True, max_tokens=most).chunks(row))
         assert len(parts) == (1 if most > 1 else len(row.answers))

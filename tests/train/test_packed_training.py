@@ -15,11 +15,11 @@ from torch import Tensor
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_dataset
 from toeline.judge import qwen_vl
-from toeline.train.adapter import Learner, load_judge, prepare
-from toeline.train.datasets import read_album
+from toeline.train.adapter import LoraLearner, load_judge, prepare
+from toeline.train.datasets import read_labeled_split
 from toeline.train.feature_cache import Store, look
 from toeline.train.loss import Packer, losses, right_and_loss
-from toeline.train.samples import Plain, Row
+from toeline.train.samples import Plain, TrainingRow
 
 TAXONOMY = Taxonomy.load()
 SAME = 1e-5  # of the largest gradient of each tensor
@@ -31,15 +31,17 @@ def judge_folder(tmp_path_factory: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: Any, judge_folder: Path) -> list[Row]:
+def rows(tmp_path_factory: Any, judge_folder: Path) -> list[TrainingRow]:
     """Two photographs: one of two objects that leave a choice, one of four."""
-    album = read_album(open_dataset(write_data(tmp_path_factory.mktemp("data")), TAXONOMY), "train", TAXONOMY)
+    labeled_split = read_labeled_split(
+        open_dataset(write_data(tmp_path_factory.mktemp("data")), TAXONOMY), "train", TAXONOMY
+    )
     view = load_judge(settings(judge_folder)).view
-    plain = Plain(album, TAXONOMY, view)
+    plain = Plain(labeled_split, TAXONOMY, view)
     return [plain[0], plain[3]]
 
 
-def make_learner(judge_folder: Path, **more: Any) -> Learner:
+def make_learner(judge_folder: Path, **more: Any) -> LoraLearner:
     """LoRA layers whose second matrices are not zero, so that every matrix has a gradient."""
     learner = prepare(settings(judge_folder, dropout=0.0, **more), load_judge(settings(judge_folder)))
     with torch.no_grad():
@@ -50,17 +52,17 @@ def make_learner(judge_folder: Path, **more: Any) -> Learner:
     return learner
 
 
-def gradients(learner: Learner, loss: Tensor) -> dict[str, Tensor]:
+def gradients(learner: LoraLearner, loss: Tensor) -> dict[str, Tensor]:
     named = [(n, w) for n, w in learner.wrapped.named_parameters() if w.requires_grad]
     return dict(zip([n for n, _ in named], torch.autograd.grad(loss, [w for _, w in named]), strict=True))
 
 
-def packed_loss(learner: Learner, packer: Packer, rows: list[Row]) -> Tensor:
+def packed_loss(learner: LoraLearner, packer: Packer, rows: list[TrainingRow]) -> Tensor:
     chunks = packer(rows)["chunks"]
     return torch.stack([losses(learner.judge.model, chunk).sum() for chunk in chunks]).sum()
 
 
-def loss_alone(judge: Any, row: Row) -> Tensor:
+def loss_alone(judge: Any, row: TrainingRow) -> Tensor:
     """The loss of each question from one full forward of the stock model per answer; no packing, no tree."""
     total = torch.zeros(())
     for question, true in zip(row.sheet.questions, row.answers, strict=True):
@@ -97,7 +99,7 @@ def furthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 @pytest.mark.parametrize("how", ["packed", "cached", "checkpointed", "chunked"])
 def test_loss_and_gradients_equal_those_of_each_object_alone(
-    how: str, judge_folder: Path, rows: list[Row], tmp_path: Path
+    how: str, judge_folder: Path, rows: list[TrainingRow], tmp_path: Path
 ) -> None:
     learner = make_learner(judge_folder, checkpointing="on" if how == "checkpointed" else "off")
     store = None
@@ -114,7 +116,7 @@ def test_loss_and_gradients_equal_those_of_each_object_alone(
     assert furthest(gradients(learner, loss), gradients(learner, alone)) < SAME
 
 
-def test_the_comparison_has_teeth(judge_folder: Path, rows: list[Row]) -> None:
+def test_the_comparison_has_teeth(judge_folder: Path, rows: list[TrainingRow]) -> None:
     """One object that is asked about in another place changes the gradients a hundred times more than is allowed."""
     learner, packer = make_learner(judge_folder), None
     packer = Packer(learner.judge)
@@ -124,7 +126,7 @@ def test_the_comparison_has_teeth(judge_folder: Path, rows: list[Row]) -> None:
     assert furthest(one, two) > 100 * SAME
 
 
-def test_only_answer_tokens_are_trained_on(judge_folder: Path, rows: list[Row]) -> None:
+def test_only_answer_tokens_are_trained_on(judge_folder: Path, rows: list[TrainingRow]) -> None:
     """Read back: at each fork of the true answer the token that decides, the end token where the answer ends there."""
     learner = make_learner(judge_folder)
     chunk = Packer(learner.judge)(rows[1:])["chunks"][0]
@@ -147,7 +149,7 @@ def test_only_answer_tokens_are_trained_on(judge_folder: Path, rows: list[Row]) 
 
 
 def test_gradients_come_from_the_answers_places_alone(
-    judge_folder: Path, rows: list[Row], monkeypatch: pytest.MonkeyPatch
+    judge_folder: Path, rows: list[TrainingRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
     kept: list[Tensor] = []
@@ -168,7 +170,7 @@ def test_gradients_come_from_the_answers_places_alone(
     assert reached <= set(chunk["batch"].at.tolist())
 
 
-def test_answers_of_one_photograph_do_not_see_each_other(judge_folder: Path, rows: list[Row]) -> None:
+def test_answers_of_one_photograph_do_not_see_each_other(judge_folder: Path, rows: list[TrainingRow]) -> None:
     """The loss of the first question is the same whatever else is asked."""
     learner, packer = make_learner(judge_folder), None
     packer = Packer(learner.judge)
@@ -178,7 +180,7 @@ def test_answers_of_one_photograph_do_not_see_each_other(judge_folder: Path, row
     assert float(both[0].detach()) == pytest.approx(float(both[1].detach()), rel=SAME)
 
 
-def test_weights_count_in_the_loss_and_not_in_what_is_measured(judge_folder: Path, rows: list[Row]) -> None:
+def test_weights_count_in_the_loss_and_not_in_what_is_measured(judge_folder: Path, rows: list[TrainingRow]) -> None:
     learner = make_learner(judge_folder)
     plain, heavy = Packer(learner.judge), Packer(learner.judge, {"slope drain": 3.0})
     one, three = (losses(learner.judge.model, p(rows[1:])["chunks"][0]) for p in (plain, heavy))

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from tests.helpers import make_photo, make_scene
 
-from toeline.core.ground_truth import Truth
-from toeline.core.question import View
+from toeline.core.ground_truth import GroundTruth
+from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
 from toeline.prompts.build import ask
 from toeline.prompts.crop import framed
@@ -18,7 +18,7 @@ from toeline.prompts.relations import around
 from toeline.train.samples import STATES, Labeled, augmented, row, state_map, token_classes
 
 TAXONOMY = Taxonomy.load()
-VIEW = View(scene_tokens=12, crop_tokens=16)
+VIEW = PromptBudget(scene_tokens=12, crop_tokens=16)
 SCENE = make_scene(
     "slope_drain 40 10 60 150", "toe_drain 0 150 200 180", "vegetation 100 20 150 80", size_wh=(200, 200)
 )
@@ -26,15 +26,15 @@ CLASSES = ("slope drain blocked", "Toe drain", "vegetation")
 
 
 def labeled(states: np.ndarray | None = None) -> Labeled:
-    truths = {
-        t.id: Truth(t.id, name, t.kind, TAXONOMY.class_of(name).condition)
-        for t, name in zip(SCENE.things, CLASSES, strict=True)
+    ground_truths = {
+        t.id: GroundTruth(t.id, name, t.type_name, TAXONOMY.class_of(name).condition)
+        for t, name in zip(SCENE.instances, CLASSES, strict=True)
     }
-    return Labeled(make_photo(SCENE.size_wh), SCENE, truths, states)
+    return Labeled(make_photo(SCENE.size_wh), SCENE, ground_truths, states)
 
 
 def test_the_sheet_trained_on_is_the_sheet_asked():
-    shown = ask(SCENE, labeled().image, {t.id: around(SCENE, t.id) for t in SCENE.things}, TAXONOMY, VIEW)
+    shown = ask(SCENE, labeled().image, {t.id: around(SCENE, t.id) for t in SCENE.instances}, TAXONOMY, VIEW)
     trained = row(labeled(), TAXONOMY, VIEW).sheet
     assert trained.text == shown.text
     assert [q.text for q in trained.questions] == [q.text for q in shown.questions]
@@ -44,8 +44,8 @@ def test_the_sheet_trained_on_is_the_sheet_asked():
 @pytest.mark.parametrize("answers", ["type", "all"])
 def test_the_right_answers_read_back(answers):
     made = row(labeled(), TAXONOMY, VIEW, answers=answers)
-    said = {q.thing_id: q.answers[a] for q, a in zip(made.sheet.questions, made.answers, strict=True)}
-    expected = {t.id: name for t, name in zip(SCENE.things, CLASSES, strict=True)}
+    said = {q.instance_id: q.answers[a] for q, a in zip(made.sheet.questions, made.answers, strict=True)}
+    expected = {t.id: name for t, name in zip(SCENE.instances, CLASSES, strict=True)}
     assert said == {k: v for k, v in expected.items() if k in said}
     assert len(said) == (3 if answers == "all" else 2)
 
@@ -80,13 +80,13 @@ def test_a_mirrored_photograph_mirrors_boxes_masks_and_words():
     seen = {}
     for seed in range(8):
         other = augmented(labeled(states), np.random.default_rng(seed), jitter=0.0)
-        assert other.truths == labeled().truths
-        mirrored = other.scene.things[0].box.x1 != SCENE.things[0].box.x1
+        assert other.ground_truths == labeled().ground_truths
+        mirrored = other.scene.instances[0].box.x1 != SCENE.instances[0].box.x1
         if mirrored:
-            assert other.scene.things[0].box == SCENE.things[0].box.mirrored(200)
+            assert other.scene.instances[0].box == SCENE.instances[0].box.mirrored(200)
             assert (other.states == states[:, ::-1]).all()
         else:
-            assert other.scene.things[0].box == SCENE.things[0].box
+            assert other.scene.instances[0].box == SCENE.instances[0].box
         seen[mirrored] = [q.text for q in row(other, TAXONOMY, VIEW).sheet.questions]
     assert set(seen) == {True, False}
     left = "right of vegetation" if "right of vegetation" in seen[True][0] else "left of vegetation"
@@ -98,10 +98,10 @@ def test_a_mirrored_photograph_mirrors_boxes_masks_and_words():
 
 def test_jittered_boxes_stay_in_the_frame_and_near():
     for seed in range(20):
-        for thing, before in zip(
-            augmented(labeled(), np.random.default_rng(seed)).scene.things, SCENE.things, strict=True
+        for instance, before in zip(
+            augmented(labeled(), np.random.default_rng(seed)).scene.instances, SCENE.instances, strict=True
         ):
-            box = thing.box
+            box = instance.box
             assert 0 <= box.x1 <= box.x2 <= 200
             assert 0 <= box.y1 <= box.y2 <= 200
             assert max(box.iou(before.box), box.iou(before.box.mirrored(200))) > 0.3
@@ -112,8 +112,8 @@ def test_a_photograph_without_masks_has_no_token_targets():
 
 
 def test_the_window_of_a_crop_and_of_its_mask_are_one():
-    scene = replace(SCENE, things=SCENE.things[:1])
-    seen, (cols, rows) = framed(scene.things[0].box, (200, 200), VIEW)
+    scene = replace(SCENE, instances=SCENE.instances[:1])
+    seen, (cols, rows) = framed(scene.instances[0].box, (200, 200), VIEW)
     crop = row(labeled(), TAXONOMY, VIEW).sheet.questions[0].crop
     assert crop.size == (28 * cols, 28 * rows)
     again = labeled().image.resize(crop.size, Image.Resampling.BICUBIC, box=seen.xyxy)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tests.helpers import make_photo, make_scene
 
-from toeline.core.ground_truth import Truth
-from toeline.core.question import View
+from toeline.core.ground_truth import GroundTruth
+from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
 from toeline.train.datasets import Joined
 from toeline.train.samples import Labeled, Plain, Stream, scaled
@@ -19,7 +19,7 @@ from toeline.train.sampling import class_weights, order_of
 TAXONOMY = Taxonomy.load()
 # class ids 0 to 7 of the real data set: what is asked about, without vegetation
 COUNTS = dict(zip(TAXONOMY.answers(), (52, 78, 76, 153, 366, 257, 97, 148), strict=False))
-VIEW = View(scene_tokens=12, crop_tokens=6)
+VIEW = PromptBudget(scene_tokens=12, crop_tokens=6)
 
 
 def test_weights_are_one_on_average_and_larger_for_what_is_rare() -> None:
@@ -53,11 +53,11 @@ def test_oversampling_draws_photographs_of_rare_classes_more_often() -> None:
 def labeled(seed: int = 0) -> Labeled:
     scene = make_scene("slope_drain 40 10 60 150", "toe_drain 0 150 200 180", size_wh=(200, 200))
     names = ("slope drain blocked", "Toe drain")
-    truths = {
-        t.id: Truth(t.id, name, t.kind, TAXONOMY.class_of(name).condition)
-        for t, name in zip(scene.things, names, strict=True)
+    ground_truths = {
+        t.id: GroundTruth(t.id, name, t.type_name, TAXONOMY.class_of(name).condition)
+        for t, name in zip(scene.instances, names, strict=True)
     }
-    return Labeled(make_photo((200, 200), seed), scene, truths)
+    return Labeled(make_photo((200, 200), seed), scene, ground_truths)
 
 
 def test_a_turn_depends_on_photograph_and_number_alone() -> None:

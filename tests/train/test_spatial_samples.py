@@ -6,14 +6,14 @@ import numpy as np
 from tests.helpers import make_photo, make_scene
 
 from toeline.core.box import Box
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
 from toeline.prompts.spatial_questions import probes
 from toeline.train.samples import MARKED, Labeled, token_classes
 from toeline.train.spatial_samples import mark_tokens, upside_down, where_row
 
 TAXONOMY = Taxonomy.load()
-VIEW = View(marked_tokens=16)
+VIEW = PromptBudget(marked_tokens=16)
 SCENE = make_scene(
     "slope_drain 20 10 26 70", "slope_drain 80 40 86 90", "toe_drain 0 70 100 80", "rock_toe 30 58 58 69"
 )

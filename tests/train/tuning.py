@@ -9,7 +9,7 @@ from tests.helpers import write_yolo
 from tests.tiny import make_model, make_tokenizer, save_model
 
 from toeline.train.config import LoraRun
-from toeline.train.finetune import finetune, read_lesson
+from toeline.train.finetune import finetune, read_training_data
 
 SIZE = (160, 120)
 PHOTOS = {  # class ids are the nine classes'; every photograph but e.jpg leaves a choice
@@ -42,7 +42,7 @@ def silent(*_: Any) -> None:
 
 
 def train(run: LoraRun, data: Path, out: Path, *, resume: bool = False, tell: Any = silent) -> Any:
-    return finetune(run, read_lesson(run, data), out, resume=resume, tell=tell)
+    return finetune(run, read_training_data(run, data), out, resume=resume, tell=tell)
 
 
 __all__ = ["make_model", "make_tokenizer", "settings", "silent", "train", "write_data", "write_judge"]

@@ -18,12 +18,12 @@ from typing import TypeVar
 
 from toeline.analysis.checks import CHECKS, Checks, order_flags, problem_flag, survey_quickly
 from toeline.analysis.counts import BoxSection, Counts, Together, co_occurrence, count, measure_boxes
-from toeline.analysis.duplicates import Leaks, Seen, find_leaks, flags_of
+from toeline.analysis.duplicates import HashedPhoto, Leaks, find_leaks, flags_of
 from toeline.analysis.image_quality import IMAGE_CHECKS, Images, image_flags, measure_images
 from toeline.analysis.photo_facts import PhotoFacts, look_at_all
-from toeline.analysis.power import Advice, Answer, ProofSection, advise, prove
+from toeline.analysis.power import Answer, DataAdvice, ProofSection, advise, prove
 from toeline.analysis.relations import RelationSection, measure_relations
-from toeline.analysis.table import UNREAD, Collector, Flag, PlainRow, Table, Weight, unread_flag
+from toeline.analysis.table import UNREAD, Collector, Flag, ObjectTable, PlainRow, Weight, unread_flag
 from toeline.core.finding import Problem
 from toeline.core.taxonomy import Taxonomy, meanings
 from toeline.core.words import some
@@ -41,18 +41,18 @@ class Analysis:
     `images` and `leaks` are None when no pixels were looked at.
     """
 
-    table: Table
+    table: ObjectTable
     target: float
     counts: Counts
     boxes: BoxSection
     relations: RelationSection
     together: Together
     proof: ProofSection
-    advice: Advice
+    advice: DataAdvice
     images: Images | None
     leaks: Leaks | None
     flags: tuple[Flag, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[AnalysisFinding, ...]
 
     @property
     def unread(self) -> int:
@@ -81,7 +81,7 @@ def analyze(
     return _counted(table, flags, target, read.seen if how.pixels else None)
 
 
-def _counted(table: Table, flags: Sequence[Flag], target: float, seen: list[Seen] | None) -> Analysis:
+def _counted(table: ObjectTable, flags: Sequence[Flag], target: float, seen: list[HashedPhoto] | None) -> Analysis:
     counts, relations, proof = count(table), measure_relations(table), prove(table, target)
     labels = [*flags, *order_flags(relations)]
     leaks = find_leaks(seen) if seen is not None else None
@@ -109,7 +109,7 @@ def _counted(table: Table, flags: Sequence[Flag], target: float, seen: list[Seen
 
 
 LABELS_AT_ONCE, PICTURES_AT_ONCE = 250, 16  # photographs in a block: some tenths of a second of work
-WORTH = 12  # blocks from which several processes are quicker: each takes a second to start
+LEAST_FOR_PROCESSES = 12  # blocks from which several processes are quicker: each takes a second to start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ class Read:
 
     collector: Collector
     flags: list[Flag] = field(default_factory=list)
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[HashedPhoto] = field(default_factory=list)
 
     def absorb(self, other: Read) -> None:
         """Add what was read after this."""
@@ -154,7 +154,7 @@ def read_all(
     blocks = list(_blocks(opened, PICTURES_AT_ONCE if how.pixels else LABELS_AT_ONCE))
     whole = Read(Collector(taxonomy, opened.root))
     read = partial(read_block, taxonomy=taxonomy, how=how)
-    parts = (crew or Crew()).map(read, blocks, worth=len(blocks) >= WORTH)
+    parts = (crew or Crew()).map(read, blocks, in_processes=len(blocks) >= LEAST_FOR_PROCESSES)
     for block, part in zip(blocks, parts, strict=True):
         whole.absorb(part)
         for _ in range(sum(map(len, block.splits.values()))):
@@ -183,7 +183,7 @@ def read_block(block: YoloSet, *, taxonomy: Taxonomy, how: How) -> Read:
         # the first that matches: photographs that gave no row are passed over
         facts = next((facts for photo, facts in looked if photo == row.entry.photo), None)
         if isinstance(facts, PhotoFacts):
-            read.seen.append(Seen(row.name, row.split, row.group, facts))
+            read.seen.append(HashedPhoto(row.name, row.split, row.flight_line, facts))
         elif facts:
             checks.flags.append(unread_flag(row.name, row.entry.photo, facts))
     return replace(read, flags=checks.flags)
@@ -218,7 +218,7 @@ class Mood(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class AnalysisFinding:
     """One sentence, and the section (its anchor) that it comes from."""
 
     mood: Mood
@@ -226,36 +226,40 @@ class Finding:
     anchor: str
 
 
-def leak_findings(leaks: Leaks) -> Iterator[Finding]:
+def leak_findings(leaks: Leaks) -> Iterator[AnalysisFinding]:
     """Whether one split can know of another."""
     crossing = any(p.crosses for p in leaks.pairs) or leaks.shared
-    yield Finding(Mood.BAD if crossing else Mood.GOOD, leaks.verdict, "leaks")
+    yield AnalysisFinding(Mood.BAD if crossing else Mood.GOOD, leaks.verdict, "leaks")
     inside = sum(not p.crosses for p in leaks.pairs)
     if inside:
-        yield Finding(Mood.CAREFUL, f"{some(inside, 'pair')} of copies or near copies lie within one split.", "leaks")
+        yield AnalysisFinding(
+            Mood.CAREFUL, f"{some(inside, 'pair')} of copies or near copies lie within one split.", "leaks"
+        )
 
 
-def label_findings(flags: Sequence[Flag]) -> Iterator[Finding]:
+def label_findings(flags: Sequence[Flag]) -> Iterator[AnalysisFinding]:
     """Faults and remarks by number and kind."""
     faults = Counter(f.check for f in flags if f.weight is Weight.FAULT)
     remarks = Counter(f.check for f in flags if f.weight is Weight.REMARK)
     if faults:
-        yield Finding(Mood.BAD, f"{some(faults.total(), 'fault')} in the labels and files: {_list(faults)}.", "labels")
+        yield AnalysisFinding(
+            Mood.BAD, f"{some(faults.total(), 'fault')} in the labels and files: {_list(faults)}.", "labels"
+        )
     else:
-        yield Finding(Mood.GOOD, "No label contradicts another one or the rules of the format.", "labels")
+        yield AnalysisFinding(Mood.GOOD, "No label contradicts another one or the rules of the format.", "labels")
     if remarks:
         text = f"{some(remarks.total(), 'label')} to look at, which may be right: {_list(remarks)}."
-        yield Finding(Mood.CAREFUL, text, "labels")
+        yield AnalysisFinding(Mood.CAREFUL, text, "labels")
 
 
-def image_findings(flags: Sequence[Flag]) -> Iterator[Finding]:
+def image_findings(flags: Sequence[Flag]) -> Iterator[AnalysisFinding]:
     """Photographs that are odd as pictures, by kind."""
     odd = Counter(f.check for f in flags if f.check in IMAGE_CHECKS)
     if odd:
-        yield Finding(Mood.CAREFUL, f"Photographs to look at: {_list(odd)}.", "images")
+        yield AnalysisFinding(Mood.CAREFUL, f"Photographs to look at: {_list(odd)}.", "images")
 
 
-def proof_findings(proof: ProofSection) -> Iterator[Finding]:
+def proof_findings(proof: ProofSection) -> Iterator[AnalysisFinding]:
     """Whether each split that is measured on can show the target, as a whole and class by class."""
     goal = f"{100 * proof.target:g} %"
     for split in _measured_on(proof):
@@ -264,13 +268,17 @@ def proof_findings(proof: ProofSection) -> Iterator[Finding]:
         classes = [p for p in mine if p.scope == "class" and p.answer is not Answer.NOTHING_TO_SHOW]
         too_few = [p.name for p in classes if p.answer is Answer.NO]
         mood = Mood.GOOD if whole.answer is Answer.YES else Mood.BAD if whole.answer is Answer.NO else Mood.CAREFUL
-        floor = f" Without a look at a pixel {100 * whole.floor:.1f} % are right." if whole.floor is not None else ""
-        text = f"Can {split} show {goal} on the condition? {whole.words}{floor}"
-        yield Finding(mood, text, "proof")
+        majority_baseline = (
+            f" Without a look at a pixel {100 * whole.majority_baseline:.1f} % are right."
+            if whole.majority_baseline is not None
+            else ""
+        )
+        text = f"Can {split} show {goal} on the condition? {whole.words}{majority_baseline}"
+        yield AnalysisFinding(mood, text, "proof")
         if too_few:
             names = ", ".join(map(repr, too_few))
             text = f"{split} is too small to show {goal} for {len(too_few)} of {len(classes)} classes: {names}."
-            yield Finding(Mood.CAREFUL, text, "proof")
+            yield AnalysisFinding(Mood.CAREFUL, text, "proof")
 
 
 def _measured_on(proof: ProofSection) -> list[str]:
@@ -279,7 +287,7 @@ def _measured_on(proof: ProofSection) -> list[str]:
     return [s for s in splits if s != "train"] or splits
 
 
-def count_findings(counts: Counts) -> Iterator[Finding]:
+def count_findings(counts: Counts) -> Iterator[AnalysisFinding]:
     """Imbalance and what is missing."""
     if counts.imbalance is not None:
         n = {c.name: c.n for c in counts.by_class}
@@ -287,13 +295,13 @@ def count_findings(counts: Counts) -> Iterator[Finding]:
             f"{counts.most!r} ({n[counts.most]}) is {counts.imbalance:.1f} times as frequent as {counts.least!r} "
             f"({n[counts.least]})."
         )
-        yield Finding(Mood.CAREFUL if counts.imbalance >= 3 else Mood.GOOD, text, "advice")
+        yield AnalysisFinding(Mood.CAREFUL if counts.imbalance >= 3 else Mood.GOOD, text, "advice")
     if counts.unnamed:
         text = f"The condition of {some(counts.unnamed, 'object')} is not known: the data set names types only."
-        yield Finding(Mood.CAREFUL, text, "counts")
+        yield AnalysisFinding(Mood.CAREFUL, text, "counts")
     for split, names in counts.lacking.items():
         if names and not counts.unnamed:
-            yield Finding(Mood.BAD, f"{split} has none of {', '.join(map(repr, names))}.", "counts")
+            yield AnalysisFinding(Mood.BAD, f"{split} has none of {', '.join(map(repr, names))}.", "counts")
 
 
 def _list(counts: Counter[str]) -> str:
@@ -320,12 +328,12 @@ class Crew:
         """Whether processes were started."""
         return self._pool is not None
 
-    def map(self, do: Callable[[Job], Done], jobs: Iterable[Job], *, worth: bool = True) -> Iterator[Done]:
-        """`do` of each job in the order of the jobs; in this process unless it is `worth` it. All must be picklable.
+    def map(self, do: Callable[[Job], Done], jobs: Iterable[Job], *, in_processes: bool = True) -> Iterator[Done]:
+        """`do` of each job in their order; in this process unless `in_processes`. All must be picklable.
 
         Raises what `do` raises, and LabelError when a process is killed: so a machine runs out of memory.
         """
-        if self.workers <= 1 or not (worth or self.at_work):
+        if self.workers <= 1 or not (in_processes or self.at_work):
             yield from map(do, jobs)
             return
         waiting: deque[Future[Done]] = deque()

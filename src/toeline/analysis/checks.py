@@ -13,8 +13,8 @@ import numpy as np
 
 from toeline.analysis.overlap import close_pairs, crossing, shared
 from toeline.analysis.relations import RelationSection
-from toeline.analysis.table import Flag, PlainRow, Row, Weight, below, row_of
-from toeline.core.scene import Thing
+from toeline.analysis.table import Flag, PlainRow, SurveyRow, Weight, below, row_of
+from toeline.core.scene import Instance
 from toeline.core.taxonomy import Meanings, Taxonomy, meanings
 from toeline.data.images import photo_size
 from toeline.data.labels import PlainLabels, Problem, apart, read_plain
@@ -127,7 +127,7 @@ CHECKS: dict[str, Check] = {
             "overlap",
             "two types on one place",
             Weight.REMARK,
-            f"IoU over {CLOSE:g}: the same strip may be labelled twice, or a slanting drain has a box far larger than "
+            f"IoU over {CLOSE:g}: the same strip may be labeled twice, or a slanting drain has a box far larger than "
             f"itself.",
             "Look whether both are there; polygons in place of boxes would tell.",
         ),
@@ -194,10 +194,12 @@ _LINE_KINDS = (
 )
 
 
-def flag(key: str, photo: str, file: str, what: str, line: int | None = None, things: Iterable[Thing] = ()) -> Flag:
+def flag(
+    key: str, photo: str, file: str, what: str, line: int | None = None, instances: Iterable[Instance] = ()
+) -> Flag:
     """A flag of the check `key`."""
     check = CHECKS[key]
-    boxes = tuple(t.box for t in things)
+    boxes = tuple(t.box for t in instances)
     return Flag(check.name, check.weight, photo, file, what, check.todo, line, boxes=boxes)
 
 
@@ -209,12 +211,12 @@ class Checks:
     root: Path
     flags: list[Flag] = field(default_factory=list)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: SurveyRow) -> None:
         """Check one photograph's labels."""
         self.flags += [problem_flag(problem, self.root, row.name) for problem in row.problems]
         file = below(self.root, row.entry.labels) if row.entry.labels else row.name
-        for key, what, things in (*_doubles(row, self.taxonomy), *_shapes(row, self.taxonomy)):
-            self.flags.append(flag(key, row.name, file, what, row.lines[things[0].id], things))
+        for key, what, instances in (*_doubles(row, self.taxonomy), *_shapes(row, self.taxonomy)):
+            self.flags.append(flag(key, row.name, file, what, row.lines[instances[0].id], instances))
 
 
 def problem_flag(problem: Problem, root: Path, photo: str = "") -> Flag:
@@ -248,55 +250,54 @@ def order_flags(relations: RelationSection) -> list[Flag]:
     ]
 
 
-Found = tuple[str, str, tuple[Thing, ...]]
+Found = tuple[str, str, tuple[Instance, ...]]
 
 
-def _doubles(row: Row, taxonomy: Taxonomy) -> Iterator[Found]:
+def _doubles(row: SurveyRow, taxonomy: Taxonomy) -> Iterator[Found]:
     """Two objects on one place. The later line is what the flag is about."""
-    for i, j in close_pairs([t.box for t in row.things], CLOSE):
-        first, second = row.things[i], row.things[j]
+    for i, j in close_pairs([t.box for t in row.instances], CLOSE):
+        first, second = row.instances[i], row.instances[j]
         iou = shared(first, second)
         key = _double_kind(first, second, iou, same_class=_label(row, first) == _label(row, second))
         if key:
-            names = [_label(row, t) or taxonomy.spoken(t.kind) for t in (second, first)]
+            names = [_label(row, t) or taxonomy.spoken(t.type_name) for t in (second, first)]
             where = f"{names[0]!r} shares {iou:.0%} (IoU) with {names[1]!r} in line {row.lines[first.id]}."
             yield key, where, (second, first)
 
 
-def _label(row: Row, thing: Thing) -> str:
-    truth = row.truths.get(thing.id)
-    return truth.class_name if truth else ""
+def _label(row: SurveyRow, instance: Instance) -> str:
+    ground_truth = row.ground_truths.get(instance.id)
+    return ground_truth.class_name if ground_truth else ""
 
 
-def _double_kind(a: Thing, b: Thing, iou: float, *, same_class: bool) -> str:
+def _double_kind(a: Instance, b: Instance, iou: float, *, same_class: bool) -> str:
     if iou <= CLOSE:
         return ""
-    if a.kind == b.kind:
+    if a.type_name == b.type_name:
         return "crowded" if iou < SAME else "duplicate" if same_class else "two_conditions"
     if iou < SAME:
         return "overlap"
-    on_top = may_relate("covers", a.kind, b.kind) or may_relate("covers", b.kind, a.kind)
+    on_top = may_relate("covers", a.type_name, b.type_name) or may_relate("covers", b.type_name, a.type_name)
     return "covered" if on_top else "two_types"
 
 
-def _shapes(row: Row, taxonomy: Taxonomy) -> Iterator[Found]:
+def _shapes(row: SurveyRow, taxonomy: Taxonomy) -> Iterator[Found]:
     """Objects that are odd by themselves."""
     whole = row.size_wh[0] * row.size_wh[1]
-    for thing in row.things:
-        x1, y1, x2, y2 = thing.box.xyxy
+    for instance in row.instances:
+        x1, y1, x2, y2 = instance.box.xyxy
         wide, high = x2 - x1, y2 - y1
         if min(wide, high) < LEAST_SIDE_PX:
-            yield "thin", f"The {taxonomy.spoken(thing.kind)} is {wide:.1f} x {high:.1f} pixels.", (thing,)
+            yield "thin", f"The {taxonomy.spoken(instance.type_name)} is {wide:.1f} x {high:.1f} pixels.", (instance,)
         if wide * high >= WHOLE * whole:
             share = f"{wide * high / whole:.0%} of the photograph"
-            yield "whole", f"The box of the {taxonomy.spoken(thing.kind)} covers {share}.", (thing,)
-        if thing.kind in LIES and _lies_wrong(thing.kind, wide, high):
-            yield "lying", f"The {taxonomy.spoken(thing.kind)} is {wide:.0f} x {high:.0f} pixels.", (thing,)
-        if thing.polygon and (loop := crossing(thing.polygon)) is not None:
-            what = (
-                f"The border of the {taxonomy.spoken(thing.kind)} crosses itself; the smaller loop is {loop:.1%} of it."
-            )
-            yield "crossed" if loop >= LOOP else "nicked", what, (thing,)
+            yield "whole", f"The box of the {taxonomy.spoken(instance.type_name)} covers {share}.", (instance,)
+        if instance.type_name in LIES and _lies_wrong(instance.type_name, wide, high):
+            yield "lying", f"The {taxonomy.spoken(instance.type_name)} is {wide:.0f} x {high:.0f} pixels.", (instance,)
+        if instance.polygon and (loop := crossing(instance.polygon)) is not None:
+            name = taxonomy.spoken(instance.type_name)
+            what = f"The border of the {name} crosses itself; the smaller loop is {loop:.1%} of it."
+            yield "crossed" if loop >= LOOP else "nicked", what, (instance,)
 
 
 def _lies_wrong(kind: str, wide: float, high: float) -> bool:
@@ -309,7 +310,7 @@ def survey_quickly(
     *,
     group_of: Callable[[Path], str] = flight_line,
     unread: Callable[[Flag], None] = lambda _: None,
-) -> Iterator[Row | PlainRow]:
+) -> Iterator[SurveyRow | PlainRow]:
     """As survey.survey, photographs with plain labels as such."""
     meaning = meanings(opened.names, taxonomy)
     for split, entries in opened.splits.items():

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from toeline.analysis.table import Bools, Floats, Ints, Table
-from toeline.core.question import View
+from toeline.analysis.table import Bools, Floats, Ints, ObjectTable
+from toeline.core.question import PromptBudget
 from toeline.prompts.crop import LEAST_MARGIN
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitCounts:
     """Sums of one split; `groups` are flight lines, `empty` photographs hold no object."""
 
     photos: int
@@ -44,8 +44,8 @@ class Counts:
     photos: int
     objects: int
     unnamed: int  # objects whose condition is not known
-    whole: Part
-    by_split: dict[str, Part]
+    whole: SplitCounts
+    by_split: dict[str, SplitCounts]
     by_class: tuple[Count, ...]
     by_type: tuple[Count, ...]
     by_condition: tuple[Count, ...]
@@ -56,7 +56,7 @@ class Counts:
     lacking: dict[str, tuple[str, ...]]
 
 
-def count(table: Table) -> Counts:
+def count(table: ObjectTable) -> Counts:
     """All counts of a data set."""
     words = table.taxonomy
     by_class = _counts(table, table.cls, [c.name for c in words.classes])
@@ -78,10 +78,10 @@ def count(table: Table) -> Counts:
     )
 
 
-def _part(table: Table, split: int | None) -> Part:
+def _part(table: ObjectTable, split: int | None) -> SplitCounts:
     there = np.ones(table.n_photos, dtype=bool) if split is None else table.split == split
     per_photo = np.diff(table.first)[there]
-    return Part(
+    return SplitCounts(
         photos=int(there.sum()),
         objects=int(per_photo.sum()),
         groups=len(np.unique(table.group[there])),
@@ -90,7 +90,7 @@ def _part(table: Table, split: int | None) -> Part:
     )
 
 
-def _counts(table: Table, code: Ints, names: list[str]) -> tuple[Count, ...]:
+def _counts(table: ObjectTable, code: Ints, names: list[str]) -> tuple[Count, ...]:
     """Counts of the objects by a column of positions in `names`; -1 counts for none of them."""
     known = code >= 0
     splits, width = len(table.splits), len(names)
@@ -109,7 +109,7 @@ def _counts(table: Table, code: Ints, names: list[str]) -> tuple[Count, ...]:
     )
 
 
-def _matrix(table: Table, of_class: dict[str, int]) -> dict[str, dict[str, int | None]]:
+def _matrix(table: ObjectTable, of_class: dict[str, int]) -> dict[str, dict[str, int | None]]:
     words = table.taxonomy
     cells = {(c.type, c.condition): of_class[c.name] for c in words.classes}
     return {t.name: {c.name: cells.get((t.name, c.name)) for c in words.conditions} for t in words.types}
@@ -129,7 +129,7 @@ class Together:
     lift: list[list[float | None]]
 
 
-def co_occurrence(table: Table) -> Together:
+def co_occurrence(table: ObjectTable) -> Together:
     """Co-occurrence of the taxonomy's classes; of its types where the data set names types only."""
     classes = [c.name for c in table.taxonomy.classes]
     typed = bool(table.n_objects) and bool((table.cls < 0).all())
@@ -236,9 +236,9 @@ class BoxSection:
     crop_tokens: int
 
 
-def measure_boxes(table: Table, view: View | None = None) -> BoxSection:
+def measure_boxes(table: ObjectTable, view: PromptBudget | None = None) -> BoxSection:
     """Box figures per class and type. `view` says how large the judge's crops are; without it, the default one."""
-    view = view or View()
+    view = view or PromptBudget()
     columns = _columns(table, view)
     words = table.taxonomy
     return BoxSection(
@@ -251,7 +251,7 @@ def measure_boxes(table: Table, view: View | None = None) -> BoxSection:
     )
 
 
-def _columns(table: Table, view: View) -> dict[str, Floats]:
+def _columns(table: ObjectTable, view: PromptBudget) -> dict[str, Floats]:
     x1, y1, x2, y2 = table.shares.T
     wide, high = table.boxes[:, 2] - table.boxes[:, 0], table.boxes[:, 3] - table.boxes[:, 1]
     scale = RESIZED_PX / table.size_wh.max(axis=1, initial=1)[table.photo]
@@ -276,7 +276,7 @@ def _touches(boxes: Floats, size_wh: Floats) -> Floats:
     return np.asarray(near, dtype=np.float64)
 
 
-def crop_scale(boxes: Floats, size_wh: Floats, view: View) -> Floats:
+def crop_scale(boxes: Floats, size_wh: Floats, view: PromptBudget) -> Floats:
     """(N,) by how much a judge's crop enlarges each box: as prompts/crop.py does, before sides become whole cells."""
     sides = boxes[:, 2:] - boxes[:, :2]
     pad = np.maximum(view.margin * sides.min(axis=1), LEAST_MARGIN * np.hypot(*size_wh.T))[:, None]
@@ -286,7 +286,7 @@ def crop_scale(boxes: Floats, size_wh: Floats, view: View) -> Floats:
     return np.asarray(np.minimum(budget, np.maximum(1.0, view.detail_px / size_wh.max(axis=1, initial=1))))
 
 
-def _boxes(name: str, columns: dict[str, Floats], there: Bools, view: View) -> Boxes:
+def _boxes(name: str, columns: dict[str, Floats], there: Bools, view: PromptBudget) -> Boxes:
     of = {key: column[there] for key, column in columns.items()}
     names = ("area", "width", "height", "aspect", "center_x", "center_y")
     return Boxes(

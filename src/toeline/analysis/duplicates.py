@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HashedPhoto:
     """One photograph as leaks are looked for: `name` below the data set's root, `group` its flight line."""
 
     name: str
@@ -53,7 +53,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Pair:
+class DuplicatePair:
     """Two photographs that are one, in the order of the data set.
 
     `distance`: bits of 64 for near and mirrored copies, seconds, meters, else 0.
@@ -87,11 +87,11 @@ class Leaks:
     has its like in another split goes untold, and ten thousand frames of one film are no million pairs.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[DuplicatePair, ...]
     shared: tuple[Shared, ...]
     splits: tuple[str, ...]
     with_time: int
-    with_place: int
+    with_pose: int
 
     def count(self, kind: Kind, *, crossing: bool) -> int:
         """Pairs of a kind, across splits or within one."""
@@ -129,11 +129,11 @@ def _plural(kind: Kind, n: int) -> str:
     return one.get(kind, kind.value) if n == 1 else many[kind]
 
 
-def find_leaks(photos: Sequence[Seen]) -> Leaks:
+def find_leaks(photos: Sequence[HashedPhoto]) -> Leaks:
     """Every pair once, under the first kind that applies, in the order of the kinds and of the photographs."""
     numbers = {split: number for number, split in enumerate(dict.fromkeys(p.split for p in photos))}
     parts = np.array([numbers[p.split] for p in photos], np.intp)
-    pairs: dict[tuple[int, int], Pair] = {}
+    pairs: dict[tuple[int, int], DuplicatePair] = {}
     for kind, found in (
         (Kind.EXACT, _equal([p.facts.sha256 for p in photos], parts)),
         (Kind.SOURCE, _equal([roboflow_source(Path(p.name)) for p in photos], parts)),
@@ -144,13 +144,13 @@ def find_leaks(photos: Sequence[Seen]) -> Leaks:
     ):
         for i, j, distance in found:
             a, b = photos[i], photos[j]
-            pairs.setdefault((i, j), Pair(a.name, b.name, kind, distance, (a.split, b.split)))
+            pairs.setdefault((i, j), DuplicatePair(a.name, b.name, kind, distance, (a.split, b.split)))
     return Leaks(
         pairs=tuple(pairs.values()),
         shared=tuple(_shared(photos)),
         splits=tuple(numbers),
         with_time=sum(p.facts.camera.taken is not None for p in photos),
-        with_place=sum(p.facts.camera.place is not None for p in photos),
+        with_pose=sum(p.facts.camera.place is not None for p in photos),
     )
 
 
@@ -164,22 +164,22 @@ def _equal(keys: Sequence[str], parts: NDArray[np.intp]) -> Found:
             first[key].setdefault(part, j)
 
 
-def _hashes(photos: Sequence[Seen], name: str) -> NDArray[np.uint64]:
+def _hashes(photos: Sequence[HashedPhoto], name: str) -> NDArray[np.uint64]:
     return np.array([getattr(p.facts, name) for p in photos], np.uint64)
 
 
-def _near(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
+def _near(photos: Sequence[HashedPhoto], parts: NDArray[np.intp]) -> Found:
     phash, dhash = _hashes(photos, "phash"), _hashes(photos, "dhash")
     return nearest_before(phash, phash, parts, NEAR_BITS, agree=(dhash, CONFIRM_BITS))
 
 
-def _mirrored(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
+def _mirrored(photos: Sequence[HashedPhoto], parts: NDArray[np.intp]) -> Found:
     """The difference hash of a mirror image is another one, and is not kept: half the bits are asked for instead."""
     phash, mirrored = _hashes(photos, "phash"), _hashes(photos, "mirrored")
     return nearest_before(phash, mirrored, parts, NEAR_BITS // 2, agree=(phash, 64))
 
 
-def _moments(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
+def _moments(photos: Sequence[HashedPhoto], parts: NDArray[np.intp]) -> Found:
     """Photographs of different splits within SECONDS of each other, by cameras of one model."""
     by_model: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for number, photo in enumerate(photos):
@@ -191,7 +191,7 @@ def _moments(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
         yield from ((int(index[i]), int(index[j]), d) for i, j, d in nearest_elsewhere(seconds, parts[index], SECONDS))
 
 
-def _places(photos: Sequence[Seen], parts: NDArray[np.intp]) -> Found:
+def _places(photos: Sequence[HashedPhoto], parts: NDArray[np.intp]) -> Found:
     """Photographs of different splits within METERS of each other."""
     index = np.array([i for i, p in enumerate(photos) if p.facts.camera.place is not None], np.intp)
     degrees = np.array([photos[i].facts.camera.place or (0.0, 0.0) for i in index]).reshape(-1, 2)
@@ -211,7 +211,7 @@ def on_the_globe(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
     return EARTH_M * np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=1)
 
 
-def _shared(photos: Sequence[Seen]) -> Iterator[Shared]:
+def _shared(photos: Sequence[HashedPhoto]) -> Iterator[Shared]:
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for p in photos:
         counts[p.group][p.split] = counts[p.group].get(p.split, 0) + 1

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from toeline.analysis.analyze import Crew
-from toeline.analysis.gallery_pictures import Look, crop_picture, looks, problem_picture, whole_picture
+from toeline.analysis.gallery_pictures import ClassStyle, crop_picture, looks, problem_picture, whole_picture
 from toeline.analysis.table import Flag, Weight, below
 from toeline.core.box import Box
 from toeline.core.records import read_lines
@@ -40,7 +40,7 @@ Step = Callable[[Sequence[Problem]], None]
 Key = tuple[str] | tuple[str, "LabelLine | Flag"]  # a whole photograph; an object or a problem on it
 Drawn = tuple[bytes, tuple[int, int]]  # JPEG and its size in pixels
 Make = Callable[[Image.Image], Drawn]
-WORTH = 100  # photographs to draw from which several processes are quicker
+LEAST_FOR_PROCESSES = 100  # photographs to draw from which several processes are quicker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,7 @@ def _read(entry: Entry, names: Names) -> tuple[tuple[LabelLine, ...], tuple[Prob
     return read_label_file(entry.labels, size, names)
 
 
-def _whole(photo: Image.Image, entry: Entry, names: Names, look: Mapping[int, Look]) -> Drawn:
+def _whole(photo: Image.Image, entry: Entry, names: Names, look: Mapping[int, ClassStyle]) -> Drawn:
     """Labels are read again when they are drawn, and not held for all photographs."""
     return whole_picture(photo, _read(entry, names)[0], look)
 
@@ -179,14 +179,14 @@ def write_gallery(
     with staged(out, NOTE, asdict(choice.run), own=OWN) as stage:
         assert stage is not None, "with names of its own to replace, a gallery is always made anew"
         (stage / "pictures").mkdir()
-        pictures: dict[Key, Picture] = {}
+        pictures: dict[Key, GalleryPicture] = {}
         jobs = [(choice.data.root / name, [make for _, make in its]) for name, its in choice.wanted.items()]
-        drawn = (crew or Crew()).map(_draw, jobs, worth=len(jobs) >= WORTH)
+        drawn = (crew or Crew()).map(_draw, jobs, in_processes=len(jobs) >= LEAST_FOR_PROCESSES)
         for its, (made, problems) in zip(choice.wanted.values(), drawn, strict=True):
             for (key, _), (raw, size) in zip(its, made, strict=not problems):
                 place = f"pictures/{len(pictures) + 1:06d}.jpg"
                 (stage / place).write_bytes(raw)
-                pictures[key] = Picture(place, size)
+                pictures[key] = GalleryPicture(place, size)
             step([p for p in problems if str(p) not in said])
             said |= {str(p): p for p in problems}
         for place, text in render_pages(choice, pictures):
@@ -242,7 +242,7 @@ MOST_ROWS = 1000  # problems that a page lists in words; the rest stands in prob
 
 
 @dataclass(frozen=True)
-class Picture:
+class GalleryPicture:
     """A file below the gallery's folder and its size in pixels."""
 
     place: str
@@ -250,10 +250,10 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Card:
+class GalleryCard:
     """Pictures and what is said of them; `href` is where a click leads, from pages/."""
 
-    pictures: tuple[Picture, ...]
+    pictures: tuple[GalleryPicture, ...]
     title: str
     rows: tuple[str, ...] = ()
     href: str = ""
@@ -268,7 +268,7 @@ class Page:
     kind: str
     title: str
     said: str
-    cards: tuple[Card, ...]
+    cards: tuple[GalleryCard, ...]
     slug: str = ""
     all: int = 0
     rows: tuple[Flag, ...] = ()
@@ -279,7 +279,7 @@ class Page:
         return f"pages/{self.name}.html"
 
 
-def render_pages(choice: Choice, pictures: Mapping[Any, Picture]) -> Iterator[tuple[str, str]]:
+def render_pages(choice: Choice, pictures: Mapping[Any, GalleryPicture]) -> Iterator[tuple[str, str]]:
     """Place and text of every page, the index first."""
     look = looks(choice.data.names, choice.taxonomy)
     pages = [
@@ -312,10 +312,12 @@ def _tiles(choice: Choice) -> list[tuple[str, str]]:
     ]
 
 
-def _class_pages(choice: Choice, pictures: Mapping[Any, Picture], look: Mapping[int, Look]) -> Iterator[Page]:
+def _class_pages(
+    choice: Choice, pictures: Mapping[Any, GalleryPicture], look: Mapping[int, ClassStyle]
+) -> Iterator[Page]:
     for i, chosen in choice.objects.items():
         cards = tuple(
-            Card((picture,), *_title_and_folder(c.labels, c.line.line), _photo_link(c.photo, pictures))
+            GalleryCard((picture,), *_title_and_folder(c.labels, c.line.line), _photo_link(c.photo, pictures))
             for c in chosen
             if (picture := pictures.get((c.photo, c.line)))
         )
@@ -328,9 +330,9 @@ def _title_and_folder(file: str, line: int) -> tuple[str, tuple[str, ...]]:
     return f"{name}, line {line}", (folder,)
 
 
-def _photo_page(choice: Choice, pictures: Mapping[Any, Picture], look: Mapping[int, Look]) -> Page:
+def _photo_page(choice: Choice, pictures: Mapping[Any, GalleryPicture], look: Mapping[int, ClassStyle]) -> Page:
     cards = tuple(
-        Card((picture,), name, href=f"../{quote(picture.place)}", anchor=_anchor(picture))
+        GalleryCard((picture,), name, href=f"../{quote(picture.place)}", anchor=_anchor(picture))
         for name in choice.photos
         if (picture := pictures.get((name,)))
     )
@@ -338,7 +340,7 @@ def _photo_page(choice: Choice, pictures: Mapping[Any, Picture], look: Mapping[i
     return Page("photographs", "photographs", "Whole photographs", said, cards, "", len(choice.entries))
 
 
-def _problem_pages(choice: Choice, pictures: Mapping[Any, Picture]) -> Iterator[Page]:
+def _problem_pages(choice: Choice, pictures: Mapping[Any, GalleryPicture]) -> Iterator[Page]:
     counts = Counter(f.check for f in choice.flags)
     for number, (check, flags) in enumerate(choice.pictured.items(), start=1):
         cards, bare = [], []
@@ -355,18 +357,18 @@ def _problem_pages(choice: Choice, pictures: Mapping[Any, Picture]) -> Iterator[
         )
 
 
-def _problem_card(flag: Flag, shown: tuple[Picture, ...], pictures: Mapping[Any, Picture]) -> Card:
+def _problem_card(flag: Flag, shown: tuple[GalleryPicture, ...], pictures: Mapping[Any, GalleryPicture]) -> GalleryCard:
     place = f"{flag.file}, line {flag.line}" if flag.line else flag.file
-    return Card(shown, place, (flag.what, flag.todo), _photo_link(flag.photo, pictures))
+    return GalleryCard(shown, place, (flag.what, flag.todo), _photo_link(flag.photo, pictures))
 
 
-def _photo_link(photo: str, pictures: Mapping[Any, Picture]) -> str:
+def _photo_link(photo: str, pictures: Mapping[Any, GalleryPicture]) -> str:
     """To the photograph with all its labels, where that is shown."""
     picture = pictures.get((photo,))
     return f"photographs.html#{_anchor(picture)}" if picture else ""
 
 
-def _anchor(picture: Picture) -> str:
+def _anchor(picture: GalleryPicture) -> str:
     return f"p{picture.place[-10:-4]}"
 
 

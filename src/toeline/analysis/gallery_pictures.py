@@ -25,7 +25,7 @@ PROBLEM_COLORS = ("#d6336c", "#f0a30a")  # what a problem is about, and what els
 
 
 @dataclass(frozen=True)
-class Look:
+class ClassStyle:
     """How a class is drawn."""
 
     name: str
@@ -33,23 +33,23 @@ class Look:
     style: int
 
 
-def looks(names: Names, taxonomy: Taxonomy) -> Mapping[int, Look]:
+def looks(names: Names, taxonomy: Taxonomy) -> Mapping[int, ClassStyle]:
     """By class id: color and line of the condition; a color of its own where the names say nothing of conditions."""
     known, styles = meanings(names, taxonomy).classes, legend(taxonomy)
     return {
-        i: Look(name, *(styles[known[i].condition] if i in known else (COLORS[i % len(COLORS)], 0)))
+        i: ClassStyle(name, *(styles[known[i].condition] if i in known else (COLORS[i % len(COLORS)], 0)))
         for i, name in names.items()
     }
 
 
-def whole_picture(photo: Image.Image, lines: Sequence[LabelLine], look: Mapping[int, Look]) -> tuple[bytes, Size]:
+def whole_picture(photo: Image.Image, lines: Sequence[LabelLine], look: Mapping[int, ClassStyle]) -> tuple[bytes, Size]:
     """JPEG of the photograph with every label line, under its number in the file, and its size in pixels."""
     shown, factor = _scaled(photo, WHOLE_PX)
     marks = [_mark(line, look[line.class_id], factor, f"{line.line} {look[line.class_id].name}") for line in lines]
     return as_jpeg(draw_marks(shown, marks), quality=QUALITY), shown.size
 
 
-def crop_picture(photo: Image.Image, line: LabelLine, look: Look) -> tuple[bytes, Size]:
+def crop_picture(photo: Image.Image, line: LabelLine, look: ClassStyle) -> tuple[bytes, Size]:
     """JPEG of one object with what is around it, and its size in pixels."""
     view = view_around(line.box, photo.size)
     cut = photo.crop(tuple(map(round, view.xyxy)))  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def _scaled(image: Image.Image, longer_px: int) -> tuple[Image.Image, float]:
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0), factor
 
 
-def _mark(line: LabelLine, look: Look, factor: float, text: str, view: Box | None = None) -> Mark:
+def _mark(line: LabelLine, look: ClassStyle, factor: float, text: str, view: Box | None = None) -> Mark:
     """The line's mark in a scaled picture, of the part `view` if one is given."""
     x0, y0 = (view.x1, view.y1) if view else (0.0, 0.0)
     box = Box(line.box.x1 - x0, line.box.y1 - y0, line.box.x2 - x0, line.box.y2 - y0).scaled(factor)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from toeline.analysis.counts import Spread, spread
-from toeline.analysis.duplicates import Seen
+from toeline.analysis.duplicates import HashedPhoto
 from toeline.analysis.photo_facts import PhotoFacts
-from toeline.analysis.table import Flag, Table, Weight
+from toeline.analysis.table import Flag, ObjectTable, Weight
 
 BLURRED = 0.25  # of the data set's median sharpness: photographs of one camera and height are alike, this one is not
 IN_THE_DARK = 0.5  # share of pixels in which nothing can be seen: the rest is less than half a photograph
@@ -91,7 +91,7 @@ class Images:
         return f"Not known: no EXIF says what shape the camera took. {detail}"
 
 
-def measure_images(seen: Sequence[Seen], table: Table) -> Images:
+def measure_images(seen: Sequence[HashedPhoto], table: ObjectTable) -> Images:
     """Sums over all photographs that were looked at."""
     facts = [s.facts for s in seen]
     sizes = Counter(f.size_wh for f in facts)
@@ -130,7 +130,7 @@ def _shape(facts: PhotoFacts) -> str:
     return "scaled" if abs(long / short * camera_short / camera_long - 1) <= SHAPE else "other"
 
 
-def image_flags(seen: Sequence[Seen]) -> Iterator[Flag]:
+def image_flags(seen: Sequence[HashedPhoto]) -> Iterator[Flag]:
     """Photographs that are odd as pictures: remarks, because what they show may still be seen."""
     usual = float(np.median([s.facts.sharpness for s in seen])) if seen else 0.0
     for s in seen:
@@ -146,6 +146,6 @@ def image_flags(seen: Sequence[Seen]) -> Iterator[Flag]:
             yield _flag(s, CUT, f"{sizes}: it was cut or stretched.")
 
 
-def _flag(seen: Seen, check: str, what: str) -> Flag:
+def _flag(seen: HashedPhoto, check: str, what: str) -> Flag:
     todo = "Look whether the objects can be judged; if not, leave the photograph out."
     return Flag(check, Weight.REMARK, seen.name, seen.name, what, todo)

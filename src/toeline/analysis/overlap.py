@@ -10,7 +10,7 @@ import numpy as np
 
 from toeline.analysis.table import Floats
 from toeline.core.box import Box
-from toeline.core.scene import Thing
+from toeline.core.scene import Instance
 
 RASTER_PX = 512  # the longer side of the grid on which polygons are compared: their IoU is then right to about 0.02
 FEW = 12  # boxes that are compared one by one
@@ -39,7 +39,7 @@ def _meet(a: Box, b: Box) -> bool:
     return a.x1 < b.x2 and b.x1 < a.x2 and a.y1 < b.y2 and b.y1 < a.y2
 
 
-def shared(a: Thing, b: Thing) -> float:
+def shared(a: Instance, b: Instance) -> float:
     """Intersection over union, 0 to 1: of the polygons when both have one, else of the boxes."""
     return polygon_iou(a.polygon, b.polygon) if a.polygon and b.polygon else a.box.iou(b.box)
 

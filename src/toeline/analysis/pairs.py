@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from toeline.analysis.table import Bools, Floats, Ints, Table
+from toeline.analysis.table import Bools, Floats, Ints, ObjectTable
 from toeline.prompts.relations import (
     CLEARLY_APART,
     COVER_SHARE,
@@ -152,13 +152,13 @@ def _rules(m: _Measured) -> Bools:
     return np.stack([np.concatenate(there_and_back[name]) for name in NAMES])
 
 
-def legal(table: Table) -> Bools:
+def legal(table: ObjectTable) -> Bools:
     """(rules, types, types): which types may stand in which relation, as subject and as other."""
     kinds = [t.name for t in table.taxonomy.types]
     return np.array([[[may_relate(name, a, b) for b in kinds] for a in kinds] for name in NAMES])
 
 
-def ordered_pairs(table: Table, *, most: int = MOST_PAIRS) -> Iterator[Pairs]:
+def ordered_pairs(table: ObjectTable, *, most: int = MOST_PAIRS) -> Iterator[Pairs]:
     """Every ordered pair of objects of one photograph, in blocks of whole photographs; in no certain order within."""
     may = legal(table)
     diagonals = np.array([math.hypot(*size) for size in table.size_wh.tolist()])
@@ -171,7 +171,7 @@ def ordered_pairs(table: Table, *, most: int = MOST_PAIRS) -> Iterator[Pairs]:
         yield Pairs(a, b, np.tile(m.gap, 2), holds)
 
 
-def _blocks(table: Table, most: int) -> Iterator[tuple[int, int]]:
+def _blocks(table: ObjectTable, most: int) -> Iterator[tuple[int, int]]:
     """Photographs start..stop whose pairs together are at most `most`; at least one photograph."""
     counts = np.diff(table.first)
     so_far = np.concatenate([[0], np.cumsum(counts * (counts - 1))])
@@ -184,7 +184,7 @@ def _blocks(table: Table, most: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _unordered(table: Table, start: int, stop: int) -> tuple[Ints, Ints]:
+def _unordered(table: ObjectTable, start: int, stop: int) -> tuple[Ints, Ints]:
     """Rows i < j of every two objects of one photograph, for the photographs start..stop."""
     objects = np.arange(table.first[start], table.first[stop])
     left = table.first[table.photo[objects] + 1] - objects - 1  # partners that come after each
@@ -193,7 +193,7 @@ def _unordered(table: Table, start: int, stop: int) -> tuple[Ints, Ints]:
     return one, one + 1 + np.arange(len(one)) - begin
 
 
-def nearest(table: Table, pairs: Pairs) -> tuple[Ints, Floats]:
+def nearest(table: ObjectTable, pairs: Pairs) -> tuple[Ints, Floats]:
     """Positions in `pairs`: for each object and each other type that is there, the pair with the nearest; its gap.
 
     As relate.nearest: by the gap, ties by thing id as text.

@@ -15,7 +15,7 @@ from enum import StrEnum
 import numpy as np
 
 from toeline.analysis.counts import Counts
-from toeline.analysis.table import Bools, Floats, Ints, Table
+from toeline.analysis.table import Bools, Floats, Ints, ObjectTable
 from toeline.core.statistics import Interval, least_n, least_right, wilson
 
 
@@ -33,7 +33,7 @@ class Proof:
     """One group of objects of one split: `scope` is "all", "decided", "type", "condition" or "class".
 
     `right_needed` of `n` must be right for Wilson's interval to lie above the target, None when all are too few.
-    `photo_needed` is the same count over `photos` that are right as a whole. `floor` is the share that answering each
+    `photo_needed` is the same count over `photos` that are right as a whole. `majority_baseline` is the share that answering each
     type's most common condition gets, counted on these same objects. `best` is the interval when all are right.
     """
 
@@ -44,7 +44,7 @@ class Proof:
     photos: int
     right_needed: int | None
     photo_needed: int | None
-    floor: float | None
+    majority_baseline: float | None
     best: Interval
     answer: Answer
     words: str
@@ -76,7 +76,7 @@ class ProofSection:
     clustering: tuple[Clustering, ...]
 
 
-def prove(table: Table, target: float) -> ProofSection:
+def prove(table: ObjectTable, target: float) -> ProofSection:
     """For each split: everything together, the types that leave a choice, each type, condition and class."""
     parts = range(len(table.splits))
     return ProofSection(
@@ -87,10 +87,10 @@ def prove(table: Table, target: float) -> ProofSection:
     )
 
 
-def _split(table: Table, split: int, target: float) -> Iterator[Proof]:
+def _split(table: ObjectTable, split: int, target: float) -> Iterator[Proof]:
     words, name = table.taxonomy, table.splits[split]
     here = (table.object_split == split) & (table.cls >= 0)
-    lucky = floor_is_right(table, here)
+    lucky = majority_baseline_is_right(table, here)
     open_kinds = [i for i, t in enumerate(words.types) if len(words.answers(t.name)) > 1]
     choice = np.isin(table.kind, open_kinds)
     groups: list[tuple[str, str, Bools, bool]] = [("all", "all classes", here, True)]
@@ -111,12 +111,12 @@ def _proof(where: tuple[str, str, str], photo: Ints, lucky: Bools, target: float
     """`photo` (n,) is the photograph of each object, `lucky` whether the floor's answer is right for it."""
     n, photos = len(photo), len(np.unique(photo))
     needed, photo_needed = least_right(n, target), least_right(photos, target)
-    floor = float(lucky.mean()) if n else None
+    majority_baseline = float(lucky.mean()) if n else None
     answer = _answer(n, needed, photo_needed, decided=decided)
     words = _words(answer, n, photos, needed, photo_needed, target)
-    if floor is not None and floor >= target and decided and where[1] != "class":
-        words += f" But the floor alone is {100 * floor:.1f} %, so reaching the target says little."
-    return Proof(*where, n, photos, needed, photo_needed, floor, wilson(n, n), answer, words)
+    if majority_baseline is not None and majority_baseline >= target and decided and where[1] != "class":
+        words += f" But the floor alone is {100 * majority_baseline:.1f} %, so reaching the target says little."
+    return Proof(*where, n, photos, needed, photo_needed, majority_baseline, wilson(n, n), answer, words)
 
 
 def _answer(n: int, needed: int | None, photo_needed: int | None, *, decided: bool) -> Answer:
@@ -147,7 +147,7 @@ def _words(answer: Answer, n: int, photos: int, needed: int | None, photo_needed
     return f"Yes{but}: {count}; if whole photographs are right or wrong, {photo_needed} of {photos}."
 
 
-def floor_is_right(table: Table, here: Bools) -> Bools:
+def majority_baseline_is_right(table: ObjectTable, here: Bools) -> Bools:
     """(N,) whether answering the most common class of each object's type, counted on the objects `here`, is right."""
     kinds, classes = len(table.taxonomy.types), len(table.taxonomy.classes)
     counts = np.bincount(table.kind[here] * classes + table.cls[here], minlength=kinds * classes)
@@ -155,11 +155,11 @@ def floor_is_right(table: Table, here: Bools) -> Bools:
     return np.asarray(here & (common[table.kind] == table.cls))
 
 
-def _clustering(table: Table, split: int) -> Clustering:
+def _clustering(table: ObjectTable, split: int) -> Clustering:
     words = table.taxonomy
     open_kinds = [i for i, t in enumerate(words.types) if len(words.answers(t.name)) > 1]
     here = (table.object_split == split) & (table.cls >= 0) & np.isin(table.kind, open_kinds)
-    lucky, photo = floor_is_right(table, here)[here], table.photo[here]
+    lucky, photo = majority_baseline_is_right(table, here)[here], table.photo[here]
     effect = design_effect(lucky.astype(np.float64), photo)
     groups = len(np.unique(table.group[table.split == split]))
     effective = len(lucky) / effect if effect else None
@@ -208,7 +208,7 @@ class ClassAdvice:
 
 
 @dataclass(frozen=True)
-class Advice:
+class DataAdvice:
     """`split` is the one that the weights were counted on. `words` are sentences, each with its number."""
 
     split: str
@@ -216,16 +216,16 @@ class Advice:
     words: tuple[str, ...]
 
 
-def advise(table: Table, counts: Counts, proof: ProofSection) -> Advice:
+def advise(table: ObjectTable, counts: Counts, proof: ProofSection) -> DataAdvice:
     """Weights from the train split, or from everything when there is none."""
     at = table.splits.index("train") if "train" in table.splits else None
     split = "train" if at is not None else "all photographs"
     n, photos, frames = _on(table, at)
     classes = tuple(_class_advice(table, n, photos, frames))
-    return Advice(split, classes, tuple(_advice_words(table, counts, proof, classes, split)))
+    return DataAdvice(split, classes, tuple(_advice_words(table, counts, proof, classes, split)))
 
 
-def _on(table: Table, split: int | None) -> tuple[list[int], list[int], int]:
+def _on(table: ObjectTable, split: int | None) -> tuple[list[int], list[int], int]:
     """Objects and photographs per class, and photographs in all, of one split."""
     width = len(table.taxonomy.classes)
     here = (table.cls >= 0) & ((table.object_split == split) if split is not None else True)
@@ -235,7 +235,7 @@ def _on(table: Table, split: int | None) -> tuple[list[int], list[int], int]:
     return n.tolist(), photos.tolist(), frames
 
 
-def _class_advice(table: Table, n: list[int], photos: list[int], frames: int) -> Iterator[ClassAdvice]:
+def _class_advice(table: ObjectTable, n: list[int], photos: list[int], frames: int) -> Iterator[ClassAdvice]:
     words = table.taxonomy
     there = [i for i, c in enumerate(n) if c]
     kinds = {t.name: [i for i, c in enumerate(words.classes) if c.type == t.name and n[i]] for t in words.types}
@@ -253,7 +253,7 @@ def _class_advice(table: Table, n: list[int], photos: list[int], frames: int) ->
 
 
 def _advice_words(
-    table: Table, counts: Counts, proof: ProofSection, classes: tuple[ClassAdvice, ...], split: str
+    table: ObjectTable, counts: Counts, proof: ProofSection, classes: tuple[ClassAdvice, ...], split: str
 ) -> Iterator[str]:
     yield from _missing(classes, split)
     if counts.imbalance and counts.imbalance > 1.5:
@@ -286,7 +286,7 @@ def _missing(classes: tuple[ClassAdvice, ...], split: str) -> Iterator[str]:
             )
 
 
-def _to_prove(table: Table, proof: ProofSection) -> Iterator[str]:
+def _to_prove(table: ObjectTable, proof: ProofSection) -> Iterator[str]:
     """What each split but train lacks to show the target class by class."""
     need = least_n(proof.target)
     for split in (s for s in table.splits if s != "train"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from toeline.analysis.pairs import Pairs, nearest, ordered_pairs
-from toeline.analysis.table import Bools, Floats, Ints, Table
+from toeline.analysis.table import Bools, Floats, Ints, ObjectTable
 from toeline.core.box import Box
 from toeline.core.statistics import Interval, wilson
 from toeline.prompts.relations import NAMES
@@ -145,7 +145,7 @@ class _Gaps:
 class _Sums:
     """Counts over blocks of pairs."""
 
-    table: Table
+    table: ObjectTable
     gaps: _Gaps
     near_gaps: _Gaps
     held: Ints  # (rules, K * K)
@@ -175,7 +175,7 @@ class _NamedSums:
     of: int = 0
     counterexamples: list[Counterexample] = field(default_factory=list)
 
-    def add(self, table: Table, pairs: Pairs, chosen: Ints) -> None:
+    def add(self, table: ObjectTable, pairs: Pairs, chosen: Ints) -> None:
         mine = chosen[(table.kind[pairs.a[chosen]] == self.each) & (table.kind[pairs.b[chosen]] == self.other)]
         asked = pairs.turned(mine) if self.named.turned else mine
         holds = pairs.holds[NAMES.index(self.named.rule), asked]
@@ -185,7 +185,7 @@ class _NamedSums:
         self.counterexamples += [_counterexample(table, pairs, at, self.named) for at in mine[~holds][:room].tolist()]
 
 
-def measure_relations(table: Table) -> RelationSection:
+def measure_relations(table: ObjectTable) -> RelationSection:
     """All relations of a data set, in one pass over blocks of photographs."""
     names = [t.name for t in table.taxonomy.types]
     kinds = len(names)
@@ -221,12 +221,12 @@ def _held(n: int, of: int) -> Held:
     return Held(n, of, wilson(n, of))
 
 
-def _named_result(table: Table, sums: _NamedSums) -> NamedResult:
+def _named_result(table: ObjectTable, sums: _NamedSums) -> NamedResult:
     alone = int((table.kind == sums.each).sum()) - sums.of
     return NamedResult(sums.named.title, _held(sums.n, sums.of), alone, tuple(sums.counterexamples))
 
 
-def _counterexample(table: Table, pairs: Pairs, at: int, named: Named) -> Counterexample:
+def _counterexample(table: ObjectTable, pairs: Pairs, at: int, named: Named) -> Counterexample:
     a, b = int(pairs.a[at]), int(pairs.b[at])
     photo = int(table.photo[a])
     return Counterexample(
@@ -240,12 +240,12 @@ def _counterexample(table: Table, pairs: Pairs, at: int, named: Named) -> Counte
     )
 
 
-def _runs_out(table: Table, thing: int) -> bool:
+def _runs_out(table: ObjectTable, instance: int) -> bool:
     """Whether a thing ends less than a pixel from the picture's lower border, so that it may go on below it."""
-    return bool(table.size_wh[table.photo[thing], 1] - table.boxes[thing, 3] < 1)
+    return bool(table.size_wh[table.photo[instance], 1] - table.boxes[instance, 3] < 1)
 
 
-def _why_not(table: Table, pairs: Pairs, at: int, named: Named) -> str:
+def _why_not(table: ObjectTable, pairs: Pairs, at: int, named: Named) -> str:
     """What is there in place of the expected relation, in words."""
     a = int(pairs.a[at])
     each, other = (table.taxonomy.spoken(name) for name in (named.each, named.other))

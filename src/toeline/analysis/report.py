@@ -63,7 +63,7 @@ def leaks_record(leaks: Leaks) -> dict[str, Any]:
         k.value: {"across": leaks.count(k, crossing=True), "within": leaks.count(k, crossing=False)} for k in Kind
     }
     shared = {s.group: dict(s.photographs) for s in leaks.shared}
-    known = {"with_time": leaks.with_time, "with_place": leaks.with_place}
+    known = {"with_time": leaks.with_time, "with_place": leaks.with_pose}
     return {"verdict": leaks.verdict, "pairs": counts, "shared_flight_lines": shared, **known}
 
 

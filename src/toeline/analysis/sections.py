@@ -266,7 +266,7 @@ def _proof(proof: ProofSection, words: Taxonomy) -> Blocks:
         for p in (p for p in proof.proofs if p.split == c.split):
             name = words.spoken(p.name) if p.scope == "type" else p.name
             needed = "–" if p.right_needed is None else p.right_needed
-            rows.append((f"{p.scope}: {name}", p.words, p.n, p.photos, needed, percent(p.floor)))
+            rows.append((f"{p.scope}: {name}", p.words, p.n, p.photos, needed, percent(p.majority_baseline)))
         head = ["Group", f"Can it show {goal}?", "Objects", "Photographs", "Must be right", "Floor"]
         yield grid(head, rows, f"Split {c.split}.", left=2)
 
@@ -339,7 +339,7 @@ def leak_blocks(leaks: Leaks) -> Blocks:
         ["Pairs of photographs", "Across splits", "Within a split"],
         [(kind, leaks.count(kind, crossing=True), leaks.count(kind, crossing=False)) for kind in Kind],
         f"Each pair under the first kind that applies; all of them are in leaks.csv. EXIF gives the time of "
-        f"{leaks.with_time:,} photographs and the place of {leaks.with_place:,}.",
+        f"{leaks.with_time:,} photographs and the place of {leaks.with_pose:,}.",
     )
     if leaks.shared:
         rows = [(s.group, *(s.photographs.get(split, 0) for split in leaks.splits)) for s in leaks.shared]

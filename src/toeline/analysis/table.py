@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toeline.core.box import Box
-from toeline.core.ground_truth import Truth
-from toeline.core.scene import Scene, Thing
+from toeline.core.ground_truth import GroundTruth
+from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Meanings, Taxonomy, meanings
 from toeline.data.labels import PlainLabels, Problem
 from toeline.data.yolo import Entry, YoloSet, flight_line, read_entry
@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Table:
+class ObjectTable:
     """P photographs and N objects, the objects of a photograph one after the other.
 
     `photos` and `label_files` are paths below the root, the second empty where there is no label file. Columns of
@@ -109,16 +109,16 @@ class Collector:
         self._kinds = {t.name: i for i, t in enumerate(self.taxonomy.types)}
         self._classes = {c.name: i for i, c in enumerate(self.taxonomy.classes)}
 
-    def add(self, row: Row) -> None:
+    def add(self, row: SurveyRow) -> None:
         """One photograph more."""
-        self._add_photo(row, len(row.things))
+        self._add_photo(row, len(row.instances))
         kinds, classes, lines, boxes = (self.per_object[n] for n in ("kind", "cls", "line", "box"))
-        for thing in row.things:
-            kinds.append(self._kinds[thing.kind])
-            truth = row.truths.get(thing.id)
-            classes.append(-1 if truth is None else self._classes[truth.class_name])
-            lines.append(row.lines[thing.id])
-            boxes.extend(thing.box.xyxy)
+        for instance in row.instances:
+            kinds.append(self._kinds[instance.type_name])
+            ground_truth = row.ground_truths.get(instance.id)
+            classes.append(-1 if ground_truth is None else self._classes[ground_truth.class_name])
+            lines.append(row.lines[instance.id])
+            boxes.extend(instance.box.xyxy)
 
     def add_plain(self, row: PlainRow, meaning: Meanings) -> None:
         """One photograph more, its labels column by column. `meaning` is that of its class ids."""
@@ -130,11 +130,11 @@ class Collector:
         self.per_object["line"].extend(row.labels.lines)
         self.per_object["box"].frombytes(row.labels.boxes.tobytes())
 
-    def _add_photo(self, row: Row | PlainRow, count: int) -> None:
+    def _add_photo(self, row: SurveyRow | PlainRow, count: int) -> None:
         self.photos.append(row.name)
         self.label_files.append(below(self.root, row.entry.labels) if row.entry.labels else "")
         self.per_photo["split"].append(self.splits.setdefault(row.split, len(self.splits)))
-        self.per_photo["group"].append(self.groups.setdefault(row.group, len(self.groups)))
+        self.per_photo["group"].append(self.groups.setdefault(row.flight_line, len(self.groups)))
         self.per_photo["size"].extend(row.size_wh)
         self.per_photo["count"].append(count)
 
@@ -151,10 +151,10 @@ class Collector:
         for name, column in self.per_object.items():
             column.extend(other.per_object[name])
 
-    def table(self) -> Table:
+    def table(self) -> ObjectTable:
         """What was taken so far."""
-        photo, thing = self.per_photo, self.per_object
-        return Table(
+        photo, instance = self.per_photo, self.per_object
+        return ObjectTable(
             taxonomy=self.taxonomy,
             splits=tuple(self.splits),
             groups=tuple(self.groups),
@@ -164,10 +164,10 @@ class Collector:
             group=_ints(photo["group"]),
             size_wh=np.array(photo["size"], dtype=np.float64).reshape(-1, 2),
             photo=np.repeat(np.arange(len(self.photos)), _ints(photo["count"])),
-            kind=_ints(thing["kind"]),
-            cls=_ints(thing["cls"]),
-            line=_ints(thing["line"]),
-            boxes=np.array(thing["box"], dtype=np.float64).reshape(-1, 4),
+            kind=_ints(instance["kind"]),
+            cls=_ints(instance["cls"]),
+            line=_ints(instance["line"]),
+            boxes=np.array(instance["box"], dtype=np.float64).reshape(-1, 4),
         )
 
 
@@ -179,28 +179,28 @@ UNREAD = "photograph that cannot be read"
 
 
 @dataclass(frozen=True)
-class Row:
+class SurveyRow:
     """One photograph with its labels. `name` is its path below the data set's root, with slashes.
 
-    `size_wh` is in pixels after EXIF rotation; `group` is the flight line. `truths` and `lines` (of the label file,
-    from 1) are by thing id; a thing has no truth where the data set names types only. `problems` are label lines that
-    could not be used.
+    `size_wh` is in pixels after EXIF rotation; `group` is the flight line. `ground_truths` and `lines` (of the label
+    file, from 1) are by instance id; an instance has no ground truth where the data set names types only. `problems`
+    are label lines that could not be used.
     """
 
     name: str
     split: str
     entry: Entry
     size_wh: tuple[int, int]
-    group: str
-    things: tuple[Thing, ...]
-    truths: Mapping[str, Truth]
+    flight_line: str
+    instances: tuple[Instance, ...]
+    ground_truths: Mapping[str, GroundTruth]
     lines: Mapping[str, int]
     problems: tuple[Problem, ...] = ()
 
     @cached_property
     def scene(self) -> Scene:
         """The photograph and its things, as relate/ takes them."""
-        return Scene(self.entry.photo, self.size_wh, self.things, self.group)
+        return Scene(self.entry.photo, self.size_wh, self.instances, self.flight_line)
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class PlainRow:
     split: str
     entry: Entry
     size_wh: tuple[int, int]
-    group: str
+    flight_line: str
     labels: PlainLabels
 
 
@@ -231,7 +231,7 @@ def survey(
     *,
     group_of: Callable[[Path], str] = flight_line,
     unread: Callable[[Flag], None] = lambda _: None,
-) -> Iterator[Row]:
+) -> Iterator[SurveyRow]:
     """Every photograph of every split, in the order of the data set; nothing is kept of what was yielded.
 
     A photograph that cannot be opened is told to `unread`, and the pass goes on.
@@ -252,7 +252,7 @@ def row_of(
     *,
     group_of: Callable[[Path], str],
     unread: Callable[[Flag], None],
-) -> Row | None:
+) -> SurveyRow | None:
     """One photograph, or None when it cannot be opened, which is told to `unread`."""
     name = below(opened.root, entry.photo)
     try:
@@ -260,8 +260,10 @@ def row_of(
     except PhotoError as why:
         unread(unread_flag(name, entry.photo, str(why)))
         return None
-    scene, truths = read.scene, {t.thing_id: t for t in read.truths}
-    return Row(name, split, entry, scene.size_wh, scene.group, scene.things, truths, read.lines, read.problems)
+    scene, ground_truths = read.scene, {t.instance_id: t for t in read.ground_truths}
+    return SurveyRow(
+        name, split, entry, scene.size_wh, scene.flight_line, scene.instances, ground_truths, read.lines, read.problems
+    )
 
 
 def unread_flag(name: str, photo: Path, why: str) -> Flag:

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from toeline.core.geo import Place, Point
+from toeline.core.geo import CameraPose, Point
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines.analyze import AnalyzeRun, _tell, analyze_into, gallery_into, summary
@@ -291,7 +291,7 @@ def _start(typed: str) -> Point:
     """Degrees north and east, south and west negative, as "-33.92,18.42"."""
     try:
         latitude, longitude = (float(part) for part in typed.split(","))
-        return Place(latitude, longitude).point
+        return CameraPose(latitude, longitude).point
     except ValueError as why:
         said = f"{typed!r} is no position ({why}). Type degrees north and east, as --gps 23.51,85.30 or -33.92,18.42."
         raise typer.BadParameter(said, param_hint="--gps") from None

@@ -12,7 +12,7 @@ import typer
 from toeline.cli.options import Thresholds, Trust
 from toeline.core.prefetch import cores
 from toeline.core.taxonomy import Taxonomy
-from toeline.pipelines.demo import NOTE, PARTS, SCENES, SEED, show_next, show_truth
+from toeline.pipelines.demo import NOTE, PARTS, SCENES, SEED, show_ground_truth, show_next
 from toeline.pipelines.inspect import InspectRun, Output, Pace, inspect_into, tell
 from toeline.pipelines.plan import DEFAULT_JUDGE, tell_plan
 from toeline.pipelines.progress import bar
@@ -130,20 +130,20 @@ def demo(
     scenes = folder / "scenes"
     with bar("Drawing", total=SCENES) as step:
         write_dataset(scenes, scenes=SCENES, seed=SEED, parts=PARTS, masks=False, progress=lambda _, __: step([]))
-    truth: list[TruthNotes] = []
+    ground_truth: list[TruthNotes] = []
 
     def compare(findings: list[Finding]) -> TruthNotes:
         from toeline.pipelines.compare import matched_with, notes_of
 
         taxonomy = Taxonomy.load()
-        truth.append(notes_of(matched_with(scenes, findings, taxonomy), taxonomy, note=NOTE))
-        return truth[0]
+        ground_truth.append(notes_of(matched_with(scenes, findings, taxonomy), taxonomy, note=NOTE))
+        return ground_truth[0]
 
     run = InspectRun(photos=(str(scenes / "valid" / "images"),))
     title = f"Demonstration: {SCENES} drawn scenes"
     summary = inspect_into(run, Output(out=folder, command="demo", title=title, own=("scenes",), compare=compare))
     tell(summary)
-    show_truth(truth[0])
+    show_ground_truth(ground_truth[0])
     show_next(folder)
     raise typer.Exit(0 if summary.fine else 1)
 
@@ -201,9 +201,9 @@ def plan(
 
     Example: toeline plan --judge Qwen/Qwen2-VL-7B-Instruct --device a30
     """
-    from toeline.plan.plan import Asked
+    from toeline.plan.plan import PlanRequest
 
-    asked = Asked(
+    asked = PlanRequest(
         judge=judge,
         device=device,
         task=task.value,

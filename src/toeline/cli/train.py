@@ -14,7 +14,7 @@ import typer
 from toeline.cli.options import annotations_of, options_of
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.pipelines.baseline import Said, _told, compared, measured, show_fusion
+from toeline.pipelines.baseline import Said, _told, compared, measured, show_ensemble
 from toeline.pipelines.progress import bar, out, show_places
 from toeline.train.config import DetectorFit, LoraRun
 
@@ -41,25 +41,25 @@ def floor(
     Example: toeline floor data/lagoon-dyke --out runs/floor.safetensors; then --judge floor:runs/floor.safetensors
     """
     from toeline.data.yolo import open_yolo
-    from toeline.evaluate.metric import figure_record
-    from toeline.judge.baseline.model import save_floor
-    from toeline.pipelines.evaluate import figure_table
-    from toeline.train.baseline import FloorRun, entries_of, train_floor
+    from toeline.evaluate.metric import metric_record
+    from toeline.judge.baseline.model import save_baseline
+    from toeline.pipelines.evaluate import metric_table
+    from toeline.train.baseline import BaselineRun, entries_of, train_baseline
 
-    words, run = Taxonomy.load(taxonomy), FloorRun(data=data, split=split, seed=seed, folds=folds)
+    words, run = Taxonomy.load(taxonomy), BaselineRun(data=data, split=split, seed=seed, folds=folds)
     with bar("Measuring", total=len(entries_of(open_yolo(data, words), run))) as step:
-        trained = train_floor(run, words, step=lambda faults: step([_told(f) for f in faults]))
+        trained = train_baseline(run, words, step=lambda faults: step([_told(f) for f in faults]))
     table = trained.table
-    rows = zip(table.photos, table.groups, table.things, table.classes, trained.said, strict=True)
+    rows = zip(table.photos, table.groups, table.instances, table.classes, trained.said, strict=True)
     figures = measured((Said(*map(str, row)) for row in rows), words)
     scored = {"cut_by": trained.cut_by, "folds": trained.folds, "log_loss": trained.log_loss}
-    facts = {**trained.model.facts, "cross_validated": {**scored, "figures": [figure_record(f) for f in figures]}}
-    save_floor(replace(trained.model, facts=facts), file)
+    facts = {**trained.model.facts, "cross_validated": {**scored, "figures": [metric_record(f) for f in figures]}}
+    save_baseline(replace(trained.model, facts=facts), file)
     if as_json:
         typer.echo(json.dumps({"out": str(file), **facts, "problems": len(trained.problems)}, indent=2))
     else:
         of = f"{some(len(trained.said), 'object')} of {some(len(set(table.groups)), trained.cut_by)}"
-        out.print(f"\n[bold]Cross-validated by {trained.cut_by} on {split}[/]: {of}", figure_table(figures))
+        out.print(f"\n[bold]Cross-validated by {trained.cut_by} on {split}[/]: {of}", metric_table(figures))
         show_places({"written": str(file), "next": f"toeline inspect PHOTOS --judge floor:{file} --out runs/floor"})
     raise typer.Exit(1 if trained.problems else 0)
 
@@ -83,15 +83,15 @@ def fuse(
     Example: toeline fuse data/lagoon-dyke --judge embedded --judge floor:runs/floor.safetensors --out runs/fuse.json
     """
     from toeline.data.yolo import open_yolo
-    from toeline.evaluate.metric import figure_record
-    from toeline.judge.ensemble import FuseJudge, save_fusion
+    from toeline.evaluate.metric import metric_record
+    from toeline.judge.ensemble import EnsembleJudge, save_ensemble
     from toeline.judge.load import load_judge
-    from toeline.pipelines.evaluate import figure_table
+    from toeline.pipelines.evaluate import metric_table
     from toeline.train.ensemble import ask_both, fit_on
 
     words = Taxonomy.load(taxonomy)
     joined = load_judge(f"fuse:{','.join(judge)}", device=device, adapter=adapter)
-    assert isinstance(joined, FuseJudge)
+    assert isinstance(joined, EnsembleJudge)
     with bar("Asking both", total=len(open_yolo(data, words).splits.get(split, ()))) as step:
         answers = ask_both(data, split, joined, words, step=lambda faults: step([_told(f) for f in faults]))
     joined = replace(joined, mix=fit_on(answers.asked))
@@ -100,15 +100,15 @@ def fuse(
         "split": split,
         "objects": len(answers.asked),
         "out_of_fold": answers.kept,
-        "figures": {name: [figure_record(f) for f in rows] for name, rows in figures.items()},
+        "figures": {name: [metric_record(f) for f in rows] for name, rows in figures.items()},
     }
-    save_fusion(file, joined, facts)
+    save_ensemble(file, joined, facts)
     if as_json:
         typer.echo(json.dumps({"out": str(file), **asdict(joined.mix), **facts}, indent=2))
     else:
         for name, rows in figures.items():
-            out.print(f"\n[bold]{name}[/] on {split}", figure_table(rows))
-        show_fusion(joined, answers.kept, str(file))
+            out.print(f"\n[bold]{name}[/] on {split}", metric_table(rows))
+        show_ensemble(joined, answers.kept, str(file))
     raise typer.Exit(1 if answers.problems else 0)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from toeline.core.box import Box
-from toeline.core.geo import Place, Spot
+from toeline.core.geo import CameraPose, GeoPosition
 from toeline.core.question import Picture
-from toeline.core.scene import Guess, Relation
+from toeline.core.scene import Alternative, Relation
 from toeline.core.severity import UNGRADED, Grade, Rule
 from toeline.core.taxonomy import Taxonomy
 
@@ -51,21 +51,22 @@ class Finding:
     `detector_class` is the class that a detector of conditional classes gave it, or empty: told beside the verdict, and
     never part of it. `detector_others` is what else the detector saw on the same place, by confidence. `grade` is what
     the taxonomy makes of it: how bad it is, what to do, and whether it can wait.
-    `spot` is where it is on Earth: known when all photographs are done, and only if the photograph has a position.
+    `geo_position` is where it is on Earth: known when all photographs are done, and only if the photograph has a
+    position.
     """
 
     photo: str
-    thing_id: str
-    kind: str
+    instance_id: str
+    type_name: str
     box: Box
     score: float
     verdict: Verdict
     relations: tuple[Relation, ...] = ()
     polygon: tuple[tuple[float, float], ...] = ()
     detector_class: str = ""
-    detector_others: tuple[Guess, ...] = ()
+    detector_others: tuple[Alternative, ...] = ()
     grade: Grade = UNGRADED
-    spot: Spot | None = None
+    geo_position: GeoPosition | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Result:
     failed: bool = False
     seconds: float = 0.0
     sha256: str = ""
-    place: Place | None = None
+    place: CameraPose | None = None
     image: Picture | None = field(default=None, compare=False, repr=False)
 
 
@@ -115,12 +116,12 @@ def graded(findings: Sequence[Finding], relations: Iterable[Relation], taxonomy:
     """
     if not taxonomy.grading:
         return tuple(findings)
-    by_id = {f.thing_id: f for f in findings}
+    by_id = {f.instance_id: f for f in findings}
     beside: dict[str, list[tuple[str, Finding]]] = {}
     for r in relations:
         if r.other in by_id:
             beside.setdefault(r.subject, []).append((r.name, by_id[r.other]))
-    return tuple(replace(f, grade=grade_of(f, beside.get(f.thing_id, ()), taxonomy)) for f in findings)
+    return tuple(replace(f, grade=grade_of(f, beside.get(f.instance_id, ()), taxonomy)) for f in findings)
 
 
 def grade_of(finding: Finding, beside: Sequence[tuple[str, Finding]], taxonomy: Taxonomy) -> Grade:
@@ -147,14 +148,14 @@ def _reason(rule: Rule, finding: Finding, beside: Sequence[tuple[str, Finding]],
     for name, other in beside:
         kind, condition = _what(other, taxonomy)
         if name in rule.relations and kind == rule.other_type and condition in (rule.other_conditions or (condition,)):
-            return f"{rule.why} ({taxonomy.spoken(kind)} {other.thing_id})"
+            return f"{rule.why} ({taxonomy.spoken(kind)} {other.instance_id})"
     return ""
 
 
 def _what(finding: Finding, taxonomy: Taxonomy) -> tuple[str, str]:
     """Type and condition as they were decided, where the judge may have overruled the detector's type."""
     if not finding.verdict.readable:
-        return finding.kind, ""
+        return finding.type_name, ""
     return taxonomy.class_of(finding.verdict.class_name).type, finding.verdict.condition
 
 

@@ -27,7 +27,7 @@ class Meters(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
+class CameraPose:
     """Where a photograph was taken and how the camera looked; what the file does not say is None.
 
     `altitude_m` is above the sea as the camera says, `height_m` above the point of take-off. `yaw` is in degrees
@@ -57,7 +57,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Spot:
+class GeoPosition:
     """Where the thing of one finding is: on the ground, or only at the camera that saw it.
 
     `error_m` is how far off a position on the ground may be, about one standard deviation; None at the camera.
@@ -126,41 +126,43 @@ def _radii(latitude: float) -> tuple[float, float]:
     return normal * (1 - ECCENTRICITY_2) / w, normal * max(cosine, LEAST_COSINE)
 
 
-def place_record(place: Place) -> dict[str, Any]:
+def pose_record(place: CameraPose) -> dict[str, Any]:
     """A place as progress.jsonl holds it: what is known of it."""
     return {name: value for name, value in asdict(place).items() if value not in (None, "")}
 
 
-def place_from(record: Mapping[str, Any] | None) -> Place | None:
+def pose_from(record: Mapping[str, Any] | None) -> CameraPose | None:
     """The place of a line of progress.jsonl, or None where there is none that can be used."""
     try:
-        return Place(**{f.name: record[f.name] for f in fields(Place) if f.name in record}) if record else None
+        return (
+            CameraPose(**{f.name: record[f.name] for f in fields(CameraPose) if f.name in record}) if record else None
+        )
     except (TypeError, ValueError):
         return None
 
 
-def spot_record(spot: Spot) -> dict[str, Any]:
+def geo_position_record(geo_position: GeoPosition) -> dict[str, Any]:
     """What findings.jsonl says of where a thing is."""
-    same = dict(zip(("photo", "id"), spot.same_as, strict=True)) if spot.same_as else None
+    same = dict(zip(("photo", "id"), geo_position.same_as, strict=True)) if geo_position.same_as else None
     return {
         "position": {
-            "latitude": round(spot.latitude, 7),
-            "longitude": round(spot.longitude, 7),
-            "kind": spot.kind,
-            "error_m": None if spot.error_m is None else round(spot.error_m, 1),
+            "latitude": round(geo_position.latitude, 7),
+            "longitude": round(geo_position.longitude, 7),
+            "kind": geo_position.kind,
+            "error_m": None if geo_position.error_m is None else round(geo_position.error_m, 1),
         },
-        "group": spot.group or None,
+        "group": geo_position.group or None,
         "same_as": same,
-        "group_conditions": list(spot.conditions),
+        "group_conditions": list(geo_position.conditions),
     }
 
 
-def spot_from(record: Mapping[str, Any]) -> Spot | None:
+def geo_position_from(record: Mapping[str, Any]) -> GeoPosition | None:
     """The spot of a line of findings.jsonl, if it has one. Raises KeyError, TypeError and ValueError."""
     at, same = record.get("position"), record.get("same_as")
     if not at:
         return None
-    return Spot(
+    return GeoPosition(
         float(at["latitude"]),
         float(at["longitude"]),
         "ground" if at["kind"] == "ground" else "camera",

@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toeline.core.scene import Thing
+from toeline.core.scene import Instance
 
 
 @dataclass(frozen=True)
-class Truth:
-    """What a person (or the renderer) says of one thing; `thing_id` is its id in the Scene of the same photograph."""
+class GroundTruth:
+    """What a person (or the renderer) says of one object; `instance_id` is its id in the Scene of its photograph."""
 
-    thing_id: str
+    instance_id: str
     class_name: str
-    kind: str
+    type_name: str
     condition: str
 
 
 @dataclass(frozen=True)
-class TrueThing:
+class TrueInstance:
     """A true object and its truth, joined by id: what evaluation compares findings with."""
 
-    thing: Thing
-    truth: Truth
+    instance: Instance
+    ground_truth: GroundTruth
 
 
-def join(things: Sequence[Thing], truths: Sequence[Truth]) -> tuple[TrueThing, ...]:
+def join(instances: Sequence[Instance], ground_truths: Sequence[GroundTruth]) -> tuple[TrueInstance, ...]:
     """True objects with their truths, by thing id. Raises KeyError for an object whose truth is not known.
 
     >>> from toeline.core.box import Box
-    >>> truth = Truth("1", "rock toe", "rock_toe", "normal")
-    >>> join([Thing("1", "rock_toe", Box(0, 0, 1, 1))], [truth])[0].truth.condition
+    >>> ground_truth = GroundTruth("1", "rock toe", "rock_toe", "normal")
+    >>> join([Instance("1", "rock_toe", Box(0, 0, 1, 1))], [ground_truth])[0].ground_truth.condition
     'normal'
     """
-    by_id = {truth.thing_id: truth for truth in truths}
-    return tuple(TrueThing(thing, by_id[thing.id]) for thing in things)
+    by_id = {ground_truth.instance_id: ground_truth for ground_truth in ground_truths}
+    return tuple(TrueInstance(instance, by_id[instance.id]) for instance in instances)

@@ -104,9 +104,9 @@ class Budget:
         """It is gone, or was never made."""
         self.take(-amount)
 
-    def give_with(self, thing: object, amount: int) -> None:
-        """It is gone when `thing` is, whoever holds that."""
-        weakref.finalize(thing, self.give, amount).atexit = False
+    def give_with(self, instance: object, amount: int) -> None:
+        """It is gone when `instance` is, whoever holds that."""
+        weakref.finalize(instance, self.give, amount).atexit = False
 
     def room(self) -> bool:
         """Whether another one may be made ahead of time."""

@@ -22,7 +22,7 @@ class Picture(Protocol):
 
 
 @dataclass(frozen=True)
-class View:
+class PromptBudget:
     """How much a judge is shown. Saved beside a model's weights (`toeline.json`), because it is trained for one view.
 
     `cell` is the side in pixels of the square that becomes one image token (28 for Qwen2-VL: patches of 14, merged 2 x
@@ -49,14 +49,14 @@ class Question:
     `answers` are the legal answers in the taxonomy's order, at least two; a thing with one legal answer is not asked.
     """
 
-    thing_id: str
+    instance_id: str
     text: str
     crop: Picture | None
     answers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Sheet:
+class QuestionSheet:
     """All that is asked of one photograph: the shared view, the shared text, and the questions that branch off it.
 
     `picture` is None for prompts that show crops only. The sides of every picture are multiples of the view's cell, so

@@ -10,8 +10,8 @@ from typing import Any
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding, Problem, Verdict
-from toeline.core.geo import spot_from, spot_record
-from toeline.core.scene import Guess, Relation
+from toeline.core.geo import geo_position_from, geo_position_record
+from toeline.core.scene import Alternative, Relation
 from toeline.core.severity import UNGRADED, Grade
 from toeline.errors import OutputError
 
@@ -80,13 +80,13 @@ def finding_record(finding: Finding) -> dict[str, Any]:
     verdict, second = finding.verdict, finding.verdict.second
     return {
         "photo": finding.photo,
-        "id": finding.thing_id,
-        "type": finding.kind,
+        "id": finding.instance_id,
+        "type": finding.type_name,
         "box": [round(v, 2) for v in finding.box.xyxy],
         "detector_confidence": round(finding.score, DECIMALS),
         "detector_class": finding.detector_class,
         "detector_others": [
-            {"type": g.kind, "class": g.class_name, "confidence": round(g.score, DECIMALS)}
+            {"type": g.type_name, "class": g.class_name, "confidence": round(g.score, DECIMALS)}
             for g in finding.detector_others
         ],
         "class": verdict.class_name,
@@ -102,7 +102,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         ],
         "polygon": [[round(x, 2), round(y, 2)] for x, y in finding.polygon],
         **_grade_record(finding.grade),
-        **(spot_record(finding.spot) if finding.spot else {}),
+        **(geo_position_record(finding.geo_position) if finding.geo_position else {}),
     }
 
 
@@ -124,8 +124,8 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
     try:
         return Finding(
             photo=record["photo"],
-            thing_id=record["id"],
-            kind=record["type"],
+            instance_id=record["id"],
+            type_name=record["type"],
             box=Box(*record["box"]),
             score=float(record["detector_confidence"]),
             verdict=_verdict_from(record),
@@ -135,10 +135,10 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
             polygon=tuple((float(x), float(y)) for x, y in record.get("polygon", ())),
             detector_class=record.get("detector_class", ""),  # runs of earlier versions have neither
             detector_others=tuple(
-                Guess(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())
+                Alternative(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())
             ),
             grade=_grade_from(record) if "severity" in record else UNGRADED,
-            spot=spot_from(record),
+            geo_position=geo_position_from(record),
         )
     except (KeyError, TypeError, ValueError) as why:
         name = f"{record.get('photo', '?')} {record.get('id', '?')}"

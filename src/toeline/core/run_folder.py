@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from toeline.core.finding import Finding, Problem, Result
-from toeline.core.geo import place_record
+from toeline.core.geo import pose_record
 from toeline.core.records import (
     each_line,
     finding_from,
@@ -210,7 +210,7 @@ def progress_record(result: Result) -> dict[str, Any]:
         "failed": result.failed,
         "seconds": round(result.seconds, 3),
         "sha256": result.sha256,
-        **({"place": place_record(result.place)} if result.place else {}),
+        **({"place": pose_record(result.place)} if result.place else {}),
     }
 
 

@@ -10,7 +10,7 @@ from toeline.core.box import Box
 
 
 @dataclass(frozen=True)
-class Thing:
+class Instance:
     """One object that Stage 1 saw (or that a person boxed): its type and place, never its condition.
 
     `id` is unique within its photograph and stable from run to run. `kind` is a type name of the taxonomy.
@@ -19,7 +19,7 @@ class Thing:
     """
 
     id: str
-    kind: str
+    type_name: str
     box: Box
     score: float = 1.0
     polygon: tuple[tuple[float, float], ...] = ()
@@ -47,13 +47,13 @@ class Scene:
 
     image: Path
     size_wh: tuple[int, int]
-    things: tuple[Thing, ...] = ()
-    group: str = ""
+    instances: tuple[Instance, ...] = ()
+    flight_line: str = ""
 
     def __post_init__(self) -> None:
         if min(self.size_wh) < 1:
             raise ValueError(f"{self.image}: a photograph cannot be {self.size_wh[0]} x {self.size_wh[1]} pixels")
-        ids = [thing.id for thing in self.things]
+        ids = [instance.id for instance in self.instances]
         if len(set(ids)) < len(ids):
             twice = sorted({i for i in ids if ids.count(i) > 1})
             raise ValueError(f"{self.image}: more than one thing is called {', '.join(twice)}")
@@ -63,25 +63,25 @@ class Scene:
         """Length of the image diagonal in pixels: the one length by which distances are divided."""
         return math.hypot(*self.size_wh)
 
-    def thing(self, thing_id: str) -> Thing:
+    def instance(self, instance_id: str) -> Instance:
         """The thing of that id. Raises KeyError."""
-        for thing in self.things:
-            if thing.id == thing_id:
-                return thing
-        raise KeyError(thing_id)
+        for instance in self.instances:
+            if instance.id == instance_id:
+                return instance
+        raise KeyError(instance_id)
 
 
 @dataclass(frozen=True)
-class Guess:
+class Alternative:
     """What else a detector took an object for: a type name, its confidence, 0 to 1, and the class if it knows such."""
 
-    kind: str
+    type_name: str
     score: float
     class_name: str = ""
 
 
 @dataclass(frozen=True)
-class Sighting:
+class Detection:
     """One object that Stage 1 found.
 
     `class_name` is the class that a detector of conditional classes gave it, and empty for a detector of types. It
@@ -90,6 +90,6 @@ class Sighting:
     object, by confidence; for the same reason they stand here too.
     """
 
-    thing: Thing
+    instance: Instance
     class_name: str = ""
-    others: tuple[Guess, ...] = ()
+    others: tuple[Alternative, ...] = ()

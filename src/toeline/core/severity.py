@@ -185,7 +185,7 @@ def _class_faults(advice: Advice, names: Sequence[str]) -> Iterator[str]:
 
 
 def _rule_faults(rule: Rule, legal: Legal) -> Iterator[str]:
-    yield from _place_faults("type", rule.type, "condition", (rule.condition,), legal)
+    yield from _relation_faults("type", rule.type, "condition", (rule.condition,), legal)
     for name in rule.relations:
         if name not in RELATIONS:
             yield f"has the unknown relation {name!r}; known: {', '.join(RELATIONS)}"
@@ -196,10 +196,10 @@ def _rule_faults(rule: Rule, legal: Legal) -> Iterator[str]:
     if rule.other_conditions and not rule.other_type:
         yield "has an other_condition and no other_type"
     if rule.other_type:
-        yield from _place_faults("other_type", rule.other_type, "other_condition", rule.other_conditions, legal)
+        yield from _relation_faults("other_type", rule.other_type, "other_condition", rule.other_conditions, legal)
 
 
-def _place_faults(
+def _relation_faults(
     type_key: str, name: str, condition_key: str, conditions: Sequence[str], legal: Legal
 ) -> Iterator[str]:
     if name not in legal.conditions:

@@ -24,7 +24,7 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Deal:
+class Assignment:
     """`part_of[g]` is the index of the part that group g goes to.
 
     `met` says that every class's share in every part is within NEAR of the whole, and every part's size of what was
@@ -36,7 +36,9 @@ class Deal:
     proved: bool = False
 
 
-def deal(photos: Sequence[int], objects: Sequence[Sequence[int]], shares: Sequence[float], *, seed: int) -> Deal:
+def assign(
+    photos: Sequence[int], objects: Sequence[Sequence[int]], shares: Sequence[float], *, seed: int
+) -> Assignment:
     """Deal out groups of `photos[g]` photographs with `objects[g][c]` objects of class c to parts of these `shares`.
 
     `shares` sum to 1; no part stays empty when there are as many groups as parts. The same input and seed give the
@@ -51,7 +53,7 @@ def deal(photos: Sequence[int], objects: Sequence[Sequence[int]], shares: Sequen
     chosen = strict if strict is not None else program.solve(strict=False)[0]
     if chosen is None:  # the limit on nodes came before any answer
         chosen = _greedy(program.photos, program.shares)
-    return Deal(tuple(int(p) for p in chosen[unit_of]), strict is not None, proved and len(n) <= MOST)
+    return Assignment(tuple(int(p) for p in chosen[unit_of]), strict is not None, proved and len(n) <= MOST)
 
 
 def _bundled(photos: Counts, chance: np.random.Generator) -> Counts:

@@ -14,7 +14,7 @@ from typing import Any
 
 from toeline.core.box import Box
 from toeline.core.taxonomy import Names
-from toeline.data.datasets import ALL, Carry, LabelledPhoto, LabelSet, carry, folder_of, placed
+from toeline.data.datasets import ALL, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
 from toeline.data.images import SUFFIXES, photo_size
 from toeline.data.labels import ROUNDING, LabelLine, Points, Problem, has_area
 from toeline.data.yolo import SPLITS, Entry
@@ -72,7 +72,7 @@ def read_coco(files: Sequence[CocoFile], root: Path, *, step: Step = lambda _: N
     base = root.parent if root.is_file() else root
     names, ids, notes = class_ids(files)
     photos = _index(base)
-    splits: dict[str, list[LabelledPhoto]] = defaultdict(list)
+    splits: dict[str, list[LabeledPhoto]] = defaultdict(list)
     problems: list[Problem] = []
     for file, of_category in zip(files, ids, strict=True):
         for photo, said in _read_file(file, of_category, base, photos):
@@ -154,7 +154,7 @@ def _find(file: CocoFile, name: str, base: Path, photos: Mapping[str, list[Path]
 
 def _read_file(
     file: CocoFile, ids: Mapping[int, int], base: Path, photos: Mapping[str, list[Path]]
-) -> Iterator[tuple[LabelledPhoto | None, list[Problem]]]:
+) -> Iterator[tuple[LabeledPhoto | None, list[Problem]]]:
     """One photograph after the other, then what belongs to none."""
     of_image: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
     for a in file.raw["annotations"]:
@@ -177,7 +177,7 @@ def _read_image(
     ids: Mapping[int, int],
     base: Path,
     photos: Mapping[str, list[Path]],
-) -> tuple[LabelledPhoto | None, list[Problem]]:
+) -> tuple[LabeledPhoto | None, list[Problem]]:
     """A photograph with the labels that it can have; None when it is not there or of another shape."""
     name = str(image.get("file_name", ""))
     photo = _find(file, name, base, photos) if name else None
@@ -189,8 +189,8 @@ def _read_image(
     except (PhotoError, ValueError) as why:
         return None, [Problem(photo, None, f"{str(why).removeprefix(f'{photo}: ')} It is {lost}")]
     if image.get("labelled") is False:
-        unknown = Problem(photo, None, "is marked as not labelled; it gets no label file.")
-        return LabelledPhoto(photo, photo.name, size, None), [unknown]
+        unknown = Problem(photo, None, "is marked as not labeled; it gets no label file.")
+        return LabeledPhoto(photo, photo.name, size, None), [unknown]
     lines: list[LabelLine] = []
     said: list[Problem] = []
     for number, a in enumerate(annotations, start=1):
@@ -201,7 +201,7 @@ def _read_image(
         said += [_at(file, a, f"{text} ({photo.name})") for text in what]
         if shape is not None and category is not None:
             lines.append(LabelLine(number, category, *shape))
-    return LabelledPhoto(photo, photo.name, size, tuple(lines)), said
+    return LabeledPhoto(photo, photo.name, size, tuple(lines)), said
 
 
 def _size(image: Mapping[str, Any], photo: Path) -> tuple[int, int]:
@@ -220,9 +220,9 @@ def _size(image: Mapping[str, Any], photo: Path) -> tuple[int, int]:
     return int(wide), int(high)
 
 
-def _named(split: str, photos: Sequence[LabelledPhoto], problems: list[Problem]) -> Iterator[LabelledPhoto]:
+def _named(split: str, photos: Sequence[LabeledPhoto], problems: list[Problem]) -> Iterator[LabeledPhoto]:
     """Names in the new data set; a photograph that several records name has the labels of all of them, once."""
-    merged: dict[Path, LabelledPhoto] = {}
+    merged: dict[Path, LabeledPhoto] = {}
     for p in photos:
         if (before := merged.get(p.photo)) is None:
             merged[p.photo] = p
@@ -340,7 +340,7 @@ def write_coco(
         (place / ANNOTATIONS).write_text(text + "\n", encoding="utf-8")
 
 
-def coco_record(photos: Sequence[LabelledPhoto], names: Names) -> dict[str, Any]:
+def coco_record(photos: Sequence[LabeledPhoto], names: Names) -> dict[str, Any]:
     """One split as a COCO file holds it. Category ids are the class ids; ids of annotations begin at 1, because
     pycocotools takes 0 for "no match"."""
     annotations = [
@@ -355,7 +355,7 @@ def coco_record(photos: Sequence[LabelledPhoto], names: Names) -> dict[str, Any]
     }
 
 
-def _image(image_id: int, photo: LabelledPhoto) -> dict[str, Any]:
+def _image(image_id: int, photo: LabeledPhoto) -> dict[str, Any]:
     """`labelled: false` is ours: COCO cannot tell a photograph without objects from one that nobody looked at."""
     wide, high = photo.size_wh
     record = {"id": image_id, "file_name": photo.name, "width": wide, "height": high}

@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from toeline.core.finding import Problem as FindingProblem
-from toeline.core.ground_truth import TrueThing, join
-from toeline.core.scene import Thing
+from toeline.core.ground_truth import TrueInstance, join
+from toeline.core.scene import Instance
 from toeline.core.taxonomy import Names, Taxonomy, meanings
 from toeline.data.images import Photo, find_photos, photo_size
 from toeline.data.labels import LabelLine, Problem, read_label_file
@@ -24,7 +24,7 @@ ALL = "all"  # the split of a data set that is not split
 
 
 @dataclass(frozen=True)
-class LabelledPhoto:
+class LabeledPhoto:
     """A photograph and its labels; `name` is its place in a new data set, with slashes.
 
     `size_wh` is in pixels, upright, and what the labels are in. `lines` is None where nothing is known of it, and empty
@@ -43,7 +43,7 @@ class LabelSet:
 
     root: Path
     names: Names
-    splits: Mapping[str, tuple[LabelledPhoto, ...]]
+    splits: Mapping[str, tuple[LabeledPhoto, ...]]
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -69,7 +69,7 @@ def folder_of(split: str) -> str:
 
 def read_yolo(data: YoloSet, *, step: Step = lambda _: None) -> LabelSet:
     """Every photograph with its usable label lines; photographs that cannot be opened are left out and reported."""
-    splits: dict[str, tuple[LabelledPhoto, ...]] = {}
+    splits: dict[str, tuple[LabeledPhoto, ...]] = {}
     problems = list(data.problems)
     for split, entries in data.splits.items():
         photos = []
@@ -82,16 +82,16 @@ def read_yolo(data: YoloSet, *, step: Step = lambda _: None) -> LabelSet:
     return LabelSet(data.root, data.names, splits, tuple(problems))
 
 
-def _read(photo: Path, name: str, labels: Path | None, names: Names) -> tuple[LabelledPhoto | None, list[Problem]]:
+def _read(photo: Path, name: str, labels: Path | None, names: Names) -> tuple[LabeledPhoto | None, list[Problem]]:
     try:
         size = photo_size(photo)
     except PhotoError as why:
         return None, [Problem(photo, None, f"left out: {str(why).removeprefix(f'{photo}: ')}")]
     if labels is None:
-        said = Problem(photo, None, "no label file belongs to this photograph; it is marked as not labelled.")
-        return LabelledPhoto(photo, name, size, None), [said]
+        said = Problem(photo, None, "no label file belongs to this photograph; it is marked as not labeled.")
+        return LabeledPhoto(photo, name, size, None), [said]
     lines, problems = read_label_file(labels, size, names)
-    return LabelledPhoto(photo, name, size, lines), list(problems)
+    return LabeledPhoto(photo, name, size, lines), list(problems)
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ class BoxedPhoto:
 
     path: Path
     name: str
-    group: str
+    flight_line: str
     size_wh: tuple[int, int]
-    things: tuple[Thing, ...]
+    instances: tuple[Instance, ...]
 
 
 @dataclass(frozen=True)
@@ -116,16 +116,16 @@ class BoxedSplit:
     @property
     def objects(self) -> int:
         """How many objects there are."""
-        return sum(len(photo.things) for photo in self.photos)
+        return sum(len(photo.instances) for photo in self.photos)
 
     def sha256(self) -> str:
         """Equal for equal boxes and types of equally named photographs."""
-        rows = [(p.name, p.size_wh, [(t.kind, t.box.xyxy, t.polygon) for t in p.things]) for p in self.photos]
+        rows = [(p.name, p.size_wh, [(t.type_name, t.box.xyxy, t.polygon) for t in p.instances]) for p in self.photos]
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def boxed_split(data: YoloSet, name: str, taxonomy: Taxonomy) -> BoxedSplit:
-    """Read the labels of one split. Raises LabelError when it is not there, or holds no labelled photograph."""
+    """Read the labels of one split. Raises LabelError when it is not there, or holds no labeled photograph."""
     split, entries = data.split(name)
     meaning = meanings(data.names, taxonomy)
     photos: list[BoxedPhoto] = []
@@ -140,7 +140,7 @@ def boxed_split(data: YoloSet, name: str, taxonomy: Taxonomy) -> BoxedSplit:
         if entry.labels is not None:
             shown = _name(entry.photo, data.root)
             photos.append(
-                BoxedPhoto(entry.photo, shown, flight_line(entry.photo), scene.scene.size_wh, scene.scene.things)
+                BoxedPhoto(entry.photo, shown, flight_line(entry.photo), scene.scene.size_wh, scene.scene.instances)
             )
     if not photos:
         raise LabelError(f"{data.root}: none of the photographs of the split {split!r} can be opened and has labels.")
@@ -164,7 +164,7 @@ class TrueSplit:
 
     name: str
     photos: tuple[Photo, ...]
-    true: Mapping[str, tuple[TrueThing, ...]]
+    true: Mapping[str, tuple[TrueInstance, ...]]
     groups: Mapping[str, str]
     problems: tuple[FindingProblem, ...] = ()
 
@@ -179,7 +179,7 @@ def true_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> TrueSplit:
     split, entries = dataset.split(name)
     names = {p.path.resolve(): p.name for p in find_photos(sorted({e.photo.parent for e in entries}))}
     photos: list[Photo] = []
-    true: dict[str, tuple[TrueThing, ...]] = {}
+    true: dict[str, tuple[TrueInstance, ...]] = {}
     groups: dict[str, str] = {}
     problems = [FindingProblem("", str(p.file), p.what, ADVICE, p.line) for p in dataset.problems]
     for entry in entries:
@@ -192,11 +192,11 @@ def true_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> TrueSplit:
         problems += [FindingProblem("", str(p.file), p.what, ADVICE, p.line) for p in labeled.problems]
         if entry.labels is None:
             continue
-        if len(labeled.truths) < len(labeled.scene.things):
+        if len(labeled.ground_truths) < len(labeled.scene.instances):
             raise LabelError(f"{entry.labels}: names types and no conditions, so nothing can be held against it.")
         photos.append(photo)
-        true[photo.name] = join(labeled.scene.things, labeled.truths)
-        groups[photo.name] = labeled.scene.group
+        true[photo.name] = join(labeled.scene.instances, labeled.ground_truths)
+        groups[photo.name] = labeled.scene.flight_line
     return TrueSplit(split, tuple(photos), true, groups, tuple(problems))
 
 
@@ -208,7 +208,7 @@ class Carry(StrEnum):
 
 
 @dataclass(frozen=True)
-class Place:
+class PlacedEntry:
     """An entry and where it comes to lie below `images` and, with another suffix, `labels`; with slashes."""
 
     entry: Entry
@@ -220,7 +220,7 @@ class Place:
         return str(PurePosixPath(self.name).with_suffix(".txt"))
 
 
-def placed(entries: Iterable[Entry]) -> list[Place]:
+def placed(entries: Iterable[Entry]) -> list[PlacedEntry]:
     """Names for photographs that come together: their own, so that a flight line can still be read from them.
 
     Where two would share a label file, the later one goes into a folder called like the split that it came from.
@@ -231,7 +231,7 @@ def placed(entries: Iterable[Entry]) -> list[Place]:
         tries = (f"{folder}{entry.photo.name}" for folder in _folders(entry.split))
         name = next(n for n in tries if str(PurePosixPath(n).with_suffix("")).lower() not in taken)
         taken.add(str(PurePosixPath(name).with_suffix("")).lower())
-        places.append(Place(entry, name))
+        places.append(PlacedEntry(entry, name))
     return places
 
 

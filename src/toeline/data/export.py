@@ -184,7 +184,7 @@ def write_as(data: LabelSet, to: Format, out: Path, how: Carry, *, step: Step = 
 
 
 def write_yolo(data: LabelSet, folder: Path, how: Carry, *, step: Step = lambda _: None) -> None:
-    """Photographs, label files and data.yaml into `folder`; a photograph that nobody labelled gets no label file."""
+    """Photographs, label files and data.yaml into `folder`; a photograph that nobody labeled gets no label file."""
     for split, photos in data.splits.items():
         place = folder / folder_of(split)
         for photo in photos:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from toeline.core.geo import Place, Point, wrapped
+from toeline.core.geo import CameraPose, Point, wrapped
 from toeline.data.images import Header, read_header
 from toeline.errors import PhotoError
 
@@ -25,7 +25,7 @@ DJI_LATITUDE, DJI_LONGITUDE = ("GpsLatitude", "Latitude"), ("GpsLongitude", "Gps
 class Reading(NamedTuple):
     """What a file says of its place, and what is wrong with that; both are empty for a file that says nothing."""
 
-    place: Place | None = None
+    place: CameraPose | None = None
     wrong: str = ""
 
 
@@ -58,11 +58,11 @@ def position_of(header: Header) -> Reading:
     return Reading(_place(points[0], header, dji), "" if dji else wrong)  # what one has wrong, the other may have right
 
 
-def _place(point: Point, header: Header, dji: Mapping[str, str]) -> Place:
+def _place(point: Point, header: Header, dji: Mapping[str, str]) -> CameraPose:
     upright = header.orientation == 1
     yaw, pitch, roll = (_within(dji.get(f"Gimbal{name}Degree"), 360) for name in ("Yaw", "Pitch", "Roll"))
     yaw = _within(dji.get("FlightYawDegree"), 360) if yaw is None else yaw
-    return Place(
+    return CameraPose(
         point.latitude,
         point.longitude,
         altitude_m=_altitude(header.gps, dji),

@@ -13,8 +13,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toeline.data.balance import NEAR, Deal, deal
-from toeline.data.datasets import Carry, Place, carry, placed
+from toeline.data.balance import NEAR, Assignment, assign
+from toeline.data.datasets import Carry, PlacedEntry, carry, placed
 from toeline.data.export import data_yaml, require_apart, staged
 from toeline.data.images import file_hash, photo_size
 from toeline.data.labels import Problem, read_label_file
@@ -41,14 +41,14 @@ class SplitRun:
 class Counted:
     """A photograph and how many usable objects of each class id its labels hold."""
 
-    place: Place
+    place: PlacedEntry
     classes: Mapping[int, int]
     ties: tuple[Tie, ...]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Who goes where. `groups` are the photographs that stay together, by name; `dealt` gives each group its part.
+class SplitPlan:
+    """Who goes where. `groups` are the photographs that stay together, by name; `assigned` gives each group its part.
 
     `data_sha256` is of the photographs' names and sizes and the labels' bytes: equal plans are of the same data.
     """
@@ -56,14 +56,14 @@ class Plan:
     data: YoloSet
     run: SplitRun
     groups: Mapping[str, tuple[Counted, ...]]
-    dealt: Deal
+    assigned: Assignment
     problems: tuple[Problem, ...]
     data_sha256: str
 
     @cached_property
     def groups_of(self) -> Mapping[str, tuple[str, ...]]:
         """Part name -> names of its groups."""
-        pairs = list(zip(self.groups, self.dealt.part_of, strict=True))
+        pairs = list(zip(self.groups, self.assigned.part_of, strict=True))
         return {part: tuple(g for g, p in pairs if p == i) for i, part in enumerate(self.run.parts)}
 
     def photos(self, part: str) -> list[Counted]:
@@ -92,7 +92,7 @@ def parse_parts(text: str) -> dict[str, float]:
     return {name: share / sum(parts.values()) for name, share in parts.items()}
 
 
-def plan_split(data: YoloSet, run: SplitRun, *, step: Step = lambda _: None) -> Plan:
+def plan_split(data: YoloSet, run: SplitRun, *, step: Step = lambda _: None) -> SplitPlan:
     """Count, group and deal out every photograph of `data`, all its splits together. Raises LabelError."""
     places = placed(entry for split in data.splits.values() for entry in split)
     ties = ties_of([place.entry.photo for place in places], grouping(run.by))
@@ -109,7 +109,7 @@ def plan_split(data: YoloSet, run: SplitRun, *, step: Step = lambda _: None) -> 
             f"{data.root}: {len(groups)} groups of photographs cannot fill {len(run.parts)} parts without being torn "
             f"apart. Ask for fewer --parts, or give a finer pattern with --by."
         )
-    return Plan(data, run, groups, _dealt(groups, data, run), tuple(problems), _data_hash(counted))
+    return SplitPlan(data, run, groups, _assigned(groups, data, run), tuple(problems), _data_hash(counted))
 
 
 def _count(entry: Entry, data: YoloSet) -> tuple[Counter[int] | None, list[Problem]]:
@@ -124,7 +124,7 @@ def _count(entry: Entry, data: YoloSet) -> tuple[Counter[int] | None, list[Probl
     return Counter(line.class_id for line in lines), list(problems)
 
 
-def _with_readable_labels(place: Place) -> Place:
+def _with_readable_labels(place: PlacedEntry) -> PlacedEntry:
     """A label file that cannot be opened cannot be taken over; that it is unreadable has been reported."""
     try:
         with (place.entry.labels or place.entry.photo).open("rb"):
@@ -133,7 +133,7 @@ def _with_readable_labels(place: Place) -> Place:
         return replace(place, entry=replace(place.entry, labels=None))
 
 
-def _unmatched(places: Sequence[Place], ties: Sequence[Sequence[Tie]], run: SplitRun) -> list[Problem]:
+def _unmatched(places: Sequence[PlacedEntry], ties: Sequence[Sequence[Tie]], run: SplitRun) -> list[Problem]:
     """Photographs whose names do not fit the pattern. Raises LabelError when none fits."""
     photos = [p.entry.photo for p, its in zip(places, ties, strict=True) if all(t.kind != "flight line" for t in its)]
     if len(photos) == len(places):
@@ -154,9 +154,9 @@ def _name(items: Sequence[Counted]) -> str:
     return " + ".join(lines or [items[0].place.name])
 
 
-def _dealt(groups: Mapping[str, Sequence[Counted]], data: YoloSet, run: SplitRun) -> Deal:
+def _assigned(groups: Mapping[str, Sequence[Counted]], data: YoloSet, run: SplitRun) -> Assignment:
     objects = [[sum(c.classes.get(i, 0) for c in items) for i in data.names] for items in groups.values()]
-    return deal([len(items) for items in groups.values()], objects, list(run.parts.values()), seed=run.seed)
+    return assign([len(items) for items in groups.values()], objects, list(run.parts.values()), seed=run.seed)
 
 
 def _data_hash(counted: Sequence[Counted]) -> str:
@@ -271,7 +271,7 @@ SCHEMA = 1
 Record = Mapping[str, Any]
 
 
-def write_split(plan: Plan, out: Path, *, step: Callable[[Sequence[Problem]], None] = lambda _: None) -> Record:
+def write_split(plan: SplitPlan, out: Path, *, step: Callable[[Sequence[Problem]], None] = lambda _: None) -> Record:
     """Write the data set and return what split.json holds. Raises OutputError for a folder that holds something else.
 
     `step` is called for every photograph. A folder that holds the same split already is left as it is.
@@ -294,7 +294,7 @@ def write_split(plan: Plan, out: Path, *, step: Callable[[Sequence[Problem]], No
     return {**record, "already": False}
 
 
-def _write_photo(counted: Counted, folder: Path, plan: Plan) -> str:
+def _write_photo(counted: Counted, folder: Path, plan: SplitPlan) -> str:
     """The photograph linked or copied; the labels always copied, so that mending one does not change the source."""
     place = counted.place
     how = carry(place.entry.photo, folder / "images" / place.name, plan.run.carry)
@@ -305,7 +305,7 @@ def _write_photo(counted: Counted, folder: Path, plan: Plan) -> str:
     return how
 
 
-def _proof(plan: Plan, stage: Path) -> dict[str, Any]:
+def _proof(plan: SplitPlan, stage: Path) -> dict[str, Any]:
     """Computed from the files that were written. Raises OutputError when they are not what was planned."""
     written = {part: sorted(p for p in (stage / part / "images").rglob("*") if p.is_file()) for part in plan.run.parts}
     shared = on_several_sides(written, grouping(plan.run.by))
@@ -315,7 +315,7 @@ def _proof(plan: Plan, stage: Path) -> dict[str, Any]:
     return {"read_from": "the files that were written", "photographs": counts, "on_several_sides": shared}
 
 
-def describe(plan: Plan) -> dict[str, Any]:
+def describe(plan: SplitPlan) -> dict[str, Any]:
     """Groups, sizes and class shares (0 to 1) of every part against the whole, and what could not be met."""
     everything = [c for its in plan.groups.values() for c in its]
     whole = _classes(everything)
@@ -324,8 +324,8 @@ def describe(plan: Plan) -> dict[str, Any]:
         "photographs": len(everything),
         "objects": whole.total(),
         "groups": len(plan.groups),
-        "met": plan.dealt.met,
-        "proved_impossible": plan.dealt.proved,
+        "met": plan.assigned.met,
+        "proved_impossible": plan.assigned.proved,
         "parts": parts,
         "beyond": [
             {"part": part, **row, "why": _why(plan, row["id"])}
@@ -347,7 +347,7 @@ def _classes(photos: Sequence[Counted]) -> Counter[int]:
     return sum((Counter(c.classes) for c in photos), Counter[int]())
 
 
-def _part(plan: Plan, part: str, whole: Counter[int], photographs: int) -> dict[str, Any]:
+def _part(plan: SplitPlan, part: str, whole: Counter[int], photographs: int) -> dict[str, Any]:
     its = plan.photos(part)
     classes = _classes(its)
     rows = []
@@ -374,7 +374,7 @@ def _part(plan: Plan, part: str, whole: Counter[int], photographs: int) -> dict[
     }
 
 
-def _why(plan: Plan, class_id: int) -> str:
+def _why(plan: SplitPlan, class_id: int) -> str:
     """Where the objects of a class stand, which is what decides how evenly they can be dealt out."""
     held = {group: _classes(its)[class_id] for group, its in plan.groups.items()}
     total, most = sum(held.values()), max(held, key=lambda g: held[g])

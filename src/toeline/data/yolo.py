@@ -1,6 +1,6 @@
 """YOLO data sets as they come become Scenes, and Truths beside them. Knows folders and data.yaml; opens no pixels.
 
-Thing ids are "1", "2", ... by order of the usable lines of the label file, for `read_entry` and `things_from_labels`
+Thing ids are "1", "2", ... by order of the usable lines of the label file, for `read_entry` and `instances_from_labels`
 alike, so that what was inspected with a data set's boxes can be compared with its truth.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toeline.core.ground_truth import Truth
-from toeline.core.scene import Scene, Thing
+from toeline.core.ground_truth import GroundTruth
+from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Meanings, Names, ObjectClass, Taxonomy, meanings
 from toeline.data.images import find_photos, photo_size
 from toeline.data.labels import LabelLine, Problem, find_names, names_in, read_label_file, read_yaml, taxonomy_names
@@ -54,14 +54,14 @@ class YoloSet:
 
 
 @dataclass(frozen=True)
-class LabelledScene:
-    """What is seen and, apart from it, what is true. `truths` is empty when the data set names types only.
+class LabeledScene:
+    """What is seen and, apart from it, what is true. `ground_truths` is empty when the data set names types only.
 
     `lines` gives for each thing's id the line (from 1) of the label file that it stands in.
     """
 
     scene: Scene
-    truths: tuple[Truth, ...]
+    ground_truths: tuple[GroundTruth, ...]
     problems: tuple[Problem, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)
 
@@ -111,7 +111,7 @@ def read_entry(
     *,
     group_of: Callable[[Path], str] = flight_line,
     meaning: Meanings | None = None,
-) -> LabelledScene:
+) -> LabeledScene:
     """One photograph's scene, its truths, and what was wrong with its labels. Raises PhotoError.
 
     `names` are the YoloSet's; without them class ids are in the taxonomy's order. `meaning` is what they mean in the
@@ -122,21 +122,21 @@ def read_entry(
     size = photo_size(entry.photo)
     if entry.labels is None:
         missing = Problem(entry.photo, None, "no label file belongs to this photograph, so nothing is known of it.")
-        return LabelledScene(Scene(entry.photo, size, (), group_of(entry.photo)), (), (missing,))
+        return LabeledScene(Scene(entry.photo, size, (), group_of(entry.photo)), (), (missing,))
     lines, problems = read_label_file(entry.labels, size, {i: names[i] for i in meaning.kinds})
-    things = tuple(_thing(i, line, meaning) for i, line in enumerate(lines, start=1))
-    truths = tuple(
-        _truth(str(i), meaning.classes[line.class_id])
+    instances = tuple(_instance(i, line, meaning) for i, line in enumerate(lines, start=1))
+    ground_truths = tuple(
+        _ground_truth(str(i), meaning.classes[line.class_id])
         for i, line in enumerate(lines, start=1)
         if line.class_id in meaning.classes
     )
     places = {str(i): line.line for i, line in enumerate(lines, start=1)}
-    return LabelledScene(Scene(entry.photo, size, things, group_of(entry.photo)), truths, problems, places)
+    return LabeledScene(Scene(entry.photo, size, instances, group_of(entry.photo)), ground_truths, problems, places)
 
 
-def things_from_labels(
+def instances_from_labels(
     labels_dir: Path, photo: Path, size_wh: tuple[int, int], taxonomy: Taxonomy, names: Names | None = None
-) -> tuple[tuple[Thing, ...], tuple[Problem, ...]]:
+) -> tuple[tuple[Instance, ...], tuple[Problem, ...]]:
     """The boxes and types that people drew for `photo`; the conditions of the labels end here.
 
     The label file has the photograph's stem. Without `names`, data.yaml in `labels_dir` or up to two folders above it
@@ -151,15 +151,15 @@ def things_from_labels(
         names, above = find_names(labels_dir, taxonomy)
     meaning = meanings(names, taxonomy)
     lines, problems = read_label_file(file, size_wh, {i: names[i] for i in meaning.kinds})
-    return tuple(_thing(i, line, meaning) for i, line in enumerate(lines, start=1)), (*above, *problems)
+    return tuple(_instance(i, line, meaning) for i, line in enumerate(lines, start=1)), (*above, *problems)
 
 
-def _thing(number: int, line: LabelLine, meaning: Meanings) -> Thing:
-    return Thing(str(number), meaning.kinds[line.class_id], line.box, 1.0, line.polygon)
+def _instance(number: int, line: LabelLine, meaning: Meanings) -> Instance:
+    return Instance(str(number), meaning.kinds[line.class_id], line.box, 1.0, line.polygon)
 
 
-def _truth(thing_id: str, c: ObjectClass) -> Truth:
-    return Truth(thing_id, c.name, c.type, c.condition)
+def _ground_truth(instance_id: str, c: ObjectClass) -> GroundTruth:
+    return GroundTruth(instance_id, c.name, c.type, c.condition)
 
 
 def _split_folders(base: Path, raw: Mapping[str, Any]) -> list[tuple[str, Path]]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from PIL import Image
 
-from toeline.core.scene import Sighting
+from toeline.core.scene import Detection
 from toeline.core.taxonomy import Names, Taxonomy, fold, meanings
 from toeline.errors import SetupError, TaxonomyError
 
@@ -16,7 +16,7 @@ from toeline.errors import SetupError, TaxonomyError
 class Detector(Protocol):
     """Stage 1, whatever stands behind it."""
 
-    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+    def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         """For each image what was found in it, in its pixels, most confident first. An empty list is a valid answer."""
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.scene import Sighting, Thing
+from toeline.core.scene import Detection, Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import DEFAULT, UNKNOWN, DetectorOptions, Known
 from toeline.detect.letterbox import letterbox_square
@@ -26,12 +26,12 @@ from toeline.detect.postprocess import keep_best
 from toeline.errors import ModelError, TaxonomyError
 
 Floats = NDArray[np.float32]
-MOST_THINGS = 100  # per photograph; the fullest real one has 18
+MOST_INSTANCES = 100  # per photograph; the fullest real one has 18
 LEAST_SIDE = 1.0  # pixels of the photograph: a box thinner than one pixel, after clipping, holds nothing
 
 
 @dataclass(frozen=True)
-class Card:
+class DetectorCard:
     """What `detector.json` must say. `kinds` are type names of the taxonomy, in the order of the model's scores."""
 
     input_px: int
@@ -42,7 +42,7 @@ class Card:
     known: Known = UNKNOWN
 
     @classmethod
-    def load(cls, path: Path, taxonomy: Taxonomy) -> Card:
+    def load(cls, path: Path, taxonomy: Taxonomy) -> DetectorCard:
         """Read a sidecar. Raises ModelError for a bad file, TaxonomyError for a type that the taxonomy lacks."""
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
@@ -78,7 +78,7 @@ class OnnxDetector:
     """A detector of a few types; the same photograph gives the same things in the same order."""
 
     session: Any
-    card: Card
+    card: DetectorCard
 
     @property
     def known(self) -> Known:
@@ -103,7 +103,7 @@ class OnnxDetector:
                 f"{weights}: the detector's weights are missing. Install toeline again, or train them: "
                 f"toeline train-embedded detector"
             )
-        card = Card.load(weights.with_name("detector.json"), taxonomy)
+        card = DetectorCard.load(weights.with_name("detector.json"), taxonomy)
         limits = tuple(options.threshold(kind, own) for kind, own in zip(card.kinds, card.thresholds, strict=True))
         card = replace(card, thresholds=limits)
         session = open_session(weights, threads)
@@ -115,11 +115,11 @@ class OnnxDetector:
             )
         return cls(session, card)
 
-    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+    def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         """What was found in each image; one image at a time, because the model takes one."""
-        return [[Sighting(thing) for thing in self.things(image)] for image in images]
+        return [[Detection(instance) for instance in self.instances(image)] for image in images]
 
-    def things(self, image: Image.Image) -> list[Thing]:
+    def instances(self, image: Image.Image) -> list[Instance]:
         """Things above their type's threshold, duplicates of a type removed, clipped, most confident first."""
         square, fit = letterbox_square(image, self.card.input_px, self.card.fill)
         boxes, scores = self.session.run(["boxes", "scores"], {"photo": square[None]})
@@ -130,7 +130,9 @@ class OnnxDetector:
             for n, box in zip(best, fit.undo(boxes[rows[best]]), strict=True)
         ]
         solid = [row for row in found if min(row[1].width, row[1].height) >= min(LEAST_SIDE, *image.size)]
-        return [Thing(str(i), kind, box, score) for i, (kind, box, score) in enumerate(solid[:MOST_THINGS], start=1)]
+        return [
+            Instance(str(i), kind, box, score) for i, (kind, box, score) in enumerate(solid[:MOST_INSTANCES], start=1)
+        ]
 
 
 def open_session(weights: Path, threads: int) -> Any:

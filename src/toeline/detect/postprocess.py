@@ -1,4 +1,4 @@
-"""Rows of numbers that any network gives become sightings: above their type's threshold, clipped, in order."""
+"""Rows of numbers that any network gives become detections: above their type's threshold, clipped, in order."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from toeline.core.box import Box
-from toeline.core.scene import Guess, Sighting, Thing
+from toeline.core.scene import Alternative, Detection, Instance
 from toeline.detect.detector import Label
 
 if TYPE_CHECKING:
     from toeline.detect.detector import Detector
 
 
-MOST_THINGS = 100  # per photograph; the fullest real one has 18
+MOST_INSTANCES = 100  # per photograph; the fullest real one has 18
 LEAST_SIDE = 1.0  # pixels of the photograph: a box thinner than one pixel, after clipping, holds nothing
 
 
-def sightings(
+def detections(
     boxes: NDArray[np.floating],
     scores: NDArray[np.floating],
     ids: NDArray[np.integer],
@@ -31,33 +31,33 @@ def sightings(
     limits: Mapping[str, float],
     size_wh: tuple[int, int],
     outlines: Sequence[tuple[tuple[float, float], ...]] = (),
-) -> list[Sighting]:
+) -> list[Detection]:
     """`boxes` (N, 4) as x1, y1, x2, y2 in pixels of the photograph, `scores` (N,) from 0 to 1, `ids` (N,) of classes.
 
     Rows stay whose score is at least the limit of their type (`limits`: type name -> 0 to 1); rows of a class that is
     not in `labels` are left out, and so are boxes thinner than a pixel or with corners in the wrong order. Equal scores
     keep their order. `outlines` are polygons in pixels of the photograph, one for each row, or none at all.
 
-    >>> found = sightings(
+    >>> found = detections(
     ...     np.array([[-5, 2, 8, 9], [0, 0, 4, 4]]), np.array([0.5, 0.9]), np.array([0, 1]),
     ...     labels={0: Label("toe_drain"), 1: Label("vegetation")}, limits={"toe_drain": 0.5, "vegetation": 0.95},
     ...     size_wh=(20, 20),
     ... )
-    >>> [(s.thing.id, s.thing.kind, s.thing.box.xyxy) for s in found]
+    >>> [(s.instance.id, s.instance.type_name, s.instance.box.xyxy) for s in found]
     [('1', 'toe_drain', (0.0, 2.0, 8.0, 9.0))]
     """
     corners = np.clip(boxes.astype(np.float64), 0, [*size_wh, *size_wh])
     sides = (corners[:, 2:] - corners[:, :2]).min(1)  # under zero for corners in the wrong order
-    found: list[Sighting] = []
+    found: list[Detection] = []
     for n in np.argsort(-scores, kind="stable"):
         label = labels.get(int(ids[n]))
         if label is None or scores[n] < limits[label.kind] or sides[n] < min(LEAST_SIDE, *size_wh):
             continue
         polygon = outlines[n] if outlines else ()
         box = Box(*corners[n].tolist())
-        thing = Thing(str(len(found) + 1), label.kind, box, min(float(scores[n]), 1.0), polygon)
-        found.append(Sighting(thing, label.class_name))
-    return found[:MOST_THINGS]
+        instance = Instance(str(len(found) + 1), label.kind, box, min(float(scores[n]), 1.0), polygon)
+        found.append(Detection(instance, label.class_name))
+    return found[:MOST_INSTANCES]
 
 
 Floats = NDArray[np.float32]
@@ -105,63 +105,69 @@ OUTLINE_IOU = 0.5  # when both have outlines: the boxes of two slanted drains si
 GRID_PX = 256  # the longer side of the grid on which outlines are compared
 
 
-def find_settled(detector: Detector, images: Sequence[Image.Image]) -> list[list[Sighting]]:
-    """What any detector finds, one sighting per object: how everything but a detector's own score asks for it."""
+def find_settled(detector: Detector, images: Sequence[Image.Image]) -> list[list[Detection]]:
+    """What any detector finds, one detection per object: how everything but a detector's own score asks for it."""
     return [settle(found) for found in detector.find(images)]
 
 
-def settle(found: Sequence[Sighting], *, same: float = SAME_TYPE_IOU, other: float = OTHER_TYPE_IOU) -> list[Sighting]:
-    """The sightings of one photograph without duplicates, most confident first, called "1", "2", ... in that order.
+def settle(
+    found: Sequence[Detection], *, same: float = SAME_TYPE_IOU, other: float = OTHER_TYPE_IOU
+) -> list[Detection]:
+    """The detections of one photograph without duplicates, most confident first, called "1", "2", ... in that order.
 
     A box that overlaps a more confident one of its own type by an IoU above `same`, or one of another type by more than
     `other`, goes; what it said is added to the one that stays and overlaps it most. Equal confidences keep their order,
     so the answer is always the same. Where nothing overlaps, only ids and order can change.
 
     >>> from toeline.core.box import Box
-    >>> from toeline.core.scene import Thing
-    >>> drain = Sighting(Thing("1", "toe_drain", Box(0, 0, 10, 4), 0.8))
-    >>> (one,) = settle([drain, Sighting(Thing("2", "slope_drain", Box(0, 0, 10, 4), 0.3))])
-    >>> one.thing.kind, one.others
-    ('toe_drain', (Guess(kind='slope_drain', score=0.3, class_name=''),))
+    >>> from toeline.core.scene import Instance
+    >>> drain = Detection(Instance("1", "toe_drain", Box(0, 0, 10, 4), 0.8))
+    >>> (one,) = settle([drain, Detection(Instance("2", "slope_drain", Box(0, 0, 10, 4), 0.3))])
+    >>> one.instance.type_name, one.others
+    ('toe_drain', (Alternative(kind='slope_drain', score=0.3, class_name=''),))
     """
-    kept: list[Sighting] = []
-    for sighting in sorted(found, key=lambda s: -s.thing.score):
-        rival = _rival(sighting, kept, same, other)
+    kept: list[Detection] = []
+    for detection in sorted(found, key=lambda s: -s.instance.score):
+        rival = _rival(detection, kept, same, other)
         if rival is None:
-            kept.append(sighting)
+            kept.append(detection)
         else:
-            kept[rival] = _told(kept[rival], sighting)
-    return [replace(s, thing=replace(s.thing, id=str(n))) for n, s in enumerate(kept, start=1)]
+            kept[rival] = _told(kept[rival], detection)
+    return [replace(s, instance=replace(s.instance, id=str(n))) for n, s in enumerate(kept, start=1)]
 
 
-def _rival(sighting: Sighting, kept: Sequence[Sighting], same: float, other: float) -> int | None:
-    """The position of the kept sighting that this one repeats, or None."""
-    thing = sighting.thing
-    overlaps = [(k.thing.box.iou(thing.box), -n, k.thing) for n, k in enumerate(kept)]
-    close = [(iou, n) for iou, n, k in overlaps if iou > (same if k.kind == thing.kind else other) and _meet(k, thing)]
+def _rival(detection: Detection, kept: Sequence[Detection], same: float, other: float) -> int | None:
+    """The position of the kept detection that this one repeats, or None."""
+    instance = detection.instance
+    overlaps = [(k.instance.box.iou(instance.box), -n, k.instance) for n, k in enumerate(kept)]
+    close = [
+        (iou, n)
+        for iou, n, k in overlaps
+        if iou > (same if k.type_name == instance.type_name else other) and _meet(k, instance)
+    ]
     return -max(close)[1] if close else None
 
 
-def _meet(a: Thing, b: Thing) -> bool:
+def _meet(a: Instance, b: Instance) -> bool:
     """Whether the outlines cover the same ground too, as far as both are known."""
     if not (a.polygon and b.polygon):
         return True
     frame = Box.around([*a.polygon, *b.polygon])
     scale = (GRID_PX - 1) / max(frame.width, frame.height, 1e-9)
-    one, two = (_cells(thing, frame, scale) for thing in (a, b))
+    one, two = (_cells(instance, frame, scale) for instance in (a, b))
     return bool((one & two).sum() > OUTLINE_IOU * (one | two).sum())
 
 
-def _cells(thing: Thing, frame: Box, scale: float) -> NDArray[np.bool_]:
+def _cells(instance: Instance, frame: Box, scale: float) -> NDArray[np.bool_]:
     """The cells of the grid that an outline covers, its border included."""
     grid = Image.new("1", (GRID_PX, GRID_PX))
-    points = [((x - frame.x1) * scale, (y - frame.y1) * scale) for x, y in thing.polygon]
+    points = [((x - frame.x1) * scale, (y - frame.y1) * scale) for x, y in instance.polygon]
     ImageDraw.Draw(grid).polygon(points, fill=1, outline=1)
     return np.asarray(grid)
 
 
-def _told(stays: Sighting, goes: Sighting) -> Sighting:
+def _told(stays: Detection, goes: Detection) -> Detection:
     """The one that stays, with what the other said, unless that is no more than the same again."""
-    said = (Guess(goes.thing.kind, goes.thing.score, goes.class_name), *goes.others)
-    known = {(stays.thing.kind, stays.class_name), *((g.kind, g.class_name) for g in stays.others)}
-    return replace(stays, others=(*stays.others, *(g for g in said if (g.kind, g.class_name) not in known)))
+    said = (Alternative(goes.instance.type_name, goes.instance.score, goes.class_name), *goes.others)
+    known = {(stays.instance.type_name, stays.class_name), *((g.type_name, g.class_name) for g in stays.others)}
+    return replace(stays, others=(*stays.others, *(g for g in said if (g.type_name, g.class_name) not in known)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from toeline.core.box import Box
-from toeline.core.scene import Sighting
+from toeline.core.scene import Detection
 
 TOUCH = 0.035  # share of a window's side: a box that ends so close to a border is taken to go on beyond it
 SAME = 0.6  # shared part of the smaller box, from which two whole boxes of two windows are one object
@@ -24,35 +24,35 @@ LEFT, TOP, RIGHT, LOW = range(4)
 FACING = {LEFT: RIGHT, RIGHT: LEFT, TOP: LOW, LOW: TOP}
 
 
-class Look(NamedTuple):
+class TileView(NamedTuple):
     """A window of the photograph, and what was seen in it; all in pixels of the photograph."""
 
     window: Box
-    found: Sequence[Sighting]
+    found: Sequence[Detection]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One sighting, or several that are one object: the windows that saw it, and the inner borders that it ends at."""
+    """One detection, or several that are one object: the windows that saw it, and the inner borders that it ends at."""
 
-    sighting: Sighting
+    detection: Detection
     box: Box
     looks: frozenset[int]
     cuts: frozenset[int] = frozenset()
 
     @property
     def score(self) -> float:
-        return self.sighting.thing.score
+        return self.detection.instance.score
 
 
 def join(
-    looks: Sequence[Look],
-    whole: Sequence[Sighting],
+    looks: Sequence[TileView],
+    whole: Sequence[Detection],
     size_wh: tuple[int, int],
     *,
     overlap: float,
-    more: Sequence[Look] = (),
-) -> list[Sighting]:
+    more: Sequence[TileView] = (),
+) -> list[Detection]:
     """Everything that was seen, each object once, most confident first; ids are those of the windows.
 
     `whole` is what was seen in the photograph at once, and counts for objects longer than `overlap`, the pixels that
@@ -63,23 +63,23 @@ def join(
     everywhere, judges = [*looks, *more], range(len(looks))
     pieces = _pieces(everywhere, size_wh)
     done: list[Piece] = []
-    for kind in sorted({s.thing.kind for s in whole} | {p.sighting.thing.kind for p in pieces}):
-        mine = [p for p in pieces if p.sighting.thing.kind == kind]
+    for kind in sorted({s.instance.type_name for s in whole} | {p.detection.instance.type_name for p in pieces}):
+        mine = [p for p in pieces if p.detection.instance.type_name == kind]
         joined = _linked(_believed(mine, everywhere, judges, size_wh), everywhere)
-        large = [s for s in whole if s.thing.kind == kind and _longer(s.thing.box) > overlap]
+        large = [s for s in whole if s.instance.type_name == kind and _longer(s.instance.box) > overlap]
         done += _once(_with_large(joined, large, looks))
     order = sorted(done, key=lambda p: (-p.score, p.box.xyxy))
-    return [_sighting(p) for p in order]
+    return [_detection(p) for p in order]
 
 
-def loose_ends(looks: Sequence[Look], size_wh: tuple[int, int]) -> list[tuple[float, float]]:
+def loose_ends(looks: Sequence[TileView], size_wh: tuple[int, int]) -> list[tuple[float, float]]:
     """Where objects are still cut when all their pieces are joined: the middle of each such side, in pixels.
 
     A detector may know the first half of a drain and not the second. A window about the cut shows it both.
     """
     pieces, ends = _pieces(looks, size_wh), []
-    for kind in sorted({p.sighting.thing.kind for p in pieces}):
-        mine = [p for p in pieces if p.sighting.thing.kind == kind]
+    for kind in sorted({p.detection.instance.type_name for p in pieces}):
+        mine = [p for p in pieces if p.detection.instance.type_name == kind]
         for piece in _linked(_believed(mine, looks, range(len(looks)), size_wh), looks):
             x, y = piece.box.center
             middles = {
@@ -92,9 +92,9 @@ def loose_ends(looks: Sequence[Look], size_wh: tuple[int, int]) -> list[tuple[fl
     return ends
 
 
-def _pieces(looks: Sequence[Look], size_wh: tuple[int, int]) -> list[Piece]:
+def _pieces(looks: Sequence[TileView], size_wh: tuple[int, int]) -> list[Piece]:
     return [
-        Piece(s, s.thing.box, frozenset([n]), _cuts(s.thing.box, look.window, size_wh))
+        Piece(s, s.instance.box, frozenset([n]), _cuts(s.instance.box, look.window, size_wh))
         for n, look in enumerate(looks)
         for s in look.found
     ]
@@ -114,7 +114,7 @@ def _cuts(box: Box, window: Box, size_wh: tuple[int, int]) -> frozenset[int]:
 
 
 def _believed(
-    pieces: Sequence[Piece], looks: Sequence[Look], judges: Sequence[int], size_wh: tuple[int, int]
+    pieces: Sequence[Piece], looks: Sequence[TileView], judges: Sequence[int], size_wh: tuple[int, int]
 ) -> list[Piece]:
     """Whole objects once, and those cut pieces of which no other window, of the numbers `judges`, saw more."""
     kept: list[Piece] = []
@@ -156,7 +156,7 @@ def _absorbed(kept: Piece, piece: Piece, *, grow: bool) -> Piece:
     return replace(kept, box=box, looks=kept.looks | piece.looks)
 
 
-def _linked(pieces: Sequence[Piece], looks: Sequence[Look]) -> list[Piece]:
+def _linked(pieces: Sequence[Piece], looks: Sequence[TileView]) -> list[Piece]:
     """Cut pieces that go on in one another, joined; the best fitting first, and across a border only once."""
     group = {n: [n] for n in range(len(pieces))}  # every member of a group maps to the same list
     for _, i, j in sorted(_links(pieces, looks), key=lambda link: (-link[0], link[1:])):
@@ -173,7 +173,7 @@ def _looks(pieces: Sequence[Piece], members: Iterable[int]) -> set[int]:
     return {look for n in members for look in pieces[n].looks}
 
 
-def _links(pieces: Sequence[Piece], looks: Sequence[Look]) -> Iterator[tuple[float, int, int]]:
+def _links(pieces: Sequence[Piece], looks: Sequence[TileView]) -> Iterator[tuple[float, int, int]]:
     """How well two cut pieces fit, 0 to 1, and their numbers; for those that may be one object."""
     cut = [n for n, p in enumerate(pieces) if p.cuts]
     for at, i in enumerate(cut):
@@ -182,7 +182,7 @@ def _links(pieces: Sequence[Piece], looks: Sequence[Look]) -> Iterator[tuple[flo
                 yield fit, i, j
 
 
-def _fit(p: Piece, q: Piece, looks: Sequence[Look]) -> float:
+def _fit(p: Piece, q: Piece, looks: Sequence[TileView]) -> float:
     """Overlap of two pieces along a border that both are cut by, or of the boxes where both see the same part."""
     both = p.box.intersection(q.box)
     if not _meet(p.box, q.box):
@@ -197,7 +197,7 @@ def _meet(a: Box, b: Box) -> bool:
     return a.x1 <= b.x2 and b.x1 <= a.x2 and a.y1 <= b.y2 and b.y1 <= a.y2
 
 
-def _beyond(side: int, p: Piece, q: Piece, looks: Sequence[Look]) -> bool:
+def _beyond(side: int, p: Piece, q: Piece, looks: Sequence[TileView]) -> bool:
     """Whether the window of q lies on the other side of p's border."""
     (one,), (other,) = ([looks[n].window for n in piece.looks] for piece in (p, q))
     ahead = (other.x1 < one.x1, other.y1 < one.y1, other.x1 > one.x1, other.y1 > one.y1)
@@ -226,9 +226,9 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
     }
     area = sum(p.box.area for p in pieces)
     score = sum(p.score * p.box.area for p in pieces) / area if area else max(p.score for p in pieces)
-    largest = max(pieces, key=lambda p: (p.box.area, p.score)).sighting
+    largest = max(pieces, key=lambda p: (p.box.area, p.score)).detection
     return Piece(
-        replace(largest, thing=replace(largest.thing, score=score, polygon=())),
+        replace(largest, instance=replace(largest.instance, score=score, polygon=())),
         box,
         frozenset().union(*(p.looks for p in pieces)),
         frozenset(side for side, last in ends.items() if side in last.cuts),
@@ -239,17 +239,17 @@ def _hull(boxes: Sequence[Box]) -> Box:
     return Box(min(b.x1 for b in boxes), min(b.y1 for b in boxes), max(b.x2 for b in boxes), max(b.y2 for b in boxes))
 
 
-def _with_large(pieces: list[Piece], large: Sequence[Sighting], looks: Sequence[Look]) -> list[Piece]:
+def _with_large(pieces: list[Piece], large: Sequence[Detection], looks: Sequence[TileView]) -> list[Piece]:
     """With objects of the whole photograph: those that no tile could see, and those that bind pieces together."""
     side = max(_longer(look.window) for look in looks)
-    for sighting in sorted(large, key=lambda s: (-s.thing.score, s.thing.box.xyxy)):
-        box = sighting.thing.box
+    for detection in sorted(large, key=lambda s: (-s.instance.score, s.instance.box.xyxy)):
+        box = detection.instance.box
         inside = [p for p in pieces if p.box.intersection(box) >= SAME * p.box.area]
         loose = [p for p in inside if p.cuts]
         if not inside and _longer(box) > side and not any(_overlaps(p.box, box) for p in pieces):
-            pieces = [*pieces, Piece(sighting, box, frozenset([-1]))]
+            pieces = [*pieces, Piece(detection, box, frozenset([-1]))]
         elif _binds(box, loose):
-            bound = _joined([*loose, Piece(sighting, _trimmed(box, loose), frozenset([-1]))])
+            bound = _joined([*loose, Piece(detection, _trimmed(box, loose), frozenset([-1]))])
             pieces = [*(p for p in pieces if p not in loose), bound]
     return pieces
 
@@ -294,5 +294,5 @@ def _once(pieces: Iterable[Piece]) -> list[Piece]:
     return kept
 
 
-def _sighting(piece: Piece) -> Sighting:
-    return replace(piece.sighting, thing=replace(piece.sighting.thing, box=piece.box))
+def _detection(piece: Piece) -> Detection:
+    return replace(piece.detection, instance=replace(piece.detection.instance, box=piece.box))

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.scene import Sighting
+from toeline.core.scene import Detection
 from toeline.detect.detector import UNKNOWN, Known
-from toeline.detect.tile_merge import Look, join, loose_ends
+from toeline.detect.tile_merge import TileView, join, loose_ends
 from toeline.errors import SetupError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class TiledDetector:
     tiling: Tiling
     batch: int = BATCH
 
-    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+    def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         """As the detector's own `find`; things of a photograph in tiles are renumbered, most confident first.
 
         At any time one batch of views is held beside the photographs, each no larger than the detector needs.
@@ -59,17 +59,17 @@ class TiledDetector:
             return 0
         return best_side(lambda windows: self._look(image, windows), image.size, known)
 
-    def _in_tiles(self, image: Image.Image, side: int) -> list[Sighting]:
+    def _in_tiles(self, image: Image.Image, side: int) -> list[Detection]:
         wide, high = image.size
         tiles = grid(image.size, side, self.tiling.overlap_px(side))
         found = self._look(image, [*tiles, (0, 0, wide, high)])
-        looks = [Look(Box(*map(float, w)), tuple(seen)) for w, seen in zip(tiles, found, strict=False)]
+        looks = [TileView(Box(*map(float, w)), tuple(seen)) for w, seen in zip(tiles, found, strict=False)]
         again = around(loose_ends(looks, image.size), image.size, side)
-        more = [Look(Box(*map(float, w)), tuple(s)) for w, s in zip(again, self._look(image, again), strict=True)]
+        more = [TileView(Box(*map(float, w)), tuple(s)) for w, s in zip(again, self._look(image, again), strict=True)]
         joined = join(looks, found[-1], image.size, overlap=self.tiling.overlap_px(side), more=more)
-        return [replace(s, thing=replace(s.thing, id=str(n))) for n, s in enumerate(joined, start=1)]
+        return [replace(s, instance=replace(s.instance, id=str(n))) for n, s in enumerate(joined, start=1)]
 
-    def _look(self, image: Image.Image, windows: Sequence[Window]) -> list[list[Sighting]]:
+    def _look(self, image: Image.Image, windows: Sequence[Window]) -> list[list[Detection]]:
         """What is seen in each window, in pixels of the photograph."""
         return [
             [placed(s, window, shown.size) for s in seen]
@@ -79,7 +79,7 @@ class TiledDetector:
 
     def _views(
         self, image: Image.Image, windows: Sequence[Window]
-    ) -> Iterator[tuple[Window, Image.Image, list[Sighting]]]:
+    ) -> Iterator[tuple[Window, Image.Image, list[Detection]]]:
         most = known_of(self.detector).shown_px
         shown = [cut(image, window, most) for window in windows]
         return zip(windows, shown, self.detector.find(shown), strict=True)
@@ -98,23 +98,23 @@ def cut(image: Image.Image, window: Window, most_px: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC, box=window, reducing_gap=3.0)
 
 
-def placed(sighting: Sighting, window: Window, shown_wh: tuple[int, int]) -> Sighting:
-    """A sighting in a view of `shown_wh` pixels, in pixels of the photograph that the view is a window of.
+def placed(detection: Detection, window: Window, shown_wh: tuple[int, int]) -> Detection:
+    """A detection in a view of `shown_wh` pixels, in pixels of the photograph that the view is a window of.
 
-    >>> from toeline.core.scene import Thing
-    >>> placed(Sighting(Thing("1", "rock_toe", Box(0, 0, 5, 10))), (100, 200, 120, 220), (10, 10)).thing.box
+    >>> from toeline.core.scene import Instance
+    >>> placed(Detection(Instance("1", "rock_toe", Box(0, 0, 5, 10))), (100, 200, 120, 220), (10, 10)).instance.box
     Box(x1=100.0, y1=200.0, x2=110.0, y2=220.0)
     """
     x, y, x2, y2 = window
     across, down = (x2 - x) / shown_wh[0], (y2 - y) / shown_wh[1]
-    box = sighting.thing.box
+    box = detection.instance.box
     moved = Box(x + box.x1 * across, y + box.y1 * down, x + box.x2 * across, y + box.y2 * down)
-    polygon = tuple((x + px * across, y + py * down) for px, py in sighting.thing.polygon)
-    return replace(sighting, thing=replace(sighting.thing, box=moved, polygon=polygon))
+    polygon = tuple((x + px * across, y + py * down) for px, py in detection.instance.polygon)
+    return replace(detection, instance=replace(detection.instance, box=moved, polygon=polygon))
 
 
 Window = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the photograph
-Looking = Callable[[Sequence[Window]], list[list[Sighting]]]  # windows -> what is seen in each, in the same pixels
+Looking = Callable[[Sequence[Window]], list[list[Detection]]]  # windows -> what is seen in each, in the same pixels
 
 OVERLAP = 0.25  # share of a tile's side: an object up to a quarter of the tile is seen whole by one of them
 SPARE = 1.5  # a photograph up to so many times the trained frame is never tiled, nor for a gain of less than that
@@ -126,7 +126,7 @@ AGREES = (
 )
 FINER = 0.75  # of the side that was found: a little too fine costs views, a little too coarse costs objects
 HUGE = 16  # frames along a photograph, from which half of its side may be as much too far as the whole
-FEW = 3  # sightings, under which nothing is said about sizes
+FEW = 3  # detections, under which nothing is said about sizes
 
 
 def known_of(detector: object) -> Known:
@@ -267,4 +267,4 @@ def _sizes(look: Looking, size_wh: tuple[int, int], side: int) -> list[float]:
     windows = grid(size_wh, side, 0)
     some = [windows[(2 * i + 1) * len(windows) // (2 * PROBES)] for i in range(PROBES)]
     seen = look(windows if len(windows) <= PROBES else some)
-    return [math.sqrt(s.thing.box.area) / side for found in seen for s in found]
+    return [math.sqrt(s.instance.box.area) / side for found in seen for s in found]

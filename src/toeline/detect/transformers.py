@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from toeline.core.scene import Sighting
+from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import DetectorOptions, Label, labels_of
 from toeline.detect.letterbox import batches
-from toeline.detect.postprocess import sightings
+from toeline.detect.postprocess import detections
 from toeline.errors import ModelError, SetupError
 from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device, pickles_in, quiet
 
 
 @dataclass(frozen=True)
 class TransformersDetector:
-    """A detector of a few types; the same photograph gives the same sightings, alone or in any batch.
+    """A detector of a few types; the same photograph gives the same detections, alone or in any batch.
 
     `labels` says what the class ids mean, `limits` the least confidence of each type.
     """
@@ -38,14 +38,14 @@ class TransformersDetector:
     limits: Mapping[str, float]
     where: str
 
-    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+    def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         """What was found in each image, most confident first. Raises ModelError for numbers that are not finite."""
-        found: dict[int, list[Sighting]] = {}
+        found: dict[int, list[Detection]] = {}
         inputs = [self.reader.tensors(image.convert("RGB")) for image in images]
         for batch in batches([_shape(one) for one in inputs]):
             sizes = [images[n].size for n in batch]
             rows = self._rows([inputs[n] for n in batch], sizes)
-            found.update(zip(batch, (self._sightings(r, s) for r, s in zip(rows, sizes, strict=True)), strict=True))
+            found.update(zip(batch, (self._detections(r, s) for r, s in zip(rows, sizes, strict=True)), strict=True))
         return [found[n] for n in range(len(images))]
 
     def _rows(self, inputs: Sequence[Mapping[str, Any]], sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
@@ -63,8 +63,8 @@ class TransformersDetector:
             )
         return self.reader.rows(said, sizes)
 
-    def _sightings(self, rows: Mapping[str, Any], size_wh: tuple[int, int]) -> list[Sighting]:
-        return sightings(
+    def _detections(self, rows: Mapping[str, Any], size_wh: tuple[int, int]) -> list[Detection]:
+        return detections(
             rows["boxes"], rows["scores"], rows["labels"], labels=self.labels, limits=self.limits, size_wh=size_wh
         )
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.scene import Sighting
+from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import DetectorOptions, Label, labels_of
 from toeline.detect.letterbox import Fit, batches, fit_into, letterbox, planes, to_multiple
 from toeline.detect.onnx import open_session
-from toeline.detect.postprocess import sightings
-from toeline.detect.yolo_decode import Polygon, Rows, corners, finished, masks, outline, raw
+from toeline.detect.postprocess import detections
+from toeline.detect.yolo_decode import DecodedRows, Polygon, corners, finished, masks, outline, raw
 from toeline.errors import ModelError
 from toeline.weights import first_line
 
@@ -33,7 +33,7 @@ TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 @dataclass(frozen=True)
 class YoloDetector:
-    """An exported network; the same photograph gives the same sightings, alone or among others.
+    """An exported network; the same photograph gives the same detections, alone or among others.
 
     `limits` is the least confidence of each type.
     """
@@ -44,9 +44,9 @@ class YoloDetector:
     limits: Mapping[str, float]
     path: Path
 
-    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+    def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         """What was found in each image, most confident first. Raises ModelError for an output of another form."""
-        found: list[list[Sighting]] = [[] for _ in images]
+        found: list[list[Detection]] = [[] for _ in images]
         # A graph for any number gets one: on a CPU more are no faster, and sums in another order could turn a tie over.
         shapes = [fit_into(image.size, self._most_hw, stride=self._stride)[1] for image in images]
         for some in batches(shapes, most=self.card.batch or 1):
@@ -84,8 +84,8 @@ class YoloDetector:
 
     def _read(
         self, said: Sequence[Floats], fit: Fit, size_wh: tuple[int, int], input_hw: tuple[int, int]
-    ) -> list[Sighting]:
-        """The outputs for one photograph, without the batch's side, as sightings."""
+    ) -> list[Detection]:
+        """The outputs for one photograph, without the batch's side, as detections."""
         rows = self._rows(said[0])
         if self.card.task == "obb":
             boxes, outlines = turned(rows.boxes, rows.extra[:, 0], fit)
@@ -96,11 +96,11 @@ class YoloDetector:
             boxes, outlines = fit.undo(rows.boxes), [outline(one, fit, size_wh) for one in drawn]
         else:
             boxes, outlines = fit.undo(rows.boxes), []
-        return sightings(
+        return detections(
             boxes, rows.scores, rows.ids, labels=self.labels, limits=self.limits, size_wh=size_wh, outlines=outlines
         )
 
-    def _rows(self, said: Floats) -> Rows:
+    def _rows(self, said: Floats) -> DecodedRows:
         """Finished or raw rows, whichever the output is. Raises ModelError."""
         classes, extra, least = len(self.card.names), self.card.extra, min(self.limits.values())
         if not np.isfinite(said).all():

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.scene import Sighting
+from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import DetectorOptions, Label, labels_of
 from toeline.detect.letterbox import MOST_AT_ONCE, batches, fit_into
-from toeline.detect.postprocess import sightings
+from toeline.detect.postprocess import detections
 from toeline.detect.ultralytics_onnx import OWN_THRESHOLD, TASKS
 from toeline.detect.yolo_decode import Polygon, outline
 from toeline.errors import ModelError, need
@@ -41,7 +41,7 @@ WHAT_TRUST_MEANS = (
 
 @dataclass(frozen=True)
 class UltralyticsDetector:
-    """A model of ultralytics; the same photograph gives the same sightings, alone or among others.
+    """A model of ultralytics; the same photograph gives the same detections, alone or among others.
 
     `limits` is the least confidence of each type.
     """
@@ -51,13 +51,13 @@ class UltralyticsDetector:
     limits: Mapping[str, float]
     device: str
 
-    def find(self, images: Sequence[Image.Image]) -> list[list[Sighting]]:
+    def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         """What was found in each image, most confident first.
 
         Photographs of one batch have one size: ultralytics pads those of different sizes to a common one, and then
         the answer on one would depend on its neighbors.
         """
-        found: list[list[Sighting]] = [[] for _ in images]
+        found: list[list[Detection]] = [[] for _ in images]
         most = 1 if self.device == "cpu" else MOST_AT_ONCE  # on a CPU more at once are no faster
         for some in batches([image.size for image in images], most=most):
             for n, result in zip(some, self._predict([images[n] for n in some]), strict=True):
@@ -77,7 +77,7 @@ class UltralyticsDetector:
         )
         return said
 
-    def _read(self, result: Any, size_wh: tuple[int, int]) -> list[Sighting]:
+    def _read(self, result: Any, size_wh: tuple[int, int]) -> list[Detection]:
         outlines: list[Polygon] = []
         if result.obb is not None:
             given = result.obb
@@ -88,7 +88,7 @@ class UltralyticsDetector:
             given, boxes = result.boxes, _numbers(result.boxes.xyxy)
         if result.masks is not None:
             outlines = [_outline(mask, size_wh) for mask in _numbers(result.masks.data).astype(np.uint8)]
-        return sightings(
+        return detections(
             boxes,
             _numbers(given.conf),
             _numbers(given.cls).astype(np.int64),

@@ -21,7 +21,7 @@ MOST_ROWS = 300  # in one photograph, likewise
 MOST_CANDIDATES = 30_000  # that are compared with one another, likewise
 
 
-class Rows(NamedTuple):
+class DecodedRows(NamedTuple):
     """N predictions, most confident first.
 
     `boxes` (N, 4) in pixels of the input: x1, y1, x2, y2, or center, width and height where `extra` is an angle.
@@ -33,24 +33,24 @@ class Rows(NamedTuple):
     ids: NDArray[np.int64]
     extra: Floats
 
-    def only(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
+    def only(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> DecodedRows:
         """The rows of these numbers, in that order."""
-        return Rows(self.boxes[which], self.scores[which], self.ids[which], self.extra[which])
+        return DecodedRows(self.boxes[which], self.scores[which], self.ids[which], self.extra[which])
 
 
-def finished(said: Floats, least: float) -> Rows:
+def finished(said: Floats, least: float) -> DecodedRows:
     """Rows that the graph has finished: `said` (N, 6 + E) as box, score, class, extra; padding has no score.
 
     >>> finished(np.array([[0, 0, 4, 4, 0.2, 1], [0, 0, 9, 9, 0.8, 2], [0] * 6], np.float32), 0.1).ids.tolist()
     [2, 1]
     """
-    rows = Rows(said[:, :4], said[:, 4], said[:, 5].astype(np.int64), said[:, 6:])
+    rows = DecodedRows(said[:, :4], said[:, 4], said[:, 5].astype(np.int64), said[:, 6:])
     order = np.argsort(-rows.scores, kind="stable")
     order = order[(rows.scores[order] >= least) & (rows.scores[order] > 0)]
     return rows.only(order[:MOST_ROWS])
 
 
-def raw(said: Floats, classes: int, least: float, *, oriented: bool) -> Rows:
+def raw(said: Floats, classes: int, least: float, *, oriented: bool) -> DecodedRows:
     """Rows from `said` (4 + classes + E, A): center, width, height, class scores from 0 to 1, extra.
 
     Of rows of one class that overlap by more than `IOU` the most confident stays.
@@ -61,7 +61,7 @@ def raw(said: Floats, classes: int, least: float, *, oriented: bool) -> Rows:
     places = places[np.argsort(-best[places], kind="stable")[:MOST_CANDIDATES]]
     boxes = said[:4, places].T
     ids = scores[:, places].argmax(0)
-    rows = Rows(boxes if oriented else _corners(boxes), best[places], ids, said[4 + classes :, places].T)
+    rows = DecodedRows(boxes if oriented else _corners(boxes), best[places], ids, said[4 + classes :, places].T)
     if oriented:
         stay = keep_oriented(np.concatenate([rows.boxes, rows.extra], 1), rows.ids, limit=IOU)
     else:

@@ -17,21 +17,21 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from toeline.core.scene import Thing
+from toeline.core.scene import Instance
 from toeline.core.statistics import Interval
 from toeline.errors import need
-from toeline.evaluate.metric import Array, Figure, Resampling, tail_share
+from toeline.evaluate.metric import Array, ClusterBootstrap, Metric, tail_share
 
 EXTRA = "train-detector"
 IOUS = np.linspace(0.5, 0.95, 10)
 MOST = 100  # boxes of a photograph that count
 RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
 DRAWS = 1000
-Photos = Sequence[Sequence[Thing]]
+Photos = Sequence[Sequence[Instance]]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ScoredPairs:
     """The boxes of one type over all photographs, most confident first: photograph (n,), hit at each IoU (10, n).
 
     `counted` (10, n) is False for boxes that neither help nor hurt. `objects` (photographs,) is how many are there.
@@ -69,7 +69,7 @@ class Precisions:
         """The same over IoU 0.5 to 0.95."""
         return _mean(self.at_50_95)
 
-    def figures(self) -> tuple[Figure, ...]:
+    def figures(self) -> tuple[Metric, ...]:
         """Both means, then each type at IoU 0.5 and over all; keys such as `map_50` and `ap_50/rock_toe`."""
         total = sum(self.objects)
         both = (("50", "0.5", self.at_50, self.draws_50), ("50_95", "0.5:0.95", self.at_50_95, self.draws_50_95))
@@ -81,9 +81,9 @@ class Precisions:
         ]
         return (*means, *each)
 
-    def _figure(self, key: str, label: str, value: float, draws: Array, n: int) -> Figure:
+    def _figure(self, key: str, label: str, value: float, draws: Array, n: int) -> Metric:
         ends = _ends(draws, self.clusters, Interval(0.0, 1.0))
-        return Figure(key, label, value, n, None, ends, ends)
+        return Metric(key, label, value, n, None, ends, ends)
 
     def gained_over(self, other: Precisions) -> tuple[float, Interval]:
         """How much higher mAP@0.5 is than another detector's on the same photographs and draws, with its interval."""
@@ -101,8 +101,8 @@ def precisions(
     evaluator = _evaluated(found, true, kinds)
     table = evaluator.eval["precision"][:, :, :, 0, 0]  # (IoUs, recalls, types), -1 where there is no object
     table = np.where(table < 0, np.nan, table)
-    resampling = Resampling.of(groups, draws=draws, seed=seed)
-    weights = resampling.weights[:, resampling.cluster_of]
+    bootstrap = ClusterBootstrap.of(groups, draws=draws, seed=seed)
+    weights = bootstrap.weights[:, bootstrap.cluster_of]
     each = [_draws(_pairs(evaluator, k, len(true)), weights) for k in range(len(kinds))]
     return Precisions(
         kinds=tuple(kinds),
@@ -111,8 +111,8 @@ def precisions(
         draws_50=np.stack([one[0] for one in each], axis=1),
         draws_50_95=np.stack([one.mean(axis=0) for one in each], axis=1),
         curves=table[0].T,
-        objects=tuple(sum(t.kind == kind for photo in true for t in photo) for kind in kinds),
-        clusters=resampling.clusters,
+        objects=tuple(sum(t.type_name == kind for photo in true for t in photo) for kind in kinds),
+        clusters=bootstrap.clusters,
     )
 
 
@@ -142,7 +142,7 @@ def _coco(photos: Photos, kinds: Sequence[str]) -> dict[str, Any]:
         "categories": [{"id": k} for k in range(len(kinds))],
         "annotations": [
             {
-                "id": n, "image_id": i, "category_id": kinds.index(t.kind), "area": t.box.area, "iscrowd": 0,
+                "id": n, "image_id": i, "category_id": kinds.index(t.type_name), "area": t.box.area, "iscrowd": 0,
                 "bbox": [t.box.x1, t.box.y1, t.box.width, t.box.height], "score": t.score,
             }
             for n, (i, t) in enumerate(rows, start=1)
@@ -150,7 +150,7 @@ def _coco(photos: Photos, kinds: Sequence[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _pairs(evaluator: Any, kind: int, photographs: int) -> Pairs:
+def _pairs(evaluator: Any, kind: int, photographs: int) -> ScoredPairs:
     """What pycocotools paired for one type, in the order in which it accumulates: equal scores by photograph."""
     rows = evaluator.evalImgs[kind * photographs : (kind + 1) * photographs]
     there = [(i, row) for i, row in enumerate(rows) if row is not None]
@@ -160,7 +160,7 @@ def _pairs(evaluator: Any, kind: int, photographs: int) -> Pairs:
     scores = np.concatenate([np.asarray(row["dtScores"], float) for _, row in there] or [np.zeros(0)])
     order = np.argsort(-scores, kind="mergesort")
     empty = np.zeros((len(IOUS), 0), bool)
-    return Pairs(
+    return ScoredPairs(
         photo=np.concatenate([np.full(len(r["dtScores"]), i) for i, r in there] or [np.zeros(0)])[order].astype(
             np.intp
         ),
@@ -170,7 +170,7 @@ def _pairs(evaluator: Any, kind: int, photographs: int) -> Pairs:
     )
 
 
-def _draws(pairs: Pairs, weights: Array) -> Array:
+def _draws(pairs: ScoredPairs, weights: Array) -> Array:
     """(10, draws) average precision when photographs count `weights` (draws, photographs) times; NaN without object.
 
     Boxes of equal score on several photographs keep one order in all draws; pycocotools' depends on the draw.
@@ -246,8 +246,8 @@ class Threshold(NamedTuple):
     recall: float
 
 
-def average_precision(found: Sequence[Found], truth: Sequence[Floats], kinds: int, most: int = 100) -> Precision:
-    """COCO average precision. `truth` holds rows (kind, x1, y1, x2, y2), one array per picture, like `found`."""
+def average_precision(found: Sequence[Found], ground_truth: Sequence[Floats], kinds: int, most: int = 100) -> Precision:
+    """COCO average precision. `ground_truth` holds rows (kind, x1, y1, x2, y2), one array per picture, like `found`."""
     coco = need("pycocotools.coco", extra="train-detector").COCO
     evaluator = need("pycocotools.cocoeval", extra="train-detector").COCOeval
     rows = _coco_rows(found)
@@ -255,7 +255,7 @@ def average_precision(found: Sequence[Found], truth: Sequence[Floats], kinds: in
         return Precision((0.0,) * kinds, (0.0,) * kinds)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
         gold = coco()
-        gold.dataset = _coco_truth(truth, kinds)
+        gold.dataset = _coco_ground_truth(ground_truth, kinds)
         gold.createIndex()
         result = evaluator(gold, gold.loadRes(rows), "bbox")
         result.params.maxDets = [1, 10, most]
@@ -266,7 +266,7 @@ def average_precision(found: Sequence[Found], truth: Sequence[Floats], kinds: in
     return Precision(tuple(table[0].mean(0).tolist()), tuple(table.mean((0, 1)).tolist()))
 
 
-def _coco_truth(truth: Sequence[Floats], kinds: int) -> dict[str, Any]:
+def _coco_ground_truth(ground_truth: Sequence[Floats], kinds: int) -> dict[str, Any]:
     rows = [
         {
             "image_id": i,
@@ -275,12 +275,12 @@ def _coco_truth(truth: Sequence[Floats], kinds: int) -> dict[str, Any]:
             "area": (x2 - x1) * (y2 - y1),
             "iscrowd": 0,
         }
-        for i, boxes in enumerate(truth)
+        for i, boxes in enumerate(ground_truth)
         for k, x1, y1, x2, y2 in boxes.tolist()
     ]
     return {
         "info": {},
-        "images": [{"id": i} for i in range(len(truth))],
+        "images": [{"id": i} for i in range(len(ground_truth))],
         "categories": [{"id": k} for k in range(kinds)],
         "annotations": [{"id": n, **row} for n, row in enumerate(rows, start=1)],
     }
@@ -294,15 +294,17 @@ def _coco_rows(found: Sequence[Found]) -> list[dict[str, Any]]:
     ]
 
 
-def best_thresholds(found: Sequence[Found], truth: Sequence[Floats], kinds: Sequence[str]) -> Mapping[str, Threshold]:
+def best_thresholds(
+    found: Sequence[Found], ground_truth: Sequence[Floats], kinds: Sequence[str]
+) -> Mapping[str, Threshold]:
     """Per type, the score threshold of highest F1 at IoU 0.5, matched greedily from the most confident detection."""
-    return {name: _best(*_hits(found, truth, k)) for k, name in enumerate(kinds)}
+    return {name: _best(*_hits(found, ground_truth, k)) for k, name in enumerate(kinds)}
 
 
-def _hits(found: Sequence[Found], truth: Sequence[Floats], kind: int) -> tuple[Floats, NDArray[np.bool_], int]:
+def _hits(found: Sequence[Found], ground_truth: Sequence[Floats], kind: int) -> tuple[Floats, NDArray[np.bool_], int]:
     """Scores, whether each hit a box not yet taken, and how many boxes there were, for one type over all pictures."""
     scores, hits, total = [], [], 0
-    for one, boxes in zip(found, truth, strict=True):
+    for one, boxes in zip(found, ground_truth, strict=True):
         gold = boxes[boxes[:, 0] == kind, 1:]
         total += len(gold)
         free = np.ones(len(gold), bool)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toeline.core.calibration import SMALLEST, Calibration
-from toeline.evaluate.matching import Judged
+from toeline.evaluate.matching import Case
 from toeline.evaluate.metric import Array, divided
 
 BINS = 10
@@ -64,12 +64,12 @@ class Reliability:
         return {**numbers, "bins": [b._asdict() for b in self.bins]}
 
 
-def answered(cases: Sequence[Judged]) -> list[Judged]:
+def answered(cases: Sequence[Case]) -> list[Case]:
     """The cases that have probabilities to believe: asked, and answered readably."""
     return [c for c in cases if c.asked and c.readable]
 
 
-def reliability(cases: Sequence[Judged], *, bins: int = BINS, seed: int = 0) -> Reliability:
+def reliability(cases: Sequence[Case], *, bins: int = BINS, seed: int = 0) -> Reliability:
     """Calibration error, Brier score and log loss of the answers, with the table of a reliability plot."""
     from sklearn.metrics import brier_score_loss, log_loss
 
@@ -91,7 +91,7 @@ def reliability(cases: Sequence[Judged], *, bins: int = BINS, seed: int = 0) -> 
     )
 
 
-def log_matrix(cases: Sequence[Judged]) -> tuple[Array, npt.NDArray[np.intp]]:
+def log_matrix(cases: Sequence[Case]) -> tuple[Array, npt.NDArray[np.intp]]:
     """(n, classes) log-probabilities, -inf for answers that were not legal, and (n,) the true class's column.
 
     No legal answer, and not the true one, is held to be less likely than SMALLEST; each row sums to 1.
@@ -133,7 +133,7 @@ def _table(sure: Array, right: npt.ArrayLike, places: npt.NDArray[np.intp]) -> t
     return tuple(Bin(float(p), float(share), int(count)) for p, share, count in rows if count)
 
 
-def fit(cases: Sequence[Judged], *, split: str, folds: int = FOLDS) -> Calibration:
+def fit(cases: Sequence[Case], *, split: str, folds: int = FOLDS) -> Calibration:
     """Temperatures that make the log loss of these cases least (Guo et al. 2017). Evaluate on another split.
 
     Types get their own only if that is better on held-out flight lines. Without an answered case nothing is changed.
@@ -141,11 +141,11 @@ def fit(cases: Sequence[Judged], *, split: str, folds: int = FOLDS) -> Calibrati
     held = answered(cases)
     if not held:
         return Calibration(fitted_on={"split": split, "objects": 0})
-    kinds = sorted({c.kind for c in held})
+    kinds = sorted({c.type_name for c in held})
     whole = temperature_of(held)
     plain, split_up = _held_out(held, folds)
     own = len(kinds) > 1 and split_up < plain
-    made = Calibration(whole, {k: temperature_of([c for c in held if c.kind == k]) for k in kinds} if own else {})
+    made = Calibration(whole, {k: temperature_of([c for c in held if c.type_name == k]) for k in kinds} if own else {})
     return replace(
         made,
         fitted_on={
@@ -159,7 +159,7 @@ def fit(cases: Sequence[Judged], *, split: str, folds: int = FOLDS) -> Calibrati
     )
 
 
-def temperature_of(cases: Sequence[Judged]) -> float:
+def temperature_of(cases: Sequence[Case]) -> float:
     """The temperature at which the log loss is least, sought between TEMPERATURES."""
     from scipy.optimize import minimize_scalar
 
@@ -176,13 +176,13 @@ def _loss(scores: Array, true: npt.NDArray[np.intp]) -> float:
     return float(np.mean(logsumexp(scores, axis=1) - scores[np.arange(len(true)), true]))
 
 
-def mean_loss(cases: Sequence[Judged], calibration: Calibration) -> float:
+def mean_loss(cases: Sequence[Case], calibration: Calibration) -> float:
     """Mean log loss in nats under a calibration."""
     scores, true = log_matrix(cases)
-    return _loss(scores / np.array([[calibration.of(c.kind)] for c in cases]), true)
+    return _loss(scores / np.array([[calibration.of(c.type_name)] for c in cases]), true)
 
 
-def _held_out(cases: Sequence[Judged], folds: int) -> tuple[float, float]:
+def _held_out(cases: Sequence[Case], folds: int) -> tuple[float, float]:
     """Log loss on held-out flight lines, with one temperature and with one for each type; NaN with fewer than two."""
     from sklearn.model_selection import GroupKFold
 
@@ -193,7 +193,7 @@ def _held_out(cases: Sequence[Judged], folds: int) -> tuple[float, float]:
     losses = []
     for learn, hold in GroupKFold(folds).split(cases, groups=flights):
         seen, unseen = [cases[i] for i in learn], [cases[i] for i in hold]
-        own = {k: temperature_of([c for c in seen if c.kind == k]) for k in {c.kind for c in seen}}
+        own = {k: temperature_of([c for c in seen if c.type_name == k]) for k in {c.type_name for c in seen}}
         plain = Calibration(temperature_of(seen))
         both = [mean_loss(unseen, c) * len(unseen) for c in (plain, replace(plain, by_kind=own))]
         losses.append(both)
@@ -201,17 +201,17 @@ def _held_out(cases: Sequence[Judged], folds: int) -> tuple[float, float]:
     return float(one), float(each)
 
 
-def calibrated(cases: Sequence[Judged], calibration: Calibration) -> list[Judged]:
+def calibrated(cases: Sequence[Case], calibration: Calibration) -> list[Case]:
     """The same cases with calibrated probabilities; what was said stays as it is."""
     made = []
     for case in cases:
-        chances = calibration.temper(case.probabilities, case.kind) if case.asked and case.readable else None
+        chances = calibration.temper(case.probabilities, case.type_name) if case.asked and case.readable else None
         sure = chances.get(case.said_class, 0.0) if chances else case.probability
         made.append(replace(case, probabilities=chances or case.probabilities, probability=sure))
     return made
 
 
-def review_at(cases: Sequence[Judged], threshold: float) -> ReviewPoint:
+def review_at(cases: Sequence[Case], threshold: float) -> ReviewPoint:
     """What is left when a person sees every answer under `threshold`; of the objects that the judge was asked about."""
     asked = [c for c in cases if c.asked]
     kept = [c for c in asked if c.readable and c.probability >= threshold]
@@ -220,7 +220,7 @@ def review_at(cases: Sequence[Judged], threshold: float) -> ReviewPoint:
     return ReviewPoint(threshold, share, wrong / len(kept) if kept else 0.0, len(kept), wrong)
 
 
-def review_curve(cases: Sequence[Judged], *, points: int = CURVE_POINTS) -> tuple[ReviewPoint, ...]:
+def review_curve(cases: Sequence[Case], *, points: int = CURVE_POINTS) -> tuple[ReviewPoint, ...]:
     """Every threshold that changes something, from nobody's work to all of it; thinned to `points`."""
     seen = sorted({c.probability for c in answered(cases)})
     steps = [0.0, *seen[1:], math.nextafter(seen[-1], 2)] if seen else [0.0]

@@ -17,17 +17,17 @@ import numpy.typing as npt
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import OutputError
-from toeline.evaluate.matching import Judged
+from toeline.evaluate.matching import Case
 from toeline.evaluate.metric import (
     DRAWS,
     FINE_TUNED_TARGETS,
     Array,
-    Figure,
+    ClusterBootstrap,
     Flags,
-    Resampling,
+    Metric,
     divided,
-    figure_from,
-    figure_record,
+    metric_from,
+    metric_record,
     ratio,
     with_target,
 )
@@ -59,7 +59,7 @@ class Scorecard:
     drawn. `asked` objects were shown to the judge; `unreadable` of its answers were no class name.
     """
 
-    figures: tuple[Figure, ...]
+    figures: tuple[Metric, ...]
     confusion: Confusion
     objects: int
     photographs: int
@@ -70,7 +70,7 @@ class Scorecard:
     draws: int
     seed: int
 
-    def __getitem__(self, key: str) -> Figure:
+    def __getitem__(self, key: str) -> Metric:
         """The figure of that key. Raises KeyError."""
         for figure in self.figures:
             if figure.key == key:
@@ -78,17 +78,17 @@ class Scorecard:
         raise KeyError(key)
 
     @property
-    def headline(self) -> Figure:
+    def headline(self) -> Metric:
         """The condition, given the type, over the types that leave a choice."""
         return self[HEADLINE]
 
-    def under(self, prefix: str) -> tuple[Figure, ...]:
+    def under(self, prefix: str) -> tuple[Metric, ...]:
         """The figures of one kind: `class`, `condition`, `condition_given_type` or `type`."""
         return tuple(f for f in self.figures if f.key.startswith(f"{prefix}/"))
 
 
 def score(
-    cases: Sequence[Judged],
+    cases: Sequence[Case],
     taxonomy: Taxonomy,
     *,
     targets: Mapping[str, float] = FINE_TUNED_TARGETS,
@@ -104,7 +104,7 @@ def score(
     """
     coded = Coded(cases, taxonomy)
     labels = [case.photo if cluster == "photo" else case.flight for case in cases]
-    work = _Work(coded, Resampling.of(labels, draws=draws, seed=seed), train)
+    work = _Scoring(coded, ClusterBootstrap.of(labels, draws=draws, seed=seed), train)
     figures = [work.share(s) for s in shares(coded)]
     figures[2:2] = [
         work.mean("balanced_accuracy", "balanced accuracy", balanced),
@@ -118,21 +118,21 @@ def score(
         asked=sum(case.asked for case in cases),
         unreadable=sum(not case.readable for case in cases),
         cluster=cluster,
-        clusters=work.resampling.clusters,
+        clusters=work.bootstrap.clusters,
         draws=draws,
         seed=seed,
     )
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Scoring:
     """What all figures of one card share: codes, draws, and both look-ups here and from the train split."""
 
     coded: Coded
-    resampling: Resampling
+    bootstrap: ClusterBootstrap
     train: Sequence[tuple[str, str]]
 
-    def share(self, share: Share) -> Figure:
+    def share(self, share: Share) -> Metric:
         """A share with Wilson's and the bootstrap's interval."""
         hits, among = share.hits(self.coded.said) & share.among, share.among
         measured = ratio(
@@ -140,22 +140,26 @@ class _Work:
             share.label,
             hits,
             among,
-            self.resampling,
+            self.bootstrap,
             lower_is_better=share.lower_is_better,
         )
 
         def without_pixels(said: Codes) -> float | None:
             return float(share.hits(said)[among].mean()) if among.any() else None
 
-        floor, train_floor = self._floors(without_pixels, most_common_side if share.sides else most_common)
-        return replace(measured, floor=floor, train_floor=train_floor)
+        majority_baseline, train_majority_baseline = self._majority_baselines(
+            without_pixels, most_common_side if share.sides else most_common
+        )
+        return replace(measured, majority_baseline=majority_baseline, train_majority_baseline=train_majority_baseline)
 
-    def mean(self, key: str, label: str, value: Callable[[Coded, Codes], float]) -> Figure:
+    def mean(self, key: str, label: str, value: Callable[[Coded, Codes], float]) -> Metric:
         """A mean over classes: no numerator, so the bootstrap alone."""
         n = len(self.coded.cases)
-        floor, train_floor = self._floors(lambda said: value(self.coded, said) if n else None, most_common)
-        clustered = self.resampling.interval(table_columns(self.coded, self.coded.said), _STATISTICS[key])
-        return Figure(
+        majority_baseline, train_majority_baseline = self._majority_baselines(
+            lambda said: value(self.coded, said) if n else None, most_common
+        )
+        clustered = self.bootstrap.interval(table_columns(self.coded, self.coded.said), _STATISTICS[key])
+        return Metric(
             key=key,
             label=label,
             value=value(self.coded, self.coded.said),
@@ -163,19 +167,22 @@ class _Work:
             count=None,
             interval=clustered,
             clustered=clustered,
-            floor=floor,
-            train_floor=train_floor,
+            majority_baseline=majority_baseline,
+            train_majority_baseline=train_majority_baseline,
         )
 
-    def _floors(
+    def _majority_baselines(
         self,
         value: Callable[[Codes], float | None],
         lookup: Callable[[Sequence[tuple[str, str]], Taxonomy], dict[str, str]],
     ) -> tuple[float | None, float | None]:
         words = self.coded.taxonomy
-        here = [(case.kind, case.true_class) for case in self.coded.cases]
-        floors = [value(self.coded.looked_up(lookup(pairs, words))) if pairs else None for pairs in (here, self.train)]
-        return floors[0], floors[1]
+        here = [(case.type_name, case.true_class) for case in self.coded.cases]
+        majority_baselines = [
+            value(self.coded.majority_baselines(lookup(pairs, words))) if pairs else None
+            for pairs in (here, self.train)
+        ]
+        return majority_baselines[0], majority_baselines[1]
 
 
 def balanced(coded: Coded, said: Codes) -> float:
@@ -247,7 +254,7 @@ _STATISTICS = {"balanced_accuracy": balanced_draws, "macro_f1": macro_f1_draws}
 
 def card_record(card: Scorecard) -> dict[str, Any]:
     """A scorecard as scorecard.json holds it."""
-    return {**asdict(card), "version": VERSION, "figures": [figure_record(f) for f in card.figures]}
+    return {**asdict(card), "version": VERSION, "figures": [metric_record(f) for f in card.figures]}
 
 
 def card_from(record: Mapping[str, Any]) -> Scorecard:
@@ -260,7 +267,7 @@ def card_from(record: Mapping[str, Any]) -> Scorecard:
     try:
         rest = {name: record[name] for name in Scorecard.__dataclass_fields__}
         confusion = Confusion(tuple(rest["confusion"]["names"]), tuple(map(tuple, rest["confusion"]["counts"])))
-        return Scorecard(**{**rest, "confusion": confusion, "figures": tuple(map(figure_from, rest["figures"]))})
+        return Scorecard(**{**rest, "confusion": confusion, "figures": tuple(map(metric_from, rest["figures"]))})
     except (KeyError, TypeError, ValueError) as why:
         raise OutputError(
             f"scorecard.json: {why!r} is missing or of the wrong form. Run toeline evaluate again."
@@ -278,7 +285,7 @@ class Coded:
     Raises OutputError for a class that the taxonomy does not hold.
     """
 
-    cases: Sequence[Judged]
+    cases: Sequence[Case]
     taxonomy: Taxonomy
 
     def __post_init__(self) -> None:
@@ -286,7 +293,7 @@ class Coded:
         for case in self.cases:
             if {case.true_class, case.said_class} - known or not case.true_class:
                 raise OutputError(
-                    f"{case.photo}, object {case.thing_id}: {case.true_class!r} was said to be {case.said_class!r}, "
+                    f"{case.photo}, object {case.instance_id}: {case.true_class!r} was said to be {case.said_class!r}, "
                     f"which are not both classes of {self.taxonomy.name}. Name the taxonomy of the run with --taxonomy."
                 )
 
@@ -310,17 +317,17 @@ class Coded:
 
     def kind_is(self, kind: str) -> Flags:
         """(n,) whether the true type is `kind`."""
-        return np.array([case.kind == kind for case in self.cases], dtype=bool)
+        return np.array([case.type_name == kind for case in self.cases], dtype=bool)
 
     @cached_property
     def choice(self) -> Flags:
         """(n,) whether the true type leaves a choice."""
         free = {t.name for t in self.taxonomy.types if len(self.taxonomy.answers(t.name)) > 1}
-        return np.array([case.kind in free for case in self.cases], dtype=bool)
+        return np.array([case.type_name in free for case in self.cases], dtype=bool)
 
-    def looked_up(self, lookup: Mapping[str, str]) -> Codes:
+    def majority_baselines(self, lookup: Mapping[str, str]) -> Codes:
         """(n,) what a look-up by type says; a type that it does not hold is not answered."""
-        return self.codes(lookup.get(case.kind, "") for case in self.cases)
+        return self.codes(lookup.get(case.type_name, "") for case in self.cases)
 
 
 @dataclass(frozen=True)
@@ -404,7 +411,7 @@ def side_of(taxonomy: Taxonomy) -> Codes:
     return np.array([*(int(c.condition != normal) for c in taxonomy.classes), -1], dtype=np.intp)
 
 
-def most_common(truths: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> dict[str, str]:
+def most_common(ground_truths: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> dict[str, str]:
     """The most common class of each type, from pairs of type and class: what can be said without looking at a pixel.
 
     Among equals the taxonomy's first.
@@ -412,18 +419,20 @@ def most_common(truths: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> dict[s
     >>> most_common([("rock_toe", "rock toe"), ("rock_toe", "rock toe damaged")], Taxonomy.load())
     {'rock_toe': 'rock toe'}
     """
-    counts = Counter(truths)
+    counts = Counter(ground_truths)
     kinds = [t.name for t in taxonomy.types if any(kind == t.name for kind, _ in counts)]
     return {kind: max(taxonomy.answers(kind), key=lambda name: counts[kind, name]) for kind in kinds}
 
 
-def most_common_side(truths: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> dict[str, str]:
+def most_common_side(ground_truths: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> dict[str, str]:
     """For each type a class on its more common side, normal or not: the look-up for figures that ask no more.
 
-    >>> truths = [("toe_drain", name) for name in ("Toe drain", "Toe drain- Blocked", "Toe drain- Damaged")]
-    >>> most_common(truths, Taxonomy.load()), most_common_side(truths, Taxonomy.load())
+    >>> ground_truths = [("toe_drain", name) for name in ("Toe drain", "Toe drain- Blocked", "Toe drain- Damaged")]
+    >>> most_common(ground_truths, Taxonomy.load()), most_common_side(ground_truths, Taxonomy.load())
     ({'toe_drain': 'Toe drain'}, {'toe_drain': 'Toe drain- Blocked'})
     """
     side = side_of(taxonomy)
     first = {(c.type, int(side[i])): c.name for i, c in reversed(list(enumerate(taxonomy.classes)))}
-    return most_common(((kind, first[kind, int(side[taxonomy.class_id(name)])]) for kind, name in truths), taxonomy)
+    return most_common(
+        ((kind, first[kind, int(side[taxonomy.class_id(name)])]) for kind, name in ground_truths), taxonomy
+    )

@@ -24,8 +24,8 @@ from toeline.evaluate.classification import (
     shares,
     table_columns,
 )
-from toeline.evaluate.matching import SAME_BOX, Judged
-from toeline.evaluate.metric import DRAWS, Array, Flags, Resampling, hull, share_of
+from toeline.evaluate.matching import SAME_BOX, Case
+from toeline.evaluate.metric import DRAWS, Array, ClusterBootstrap, Flags, hull, share_of
 
 VERSION = 1
 LIMITS = Interval(-1.0, 1.0)  # of a difference of two shares
@@ -40,7 +40,7 @@ class Run:
     """
 
     name: str
-    cases: tuple[Judged, ...]
+    cases: tuple[Case, ...]
     data: str = ""
     labels: str = ""
 
@@ -73,7 +73,7 @@ class Flip:
     """An object that one run had right and the other wrong; `gained` if the second is the right one."""
 
     photo: str
-    thing_id: str
+    instance_id: str
     true_class: str
     first_said: str
     second_said: str
@@ -108,7 +108,8 @@ class Comparison:
     def record(self) -> dict[str, Any]:
         """As JSON; what is not known is null."""
         rows = [{k: _or_null(v) for k, v in asdict(d).items()} for d in self.differences]
-        return {"version": VERSION, **asdict(self), "differences": rows}
+        flips = [{"thing_id" if k == "instance_id" else k: v for k, v in asdict(f).items()} for f in self.flips]
+        return {"version": VERSION, **asdict(self), "differences": rows, "flips": flips}
 
 
 def compare_all(
@@ -133,7 +134,7 @@ def compare(
     both = _Both(
         Coded([a for a, _ in pairs], taxonomy),
         Coded([b for _, b in pairs], taxonomy).said,
-        Resampling.of(labels, draws=draws, seed=seed),
+        ClusterBootstrap.of(labels, draws=draws, seed=seed),
     )
     return Comparison(
         first=first.name,
@@ -141,7 +142,7 @@ def compare(
         objects=len(pairs),
         photographs=len({a.photo for a, _ in pairs}),
         cluster=cluster,
-        clusters=both.resampling.clusters,
+        clusters=both.bootstrap.clusters,
         draws=draws,
         seed=seed,
         differences=tuple(both.differences()),
@@ -170,21 +171,21 @@ def _differing(first: Run, second: Run) -> Iterator[str]:
         if keys:
             yield f"{len(keys)} only in {name} ({_named(keys)})"
     shared = one.keys() & two.keys()
-    other_truth = [key for key in shared if one[key].true_class != two[key].true_class]
+    other_ground_truth = [key for key in shared if one[key].true_class != two[key].true_class]
     moved = [key for key in shared if one[key].box != two[key].box and one[key].box.iou(two[key].box) < SAME_BOX]
-    for what, found in (("another true class", other_truth), ("another box", moved)):
+    for what, found in (("another true class", other_ground_truth), ("another box", moved)):
         if found:
             yield f"{len(found)} with {what} ({_named(found)})"
 
 
 def _named(keys: Any) -> str:
-    first = [f"{photo} {thing_id}" for photo, thing_id in sorted(keys)]
+    first = [f"{photo} {instance_id}" for photo, instance_id in sorted(keys)]
     return ", ".join(first[:NAMED]) + (", ..." if len(first) > NAMED else "")
 
 
-def _flip(a: Judged, b: Judged) -> Flip:
+def _flip(a: Case, b: Case) -> Flip:
     said, sure = (a.said_class, b.said_class), (a.probability, b.probability)
-    return Flip(a.photo, a.thing_id, a.true_class, *said, *sure, gained=b.right)
+    return Flip(a.photo, a.instance_id, a.true_class, *said, *sure, gained=b.right)
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class _Both:
 
     coded: Coded
     second: Codes
-    resampling: Resampling
+    bootstrap: ClusterBootstrap
 
     def differences(self) -> Iterator[Difference]:
         """In the order of a scorecard."""
@@ -209,7 +210,7 @@ class _Both:
         first, second = (share.hits(said) & share.among for said in (self.coded.said, self.second))
         n, more, fewer = int(share.among.sum()), int((second & ~first).sum()), int((first & ~second).sum())
         gained, lost = (fewer, more) if share.lower_is_better else (more, fewer)
-        interval, clustered = difference_intervals(first, second, share.among, self.resampling)
+        interval, clustered = difference_intervals(first, second, share.among, self.bootstrap)
         return Difference(
             key=share.key,
             label=share.label,
@@ -231,7 +232,7 @@ class _Both:
         """A mean over classes in both runs."""
         columns = np.hstack([table_columns(self.coded, said) for said in (self.coded.said, self.second)])
         half = columns.shape[1] // 2
-        clustered = self.resampling.interval(
+        clustered = self.bootstrap.interval(
             columns, lambda sums: np.asarray(draws(sums[:, half:]) - draws(sums[:, :half])), limits=LIMITS
         )
         first, second = value(self.coded, self.coded.said), value(self.coded, self.second)
@@ -250,11 +251,11 @@ def mcnemar(gained: int, lost: int) -> float:
 
 
 def difference_intervals(
-    first: Flags, second: Flags, among: Flags, resampling: Resampling
+    first: Flags, second: Flags, among: Flags, bootstrap: ClusterBootstrap
 ) -> tuple[Interval, Interval]:
     """95 % intervals of a difference of two shares, all (n,): the one to quote, and the bootstrap's."""
     columns = np.column_stack([second.astype(int) - first.astype(int), among])
-    clustered = resampling.interval(columns, share_of, among=among, limits=LIMITS)
+    clustered = bootstrap.interval(columns, share_of, among=among, limits=LIMITS)
     formula = paired_interval(int((second & ~first).sum()), int((first & ~second).sum()), int(among.sum()))
     return hull(clustered, formula), clustered
 

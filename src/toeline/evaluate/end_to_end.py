@@ -13,8 +13,8 @@ from toeline.core.finding import Finding
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.classification import Cluster, Scorecard, most_common, most_common_side, normal_condition, score
 from toeline.evaluate.detection import Breakdown, Sorted, breakdown
-from toeline.evaluate.matching import Judged, judged, unsaid
-from toeline.evaluate.metric import DRAWS, Figure, Resampling, ratio
+from toeline.evaluate.matching import Case, judged, unsaid
+from toeline.evaluate.metric import DRAWS, ClusterBootstrap, Metric, ratio
 
 SIDES = (
     "normal_or_not",
@@ -35,14 +35,14 @@ Count = Callable[[Breakdown], int]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObjectOutcome:
     """A true object, what the report says of it, and the type that the detector saw there; empty if it saw nothing."""
 
-    case: Judged
-    kind: str
+    case: Case
+    type_name: str
 
 
-def seen(photos: Sequence[Sorted], groups: Mapping[str, str]) -> tuple[Seen, ...]:
+def seen(photos: Sequence[Sorted], groups: Mapping[str, str]) -> tuple[ObjectOutcome, ...]:
     """Every true object once, by photograph and id. Nothing is said of one that was missed or badly placed.
 
     `groups` are the flight lines of the photographs.
@@ -50,19 +50,19 @@ def seen(photos: Sequence[Sorted], groups: Mapping[str, str]) -> tuple[Seen, ...
     return tuple(one for photo in photos for one in _seen(photo, groups.get(photo.photo, "")))
 
 
-def _seen(photo: Sorted, group: str) -> Iterator[Seen]:
+def _seen(photo: Sorted, group: str) -> Iterator[ObjectOutcome]:
     answered = [
-        Seen(judged(finding, true, group=group), finding.kind)
+        ObjectOutcome(judged(finding, true, group=group), finding.type_name)
         for finding, true in (*photo.right, *photo.wrong_condition, *photo.wrong_type)
     ]
     silent = [*photo.missed, *(true for _, true in photo.misplaced)]
     yield from sorted(
-        (*answered, *(Seen(unsaid(photo.photo, t, group=group), "") for t in silent)), key=lambda s: s.case.key
+        (*answered, *(ObjectOutcome(unsaid(photo.photo, t, group=group), "") for t in silent)), key=lambda s: s.case.key
     )
 
 
 def score_both(
-    objects: Sequence[Seen],
+    objects: Sequence[ObjectOutcome],
     taxonomy: Taxonomy,
     *,
     targets: Mapping[str, float],
@@ -76,30 +76,38 @@ def score_both(
     They say the most common class of the type that was detected, as counted here and on the train split.
     """
     card = score([s.case for s in objects], taxonomy, targets=targets, cluster=cluster, draws=draws, seed=seed)
-    here = [(s.case.kind, s.case.true_class) for s in objects]
-    floors, trained = (_floors(objects, pairs, taxonomy) if pairs else {} for pairs in (here, train))
-    figures = (replace(f, floor=floors.get(f.key), train_floor=trained.get(f.key)) for f in card.figures)
-    return replace(card, figures=tuple(f if f.n else replace(f, floor=None, train_floor=None) for f in figures))
+    here = [(s.case.type_name, s.case.true_class) for s in objects]
+    majority_baselines, trained = (
+        _majority_baselines(objects, pairs, taxonomy) if pairs else {} for pairs in (here, train)
+    )
+    figures = (
+        replace(f, majority_baseline=majority_baselines.get(f.key), train_majority_baseline=trained.get(f.key))
+        for f in card.figures
+    )
+    return replace(
+        card,
+        figures=tuple(f if f.n else replace(f, majority_baseline=None, train_majority_baseline=None) for f in figures),
+    )
 
 
-def _floors(objects: Sequence[Seen], pairs: Pairs, taxonomy: Taxonomy) -> dict[str, float]:
+def _majority_baselines(objects: Sequence[ObjectOutcome], pairs: Pairs, taxonomy: Taxonomy) -> dict[str, float]:
     """Figure key -> its value when each found object gets the most common class of its detected type."""
     plain, sides = (
         {
             f.key: f.value
-            for f in score(_looked_up(objects, table(pairs, taxonomy)), taxonomy, targets={}, draws=1).figures
+            for f in score(_majority_baseline(objects, table(pairs, taxonomy)), taxonomy, targets={}, draws=1).figures
         }
         for table in (most_common, most_common_side)
     )
     return {key: (sides if key in SIDES else plain)[key] for key in plain}
 
 
-def _looked_up(objects: Sequence[Seen], table: Mapping[str, str]) -> list[Judged]:
-    return [replace(s.case, said_class=table.get(s.kind, "")) for s in objects]
+def _majority_baseline(objects: Sequence[ObjectOutcome], table: Mapping[str, str]) -> list[Case]:
+    return [replace(s.case, said_class=table.get(s.type_name, "")) for s in objects]
 
 
 @dataclass(frozen=True)
-class Blame:
+class ErrorBreakdown:
     """Where errors come from: counts, the same by true or said type, and shares with intervals.
 
     `errors`: of true objects, what went wrong; of findings, those of nothing. `trust`: what can be believed of the
@@ -108,30 +116,30 @@ class Blame:
 
     counts: Breakdown
     by_type: Mapping[str, Breakdown]
-    errors: tuple[Figure, ...]
-    trust: tuple[Figure, ...]
-    ceilings: tuple[Figure, ...]
+    errors: tuple[Metric, ...]
+    trust: tuple[Metric, ...]
+    ceilings: tuple[Metric, ...]
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def figures(self) -> tuple[Metric, ...]:
         """All shares."""
         return (*self.errors, *self.trust, *self.ceilings)
 
 
-def blame(
+def error_breakdown(
     photos: Sequence[Sorted],
     taxonomy: Taxonomy,
     *,
     groups: Mapping[str, str] | None = None,
     draws: int = DRAWS,
     seed: int = 0,
-) -> Blame:
+) -> ErrorBreakdown:
     """Counts and shares, one row for each photograph; `groups` maps photographs to flight lines, to resample those."""
-    resampling = Resampling.of([(groups or {}).get(p.photo) or p.photo for p in photos], draws=draws, seed=seed)
+    bootstrap = ClusterBootstrap.of([(groups or {}).get(p.photo) or p.photo for p in photos], draws=draws, seed=seed)
     each = [breakdown([p]) for p in photos]
 
-    def share(key: str, label: str, of: Count, n: Count) -> Figure:
-        return ratio(key, label, [of(b) for b in each], [n(b) for b in each], resampling)
+    def share(key: str, label: str, of: Count, n: Count) -> Metric:
+        return ratio(key, label, [of(b) for b in each], [n(b) for b in each], bootstrap)
 
     there, said = attrgetter("objects"), attrgetter("findings")
     errors = [share(f"error/{k}", label, attrgetter(k), there) for k, label in OBJECTS.items()]
@@ -140,21 +148,21 @@ def blame(
     real, raised = [a for a, _ in alarms], [n for _, n in alarms]
     trust = (
         share("findings_right", "findings with class and place right", attrgetter("right"), said),
-        ratio("alarms_on_defects", "alarms on a defect", real, raised, resampling),
+        ratio("alarms_on_defects", "alarms on a defect", real, raised, bootstrap),
     )
     ceilings = (
         share("as_it_is", "as it is", attrgetter("right"), there),
         share("perfect_judge", "if the judge made no mistake", lambda b: b.right + b.wrong_condition, there),
     )
     kinds = {t.name: breakdown([_of_type(p, t.name) for p in photos]) for t in taxonomy.types}
-    return Blame(breakdown(photos), kinds, tuple(errors), trust, ceilings)
+    return ErrorBreakdown(breakdown(photos), kinds, tuple(errors), trust, ceilings)
 
 
 def _alarms(photo: Sorted, normal: str) -> tuple[int, int]:
     """Findings that are not normal: how many stand on an object that is not normal either, and how many there are."""
     placed = (*photo.right, *photo.wrong_condition, *photo.wrong_type)
     said = [f for f, _ in (*placed, *photo.misplaced)] + [*photo.double, *photo.false]
-    real = sum(_is_alarm(f, normal) and t.truth.condition != normal for f, t in placed)
+    real = sum(_is_alarm(f, normal) and t.ground_truth.condition != normal for f, t in placed)
     return real, sum(_is_alarm(f, normal) for f in said)
 
 
@@ -165,13 +173,13 @@ def _is_alarm(finding: Finding, normal: str) -> bool:
 def _of_type(photo: Sorted, kind: str) -> Sorted:
     """What concerns one type: objects that are of it, and findings of nothing that say it."""
     pairs = {
-        name: tuple(p for p in getattr(photo, name) if p[1].truth.kind == kind)
+        name: tuple(p for p in getattr(photo, name) if p[1].ground_truth.type_name == kind)
         for name in ("right", "wrong_condition", "wrong_type", "misplaced")
     }
     return Sorted(
         photo=photo.photo,
         **pairs,
-        missed=tuple(t for t in photo.missed if t.truth.kind == kind),
-        double=tuple(f for f in photo.double if f.kind == kind),
-        false=tuple(f for f in photo.false if f.kind == kind),
+        missed=tuple(t for t in photo.missed if t.ground_truth.type_name == kind),
+        double=tuple(f for f in photo.double if f.type_name == kind),
+        false=tuple(f for f in photo.false if f.type_name == kind),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding
-from toeline.core.ground_truth import TrueThing
+from toeline.core.ground_truth import TrueInstance
 from toeline.core.records import read_lines
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import OutputError
@@ -27,17 +27,17 @@ class Matched:
     """
 
     photo: str
-    pairs: tuple[tuple[Finding, TrueThing], ...]
-    missed: tuple[TrueThing, ...]
+    pairs: tuple[tuple[Finding, TrueInstance], ...]
+    missed: tuple[TrueInstance, ...]
     extra: tuple[Finding, ...]
     right: int
 
 
-def match(photo: str, findings: Sequence[Finding], true: Sequence[TrueThing], *, iou: float = IOU) -> Matched:
+def match(photo: str, findings: Sequence[Finding], true: Sequence[TrueInstance], *, iou: float = IOU) -> Matched:
     """Pair the findings of one photograph with its true objects."""
     order = sorted(findings, key=lambda f: -f.score)  # stable: equal scores stay in the order given
     boxes = [f.box for f in order]
-    pairs = pair_up([(f.kind, b) for f, b in zip(order, boxes, strict=True)], _labels(true, "kind"), iou=iou)
+    pairs = pair_up([(f.type_name, b) for f, b in zip(order, boxes, strict=True)], _labels(true, "type_name"), iou=iou)
     right = pair_up(
         [(f.verdict.class_name, b) for f, b in zip(order, boxes, strict=True)], _labels(true, "class_name"), iou=iou
     )
@@ -50,8 +50,8 @@ def match(photo: str, findings: Sequence[Finding], true: Sequence[TrueThing], *,
     )
 
 
-def _labels(true: Sequence[TrueThing], name: str) -> list[tuple[str, Box]]:
-    return [(getattr(t.truth, name), t.thing.box) for t in true]
+def _labels(true: Sequence[TrueInstance], name: str) -> list[tuple[str, Box]]:
+    return [(getattr(t.ground_truth, name), t.instance.box) for t in true]
 
 
 def pair_up(found: Sequence[tuple[str, Box]], true: Sequence[tuple[str, Box]], *, iou: float = IOU) -> dict[int, int]:
@@ -78,19 +78,19 @@ SAME_BOX = 0.9  # least overlap of one box written twice: label files and findin
 
 
 @dataclass(frozen=True)
-class Judged:
+class Case:
     """One true object and the answer to it. `group` is its flight line; empty when none is known.
 
     `kind`, `box` (pixels), `true_class` and `true_condition` are the truth's, also where the judge saw a detected box;
-    `thing_id` is the true object's. `probabilities` cover the class names that were legal. `asked` is False when the
+    `instance_id` is the true object's. `probabilities` cover the class names that were legal. `asked` is False when the
     type left one answer. `readable` is False for a generated answer that is none of the class names: what was said is
     then empty, and it counts as wrong everywhere.
     """
 
     photo: str
-    group: str
-    thing_id: str
-    kind: str
+    flight_line: str
+    instance_id: str
+    type_name: str
     box: Box
     true_class: str
     true_condition: str
@@ -109,25 +109,25 @@ class Judged:
     @property
     def key(self) -> tuple[str, str]:
         """Which object this is: photograph and id."""
-        return self.photo, self.thing_id
+        return self.photo, self.instance_id
 
     @property
     def flight(self) -> str:
         """The flight line; the photograph itself where none is known."""
-        return self.group or self.photo
+        return self.flight_line or self.photo
 
 
-def unsaid(photo: str, true: TrueThing, *, group: str = "") -> Judged:
+def unsaid(photo: str, true: TrueInstance, *, group: str = "") -> Case:
     """A true object of which nobody said anything: it is in no finding."""
-    truth = true.truth
-    return Judged(
+    ground_truth = true.ground_truth
+    return Case(
         photo=photo,
-        group=group,
-        thing_id=true.thing.id,
-        kind=truth.kind,
-        box=true.thing.box,
-        true_class=truth.class_name,
-        true_condition=truth.condition,
+        flight_line=group,
+        instance_id=true.instance.id,
+        type_name=ground_truth.type_name,
+        box=true.instance.box,
+        true_class=ground_truth.class_name,
+        true_condition=ground_truth.condition,
         said_class="",
         said_condition="",
         probability=0.0,
@@ -136,7 +136,7 @@ def unsaid(photo: str, true: TrueThing, *, group: str = "") -> Judged:
     )
 
 
-def judged(finding: Finding, true: TrueThing, *, group: str = "") -> Judged:
+def judged(finding: Finding, true: TrueInstance, *, group: str = "") -> Case:
     """One finding beside its true object. A verdict without a class name is an unreadable answer."""
     verdict = finding.verdict
     return replace(
@@ -151,47 +151,47 @@ def judged(finding: Finding, true: TrueThing, *, group: str = "") -> Judged:
 
 
 def on_true_boxes(
-    findings: Sequence[Finding], true: Sequence[TrueThing], *, group: str = ""
-) -> tuple[tuple[Judged, ...], tuple[TrueThing, ...]]:
+    findings: Sequence[Finding], true: Sequence[TrueInstance], *, group: str = ""
+) -> tuple[tuple[Case, ...], tuple[TrueInstance, ...]]:
     """One photograph whose findings stand on the true boxes: joined by id. Also gives true objects nobody judged.
 
     Raises OutputError for a finding that is on no true object, or on another box than the object of its id: then the
     findings were not made on these labels.
     """
-    by_id = {t.thing.id: t for t in true}
+    by_id = {t.instance.id: t for t in true}
     cases = tuple(judged(f, _owner(f, by_id), group=group) for f in findings)
     _require_once(cases)
-    seen = {case.thing_id for case in cases}
-    return cases, tuple(t for t in true if t.thing.id not in seen)
+    seen = {case.instance_id for case in cases}
+    return cases, tuple(t for t in true if t.instance.id not in seen)
 
 
-def _owner(finding: Finding, by_id: Mapping[str, TrueThing]) -> TrueThing:
-    true = by_id.get(finding.thing_id)
-    if true is None or (true.thing.box != finding.box and true.thing.box.iou(finding.box) < SAME_BOX):
+def _owner(finding: Finding, by_id: Mapping[str, TrueInstance]) -> TrueInstance:
+    true = by_id.get(finding.instance_id)
+    if true is None or (true.instance.box != finding.box and true.instance.box.iou(finding.box) < SAME_BOX):
         raise OutputError(
-            f"{finding.photo}, object {finding.thing_id}: the labels have no such object in that place. Were the "
+            f"{finding.photo}, object {finding.instance_id}: the labels have no such object in that place. Were the "
             f"findings made with --boxes on these labels? Findings on detected boxes are matched by overlap instead."
         )
     return true
 
 
-def on_found_boxes(matched: Matched, *, group: str = "") -> tuple[Judged, ...]:
+def on_found_boxes(matched: Matched, *, group: str = "") -> tuple[Case, ...]:
     """One photograph whose findings stand on detected boxes: every true object that was found, with what was said."""
     return tuple(judged(finding, true, group=group) for finding, true in matched.pairs)
 
 
-def undecided(cases: Iterable[Judged], taxonomy: Taxonomy) -> list[Judged]:
+def undecided(cases: Iterable[Case], taxonomy: Taxonomy) -> list[Case]:
     """The cases whose type leaves a choice: vegetation, with its one legal class, is always right and is left out."""
-    return [c for c in cases if len(taxonomy.answers(c.kind)) > 1]
+    return [c for c in cases if len(taxonomy.answers(c.type_name)) > 1]
 
 
-def case_record(case: Judged) -> dict[str, Any]:
+def case_record(case: Case) -> dict[str, Any]:
     """A case as cases.jsonl holds it, nothing rounded."""
     return {
         "photo": case.photo,
-        "group": case.group,
-        "id": case.thing_id,
-        "type": case.kind,
+        "group": case.flight_line,
+        "id": case.instance_id,
+        "type": case.type_name,
         "box": list(case.box.xyxy),
         "true_class": case.true_class,
         "true_condition": case.true_condition,
@@ -204,14 +204,14 @@ def case_record(case: Judged) -> dict[str, Any]:
     }
 
 
-def case_from(record: Mapping[str, Any]) -> Judged:
+def case_from(record: Mapping[str, Any]) -> Case:
     """The case of one line of cases.jsonl. Raises OutputError for a line that lacks something."""
     try:
-        return Judged(
+        return Case(
             photo=record["photo"],
-            group=record["group"],
-            thing_id=record["id"],
-            kind=record["type"],
+            flight_line=record["group"],
+            instance_id=record["id"],
+            type_name=record["type"],
             box=Box(*record["box"]),
             true_class=record["true_class"],
             true_condition=record["true_condition"],
@@ -229,7 +229,7 @@ def case_from(record: Mapping[str, Any]) -> Judged:
         ) from None
 
 
-def read_cases(folder: Path) -> tuple[Judged, ...]:
+def read_cases(folder: Path) -> tuple[Case, ...]:
     """The cases of an output folder of `toeline evaluate`. Raises OutputError when there are none."""
     cases = tuple(case_from(record) for record in read_lines(folder / CASES))
     if not cases:
@@ -238,7 +238,7 @@ def read_cases(folder: Path) -> tuple[Judged, ...]:
     return cases
 
 
-def _require_once(cases: Sequence[Judged]) -> None:
+def _require_once(cases: Sequence[Case]) -> None:
     twice = sorted(key for key, count in Counter(case.key for case in cases).items() if count > 1)
     if twice:
         raise OutputError(

@@ -32,15 +32,15 @@ ZERO_SHOT_TARGETS: Mapping[str, float] = {"accuracy": 0.80, "spatial": 0.85}
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """A share or a mean of shares, 0 to 1, over `n` objects; `value` is NaN when there is nothing to count.
 
     `key` names it for programs, as `accuracy` or `class/rock toe`; `label` for people. `count` is the numerator of a
     share, None for balanced accuracy and macro F1. `interval` is what to quote: `clustered`
     and `wilson` together. `clustered` resamples whole photographs (or flight lines); `wilson` is Wilson's, on the
     effective number of independent objects, and None where there is no numerator.
-    `floor` is what the most common answer of each type gets on the same objects, `train_floor` what the most common
-    answer of each type in the train split gets, without a pixel both. `verdict` says whether `target` is shown.
+    `majority_baseline` is what the most common answer of each type gets on the same objects, `train_majority_baseline` what the most common
+    answer of each type in the train split gets: majority-class baselines. `verdict` says whether `target` is shown.
     """
 
     key: str
@@ -51,8 +51,8 @@ class Figure:
     interval: Interval
     clustered: Interval
     wilson: Interval | None = None
-    floor: float | None = None
-    train_floor: float | None = None
+    majority_baseline: float | None = None
+    train_majority_baseline: float | None = None
     target: float | None = None
     verdict: str = ""
     lower_is_better: bool = False
@@ -69,20 +69,20 @@ def ratio(
     label: str,
     counts: npt.ArrayLike,
     totals: npt.ArrayLike,
-    resampling: Resampling,
+    bootstrap: ClusterBootstrap,
     *,
     lower_is_better: bool = False,
-) -> Figure:
-    """A share of counts, one count and one total for each row of `resampling` (an object, or a photograph).
+) -> Metric:
+    """A share of counts, one count and one total for each row of `bootstrap` (an object, or a photograph).
 
-    >>> ratio("found", "found", [3, 1], [4, 4], Resampling.of(["a.jpg", "b.jpg"])).value
+    >>> ratio("found", "found", [3, 1], [4, 4], ClusterBootstrap.of(["a.jpg", "b.jpg"])).value
     0.5
     """
     columns = np.column_stack([np.asarray(counts, dtype=np.int64), np.asarray(totals, dtype=np.int64)])
     count, n = (int(v) for v in columns.sum(axis=0))
-    clustered = resampling.interval(columns, share_of, among=columns[:, 1] > 0)
-    formula = clustered_wilson(resampling.tables(columns))
-    return Figure(
+    clustered = bootstrap.interval(columns, share_of, among=columns[:, 1] > 0)
+    formula = clustered_wilson(bootstrap.tables(columns))
+    return Metric(
         key=key,
         label=label,
         value=count / n if n else math.nan,
@@ -95,7 +95,7 @@ def ratio(
     )
 
 
-def with_target(figure: Figure, target: float | None) -> Figure:
+def with_target(figure: Metric, target: float | None) -> Metric:
     """The figure with what its interval says of a target."""
     if target is None:
         return figure
@@ -133,7 +133,7 @@ def hull(*intervals: Interval | None) -> Interval:
     return Interval(min(i.low for i in known), max(i.high for i in known))
 
 
-def figure_record(figure: Figure) -> dict[str, Any]:
+def metric_record(figure: Metric) -> dict[str, Any]:
     """A figure as JSON; what is not known is null."""
     return {
         "key": figure.key,
@@ -144,19 +144,21 @@ def figure_record(figure: Figure) -> dict[str, Any]:
         "interval": list(figure.interval),
         "clustered": list(figure.clustered),
         "wilson": list(figure.wilson) if figure.wilson else None,
-        "floor": figure.floor,
-        "train_floor": figure.train_floor,
+        "floor": figure.majority_baseline,
+        "train_floor": figure.train_majority_baseline,
         "target": figure.target,
         "verdict": figure.verdict,
         "lower_is_better": figure.lower_is_better,
     }
 
 
-def figure_from(record: Mapping[str, Any]) -> Figure:
+def metric_from(record: Mapping[str, Any]) -> Metric:
     """The figure of a record. Raises KeyError, TypeError and ValueError."""
     ends = {name: Interval(*record[name]) if record[name] else None for name in ("interval", "clustered", "wilson")}
     value = math.nan if record["value"] is None else float(record["value"])
-    return Figure(**{**record, **ends, "value": value})
+    names = {"floor": "majority_baseline", "train_floor": "train_majority_baseline"}  # as files call them
+    known = {names.get(key, key): at for key, at in record.items()}
+    return Metric(**{**known, **ends, "value": value})
 
 
 def _or_null(value: float) -> float | None:
@@ -169,7 +171,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Resampling:
+class ClusterBootstrap:
     """Whole clusters drawn with replacement, as many as there are (Efron 1979; Davison and Hinkley 1997, 3.8).
 
     `cluster_of` (n,) is the cluster of each row; `weights` (draws, clusters) how often each cluster is in each draw.
@@ -180,7 +182,7 @@ class Resampling:
     weights: Array
 
     @classmethod
-    def of(cls, labels: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> Resampling:
+    def of(cls, labels: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> ClusterBootstrap:
         """From the cluster label of each row. The order of the rows does not change the draws."""
         names, cluster_of = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
         count = len(names)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from toeline.core.calibration import Calibration
 from toeline.core.finding import Problem
 from toeline.core.run_folder import RunFolder
-from toeline.core.scene import Thing
+from toeline.core.scene import Instance
 from toeline.core.words import some
 from toeline.evaluate.average_precision import Precisions, precisions
 from toeline.evaluate.calibration import (
@@ -24,12 +24,12 @@ from toeline.evaluate.calibration import (
 )
 from toeline.evaluate.classification import HEADLINE, Scorecard, card_record
 from toeline.evaluate.compare import Comparison, Difference
-from toeline.evaluate.detection import Seen as DetectionSeen
-from toeline.evaluate.detection import Sorted, confusion, threshold_figures
+from toeline.evaluate.detection import DetectedPhoto as DetectionSeen
+from toeline.evaluate.detection import Sorted, confusion, threshold_metrics
 from toeline.evaluate.detection import seen as detection_seen
-from toeline.evaluate.end_to_end import Blame, Seen
-from toeline.evaluate.matching import Judged, Matched
-from toeline.evaluate.metric import Figure, figure_record
+from toeline.evaluate.end_to_end import ErrorBreakdown, ObjectOutcome
+from toeline.evaluate.matching import Case, Matched
+from toeline.evaluate.metric import Metric, metric_record
 from toeline.evaluate.spatial import Agreement, SpatialCard
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Evaluated:
 
     folder: RunFolder
     split: TrueSplit
-    cases: tuple[Judged, ...]
+    cases: tuple[Case, ...]
     matched: tuple[Matched, ...] | None
     unjudged: int
     already: int
@@ -63,7 +63,7 @@ class EvaluationResult:
     stages: Stages | None = None
     beside: Mapping[str, Scorecard] = field(default_factory=dict)
     spatial: Spatial | None = None
-    prompts: tuple[Asked, ...] = ()
+    prompts: tuple[PromptResult, ...] = ()
 
     @property
     def fine(self) -> bool:
@@ -80,10 +80,10 @@ class Stages:
     """
 
     card: Scorecard
-    blame: Blame
-    detector: tuple[Figure, ...]
+    error_breakdown: ErrorBreakdown
+    detector: tuple[Metric, ...]
     photos: tuple[Sorted, ...]
-    objects: tuple[Seen, ...]
+    objects: tuple[ObjectOutcome, ...]
     true_boxes: Scorecard | None = None
     cost: Comparison | None = None
     off: Comparison | None = None
@@ -91,8 +91,8 @@ class Stages:
     def record(self) -> dict[str, Any]:
         """As scorecard.json holds it."""
         return {
-            **self.blame.counts.record(),
-            "figures": [figure_record(f) for f in (*self.detector, *self.blame.figures)],
+            **self.error_breakdown.counts.record(),
+            "figures": [metric_record(f) for f in (*self.detector, *self.error_breakdown.figures)],
             "both_stages": card_record(self.card),
         }
 
@@ -117,7 +117,7 @@ class Spatial:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptResult:
     """One prompt: its scorecard, and its paired difference from the first, None for the first itself."""
 
     name: str
@@ -126,7 +126,7 @@ class Asked:
     against: Comparison | None
 
 
-def best_of(rows: tuple[Asked, ...]) -> Asked:
+def best_of(rows: tuple[PromptResult, ...]) -> PromptResult:
     """The highest headline; among equals the first."""
     return max(rows, key=lambda row: row.card[HEADLINE].value)
 
@@ -155,7 +155,7 @@ class Trusted:
 
 
 @dataclass(frozen=True)
-class Measured:
+class DetectorMeasurement:
     """What a detector found on the photographs of a split that could be read, one row for each.
 
     `every` is with a threshold of EVERY_BOX; `used` is at the thresholds in use, settled as inspection does.
@@ -164,8 +164,8 @@ class Measured:
     name: str
     kinds: tuple[str, ...]
     photos: tuple[BoxedPhoto, ...]
-    every: tuple[tuple[Thing, ...], ...]
-    used: tuple[tuple[Thing, ...], ...]
+    every: tuple[tuple[Instance, ...], ...]
+    used: tuple[tuple[Instance, ...], ...]
     problems: tuple[Problem, ...]
     seconds: float
     by_flight: bool = False
@@ -173,22 +173,24 @@ class Measured:
     @property
     def groups(self) -> list[str]:
         """What the bootstrap draws whole: photographs, or flight lines."""
-        return [p.group if self.by_flight else p.name for p in self.photos]
+        return [p.flight_line if self.by_flight else p.name for p in self.photos]
 
     @cached_property
     def precision(self) -> Precisions:
-        return precisions(self.every, [p.things for p in self.photos], self.kinds, self.groups)
+        return precisions(self.every, [p.instances for p in self.photos], self.kinds, self.groups)
 
     @cached_property
     def seen(self) -> tuple[DetectionSeen, ...]:
-        return tuple(detection_seen(found, photo.things) for found, photo in zip(self.used, self.photos, strict=True))
+        return tuple(
+            detection_seen(found, photo.instances) for found, photo in zip(self.used, self.photos, strict=True)
+        )
 
     @cached_property
-    def figures(self) -> tuple[Figure, ...]:
+    def figures(self) -> tuple[Metric, ...]:
         """Average precision, then recall and precision at the thresholds in use."""
-        return (*self.precision.figures(), *threshold_figures(self.seen, self.kinds, self.groups))
+        return (*self.precision.figures(), *threshold_metrics(self.seen, self.kinds, self.groups))
 
-    def figure(self, key: str) -> Figure:
+    def figure(self, key: str) -> Metric:
         """The figure of that key. Raises KeyError."""
         return {f.key: f for f in self.figures}[key]
 
@@ -197,8 +199,8 @@ class Measured:
         return {
             "detector": self.name,
             "photographs": len(self.photos),
-            "objects": sum(len(p.things) for p in self.photos),
-            "figures": [figure_record(f) for f in self.figures],
+            "objects": sum(len(p.instances) for p in self.photos),
+            "figures": [metric_record(f) for f in self.figures],
             "confusion": {
                 "rows": [*self.kinds, "nothing there"],
                 "columns": [*self.kinds, "missed"],
@@ -212,15 +214,15 @@ class Measured:
 class DetectorEvaluation:
     """What a measurement came to. `written` maps what it is to where."""
 
-    measured: Measured
-    other: Measured | None
+    measured: DetectorMeasurement
+    other: DetectorMeasurement | None
     problems: tuple[Problem, ...]
     written: Mapping[str, str]
     record: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Worth:
+class BeforeAfter:
     """Both scorecards on the same objects, and what lies between them."""
 
     before: Scorecard
@@ -267,11 +269,11 @@ def said_of(d: Difference, photographs: int) -> str:
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """What a fine-tuning came to. `worth` is None without a validation split; `written` maps what it is to where."""
+    """What a fine-tuning came to. `before_after` is None without a validation split; `written` maps names to paths."""
 
     record: Mapping[str, Any]
     validations: tuple[Mapping[str, Any], ...] = ()
-    worth: Worth | None = None
+    before_after: BeforeAfter | None = None
     problems: tuple[Problem, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
 
@@ -286,7 +288,7 @@ class DetectorTraining:
     """What a training came to. `written` maps what it is to where."""
 
     record: Mapping[str, Any]
-    measured: Measured
-    before: Measured | None
+    measured: DetectorMeasurement
+    before: DetectorMeasurement | None
     problems: tuple[Problem, ...]
     written: Mapping[str, str]

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toeline.core.scene import Relation, Scene, Thing
+from toeline.core.scene import Instance, Relation, Scene
 from toeline.errors import OutputError
 from toeline.evaluate.classification import Cluster
 from toeline.evaluate.matching import Matched
-from toeline.evaluate.metric import DRAWS, Figure, Resampling, figure_record, ratio, with_target
+from toeline.evaluate.metric import DRAWS, ClusterBootstrap, Metric, metric_record, ratio, with_target
 from toeline.prompts.relations import relate
 
 VERSION = 1
@@ -60,11 +60,11 @@ class Balance:
 class SpatialCard:
     """Accuracy over all questions (`spatial`) and for each template (`spatial/NAME`), with the proof of balance.
 
-    The `floor` of a figure is what always saying yes, or always no, is worth: for the whole, the better of the two
+    The `majority_baseline` of a figure is what always saying yes, or always no, is worth: for the whole, the better of the two
     for each template.
     """
 
-    figures: tuple[Figure, ...]
+    figures: tuple[Metric, ...]
     balance: tuple[Balance, ...]
     questions: int
     photographs: int
@@ -74,13 +74,13 @@ class SpatialCard:
     seed: int
 
     @property
-    def overall(self) -> Figure:
+    def overall(self) -> Metric:
         """Over all questions."""
         return self.figures[0]
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        return {**asdict(self), "version": VERSION, "figures": [figure_record(f) for f in self.figures]}
+        return {**asdict(self), "version": VERSION, "figures": [metric_record(f) for f in self.figures]}
 
 
 def score_spatial(
@@ -93,14 +93,14 @@ def score_spatial(
 ) -> SpatialCard:
     """Accuracy of yes/no answers with clustered intervals, and whether guessing could have done it."""
     labels = [c.photo if cluster == "photo" else c.group or c.photo for c in cases]
-    resampling = Resampling.of(labels, draws=draws, seed=seed)
+    bootstrap = ClusterBootstrap.of(labels, draws=draws, seed=seed)
     templates = sorted({c.template for c in cases})
 
-    def figure(key: str, label: str, chosen: set[str]) -> Figure:
+    def figure(key: str, label: str, chosen: set[str]) -> Metric:
         among = [c.template in chosen for c in cases]
         hits = [c.right and held for c, held in zip(cases, among, strict=True)]
-        measured = ratio(key, label, hits, among, resampling)
-        return replace(measured, floor=guessed([c for c in cases if c.template in chosen]))
+        measured = ratio(key, label, hits, among, bootstrap)
+        return replace(measured, majority_baseline=guessed([c for c in cases if c.template in chosen]))
 
     overall = with_target(figure("spatial", "spatial questions", set(templates)), target)
     return SpatialCard(
@@ -109,7 +109,7 @@ def score_spatial(
         questions=len(cases),
         photographs=len({c.photo for c in cases}),
         cluster=cluster,
-        clusters=resampling.clusters,
+        clusters=bootstrap.clusters,
         draws=draws,
         seed=seed,
     )
@@ -145,12 +145,12 @@ class Agreement:
     """
 
     name: str
-    precision: Figure
-    recall: Figure
+    precision: Metric
+    recall: Metric
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        return {"name": self.name, "precision": figure_record(self.precision), "recall": figure_record(self.recall)}
+        return {"name": self.name, "precision": metric_record(self.precision), "recall": metric_record(self.recall)}
 
 
 def relations_of(matched: Matched, size_wh: tuple[int, int]) -> tuple[set[Relation], set[Relation]]:
@@ -158,10 +158,10 @@ def relations_of(matched: Matched, size_wh: tuple[int, int]) -> tuple[set[Relati
 
     `size_wh` is the photograph's size in pixels. Distances are set to 0, so that relations can be compared.
     """
-    true = [Thing(t.thing.id, t.truth.kind, t.thing.box) for _, t in matched.pairs]
-    found = [Thing(t.thing.id, f.kind, f.box) for f, t in matched.pairs]
+    true = [Instance(t.instance.id, t.ground_truth.type_name, t.instance.box) for _, t in matched.pairs]
+    found = [Instance(t.instance.id, f.type_name, f.box) for f, t in matched.pairs]
     path = Path(matched.photo)
-    both = [relate(Scene(path, size_wh, tuple(things))) for things in (true, found)]
+    both = [relate(Scene(path, size_wh, tuple(instances))) for instances in (true, found)]
     kept = [{replace(r, distance=0.0) for r in relations} for relations in both]
     return kept[0], kept[1]
 
@@ -180,15 +180,15 @@ def agreement(
     """
     held = [(m.photo, *relations_of(m, size)) for m, size in photos]
     labels = [(groups or {}).get(photo) or photo for photo, *_ in held]
-    resampling = Resampling.of(labels, draws=draws, seed=seed)
+    bootstrap = ClusterBootstrap.of(labels, draws=draws, seed=seed)
     names = sorted({r.name for _, true, found in held for r in (*true, *found)})
 
     def one(name: str, chosen: set[str]) -> Agreement:
         rows = [[{r for r in side if r.name in chosen} for side in (true, found)] for _, true, found in held]
         shared = [len(true & found) for true, found in rows]
         spoken = name.replace("_", " ")
-        precision = ratio(f"precision/{name}", f"{spoken}, precision", shared, [len(f) for _, f in rows], resampling)
-        recall = ratio(f"recall/{name}", f"{spoken}, recall", shared, [len(t) for t, _ in rows], resampling)
+        precision = ratio(f"precision/{name}", f"{spoken}, precision", shared, [len(f) for _, f in rows], bootstrap)
+        recall = ratio(f"recall/{name}", f"{spoken}, recall", shared, [len(t) for t, _ in rows], bootstrap)
         return Agreement(name, precision, recall)
 
     return (one("all", set(names)), *(one(name, {name}) for name in names))

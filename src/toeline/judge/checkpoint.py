@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.errors import ModelError, SetupError, need
 from toeline.judge.attention import branch_attention, patch_embed_as_linear
 from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device, quiet
@@ -166,7 +166,7 @@ def add_adapter(model: Any, folder: Path) -> Any:
 VIEW_FILE = "toeline.json"
 
 
-def read_view(folders: list[Path], *, cell: int) -> View:
+def read_view(folders: list[Path], *, cell: int) -> PromptBudget:
     """The view in the first folder that has a toeline.json, else the default view of Qwen2-VL. Raises ModelError."""
     for file in (folder / VIEW_FILE for folder in folders):
         if file.is_file():
@@ -176,24 +176,24 @@ def read_view(folders: list[Path], *, cell: int) -> View:
                     f"{file}: cell is {view.cell}, but this model's is {cell}. It belongs to another model."
                 )
             return view
-    return replace(View(), cell=cell)
+    return replace(PromptBudget(), cell=cell)
 
 
-def _view_of(raw: Any, file: Path) -> View:
-    kinds = {name: type(value) for name, value in asdict(View()).items()}
+def _view_of(raw: Any, file: Path) -> PromptBudget:
+    kinds = {name: type(value) for name, value in asdict(PromptBudget()).items()}
     if not isinstance(raw, dict) or (odd := [k for k, v in raw.items() if k not in kinds or not _is(v, kinds[k])]):
         what = "view is no object" if not isinstance(raw, dict) else f"view has a wrong {', '.join(map(str, odd))}"
         raise ModelError(
             f"{file}: {what}. A view may have: {', '.join(f'{k} ({t.__name__})' for k, t in kinds.items())}."
         )
-    return View(**raw)
+    return PromptBudget(**raw)
 
 
 def _is(value: object, kind: type) -> bool:
     return isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
 
 
-def write_view(folder: Path, view: View) -> None:
+def write_view(folder: Path, view: PromptBudget) -> None:
     """Save the view that a model or adapter is trained for beside its weights."""
     (folder / VIEW_FILE).write_text(json.dumps({"view": asdict(view)}, indent=2) + "\n", encoding="utf-8")
 

@@ -9,7 +9,7 @@ from toeline.core.calibration import Calibration
 from toeline.core.finding import Verdict
 from toeline.core.taxonomy import Taxonomy
 
-FLOOR = 0.5  # below it the best answer is less likely than all others together
+REVIEW_BELOW = 0.5  # below it the best answer is less likely than all others together
 
 
 def decide(
@@ -17,17 +17,17 @@ def decide(
     taxonomy: Taxonomy,
     *,
     kind: str = "",
-    floor: float = FLOOR,
+    review_below: float = REVIEW_BELOW,
     calibration: Calibration | None = None,
 ) -> Verdict:
     """The most probable class name; among equals the first, so that equal scores decide alike on every machine.
 
     `log_probs` need not be normalized: the probabilities of the verdict sum to 1. The verdict asks for review when its
-    probability, after `calibration`, is under `floor`, or when `kind` is given (the type that Stage 1 saw) and the
+    probability, after `calibration`, is under `review_below`, or when `kind` is given (the type that Stage 1 saw) and the
     answer is of another type. Raises ValueError for no scores at all or scores that are not numbers, TaxonomyError for
     an unknown class name.
 
-    >>> decide({"rock toe": -0.1, "rock toe damaged": -2.35}, Taxonomy.load(), floor=0.95).review
+    >>> decide({"rock toe": -0.1, "rock toe damaged": -2.35}, Taxonomy.load(), review_below=0.95).review
     'best is rock toe at 0.90, under the floor of 0.95'
     """
     best, shares = _best(log_probs), probabilities(log_probs)
@@ -35,8 +35,8 @@ def decide(
         shares = calibration.temper(shares, kind)
     found = taxonomy.class_of(best)
     reasons = []
-    if shares[best] < floor:
-        reasons.append(f"best is {best} at {shares[best]:.2f}, under the floor of {floor:.2f}")
+    if shares[best] < review_below:
+        reasons.append(f"best is {best} at {shares[best]:.2f}, under the floor of {review_below:.2f}")
     if kind and found.type != kind:
         reasons.append(f"detected as {taxonomy.spoken(kind)}, judged as {taxonomy.spoken(found.type)}")
     return Verdict(best, found.condition, shares[best], shares, review="; ".join(reasons))

@@ -1,6 +1,6 @@
 """Two judges as one: the weighted mean of their log-probabilities, each cooled or warmed by its own temperature.
 
-`fused` and `fit_mix` know numbers only; FuseJudge joins two judges that may want to be shown different things.
+`combined` and `fit_weights` know numbers only; EnsembleJudge joins two judges that may be shown different crops.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toeline.core.question import Sheet, View
+from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge.checkpoint import read_json
 from toeline.judge.judge import fingerprint
@@ -27,7 +27,7 @@ LOWEST = -50.0  # stands for an impossible answer (e to the -50), so that the ot
 
 
 @dataclass(frozen=True)
-class Mix:
+class EnsembleWeights:
     """How two judges are joined: `weight` of the second, 0 to 1, and the temperature that divides each one's scores."""
 
     weight: float = 0.5
@@ -38,10 +38,11 @@ class Mix:
             raise ValueError(f"a weight of {self.weight} or temperatures of {self.temperatures} mix nothing")
 
 
-def fused(a: Scores, b: Scores, mix: Mix) -> dict[str, float]:
+def combined(a: Scores, b: Scores, mix: EnsembleWeights) -> dict[str, float]:
     """One question's log-probabilities from two judges', normalized, in the order of `a`.
 
-    >>> both = fused({"x": math.log(0.9), "y": math.log(0.1)}, {"x": math.log(0.1), "y": math.log(0.9)}, Mix())
+    >>> first, second = {"x": math.log(0.9), "y": math.log(0.1)}, {"x": math.log(0.1), "y": math.log(0.9)}
+    >>> both = combined(first, second, EnsembleWeights())
     >>> {name: round(math.exp(value), 3) for name, value in both.items()}
     {'x': 0.5, 'y': 0.5}
     """
@@ -81,22 +82,22 @@ def fit_temperature(said: Sequence[Scores], right: Sequence[str]) -> float:
     return round(math.exp(found.x), 4)
 
 
-def fit_mix(a: Sequence[Scores], b: Sequence[Scores], right: Sequence[str]) -> Mix:
+def fit_weights(a: Sequence[Scores], b: Sequence[Scores], right: Sequence[str]) -> EnsembleWeights:
     """Each judge's own temperature first, then the weight of least log loss; the loss is convex in the weight."""
     from scipy.optimize import minimize_scalar
 
     temperatures = fit_temperature(a, right), fit_temperature(b, right)
 
     def loss(weight: float) -> float:
-        mix = Mix(weight, temperatures)
-        return log_loss([fused(x, y, mix) for x, y in zip(a, b, strict=True)], right)
+        mix = EnsembleWeights(weight, temperatures)
+        return log_loss([combined(x, y, mix) for x, y in zip(a, b, strict=True)], right)
 
     found = minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-3})
-    return Mix(round(float(found.x), 2), temperatures)
+    return EnsembleWeights(round(float(found.x), 2), temperatures)
 
 
 @dataclass(frozen=True)
-class FuseJudge:
+class EnsembleJudge:
     """Two judges as one. `names` are what the user called them; `facts` go into `info`.
 
     Its view is that of the part that reads pictures and words: a floor measures the photograph by itself, and a replay
@@ -105,7 +106,7 @@ class FuseJudge:
 
     parts: tuple[Judge, Judge]
     names: tuple[str, str]
-    mix: Mix = Mix()
+    mix: EnsembleWeights = EnsembleWeights()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,7 +117,7 @@ class FuseJudge:
             )
 
     @classmethod
-    def load(cls, said: str, load: Callable[[str], Judge]) -> FuseJudge:
+    def load(cls, said: str, load: Callable[[str], Judge]) -> EnsembleJudge:
         """Two judges by what follows `fuse:`; `load` loads one by its name. Raises ModelError.
 
         "A,B" gives both the same weight, "FILE.json" is what `toeline fuse` wrote, "FILE.json,A,B" takes the weight and
@@ -124,9 +125,9 @@ class FuseJudge:
         """
         first, *names = [word.strip() for word in said.split(",")]
         if not first.endswith(".json") or first.startswith("replay:"):
-            return cls._joined((first, *names), Mix(), {}, load)
+            return cls._joined((first, *names), EnsembleWeights(), {}, load)
         saved = read_json(Path(first))
-        mix, facts = _mix_of(saved, first)
+        mix, facts = _weights_of(saved, first)
         judge = cls._joined(names or saved["judges"], mix, {**facts, "mix": first}, load)
         if not names:
             _require_same(saved["fingerprints"], judge, first)
@@ -134,8 +135,8 @@ class FuseJudge:
 
     @classmethod
     def _joined(
-        cls, names: Sequence[str], mix: Mix, facts: Mapping[str, Any], load: Callable[[str], Judge]
-    ) -> FuseJudge:
+        cls, names: Sequence[str], mix: EnsembleWeights, facts: Mapping[str, Any], load: Callable[[str], Judge]
+    ) -> EnsembleJudge:
         if len(names) != 2 or not all(names) or any(name.startswith("fuse:") for name in names):
             raise ModelError(
                 f"fuse:{','.join(names)}: name two judges, as in fuse:embedded,floor:FILE, or a file of `toeline fuse`."
@@ -144,7 +145,7 @@ class FuseJudge:
         return cls((load(a), load(b)), (a, b), mix, facts)
 
     @property
-    def view(self) -> View:
+    def view(self) -> PromptBudget:
         """What the part wants that reads pictures and words."""
         return next((part.view for part in self.parts if not is_blind(part)), self.parts[0].view)
 
@@ -158,25 +159,25 @@ class FuseJudge:
             "parts": {name: dict(part.info) for name, part in zip(self.names, self.parts, strict=True)},
         }
 
-    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+    def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
         """The fused log-probabilities, question by question."""
-        return [fused(a, b, self.mix) for a, b in zip(*self.score_parts(sheet), strict=True)]
+        return [combined(a, b, self.mix) for a, b in zip(*self.score_parts(sheet), strict=True)]
 
-    def score_parts(self, sheet: Sheet) -> tuple[Sequence[Scores], Sequence[Scores]]:
-        """What each of the two says, uncalibrated: with `fused`, three judges from one pass, on the same objects."""
+    def score_parts(self, sheet: QuestionSheet) -> tuple[Sequence[Scores], Sequence[Scores]]:
+        """What each of the two says, uncalibrated: with `combined`, three judges from one pass, on the same objects."""
         a, b = self.parts
         return a.score(sheet), b.score(sheet)
 
 
 def is_blind(judge: Judge) -> bool:
     """Whether a judge looks at no picture or text of a sheet, so that any view will do."""
-    from toeline.judge.baseline.judge import FloorJudge
+    from toeline.judge.baseline.judge import BaselineJudge
     from toeline.judge.replay import ReplayJudge
 
-    return isinstance(judge, FloorJudge | ReplayJudge)
+    return isinstance(judge, BaselineJudge | ReplayJudge)
 
 
-def save_fusion(file: Path, judge: FuseJudge, facts: Mapping[str, Any]) -> None:
+def save_ensemble(file: Path, judge: EnsembleJudge, facts: Mapping[str, Any]) -> None:
     """Write what `fuse:FILE.json` loads: names, mix, which weights it was fitted for, and `facts`."""
     record = {
         "judges": judge.names,
@@ -188,19 +189,19 @@ def save_fusion(file: Path, judge: FuseJudge, facts: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _mix_of(saved: Mapping[str, Any], file: str) -> tuple[Mix, dict[str, Any]]:
+def _weights_of(saved: Mapping[str, Any], file: str) -> tuple[EnsembleWeights, dict[str, Any]]:
     """The mix and the facts of a fusion file. Raises ModelError for another file."""
     try:
         a, b = map(float, saved["temperatures"])
         names, prints = saved["judges"], saved["fingerprints"]
         if not (len(names) == len(prints) == 2 and all(isinstance(name, str) for name in names)):
             raise ValueError("two judges were expected")
-        return Mix(float(saved["weight"]), (a, b)), dict(saved["facts"])
+        return EnsembleWeights(float(saved["weight"]), (a, b)), dict(saved["facts"])
     except (KeyError, TypeError, ValueError) as why:
         raise ModelError(f"{file}: is no file of `toeline fuse` ({why!r}). Fit it again, or name two judges.") from None
 
 
-def _require_same(prints: Sequence[Mapping[str, Any]], judge: FuseJudge, file: str) -> None:
+def _require_same(prints: Sequence[Mapping[str, Any]], judge: EnsembleJudge, file: str) -> None:
     for name, part, print_ in zip(judge.names, judge.parts, prints, strict=True):
         if fingerprint(part.info) != print_:
             raise ModelError(

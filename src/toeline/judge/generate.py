@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toeline.core.question import Question, Sheet, View
+from toeline.core.question import PromptBudget, Question, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge.packing import branch, trunk
 from toeline.judge.qwen_vl import QwenVLJudge, patches
@@ -50,7 +50,7 @@ class GeneratingJudge:
     top_p: float = TOP_P
 
     @property
-    def view(self) -> View:
+    def view(self) -> PromptBudget:
         return self.judge.view
 
     @cached_property
@@ -58,20 +58,20 @@ class GeneratingJudge:
         settings = ("seed", "max_new_tokens", "temperature", "top_p")
         return {**self.judge.info, "decide": "generate", **{name: getattr(self, name) for name in settings}}
 
-    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+    def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
         """For each question what `read_strictly` makes of the text; an empty mapping is an unreadable answer."""
         return [read_strictly(self.write(sheet, question), question.answers) for question in sheet.questions]
 
-    def write(self, sheet: Sheet, question: Question) -> str:
+    def write(self, sheet: QuestionSheet, question: Question) -> str:
         """What the model writes after one question, to the end token or the limit."""
         abc = self.judge.alphabet
         ids = torch.from_numpy(np.concatenate([trunk(sheet, abc).ids, branch(question, abc).ids]))[None]
         with torch.random.fork_rng(devices=_cuda(self.judge.device)):
-            torch.manual_seed(_seed(self.seed, sheet.photo, question.thing_id))
+            torch.manual_seed(_seed(self.seed, sheet.photo, question.instance_id))
             written = self._generate(ids.to(self.judge.device), sheet, question)
         return str(self.judge.tokenizer.decode(written[0, ids.shape[1] :].tolist(), skip_special_tokens=True))
 
-    def _generate(self, ids: Tensor, sheet: Sheet, question: Question) -> Tensor:
+    def _generate(self, ids: Tensor, sheet: QuestionSheet, question: Question) -> Tensor:
         shown: dict[str, Any] = {}
         if pictures := [p for p in (sheet.picture, question.crop) if p is not None]:
             pixels, grids = patches(pictures, self.judge.processor)
@@ -97,9 +97,9 @@ class GeneratingJudge:
         return done
 
 
-def _seed(seed: int, photo: str, thing_id: str) -> int:
+def _seed(seed: int, photo: str, instance_id: str) -> int:
     """63 bits of a hash, the same on every machine."""
-    digest = hashlib.sha256(f"{seed}\n{photo}\n{thing_id}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}\n{photo}\n{instance_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from toeline.core.calibration import Calibration
-from toeline.core.question import Sheet, View
+from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.errors import ModelError
 
 
@@ -14,14 +14,14 @@ class Judge(Protocol):
     """Stage 2, whatever stands behind it."""
 
     @property
-    def view(self) -> View:
+    def view(self) -> PromptBudget:
         """How much it wants to be shown."""
 
     @property
     def info(self) -> Mapping[str, Any]:
         """What its scores depend on, as JSON: back end, weights' hashes, precision, device, versions."""
 
-    def score(self, sheet: Sheet) -> Sequence[Mapping[str, float]]:
+    def score(self, sheet: QuestionSheet) -> Sequence[Mapping[str, float]]:
         """Log-probability of every answer, question by question in the sheet's order."""
 
 

@@ -33,29 +33,29 @@ def _replay(file: str, device: str, adapter: Path | None) -> Judge:
     return ReplayJudge.load(Path(file))
 
 
-def _floor(file: str, device: str, adapter: Path | None) -> Judge:
-    from toeline.judge.baseline.judge import FloorJudge
+def _baseline(file: str, device: str, adapter: Path | None) -> Judge:
+    from toeline.judge.baseline.judge import BaselineJudge
 
     if adapter is not None:
         raise ModelError(f"floor:{file} is no language model, so an adapter would do nothing. Leave --adapter out.")
-    return FloorJudge.load(Path(file))
+    return BaselineJudge.load(Path(file))
 
 
-def _fuse(said: str, device: str, adapter: Path | None) -> Judge:
+def _ensemble(said: str, device: str, adapter: Path | None) -> Judge:
     """The adapter goes to the parts that can have one."""
-    from toeline.judge.ensemble import FuseJudge
+    from toeline.judge.ensemble import EnsembleJudge
 
     def part(name: str) -> Judge:
         return load_judge(name, device=device, adapter=None if name.startswith(("floor:", "replay:")) else adapter)
 
-    return FuseJudge.load(said, part)
+    return EnsembleJudge.load(said, part)
 
 
 JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {
     "embedded": _embedded,
     "replay": _replay,
-    "floor": _floor,
-    "fuse": _fuse,
+    "floor": _baseline,
+    "fuse": _ensemble,
 }
 
 

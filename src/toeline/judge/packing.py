@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toeline.core.question import Picture, Question, Sheet
+from toeline.core.question import Picture, Question, QuestionSheet
 
 SYSTEM = "You are a helpful assistant."  # what Qwen2-VL's own chat template says when nobody says otherwise
 
@@ -86,13 +86,13 @@ def ancestry(last: Tensor) -> Tensor:
     return ((here[None, :] <= query) & (query < last[:, None, :]))[:, None]
 
 
-def pictures(sheet: Sheet) -> list[Picture]:
+def pictures(sheet: QuestionSheet) -> list[Picture]:
     """The sheet's pictures in the order in which a layout counts them: the photograph if there is one, then crops."""
     shared = [] if sheet.picture is None else [sheet.picture]
     return shared + [q.crop for q in sheet.questions if q.crop is not None]
 
 
-class Grid(NamedTuple):
+class PatchGrid(NamedTuple):
     """A picture's patches: time is 1 for a photograph."""
 
     time: int
@@ -107,16 +107,16 @@ class _Piece:
     ids: Ints
     positions: Ints
     span: int
-    grids: tuple[Grid, ...]
+    grids: tuple[PatchGrid, ...]
 
 
-def _piece(parts: Sequence[Sequence[int] | Grid], abc: Alphabet) -> _Piece:
+def _piece(parts: Sequence[Sequence[int] | PatchGrid], abc: Alphabet) -> _Piece:
     """Join texts (lists of ids) and pictures (grids), counting positions as the model counts them alone."""
     ids: list[Ints] = []
     positions: list[Ints] = []
     at = 0
     for part in parts:
-        if isinstance(part, Grid):
+        if isinstance(part, PatchGrid):
             places = _image_positions(part, abc.merge)
             ids.append(np.full(places.shape[1], abc.image, dtype=np.int64))
             positions.append(places + at)
@@ -125,29 +125,29 @@ def _piece(parts: Sequence[Sequence[int] | Grid], abc: Alphabet) -> _Piece:
             ids.append(np.asarray(part, dtype=np.int64))
             positions.append(np.broadcast_to(np.arange(at, at + len(part)), (3, len(part))))
             at += len(part)
-    grids = tuple(part for part in parts if isinstance(part, Grid))
+    grids = tuple(part for part in parts if isinstance(part, PatchGrid))
     return _Piece(np.concatenate(ids), np.concatenate(positions, axis=1), at, grids)
 
 
 @lru_cache(maxsize=256)
-def _image_positions(grid: Grid, merge: int) -> Ints:
+def _image_positions(grid: PatchGrid, merge: int) -> Ints:
     """(3, tokens): time 0, row and column of every merged token of a picture."""
     rows, columns = np.indices((grid.high // merge, grid.wide // merge), dtype=np.int64)
     return np.stack([np.zeros(rows.size, dtype=np.int64), rows.ravel(), columns.ravel()])
 
 
-def _grid(picture: Picture, abc: Alphabet) -> Grid:
+def _grid(picture: Picture, abc: Alphabet) -> PatchGrid:
     wide, high = picture.size
     if wide % abc.cell or high % abc.cell or min(wide, high) < abc.cell:
         raise ValueError(f"a picture is {wide} x {high} pixels; both sides must be multiples of {abc.cell}")
-    return Grid(1, high // abc.patch, wide // abc.patch)
+    return PatchGrid(1, high // abc.patch, wide // abc.patch)
 
 
-def _shown(picture: Picture | None, abc: Alphabet) -> list[list[int] | Grid]:
+def _shown(picture: Picture | None, abc: Alphabet) -> list[list[int] | PatchGrid]:
     return [] if picture is None else [[abc.vision_start], _grid(picture, abc), [abc.vision_end]]
 
 
-def trunk(sheet: Sheet, abc: Alphabet) -> _Piece:
+def trunk(sheet: QuestionSheet, abc: Alphabet) -> _Piece:
     """What all questions share: system text, the start of the user's turn, the photograph, the shared text.
 
     The text ends in a line break, because no byte-pair merge of Qwen2's tokenizer crosses from there into a word: texts
@@ -175,7 +175,7 @@ def spell(question: Question, abc: Alphabet) -> Trie:
     return grow_trie(tuple((*abc.encode(answer), abc.end) for answer in question.answers))
 
 
-def lay_out(sheet: Sheet, abc: Alphabet, *, max_tokens: int = MAX_TOKENS) -> list[Layout]:
+def lay_out(sheet: QuestionSheet, abc: Alphabet, *, max_tokens: int = MAX_TOKENS) -> list[Layout]:
     """Pack a sheet into as few sequences of at most `max_tokens` as its questions allow, in their order.
 
     A question is never cut: one that is longer than `max_tokens` on its own gets a sequence of its own. Scores do not

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from toeline.core.question import Picture, Sheet, View
+from toeline.core.question import Picture, PromptBudget, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge.attention import BRANCHES
 from toeline.judge.packing import (
@@ -89,7 +89,7 @@ class QwenVLJudge:
     model: Any
     tokenizer: Any
     processor: Any
-    view: View
+    view: PromptBudget
     facts: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     adapter: Path | None = None
@@ -144,7 +144,7 @@ class QwenVLJudge:
             },
         }
 
-    def features(self, sheet: Sheet) -> list[Tensor]:
+    def features(self, sheet: QuestionSheet) -> list[Tensor]:
         """The vision tower's output for every picture of the sheet, in the order of `layout.pictures`, in one go."""
         shown = pictures(sheet)
         if not shown:
@@ -152,7 +152,7 @@ class QwenVLJudge:
         pixels, grids = patches(shown, self.processor)
         return image_features(self.model, pixels.to(self.device), grids.to(self.device))
 
-    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+    def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
         """Log-probability of every answer, question by question in the sheet's order; each question's sum to 1.
 
         Raises ValueError when a picture's sides are not multiples of the view's cell or two answers spell alike, and

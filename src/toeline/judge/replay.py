@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toeline.core.question import Question, Sheet, View
+from toeline.core.question import PromptBudget, Question, QuestionSheet
 from toeline.core.records import finding_from, from_lines
 from toeline.errors import ModelError, OutputError
 
@@ -22,7 +22,7 @@ class ReplayJudge:
     """Answers from `saved`. `view` only has to let sheets be made; nobody looks at them."""
 
     saved: Saved
-    view: View = field(default_factory=View)
+    view: PromptBudget = field(default_factory=PromptBudget)
     info: Mapping[str, Any] = field(default_factory=lambda: {"back_end": "replay"})
 
     @classmethod
@@ -37,17 +37,19 @@ class ReplayJudge:
         facts = {"back_end": "replay", "model": str(file), "sha256": hashlib.sha256(raw).hexdigest()}
         return cls(saved, info=facts)
 
-    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+    def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
         """The saved scores, in the order of the questions. Raises ModelError for a thing or an answer that has none."""
         return [self._one(sheet.photo, question) for question in sheet.questions]
 
     def _one(self, photo: str, question: Question) -> dict[str, float]:
-        found = self.saved.get(photo, {}).get(question.thing_id)
+        found = self.saved.get(photo, {}).get(question.instance_id)
         if found is None:
-            raise ModelError(f"{photo}: no score is saved for {question.thing_id}. Replay the run with the same boxes.")
+            raise ModelError(
+                f"{photo}: no score is saved for {question.instance_id}. Replay the run with the same boxes."
+            )
         if lacking := [answer for answer in question.answers if answer not in found]:
             raise ModelError(
-                f"{photo}: the scores saved for {question.thing_id} lack {', '.join(lacking)}. "
+                f"{photo}: the scores saved for {question.instance_id} lack {', '.join(lacking)}. "
                 f"Replay the run with the same --answers and --taxonomy."
             )
         return {answer: found[answer] for answer in question.answers}
@@ -58,7 +60,7 @@ def _from_findings(text: str, file: Path) -> Saved:
     try:
         for finding in map(finding_from, from_lines(text, where=str(file))):
             logs = {name: math.log(p) if p > 0 else -math.inf for name, p in finding.verdict.probabilities.items()}
-            saved.setdefault(finding.photo, {})[finding.thing_id] = logs
+            saved.setdefault(finding.photo, {})[finding.instance_id] = logs
     except (OutputError, ValueError) as why:
         raise ModelError(f"{file}: these saved scores cannot be used ({why}). Use a whole findings.jsonl.") from None
     return saved
@@ -68,8 +70,8 @@ def _from_json(text: str, file: Path) -> Saved:
     try:
         raw = json.loads(text)
         return {
-            photo: {thing: {str(k): float(v) for k, v in scores.items()} for thing, scores in things.items()}
-            for photo, things in raw.items()
+            photo: {instance: {str(k): float(v) for k, v in scores.items()} for instance, scores in instances.items()}
+            for photo, instances in raw.items()
         }
     except (json.JSONDecodeError, AttributeError, TypeError, ValueError) as why:
         raise ModelError(

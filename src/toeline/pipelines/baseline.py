@@ -12,14 +12,14 @@ from toeline.pipelines.progress import errors, out, show_places
 
 if TYPE_CHECKING:
     from toeline.data.labels import Problem
-    from toeline.evaluate.matching import Judged
-    from toeline.evaluate.metric import Figure
-    from toeline.judge.ensemble import FuseJudge, Scores
-    from toeline.train.ensemble import Asked
+    from toeline.evaluate.matching import Case
+    from toeline.evaluate.metric import Metric
+    from toeline.judge.ensemble import EnsembleJudge, Scores
+    from toeline.train.ensemble import AnsweredCase
 
 
 SHOWN = ("condition_given_type", "accuracy", "balanced_accuracy", "normal_or_not")
-FUSED = "fused, fitted on other flight lines"
+ENSEMBLE = "fused, fitted on other flight lines"
 NOWHERE = Box(0, 0, 0, 0)  # these figures ask for no place
 
 
@@ -27,25 +27,28 @@ class Said(NamedTuple):
     """One object, its true class, and the answer."""
 
     photo: str
-    group: str
-    thing_id: str
+    flight_line: str
+    instance_id: str
     right: str
     answer: str
 
 
-def compared(joined: FuseJudge, asked: Sequence[Asked], taxonomy: Taxonomy) -> dict[str, list[Figure]]:
-    """Figures of both judges, and of their fusion with weights fitted on other flight lines, on the same objects."""
-    from toeline.train.ensemble import fused_out_of_fold
+def compared(joined: EnsembleJudge, asked: Sequence[AnsweredCase], taxonomy: Taxonomy) -> dict[str, list[Metric]]:
+    """Metrics of both judges, and of their fusion with weights fitted on other flight lines, on the same objects."""
+    from toeline.train.ensemble import ensemble_out_of_fold
 
     by_judge: dict[str, Sequence[Scores]] = {
         joined.names[0]: [x.a for x in asked],
         joined.names[1]: [x.b for x in asked],
     }
-    if (unseen := fused_out_of_fold(asked)) is not None:
-        by_judge[FUSED] = unseen
+    if (unseen := ensemble_out_of_fold(asked)) is not None:
+        by_judge[ENSEMBLE] = unseen
     return {
         name: measured(
-            (Said(x.photo, x.group, x.thing_id, x.right, _best(s)) for x, s in zip(asked, scores, strict=True)),
+            (
+                Said(x.photo, x.flight_line, x.instance_id, x.right, _best(s))
+                for x, s in zip(asked, scores, strict=True)
+            ),
             taxonomy,
         )
         for name, scores in by_judge.items()
@@ -56,7 +59,7 @@ def _best(scores: Mapping[str, float]) -> str:
     return max(scores, key=scores.__getitem__)
 
 
-def measured(said: Iterable[Said], taxonomy: Taxonomy) -> list[Figure]:
+def measured(said: Iterable[Said], taxonomy: Taxonomy) -> list[Metric]:
     """The figures SHOWN, clustered by flight line: photographs of one flight share light, season and site."""
     from toeline.evaluate.classification import score
 
@@ -64,15 +67,15 @@ def measured(said: Iterable[Said], taxonomy: Taxonomy) -> list[Figure]:
     return [card[key] for key in SHOWN]
 
 
-def _case(said: Said, taxonomy: Taxonomy) -> Judged:
-    from toeline.evaluate.matching import Judged
+def _case(said: Said, taxonomy: Taxonomy) -> Case:
+    from toeline.evaluate.matching import Case
 
     true, answer = taxonomy.class_of(said.right), taxonomy.class_of(said.answer)
-    return Judged(
+    return Case(
         photo=said.photo,
-        group=said.group,
-        thing_id=said.thing_id,
-        kind=true.type,
+        flight_line=said.flight_line,
+        instance_id=said.instance_id,
+        type_name=true.type,
         box=NOWHERE,
         true_class=true.name,
         true_condition=true.condition,
@@ -83,7 +86,7 @@ def _case(said: Said, taxonomy: Taxonomy) -> Judged:
     )
 
 
-def show_fusion(joined: Any, kept: tuple[int, int], file: str) -> None:
+def show_ensemble(joined: Any, kept: tuple[int, int], file: str) -> None:
     """Weight and temperatures, whose scores were kept out of fold, and where it is."""
     for name, weight, t, n in zip(
         joined.names, (1 - joined.mix.weight, joined.mix.weight), joined.mix.temperatures, kept, strict=True

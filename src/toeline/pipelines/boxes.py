@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from toeline.core.finding import Finding, Problem, Result, by_photo
 from toeline.core.records import finding_from, read_lines
 from toeline.core.run_folder import FINDINGS, PROGRESS
-from toeline.core.scene import Thing
+from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import TrueSplit
 from toeline.data.images import Photo
@@ -31,23 +31,23 @@ def label_boxes(folder: Path, taxonomy: Taxonomy) -> tuple[Boxes, list[Problem]]
     folder that is not there.
     """
     from toeline.data.labels import find_names
-    from toeline.data.yolo import things_from_labels
+    from toeline.data.yolo import instances_from_labels
 
     if not folder.is_dir():
         raise LabelError(f"{folder}: there is no such folder of label files. Check --boxes.")
     names, above = find_names(folder, taxonomy)
     owners: dict[Path, str] = {}
 
-    def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Thing], Sequence[Problem]]:
+    def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Instance], Sequence[Problem]]:
         inside = folder / Path(photo.name).parent
         place = inside if inside.is_dir() else folder
-        things, found = things_from_labels(place, photo.path, size_wh, taxonomy, names)
+        instances, found = instances_from_labels(place, photo.path, size_wh, taxonomy, names)
         problems = [Problem(photo.name, str(p.file), p.what, ADVICE, p.line) for p in found]
         file = place / f"{photo.path.stem}.txt"
         if owners.setdefault(file, photo.name) != photo.name:
             what = f"these labels were used for {owners[file]} too, whose name differs in its ending only."
             problems.append(Problem(photo.name, str(file), what, "Rename one photograph and its labels."))
-        return things, problems
+        return instances, problems
 
     return boxes, [Problem("", str(p.file), p.what, ADVICE, p.line) for p in above]
 
@@ -94,8 +94,8 @@ def decided(judge: Judge, how: str, seed: int) -> Judge:
 def true_boxes(split: TrueSplit) -> Boxes:
     """Places and types of the true objects; their conditions stay behind."""
 
-    def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Thing], Sequence[Problem]]:
-        return [t.thing for t in split.true[photo.name]], ()
+    def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Instance], Sequence[Problem]]:
+        return [t.instance for t in split.true[photo.name]], ()
 
     return boxes
 
@@ -119,8 +119,8 @@ def found_boxes(file: Path, split: TrueSplit) -> Boxes:
     """The boxes of the findings of an earlier run; a photograph without findings has none."""
     saved = saved_findings(file, split)
 
-    def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Thing], Sequence[Problem]]:
-        return [Thing(f.thing_id, f.kind, f.box, f.score, f.polygon) for f in saved.get(photo.name, ())], ()
+    def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Instance], Sequence[Problem]]:
+        return [Instance(f.instance_id, f.type_name, f.box, f.score, f.polygon) for f in saved.get(photo.name, ())], ()
 
     return boxes
 

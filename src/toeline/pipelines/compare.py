@@ -19,9 +19,9 @@ from toeline.data.images import find_photos
 from toeline.data.yolo import open_yolo, read_entry
 from toeline.errors import OutputError
 from toeline.evaluate.classification import score
-from toeline.evaluate.detection import detection_figures
+from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
-from toeline.evaluate.metric import Figure
+from toeline.evaluate.metric import Metric
 from toeline.pipelines.progress import out as terminal
 from toeline.report.document import TruthFigure
 from toeline.report.inspection_page import TruthNotes
@@ -105,28 +105,28 @@ def matched_with(dataset: Path, findings: Sequence[Finding], taxonomy: Taxonomy)
     rows = []
     for entry in entries:
         labeled, name = read_entry(entry, taxonomy, opened.names), names[entry.photo.resolve()]
-        rows.append(match(name, groups.get(name, []), join(labeled.scene.things, labeled.truths)))
+        rows.append(match(name, groups.get(name, []), join(labeled.scene.instances, labeled.ground_truths)))
     return rows
 
 
 def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") -> TruthNotes:
     """What a page and a terminal show of it."""
     card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
-    found, real, f1, *_ = detection_figures(matched)
+    found, real, f1, *_ = detection_metrics(matched)
     return TruthNotes(
         figures=tuple(map(_figure, (card.headline, card["accuracy"], found, real, f1))),
         note=note,
         wrong={
-            (m.photo, f.thing_id): t.truth.class_name
+            (m.photo, f.instance_id): t.ground_truth.class_name
             for m in matched
             for f, t in m.pairs
-            if f.verdict.class_name != t.truth.class_name
+            if f.verdict.class_name != t.ground_truth.class_name
         },
-        extra=frozenset((m.photo, f.thing_id) for m in matched for f in m.extra),
-        missed={m.photo: [t.truth.class_name for t in m.missed] for m in matched if m.missed},
+        extra=frozenset((m.photo, f.instance_id) for m in matched for f in m.extra),
+        missed={m.photo: [t.ground_truth.class_name for t in m.missed] for m in matched if m.missed},
     )
 
 
-def _figure(figure: Figure) -> TruthFigure:
+def _figure(figure: Metric) -> TruthFigure:
     value = figure.value if figure.n else 0.0
-    return TruthFigure(figure.label, value, *figure.interval, figure.n, figure.floor)
+    return TruthFigure(figure.label, value, *figure.interval, figure.n, figure.majority_baseline)

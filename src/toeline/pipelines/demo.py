@@ -24,21 +24,22 @@ NOTE = (
 )
 
 
-def show_truth(truth: TruthNotes) -> None:
+def show_ground_truth(ground_truth: TruthNotes) -> None:
     """The figures as a table, and which answers were wrong."""
     table = Table(title="Against the truth of the drawn scenes", title_justify="left", title_style="bold")
     table.add_column("measured", no_wrap=True)
     for name in ("right", "95 % interval", "objects", "without a pixel"):
         table.add_column(name, justify="right")
-    for f in truth.figures:
-        floor = "" if f.floor is None else f"{f.floor:.0%}"
+    for f in ground_truth.figures:
+        majority_baseline = "" if f.majority_baseline is None else f"{f.majority_baseline:.0%}"
         said = (f"[bold]{f.value:.0%}[/]", f"{f.low:.0%} to {f.high:.0%}") if f.n else ("", "nothing to count")
-        table.add_row(f.label, *said, str(f.n), floor)
+        table.add_row(f.label, *said, str(f.n), majority_baseline)
     out.print()
     out.print(table)
-    missed = sum(map(len, truth.missed.values()))
+    missed = sum(map(len, ground_truth.missed.values()))
     out.print(
-        f"{len(truth.wrong)} wrong class, {missed} not found, {len(truth.extra)} found where nothing is", style="dim"
+        f"{len(ground_truth.wrong)} wrong class, {missed} not found, {len(ground_truth.extra)} found where nothing is",
+        style="dim",
     )
 
 

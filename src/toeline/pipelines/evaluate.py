@@ -22,8 +22,8 @@ from toeline.data.yolo import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
 from toeline.evaluate.classification import Cluster, Scorecard, card_record, score
 from toeline.evaluate.matching import CASES, case_record
-from toeline.evaluate.metric import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Figure, figure_record
-from toeline.evaluate.results import Asked, Evaluated, EvaluationResult, Spatial, Stages
+from toeline.evaluate.metric import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Metric, metric_record
+from toeline.evaluate.results import Evaluated, EvaluationResult, PromptResult, Spatial, Stages
 from toeline.pipelines.boxes import DETECTOR, TRUTH
 from toeline.pipelines.evaluate_parts import (
     ALL,
@@ -42,10 +42,10 @@ from toeline.pipelines.evaluate_parts import (
 from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, EvaluateRun, Workbench, once
 from toeline.pipelines.progress import out as terminal
 from toeline.pipelines.progress import show_places
-from toeline.report.document import ScorecardPage, Section, figure_cells, render_html, render_markdown
-from toeline.report.end_to_end_page import Blamed, stage_sections, worst_of
+from toeline.report.document import ScorecardPage, Section, metric_cells, render_html, render_markdown
+from toeline.report.end_to_end_page import PicturedError, stage_sections, worst_of
 from toeline.report.experiments_page import prompts_section, spatial_section
-from toeline.report.judge_page import card_sections, cost_of, figure_sections, headline_of, shown, tiles_of
+from toeline.report.judge_page import card_sections, cost_of, headline_of, metric_sections, shown, tiles_of
 
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
 CALIBRATION_FILE = "calibration.json"
@@ -89,7 +89,9 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationRe
     spatial = _spatial(bench, run, scoring, done, targets)
     problems = [p for one in (done, *further.values()) for p in one.folder.problems()]
     true_boxes = (further[TRUE_BOXES], beside[TRUE_BOXES]) if TRUE_BOXES in further else None
-    stages = stages_of(done, true_boxes, bench.taxonomy, like=card, targets=targets, train=looked_up(bench, done))
+    stages = stages_of(
+        done, true_boxes, bench.taxonomy, like=card, targets=targets, train=majority_baselines(bench, done)
+    )
     result = EvaluationResult(
         done=done,
         card=card,
@@ -107,7 +109,7 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationRe
 
 def _prompts(
     bench: Workbench, run: EvaluateRun, scoring: Scoring, done: Evaluated, card: Scorecard
-) -> tuple[Asked, ...]:
+) -> tuple[PromptResult, ...]:
     """Every other prompt on the same objects, scored; prompts.json is written."""
     others = other_prompts(bench, run, done.folder.path)
     first = str(run.prompt)
@@ -156,16 +158,16 @@ def _further(run: EvaluateRun, scoring: Scoring, done: Evaluated) -> list[tuple[
 
 def scored(bench: Workbench, done: Evaluated, scoring: Scoring, targets: Mapping[str, float]) -> Scorecard:
     """The scorecard of one evaluation, with the floor of the train split where the data set has another one."""
-    train = looked_up(bench, done)
+    train = majority_baselines(bench, done)
     return score(done.cases, bench.taxonomy, targets=targets, train=train, cluster=scoring.clusters)
 
 
-def looked_up(bench: Workbench, done: Evaluated) -> list[tuple[str, str]]:
+def majority_baselines(bench: Workbench, done: Evaluated) -> list[tuple[str, str]]:
     """Type and class of every object of the train split; none when that is what is evaluated, or there is none."""
     if TRAIN not in bench.dataset.splits or done.split.name == TRAIN:
         return []
     true = bench.split(TRAIN).true.values()
-    return [(t.truth.kind, t.truth.class_name) for things in true for t in things]
+    return [(t.ground_truth.type_name, t.ground_truth.class_name) for instances in true for t in instances]
 
 
 def sections(bench: Workbench, result: EvaluationResult) -> list[Section]:
@@ -173,7 +175,7 @@ def sections(bench: Workbench, result: EvaluationResult) -> list[Section]:
     stages = result.stages
     return [
         *(stage_sections(result.done, stages, result.card, bench.taxonomy) if stages else ()),
-        *figure_sections(result.card, where_found=stages is not None),
+        *metric_sections(result.card, where_found=stages is not None),
         *prompts_section(result.prompts),
         *spatial_section(result.spatial),
         *trust_section(result.trust),
@@ -248,10 +250,10 @@ def tell_people(result: EvaluationResult) -> None:
     terminal.print(f"[bold]{escape(result.headline)}[/]")
     stages = result.stages
     shown_first = stages.card if stages else result.card
-    terminal.print(figure_table([f for f in shown_first.figures if not f.key.startswith("class/")]))
+    terminal.print(metric_table([f for f in shown_first.figures if not f.key.startswith("class/")]))
     if stages:
         terminal.print("[dim]Both stages: every true object, a miss is wrong. Where errors come from:[/]")
-        terminal.print(figure_table([*stages.blame.errors, *stages.blame.trust]))
+        terminal.print(metric_table([*stages.error_breakdown.errors, *stages.error_breakdown.trust]))
     if result.problems:
         terminal.print(
             f"[bold yellow]{some(len(result.problems), 'problem')}[/]: see {escape(str(where))}/errors.jsonl"
@@ -260,7 +262,7 @@ def tell_people(result: EvaluationResult) -> None:
     show_places({**places, **({"both stages": f"{where}/{INTEGRATION}"} if stages else {})})
 
 
-def figure_table(figures: Sequence[Figure]) -> Table:
+def metric_table(figures: Sequence[Metric]) -> Table:
     """Figures as a table for the terminal, which keeps to 80 columns where no target is set."""
     targets = any(f.target is not None for f in figures)
     table = Table(box=SIMPLE_HEAD)
@@ -270,8 +272,8 @@ def figure_table(figures: Sequence[Figure]) -> Table:
     if targets:
         table.add_column("target")
     for figure in map(shown, figures):
-        label, value, ends, n, floor, _, target = figure_cells(figure)
-        row = (escape(label), f"[bold]{value}[/]", ends.replace("%", ""), n, floor)
+        label, value, ends, n, majority_baseline, _, target = metric_cells(figure)
+        row = (escape(label), f"[bold]{value}[/]", ends.replace("%", ""), n, majority_baseline)
         table.add_row(*row, *([target] if targets else []))
     return table
 
@@ -329,9 +331,9 @@ def integration_record(
         "version": VERSION,
         "headline": headline,
         "split": done.split.name,
-        "counts": found.blame.counts.record(),
-        "by_type": {kind: b.record() for kind, b in found.blame.by_type.items()},
-        "figures": [figure_record(f) for f in (*found.detector, *found.blame.figures)],
+        "counts": found.error_breakdown.counts.record(),
+        "by_type": {kind: b.record() for kind, b in found.error_breakdown.by_type.items()},
+        "figures": [metric_record(f) for f in (*found.detector, *found.error_breakdown.figures)],
         "both_stages": card_record(found.card),
         "where_found": card_record(beside),
         "true_boxes": card_record(found.true_boxes) if found.true_boxes else None,
@@ -341,10 +343,10 @@ def integration_record(
     }
 
 
-def _worst_record(one: Blamed) -> dict[str, Any]:
+def _worst_record(one: PicturedError) -> dict[str, Any]:
     return {
         "photo": one.photo,
-        "id": one.thing_id,
+        "id": one.instance_id,
         "is": one.is_class,
         "said": one.said,
         "sure": round(one.sure, 4),

@@ -16,13 +16,13 @@ from toeline.core.finding import Problem
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import join_lines, problem_record
 from toeline.core.run_folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
-from toeline.core.scene import Sighting, Thing
+from toeline.core.scene import Detection, Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.datasets import BoxedPhoto, BoxedSplit, boxed_split
 from toeline.data.yolo import open_dataset
 from toeline.errors import OutputError, PhotoError
-from toeline.evaluate.results import DetectorEvaluation, Measured
+from toeline.evaluate.results import DetectorEvaluation, DetectorMeasurement
 from toeline.pipelines.progress import bar, of_labels, saying, show_places, tell_problems
 from toeline.pipelines.progress import out as terminal
 from toeline.report.detector_page import headline, sections, tiles
@@ -96,7 +96,9 @@ def _record(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> dict
     return start_record(COMMAND, settings, taxonomy)
 
 
-def _measured(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> tuple[Measured, Measured | None]:
+def _measured(
+    run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy
+) -> tuple[DetectorMeasurement, DetectorMeasurement | None]:
     """The detector, and the one beside it at its own thresholds."""
     from toeline.pipelines.inspect import detector_options
 
@@ -134,14 +136,20 @@ def claim(out: Path, record: Mapping[str, Any]) -> None:
     write_run(out, record)
 
 
-def detection_rows(measured: Measured) -> list[dict[str, Any]]:
+def detection_rows(measured: DetectorMeasurement) -> list[dict[str, Any]]:
     """One row per box that inspection would show, in pixels of the photograph."""
     return [_row(photo.name, t) for photo, found in zip(measured.photos, measured.used, strict=True) for t in found]
 
 
-def _row(photo: str, thing: Thing) -> dict[str, Any]:
-    box = [round(v, 2) for v in thing.box.xyxy]
-    return {"photo": photo, "id": thing.id, "kind": thing.kind, "score": round(thing.score, 4), "box": box}
+def _row(photo: str, instance: Instance) -> dict[str, Any]:
+    box = [round(v, 2) for v in instance.box.xyxy]
+    return {
+        "photo": photo,
+        "id": instance.id,
+        "kind": instance.type_name,
+        "score": round(instance.score, 4),
+        "box": box,
+    }
 
 
 def tell_people(scored: DetectorEvaluation) -> None:
@@ -173,7 +181,7 @@ def measure(
     *,
     step: Step,
     by_flight: bool = False,
-) -> Measured:
+) -> DetectorMeasurement:
     """Let a detector look at every photograph of a split. Raises ModelError, SetupError and TaxonomyError.
 
     A photograph that cannot be read is a problem and is left out.
@@ -194,17 +202,17 @@ def measure(
             said.append(Problem(photo.name, str(photo.path), str(why).removeprefix(f"{photo.path}: ")))
         else:
             began = time.perf_counter()
-            used.append(tuple(s.thing for s in find_settled(using, [image])[0]))
+            used.append(tuple(s.instance for s in find_settled(using, [image])[0]))
             spent += time.perf_counter() - began
-            every.append(tuple(s.thing for s in _every(seeing, image)))
+            every.append(tuple(s.instance for s in _every(seeing, image)))
             kept.append(photo)
         problems += said
         step(said)
     kinds = tuple(t.name for t in taxonomy.types)
-    return Measured(name, kinds, tuple(kept), tuple(every), tuple(used), tuple(problems), spent, by_flight)
+    return DetectorMeasurement(name, kinds, tuple(kept), tuple(every), tuple(used), tuple(problems), spent, by_flight)
 
 
-def _every(detector: Detector, image: Any) -> Sequence[Sighting]:
+def _every(detector: Detector, image: Any) -> Sequence[Detection]:
     """Raw, as average precision is measured; but one object in two conditions is found once, not twice."""
     from toeline.detect.postprocess import settle
 

@@ -32,10 +32,10 @@ from toeline.evaluate.calibration import (
 )
 from toeline.evaluate.classification import HEADLINE, Cluster, Scorecard
 from toeline.evaluate.compare import Comparison, Run, compare, compare_all
-from toeline.evaluate.detection import detection_figures, sort_out
-from toeline.evaluate.end_to_end import blame, score_both, seen
+from toeline.evaluate.detection import detection_metrics, sort_out
+from toeline.evaluate.end_to_end import error_breakdown, score_both, seen
 from toeline.evaluate.matching import Matched, match
-from toeline.evaluate.results import Asked, Evaluated, Spatial, Stages, Trusted, best_of
+from toeline.evaluate.results import Evaluated, PromptResult, Spatial, Stages, Trusted, best_of
 from toeline.evaluate.spatial import Agreement, SpatialCase, agreement, score_spatial, spatial_from
 from toeline.judge.judge import fingerprint
 from toeline.pipelines.boxes import TRUTH
@@ -86,7 +86,7 @@ def true_scenes(done: Evaluated) -> dict[str, Scene]:
     """The true objects of every photograph that could be opened, without their conditions."""
     sizes = {name: r["size"] for name, r in done.folder.done.items() if not r["failed"]}
     return {
-        p.name: Scene(Path(p.name), _size(sizes[p.name]), tuple(t.thing for t in done.split.true[p.name]))
+        p.name: Scene(Path(p.name), _size(sizes[p.name]), tuple(t.instance for t in done.split.true[p.name]))
         for p in done.split.photos
         if min(sizes.get(p.name, (0, 0))) > 0
     }
@@ -184,10 +184,10 @@ def _detected(bench: Workbench, done: Evaluated) -> Iterator[Matched]:
     with bar("Detecting", total=len(photos)) as step:
         for photo in photos:
             try:
-                things = [s.thing for s in find_settled(bench.detector, [read_photo(photo.path)])[0]]
+                instances = [s.instance for s in find_settled(bench.detector, [read_photo(photo.path)])[0]]
             except PhotoError:
                 continue  # it is among the problems of the evaluation already
-            found = [Finding(photo.name, t.id, t.kind, t.box, t.score, unreadable()) for t in things]
+            found = [Finding(photo.name, t.id, t.type_name, t.box, t.score, unreadable()) for t in instances]
             yield match(photo.name, found, done.split.true[photo.name])
             step(())
 
@@ -214,13 +214,15 @@ def side_by_side(
     others: Mapping[str, Evaluated],
     cards: Mapping[str, Scorecard],
     cluster: Cluster,
-) -> tuple[Asked, ...]:
+) -> tuple[PromptResult, ...]:
     """Every prompt with its card, in the order asked; those of the first objects only are compared with it."""
     name, done = first
-    rows = [Asked(name, cards[name], _seconds(done), None)]
+    rows = [PromptResult(name, cards[name], _seconds(done), None)]
     for other, evaluated in others.items():
         both = Run(name, done.cases), Run(other, evaluated.cases)
-        rows.append(Asked(other, cards[other], _seconds(evaluated), compare(*both, bench.taxonomy, cluster=cluster)))
+        rows.append(
+            PromptResult(other, cards[other], _seconds(evaluated), compare(*both, bench.taxonomy, cluster=cluster))
+        )
     return tuple(rows)
 
 
@@ -230,7 +232,7 @@ def _seconds(done: Evaluated) -> float:
     return median(known) if known else 0.0
 
 
-def keep_best(rows: tuple[Asked, ...], done: Evaluated, judge: str) -> Path:
+def keep_best(rows: tuple[PromptResult, ...], done: Evaluated, judge: str) -> Path:
     """Write prompts.json beside the results. The best on a split was chosen there, and says so."""
     file = done.folder.path / PROMPTS_FILE
     record: dict[str, Any] = {
@@ -245,7 +247,7 @@ def keep_best(rows: tuple[Asked, ...], done: Evaluated, judge: str) -> Path:
     return file
 
 
-def _record(row: Asked) -> dict[str, Any]:
+def _record(row: PromptResult) -> dict[str, Any]:
     figure = row.card[HEADLINE]
     record: dict[str, Any] = {
         "value": figure.value,
@@ -272,7 +274,7 @@ def chosen_prompt(typed: str | None) -> str | None:
         ) from None
 
 
-DETECTOR_FIGURES = ("objects_found", "findings_real", "end_to_end_f1")  # the rest is in the card of both stages
+DETECTOR_METRICS = ("objects_found", "findings_real", "end_to_end_f1")  # the rest is in the card of both stages
 
 
 def stages_of(
@@ -303,11 +305,11 @@ def stages_of(
         card=score_both(
             objects, taxonomy, targets=targets, train=train, cluster=like.cluster, draws=like.draws, seed=like.seed
         ),
-        blame=blame(photos, taxonomy, groups=drawn, draws=like.draws, seed=like.seed),
+        error_breakdown=error_breakdown(photos, taxonomy, groups=drawn, draws=like.draws, seed=like.seed),
         detector=tuple(
             f
-            for f in detection_figures(done.matched, groups=drawn, draws=like.draws, seed=like.seed)
-            if f.key in DETECTOR_FIGURES
+            for f in detection_metrics(done.matched, groups=drawn, draws=like.draws, seed=like.seed)
+            if f.key in DETECTOR_METRICS
         ),
         photos=photos,
         objects=objects,
@@ -319,17 +321,17 @@ def stages_of(
 
 def headline_both(found: Stages, split: str) -> str:
     """Both stages in a sentence each: how often right, what true boxes give, who lost what, false alarms."""
-    figure, counts, n = found.card["accuracy"], found.blame.counts, found.card.objects
+    figure, counts, n = found.card["accuracy"], found.error_breakdown.counts, found.card.objects
     low, high = figure.interval
     words = (
         f"Both stages together gave the right class in the right place to {figure.count:,} of "
         f"{some(n, 'true object')} on {some(found.card.photographs, 'photograph')} of {split}: {tenths(figure.value)} "
         f"(95 % interval {tenths(low)} to {tenths(high)})."
     )
-    if figure.floor is not None:
+    if figure.majority_baseline is not None:
         words += (
-            f" The same boxes with the most common class of each type are right on {tenths(figure.floor)}: "
-            f"{against(shown(figure), figure.floor)} that."
+            f" The same boxes with the most common class of each type are right on {tenths(figure.majority_baseline)}: "
+            f"{against(shown(figure), figure.majority_baseline)} that."
         )
     if found.true_boxes:
         words += f" Given true boxes, the same judge is right on {tenths(found.true_boxes['accuracy'].value)}."
@@ -343,7 +345,7 @@ def headline_both(found: Stages, split: str) -> str:
 
 def tiles_both(found: Stages, done: Evaluated) -> list[tuple[str, str]]:
     """The numbers that are looked for first."""
-    counts, named = found.blame.counts, {f.key: f for f in found.detector}
+    counts, named = found.error_breakdown.counts, {f.key: f for f in found.detector}
     tiles = [(tenths(found.card["accuracy"].value), "both stages, class and place")]
     if found.true_boxes:
         tiles.append((tenths(found.true_boxes["accuracy"].value), "the judge on true boxes"))

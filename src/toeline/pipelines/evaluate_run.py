@@ -21,7 +21,7 @@ from toeline.data.datasets import TrueSplit, true_split
 from toeline.data.images import Photo, file_hash
 from toeline.data.yolo import SPLITS, YoloSet, open_dataset
 from toeline.errors import OutputError, ToelineError
-from toeline.evaluate.matching import CASES, Judged, Matched, case_record, match, on_found_boxes, on_true_boxes
+from toeline.evaluate.matching import CASES, Case, Matched, case_record, match, on_found_boxes, on_true_boxes
 from toeline.evaluate.results import Evaluated
 from toeline.pipelines.boxes import DETECTOR, TRUTH, Source, chosen_boxes, decided, saved, with_prompt
 from toeline.prompts.relation_ablation import RELATIONS
@@ -116,7 +116,7 @@ def once(bench: Workbench, run: EvaluateRun, out: Path) -> Evaluated:
     if todo:
         _answer(bench, run, split, folder, todo, boxes)
     folder.note((*split.problems, *problems))
-    cases, matched, unjudged = _judged(split, folder, true_boxes=_on_true_boxes(run, split, folder))
+    cases, matched, unjudged = _case(split, folder, true_boxes=_on_true_boxes(run, split, folder))
     write_whole(out / CASES, join_lines(map(case_record, cases)))
     folder.save_run(finished=now_words(), data_sha256=data_hash(list(folder.done.values())))
     return Evaluated(folder, split, cases, matched, unjudged, len(split.photos) - len(todo))
@@ -154,9 +154,9 @@ def labels_hash(split: TrueSplit) -> str:
     import json
 
     rows = [
-        (photo, t.thing.id, t.thing.box.xyxy, t.truth.class_name)
-        for photo, things in sorted(split.true.items())
-        for t in things
+        (photo, t.instance.id, t.instance.box.xyxy, t.ground_truth.class_name)
+        for photo, instances in sorted(split.true.items())
+        for t in instances
     ]
     return hashlib.sha256(json.dumps(rows).encode("utf-8")).hexdigest()
 
@@ -218,10 +218,10 @@ def _on_true_boxes(run: EvaluateRun, split: TrueSplit, folder: RunFolder) -> boo
     return True
 
 
-Joined = tuple[tuple[Judged, ...], tuple[Matched, ...] | None, int]
+Joined = tuple[tuple[Case, ...], tuple[Matched, ...] | None, int]
 
 
-def _judged(split: TrueSplit, folder: RunFolder, *, true_boxes: bool) -> Joined:
+def _case(split: TrueSplit, folder: RunFolder, *, true_boxes: bool) -> Joined:
     """Every true object with what was said of it, photograph by photograph, leaving out those that failed."""
     groups = by_photo(folder.findings())
     names = [p.name for p in split.photos if p.name in folder.done and not folder.done[p.name]["failed"]]

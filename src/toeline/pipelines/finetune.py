@@ -20,12 +20,20 @@ from toeline.core.words import some
 from toeline.errors import OutputError
 from toeline.evaluate.classification import score
 from toeline.evaluate.compare import Run, compare
-from toeline.evaluate.results import FinetuneResult, Worth
+from toeline.evaluate.results import BeforeAfter, FinetuneResult
 from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
 from toeline.pipelines.progress import bar, errors, goes_on, place, show_places
 from toeline.pipelines.progress import out as terminal
 from toeline.train.config import CHANGE_NOTHING, LoraRun
-from toeline.train.finetune import CHECKPOINTS, DRAWN, Lesson, Trained, finetune, read_lesson, release
+from toeline.train.finetune import (
+    CHECKPOINTS,
+    DRAWN,
+    TrainedAdapter,
+    TrainingData,
+    finetune,
+    read_training_data,
+    release,
+)
 
 MERGED, HTML, MARKDOWN = "merged", "report.html", "report.md"
 GB = 1e9
@@ -41,26 +49,29 @@ def finetune_into(run: LoraRun, data: Path, out: Path, *, merge: bool, resume: b
 
     Of several processes all train; the first alone opens the folder, evaluates and writes.
     """
-    lesson = read_lesson(run, data)
-    record = _record(run, data, lesson)
+    training_data = read_training_data(run, data)
+    record = _record(run, data, training_data)
     if is_first():
         record = open_folder(out, record, resume=resume)
-        _tell_problems(out, lesson.problems)
+        _tell_problems(out, training_data.problems)
     with goes_on("the same command with --resume"), _telling(run) as tell:
-        trained = finetune(run, lesson, out, resume=resume, tell=tell)
+        trained = finetune(run, training_data, out, resume=resume, tell=tell)
     if not is_first():
-        return FinetuneResult(record, problems=lesson.problems)
+        return FinetuneResult(record, problems=training_data.problems)
     record |= {"trained": dict(trained.facts), "memory": most(record.get("memory", {}), peak_memory())}
     write_run(out, record)
     release()
-    return _finish(run, data, out, record, lesson, trained, merge=merge)
+    return _finish(run, data, out, record, training_data, trained, merge=merge)
 
 
-def _record(run: LoraRun, data: Path, lesson: Lesson) -> dict[str, Any]:
+def _record(run: LoraRun, data: Path, training_data: TrainingData) -> dict[str, Any]:
     """run.json as it begins; equal settings and data are the same run."""
-    hashes = {a.name: a.sha256 for a in (lesson.train, lesson.valid) if a}
+    hashes = {a.name: a.sha256 for a in (training_data.train, training_data.valid) if a}
     return start_record(
-        "finetune", {**run.record(), "data": str(data), "data_sha256": hashes}, lesson.taxonomy, title="Fine-tuning"
+        "finetune",
+        {**run.record(), "data": str(data), "data_sha256": hashes},
+        training_data.taxonomy,
+        title="Fine-tuning",
     )
 
 
@@ -152,7 +163,14 @@ def epoch_words(line: Mapping[str, Any], epochs: int) -> str:
 
 
 def _finish(
-    run: LoraRun, data: Path, out: Path, record: dict[str, Any], lesson: Lesson, trained: Trained, *, merge: bool
+    run: LoraRun,
+    data: Path,
+    out: Path,
+    record: dict[str, Any],
+    training_data: TrainingData,
+    trained: TrainedAdapter,
+    *,
+    merge: bool,
 ) -> FinetuneResult:
     from toeline.report.document import render_html, render_markdown
     from toeline.report.training_page import page_of
@@ -162,13 +180,13 @@ def _finish(
         from toeline.train.adapter import merge as add
 
         written["merged"] = str(add(run, trained.folder, out / MERGED))
-    worth = worth_of(run, data, out, trained.folder) if lesson.valid else None
+    before_after = before_and_after(run, data, out, trained.folder) if training_data.valid else None
     record |= {"memory": most(record["memory"], peak_memory()), "finished": now_words()}
-    if worth:
-        record["worth"] = worth.record()
+    if before_after:
+        record["worth"] = before_after.record()
     write_run(out, record)
-    problems = tuple(dict.fromkeys([*lesson.problems, *(worth.problems if worth else ())]))
-    outcome = FinetuneResult(record, tuple(trained.log.validations()), worth, problems, written)
+    problems = tuple(dict.fromkeys([*training_data.problems, *(before_after.problems if before_after else ())]))
+    outcome = FinetuneResult(record, tuple(trained.log.validations()), before_after, problems, written)
     page = page_of(outcome, trained.log.steps(), run)
     write_whole(out / HTML, render_html(page))
     write_whole(out / MARKDOWN, render_markdown(page))
@@ -183,8 +201,8 @@ def tell_people(outcome: FinetuneResult) -> None:
         f"Trained {trained['trained_parameters']:,} of {trained['parameters']:,} numbers on "
         f"{some(trained['data']['train']['photographs'], 'photograph')}."
     )
-    if outcome.worth:
-        terminal.print(f"[bold]{escape(outcome.worth.words)}[/]")
+    if outcome.before_after:
+        terminal.print(f"[bold]{escape(outcome.before_after.words)}[/]")
     if outcome.problems:
         terminal.print(f"[bold yellow]{some(len(outcome.problems), 'problem')}[/]: see {ERRORS}")
     show_places(outcome.written)
@@ -195,7 +213,7 @@ def tell_json(outcome: FinetuneResult) -> None:
     said = {
         "written": dict(outcome.written),
         "validations": list(outcome.validations),
-        "worth": outcome.worth.record() if outcome.worth else None,
+        "worth": outcome.before_after.record() if outcome.before_after else None,
         "problems": len(outcome.problems),
         "memory": outcome.record["memory"],
     }
@@ -205,7 +223,7 @@ def tell_json(outcome: FinetuneResult) -> None:
 BEFORE, AFTER = "before", "after"
 
 
-def worth_of(run: LoraRun, data: Path, out: Path, folder: Path) -> Worth:
+def before_and_after(run: LoraRun, data: Path, out: Path, folder: Path) -> BeforeAfter:
     """Evaluate the judge as it was and as it is now on `run.valid`, into out/before and out/after. Raises ToelineError.
 
     Both are loaded as `toeline evaluate` loads them, the trained one from what was saved. With --qlora both keep their
@@ -218,7 +236,7 @@ def worth_of(run: LoraRun, data: Path, out: Path, folder: Path) -> Worth:
     first, problems = _evaluated(run, plain, out / BEFORE)
     second, more = _evaluated(run, trained, out / AFTER)
     taxonomy = Workbench(plain).taxonomy
-    return Worth(
+    return BeforeAfter(
         score(first, taxonomy),
         score(second, taxonomy),
         compare(Run(BEFORE, first), Run(AFTER, second), taxonomy),

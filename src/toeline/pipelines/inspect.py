@@ -39,7 +39,7 @@ from toeline.report.inspection_page import (
     PAGES,
     Book,
     PageInput,
-    Part,
+    PagePart,
     TruthNotes,
     drop_pages,
     links_of,
@@ -133,10 +133,10 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     todo = [p for p in photos if p.name not in folder.names]
     if todo:
         _inspect(run, todo, folder, taxonomy, total=len(photos), pace=output.pace)
-    truth = output.compare(folder.findings()) if output.compare else None
+    ground_truth = output.compare(folder.findings()) if output.compare else None
     order, already = [p.name for p in photos], len(photos) - len(todo)
     with saying("Writing tables and report"):
-        return finish(folder, order, taxonomy, already=already, truth=truth, workers=output.pace.workers)
+        return finish(folder, order, taxonomy, already=already, ground_truth=ground_truth, workers=output.pace.workers)
 
 
 def _photos(typed: Sequence[str], out: Path) -> list[Photo]:
@@ -193,7 +193,7 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device),
         tile=run.tile,
         calibration=run.calibration,
-        floor=run.review_below,
+        review_below=run.review_below,
     )
 
 
@@ -231,7 +231,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
     return {
         "detector": detector,
         "judge": {**inspector.judge.info, "model": run.judge},
-        "review": {"below": inspector.floor, "calibration": made.record() if made else None},
+        "review": {"below": inspector.review_below, "calibration": made.record() if made else None},
     }
 
 
@@ -316,7 +316,7 @@ def finish(
     taxonomy: Taxonomy,
     *,
     already: int = 0,
-    truth: TruthNotes | None = None,
+    ground_truth: TruthNotes | None = None,
     workers: int = 0,
 ) -> Summary:
     """Write the tables, report.html (and its pages) and the end of run.json, from what is on the disk.
@@ -325,7 +325,7 @@ def finish(
     of the work list, which is sorted as a whole, it is the finished lines.
     """
     located = locate(folder.path, taxonomy)  # first: it writes into findings.jsonl where they are
-    base = PageInput(folder.path, (), (), (), {**folder.run, "finished": now_words()}, taxonomy, truth)
+    base = PageInput(folder.path, (), (), (), {**folder.run, "finished": now_words()}, taxonomy, ground_truth)
     number = len(folder.names)
     bind = partial(_bound, base, pages=-(-number // PAGE), side=side_for(number), mapped=located is not None)
     read = enumerate(chapters(folder.path, order, PAGE), start=1)
@@ -353,7 +353,7 @@ def finish(
 class _Bound:
     """What is left of a chapter when its page is written: its lines of both tables, and what the contents say of it."""
 
-    part: Part
+    part: PagePart
     table: bytes
     todo: list[tuple[Urgency, bytes]]
     worst: list[Finding]
@@ -373,11 +373,11 @@ def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int
     worst = todo[:MOST_SHOWN]
     there = links_of(chapter, name)
     return _Bound(
-        part=Part(name, chapter.photos[0]["photo"], chapter.photos[-1]["photo"], totals),
+        part=PagePart(name, chapter.photos[0]["photo"], chapter.photos[-1]["photo"], totals),
         table=csv_lines(rows(chapter.findings, base.taxonomy)),
         todo=work_lines(todo),
         worst=worst,
-        links=there if mapped else {key: there[key] for key in ((f.photo, f.thing_id) for f in worst)},
+        links=there if mapped else {key: there[key] for key in ((f.photo, f.instance_id) for f in worst)},
     )
 
 
@@ -390,7 +390,7 @@ def _with(book: Book, bound: _Bound, *, mapped: bool) -> Book:
         totals=book.totals + bound.part.totals,
         parts=(*book.parts, bound.part),
         worst=worst,
-        links=known if mapped else {key: known[key] for key in ((f.photo, f.thing_id) for f in worst)},
+        links=known if mapped else {key: known[key] for key in ((f.photo, f.instance_id) for f in worst)},
     )
 
 

@@ -14,12 +14,12 @@ from PIL import Image
 from toeline.core.calibration import Calibration, load_calibration
 from toeline.core.finding import Finding, Problem, Result, graded, may_be_immediate
 from toeline.core.prefetch import Budget, ahead, batches
-from toeline.core.scene import Relation, Scene, Sighting, Thing
+from toeline.core.scene import Detection, Instance, Relation, Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, photo_size, read_photo
 from toeline.data.metadata import Reading, read_position
 from toeline.errors import PhotoError, ToelineError
-from toeline.judge.decide import FLOOR, decide, sure, unreadable
+from toeline.judge.decide import REVIEW_BELOW, decide, sure, unreadable
 from toeline.prompts.build import Answers, ask
 from toeline.prompts.relation_ablation import Told, given
 from toeline.prompts.relations import relate
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from toeline.judge.judge import Judge
 
 
-Boxes = Callable[[Photo, tuple[int, int]], tuple[Sequence[Thing], Sequence[Problem]]]
-Found = tuple[Sequence[Sighting], Sequence[Problem]]
+Boxes = Callable[[Photo, tuple[int, int]], tuple[Sequence[Instance], Sequence[Problem]]]
+Found = tuple[Sequence[Detection], Sequence[Problem]]
 FAULTS = (ToelineError, OSError, MemoryError, RuntimeError, ValueError)  # of one photograph, or of its labels
 AHEAD_PX = 120_000_000  # pixels that are decoded at a time (360 MB); what is larger goes nearly one by one
 
@@ -55,7 +55,7 @@ class Inspector:
     """A detector and a judge with the vocabulary they share. Build it with `load`, or hand in your own two.
 
     `answers` is "type" (the class names of the object's type) or "all" (so that the judge can overrule the detector).
-    A finding whose probability is under `floor`, after `calibration` if there is one, is marked for review. `boxes`,
+    A finding whose probability is under `review_below`, after `calibration` if there is one, is marked for review. `boxes`,
     when given, replaces the detector: a function of a photograph and its size in pixels that returns its things and
     what was wrong with their labels. `relations` is what the judge is told of where things lie; experiments hand in
     something else (prompts/relation_ablation.py).
@@ -65,7 +65,7 @@ class Inspector:
     judge: Judge
     taxonomy: Taxonomy
     answers: Answers = "type"
-    floor: float = FLOOR
+    review_below: float = REVIEW_BELOW
     boxes: Boxes | None = None
     relations: Callable[[Scene], Told] = given
     calibration: Calibration | None = None
@@ -80,7 +80,7 @@ class Inspector:
         taxonomy: Taxonomy | str | Path | None = None,
         device: str = "auto",
         answers: Answers = "type",
-        floor: float | None = None,
+        review_below: float | None = None,
         boxes: Boxes | None = None,
         detector_options: DetectorOptions | None = None,
         tile: str = "auto",
@@ -92,7 +92,7 @@ class Inspector:
         a hub id, `adapter` a peft adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps.
         `detector_options` has thresholds and whether the detector's file is trusted to run code, `tile` how large
         photographs are cut for the detector: auto, off, or a side in pixels. `calibration` is what `toeline evaluate
-        --calibrate` wrote for this judge; `floor` is then its review threshold, else 0.5. Raises ModelError,
+        --calibrate` wrote for this judge; `review_below` is then its review threshold, else 0.5. Raises ModelError,
         OutputError, SetupError and TaxonomyError.
         """
         from toeline.detect.detector import DetectorOptions
@@ -113,7 +113,7 @@ class Inspector:
             judge=stage_2,
             taxonomy=words,
             answers=answers,
-            floor=next(one for one in (floor, learned, FLOOR) if one is not None),
+            review_below=next(one for one in (review_below, learned, REVIEW_BELOW) if one is not None),
             boxes=boxes,
             calibration=made,
         )
@@ -145,7 +145,7 @@ class Inspector:
         found = ahead(self._detect, groups, workers=min(workers, 1), most=2, room=budget.room)
         for group in found:
             while group:  # emptied as it goes, so that no picture outlives its result
-                yield self._judged(group.pop(0))
+                yield self._case(group.pop(0))
 
     @staticmethod
     def _counted(photo: Photo, budget: Budget) -> int:
@@ -185,7 +185,7 @@ class Inspector:
             for seen in group
         ]
 
-    def _judged(self, seen: Underway) -> Result:
+    def _case(self, seen: Underway) -> Result:
         start = time.perf_counter()
         try:
             result = self._result(seen)
@@ -197,8 +197,8 @@ class Inspector:
         photo, image = seen.photo, seen.image
         if image is None:
             return _failed(photo, *filter(None, [seen.fault]))
-        sightings, problems = seen.found
-        findings = self._findings(image, photo, sightings)
+        detections, problems = seen.found
+        findings = self._findings(image, photo, detections)
         if note := image.info.get("note"):
             problems = (*problems, Problem(photo.name, str(photo.path), note, "Save the frame you mean as a file."))
         if seen.where.wrong:
@@ -209,8 +209,8 @@ class Inspector:
         )
 
     def _look(self, image: Image.Image, photo: Photo) -> list[Finding]:
-        ((sightings, _),) = self._find([Underway(photo, image)])
-        return list(self._findings(image, photo, sightings))
+        ((detections, _),) = self._find([Underway(photo, image)])
+        return list(self._findings(image, photo, detections))
 
     def _find(self, group: Sequence[Underway]) -> list[Found]:
         """For each photograph, all of which are open: what is on it, and what is wrong with its labels."""
@@ -219,47 +219,53 @@ class Inspector:
         images = [seen.image for seen in group if seen.image is not None]
         if self.boxes is not None:
             given = [self.boxes(seen.photo, image.size) for seen, image in zip(group, images, strict=True)]
-            return [([Sighting(thing) for thing in things], problems) for things, problems in given]
+            return [([Detection(instance) for instance in instances], problems) for instances, problems in given]
         if self.detector is None or not images:
             return [([], ()) for _ in images]
-        return [(sightings, ()) for sightings in find_settled(self.detector, images)]
+        return [(detections, ()) for detections in find_settled(self.detector, images)]
 
-    def _findings(self, image: Image.Image, photo: Photo, sightings: Sequence[Sighting]) -> tuple[Finding, ...]:
-        scene = Scene(Path(photo.name), image.size, tuple(s.thing for s in sightings))
+    def _findings(self, image: Image.Image, photo: Photo, detections: Sequence[Detection]) -> tuple[Finding, ...]:
+        scene = Scene(Path(photo.name), image.size, tuple(s.instance for s in detections))
         relations = self.relations(scene)
         sheet = ask(scene, image, relations, self.taxonomy, self.judge.view, answers=self.answers)
         scores = self.judge.score(sheet) if sheet.questions else []
-        said = {q.thing_id: s for q, s in zip(sheet.questions, scores, strict=True)}
-        findings = [self._finding(photo, s, said.get(s.thing.id), relations[s.thing.id]) for s in sightings]
+        said = {q.instance_id: s for q, s in zip(sheet.questions, scores, strict=True)}
+        findings = [self._finding(photo, s, said.get(s.instance.id), relations[s.instance.id]) for s in detections]
         return self._graded(scene, findings)
 
     def _finding(
-        self, photo: Photo, seen: Sighting, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
+        self, photo: Photo, seen: Detection, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]
     ) -> Finding:
         """`log_probs` is None for a thing whose type leaves one answer, such as vegetation: it was not asked.
 
         They are empty when an answer was written that is none of the names.
         """
-        thing = seen.thing
+        instance = seen.instance
         if log_probs is None:
-            verdict = sure(self.taxonomy.answers(thing.kind)[0], self.taxonomy)
+            verdict = sure(self.taxonomy.answers(instance.type_name)[0], self.taxonomy)
         elif log_probs:
-            verdict = decide(log_probs, self.taxonomy, kind=thing.kind, floor=self.floor, calibration=self.calibration)
+            verdict = decide(
+                log_probs,
+                self.taxonomy,
+                kind=instance.type_name,
+                review_below=self.review_below,
+                calibration=self.calibration,
+            )
         else:
             verdict = unreadable()
         return Finding(
-            photo.name, thing.id, thing.kind, thing.box, thing.score, verdict, relations, thing.polygon,
-            seen.class_name, seen.others,
+            photo.name, instance.id, instance.type_name, instance.box, instance.score, verdict, relations,
+            instance.polygon, seen.class_name, seen.others,
         )  # fmt: skip
 
     def _graded(self, scene: Scene, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         """How bad each is, by the relations that truly hold, whatever the judge was told of them."""
         if not may_be_immediate(findings, self.taxonomy):
             return graded(findings, (), self.taxonomy)
-        said = {f.thing_id: f.verdict.class_name for f in findings}
+        said = {f.instance_id: f.verdict.class_name for f in findings}
         kinds = {i: self.taxonomy.class_of(name).type for i, name in said.items() if name}
-        things = tuple(replace(t, kind=kinds.get(t.id, t.kind)) for t in scene.things)
-        return graded(findings, relate(replace(scene, things=things)), self.taxonomy)
+        instances = tuple(replace(t, type_name=kinds.get(t.id, t.type_name)) for t in scene.instances)
+        return graded(findings, relate(replace(scene, instances=instances)), self.taxonomy)
 
 
 def _failed(photo: Photo, *problems: Problem) -> Result:

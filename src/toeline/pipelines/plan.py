@@ -16,22 +16,22 @@ from toeline.core.words import some
 from toeline.errors import SetupError
 from toeline.pipelines.progress import out, saying
 from toeline.plan.cost import Line, total
-from toeline.plan.plan import GB, GIB, Advice, Limit
+from toeline.plan.plan import GB, GIB, Limit, PlanAdvice
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from toeline.core.question import Sheet, View
+    from toeline.core.question import PromptBudget, QuestionSheet
     from toeline.core.scene import Scene
     from toeline.judge.qwen_vl import QwenVLJudge
     from toeline.plan.model_shape import Model
-    from toeline.plan.plan import Asked, Plan
+    from toeline.plan.plan import Plan, PlanRequest
 
 
 SEED = 71_021  # a dozen objects to ask about; of the check alone, no training run and no benchmark draws from it
 
 
-class Row(NamedTuple):
+class CheckRow(NamedTuple):
     """One quantity, planned and measured, in `unit`."""
 
     what: str
@@ -41,10 +41,10 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Checked:
+class PlanCheck:
     """What was measured, and who counted the bytes."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[CheckRow, ...]
     how: str
 
     def record(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Checked:
         return {"rows": [row._asdict() for row in self.rows], "how": self.how}
 
 
-def run_check(plan: Plan) -> Checked:
+def run_check(plan: Plan) -> PlanCheck:
     """Load the judge, ask one drawn photograph, and set what it took beside the plan. Raises ToelineError."""
     from toeline.judge.load import EMBEDDED
     from toeline.judge.packing import lay_out
@@ -69,12 +69,12 @@ def run_check(plan: Plan) -> Checked:
     longest = max(len(layout.ids) for layout in lay_out(sheet, judge.alphabet, max_tokens=judge.max_tokens))
     loaded = sum(weight.numel() * weight.element_size() for weight in judge.model.parameters())
     rows = (
-        Row("weights", total(plan.load) / 1e6, loaded / 1e6, "MB"),
-        Row("longest sequence", plan.work.length, longest, "tokens"),
-        Row("peak beside the weights", total(plan.at_work) / 1e6, took.peak / 1e6, "MB"),
-        Row("one photograph", plan.ways[0].seconds or 0.0, took.seconds, "s"),
+        CheckRow("weights", total(plan.load) / 1e6, loaded / 1e6, "MB"),
+        CheckRow("longest sequence", plan.work.length, longest, "tokens"),
+        CheckRow("peak beside the weights", total(plan.at_work) / 1e6, took.peak / 1e6, "MB"),
+        CheckRow("one photograph", plan.ways[0].seconds or 0.0, took.seconds, "s"),
     )
-    return Checked(rows, took.how)
+    return PlanCheck(rows, took.how)
 
 
 def refuse(plan: Plan) -> None:
@@ -112,7 +112,7 @@ class _OwnPixels:
         return done
 
 
-def sheet_of(objects: int, view: View) -> Sheet:
+def sheet_of(objects: int, view: PromptBudget) -> QuestionSheet:
     """A sheet of `objects` questions about a drawn photograph; where it has fewer, they are asked about again.
 
     What is asked twice costs as much as two objects do, and nothing else is measured here.
@@ -122,27 +122,27 @@ def sheet_of(objects: int, view: View) -> Sheet:
     from toeline.prompts.relations import around
 
     taxonomy, (scene, image) = Taxonomy.load(), _scene()
-    asked = [t for t in scene.things if len(legal(t, taxonomy, "type")) > 1]
-    things = tuple(replace(asked[n % len(asked)], id=str(n + 1)) for n in range(objects))
-    scene = replace(scene, things=things)
-    return ask(scene, image, {t.id: around(scene, t.id) for t in things}, taxonomy, view)
+    asked = [t for t in scene.instances if len(legal(t, taxonomy, "type")) > 1]
+    instances = tuple(replace(asked[n % len(asked)], id=str(n + 1)) for n in range(objects))
+    scene = replace(scene, instances=instances)
+    return ask(scene, image, {t.id: around(scene, t.id) for t in instances}, taxonomy, view)
 
 
 def _scene() -> tuple[Scene, Image.Image]:
     from PIL import Image
 
     from toeline.core.box import Box
-    from toeline.core.scene import Scene, Thing
+    from toeline.core.scene import Instance, Scene
     from toeline.synth.scene import draw
 
     drawing = draw(SEED)
     corners = [tuple(zip(*o.polygon, strict=True)) for o in drawing.objects]
-    things = [
-        Thing(str(n), o.kind, Box(min(xs), min(ys), max(xs), max(ys)))
+    instances = [
+        Instance(str(n), o.kind, Box(min(xs), min(ys), max(xs), max(ys)))
         for n, (o, (xs, ys)) in enumerate(zip(drawing.objects, corners, strict=True), start=1)
     ]
     image = Image.fromarray(drawing.image)
-    return Scene(Path("drawn.jpg"), image.size, tuple(things)), image
+    return Scene(Path("drawn.jpg"), image.size, tuple(instances)), image
 
 
 YES, NO, NEARLY = "green", "red", "yellow"
@@ -151,7 +151,7 @@ NO_BFLOAT16 = (
 )
 
 
-def show(plan: Plan, advice: Advice, bounds: Sequence[Limit]) -> None:
+def show(plan: Plan, advice: PlanAdvice, bounds: Sequence[Limit]) -> None:
     """The answer in a sentence, then the sums behind it."""
     out.print(answer(plan, advice))
     if plan.dtype == "float16" and plan.asked.dtype == "auto":
@@ -169,7 +169,7 @@ def show(plan: Plan, advice: Advice, bounds: Sequence[Limit]) -> None:
     out.print(parameters(plan))
 
 
-def answer(plan: Plan, advice: Advice) -> str:
+def answer(plan: Plan, advice: PlanAdvice) -> str:
     """One sentence, in rich's markup.
 
     GB are 1e9 bytes and GiB 2^30: makers count in one, drivers in the other.
@@ -284,7 +284,7 @@ def times(plan: Plan) -> Table:
     return table
 
 
-def changes(plan: Plan, advice: Advice) -> Table:
+def changes(plan: Plan, advice: PlanAdvice) -> Table:
     """What to change, and what each change brings."""
     table = _table(
         "What makes it fit" if advice.plan.fits else "Not enough, even together", "change", "saves GB", "option"
@@ -333,7 +333,7 @@ def said_of(bounds: Sequence[Limit]) -> str:
     return f"[{NO}]Cannot be met with the whole vocabulary[/], in either unit: {_list(over)}.{units}"
 
 
-def show_check(checked: Checked) -> None:
+def show_check(checked: PlanCheck) -> None:
     """Measured beside planned."""
     table = _table("Measured here", "what", "planned", "measured", "measured of planned")
     for what, planned, measured, unit in checked.rows:
@@ -344,7 +344,7 @@ def show_check(checked: Checked) -> None:
     out.print(f"Bytes counted by {checked.how}.", style="dim")
 
 
-def record(plan: Plan, advice: Advice, bounds: Sequence[Limit], checked: Checked | None) -> dict[str, Any]:
+def record(plan: Plan, advice: PlanAdvice, bounds: Sequence[Limit], checked: PlanCheck | None) -> dict[str, Any]:
     """The plan as JSON: bytes, seconds, operations; `fits` is the answer."""
     return {
         "fits": plan.fits,
@@ -389,7 +389,7 @@ def _limit(bound: Limit) -> dict[str, Any]:
 DEFAULT_JUDGE = "Qwen/Qwen2-VL-7B-Instruct"
 
 
-def tell_plan(asked: Asked, *, check: bool, as_json: bool) -> None:
+def tell_plan(asked: PlanRequest, *, check: bool, as_json: bool) -> None:
     """Plan, and say it; with `check` load and run the judge as well. Raises ToelineError."""
     from toeline.plan.plan import advise, limits
 
@@ -408,7 +408,7 @@ def tell_plan(asked: Asked, *, check: bool, as_json: bool) -> None:
         show_check(checked)
 
 
-def _plan(asked: Asked) -> tuple[Model, Plan]:
+def _plan(asked: PlanRequest) -> tuple[Model, Plan]:
     from toeline.judge.load import EMBEDDED
     from toeline.plan.devices import find_device
     from toeline.plan.model_shape import find_model

@@ -17,7 +17,7 @@ from toeline.core.records import join_lines, problem_record
 from toeline.core.run_folder import ERRORS, write_run, write_whole
 from toeline.core.words import some
 from toeline.detect.detector import DetectorOptions
-from toeline.evaluate.results import DetectorTraining, Measured
+from toeline.evaluate.results import DetectorMeasurement, DetectorTraining
 from toeline.pipelines.evaluate_detector import HTML, MARKDOWN, SCORECARD, measure
 from toeline.pipelines.finetune import open_folder
 from toeline.pipelines.progress import bar, errors, goes_on, of_labels, show_places, tell_problems
@@ -27,35 +27,39 @@ from toeline.report.document import Grid, ScorecardPage, Section, render_html, r
 from toeline.report.plots import Epoch, learning_plots
 from toeline.train.callbacks import VALID
 from toeline.train.config import DETECTOR_CHANGE_NOTHING, EMBEDDED, SCRATCH, DetectorFit
-from toeline.train.detector import DetectorLesson, Fitted, fit_detector, read_detector_lesson
+from toeline.train.detector import DetectorTrainingData, Fitted, fit_detector, read_detector_training_data
 
 
 def train_into(run: DetectorFit, data: Path, out: Path, *, resume: bool) -> DetectorTraining:
     """Train, measure, write everything into `out`. Raises ToelineError."""
-    lesson = read_detector_lesson(run, data)
-    hashes = {part.name: part.sha256() for part in (lesson.train, lesson.valid)}
+    training_data = read_detector_training_data(run, data)
+    hashes = {part.name: part.sha256() for part in (training_data.train, training_data.valid)}
     settings = {**run.record(), "data": str(data), "data_sha256": hashes}
-    record = start_record("train-detector", settings, lesson.taxonomy)
+    record = start_record("train-detector", settings, training_data.taxonomy)
     record = open_folder(out, record, resume=resume, free=DETECTOR_CHANGE_NOTHING)
-    labels = of_labels((*lesson.train.problems, *lesson.valid.problems))
+    labels = of_labels((*training_data.train.problems, *training_data.valid.problems))
     tell_problems(labels)
     with goes_on("the same command with --resume"), _telling(run) as tell:
-        fitted = fit_detector(run, lesson, out, resume=resume, tell=tell)
+        fitted = fit_detector(run, training_data, out, resume=resume, tell=tell)
     record |= {"trained": dict(fitted.facts), "memory": most(record.get("memory", {}), peak_memory())}
     write_run(out, record)
-    measured, before = _measured(run, lesson, out)
+    measured, before = _measured(run, training_data, out)
     record["finished"] = now_words()
     write_run(out, record)
     problems = tuple(dict.fromkeys([*labels, *measured.problems]))
-    return _report(run, lesson, fitted, out, DetectorTraining(record, measured, before, problems, {}))
+    return _report(run, training_data, fitted, out, DetectorTraining(record, measured, before, problems, {}))
 
 
-def _measured(run: DetectorFit, lesson: DetectorLesson, out: Path) -> tuple[Measured, Measured | None]:
+def _measured(
+    run: DetectorFit, training_data: DetectorTrainingData, out: Path
+) -> tuple[DetectorMeasurement, DetectorMeasurement | None]:
     """What was written, and beside it what it began with; from scratch or of transformers, beside the embedded one."""
     start = EMBEDDED if run.hub or run.begin == SCRATCH else run.begin
     options = DetectorOptions(device=run.device)
-    with bar("Measuring", total=2 * len(lesson.valid.photos)) as step:
-        after, before = (measure(name, lesson.valid, lesson.taxonomy, options, step=step) for name in (str(out), start))
+    with bar("Measuring", total=2 * len(training_data.valid.photos)) as step:
+        after, before = (
+            measure(name, training_data.valid, training_data.taxonomy, options, step=step) for name in (str(out), start)
+        )
     return replace(after, name="this detector"), replace(before, name=_called(start))
 
 
@@ -97,7 +101,7 @@ def epoch_words(line: Mapping[str, Any], epochs: int) -> str:
 
 
 def _report(
-    run: DetectorFit, lesson: DetectorLesson, fitted: Fitted, out: Path, outcome: DetectorTraining
+    run: DetectorFit, training_data: DetectorTrainingData, fitted: Fitted, out: Path, outcome: DetectorTraining
 ) -> DetectorTraining:
     measured, before = outcome.measured, outcome.before
     page = ScorecardPage(
@@ -105,8 +109,8 @@ def _report(
         headline=headline(measured, before),
         sections=[
             _training_section(run, fitted),
-            *sections(measured, before, lesson.taxonomy, out),
-            _lesson_section(lesson, fitted),
+            *sections(measured, before, training_data.taxonomy, out),
+            _data_section(training_data, fitted),
         ],
         run={k: v for k, v in outcome.record.items() if k != "trained"},
         tiles=tiles(measured),
@@ -114,7 +118,7 @@ def _report(
     )
     card = {
         **measured.record(),
-        "split": lesson.valid.name,
+        "split": training_data.valid.name,
         "against": before.record() if before else None,
         "trained": dict(fitted.facts),
     }
@@ -150,23 +154,26 @@ def _training_section(run: DetectorFit, fitted: Fitted) -> Section:
     return Section("Training", tuple(text), plots=plots, grids=(grid,))
 
 
-def _lesson_section(lesson: DetectorLesson, fitted: Fitted) -> Section:
+def _data_section(training_data: DetectorTrainingData, fitted: Fitted) -> Section:
     data = fitted.facts["data"]
     rows = tuple(
-        (lesson.taxonomy.spoken(kind), *(str(data[part.name]["types"].get(kind, 0)) for part in _parts(lesson)))
-        for kind in lesson.kinds
+        (
+            training_data.taxonomy.spoken(kind),
+            *(str(data[part.name]["types"].get(kind, 0)) for part in _parts(training_data)),
+        )
+        for kind in training_data.kinds
     )
-    counts = " and ".join(f"{some(len(part.photos), 'photograph')} of {part.name}" for part in _parts(lesson))
+    counts = " and ".join(f"{some(len(part.photos), 'photograph')} of {part.name}" for part in _parts(training_data))
     text = (
         f"{counts}. {fitted.facts['parameters']:,} parameters, {fitted.facts['seconds']:,.0f} s of training. Views: "
         f"zoom, shift, left-right mirror, light, white balance, blur; never up-down."
     )
-    head = ("objects", *(part.name for part in _parts(lesson)))
+    head = ("objects", *(part.name for part in _parts(training_data)))
     return Section("What it learned from", (text,), grids=(Grid("", head, rows),))
 
 
-def _parts(lesson: DetectorLesson) -> Sequence[Any]:
-    return lesson.train, lesson.valid
+def _parts(training_data: DetectorTrainingData) -> Sequence[Any]:
+    return training_data.train, training_data.valid
 
 
 def tell_people(outcome: DetectorTraining) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """`peak` bytes above what was there before, `seconds` of a second, unobserved run, and who counted the bytes."""
 
     peak: int
@@ -21,7 +21,7 @@ class Measured(NamedTuple):
     how: str
 
 
-def measure(call: Callable[[], object], device: str) -> Measured:
+def measure(call: Callable[[], object], device: str) -> Measurement:
     """Run `call` three times: to warm up, for its memory, and for its time. `device` is cpu, cuda or mps.
 
     What earlier work left to Python's collector is collected first: freed in between, it would hide part of the peak.
@@ -37,7 +37,7 @@ def measure(call: Callable[[], object], device: str) -> Measured:
     begin = time.perf_counter()
     call()
     _wait(device)
-    return Measured(peak, time.perf_counter() - begin, how)
+    return Measurement(peak, time.perf_counter() - begin, how)
 
 
 def _wait(device: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.errors import ModelError
 
 BUNDLED = Path(__file__).parent / "shapes.json"
@@ -95,7 +95,7 @@ class Model:
 
     name: str
     shape: Shape
-    view: View
+    view: PromptBudget
 
 
 def find_model(name: str, *, embedded: Path | None = None) -> Model:
@@ -110,7 +110,7 @@ def find_model(name: str, *, embedded: Path | None = None) -> Model:
     known = {key.lower(): row for key, row in bundled().items()}
     if row := known.get(name.lower()):
         shape = Shape(**row)
-        return Model(name, shape, View(cell=shape.cell))
+        return Model(name, shape, PromptBudget(cell=shape.cell))
     if cached := _in_cache(name):
         return _from_folder(name, cached)
     raise ModelError(
@@ -139,7 +139,7 @@ def _from_folder(name: str, folder: Path) -> Model:
     file = folder / "toeline.json"
     raw = _read(file).get("view", {}) if file.is_file() else {}
     try:
-        view = View(**{"cell": shape.cell, **raw})
+        view = PromptBudget(**{"cell": shape.cell, **raw})
     except TypeError:
         raise ModelError(f"{file}: view is not one that Toeline knows. Write it again.") from None
     if not all(type(number) is int and number >= 0 for number in (view.scene_tokens, view.crop_tokens)):
@@ -207,7 +207,7 @@ QUANTIZED = ("int8", "int4", "nf4")
 PRECISIONS = (*WHOLE, *QUANTIZED)
 
 
-class Part(NamedTuple):
+class ModelPart(NamedTuple):
     """Parameters of one part: `matrix` are weights of linear layers with `rows` outputs in all, `other` the rest."""
 
     matrix: int
@@ -219,32 +219,32 @@ class Part(NamedTuple):
         """All parameters of the part."""
         return self.matrix + self.other
 
-    def times(self, count: int) -> Part:
+    def times(self, count: int) -> ModelPart:
         """The part `count` times over."""
-        return Part(*(value * count for value in self))
+        return ModelPart(*(value * count for value in self))
 
 
 @dataclass(frozen=True)
 class Parts:
     """A model's parameters by part. `head` is empty where it is the embedding; `norms` are those inside the layers."""
 
-    embedding: Part
-    head: Part
-    attention: Part
-    mlp: Part
-    norms: Part
-    final_norm: Part
-    vision_blocks: Part
-    merger: Part
-    patch_embed: Part
+    embedding: ModelPart
+    head: ModelPart
+    attention: ModelPart
+    mlp: ModelPart
+    norms: ModelPart
+    final_norm: ModelPart
+    vision_blocks: ModelPart
+    merger: ModelPart
+    patch_embed: ModelPart
 
     @property
-    def layers(self) -> Part:
+    def layers(self) -> ModelPart:
         """The language model's layers, without embedding, final norm and head."""
         return _sum(self.attention, self.mlp, self.norms)
 
     @property
-    def vision(self) -> Part:
+    def vision(self) -> ModelPart:
         """The vision tower."""
         return _sum(self.vision_blocks, self.merger, self.patch_embed)
 
@@ -254,24 +254,24 @@ class Parts:
         return sum(part.total for part in vars(self).values())
 
 
-def _sum(*parts: Part) -> Part:
-    return Part(*(sum(values) for values in zip(*parts, strict=True)))
+def _sum(*parts: ModelPart) -> ModelPart:
+    return ModelPart(*(sum(values) for values in zip(*parts, strict=True)))
 
 
-def linear(wide: int, high: int, *, bias: bool) -> Part:
+def linear(wide: int, high: int, *, bias: bool) -> ModelPart:
     """A linear layer from `wide` inputs to `high` outputs."""
-    return Part(wide * high, high, high if bias else 0)
+    return ModelPart(wide * high, high, high if bias else 0)
 
 
-def norm(width: int, *, bias: bool = False) -> Part:
+def norm(width: int, *, bias: bool = False) -> ModelPart:
     """A norm with a weight per channel, and a bias for LayerNorm."""
-    return Part(0, 0, width * (2 if bias else 1))
+    return ModelPart(0, 0, width * (2 if bias else 1))
 
 
 def count(shape: Shape, *, vocab: int = 0) -> Parts:
     """The parameters of a model of this shape, with `vocab` tokens if that is given and fewer than it has."""
     tokens = min(vocab or shape.vocab, shape.vocab)
-    table = Part(0, 0, tokens * shape.hidden)
+    table = ModelPart(0, 0, tokens * shape.hidden)
     hidden, keys = shape.hidden, shape.keys
     attention = _sum(
         linear(hidden, hidden, bias=True), *[linear(hidden, keys, bias=True)] * 2, linear(hidden, hidden, bias=False)
@@ -279,18 +279,18 @@ def count(shape: Shape, *, vocab: int = 0) -> Parts:
     mlp = _sum(*[linear(hidden, shape.mlp, bias=False)] * 2, linear(shape.mlp, hidden, bias=False))
     return Parts(
         embedding=table,
-        head=Part(0, 0, 0) if shape.tied else linear(hidden, tokens, bias=False),
+        head=ModelPart(0, 0, 0) if shape.tied else linear(hidden, tokens, bias=False),
         attention=attention.times(shape.layers),
         mlp=mlp.times(shape.layers),
         norms=norm(hidden).times(2 * shape.layers),
         final_norm=norm(hidden),
         vision_blocks=_block(shape).times(shape.depth),
         merger=_merger(shape),
-        patch_embed=Part(0, 0, shape.channels * shape.frames * shape.patch**2 * shape.width),
+        patch_embed=ModelPart(0, 0, shape.channels * shape.frames * shape.patch**2 * shape.width),
     )
 
 
-def _block(shape: Shape) -> Part:
+def _block(shape: Shape) -> ModelPart:
     width, mlp, old = shape.width, shape.vision_mlp, shape.family == "qwen2_vl"
     up = [linear(width, mlp, bias=True)] * (1 if old else 2)  # Qwen2.5-VL gates its MLP
     return _sum(
@@ -302,7 +302,7 @@ def _block(shape: Shape) -> Part:
     )
 
 
-def _merger(shape: Shape) -> Part:
+def _merger(shape: Shape) -> ModelPart:
     joined = shape.width * shape.merge**2
     old = shape.family == "qwen2_vl"
     return _sum(norm(shape.width, bias=old), linear(joined, joined, bias=True), linear(joined, shape.hidden, bias=True))
@@ -321,7 +321,7 @@ class Weights:
     vocab: int = 0
 
 
-def size(part: Part, precision: str, rest: str) -> int:
+def size(part: ModelPart, precision: str, rest: str) -> int:
     """Bytes of a part whose linear layers are in `precision` and whose other parameters are in `rest`.
 
     int8 has one 16-bit scale per output (torchao's Int8WeightOnlyConfig); int4 one per 128 weights; nf4 one 8-bit scale

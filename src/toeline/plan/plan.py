@@ -28,7 +28,7 @@ TIGHT = 0.95  # share of the memory above which a plan that fits may not in prac
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PlanRequest:
     """What is to be planned, as the user typed it; `image` in pixels, `trim` in tokens, `chunk` in objects (0: all)."""
 
     judge: str
@@ -71,7 +71,7 @@ class Way(NamedTuple):
 class Plan:
     """Everything that was planned. `load` are the weights, `at_work` the higher phase and `earlier` the lower one."""
 
-    asked: Asked
+    asked: PlanRequest
     model: Model
     device: Device
     dtype: str
@@ -100,7 +100,7 @@ class Plan:
         return self.fits and self.total > TIGHT * self.device.memory
 
 
-def make_plan(asked: Asked, model: Model, device: Device) -> Plan:
+def make_plan(asked: PlanRequest, model: Model, device: Device) -> Plan:
     """The plan for one judge, task and device. No weights are read, and nothing is loaded but numbers."""
     dtype = device.dtype if asked.dtype in ("auto", *QUANTIZED) else asked.dtype
     weights = _weights(asked, dtype)
@@ -124,7 +124,7 @@ def make_plan(asked: Asked, model: Model, device: Device) -> Plan:
     )
 
 
-def _weights(asked: Asked, dtype: str) -> Weights:
+def _weights(asked: PlanRequest, dtype: str) -> Weights:
     held = asked.dtype if asked.dtype in QUANTIZED else dtype
     training = asked.task == "finetune"
     return Weights(
@@ -143,7 +143,7 @@ def _load(model: Model, weights: Weights) -> tuple[Line, ...]:
 
 
 def _phases(
-    asked: Asked, model: Model, device: Device, dtype: str, work: Work
+    asked: PlanRequest, model: Model, device: Device, dtype: str, work: Work
 ) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
     """The higher and the lower of the two phases: the vision tower, then the language model."""
     compute, shape = device.compute(dtype), model.shape
@@ -158,7 +158,7 @@ def _phases(
     return tuple(high), tuple(low)
 
 
-def _ways(asked: Asked, model: Model, device: Device, dtype: str, work: Work, weights: int) -> Sequence[Way]:
+def _ways(asked: PlanRequest, model: Model, device: Device, dtype: str, work: Work, weights: int) -> Sequence[Way]:
     shape = model.shape
 
     def way(what: str, flop: Flop, reads: int) -> Way:
@@ -200,7 +200,7 @@ class Change(NamedTuple):
     saves: int
 
 
-class Advice(NamedTuple):
+class PlanAdvice(NamedTuple):
     """The fewest changes that make a plan fit, in order, and the plan with them; or all, where nothing helps."""
 
     changes: tuple[Change, ...]
@@ -210,10 +210,10 @@ class Advice(NamedTuple):
 class _Can(NamedTuple):
     what: str
     option: str
-    does: Callable[[Asked], Asked]
+    does: Callable[[PlanRequest], PlanRequest]
 
 
-def advise(plan: Plan) -> Advice:
+def advise(plan: Plan) -> PlanAdvice:
     """The shortest list of changes after which the plan fits; of equally short ones the one that costs least accuracy.
 
     `advice.plan.fits` is False when even all of them together are not enough.
@@ -233,13 +233,13 @@ def _agree(changes: tuple[_Can, ...]) -> bool:
     return len(set(options)) == len(options)
 
 
-def _apply(plan: Plan, changes: tuple[_Can, ...]) -> Advice:
+def _apply(plan: Plan, changes: tuple[_Can, ...]) -> PlanAdvice:
     made = []
     for what, option, does in changes:
         after = make_plan(does(plan.asked), plan.model, plan.device)
         made.append(Change(what, option, plan.total - after.total))
         plan = after
-    return Advice(tuple(made), plan)
+    return PlanAdvice(tuple(made), plan)
 
 
 def _possible(plan: Plan) -> Iterator[_Can]:
@@ -312,7 +312,7 @@ MEMORY = {"FP16": 16, "INT8": 8}
 
 def limits(model: Model, *, objects: int) -> list[Limit]:
     """The project's five limits on size and on memory while inspecting on an A30, with what meets each."""
-    card = make_plan(Asked(judge=model.name, device="a30", objects=objects), model, KNOWN["a30"])
+    card = make_plan(PlanRequest(judge=model.name, device="a30", objects=objects), model, KNOWN["a30"])
     beside = total(card.at_work) + card.allowance.size
 
     def tries(name: str, more: int) -> tuple[Try, ...]:

@@ -7,19 +7,19 @@ from typing import Literal
 
 from PIL import Image
 
-from toeline.core.question import Question, Sheet, View
-from toeline.core.scene import Relation, Scene, Thing
+from toeline.core.question import PromptBudget, Question, QuestionSheet
+from toeline.core.scene import Instance, Relation, Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.prompts.crop import cut, whole
 from toeline.prompts.evidence import measure, spoken
-from toeline.prompts.templates import PROMPTS, Seen, around, place
+from toeline.prompts.templates import PROMPTS, ShownInstance, around, place
 
 Answers = Literal["type", "all"]
 
 
-def legal(thing: Thing, taxonomy: Taxonomy, answers: Answers) -> tuple[str, ...]:
+def legal(instance: Instance, taxonomy: Taxonomy, answers: Answers) -> tuple[str, ...]:
     """The answers a thing may get: those of its type, or all (so that Stage 2 can overrule a wrong type)."""
-    return taxonomy.answers() if answers == "all" else taxonomy.answers(thing.kind)
+    return taxonomy.answers() if answers == "all" else taxonomy.answers(instance.type_name)
 
 
 def ask(
@@ -27,10 +27,10 @@ def ask(
     image: Image.Image,
     relations: Mapping[str, Sequence[Relation]],
     taxonomy: Taxonomy,
-    view: View,
+    view: PromptBudget,
     *,
     answers: Answers = "type",
-) -> Sheet:
+) -> QuestionSheet:
     """One sheet for one photograph: one question for each thing that has more than one legal answer.
 
     `image` is RGB and of `scene.size_wh`. `relations` holds, for each thing id, its relations to its neighbors, nearest
@@ -40,12 +40,12 @@ def ask(
         raise ValueError(f"{scene.image}: the picture is {image.size}, the scene {scene.size_wh}")
     prompt = PROMPTS[view.prompt]
     shows_crops = prompt.shows_crops and view.crop_tokens > 0
-    asked = [(t, legal(t, taxonomy, answers)) for t in scene.things]
-    names = {t.id: f"{taxonomy.spoken(t.kind)} {n}" for n, t in enumerate(scene.things, start=1)}
+    asked = [(t, legal(t, taxonomy, answers)) for t in scene.instances]
+    names = {t.id: f"{taxonomy.spoken(t.type_name)} {n}" for n, t in enumerate(scene.instances, start=1)}
     seen = {
-        t.id: Seen(
+        t.id: ShownInstance(
             number=n,
-            spoken=taxonomy.spoken(t.kind),
+            spoken=taxonomy.spoken(t.type_name),
             place=place(t.box, scene.size_wh),
             around=around(relations.get(t.id, ()), names),
             evidence=spoken(measure(image, t.box)) if prompt.measures and len(options) > 1 else "",
@@ -61,4 +61,4 @@ def ask(
     )
     shown = prompt.shows_photograph and view.scene_tokens > 0 and questions
     picture = whole(image, view) if shown else None
-    return Sheet(str(scene.image), picture, prompt.shared(list(seen.values())), questions, scene, image)
+    return QuestionSheet(str(scene.image), picture, prompt.shared(list(seen.values())), questions, scene, image)

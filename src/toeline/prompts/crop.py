@@ -11,7 +11,7 @@ import math
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 
 LEAST_MARGIN = 0.012  # share of the diagonal: half a 28-pixel cell at 640 x 640, so that thin drains keep both banks
 LEAST_PX = LEAST_MARGIN * math.hypot(640, 640)  # what that is on the photographs that judges are trained on
@@ -51,12 +51,12 @@ def window(box: Box, size_wh: tuple[int, int], *, margin: float) -> Box:
     return Box(x, y, x + 1, y + 1)
 
 
-def framed(box: Box, size_wh: tuple[int, int], view: View) -> tuple[Box, tuple[int, int]]:
+def framed(box: Box, size_wh: tuple[int, int], view: PromptBudget) -> tuple[Box, tuple[int, int]]:
     """What a crop of `box` shows of the photograph, and its (columns, rows) of cells.
 
     The window is widened to the aspect of whole cells, so that nothing is stretched unless the frame leaves no room.
 
-    >>> framed(Box(300, 200, 340, 300), (640, 640), View(crop_tokens=32, margin=0.1, detail_px=4096))[1]
+    >>> framed(Box(300, 200, 340, 300), (640, 640), PromptBudget(crop_tokens=32, margin=0.1, detail_px=4096))[1]
     (4, 8)
     """
     seen = window(box, size_wh, margin=view.margin)
@@ -75,13 +75,13 @@ def _widened(low: float, high: float, length: float, frame: float) -> tuple[floa
     return start, start + length
 
 
-def cut(image: Image.Image, box: Box, view: View) -> Image.Image:
+def cut(image: Image.Image, box: Box, view: PromptBudget) -> Image.Image:
     """The thing in `box` with its surroundings; both sides of the result are multiples of `view.cell`."""
     seen, (cols, rows) = framed(box, image.size, view)
     return image.resize((cols * view.cell, rows * view.cell), Image.Resampling.BICUBIC, box=seen.xyxy)
 
 
-def whole(image: Image.Image, view: View) -> Image.Image:
+def whole(image: Image.Image, view: PromptBudget) -> Image.Image:
     """The photograph within `view.scene_tokens`; both sides are multiples of `view.cell`."""
     cols, rows = grid(*image.size, cell=view.cell, most=view.scene_tokens)
     return image.resize((cols * view.cell, rows * view.cell), Image.Resampling.BICUBIC)

@@ -30,12 +30,12 @@ OPPOSITES: Mapping[str, str] = {
 
 def given(scene: Scene) -> Told:
     """The relations that hold, as inspection gives them."""
-    return {thing.id: around(scene, thing.id) for thing in scene.things}
+    return {instance.id: around(scene, instance.id) for instance in scene.instances}
 
 
 def removed(scene: Scene) -> Told:
     """None."""
-    return {thing.id: () for thing in scene.things}
+    return {instance.id: () for instance in scene.instances}
 
 
 def shuffled(scene: Scene) -> Told:
@@ -59,8 +59,8 @@ def _lent(relations: tuple[Relation, ...], owner: str, to: str) -> tuple[Relatio
 def falsified(scene: Scene) -> Told:
     """Every name is replaced by one that cannot hold: above by below, overlapping by next to."""
     return {
-        thing_id: tuple(replace(r, name=OPPOSITES.get(r.name, r.name)) for r in relations)
-        for thing_id, relations in given(scene).items()
+        instance_id: tuple(replace(r, name=OPPOSITES.get(r.name, r.name)) for r in relations)
+        for instance_id, relations in given(scene).items()
     }
 
 

@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Literal, NamedTuple
 
 from toeline.core.box import Box
-from toeline.core.scene import Relation, Scene, Thing
+from toeline.core.scene import Instance, Relation, Scene
 
 # Every number below was chosen on the train photographs only; docs/decisions/0002-relations.md shows the counts.
 EDGE_ERROR = 0.1
@@ -32,7 +32,7 @@ END_REACH = 0.03
 length and of a median toe drain's height together. The next toe drain down the face is never nearer than twice this."""
 
 
-class Pair(NamedTuple):
+class BoxPair(NamedTuple):
     """What the rules need to know of an ordered pair of boxes, measured once; `a` is the subject, `b` the other.
 
     `dx_px`, `dy_px`: center of b less center of a, in pixels. `gap`: share of the diagonal. `a_in_b`: the share of
@@ -49,16 +49,16 @@ class Pair(NamedTuple):
     b_in_a: float
     axis: Axis
 
-    def turned(self) -> Pair:
+    def turned(self) -> BoxPair:
         """The same two boxes with b as the subject: every measure is exchanged, none is taken again."""
         a, b, diagonal_px, dx_px, dy_px, gap_share, a_in_b, b_in_a, axis = self
-        return Pair(b, a, diagonal_px, -dx_px, -dy_px, gap_share, b_in_a, a_in_b, axis)
+        return BoxPair(b, a, diagonal_px, -dx_px, -dy_px, gap_share, b_in_a, a_in_b, axis)
 
 
-Rule = Callable[[Pair], bool]
+Rule = Callable[[BoxPair], bool]
 
 
-def pair(subject: Box, other: Box, *, diagonal_px: float) -> Pair:
+def pair(subject: Box, other: Box, *, diagonal_px: float) -> BoxPair:
     """What the rules look at: two boxes measured, with CLEARLY_APART as the least offset that is a direction.
 
     >>> pair(Box(0, 0, 10, 10), Box(13, 4, 20, 9), diagonal_px=30).gap
@@ -67,7 +67,7 @@ def pair(subject: Box, other: Box, *, diagonal_px: float) -> Pair:
     return measure(subject, other, diagonal_px=diagonal_px, least_apart=CLEARLY_APART)
 
 
-def is_inside(p: Pair) -> bool:
+def is_inside(p: BoxPair) -> bool:
     """Nearly all of the subject lies within the other, which is larger: shared / subject >= INSIDE_SHARE.
 
     >>> bush, stone = Box(11, 10, 20, 20), Box(10, 10, 90, 40)
@@ -77,12 +77,12 @@ def is_inside(p: Pair) -> bool:
     return p.a_in_b >= INSIDE_SHARE and p.a_in_b > p.b_in_a
 
 
-def _nested(p: Pair) -> bool:
+def _nested(p: BoxPair) -> bool:
     """One is inside the other: then neither is above or left of the other."""
     return max(p.a_in_b, p.b_in_a) >= INSIDE_SHARE and p.a_in_b != p.b_in_a
 
 
-def is_above(p: Pair) -> bool:
+def is_above(p: BoxPair) -> bool:
     """They lie apart along y (geometry.apart, CLEARLY_APART), the subject's center is higher;
     neither is inside the other.
 
@@ -93,7 +93,7 @@ def is_above(p: Pair) -> bool:
     return p.axis == "y" and p.dy_px > 0 and not _nested(p)
 
 
-def is_below(p: Pair) -> bool:
+def is_below(p: BoxPair) -> bool:
     """The other is above the subject.
 
     >>> is_below(pair(Box(0, 55, 100, 70), Box(45, 0, 55, 60), diagonal_px=100))
@@ -102,7 +102,7 @@ def is_below(p: Pair) -> bool:
     return p.axis == "y" and p.dy_px < 0 and not _nested(p)
 
 
-def is_left_of(p: Pair) -> bool:
+def is_left_of(p: BoxPair) -> bool:
     """They lie apart along x (geometry.apart, CLEARLY_APART), the subject's center is further left;
     neither is inside the other.
 
@@ -113,7 +113,7 @@ def is_left_of(p: Pair) -> bool:
     return p.axis == "x" and p.dx_px > 0 and not _nested(p)
 
 
-def is_right_of(p: Pair) -> bool:
+def is_right_of(p: BoxPair) -> bool:
     """The other is left of the subject.
 
     >>> is_right_of(pair(Box(42, 0, 50, 62), Box(0, 40, 40, 60), diagonal_px=100))
@@ -122,7 +122,7 @@ def is_right_of(p: Pair) -> bool:
     return p.axis == "x" and p.dx_px < 0 and not _nested(p)
 
 
-def is_at_lower_end_of(p: Pair) -> bool:
+def is_at_lower_end_of(p: BoxPair) -> bool:
     """The other is taller than wide, its center is higher, its bottom edge END_REACH or less from the subject.
 
     >>> drain, toe = Box(45, 0, 55, 60), Box(0, 62, 100, 70)
@@ -136,7 +136,7 @@ def is_at_lower_end_of(p: Pair) -> bool:
     return runs_down and gap(p.a, bottom, diagonal_px=p.diagonal_px) <= END_REACH
 
 
-def is_overlapping(p: Pair) -> bool:
+def is_overlapping(p: BoxPair) -> bool:
     """A real part of the smaller box is shared: shared / smaller >= OVERLAP_SHARE.
 
     >>> is_overlapping(pair(Box(0, 0, 10, 10), Box(5, 5, 40, 40), diagonal_px=100))
@@ -145,7 +145,7 @@ def is_overlapping(p: Pair) -> bool:
     return max(p.a_in_b, p.b_in_a) >= OVERLAP_SHARE
 
 
-def is_covering(p: Pair) -> bool:
+def is_covering(p: BoxPair) -> bool:
     """The subject hides a real part of the other: shared / other >= COVER_SHARE.
 
     >>> is_covering(pair(Box(0, 20, 30, 40), Box(10, 0, 20, 100), diagonal_px=100))
@@ -154,7 +154,7 @@ def is_covering(p: Pair) -> bool:
     return p.b_in_a >= COVER_SHARE
 
 
-def is_next_to(p: Pair) -> bool:
+def is_next_to(p: BoxPair) -> bool:
     """The gap is NEXT_TO or less, and they do not overlap.
 
     >>> is_next_to(pair(Box(0, 0, 10, 10), Box(14, 0, 20, 10), diagonal_px=100))
@@ -270,7 +270,7 @@ def apart(a: Box, b: Box, *, least: float) -> Axis:
     return "y" if y_offset >= x_offset else "x"
 
 
-def measure(a: Box, b: Box, *, diagonal_px: float, least_apart: float) -> Pair:
+def measure(a: Box, b: Box, *, diagonal_px: float, least_apart: float) -> BoxPair:
     """All that the rules need to know of a and b.
 
     >>> measure(Box(0, 0, 10, 10), Box(0, 20, 10, 40), diagonal_px=100, least_apart=0.2).axis
@@ -280,23 +280,24 @@ def measure(a: Box, b: Box, *, diagonal_px: float, least_apart: float) -> Pair:
     a_in_b = share_within(a.x1, a.x2, b.x1, b.x2) * share_within(a.y1, a.y2, b.y1, b.y2)
     b_in_a = share_within(b.x1, b.x2, a.x1, a.x2) * share_within(b.y1, b.y2, a.y1, a.y2)
     gap_share = gap(a, b, diagonal_px=diagonal_px)
-    return Pair(a, b, diagonal_px, bx - ax, by - ay, gap_share, a_in_b, b_in_a, apart(a, b, least=least_apart))
+    return BoxPair(a, b, diagonal_px, bx - ax, by - ay, gap_share, a_in_b, b_in_a, apart(a, b, least=least_apart))
 
 
 def mirrored(scene: Scene) -> Scene:
     """The scene as in a mirror: left and right exchanged, ids and types kept.
 
     >>> from pathlib import Path
-    >>> from toeline.core.scene import Thing
-    >>> scene = Scene(Path("a.jpg"), (100, 50), (Thing("t0", "rock_toe", Box(0, 10, 30, 20)),))
-    >>> mirrored(scene).things[0].box
+    >>> from toeline.core.scene import Instance
+    >>> scene = Scene(Path("a.jpg"), (100, 50), (Instance("t0", "rock_toe", Box(0, 10, 30, 20)),))
+    >>> mirrored(scene).instances[0].box
     Box(x1=70, y1=10, x2=100, y2=20)
     """
     wide = scene.size_wh[0]
-    things = (
-        replace(t, box=t.box.mirrored(wide), polygon=tuple((wide - x, y) for x, y in t.polygon)) for t in scene.things
+    instances = (
+        replace(t, box=t.box.mirrored(wide), polygon=tuple((wide - x, y) for x, y in t.polygon))
+        for t in scene.instances
     )
-    return replace(scene, things=tuple(things))
+    return replace(scene, instances=tuple(instances))
 
 
 NAMES_PER_NEIGHBOR = 2
@@ -307,8 +308,8 @@ def _rules_for(subject_kind: str, other_kind: str) -> tuple[tuple[str, Rule], ..
     return tuple((name, rule) for name, rule in RULES.items() if may_relate(name, subject_kind, other_kind))
 
 
-def _between(subject: Thing, other: Thing, measured: Pair) -> Iterator[Relation]:
-    for name, rule in _rules_for(subject.kind, other.kind):
+def _between(subject: Instance, other: Instance, measured: BoxPair) -> Iterator[Relation]:
+    for name, rule in _rules_for(subject.type_name, other.type_name):
         if rule(measured):
             yield Relation(subject.id, name, other.id, measured.gap)
 
@@ -318,8 +319,8 @@ def relate(scene: Scene) -> tuple[Relation, ...]:
 
     >>> from pathlib import Path
     >>> from toeline.core.box import Box
-    >>> drain = Thing("t0", "slope_drain", Box(45, 0, 50, 70))
-    >>> toe = Thing("t1", "toe_drain", Box(0, 69, 100, 80))
+    >>> drain = Instance("t0", "slope_drain", Box(45, 0, 50, 70))
+    >>> toe = Instance("t1", "toe_drain", Box(0, 69, 100, 80))
     >>> for r in relate(Scene(Path("a.jpg"), (100, 100), (drain, toe))):
     ...     print(r.subject, r.name, r.other, r.distance)
     t0 above t1 0.0
@@ -329,20 +330,20 @@ def relate(scene: Scene) -> tuple[Relation, ...]:
     t1 next_to t0 0.0
     """
     found: dict[tuple[int, int], tuple[Relation, ...]] = {}
-    for (i, a), (j, b) in combinations(enumerate(scene.things), 2):
+    for (i, a), (j, b) in combinations(enumerate(scene.instances), 2):
         measured = pair(a.box, b.box, diagonal_px=scene.diagonal)
         found[i, j] = tuple(_between(a, b, measured))
         found[j, i] = tuple(_between(b, a, measured.turned()))
     return tuple(relation for key in sorted(found) for relation in found[key])
 
 
-def _by_distance(scene: Scene, thing: Thing) -> list[Thing]:
+def _by_distance(scene: Scene, instance: Instance) -> list[Instance]:
     """All other things, nearest first, ties by id."""
-    others = (t for t in scene.things if t.id != thing.id)
-    return sorted(others, key=lambda t: (gap(thing.box, t.box, diagonal_px=scene.diagonal), t.id))
+    others = (t for t in scene.instances if t.id != instance.id)
+    return sorted(others, key=lambda t: (gap(instance.box, t.box, diagonal_px=scene.diagonal), t.id))
 
 
-def nearest(scene: Scene, thing_id: str, kind: str) -> Thing | None:
+def nearest(scene: Scene, instance_id: str, kind: str) -> Instance | None:
     """The nearest other thing of a type, by the gap between boxes, ties by id; None when there is none.
 
     Pairing with the nearest keeps to one berm in photographs that show several. Raises KeyError for an unknown id.
@@ -350,18 +351,18 @@ def nearest(scene: Scene, thing_id: str, kind: str) -> Thing | None:
     >>> from pathlib import Path
     >>> from toeline.core.box import Box
     >>> rows = (Box(0, 10, 100, 20), Box(0, 80, 100, 90))
-    >>> things = [Thing(f"t{i}", "toe_drain", box) for i, box in enumerate(rows)]
-    >>> scene = Scene(Path("a.jpg"), (100, 100), (*things, Thing("t2", "slope_drain", Box(50, 40, 55, 78))))
+    >>> instances = [Instance(f"t{i}", "toe_drain", box) for i, box in enumerate(rows)]
+    >>> scene = Scene(Path("a.jpg"), (100, 100), (*instances, Instance("t2", "slope_drain", Box(50, 40, 55, 78))))
     >>> nearest(scene, "t2", "toe_drain").id
     't1'
     """
-    return next((t for t in _by_distance(scene, scene.thing(thing_id)) if t.kind == kind), None)
+    return next((t for t in _by_distance(scene, scene.instance(instance_id)) if t.type_name == kind), None)
 
 
-def _chosen(ordered: list[Thing], limit: int) -> list[Thing]:
+def _chosen(ordered: list[Instance], limit: int) -> list[Instance]:
     """At most `limit` of `ordered`, in that order: the first of each type, then whatever comes first."""
-    first = {t.kind: t for t in reversed(ordered)}
-    ranked = sorted(ordered, key=lambda t: t is not first[t.kind])  # stable: nearest first within both halves
+    first = {t.type_name: t for t in reversed(ordered)}
+    ranked = sorted(ordered, key=lambda t: t is not first[t.type_name])  # stable: nearest first within both halves
     kept = {t.id for t in ranked[:limit]}
     return [t for t in ordered if t.id in kept]
 
@@ -372,7 +373,7 @@ def _telling(held: tuple[Relation, ...]) -> tuple[Relation, ...]:
     return tuple(r for r in held if r.name not in implied)[:NAMES_PER_NEIGHBOR]
 
 
-def around(scene: Scene, thing_id: str, *, limit: int = 4) -> tuple[Relation, ...]:
+def around(scene: Scene, instance_id: str, *, limit: int = 4) -> tuple[Relation, ...]:
     """Relations of one thing, as the subject, to its nearest neighbors: what a prompt lists.
 
     At most `limit` neighbors, nearest first, ties by id; the nearest one of each type is among them if there are no
@@ -382,14 +383,14 @@ def around(scene: Scene, thing_id: str, *, limit: int = 4) -> tuple[Relation, ..
 
     >>> from pathlib import Path
     >>> from toeline.core.box import Box
-    >>> drain = Thing("t0", "slope_drain", Box(45, 0, 50, 70))
-    >>> toe = Thing("t1", "toe_drain", Box(0, 69, 100, 80))
+    >>> drain = Instance("t0", "slope_drain", Box(45, 0, 50, 70))
+    >>> toe = Instance("t1", "toe_drain", Box(0, 69, 100, 80))
     >>> [(r.name, r.other) for r in around(Scene(Path("a.jpg"), (100, 100), (drain, toe)), "t1")]
     [('at_lower_end_of', 't0'), ('below', 't0')]
     """
     if limit < 0:
         raise ValueError(f"limit is {limit}; it is a count of neighbors, 0 or more")
-    thing = scene.thing(thing_id)
-    neighbors = _chosen(_by_distance(scene, thing), limit)
-    measured = ((other, pair(thing.box, other.box, diagonal_px=scene.diagonal)) for other in neighbors)
-    return tuple(relation for other, m in measured for relation in _telling(tuple(_between(thing, other, m))))
+    instance = scene.instance(instance_id)
+    neighbors = _chosen(_by_distance(scene, instance), limit)
+    measured = ((other, pair(instance.box, other.box, diagonal_px=scene.diagonal)) for other in neighbors)
+    return tuple(relation for other, m in measured for relation in _telling(tuple(_between(instance, other, m))))

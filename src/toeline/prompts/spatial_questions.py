@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from toeline.core.box import Box
-from toeline.core.question import Question, Sheet, View
-from toeline.core.scene import Scene, Thing
+from toeline.core.question import PromptBudget, Question, QuestionSheet
+from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.prompts.crop import whole
 from toeline.prompts.relations import (
     END_REACH,
-    Pair,
+    BoxPair,
     gap,
     is_above,
     is_at_lower_end_of,
@@ -57,20 +57,20 @@ def probes(scene: Scene) -> tuple[Probe, ...]:
     """Every clear question about a scene, in both directions.
 
     >>> from pathlib import Path
-    >>> things = (Thing("1", "slope_drain", Box(45, 0, 50, 70)), Thing("2", "toe_drain", Box(0, 69, 100, 80)))
-    >>> for p in probes(Scene(Path("a.jpg"), (100, 100), things)):
+    >>> instances = (Instance("1", "slope_drain", Box(45, 0, 50, 70)), Instance("2", "toe_drain", Box(0, 69, 100, 80)))
+    >>> for p in probes(Scene(Path("a.jpg"), (100, 100), instances)):
     ...     print(p.template, p.marked, p.holds)
     above ('1', '2') True
     at_lower_end_of ('2', '1') True
     above ('2', '1') False
     """
-    found = [p for a, b in permutations(scene.things, 2) for p in _of_two(a, b, scene.diagonal)]
+    found = [p for a, b in permutations(scene.instances, 2) for p in _of_two(a, b, scene.diagonal)]
     return (*found, *_nearer(scene))
 
 
-def _of_two(a: Thing, b: Thing, diagonal_px: float) -> Iterator[Probe]:
+def _of_two(a: Instance, b: Instance, diagonal_px: float) -> Iterator[Probe]:
     measured, marked = pair(a.box, b.box, diagonal_px=diagonal_px), (a.id, b.id)
-    if may_relate("at_lower_end_of", a.kind, b.kind) and (at_end := _ends_at(measured)) is not None:
+    if may_relate("at_lower_end_of", a.type_name, b.type_name) and (at_end := _ends_at(measured)) is not None:
         yield Probe("at_lower_end_of", marked, at_end)
     if is_above(measured) or is_below(measured):
         yield Probe("above", marked, is_above(measured))
@@ -78,7 +78,7 @@ def _of_two(a: Thing, b: Thing, diagonal_px: float) -> Iterator[Probe]:
         yield Probe("left_of", marked, is_left_of(measured))
 
 
-def _ends_at(p: Pair) -> bool | None:
+def _ends_at(p: BoxPair) -> bool | None:
     """None where the other does not run downhill, or where it is neither clearly so nor clearly not."""
     if is_at_lower_end_of(p):
         return True
@@ -89,10 +89,10 @@ def _ends_at(p: Pair) -> bool | None:
 
 def _nearer(scene: Scene) -> Iterator[Probe]:
     """Two things of one type, so that the type does not tell, and a third of any."""
-    for a, b in permutations(scene.things, 2):
-        if a.kind != b.kind:
+    for a, b in permutations(scene.instances, 2):
+        if a.type_name != b.type_name:
             continue
-        for c in scene.things:
+        for c in scene.instances:
             if c.id in (a.id, b.id):
                 continue
             far = [gap(t.box, c.box, diagonal_px=scene.diagonal) for t in (a, b)]
@@ -102,7 +102,7 @@ def _nearer(scene: Scene) -> Iterator[Probe]:
 
 def cell(probe: Probe, scene: Scene) -> Cell:
     """The template and the types of what is marked: what a question gives away before anyone looks."""
-    return (probe.template, *(scene.thing(i).kind for i in probe.marked))
+    return (probe.template, *(scene.instance(i).type_name for i in probe.marked))
 
 
 def quiz(scenes: Iterable[Scene], *, most_per_template: int = 150, seed: int = 0) -> dict[str, tuple[Probe, ...]]:
@@ -159,7 +159,7 @@ YES, NO = "yes", "no"
 LINE_SHARE, LINE_LEAST_PX = 1 / 100, 3  # of the picture's longer side: seen in patches of 14 pixels
 
 
-class Mark(NamedTuple):
+class QuestionMark(NamedTuple):
     """A letter and a color, told in the text and drawn in the picture."""
 
     letter: str
@@ -167,7 +167,11 @@ class Mark(NamedTuple):
     ink: str
 
 
-MARKS = (Mark("A", "red", "#ff1f1f"), Mark("B", "blue", "#1f5bff"), Mark("C", "yellow", "#ffe11f"))
+MARKS = (
+    QuestionMark("A", "red", "#ff1f1f"),
+    QuestionMark("B", "blue", "#1f5bff"),
+    QuestionMark("C", "yellow", "#ffe11f"),
+)
 ASK: dict[str, str] = {
     "at_lower_end_of": "Is A at the lower end of B?",
     "above": "Is A above B?",
@@ -176,7 +180,7 @@ ASK: dict[str, str] = {
 }
 
 
-def marked_picture(image: Image.Image, boxes: Sequence[Box], view: View) -> Image.Image:
+def marked_picture(image: Image.Image, boxes: Sequence[Box], view: PromptBudget) -> Image.Image:
     """The photograph within `view.marked_tokens`, with the boxes (pixels of `image`) outlined in the colors of MARKS.
 
     The outline lies outside the box, so that a thin drain is not painted over.
@@ -201,14 +205,14 @@ def marked_picture(image: Image.Image, boxes: Sequence[Box], view: View) -> Imag
 
 
 def ask_where(
-    scene: Scene, image: Image.Image, asked: Sequence[tuple[str, Sequence[str]]], taxonomy: Taxonomy, view: View
-) -> Sheet:
+    scene: Scene, image: Image.Image, asked: Sequence[tuple[str, Sequence[str]]], taxonomy: Taxonomy, view: PromptBudget
+) -> QuestionSheet:
     """One sheet for one photograph: `asked` are templates of ASK with the ids of the things they mark.
 
     The questions' ids are their places in `asked`, from "0". Each has a marked picture of its own; no text holds a
     coordinate, a relation or a condition.
     """
-    return Sheet(
+    return QuestionSheet(
         str(scene.image),
         None,
         "",
@@ -217,14 +221,19 @@ def ask_where(
 
 
 def _question(
-    name: str, asked: tuple[str, Sequence[str]], scene: Scene, image: Image.Image, taxonomy: Taxonomy, view: View
+    name: str,
+    asked: tuple[str, Sequence[str]],
+    scene: Scene,
+    image: Image.Image,
+    taxonomy: Taxonomy,
+    view: PromptBudget,
 ) -> Question:
     template, ids = asked
-    things = [scene.thing(i) for i in ids]
+    instances = [scene.instance(i) for i in ids]
     told = "; ".join(
-        f"{mark.letter} ({mark.color}) {taxonomy.spoken(thing.kind)}"
-        for mark, thing in zip(MARKS, things, strict=False)
+        f"{mark.letter} ({mark.color}) {taxonomy.spoken(instance.type_name)}"
+        for mark, instance in zip(MARKS, instances, strict=False)
     )
-    picture = marked_picture(image, [t.box for t in things], view)
+    picture = marked_picture(image, [t.box for t in instances], view)
     text = f"A drone photograph of an embankment. Marked in it: {told}.\n{ASK[template]} Answer {YES} or {NO}."
     return Question(name, text, picture, (YES, NO))

@@ -15,7 +15,7 @@ from toeline.core.scene import Relation
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShownInstance:
     """One thing as a prompt may name it. `around` is what stands around it and `evidence` what its pixels measure, in
     words, or empty. `meanings` says what each legal answer means, where the taxonomy says so.
     """
@@ -35,63 +35,63 @@ class Prompt(NamedTuple):
     that they hold `Seen.around`.
     """
 
-    shared: Callable[[Sequence[Seen]], str]
-    question: Callable[[Seen, Sequence[str]], str]
+    shared: Callable[[Sequence[ShownInstance]], str]
+    question: Callable[[ShownInstance, Sequence[str]], str]
     shows_photograph: bool = True
     shows_crops: bool = True
     measures: bool = False
     tells_relations: bool = False
 
 
-def nothing_shared(seen: Sequence[Seen]) -> str:
+def nothing_shared(seen: Sequence[ShownInstance]) -> str:
     """For prompts that show one crop and ask."""
     return ""
 
 
-def list_of_objects(seen: Sequence[Seen]) -> str:
+def list_of_objects(seen: Sequence[ShownInstance]) -> str:
     """Every object of the photograph with its type and place; the number is how relations name it."""
     rows = "\n".join(f"{s.number}. {s.spoken} {s.place}" for s in seen)
     return f"A drone photograph of an embankment. Objects, boxes from 0 to 999:\n{rows}\n"
 
 
-def list_with_meanings(seen: Sequence[Seen]) -> str:
+def list_with_meanings(seen: Sequence[ShownInstance]) -> str:
     """The list of objects, and what the answers of their types mean, each once, in the order in which they come up."""
     meanings = {name: meaning for s in seen if len(s.meanings) > 1 for name, meaning in s.meanings.items()}
     rows = "".join(f"{name}: {meaning}.\n" for name, meaning in meanings.items())
     return list_of_objects(seen) + rows
 
 
-def ask_crop(thing: Seen, answers: Sequence[str]) -> str:
+def ask_crop(instance: ShownInstance, answers: Sequence[str]) -> str:
     """The crop alone: type and answers."""
-    return f"One object, enlarged: {thing.spoken}.\nWhich is it: {', '.join(answers)}?"
+    return f"One object, enlarged: {instance.spoken}.\nWhich is it: {', '.join(answers)}?"
 
 
-def ask_minimal(thing: Seen, answers: Sequence[str]) -> str:
+def ask_minimal(instance: ShownInstance, answers: Sequence[str]) -> str:
     """Type and answers; the crop stands before these words, the photograph before all."""
-    return f"{thing.spoken}: {', '.join(answers)}?"
+    return f"{instance.spoken}: {', '.join(answers)}?"
 
 
-def ask_photograph(thing: Seen, answers: Sequence[str]) -> str:
+def ask_photograph(instance: ShownInstance, answers: Sequence[str]) -> str:
     """No crop: the place tells which object is meant."""
-    return f"Object {thing.number}: {thing.spoken} at {thing.place}.\nWhich is it: {', '.join(answers)}?"
+    return f"Object {instance.number}: {instance.spoken} at {instance.place}.\nWhich is it: {', '.join(answers)}?"
 
 
-def ask_with_relations(thing: Seen, answers: Sequence[str]) -> str:
+def ask_with_relations(instance: ShownInstance, answers: Sequence[str]) -> str:
     """The crop, which object of the photograph it is, and what stands around it."""
-    return f"{_object(thing)}\nWhich is it: {', '.join(answers)}?"
+    return f"{_object(instance)}\nWhich is it: {', '.join(answers)}?"
 
 
-def ask_with_evidence(thing: Seen, answers: Sequence[str]) -> str:
+def ask_with_evidence(instance: ShownInstance, answers: Sequence[str]) -> str:
     """As with relations, and what was measured of its pixels."""
-    return f"{_object(thing)} Measured: {thing.evidence}.\nWhich is it: {', '.join(answers)}?"
+    return f"{_object(instance)} Measured: {instance.evidence}.\nWhich is it: {', '.join(answers)}?"
 
 
-def _object(thing: Seen) -> str:
-    around = f"It is {thing.around}." if thing.around else "No other object was found."
-    return f"Object {thing.number}, enlarged: {thing.spoken} at {thing.place}. {around}"
+def _object(instance: ShownInstance) -> str:
+    around = f"It is {instance.around}." if instance.around else "No other object was found."
+    return f"Object {instance.number}, enlarged: {instance.spoken} at {instance.place}. {around}"
 
 
-def users_list(seen: Sequence[Seen]) -> str:
+def users_list(seen: Sequence[ShownInstance]) -> str:
     """The context block in the form in which the tool's first user wrote it, with types in place of true classes."""
     rows = "\n".join(f"- {s.spoken} {s.number} at {s.place}" for s in seen)
     return (
@@ -100,12 +100,12 @@ def users_list(seen: Sequence[Seen]) -> str:
     )
 
 
-def users_question(thing: Seen, answers: Sequence[str]) -> str:
+def users_question(instance: ShownInstance, answers: Sequence[str]) -> str:
     """His task block: one object named and, what was missing, located; one class name as the answer."""
-    around = f" Spatial relationships: {thing.around}." if thing.around else ""
+    around = f" Spatial relationships: {instance.around}." if instance.around else ""
     choices = "\n".join(f"- {answer}" for answer in answers)
     return (
-        f"Target object: {thing.spoken} at {thing.place}.{around}\n"
+        f"Target object: {instance.spoken} at {instance.place}.{around}\n"
         "Classify the condition of the target object as one of the following classes:\n"
         f"{choices}\nRespond with only the class name."
     )

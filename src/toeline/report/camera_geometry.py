@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from toeline.core.box import Box
-from toeline.core.geo import Meters, Place, Point, Spot, moved
+from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, moved
 
 # Assumed errors, about one standard deviation each; docs/where.md says why.
 GPS_M = 3.0
@@ -24,37 +24,38 @@ Pixel = tuple[float, float]
 Sight = tuple[Vector, Vector, Vector]  # right, down and ahead of a camera, each as (east, north, up)
 
 
-def can_project(place: Place) -> bool:
+def can_project(place: CameraPose) -> bool:
     """Whether height, attitude and focal length are all there. Without a roll the camera counts as level.
 
-    >>> can_project(Place(1, 2, height_m=30, yaw=0, pitch=-90, focal=0.6)), can_project(Place(1, 2, height_m=30))
+    >>> whole = CameraPose(1, 2, height_m=30, yaw=0, pitch=-90, focal=0.6)
+    >>> can_project(whole), can_project(CameraPose(1, 2, height_m=30))
     (True, False)
     """
     known = None not in (place.height_m, place.yaw, place.pitch, place.focal)
     return known and (place.height_m or 0) > 0
 
 
-def spot_of(place: Place, size_wh: tuple[int, int], box: Box) -> Spot:
+def ground_position_of(place: CameraPose, size_wh: tuple[int, int], box: Box) -> GeoPosition:
     """Where the thing in a box is: on the ground if the camera's ray can be followed there, else at the camera."""
     way = to_ground(place, size_wh, foot(place, box))
     error = error_m(place, size_wh, foot(place, box)) if way else None
     if way is None or error is None:
-        return Spot(place.latitude, place.longitude, "camera")
+        return GeoPosition(place.latitude, place.longitude, "camera")
     at = moved(place.point, way)
-    return Spot(at.latitude, at.longitude, "ground", error)
+    return GeoPosition(at.latitude, at.longitude, "ground", error)
 
 
-def foot(place: Place, box: Box) -> Pixel:
+def foot(place: CameraPose, box: Box) -> Pixel:
     """The pixel at which a box stands on the ground: its center seen from above, else the middle of its lower edge.
 
-    >>> foot(Place(1, 2, pitch=-90), Box(0, 0, 10, 20)), foot(Place(1, 2, pitch=-30), Box(0, 0, 10, 20))
+    >>> foot(CameraPose(1, 2, pitch=-90), Box(0, 0, 10, 20)), foot(CameraPose(1, 2, pitch=-30), Box(0, 0, 10, 20))
     ((5.0, 10.0), (5.0, 20))
     """
     above = place.pitch is None or place.pitch <= STEEP_DEGREES
     return box.center if above else (box.center[0], box.y2)
 
 
-def to_ground(place: Place, size_wh: tuple[int, int], pixel: Pixel) -> Meters | None:
+def to_ground(place: CameraPose, size_wh: tuple[int, int], pixel: Pixel) -> Meters | None:
     """The way from below the camera to the ground under a pixel; None when it cannot be known or is too far."""
     if not can_project(place):
         return None
@@ -62,7 +63,7 @@ def to_ground(place: Place, size_wh: tuple[int, int], pixel: Pixel) -> Meters | 
     return way if way and math.hypot(*way) <= (place.height_m or 0) / FLATTEST else None
 
 
-def error_m(place: Place, size_wh: tuple[int, int], pixel: Pixel) -> float | None:
+def error_m(place: CameraPose, size_wh: tuple[int, int], pixel: Pixel) -> float | None:
     """How far off `to_ground` may be, in meters: the assumed errors one by one, as the root of their squares.
 
     Each is put in with both signs and the larger change counts. None where one of them would lift the ray too high.
@@ -82,7 +83,7 @@ def error_m(place: Place, size_wh: tuple[int, int], pixel: Pixel) -> float | Non
     return math.sqrt(squares)
 
 
-def footprint(place: Place, size_wh: tuple[int, int]) -> list[Point]:
+def footprint(place: CameraPose, size_wh: tuple[int, int]) -> list[Point]:
     """The ground in a photograph as corners counterclockwise, without the part that is too flat to be followed.
 
     Empty when nothing is known or the camera looks at the sky alone.
@@ -96,7 +97,7 @@ def footprint(place: Place, size_wh: tuple[int, int]) -> list[Point]:
     return [moved(place.point, way) for way in ways] if len(ways) == len(kept) > 2 else []
 
 
-def _follow(place: Place, ray: Vector) -> Meters | None:
+def _follow(place: CameraPose, ray: Vector) -> Meters | None:
     """The way over the ground to where a ray meets it; None for one that does not fall."""
     if ray[2] > -1e-6:
         return None
@@ -104,7 +105,7 @@ def _follow(place: Place, ray: Vector) -> Meters | None:
     return Meters(reach * ray[0], reach * ray[1])
 
 
-def _fall(place: Place, ray: Vector) -> float:
+def _fall(place: CameraPose, ray: Vector) -> float:
     """By how much a ray falls more steeply than FLATTEST, along the camera's heading: linear over the picture."""
     yaw = math.radians(place.yaw or 0)
     return -ray[2] - FLATTEST * (ray[0] * math.sin(yaw) + ray[1] * math.cos(yaw))
@@ -129,7 +130,7 @@ def clipped(corners: Sequence[Pixel], inside: Sequence[float]) -> list[Pixel]:
     return kept
 
 
-def _ray(place: Place, size_wh: tuple[int, int], pixel: Pixel) -> Vector:
+def _ray(place: CameraPose, size_wh: tuple[int, int], pixel: Pixel) -> Vector:
     """The direction that a pixel looks in: one focal length ahead, and to the pixel."""
     wide, high = size_wh
     focal_px = (place.focal or 1.0) * math.hypot(wide, high)
@@ -142,7 +143,7 @@ def _ray(place: Place, size_wh: tuple[int, int], pixel: Pixel) -> Vector:
     )
 
 
-def sight(place: Place) -> Sight:
+def sight(place: CameraPose) -> Sight:
     """Right, down and ahead of the camera as unit vectors (east, north, up), from yaw, pitch and roll in this order.
 
     Straight down at roll 180, as DJI cameras write it, is straight down at roll 0 and the opposite yaw.

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toeline.core.run_folder import write_whole
-from toeline.core.scene import Thing
+from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.images import read_photo
 from toeline.evaluate.average_precision import DRAWS, Precisions
-from toeline.evaluate.detection import Seen, confusion, worst
-from toeline.evaluate.metric import Figure
-from toeline.evaluate.results import Measured
+from toeline.evaluate.detection import DetectedPhoto, confusion, worst
+from toeline.evaluate.metric import Metric
+from toeline.evaluate.results import DetectorMeasurement
 from toeline.report.document import Grid, Section, tenths
 from toeline.report.draw import Mark, as_jpeg
 from toeline.report.judge_page import shown
@@ -34,7 +34,7 @@ WORST = "worst"  # the folder of their pictures
 KEYS = ("map_50", "map_50_95")
 
 
-def headline(measured: Measured, other: Measured | None) -> str:
+def headline(measured: DetectorMeasurement, other: DetectorMeasurement | None) -> str:
     """The one figure that counts, with its interval, and what the other detector gets."""
     figure = measured.figure("map_50")
     where = f"{some(figure.n, 'object')} on {some(len(measured.photos), 'photograph')}"
@@ -48,12 +48,12 @@ def headline(measured: Measured, other: Measured | None) -> str:
     return words
 
 
-def ends(figure: Figure) -> str:
+def ends(figure: Metric) -> str:
     """A value with its interval."""
     return f"{tenths(figure.value)} (95 % interval {tenths(figure.interval.low)} to {tenths(figure.interval.high)})"
 
 
-def tiles(measured: Measured) -> list[tuple[str, str]]:
+def tiles(measured: DetectorMeasurement) -> list[tuple[str, str]]:
     """What stands under the headline."""
     keys = (("map_50", "mAP@0.5"), ("map_50_95", "mAP@0.5:0.95"))
     found = [(tenths(measured.figure(key).value), what) for key, what in keys]
@@ -62,13 +62,15 @@ def tiles(measured: Measured) -> list[tuple[str, str]]:
     return found
 
 
-def sections(measured: Measured, other: Measured | None, taxonomy: Taxonomy, out: Path) -> list[Section]:
+def sections(
+    measured: DetectorMeasurement, other: DetectorMeasurement | None, taxonomy: Taxonomy, out: Path
+) -> list[Section]:
     """All sections of one measurement; pictures of the worst photographs are also written below `out`."""
     parts = [_precision_section(measured), _against(measured, other), _used_section(measured, taxonomy)]
     return [part for part in (*parts, _worst_section(measured, taxonomy, out)) if part]
 
 
-def _precision_section(measured: Measured) -> Section:
+def _precision_section(measured: DetectorMeasurement) -> Section:
     clusters = "flight lines" if measured.by_flight else "photographs"
     text = (
         f"COCO average precision by pycocotools, at IoU 0.5 and as the mean over IoU 0.5 to 0.95, of all boxes with a "
@@ -89,12 +91,12 @@ def spaced(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def _dot(figures: dict[str, Figure], kind: str) -> tuple[float, float] | None:
+def _dot(figures: dict[str, Metric], kind: str) -> tuple[float, float] | None:
     recall, precision = figures[f"recall/{kind}"], figures[f"precision/{kind}"]
     return (recall.value, precision.value) if recall.n and precision.n else None
 
 
-def _against(measured: Measured, other: Measured | None) -> Section | None:
+def _against(measured: DetectorMeasurement, other: DetectorMeasurement | None) -> Section | None:
     if other is None:
         return None
     head = ("", "n", measured.name, other.name, "difference")
@@ -108,7 +110,7 @@ def _rows(one: Precisions, two: Precisions) -> list[tuple[str, ...]]:
     ]
 
 
-def _used_section(measured: Measured, taxonomy: Taxonomy) -> Section:
+def _used_section(measured: DetectorMeasurement, taxonomy: Taxonomy) -> Section:
     text = (
         "At the detector's thresholds, duplicates settled, as inspection shows it; a box counts at IoU 0.5. In the "
         "plot an object found in its place as another type stands off the diagonal; the last column holds objects that "
@@ -121,7 +123,7 @@ def _used_section(measured: Measured, taxonomy: Taxonomy) -> Section:
     return Section("At the thresholds in use", (text,), tuple(figures), plots=(plot,))
 
 
-def _worst_section(measured: Measured, taxonomy: Taxonomy, out: Path) -> Section | None:
+def _worst_section(measured: DetectorMeasurement, taxonomy: Taxonomy, out: Path) -> Section | None:
     """The photographs with most faults, as pictures on the page and as files."""
     chosen = worst(measured.seen, MOST_PICTURES)
     if not chosen:
@@ -136,22 +138,23 @@ def _worst_section(measured: Measured, taxonomy: Taxonomy, out: Path) -> Section
     return Section("Worst photographs", (text,), plots=tuple(plots))
 
 
-def fault_words(told: Seen) -> str:
+def fault_words(told: DetectedPhoto) -> str:
     """What went wrong on one photograph, in words."""
     counts = (
         (told.right, "found"), (told.missed, "missed"), (told.swapped, "as another type"), (told.false, "false"),
     )  # fmt: skip
-    return ", ".join(f"{len(things)} {what}" for things, what in counts)
+    return ", ".join(f"{len(instances)} {what}" for instances, what in counts)
 
 
-def marks(told: Seen, taxonomy: Taxonomy) -> list[Mark]:
+def marks(told: DetectedPhoto, taxonomy: Taxonomy) -> list[Mark]:
     """What is right first, so that what went wrong is drawn over it."""
 
-    def named(things: Sequence[Thing], color: str, style: int, word: str) -> list[Mark]:
-        return [Mark(t.box, f"{word}{taxonomy.spoken(t.kind)}", color, style) for t in things]
+    def named(instances: Sequence[Instance], color: str, style: int, word: str) -> list[Mark]:
+        return [Mark(t.box, f"{word}{taxonomy.spoken(t.type_name)}", color, style) for t in instances]
 
     swapped = [
-        Mark(f.box, f"{taxonomy.spoken(f.kind)}, is {taxonomy.spoken(t.kind)}", SWAPPED, 0) for f, t in told.swapped
+        Mark(f.box, f"{taxonomy.spoken(f.type_name)}, is {taxonomy.spoken(t.type_name)}", SWAPPED, 0)
+        for f, t in told.swapped
     ]
     right = [Mark(found.box, "", FOUND, 0) for found, _ in told.right]
     return [*right, *named(told.missed, MISSED, 1, "missed: "), *swapped, *named(told.false, FALSE, 2, "no ")]

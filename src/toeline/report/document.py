@@ -44,7 +44,7 @@ class Mistake:
     """One wrong answer: its crop as a data URI (empty: not shown), where it is, and the answers with probabilities."""
 
     photo: str
-    thing_id: str
+    instance_id: str
     picture: str
     answers: tuple[tuple[str, float], ...]
     note: str = ""
@@ -128,7 +128,7 @@ def _section(section: Section) -> Iterator[str]:
     for paragraph in section.text:
         yield from (paragraph, "")
     if section.figures:
-        yield from _table(FIGURE_HEAD, map(figure_cells, section.figures))
+        yield from _table(METRIC_HEAD, map(metric_cells, section.figures))
     for grid in section.grids:
         yield from ((f"### {grid.title}", "") if grid.title else ())
         yield from _table(grid.head, grid.rows)
@@ -137,24 +137,26 @@ def _section(section: Section) -> Iterator[str]:
         yield from _table(("photograph", "object", "answers", "note"), map(_mistake_cells, group.shown))
 
 
-FIGURE_HEAD = ("measured", "value", "95 % interval", "n", "without a pixel", "the same from train", "target")
+METRIC_HEAD = ("measured", "value", "95 % interval", "n", "without a pixel", "the same from train", "target")
 
 
-def figure_cells(figure: TruthFigure) -> tuple[str, ...]:
+def metric_cells(figure: TruthFigure) -> tuple[str, ...]:
     """A figure as texts, under FIGURE_HEAD.
 
-    >>> figure_cells(TruthFigure("all", 0.5, 0.41, 0.59, 100, 0.25, None, 0.9, "not shown"))
+    >>> metric_cells(TruthFigure("all", 0.5, 0.41, 0.59, 100, 0.25, None, 0.9, "not shown"))
     ('all', '50.0%', '41.0% to 59.0%', '100', '25.0%', '', '90%: not shown')
     """
-    floors = ("" if f is None else tenths(f) for f in (figure.floor, figure.train_floor))
+    majority_baselines = (
+        "" if f is None else tenths(f) for f in (figure.majority_baseline, figure.train_majority_baseline)
+    )
     target = "" if figure.target is None else f"{100 * figure.target:g}%: {figure.verdict}"
     said = (tenths(figure.value), f"{tenths(figure.low)} to {tenths(figure.high)}") if figure.n else ("", "")
-    return (figure.label, *said, str(figure.n), *floors, target)
+    return (figure.label, *said, str(figure.n), *majority_baselines, target)
 
 
 def _mistake_cells(mistake: Mistake) -> tuple[str, ...]:
     answers = ", ".join(f"{name} {tenths(p)}" for name, p in mistake.answers)
-    return mistake.photo, mistake.thing_id, answers, mistake.note
+    return mistake.photo, mistake.instance_id, answers, mistake.note
 
 
 def _table(head: Sequence[str], rows: Any) -> Iterator[str]:
@@ -208,9 +210,9 @@ def tenths(share: float) -> str:
 
 @dataclass(frozen=True)
 class TruthFigure:
-    """One accuracy against truth: shares 0 to 1; `floor` is what a look-up without a pixel gets, or None.
+    """One accuracy against truth: shares 0 to 1; `majority_baseline` is what a look-up without a pixel gets, or None.
 
-    `train_floor` is the same for a look-up that was made on the train split, which does not know these objects.
+    `train_majority_baseline` is the same for a look-up that was made on the train split, which does not know these objects.
     `target` is what the user wants it to be above, and `verdict` says in words whether that is shown.
     """
 
@@ -219,8 +221,8 @@ class TruthFigure:
     low: float
     high: float
     n: int
-    floor: float | None = None
-    train_floor: float | None = None
+    majority_baseline: float | None = None
+    train_majority_baseline: float | None = None
     target: float | None = None
     verdict: str = ""
 

@@ -77,9 +77,9 @@ def _caption(finding: Finding, taxonomy: Taxonomy, *, short: bool) -> str:
     condition = finding.verdict.condition if len(legal) > 1 else ""
     flag = ("!" if finding.grade.immediate else "") + ("?" if finding.verdict.review else "")
     if short:
-        return f"{finding.thing_id}{condition[:1].upper()}{flag}"
+        return f"{finding.instance_id}{condition[:1].upper()}{flag}"
     name = taxonomy.spoken(taxonomy.class_of(finding.verdict.class_name).type)
-    return " ".join(part for part in (finding.thing_id, name, condition) if part) + flag
+    return " ".join(part for part in (finding.instance_id, name, condition) if part) + flag
 
 
 def draw(image: Image.Image, findings: Sequence[Finding], taxonomy: Taxonomy) -> Image.Image:

@@ -12,13 +12,13 @@ from PIL import Image
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding
-from toeline.core.ground_truth import TrueThing
+from toeline.core.ground_truth import TrueInstance
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
 from toeline.errors import PhotoError
 from toeline.evaluate.classification import HEADLINE, Scorecard, normal_condition
 from toeline.evaluate.end_to_end import FINDINGS, OBJECTS
-from toeline.evaluate.metric import Figure
+from toeline.evaluate.metric import Metric
 from toeline.evaluate.results import Evaluated, Stages
 from toeline.report.document import Grid, Mistake, MistakeGroup, Section, TruthFigure, tenths
 from toeline.report.draw import Mark, as_jpeg, draw_marks
@@ -30,7 +30,7 @@ MOST_SHOWN = 6  # pictures of one kind of mistake
 
 
 @dataclass(frozen=True)
-class Blamed:
+class PicturedError:
     """One mistake of a stage: boxes in pixels of the photograph at `file`, None where there is none.
 
     `is_class` is empty for a finding of nothing, `said` for an object that was not found. `sure` is the probability of
@@ -39,7 +39,7 @@ class Blamed:
 
     photo: str
     file: Path
-    thing_id: str
+    instance_id: str
     true: Box | None
     found: Box | None
     is_class: str
@@ -57,7 +57,7 @@ class Beside:
     cost: str = ""
 
 
-def worst_section(worst: Mapping[str, Sequence[Blamed]]) -> Section:
+def worst_section(worst: Mapping[str, Sequence[PicturedError]]) -> Section:
     """Pictures of every kind of mistake. `worst` maps what went wrong to the mistakes, the worst first."""
     groups = tuple(
         MistakeGroup("", "", len(ones), tuple(map(_mistake, ones[:MOST_SHOWN])), title=title.capitalize())
@@ -72,13 +72,13 @@ def worst_section(worst: Mapping[str, Sequence[Blamed]]) -> Section:
     return Section("The worst of each stage", (text if groups else "There are no mistakes.",), mistakes=groups)
 
 
-def _mistake(one: Blamed) -> Mistake:
+def _mistake(one: PicturedError) -> Mistake:
     said = ((one.said, one.sure),) if one.said else ()
     note = f"is {one.is_class}" if one.is_class else "nothing is there"
-    return Mistake(one.photo, one.thing_id, picture_of(one), said, note)
+    return Mistake(one.photo, one.instance_id, picture_of(one), said, note)
 
 
-def picture_of(one: Blamed) -> str:
+def picture_of(one: PicturedError) -> str:
     """A data URI of the place with both boxes, or empty when the photograph cannot be read."""
     try:
         picture = both_marked(read_photo(one.file), one.true, one.found)
@@ -146,7 +146,7 @@ def stage_sections(done: Evaluated, found: Stages, beside: Scorecard, taxonomy: 
     """Four sections; `beside` is the card over objects that were found."""
     return [
         _as_one(found),
-        _blame(found, taxonomy),
+        _errors_section(found, taxonomy),
         beside_section(_beside(found, beside), _boxes_off(found)),
         worst_section(_titled(worst_of(done, found, taxonomy))),
     ]
@@ -154,7 +154,7 @@ def stage_sections(done: Evaluated, found: Stages, beside: Scorecard, taxonomy: 
 
 def _as_one(found: Stages) -> Section:
     overall = [f for f in found.card.figures if "/" not in f.key]
-    figures = [*overall, *found.blame.trust, *found.detector]
+    figures = [*overall, *found.error_breakdown.trust, *found.detector]
     text = (
         "Every true object counts. One that was not found, or whose box overlaps by less than IoU 0.5, has no answer: "
         "it is wrong everywhere, and if it is not normal, it is a defect missed. Without a pixel: the detector's "
@@ -164,11 +164,12 @@ def _as_one(found: Stages) -> Section:
     return Section("Both stages as one", (text,), tuple(map(shown, figures)))
 
 
-def _blame(found: Stages, taxonomy: Taxonomy) -> Section:
-    counts = found.blame.counts
+def _errors_section(found: Stages, taxonomy: Taxonomy) -> Section:
+    counts = found.error_breakdown.counts
     rows = tuple((LOSSES[name], str(getattr(counts, name))) for name in LOSSES)
     kinds = tuple(
-        (taxonomy.spoken(kind), *(str(getattr(b, name)) for name in LOSSES)) for kind, b in found.blame.by_type.items()
+        (taxonomy.spoken(kind), *(str(getattr(b, name)) for name in LOSSES))
+        for kind, b in found.error_breakdown.by_type.items()
     )
     head = ("type", "right", "wrong condition", "wrong type", "badly placed", "not found", "double", "of nothing")
     text = (
@@ -179,7 +180,7 @@ def _blame(found: Stages, taxonomy: Taxonomy) -> Section:
     return Section(
         "Which stage is to blame",
         (text,),
-        tuple(map(shown, found.blame.errors)),
+        tuple(map(shown, found.error_breakdown.errors)),
         grids=(
             Grid("What one stage without a mistake would give", ideal_head, _ideal(found)),
             Grid("Where objects and findings went", ("what", "how many"), rows),
@@ -193,19 +194,19 @@ def _ideal(found: Stages) -> tuple[tuple[str, ...], ...]:
     perfect = (
         [("if the detector made no mistake (true boxes)", found.true_boxes["accuracy"])] if found.true_boxes else []
     )
-    steps = [*((f.label, f) for f in found.blame.ceilings), *perfect]
+    steps = [*((f.label, f) for f in found.error_breakdown.ceilings), *perfect]
     rows = [(label, tenths(f.value), _ends(f), str(f.n)) for label, f in steps if f.n]
     both = found.card["accuracy"]
-    floors = [("here", both.floor), ("in the train split", both.train_floor)]
+    majority_baselines = [("here", both.majority_baseline), ("in the train split", both.train_majority_baseline)]
     rows += [
         (f"without a judge: the most common class of each type {where}", tenths(value), "", str(both.n))
-        for where, value in floors
+        for where, value in majority_baselines
         if value is not None
     ]
     return tuple(rows)
 
 
-def _ends(figure: Figure) -> str:
+def _ends(figure: Metric) -> str:
     return f"{tenths(figure.interval.low)} to {tenths(figure.interval.high)}"
 
 
@@ -230,7 +231,7 @@ def _beside(found: Stages, beside: Scorecard) -> dict[str, list[Beside]]:
     return rows
 
 
-def _row(found: Stages, figure: Figure, beside: Scorecard) -> Beside:
+def _row(found: Stages, figure: Metric, beside: Scorecard) -> Beside:
     """A figure that only some objects have is left out where they were not found."""
     where_found = _named(beside).get(figure.key)
     true_boxes = _named(found.true_boxes).get(figure.key) if found.true_boxes else None
@@ -244,23 +245,23 @@ def _row(found: Stages, figure: Figure, beside: Scorecard) -> Beside:
     )
 
 
-def _named(card: Scorecard) -> dict[str, Figure]:
+def _named(card: Scorecard) -> dict[str, Metric]:
     return {f.key: f for f in card.figures}
 
 
-def _titled(worst: Mapping[str, Sequence[Blamed]]) -> dict[str, Sequence[Blamed]]:
+def _titled(worst: Mapping[str, Sequence[PicturedError]]) -> dict[str, Sequence[PicturedError]]:
     titles = {**OBJECTS, **FINDINGS}
     return {titles[name]: ones for name, ones in worst.items()}
 
 
-def worst_of(done: Evaluated, found: Stages, taxonomy: Taxonomy) -> dict[str, list[Blamed]]:
+def worst_of(done: Evaluated, found: Stages, taxonomy: Taxonomy) -> dict[str, list[PicturedError]]:
     """All mistakes by their name (see OBJECTS and FINDINGS), the worst first.
 
     How sure the judge was counts for its own mistakes, how sure the detector was for the rest. What was not found is
     ordered by how severe the taxonomy calls it, then by size.
     """
     files = {photo.name: photo.path for photo in done.split.photos}
-    make = partial(_blamed, files)
+    make = partial(_pictured_error, files)
     photos = found.photos
     missed = [make(p.photo, None, t, 0.0) for p in photos for t in p.missed]
     by_name = {"missed": sorted(missed, key=lambda b: (-_severity(b.is_class, taxonomy), -_area(b), b.photo))}
@@ -282,20 +283,20 @@ def _severity(class_name: str, taxonomy: Taxonomy) -> int:
     return int(taxonomy.class_of(class_name).condition != normal_condition(taxonomy))
 
 
-def _area(one: Blamed) -> float:
+def _area(one: PicturedError) -> float:
     return one.true.area if one.true else 0.0
 
 
-def _blamed(
-    files: Mapping[str, Path], photo: str, finding: Finding | None, true: TrueThing | None, sure: float
-) -> Blamed:
-    return Blamed(
+def _pictured_error(
+    files: Mapping[str, Path], photo: str, finding: Finding | None, true: TrueInstance | None, sure: float
+) -> PicturedError:
+    return PicturedError(
         photo=photo,
         file=files[photo],
-        thing_id=true.thing.id if true else finding.thing_id if finding else "",
-        true=true.thing.box if true else None,
+        instance_id=true.instance.id if true else finding.instance_id if finding else "",
+        true=true.instance.box if true else None,
         found=finding.box if finding else None,
-        is_class=true.truth.class_name if true else "",
+        is_class=true.ground_truth.class_name if true else "",
         said=finding.verdict.class_name if finding else "",
         sure=sure,
     )

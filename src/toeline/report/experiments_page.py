@@ -10,8 +10,8 @@ from toeline.core.provenance import now_words
 from toeline.core.words import some
 from toeline.evaluate.classification import HEADLINE
 from toeline.evaluate.compare import Comparison, Difference, Flip
-from toeline.evaluate.metric import Figure
-from toeline.evaluate.results import Asked, Spatial, best_of
+from toeline.evaluate.metric import Metric
+from toeline.evaluate.results import PromptResult, Spatial, best_of
 from toeline.evaluate.spatial import Agreement
 from toeline.report.document import Grid, ScorecardPage, Section, tenths
 from toeline.report.judge_page import shown
@@ -41,7 +41,7 @@ def spatial_section(found: Spatial | None) -> list[Section]:
     if found is None:
         return []
     text = [*found.left_out]
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[Metric, ...] = ()
     grids = []
     if found.questions:
         card, figures = found.questions, found.questions.figures
@@ -75,11 +75,11 @@ def _boxes(found: Sequence[Agreement]) -> Grid:
     return Grid("Relations of detected boxes", ("relation", "precision", "said", "recall", "true"), rows)
 
 
-def _share(figure: Figure) -> str:
+def _share(figure: Metric) -> str:
     return tenths(figure.value) if figure.n else ""
 
 
-def prompts_section(rows: Sequence[Asked]) -> list[Section]:
+def prompts_section(rows: Sequence[PromptResult]) -> list[Section]:
     """Every prompt beside the first; nothing when there was only one."""
     if not rows:
         return []
@@ -102,7 +102,7 @@ def prompts_section(rows: Sequence[Asked]) -> list[Section]:
     return [Section("Prompts", text, grids=(Grid("Side by side", head, table),))]
 
 
-def _row(row: Asked) -> tuple[str, ...]:
+def _row(row: PromptResult) -> tuple[str, ...]:
     figure = row.card[HEADLINE]
     low, high = figure.interval
     difference = change(row.against[HEADLINE])[:2] if row.against else ("", "")
@@ -203,7 +203,7 @@ def flip_grids(flips: Sequence[Flip]) -> list[Grid]:
 def _flip_cells(flip: Flip) -> tuple[str, ...]:
     said = (flip.first_said or UNREADABLE, flip.second_said or UNREADABLE)
     sure = (f"{flip.first_probability:.2f}", f"{flip.second_probability:.2f}")
-    return (flip.photo, flip.thing_id, flip.true_class, *said, *sure)
+    return (flip.photo, flip.instance_id, flip.true_class, *said, *sure)
 
 
 def cells(difference: Difference) -> tuple[str, ...]:

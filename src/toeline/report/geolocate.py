@@ -15,12 +15,12 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
-from toeline.core.geo import Meters, Place, Point, Spot, between, place_from, spot_record, wrapped
+from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, between, geo_position_record, pose_from, wrapped
 from toeline.core.records import each_line, finding_from, to_line
 from toeline.core.run_folder import FINDINGS, PROGRESS, written
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import natural
-from toeline.report.camera_geometry import clipped, footprint, spot_of
+from toeline.report.camera_geometry import clipped, footprint, ground_position_of
 
 POINTS, AREAS = "findings.geojson", "footprints.geojson"
 GRADES = ("severity", "severity_rank", "action", "immediate", "immediate_reason")  # passed on where a run has them
@@ -41,20 +41,20 @@ class Shot:
 
     photo: str
     size_wh: tuple[int, int]
-    place: Place
+    place: CameraPose
 
 
 @dataclass(frozen=True)
-class Mark:
+class MapMark:
     """What a map says of a finding."""
 
     photo: str
-    thing_id: str
+    instance_id: str
     kind: str
     condition: str
     probability: float
     review: bool
-    spot: Spot
+    geo_position: GeoPosition
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Located:
     """Photographs and findings with a position, in the run's order; `photographs` counts all of the run."""
 
     shots: tuple[Shot, ...]
-    marks: tuple[Mark, ...]
+    marks: tuple[MapMark, ...]
     photographs: int
 
     def flat(self, at: Point) -> Meters:
@@ -92,12 +92,12 @@ def locate(folder: Path, taxonomy: Taxonomy) -> Located | None:
 
 
 def _write(folder: Path, located: Located) -> None:
-    spots = {(m.photo, m.thing_id): m.spot for m in located.marks}
+    geo_positions = {(m.photo, m.instance_id): m.geo_position for m in located.marks}
     times = {s.photo: s.place.time for s in located.shots}
     with written(folder / FINDINGS) as file:
         for _, r in each_line(folder / FINDINGS):
-            spot = spots.get((r["photo"], r["id"]))
-            file.write(to_line({**r, **spot_record(spot)} if spot else r).encode("utf-8"))
+            geo_position = geo_positions.get((r["photo"], r["id"]))
+            file.write(to_line({**r, **geo_position_record(geo_position)} if geo_position else r).encode("utf-8"))
     points = (_point(r, times[r["photo"]]) for _, r in each_line(folder / FINDINGS) if r["photo"] in times)
     _write_collection(folder / POINTS, collection("findings", ABOUT_POINTS, points))
     _write_collection(folder / AREAS, collection("footprints", ABOUT_AREAS, _areas(located)))
@@ -109,51 +109,53 @@ def _write_collection(path: Path, parts: Iterable[str]) -> None:
 
 
 def _shot(record: Mapping[str, Any]) -> Shot | None:
-    place = place_from(record.get("place"))
+    place = pose_from(record.get("place"))
     wide, high = record["size"]
     return Shot(record["photo"], (wide, high), place) if place else None
 
 
-def _mark(record: Mapping[str, Any], shot: Shot) -> Mark:
+def _mark(record: Mapping[str, Any], shot: Shot) -> MapMark:
     finding = finding_from(record)
     verdict = finding.verdict
-    spot = spot_of(shot.place, shot.size_wh, finding.box)
-    return Mark(
+    geo_position = ground_position_of(shot.place, shot.size_wh, finding.box)
+    return MapMark(
         finding.photo,
-        finding.thing_id,
-        finding.kind,
+        finding.instance_id,
+        finding.type_name,
         verdict.condition,
         verdict.probability,
         bool(verdict.review),
-        spot,
+        geo_position,
     )
 
 
-def grouped(marks: Sequence[Mark], taxonomy: Taxonomy) -> list[Mark]:
+def grouped(marks: Sequence[MapMark], taxonomy: Taxonomy) -> list[MapMark]:
     """The same marks, those that are likely one object with a group. The one that is placed best stands for all.
 
     Groups are found and numbered in the natural order of the photographs, so that they are the same whichever
     photograph was done first.
     """
     order = sorted(range(len(marks)), key=lambda i: natural(marks[i].photo))
-    seen = [i for i in order if marks[i].spot.kind == "ground"]
+    seen = [i for i in order if marks[i].geo_position.kind == "ground"]
     out = list(marks)
-    start = marks[seen[0]].spot.point if seen else Point(0, 0)
+    start = marks[seen[0]].geo_position.point if seen else Point(0, 0)
     groups = groups_of([_seen(marks[i], start) for i in seen])
     for number, group in enumerate(groups, start=1):
         members = [seen[i] for i in group]
-        best = min(members, key=lambda i: marks[i].spot.error_m or 0.0)
+        best = min(members, key=lambda i: marks[i].geo_position.error_m or 0.0)
         given = {marks[i].condition for i in members}
         conditions = tuple(c.name for c in taxonomy.conditions if c.name in given)
         for i in members:
-            same = None if i == best else (marks[best].photo, marks[best].thing_id)
-            spot = replace(marks[i].spot, group=f"g{number}", same_as=same, conditions=conditions)
-            out[i] = replace(marks[i], spot=spot)
+            same = None if i == best else (marks[best].photo, marks[best].instance_id)
+            geo_position = replace(marks[i].geo_position, group=f"g{number}", same_as=same, conditions=conditions)
+            out[i] = replace(marks[i], geo_position=geo_position)
     return out
 
 
-def _seen(mark: Mark, start: Point) -> Seen:
-    return Seen(mark.photo, mark.kind, _flat(start, mark.spot.point), mark.spot.error_m or 0.0)
+def _seen(mark: MapMark, start: Point) -> LocatedFinding:
+    return LocatedFinding(
+        mark.photo, mark.kind, _flat(start, mark.geo_position.point), mark.geo_position.error_m or 0.0
+    )
 
 
 def _flat(start: Point, at: Point) -> Meters:
@@ -203,28 +205,36 @@ def _areas(located: Located) -> Iterator[dict[str, Any]]:
             yield feature(area_geometry(corners), properties)
 
 
-def position_words(spot: Spot | None) -> str:
+def position_words(geo_position: GeoPosition | None) -> str:
     """Where a thing is, for people: degrees with hemispheres, and how certain.
 
-    >>> position_words(Spot(-33.9, 18.4, "ground", 4.2)), position_words(None)
+    >>> position_words(GeoPosition(-33.9, 18.4, "ground", 4.2)), position_words(None)
     ('33.90000° S, 18.40000° E, give or take 4 m', '')
     """
-    if spot is None:
+    if geo_position is None:
         return ""
     at = (
-        f"{abs(spot.latitude):.5f}° {'S' if spot.latitude < 0 else 'N'}, "
-        f"{abs(spot.longitude):.5f}° {'W' if spot.longitude < 0 else 'E'}"
+        f"{abs(geo_position.latitude):.5f}° {'S' if geo_position.latitude < 0 else 'N'}, "
+        f"{abs(geo_position.longitude):.5f}° {'W' if geo_position.longitude < 0 else 'E'}"
     )
-    return f"{at}, give or take {spot.error_m:.0f} m" if spot.error_m is not None else f"{at}, where the camera was"
+    return (
+        f"{at}, give or take {geo_position.error_m:.0f} m"
+        if geo_position.error_m is not None
+        else f"{at}, where the camera was"
+    )
 
 
-def same_words(spot: Spot | None) -> str:
+def same_words(geo_position: GeoPosition | None) -> str:
     """Which other findings are likely of the same object, and whether they agree; empty for one that stands alone."""
-    if spot is None or not spot.group:
+    if geo_position is None or not geo_position.group:
         return ""
-    which = f"Likely the same as {' '.join(spot.same_as)}" if spot.same_as else "Likely seen on other photographs too"
-    judged = f"; judged differently there: {' and '.join(spot.conditions)}" if spot.disputed else ""
-    return f"{which} ({spot.group}){judged}"
+    which = (
+        f"Likely the same as {' '.join(geo_position.same_as)}"
+        if geo_position.same_as
+        else "Likely seen on other photographs too"
+    )
+    judged = f"; judged differently there: {' and '.join(geo_position.conditions)}" if geo_position.disputed else ""
+    return f"{which} ({geo_position.group}){judged}"
 
 
 DIGITS = 7  # of degrees: a centimeter
@@ -292,16 +302,16 @@ MOST_ERROR_M = 20.0  # what is less certain than this is not compared: around it
 
 
 @dataclass(frozen=True)
-class Seen:
+class LocatedFinding:
     """One thing as one photograph shows it: `at` in meters from any point that all share, right to about `error_m`."""
 
     photo: str
-    kind: str
+    type_name: str
     at: Meters
     error_m: float
 
 
-def groups_of(seen: Sequence[Seen]) -> list[list[int]]:
+def groups_of(seen: Sequence[LocatedFinding]) -> list[list[int]]:
     """Groups of two or more places in `seen`, each sorted, in the order of their first.
 
     In a group all are of one type, each from another photograph, and any two lie within their combined error. The
@@ -318,28 +328,28 @@ def groups_of(seen: Sequence[Seen]) -> list[list[int]]:
     return sorted(whole.values())
 
 
-def _may_join(seen: Sequence[Seen], a: Sequence[int], b: Sequence[int]) -> bool:
+def _may_join(seen: Sequence[LocatedFinding], a: Sequence[int], b: Sequence[int]) -> bool:
     photos = {seen[i].photo for i in a}
     return all(seen[j].photo not in photos and all(within(seen[i], seen[j]) for i in a) for j in b)
 
 
-def within(a: Seen, b: Seen) -> bool:
+def within(a: LocatedFinding, b: LocatedFinding) -> bool:
     """Whether two positions differ by no more than both may be off together.
 
-    >>> a, b = (Seen(p, "toe_drain", Meters(x, 0), 3) for p, x in (("a", 0), ("b", 4)))
-    >>> within(a, b), within(a, Seen("c", "toe_drain", Meters(5, 0), 3))
+    >>> a, b = (LocatedFinding(p, "toe_drain", Meters(x, 0), 3) for p, x in (("a", 0), ("b", 4)))
+    >>> within(a, b), within(a, LocatedFinding("c", "toe_drain", Meters(5, 0), 3))
     (True, False)
     """
     return math.dist(a.at, b.at) <= math.hypot(a.error_m, b.error_m)
 
 
-def _near(seen: Sequence[Seen]) -> Iterator[tuple[float, int, int]]:
+def _near(seen: Sequence[LocatedFinding]) -> Iterator[tuple[float, int, int]]:
     """Pairs that may be the same, with their distance; found by cells, so that ten thousand are no hundred million."""
     cells: dict[tuple[str, int, int], list[int]] = defaultdict(list)
     certain = [(i, s) for i, s in enumerate(seen) if s.error_m <= MOST_ERROR_M]
     side = math.sqrt(2) * max((s.error_m for _, s in certain), default=1.0)
     for i, s in certain:
-        cells[s.kind, math.floor(s.at.east / side), math.floor(s.at.north / side)].append(i)
+        cells[s.type_name, math.floor(s.at.east / side), math.floor(s.at.north / side)].append(i)
     for (kind, x, y), here in cells.items():
         pairs = [*combinations(here, 2)]
         for dx, dy in ((1, -1), (1, 0), (1, 1), (0, 1)):

@@ -65,7 +65,7 @@ class PageInput:
     problems: Sequence[Problem]
     run: Mapping[str, Any]
     taxonomy: Taxonomy
-    truth: TruthNotes | None = None
+    ground_truth: TruthNotes | None = None
     book: Book | None = None  # for a report of several pages; without it all is on this one
     located: Located | None = None
 
@@ -100,7 +100,7 @@ def render_page(given: PageInput) -> str:
             map=map_section(given.located, given.taxonomy, links),
             problems=given.problems,
             most_problems=MOST_PROBLEMS,
-            truth=given.truth,
+            truth=given.ground_truth,
             calibration=given.run.get("models", {}).get("review", {}).get("calibration"),
             embedded=sum(bool(card["picture"]) for card in cards),
             pictures=sum(not card["failed"] for card in cards),
@@ -176,7 +176,7 @@ def _cards(given: PageInput) -> list[dict[str, Any]]:
                 "picture": picture,
                 "href": "" if record["failed"] else given.place.up + quote(marked),
                 "findings": _shown(findings, f"p{number}", given),
-                "missed": list(given.truth.missed.get(photo, ())) if given.truth else [],
+                "missed": list(given.ground_truth.missed.get(photo, ())) if given.ground_truth else [],
             }
         )
     return cards
@@ -187,11 +187,11 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
     slugs = {c["name"]: c["slug"] for c in _condition_styles(words)}
     return [
         {
-            "number": f.thing_id,
+            "number": f.instance_id,
             "anchor": f"{card}-{number}",
             "card": card,
             "photo": f.photo,
-            "kind": words.spoken(f.kind),
+            "kind": words.spoken(f.type_name),
             "class": f.verdict.class_name,
             "condition": f.verdict.condition,
             "slug": slugs[f.verdict.condition],
@@ -205,22 +205,22 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
             "around": relation_words(f, names),
             "review": f.verdict.review,
             "grade": f.grade,
-            "where": position_words(f.spot),
-            "same": same_words(f.spot),
-            "truth": truth_of(f, given.truth),
+            "where": position_words(f.geo_position),
+            "same": same_words(f.geo_position),
+            "truth": truth_of(f, given.ground_truth),
         }
         for number, f in enumerate(findings, start=1)
     ]
 
 
-def truth_of(finding: Finding, truth: TruthNotes | None) -> str:
+def truth_of(finding: Finding, ground_truth: TruthNotes | None) -> str:
     """What is wrong with a finding, in words, or empty when it is right or nothing is known."""
-    if truth is None:
+    if ground_truth is None:
         return ""
-    key = (finding.photo, finding.thing_id)
-    if key in truth.extra:
+    key = (finding.photo, finding.instance_id)
+    if key in ground_truth.extra:
         return "nothing is there"
-    return f"is {truth.wrong[key]}" if key in truth.wrong else ""
+    return f"is {ground_truth.wrong[key]}" if key in ground_truth.wrong else ""
 
 
 def bars(finding: Finding) -> list[tuple[str, float, bool]]:
@@ -258,7 +258,7 @@ PAGES = "report"  # the folder of the pages with photographs
 
 
 @dataclass(frozen=True)
-class Part:
+class PagePart:
     """A page of photographs, as the contents list it: its link, its first and last photograph, what they come to."""
 
     href: str
@@ -283,7 +283,7 @@ class Book:
     contents: str = ""
     before: str = ""
     after: str = ""
-    parts: Sequence[Part] = ()
+    parts: Sequence[PagePart] = ()
     worst: Sequence[Finding] = ()
     links: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
@@ -304,7 +304,7 @@ def links_of(chapter: Chapter, page: str) -> dict[tuple[str, str], str]:
     }  # places are named as report/inspection_page.py does
     cards = {(photo, ""): f"{page}#p{n}" for photo, n in card.items()}
     return cards | {
-        (f.photo, f.thing_id): f"{page}#p{card[f.photo]}-{n}"
+        (f.photo, f.instance_id): f"{page}#p{card[f.photo]}-{n}"
         for group in by_photo(chapter.findings).values()
         for n, f in enumerate(group, start=1)
     }

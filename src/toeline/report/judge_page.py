@@ -18,8 +18,8 @@ from toeline.core.words import some
 from toeline.data.images import read_photo
 from toeline.errors import PhotoError
 from toeline.evaluate.classification import HEADLINE, UNREADABLE, Scorecard, normal_condition, side_of
-from toeline.evaluate.matching import Judged
-from toeline.evaluate.metric import Figure
+from toeline.evaluate.matching import Case
+from toeline.evaluate.metric import Metric
 from toeline.evaluate.results import Evaluated
 from toeline.report.document import Grid, Mistake, MistakeGroup, Section, TruthFigure, tenths
 from toeline.report.draw import as_jpeg
@@ -40,21 +40,21 @@ def headline(figure: TruthFigure, *, right: int, where: str) -> str:
         f"Told its type, the judge named the right condition of {right:,} of {figure.n:,} objects on {where}: "
         f"{tenths(figure.value)} (95 % interval {tenths(figure.low)} to {tenths(figure.high)})."
     )
-    if figure.floor is not None:
+    if figure.majority_baseline is not None:
         words += (
             f" The most common condition of each type, without a look at the picture, is right for "
-            f"{tenths(figure.floor)}: {against(figure, figure.floor)} that."
+            f"{tenths(figure.majority_baseline)}: {against(figure, figure.majority_baseline)} that."
         )
     if figure.target is not None:
         words += f" More than {100 * figure.target:g}% is the target: {figure.verdict}."
     return words
 
 
-def against(figure: TruthFigure, floor: float) -> str:
+def against(figure: TruthFigure, majority_baseline: float) -> str:
     """What an interval says of a floor, in words."""
-    if figure.low > floor:
+    if figure.low > majority_baseline:
         return "shown to be better than"
-    return "shown to be worse than" if figure.high < floor else "not shown to be better or worse than"
+    return "shown to be worse than" if figure.high < majority_baseline else "not shown to be better or worse than"
 
 
 def confusion_section(
@@ -239,7 +239,7 @@ class Wrong:
 
     photo: str
     file: Path
-    thing_id: str
+    instance_id: str
     box: Box
     true: str
     said: str
@@ -258,7 +258,7 @@ def mistake_groups(wrong: Iterable[Wrong], color_of: Mapping[str, str]) -> tuple
     `color_of` gives the color (#rrggbb) of the box for each true class.
     """
     pairs: dict[tuple[str, str], list[Wrong]] = {}
-    for one in sorted(wrong, key=lambda w: (-w.confidence, w.photo, w.thing_id)):
+    for one in sorted(wrong, key=lambda w: (-w.confidence, w.photo, w.instance_id)):
         pairs.setdefault((one.true, one.said), []).append(one)
     groups, left = [], MOST_CROPS
     for (true, said), ones in sorted(pairs.items(), key=lambda pair: -len(pair[1])):
@@ -274,7 +274,7 @@ def _mistake(wrong: Wrong, color: str) -> Mistake:
     shown = ranked[:ANSWERS]
     if wrong.true in wrong.probabilities and wrong.true not in dict(shown):
         shown[-1] = (wrong.true, wrong.probabilities[wrong.true])
-    return Mistake(wrong.photo, wrong.thing_id, crop_uri(wrong.file, wrong.box, color), tuple(shown), wrong.note)
+    return Mistake(wrong.photo, wrong.instance_id, crop_uri(wrong.file, wrong.box, color), tuple(shown), wrong.note)
 
 
 def crop_window(box: Box, size_wh: tuple[int, int]) -> Box:
@@ -324,7 +324,7 @@ TILES = (
 )
 
 
-def shown(figure: Figure) -> TruthFigure:
+def shown(figure: Metric) -> TruthFigure:
     """A figure as pages show it."""
     value = figure.value if figure.n else 0.0  # NaN would be shown as such; n says that there is nothing
     label = f"{figure.label} (lower is better)" if figure.lower_is_better else figure.label
@@ -333,8 +333,8 @@ def shown(figure: Figure) -> TruthFigure:
         value,
         *figure.interval,
         figure.n,
-        figure.floor if figure.n else None,
-        figure.train_floor if figure.n else None,
+        figure.majority_baseline if figure.n else None,
+        figure.train_majority_baseline if figure.n else None,
         figure.target,
         figure.verdict,
     )
@@ -349,7 +349,7 @@ def headline_of(done: Evaluated, card: Scorecard) -> str:
     return words
 
 
-def figure_sections(card: Scorecard, *, where_found: bool = False) -> list[Section]:
+def metric_sections(card: Scorecard, *, where_found: bool = False) -> list[Section]:
     """All figures of a card: overall, then by condition, type and class; `where_found` of objects that were found."""
     clusters = "photographs" if card.cluster == "photo" else "flight lines"
     rests = (
@@ -427,8 +427,8 @@ def mistakes_section(done: Evaluated, taxonomy: Taxonomy) -> Section:
     return Section("Mistakes", (text,), grids=(pairs,), mistakes=mistake_groups(_wrong(done, wrong), colors))
 
 
-def _wrong(done: Evaluated, cases: Sequence[Judged]) -> Iterable[Wrong]:
+def _wrong(done: Evaluated, cases: Sequence[Case]) -> Iterable[Wrong]:
     files = {photo.name: photo.path for photo in done.split.photos}
     for c in cases:
         said = c.said_class or UNREADABLE
-        yield Wrong(c.photo, files[c.photo], c.thing_id, c.box, c.true_class, said, c.probabilities)
+        yield Wrong(c.photo, files[c.photo], c.instance_id, c.box, c.true_class, said, c.probabilities)

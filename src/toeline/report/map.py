@@ -16,7 +16,7 @@ from toeline.core.words import some
 from toeline.report.camera_geometry import footprint
 from toeline.report.document import percent
 from toeline.report.draw import legend
-from toeline.report.geolocate import Located, Mark, Shot, position_words, same_words
+from toeline.report.geolocate import Located, MapMark, Shot, position_words, same_words
 
 WIDE, LEAST_HIGH, MOST_HIGH, RIM = 1000.0, 260.0, 640.0, 34.0  # units of the drawing
 LEAST_M = 40.0  # a single photograph is not drawn larger than this many meters across
@@ -48,7 +48,9 @@ def map_section(located: Located | None, taxonomy: Taxonomy, links: Links) -> di
         return None
     marks, shots = thinned(located.marks, taxonomy), located.shots[:MOST_SHOTS]
     areas = [[located.flat(p) for p in footprint(s.place, s.size_wh)] for s in located.shots[:MOST_AREAS]]
-    frame = framed([*(located.flat(s.place.point) for s in located.shots), *_spots(located, marks), *_flatten(areas)])
+    frame = framed(
+        [*(located.flat(s.place.point) for s in located.shots), *_geo_positions(located, marks), *_flatten(areas)]
+    )
     radius = 7.0 if len(marks) < 300 else 5.0 if len(marks) < 1200 else 3.5
     at = placed(located, marks, frame, radius)
     return {
@@ -59,7 +61,7 @@ def map_section(located: Located | None, taxonomy: Taxonomy, links: Links) -> di
         "areas": [_line(map(frame.xy, area)) for area in areas if area],
         "shots": [_shot(s, frame.xy(located.flat(s.place.point)), links) for s in shots],
         "same": list(_same(marks, at)),
-        "marks": [_mark(m, at[m.photo, m.thing_id], radius, taxonomy, links) for m in marks],
+        "marks": [_mark(m, at[m.photo, m.instance_id], radius, taxonomy, links) for m in marks],
         "key": [(name, f"c{n}", shape(0, 0, 6, n)) for n, name in enumerate(legend(taxonomy))],
         "bar": scale_bar(frame.scale),
         "notes": _notes(located, marks),
@@ -78,31 +80,31 @@ def framed(points: Sequence[Meters]) -> Frame:
     return Frame(west - spare_x, north + spare_y, scale, round(tall, 1))
 
 
-def _spots(located: Located, marks: Sequence[Mark]) -> list[Meters]:
-    return [located.flat(m.spot.point) for m in marks]
+def _geo_positions(located: Located, marks: Sequence[MapMark]) -> list[Meters]:
+    return [located.flat(m.geo_position.point) for m in marks]
 
 
 def _flatten(areas: Iterable[Sequence[Meters]]) -> list[Meters]:
     return [point for area in areas for point in area]
 
 
-def thinned(marks: Sequence[Mark], taxonomy: Taxonomy) -> list[Mark]:
+def thinned(marks: Sequence[MapMark], taxonomy: Taxonomy) -> list[MapMark]:
     """At most MOST_MARKS, drawn in the order of the taxonomy's conditions, so that the first of them lies undermost.
 
     Where there are too many, what stands on another photograph as well goes first, then the first condition.
     """
     rank = {c.name: n for n, c in enumerate(taxonomy.conditions)}
-    kept = sorted(marks, key=lambda m: (m.spot.same_as is not None, -rank[m.condition]))[:MOST_MARKS]
+    kept = sorted(marks, key=lambda m: (m.geo_position.same_as is not None, -rank[m.condition]))[:MOST_MARKS]
     return sorted(kept, key=lambda m: rank[m.condition])
 
 
-def placed(located: Located, marks: Sequence[Mark], frame: Frame, radius: float) -> dict[tuple[str, str], XY]:
+def placed(located: Located, marks: Sequence[MapMark], frame: Frame, radius: float) -> dict[tuple[str, str], XY]:
     """Where each finding is drawn: on its ground, or round the camera that saw it."""
-    at = {(m.photo, m.thing_id): frame.xy(located.flat(m.spot.point)) for m in marks}
+    at = {(m.photo, m.instance_id): frame.xy(located.flat(m.geo_position.point)) for m in marks}
     around: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for m in marks:
-        if m.spot.kind == "camera":
-            around[m.photo].append((m.photo, m.thing_id))
+        if m.geo_position.kind == "camera":
+            around[m.photo].append((m.photo, m.instance_id))
     for keys in around.values():
         for turn, key in enumerate(sorted(keys)):
             angle, out = 2 * math.pi * turn / len(keys), radius * RING * max(1.0, len(keys) / 7)
@@ -144,16 +146,16 @@ def _shot(shot: Shot, at: XY, links: Links) -> dict[str, Any]:
     return {"x": at[0], "y": at[1], "href": links.get((shot.photo, ""), ""), "title": _joined(facts)}
 
 
-def _mark(mark: Mark, at: XY, radius: float, taxonomy: Taxonomy, links: Links) -> dict[str, Any]:
+def _mark(mark: MapMark, at: XY, radius: float, taxonomy: Taxonomy, links: Links) -> dict[str, Any]:
     order = [c.name for c in taxonomy.conditions].index(mark.condition)
-    said = f"{taxonomy.spoken(mark.kind)} {mark.thing_id}: {mark.condition}, {percent(mark.probability)}"
+    said = f"{taxonomy.spoken(mark.kind)} {mark.instance_id}: {mark.condition}, {percent(mark.probability)}"
     review = "to review" if mark.review else ""
     return {
         "d": shape(*at, radius, order),
         "slug": f"c{order}",
-        "camera": mark.spot.kind == "camera",
-        "href": links.get((mark.photo, mark.thing_id), ""),
-        "title": _joined([said, mark.photo, position_words(mark.spot), same_words(mark.spot), review]),
+        "camera": mark.geo_position.kind == "camera",
+        "href": links.get((mark.photo, mark.instance_id), ""),
+        "title": _joined([said, mark.photo, position_words(mark.geo_position), same_words(mark.geo_position), review]),
     }
 
 
@@ -161,11 +163,11 @@ def _joined(facts: Iterable[str]) -> str:
     return "\n".join(filter(None, facts))
 
 
-def _same(marks: Sequence[Mark], at: Mapping[tuple[str, str], XY]) -> Iterator[str]:
+def _same(marks: Sequence[MapMark], at: Mapping[tuple[str, str], XY]) -> Iterator[str]:
     """A line from each finding to the one that it is likely the same as."""
     for mark in marks:
-        if mark.spot.same_as in at and mark.spot.same_as is not None:
-            yield _line((at[mark.photo, mark.thing_id], at[mark.spot.same_as]))
+        if mark.geo_position.same_as in at and mark.geo_position.same_as is not None:
+            yield _line((at[mark.photo, mark.instance_id], at[mark.geo_position.same_as]))
 
 
 def shape(x: float, y: float, r: float, number: int) -> str:
@@ -198,12 +200,12 @@ def scale_bar(scale: float) -> dict[str, Any]:
     return {"wide": round(length * scale, 1), "text": text}
 
 
-def _notes(located: Located, marks: Sequence[Mark]) -> list[str]:
+def _notes(located: Located, marks: Sequence[MapMark]) -> list[str]:
     """What the map does not show, and how sure it is."""
-    ground = sum(m.spot.kind == "ground" for m in located.marks)
+    ground = sum(m.geo_position.kind == "ground" for m in located.marks)
     without = located.photographs - len(located.shots)
-    groups = {m.spot.group for m in located.marks if m.spot.group}
-    disputed = {m.spot.group for m in located.marks if m.spot.disputed}
+    groups = {m.geo_position.group for m in located.marks if m.geo_position.group}
+    disputed = {m.geo_position.group for m in located.marks if m.geo_position.disputed}
     notes = []
     if ground:
         notes.append("Positions on the ground are approximate: flat ground at the height of take-off is assumed.")

@@ -271,7 +271,7 @@ def picture_plot(image: Image.Image, caption: str) -> Plot:
     return Plot(text, caption, image.width)
 
 
-class Checked(NamedTuple):
+class ValidationPoint(NamedTuple):
     """A validation: the epoch (0 is before training), the share that is right, the mean loss, whether it was kept."""
 
     epoch: float
@@ -280,7 +280,7 @@ class Checked(NamedTuple):
     kept: bool
 
 
-def loss_plot(steps: Sequence[tuple[float, float]], checked: Sequence[Checked]) -> Plot:
+def loss_plot(steps: Sequence[tuple[float, float]], checked: Sequence[ValidationPoint]) -> Plot:
     """Loss over epochs: each step's as a thin line, their running mean as a thick one, and validation's as dots."""
     with figure(INCHES, 3.6) as (drawn, axes):
         xs, ys = [x for x, _ in steps], [y for _, y in steps]
@@ -296,7 +296,7 @@ def loss_plot(steps: Sequence[tuple[float, float]], checked: Sequence[Checked]) 
         return Plot(svg(drawn, label=caption), caption, 520)
 
 
-def accuracy_plot(checked: Sequence[Checked], floor: float | None) -> Plot:
+def accuracy_plot(checked: Sequence[ValidationPoint], majority_baseline: float | None) -> Plot:
     """Conditions rightly said on the validation split, and what needs no pixel."""
     with figure(INCHES, 3.6) as (drawn, axes):
         axes.plot([c.epoch for c in checked], [c.accuracy for c in checked], "o-", color=COLORS[0], label="validation")
@@ -304,8 +304,8 @@ def accuracy_plot(checked: Sequence[Checked], floor: float | None) -> Plot:
         axes.plot(
             [c.epoch for c in kept], [c.accuracy for c in kept], "o", color=COLORS[1], markersize=11, label="kept"
         )
-        if floor is not None:
-            axes.axhline(floor, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="without a pixel")
+        if majority_baseline is not None:
+            axes.axhline(majority_baseline, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="without a pixel")
         axes.set(xlabel="epoch", ylabel="right, given the type", ylim=(0, 1.02))
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
         axes.grid(True)

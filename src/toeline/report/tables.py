@@ -48,12 +48,12 @@ def relation_words(finding: Finding, names: Mapping[str, str]) -> str:
 
 def others_words(finding: Finding, taxonomy: Taxonomy) -> str:
     """What else the detector saw on the same place, in words: "toe drain 0.41; slope drain damaged 0.30"."""
-    return "; ".join(f"{g.class_name or taxonomy.spoken(g.kind)} {g.score:.2f}" for g in finding.detector_others)
+    return "; ".join(f"{g.class_name or taxonomy.spoken(g.type_name)} {g.score:.2f}" for g in finding.detector_others)
 
 
 def names_in(findings: Sequence[Finding], taxonomy: Taxonomy) -> dict[str, str]:
     """How the things of one photograph are called: the type, and the id that the picture shows."""
-    return {f.thing_id: f"{taxonomy.spoken(f.kind)} {f.thing_id}" for f in findings}
+    return {f.instance_id: f"{taxonomy.spoken(f.type_name)} {f.instance_id}" for f in findings}
 
 
 def rows(findings: Iterable[Finding], taxonomy: Taxonomy) -> list[dict[str, Any]]:
@@ -68,10 +68,11 @@ def rows(findings: Iterable[Finding], taxonomy: Taxonomy) -> list[dict[str, Any]
 def _row(f: Finding, names: dict[str, str], taxonomy: Taxonomy) -> dict[str, Any]:
     second = f.verdict.second or ("", "")
     values = (
-        f.photo, f.thing_id, f.kind, f.verdict.class_name, f.verdict.condition, round(f.verdict.probability, 4),
+        f.photo, f.instance_id, f.type_name, f.verdict.class_name, f.verdict.condition, round(f.verdict.probability, 4),
         second[0], round(second[1], 4) if isinstance(second[1], float) else "", "yes" if f.verdict.review else "",
         f.verdict.review, round(f.score, 4), f.detector_class, others_words(f, taxonomy),
-        *(round(v, 1) for v in f.box.xyxy), relation_words(f, names), marked_name(f.photo), *_grade(f), *_spot(f),
+        *(round(v, 1) for v in f.box.xyxy), relation_words(f, names), marked_name(f.photo), *_grade(f),
+        *_geo_position(f),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
@@ -84,9 +85,9 @@ def _grade(f: Finding) -> tuple[Any, ...]:
     return grade.severity, grade.rank, grade.action, "yes" if grade.immediate else "", grade.immediate
 
 
-def _spot(f: Finding) -> tuple[Any, ...]:
+def _geo_position(f: Finding) -> tuple[Any, ...]:
     """Empty cells where nothing is known; the spreadsheet's own formats, so no degree signs."""
-    s = f.spot
+    s = f.geo_position
     if s is None:
         return ("",) * 6
     error = "" if s.error_m is None else round(s.error_m, 1)
@@ -170,7 +171,7 @@ def work_rows(todo: Sequence[Finding]) -> list[dict[str, Any]]:
 def _cells(f: Finding) -> tuple[Any, ...]:
     grade, verdict = f.grade, f.verdict
     return (
-        grade.severity, grade.rank, "yes" if grade.immediate else "", grade.action, f.photo, f.thing_id, f.kind,
+        grade.severity, grade.rank, "yes" if grade.immediate else "", grade.action, f.photo, f.instance_id, f.type_name,
         verdict.class_name, verdict.condition, round(verdict.probability, 4), "yes" if verdict.review else "",
         verdict.review, grade.immediate, marked_name(f.photo),
     )  # fmt: skip
@@ -228,10 +229,10 @@ def _shown(
 ) -> dict[str, Any]:
     return {
         "n": n,
-        "anchor": anchors.get((f.photo, f.thing_id), ""),
+        "anchor": anchors.get((f.photo, f.instance_id), ""),
         "photo": f.photo,
-        "kind": taxonomy.spoken(f.kind),
-        "number": f.thing_id,
+        "kind": taxonomy.spoken(f.type_name),
+        "number": f.instance_id,
         "condition": f.verdict.condition,
         "probability": f.verdict.probability,
         "asked": f.verdict.asked,
@@ -272,7 +273,7 @@ class Totals:
     def of(cls, photos: Iterable[Mapping[str, Any]], findings: Sequence[Finding]) -> Totals:
         """Counted from progress records and findings."""
         seen = list(photos)
-        review = [f.kind for f in findings if f.verdict.review]
+        review = [f.type_name for f in findings if f.verdict.review]
         return cls(
             photographs=len(seen),
             failed=sum(bool(p["failed"]) for p in seen),
@@ -281,7 +282,7 @@ class Totals:
             immediate=sum(bool(f.grade.immediate) for f in findings),
             unsure=sum(bool(f.verdict.review) and not f.grade.rank for f in findings),
             seconds=sum(p.get("seconds", 0.0) for p in seen),
-            by_kind=Counter((f.kind, f.verdict.condition) for f in findings),
+            by_kind=Counter((f.type_name, f.verdict.condition) for f in findings),
             review_by_kind=Counter(review),
             by_severity=Counter(f.grade.severity for f in findings),
         )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from toeline.core.words import some
 from toeline.evaluate.compare import Difference
-from toeline.evaluate.results import Worth
+from toeline.evaluate.results import BeforeAfter
 from toeline.report.document import Grid, ScorecardPage, Section, tenths
-from toeline.report.plots import Checked, accuracy_plot, loss_plot
+from toeline.report.plots import ValidationPoint, accuracy_plot, loss_plot
 from toeline.train.callbacks import best_epoch
 from toeline.train.config import LoraRun
 
@@ -24,12 +24,14 @@ DIFFERENCE = ("measured", "n", "before", "after", "difference", "95 % interval",
 def page_of(outcome: FinetuneResult, steps: Sequence[Mapping[str, Any]], run: LoraRun) -> ScorecardPage:
     """Everything that report.html and report.md say."""
     checked = [checked_of(line) for line in outcome.validations if line["valid"]]
-    parts = [_worth_section(outcome.worth), _curves(steps, checked, run, outcome.worth)]
-    parts += [_lesson_section(outcome.record["trained"]), _cost_section(outcome, steps)]
+    parts = [_before_after_section(outcome.before_after), _curves(steps, checked, run, outcome.before_after)]
+    parts += [_data_section(outcome.record["trained"]), _cost_section(outcome, steps)]
     record = {k: v for k, v in outcome.record.items() if k not in LEFT_OUT}
     return ScorecardPage(
         title=f"Fine-tuning of {run.judge}",
-        headline=outcome.worth.words if outcome.worth else "There is no validation split, so nothing is known of it.",
+        headline=outcome.before_after.words
+        if outcome.before_after
+        else "There is no validation split, so nothing is known of it.",
         sections=[part for part in parts if part],
         run={**record, "learner": _learner(outcome.record["trained"])},
         tiles=_tiles(outcome),
@@ -37,24 +39,24 @@ def page_of(outcome: FinetuneResult, steps: Sequence[Mapping[str, Any]], run: Lo
     )
 
 
-def checked_of(line: Mapping[str, Any]) -> Checked:
+def checked_of(line: Mapping[str, Any]) -> ValidationPoint:
     """A validation of log.jsonl."""
-    return Checked(line["epoch"], line["valid"]["accuracy"], line["valid"]["loss"], bool(line.get("best")))
+    return ValidationPoint(line["epoch"], line["valid"]["accuracy"], line["valid"]["loss"], bool(line.get("best")))
 
 
 def _tiles(outcome: FinetuneResult) -> list[tuple[str, str]]:
     trained, best = outcome.record["trained"], best_epoch(outcome.validations)
     tiles = [(str(best), "epoch kept"), (f"{trained['trained_parameters']:,}", "numbers trained")]
-    if worth := outcome.worth:
-        both = ((worth.headline.first, "right before"), (worth.headline.second, "right after"))
+    if before_after := outcome.before_after:
+        both = ((before_after.headline.first, "right before"), (before_after.headline.second, "right after"))
         tiles = [*((tenths(value), what) for value, what in both), *tiles]
     return tiles
 
 
-def _worth_section(worth: Worth | None) -> Section | None:
-    if worth is None:
+def _before_after_section(before_after: BeforeAfter | None) -> Section | None:
+    if before_after is None:
         return None
-    c = worth.comparison
+    c = before_after.comparison
     text = (
         f"The judge as it was and as it is now, on the same {c.objects:,} objects of "
         f"{some(c.photographs, 'photograph')} of the validation split. Intervals resample whole photographs. The best "
@@ -77,13 +79,16 @@ def difference_row(d: Difference) -> tuple[str, ...]:
 
 
 def _curves(
-    steps: Sequence[Mapping[str, Any]], checked: Sequence[Checked], run: LoraRun, worth: Worth | None
+    steps: Sequence[Mapping[str, Any]],
+    checked: Sequence[ValidationPoint],
+    run: LoraRun,
+    before_after: BeforeAfter | None,
 ) -> Section:
     last = max((s["step"] for s in steps), default=1)
     done = max((c.epoch for c in checked), default=run.epochs)
     points = [(s["step"] / last * done, s["loss"]) for s in steps if s["loss"] is not None]
-    floor = worth.before.headline.floor if worth else None
-    plots = [loss_plot(points, checked)] + ([accuracy_plot(checked, floor)] if checked else [])
+    majority_baseline = before_after.before.headline.majority_baseline if before_after else None
+    plots = [loss_plot(points, checked)] + ([accuracy_plot(checked, majority_baseline)] if checked else [])
     rows = tuple(
         ("untrained" if c.epoch == 0 else f"{c.epoch}", tenths(c.accuracy), f"{c.loss:.4f}", "better" if c.kept else "")
         for c in checked
@@ -96,7 +101,7 @@ def _curves(
     return Section("Curves", (text,) if checked else (), plots=tuple(plots), grids=grids)
 
 
-def _lesson_section(trained: Mapping[str, Any]) -> Section:
+def _data_section(trained: Mapping[str, Any]) -> Section:
     counts, weights = trained["class_counts"], trained["class_weights"]
     of = trained["data"]["train"]
     text = (

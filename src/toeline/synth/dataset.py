@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from toeline.core.geo import Meters, Place, Point, moved
+from toeline.core.geo import CameraPose, Meters, Point, moved
 from toeline.errors import OutputError
 from toeline.synth.plan import CLASS_NAMES
 from toeline.synth.scene import Drawing, draw
@@ -57,7 +57,7 @@ def label_lines(drawing: Drawing) -> str:
     return "".join(lines)
 
 
-def _save(path: Path, image: NDArray[np.uint8], *settings: int, place: Place | None = None) -> None:
+def _save(path: Path, image: NDArray[np.uint8], *settings: int, place: CameraPose | None = None) -> None:
     """Encodes in memory and renames, so that a killed run leaves no half picture."""
     _, packed = cv2.imencode(path.suffix, image, list(settings))
     half = path.with_suffix(".part")
@@ -166,7 +166,7 @@ XMP = (
 )
 
 
-def flown(start: Point, index: int) -> Place:
+def flown(start: Point, index: int) -> CameraPose:
     """The place of scene `index` of a flight that begins at `start`: east, then back, line by line to the north.
 
     >>> place = flown(Point(-33.9, 18.4), 10)
@@ -176,7 +176,7 @@ def flown(start: Point, index: int) -> Place:
     row, along = divmod(index, ROW)
     back = row % 2 == 1
     at = moved(start, Meters(STEP_M * (ROW - 1 - along if back else along), STEP_M * row))
-    return Place(
+    return CameraPose(
         at.latitude,
         at.longitude,
         altitude_m=SEA_M + HEIGHT_M,
@@ -189,14 +189,14 @@ def flown(start: Point, index: int) -> Place:
     )
 
 
-def stamped(jpeg: bytes, place: Place) -> bytes:
+def stamped(jpeg: bytes, place: CameraPose) -> bytes:
     """A JPEG with EXIF and DJI's XMP of `place` put in; its pixels are not touched."""
     exif, packet = _exif(place), XMP_HEAD + _packet(place).encode()
     segments = [EXIF_MARKER + (len(body) + 2).to_bytes(2, "big") + body for body in (exif, packet)]
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
 
 
-def _exif(place: Place) -> bytes:
+def _exif(place: CameraPose) -> bytes:
     exif = Image.Exif()
     exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Toeline", "drawn scene"
     taken = datetime.fromisoformat(place.time)
@@ -227,7 +227,7 @@ def _sexagesimal(degrees: float) -> tuple[float, float, float]:
     return float(minutes // 60), float(minutes % 60), seconds / 10_000
 
 
-def _packet(place: Place) -> str:
+def _packet(place: CameraPose) -> str:
     fields = {
         "GpsLatitude": place.latitude,
         "GpsLongitude": place.longitude,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toeline.synth.ground import stony, texture
-from toeline.synth.materials import Look, vary
+from toeline.synth.materials import SceneLook, vary
 from toeline.synth.placement import sideways
 from toeline.synth.plan import CANVAS, Channel, Fault, Floats
 from toeline.synth.rock_and_plants import GREENS
@@ -132,9 +132,9 @@ def paint_channel(canvas: Canvas, item: Channel, index: int, season: str) -> Non
 
 States = NDArray[np.uint8]
 LEAST_CONTRAST = 40.0  # gray levels between a filling and the channel that it covers
-FILLINGS: dict[str, Look] = {
-    "silt": Look((176, 168, 152), (206, 198, 184), 0.07, 0.09),
-    "soil": Look((112, 90, 66), (150, 124, 94), 0.14, 0.16),
+FILLINGS: dict[str, SceneLook] = {
+    "silt": SceneLook((176, 168, 152), (206, 198, 184), 0.07, 0.09),
+    "soil": SceneLook((112, 90, 66), (150, 124, 94), 0.14, 0.16),
 }
 
 
@@ -193,7 +193,7 @@ def fill_channel(
 def _hollow(rng: Rng, lane: Lane, color: Color) -> Floats:
     """(h, w, 3) torn-up soil where a segment is gone: dark in the middle, with lumps of concrete."""
     shape = (lane.across.shape[0], lane.across.shape[1])
-    soil = texture(Look(color, tuple(1.25 * np.asarray(color)), 0.14, 0.2), rng, shape)
+    soil = texture(SceneLook(color, tuple(1.25 * np.asarray(color)), 0.14, 0.2), rng, shape)
     darken(soil, np.asarray(0.42 * ramp(1 - np.abs(lane.across), 0.1, 0.7), np.float32))
     lumps, value = stony(rng, shape, 7, (196, 188, 174))
     blend(soil, lumps, ramp(value, 0.80, 0.82) * 0.95)
@@ -234,7 +234,7 @@ def _undercut(rng: Rng, lane: Lane, fault: Fault, painted: Floats, cover: Floats
     inner = np.asarray(0.15 + 0.25 * wander(rng, shape[0], 14)[:, None], np.float32)
     outer = np.asarray(1.7 + 0.35 * wander(rng, shape[0], 22)[:, None], np.float32)
     eaten = part * ramp(side, inner, inner + 0.2) * ramp(outer - side, 0.0, 0.35)
-    hollow = texture(Look((70, 58, 46), (104, 88, 70), 0.16, 0.2), rng, shape)
+    hollow = texture(SceneLook((70, 58, 46), (104, 88, 70), 0.16, 0.2), rng, shape)
     blend(painted, hollow, np.asarray(eaten, np.float32))
     np.maximum(cover, eaten, out=cover)
     state[eaten > 0.5] = BROKEN

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from toeline.synth.materials import FACES, ROADS, WASHED, Look, vary
-from toeline.synth.plan import CANVAS, MIDDLE, Band, Bend, Floats, Plan
+from toeline.synth.materials import FACES, ROADS, WASHED, SceneLook, vary
+from toeline.synth.plan import CANVAS, MIDDLE, Band, Bend, Floats, ScenePlan
 from toeline.synth.textures import (
     TILE,
     Canvas,
@@ -26,7 +26,7 @@ from toeline.synth.textures import (
 Rng = np.random.Generator
 
 
-def texture(look: Look, rng: Rng, shape: tuple[int, int], rich: Floats | None = None) -> Floats:
+def texture(look: SceneLook, rng: Rng, shape: tuple[int, int], rich: Floats | None = None) -> Floats:
     """(h, w, 3) float32 of one material; `rich` (h, w), about -1..1, says where more grows."""
     wide = crop("broad", rng, shape)
     share = ramp(crop("broad", rng, shape) + 0.6 * crop("middle", rng, shape), -1.9, 1.9)
@@ -65,7 +65,7 @@ def _lumps(rng: Rng, shape: tuple[int, int], rich: Floats) -> Floats:
     return np.asarray((leaves + lumps) * ramp(rich, -0.6, 0.6), np.float32)
 
 
-def _scrub(painted: Floats, look: Look, rng: Rng, rich: Floats) -> None:
+def _scrub(painted: Floats, look: SceneLook, rng: Rng, rich: Floats) -> None:
     """Small dark scrub all over: it belongs to the ground and carries no label."""
     shape = (painted.shape[0], painted.shape[1])
     patchy = np.asarray(np.clip(0.5 + 0.55 * rich + 0.4 * crop("middle", rng, shape), 0.04, 3), np.float32)
@@ -97,7 +97,7 @@ def _along(bend: Bend, rng: Rng, rows: slice) -> Floats:
     )
 
 
-def _paint_band(canvas: Canvas, band: Band, look: Look, bend: Bend, rng: Rng) -> None:
+def _paint_band(canvas: Canvas, band: Band, look: SceneLook, bend: Bend, rng: Rng) -> None:
     edge = _edge(bend, band.v0, band.rough, rng)
     span = window(0, edge.min() - 6, CANVAS, band.v1 + bend.lift(np.arange(CANVAS, dtype=np.float32)).max() + 40)
     rows, _ = span
@@ -115,14 +115,16 @@ def _paint_band(canvas: Canvas, band: Band, look: Look, bend: Bend, rng: Rng) ->
     blend(canvas.color[span], painted, ramp(ragged, -1.0, 1.0 + band.rough))
 
 
-def paint_ground(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+def paint_ground(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """All bands of a plan, from the top of the picture down."""
     face = vary(FACES[plan.season][int(rng.integers(len(FACES[plan.season])))], rng)
     road = vary(ROADS[int(rng.integers(len(ROADS)))], rng)
     bench = vary(road if rng.random() < 0.5 else ROADS[int(rng.integers(len(ROADS)))], rng)
     if plan.season != "green" and rng.random() < 0.4:
-        bench = vary(Look(mix(face.dark, bench.dark, 0.5), mix(face.pale, bench.pale, 0.5), 0.12, 0.12, tufts=0.1), rng)
-    ash = vary(Look((176, 174, 168), (222, 218, 208), 0.05, 0.05, level=0.03, gully=0.03), rng)
+        bench = vary(
+            SceneLook(mix(face.dark, bench.dark, 0.5), mix(face.pale, bench.pale, 0.5), 0.12, 0.12, tufts=0.1), rng
+        )
+    ash = vary(SceneLook((176, 174, 168), (222, 218, 208), 0.05, 0.05, level=0.03, gully=0.03), rng)
     looks = {"face": face, "road": road, "bench": bench, "ash": ash}
     top = int(
         np.clip(plan.bands[0].v0 + plan.bend.lift(np.array([0, MIDDLE, CANVAS], np.float32)).max() + 40, 1, CANVAS)
@@ -134,7 +136,7 @@ def paint_ground(canvas: Canvas, plan: Plan, rng: Rng) -> None:
             _patches(canvas, band, plan, rng)
 
 
-def _patches(canvas: Canvas, band: Band, plan: Plan, rng: Rng) -> None:
+def _patches(canvas: Canvas, band: Band, plan: ScenePlan, rng: Rng) -> None:
     """Bare soil, burnt, washed-out or greener places on a face."""
     low, high = band.v0, band.v1
     lift = plan.bend.lift(np.arange(CANVAS, dtype=np.float32))
@@ -162,7 +164,7 @@ def stony(rng: Rng, shape: tuple[int, int], spacing: int, color: Color) -> tuple
     return np.asarray(color, np.float32) * triple(np.asarray(bright, np.float32)), value
 
 
-def _shown(plan: Plan, *, face: bool) -> list[Band]:
+def _shown(plan: ScenePlan, *, face: bool) -> list[Band]:
     """The faces, or everything else, that lie in the picture; never an empty list."""
     alike = [band for band in plan.bands if (band.what == "face") == face] or list(plan.bands)
     return [band for band in alike if band.v1 > 40 and band.v0 < CANVAS - 40] or alike
@@ -175,7 +177,7 @@ def _line(points: Floats, width: float) -> Floats:
     return np.asarray(ink / 255, np.float32)
 
 
-def _level(plan: Plan, v: float, rng: Rng, wobble: float) -> Floats:
+def _level(plan: ScenePlan, v: float, rng: Rng, wobble: float) -> Floats:
     x = np.linspace(-5, CANVAS + 5, 40, dtype=np.float32)
     return np.stack([x, v + plan.bend.lift(x) + wobble * wander(rng, 40, 6)], 1)
 
@@ -189,7 +191,7 @@ def _strip(canvas: Canvas, points: Floats, width: float, color: Color, alpha: fl
     blend(canvas.color[span], color, alpha * line)
 
 
-def _tracks(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+def _tracks(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     for band in plan.bands:
         if band.what == "face" or band.v1 - band.v0 < 25:
             continue
@@ -201,7 +203,7 @@ def _tracks(canvas: Canvas, plan: Plan, rng: Rng) -> None:
                 _strip(canvas, points, float(rng.uniform(2, 6)), tone, float(rng.uniform(0.12, 0.4)), 1.0, rng)
 
 
-def _path(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+def _path(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """A trodden path or a rill down a face: pale or dark, crooked, with no walls and soft edges."""
     faces = _shown(plan, face=True)
     band = faces[int(rng.integers(len(faces)))]
@@ -213,7 +215,7 @@ def _path(canvas: Canvas, plan: Plan, rng: Rng) -> None:
     _strip(canvas, points, float(rng.uniform(3, 10)), tone, float(rng.uniform(0.25, 0.55)), 1.4, rng)
 
 
-def _pipe(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+def _pipe(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     roads = _shown(plan, face=False)
     band = roads[int(rng.integers(len(roads)))]
     points = _level(plan, float(rng.uniform(band.v0, band.v1)), rng, 1.0)
@@ -241,7 +243,7 @@ def _cable(canvas: Canvas, rng: Rng) -> None:
     _strip(canvas, points, 1, (60, 56, 52), 0.65, 0, rng)
 
 
-def _puddle(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+def _puddle(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     roads = _shown(plan, face=False)
     band = roads[int(rng.integers(len(roads)))]
     x, y = plan.bend.point(float(rng.uniform(0, CANVAS)), float(rng.uniform(band.v0, band.v1)))
@@ -255,7 +257,7 @@ def _puddle(canvas: Canvas, plan: Plan, rng: Rng) -> None:
     blend(canvas.color[span], tone, 0.7 * ramp(-far, -0.8, -0.5))
 
 
-def _heap(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+def _heap(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """Heaps of gravel or soil in a row along a road."""
     roads = [band for band in plan.bands if band.what != "face" and band.v1 - band.v0 > 40]
     if not roads:
@@ -278,7 +280,7 @@ def _heap(canvas: Canvas, plan: Plan, rng: Rng) -> None:
         blend(canvas.color[span], painted, mask)
 
 
-def _ridges(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+def _ridges(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """Windrows and lips that a grader leaves along the edges of roads: a pale line with a dark one beside it."""
     for band in plan.bands:
         if band.what == "face":
@@ -294,7 +296,7 @@ def _ridges(canvas: Canvas, plan: Plan, rng: Rng) -> None:
             _strip(canvas, points, width, (214, 204, 188), float(rng.uniform(0.2, 0.5)), 0.9, rng)
 
 
-def _trails(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+def _trails(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """Thin pale trails of cattle across a face, and rills."""
     faces = _shown(plan, face=True)
     for _ in range(int(rng.integers(1, 5))):
@@ -305,7 +307,7 @@ def _trails(canvas: Canvas, plan: Plan, rng: Rng) -> None:
         _strip(canvas, points, float(rng.uniform(1.5, 4)), (184, 172, 152), float(rng.uniform(0.35, 0.8)), 1.0, rng)
 
 
-def paint_clutter(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+def paint_clutter(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """What lies on the ground, before any object is painted."""
     _tracks(canvas, plan, rng)
     _ridges(canvas, plan, rng)
@@ -324,7 +326,7 @@ def paint_clutter(canvas: Canvas, plan: Plan, rng: Rng) -> None:
             painter(canvas, plan, rng)
 
 
-def _machine(canvas: Canvas, plan: Plan, rng: Rng) -> None:
+def _machine(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """A truck, a motorbike or a person on a road: a few boxes and a shadow."""
     roads = _shown(plan, face=False)
     band = roads[int(rng.integers(len(roads)))]

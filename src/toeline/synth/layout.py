@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toeline.synth.placement import Rng, place_plant, place_slope_drain, place_stretch, place_toe_drain
-from toeline.synth.plan import CANVAS, Band, Bend, Channel, Item, Plan, Plant, Points, Stretch
+from toeline.synth.plan import CANVAS, Band, Bend, Channel, Item, Plant, Points, ScenePlan, Stretch
 
 MOST_OBJECTS = 18
 # How often a condition is asked for. Those that the frame or a plant would hide fall back to normal, so blocked and
@@ -190,7 +190,7 @@ def _columns(rng: Rng, zoom: float) -> list[float]:
     return columns
 
 
-def _attempt(rng: Rng) -> Plan:
+def _attempt(rng: Rng) -> ScenePlan:
     zoom = float(rng.uniform(0.42, 1.3) if rng.random() < 0.85 else rng.uniform(1.2, 1.7))
     season = _pick(rng, SEASONS)
     bend = _sample_bend(rng)
@@ -200,23 +200,23 @@ def _attempt(rng: Rng) -> Plan:
     for berm in berms:
         drains = _slope_drains(rng, bend, berm, [c + float(rng.normal(0, 9)) for c in columns], zoom, wish)
         items += [*_rock(rng, bend, berm, drains, wish), *drains, *_toe(rng, bend, berm, wish)]
-    plan = Plan(bend, zoom, season, tuple(bands), tuple(items + _plants(rng, season, zoom)), ())
+    plan = ScenePlan(bend, zoom, season, tuple(bands), tuple(items + _plants(rng, season, zoom)), ())
     return keep_in_sight(plan)
 
 
-def sample_plan(seed: int) -> Plan:
-    """The plan of scene `seed`: 1 to 18 labelled objects. A pure function of `seed`."""
+def sample_plan(seed: int) -> ScenePlan:
+    """The plan of scene `seed`: 1 to 18 labeled objects. A pure function of `seed`."""
     rng = np.random.default_rng(np.random.SeedSequence([abs(seed), 1]))
     while True:
         plan = _attempt(rng)
-        if 1 <= sum(plan.labelled) <= MOST_OBJECTS:
+        if 1 <= sum(plan.labeled) <= MOST_OBJECTS:
             return plan
 
 
 HIDDEN_CHANNEL = 0.15  # the most of a channel that a plant may hide
 HIDDEN_FAULT = 0.2  # and of one fault
 HIDDEN_ROCK = 0.35
-SHORTEST_LONG_SIDE, SHORTEST_SHORT_SIDE = 18, 6  # pixels of a labelled box
+SHORTEST_LONG_SIDE, SHORTEST_SHORT_SIDE = 18, 6  # pixels of a labeled box
 SHORTEST_ROCK_OR_PLANT = 18  # a sliver of stones at the edge of the frame says nothing about its condition
 SEEN = 0.55  # share of an item's area in the picture that later items must leave free
 
@@ -263,7 +263,7 @@ def _big_enough(item: Item) -> bool:
     return max(wide, high) >= SHORTEST_LONG_SIDE and min(wide, high) >= least
 
 
-def keep_in_sight(plan: Plan) -> Plan:
+def keep_in_sight(plan: ScenePlan) -> ScenePlan:
     """The same plan without plants that hide what a label says, and with the items that deserve a label marked."""
     kept: list[Item] = []
     masks: list[Mask] = []
@@ -280,8 +280,8 @@ def keep_in_sight(plan: Plan) -> Plan:
         kept.append(item)
         masks.append(mask)
         covered.append(np.zeros_like(mask))
-    labelled = tuple(
+    labeled = tuple(
         _big_enough(item) and bool(hidden.sum() <= (1 - SEEN) * whole.sum())
         for item, whole, hidden in zip(kept, masks, covered, strict=True)
     )
-    return replace(plan, items=tuple(kept), labelled=labelled)
+    return replace(plan, items=tuple(kept), labeled=labeled)

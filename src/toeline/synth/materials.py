@@ -12,7 +12,7 @@ Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
-class Look:
+class SceneLook:
     """A ground material: two base colors and how strong each texture is."""
 
     dark: Color
@@ -29,16 +29,26 @@ class Look:
     blades: float = 0.0  # tall grass, where it is rich
 
 
-FACES: dict[str, tuple[Look, ...]] = {
+FACES: dict[str, tuple[SceneLook, ...]] = {
     "dry": (
-        Look((116, 107, 90), (166, 155, 137), 0.15, 0.10, 0.06, tufts=0.16, tuft=(84, 82, 62), growth=(112, 112, 82)),
-        Look((124, 111, 93), (164, 148, 128), 0.15, 0.11, 0.08, tufts=0.10, tuft=(88, 82, 62), growth=(128, 114, 92)),
-        Look((104, 98, 82), (150, 141, 121), 0.16, 0.11, 0.04, tufts=0.22, tuft=(74, 74, 54), growth=(100, 106, 74)),
-        Look((140, 122, 99), (178, 158, 132), 0.14, 0.09, 0.10, tufts=0.08, tuft=(98, 88, 66), growth=(152, 130, 104)),
-        Look((126, 120, 106), (172, 164, 149), 0.14, 0.09, 0.07, tufts=0.13, tuft=(86, 84, 68), growth=(116, 114, 86)),
+        SceneLook(
+            (116, 107, 90), (166, 155, 137), 0.15, 0.10, 0.06, tufts=0.16, tuft=(84, 82, 62), growth=(112, 112, 82)
+        ),
+        SceneLook(
+            (124, 111, 93), (164, 148, 128), 0.15, 0.11, 0.08, tufts=0.10, tuft=(88, 82, 62), growth=(128, 114, 92)
+        ),
+        SceneLook(
+            (104, 98, 82), (150, 141, 121), 0.16, 0.11, 0.04, tufts=0.22, tuft=(74, 74, 54), growth=(100, 106, 74)
+        ),
+        SceneLook(
+            (140, 122, 99), (178, 158, 132), 0.14, 0.09, 0.10, tufts=0.08, tuft=(98, 88, 66), growth=(152, 130, 104)
+        ),
+        SceneLook(
+            (126, 120, 106), (172, 164, 149), 0.14, 0.09, 0.07, tufts=0.13, tuft=(86, 84, 68), growth=(116, 114, 86)
+        ),
     ),
     "green": (
-        Look(
+        SceneLook(
             (92, 112, 58),
             (136, 146, 96),
             0.13,
@@ -49,7 +59,7 @@ FACES: dict[str, tuple[Look, ...]] = {
             growth=(104, 146, 62),
             lush=0.5,
         ),
-        Look(
+        SceneLook(
             (94, 120, 54),
             (126, 148, 78),
             0.12,
@@ -60,7 +70,7 @@ FACES: dict[str, tuple[Look, ...]] = {
             growth=(96, 140, 52),
             lush=0.9,
         ),
-        Look(
+        SceneLook(
             (100, 110, 68),
             (154, 148, 112),
             0.14,
@@ -73,11 +83,11 @@ FACES: dict[str, tuple[Look, ...]] = {
         ),
     ),
     "ash": (
-        Look((124, 122, 114), (182, 178, 168), 0.10, 0.06, 0.06, gully=0.11, tufts=0.07, tuft=(94, 92, 74)),
-        Look((110, 106, 96), (172, 166, 153), 0.15, 0.10, 0.05, gully=0.06, tufts=0.20, tuft=(82, 80, 62)),
+        SceneLook((124, 122, 114), (182, 178, 168), 0.10, 0.06, 0.06, gully=0.11, tufts=0.07, tuft=(94, 92, 74)),
+        SceneLook((110, 106, 96), (172, 166, 153), 0.15, 0.10, 0.05, gully=0.06, tufts=0.20, tuft=(82, 80, 62)),
     ),
     "earth": (
-        Look(
+        SceneLook(
             (152, 122, 97),
             (184, 153, 125),
             0.10,
@@ -88,7 +98,7 @@ FACES: dict[str, tuple[Look, ...]] = {
             tuft=(118, 98, 68),
             growth=(168, 152, 130),
         ),
-        Look(
+        SceneLook(
             (150, 132, 109),
             (186, 167, 142),
             0.11,
@@ -101,7 +111,7 @@ FACES: dict[str, tuple[Look, ...]] = {
         ),
     ),
     "mixed": (
-        Look(
+        SceneLook(
             (106, 106, 74),
             (158, 146, 116),
             0.15,
@@ -112,7 +122,7 @@ FACES: dict[str, tuple[Look, ...]] = {
             growth=(104, 126, 62),
             lush=0.5,
         ),
-        Look(
+        SceneLook(
             (112, 107, 84),
             (152, 140, 117),
             0.16,
@@ -126,20 +136,20 @@ FACES: dict[str, tuple[Look, ...]] = {
     ),
 }
 WASHED = (  # what rain and burst pipes leave on a face
-    Look((186, 186, 182), (224, 224, 218), 0.06, 0.06, gully=0.05),
-    Look((124, 126, 126), (164, 166, 164), 0.08, 0.08, gully=0.05),
-    Look((150, 116, 88), (184, 150, 118), 0.10, 0.10, gully=0.05),
+    SceneLook((186, 186, 182), (224, 224, 218), 0.06, 0.06, gully=0.05),
+    SceneLook((124, 126, 126), (164, 166, 164), 0.08, 0.08, gully=0.05),
+    SceneLook((150, 116, 88), (184, 150, 118), 0.10, 0.10, gully=0.05),
 )
 ROADS = (
-    Look((164, 154, 138), (204, 195, 180), 0.035, 0.02, level=0.028),
-    Look((168, 151, 127), (200, 183, 158), 0.035, 0.02, level=0.03),
-    Look((190, 182, 168), (224, 216, 204), 0.04, 0.025, level=0.028),
-    Look((156, 135, 113), (182, 161, 137), 0.04, 0.025, level=0.028),
-    Look((142, 136, 125), (174, 167, 155), 0.08, 0.04, level=0.028),
+    SceneLook((164, 154, 138), (204, 195, 180), 0.035, 0.02, level=0.028),
+    SceneLook((168, 151, 127), (200, 183, 158), 0.035, 0.02, level=0.03),
+    SceneLook((190, 182, 168), (224, 216, 204), 0.04, 0.025, level=0.028),
+    SceneLook((156, 135, 113), (182, 161, 137), 0.04, 0.025, level=0.028),
+    SceneLook((142, 136, 125), (174, 167, 155), 0.08, 0.04, level=0.028),
 )
 
 
-def vary(look: Look, rng: Rng) -> Look:
+def vary(look: SceneLook, rng: Rng) -> SceneLook:
     """A material with its colors moved a little, so that no two scenes share one."""
     shift = rng.normal(0, 1.2, 3) + float(np.clip(rng.normal(0, 8), -16, 16))
     dark, pale, tuft = (_moved(c, shift) for c in (look.dark, look.pale, look.tuft))

@@ -83,7 +83,7 @@ Item = Channel | Stretch | Plant
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class ScenePlan:
     """A whole scene: ground bands and the items on them, in the order in which they are painted."""
 
     bend: Bend
@@ -91,7 +91,7 @@ class Plan:
     season: str  # dry, green, ash, earth, mixed
     bands: tuple[Band, ...]
     items: tuple[Item, ...]
-    labelled: tuple[bool, ...]  # whether enough of each item can be seen
+    labeled: tuple[bool, ...]  # whether enough of each item can be seen
 
 
 def area(polygon: Points) -> float:

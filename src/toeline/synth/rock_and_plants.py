@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from toeline.synth.ground import stony, texture
-from toeline.synth.materials import FACES, Look, vary
+from toeline.synth.materials import FACES, SceneLook, vary
 from toeline.synth.plan import Floats, Plant, Stretch
 from toeline.synth.textures import (
     BROKEN,
@@ -85,7 +85,7 @@ def _bare_ground(
     shape = (holes.shape[0], holes.shape[1])
     look = vary(FACES[season][0], rng)
     if rng.random() < 0.5:
-        look = Look((118, 104, 84), (158, 142, 118), 0.12, 0.12, gully=0.05, tufts=0.08)
+        look = SceneLook((118, 104, 84), (158, 142, 118), 0.12, 0.12, gully=0.05, tufts=0.08)
     ground = texture(look, rng, shape)
     darken(ground, 0.25 * ramp(soften(holes, 3), 0.9, 0.2) * holes)
     blend(canvas.color[span], ground, 0.9 * holes)

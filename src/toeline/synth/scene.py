@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from toeline.synth.drains import paint_channel
 from toeline.synth.ground import paint_clutter, paint_ground, paint_overhead
 from toeline.synth.layout import sample_plan
-from toeline.synth.plan import CANVAS, CLASS_IDS, Channel, Floats, Plan, Points, Stretch
+from toeline.synth.plan import CANVAS, CLASS_IDS, Channel, Floats, Points, ScenePlan, Stretch
 from toeline.synth.rock_and_plants import STONE_COLORS, paint_plant, paint_stretch
 from toeline.synth.textures import Canvas, crop, ramp, triple
 
@@ -20,7 +20,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class DrawnObject:
-    """One labelled object. `polygon` has at least 3 points in pixels of the picture, clipped to its frame."""
+    """One labeled object. `polygon` has at least 3 points in pixels of the picture, clipped to its frame."""
 
     kind: str  # toe_drain, rock_toe, slope_drain or vegetation
     condition: str  # normal, blocked or damaged
@@ -64,7 +64,7 @@ def _new_canvas(rng: np.random.Generator) -> Canvas:
     return Canvas(np.zeros((*shape, 3), np.float32), owner, state, light, float(rng.uniform(0.15, 0.6)))
 
 
-def _paint_items(canvas: Canvas, plan: Plan, rng: np.random.Generator) -> None:
+def _paint_items(canvas: Canvas, plan: ScenePlan, rng: np.random.Generator) -> None:
     stone, spacing = (
         int(rng.integers(len(STONE_COLORS))),
         int(np.clip(round(6.5 * plan.zoom * rng.uniform(0.8, 1.25)), 4, 9)),
@@ -78,9 +78,9 @@ def _paint_items(canvas: Canvas, plan: Plan, rng: np.random.Generator) -> None:
             paint_plant(canvas, item, index, plan.season)
 
 
-def _finish(canvas: Canvas, plan: Plan, image: Image, size: int) -> Drawing:
+def _finish(canvas: Canvas, plan: ScenePlan, image: Image, size: int) -> Drawing:
     """Drops what carries no label from the masks, and brings all to the size that was asked for."""
-    chosen = [i for i, wanted in enumerate(plan.labelled) if wanted]
+    chosen = [i for i, wanted in enumerate(plan.labeled) if wanted]
     number = np.zeros(256, np.uint8)
     number[np.asarray(chosen) + 1] = np.arange(1, len(chosen) + 1)
     owner = number[canvas.owner]

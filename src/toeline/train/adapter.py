@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ModelError, SetupError, need
 from toeline.train.config import TARGETS, LoraRun
@@ -20,7 +20,7 @@ SKIPPED = ("lm_head", "model.visual")  # stay as they are under --qlora: few wei
 
 
 @dataclass(frozen=True)
-class Learner:
+class LoraLearner:
     """`judge` scores with the model in training; `wrapped` is what the Trainer trains and saves.
 
     They share the weights: LoRA layers stand inside `judge.model`. With `checkpointing` activations are computed twice.
@@ -114,7 +114,7 @@ def nf4(dtype: Any) -> Any:
     )
 
 
-def view_of(run: LoraRun, own: View) -> View:
+def view_of(run: LoraRun, own: PromptBudget) -> PromptBudget:
     """The judge's view with what this run changes. Raises ModelError for an unknown prompt."""
     from toeline.prompts.templates import PROMPTS
 
@@ -124,7 +124,7 @@ def view_of(run: LoraRun, own: View) -> View:
     return replace(own, **{name: value for name, value in wanted.items() if value is not None})
 
 
-def own_view(run: LoraRun) -> View:
+def own_view(run: LoraRun) -> PromptBudget:
     """The view that the judge was made for, before any weight is loaded. Raises ModelError."""
     from toeline.judge.checkpoint import find_folder, read_config, read_view
 
@@ -133,7 +133,7 @@ def own_view(run: LoraRun) -> View:
     return read_view([folder], cell=vision.get("patch_size", 14) * vision.get("spatial_merge_size", 2))
 
 
-def prepare(run: LoraRun, judge: Any) -> Learner:
+def prepare(run: LoraRun, judge: Any) -> LoraLearner:
     """Make the judge's model learn: LoRA layers, or all weights; the packed forward; checkpointing where it pays."""
     import torch
 
@@ -156,7 +156,7 @@ def prepare(run: LoraRun, judge: Any) -> Learner:
     if twice:  # non-reentrant: the reentrant kind asks that inputs have gradients, which frozen embeddings have not
         with quiet():  # its newer name is not there in transformers 5.17
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return Learner(judge, wrapped, twice)
+    return LoraLearner(judge, wrapped, twice)
 
 
 def add_lora(run: LoraRun, model: Any) -> Any:
@@ -190,7 +190,7 @@ def _scatter(model: Any) -> None:
     model.load_state_dict(fresh.state_dict())
 
 
-def save(learner: Learner, folder: Path, *, name: str = "") -> None:
+def save(learner: LoraLearner, folder: Path, *, name: str = "") -> None:
     """Write the adapter, or the whole model that any Qwen2-VL loader reads, with the view that it was trained for.
 
     `name` is what an adapter says of its base model: as the user called it, not where it lies on this machine.

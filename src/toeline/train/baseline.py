@@ -15,10 +15,10 @@ import numpy as np
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import file_hash, read_photo
 from toeline.data.labels import Problem
-from toeline.data.yolo import Entry, LabelledScene, YoloSet, open_yolo, read_entry
+from toeline.data.yolo import Entry, LabeledScene, YoloSet, open_yolo, read_entry
 from toeline.errors import LabelError, PhotoError
 from toeline.judge.baseline.features import measure, measure_names
-from toeline.judge.baseline.model import FloorModel, Forest, Scores, TypeModel, as_answers, log_softmax, standardized
+from toeline.judge.baseline.model import BaselineModel, Forest, Scores, TypeModel, as_answers, log_softmax, standardized
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ Step = Callable[[Sequence[Problem]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FloorRun:
+class BaselineRun:
     """Settings of one training. `folds` is lowered to the number of flight lines where there are fewer, and cut by
     photograph where there is only one."""
 
@@ -41,14 +41,14 @@ class FloorRun:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedBaseline:
     """A floor and, for each object it was trained on, what it said without having seen that flight line.
 
     `cut_by` is "flight line", or "photograph" where all photographs are of one; `table.groups` are then photographs.
     """
 
-    model: FloorModel
-    table: Table
+    model: BaselineModel
+    table: FeatureTable
     said: tuple[str, ...]
     log_loss: float
     folds: int
@@ -56,7 +56,7 @@ class Trained:
     problems: tuple[Problem, ...]
 
 
-def train_floor(run: FloorRun, taxonomy: Taxonomy, *, step: Step = lambda _: None) -> Trained:
+def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda _: None) -> TrainedBaseline:
     """Measure, cross-validate, calibrate and fit. Raises LabelError where there is nothing to learn from.
 
     `step` is called after each photograph with what was wrong with it.
@@ -69,7 +69,7 @@ def train_floor(run: FloorRun, taxonomy: Taxonomy, *, step: Step = lambda _: Non
     folds = min(run.folds, len(set(table.groups)))
     if folds < 2:
         raise LabelError(f"{run.data}: {run.split} is one photograph, and cross-validation needs two. Add some.")
-    model = FloorModel(
+    model = BaselineModel(
         kinds=tuple(t.name for t in taxonomy.types),
         classes={c.name: c.type for c in taxonomy.classes},
         names=measure_names(tuple(t.name for t in taxonomy.types)),
@@ -82,17 +82,19 @@ def train_floor(run: FloorRun, taxonomy: Taxonomy, *, step: Step = lambda _: Non
     calibrated = [_at(scores, model.temperature) for scores in raw]
     said = tuple(options[int(s.argmax())] for options, s in zip(answers, calibrated, strict=True))
     model = replace(model, facts=_facts(run, taxonomy, table, model), out_of_fold=_kept(table, answers, calibrated))
-    return Trained(model, table, said, _log_loss(calibrated, right), folds, cut_by, tuple(problems))
+    return TrainedBaseline(model, table, said, _log_loss(calibrated, right), folds, cut_by, tuple(problems))
 
 
-def entries_of(found: YoloSet, run: FloorRun) -> tuple[Entry, ...]:
+def entries_of(found: YoloSet, run: BaselineRun) -> tuple[Entry, ...]:
     """The photographs of the split that is named, and of no other. Raises LabelError."""
     if run.split not in found.splits:
         raise LabelError(f"{run.data}: there is no split {run.split!r}. Choose --split {', '.join(found.splits)}.")
     return found.splits[run.split]
 
 
-def measured(found: YoloSet, entries: Sequence[Entry], taxonomy: Taxonomy, step: Step) -> tuple[Table, list[Problem]]:
+def measured(
+    found: YoloSet, entries: Sequence[Entry], taxonomy: Taxonomy, step: Step
+) -> tuple[FeatureTable, list[Problem]]:
     """All labeled objects of all photographs that can be read. Raises LabelError when there are none."""
     kinds = [t.name for t in taxonomy.types]
     rows: list[NDArray[np.float32]] = []
@@ -100,17 +102,17 @@ def measured(found: YoloSet, entries: Sequence[Entry], taxonomy: Taxonomy, step:
     problems = list(found.problems)
     for entry in entries:
         labeled, faults = _read(entry, taxonomy, found)
-        if labeled is not None and labeled.truths:
+        if labeled is not None and labeled.ground_truths:
             rows.append(_measured(labeled, kinds))
             columns += _columns(labeled, file_hash(entry.photo))
         problems += faults
         step(faults)
     if not rows:
         raise LabelError(f"{found.root}: there is no object with a condition in this split. Name labeled photographs.")
-    return Table(np.concatenate(rows), *(np.array(column) for column in zip(*columns, strict=True))), problems
+    return FeatureTable(np.concatenate(rows), *(np.array(column) for column in zip(*columns, strict=True))), problems
 
 
-def _read(entry: Entry, taxonomy: Taxonomy, found: YoloSet) -> tuple[LabelledScene | None, list[Problem]]:
+def _read(entry: Entry, taxonomy: Taxonomy, found: YoloSet) -> tuple[LabeledScene | None, list[Problem]]:
     try:
         labeled = read_entry(entry, taxonomy, found.names)
         return labeled, list(labeled.problems)
@@ -118,18 +120,18 @@ def _read(entry: Entry, taxonomy: Taxonomy, found: YoloSet) -> tuple[LabelledSce
         return None, [Problem(entry.photo, None, str(why))]
 
 
-def _measured(labeled: LabelledScene, kinds: Sequence[str]) -> NDArray[np.float32]:
+def _measured(labeled: LabeledScene, kinds: Sequence[str]) -> NDArray[np.float32]:
     return measure(labeled.scene, read_photo(labeled.scene.image), kinds)
 
 
-def _columns(labeled: LabelledScene, sha256: str) -> Iterator[tuple[str, str, str, str, str]]:
-    truths = {truth.thing_id: truth for truth in labeled.truths}
-    for thing in labeled.scene.things:
-        yield thing.kind, truths[thing.id].class_name, labeled.scene.group, sha256, thing.id
+def _columns(labeled: LabeledScene, sha256: str) -> Iterator[tuple[str, str, str, str, str]]:
+    ground_truths = {ground_truth.instance_id: ground_truth for ground_truth in labeled.ground_truths}
+    for instance in labeled.scene.instances:
+        yield instance.type_name, ground_truths[instance.id].class_name, labeled.scene.flight_line, sha256, instance.id
 
 
 def cross_validated(
-    model: FloorModel, table: Table, taxonomy: Taxonomy, folds: int, seed: int
+    model: BaselineModel, table: FeatureTable, taxonomy: Taxonomy, folds: int, seed: int
 ) -> list[NDArray[np.float64]]:
     """Log-probabilities of each object by a model that saw no photograph of its flight line; not yet calibrated."""
     from sklearn.model_selection import GroupKFold
@@ -163,17 +165,17 @@ def temperature_of(said: Sequence[NDArray[np.float64]], right: Sequence[int]) ->
     return round(float(np.exp(found.x)), 4)
 
 
-def _kept(table: Table, answers: Sequence[tuple[str, ...]], said: Sequence[NDArray[np.float64]]) -> Scores:
+def _kept(table: FeatureTable, answers: Sequence[tuple[str, ...]], said: Sequence[NDArray[np.float64]]) -> Scores:
     kept: dict[str, dict[str, dict[str, float]]] = {}
-    for photo, thing, options, scores in zip(table.photos, table.things, answers, said, strict=True):
-        kept.setdefault(str(photo), {})[str(thing)] = as_answers(scores.round(6), options)
+    for photo, instance, options, scores in zip(table.photos, table.instances, answers, said, strict=True):
+        kept.setdefault(str(photo), {})[str(instance)] = as_answers(scores.round(6), options)
     return kept
 
 
-def _facts(run: FloorRun, taxonomy: Taxonomy, table: Table, model: FloorModel) -> dict[str, Any]:
+def _facts(run: BaselineRun, taxonomy: Taxonomy, table: FeatureTable, model: BaselineModel) -> dict[str, Any]:
     """What the file says of its own making; no date and no path, so that the same data and seed give the same bytes."""
     data = hashlib.sha256()
-    for column in (table.photos, table.things, table.classes):
+    for column in (table.photos, table.instances, table.classes):
         data.update("\n".join(map(str, column)).encode())
     words = json.dumps([asdict(taxonomy)["types"], asdict(taxonomy)["classes"]])
     return {
@@ -199,7 +201,7 @@ NEVER = -30.0  # e to this is nothing; what is left of an answer that was never 
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class FeatureTable:
     """What training knows: `rows` (n, F), and of each of the n objects its type, class, flight line, photograph, id."""
 
     rows: NDArray[np.float32]
@@ -207,14 +209,14 @@ class Table:
     classes: NDArray[np.str_]
     groups: NDArray[np.str_]
     photos: NDArray[np.str_]  # SHA-256
-    things: NDArray[np.str_]
+    instances: NDArray[np.str_]
 
-    def only(self, which: NDArray[Any]) -> Table:
+    def only(self, which: NDArray[Any]) -> FeatureTable:
         """The objects at these places."""
-        return Table(*(column[which] for column in vars(self).values()))
+        return FeatureTable(*(column[which] for column in vars(self).values()))
 
 
-def fit(table: Table, taxonomy: Taxonomy, seed: int) -> dict[str, TypeModel]:
+def fit(table: FeatureTable, taxonomy: Taxonomy, seed: int) -> dict[str, TypeModel]:
     """A model for each type of which the table shows two answers or more; sklearn is needed here and nowhere later."""
     models = {}
     for t in taxonomy.types:
@@ -224,7 +226,7 @@ def fit(table: Table, taxonomy: Taxonomy, seed: int) -> dict[str, TypeModel]:
     return models
 
 
-def _fit_type(part: Table, answers: tuple[str, ...], seed: int) -> TypeModel:
+def _fit_type(part: FeatureTable, answers: tuple[str, ...], seed: int) -> TypeModel:
     from sklearn.ensemble import ExtraTreesClassifier
 
     target = np.array([answers.index(name) for name in part.classes])

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toeline.core.finding import Problem
-from toeline.core.scene import Thing
+from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import file_hash, read_photo
-from toeline.data.yolo import Entry, LabelledScene, YoloSet, open_yolo, read_entry
+from toeline.data.yolo import Entry, LabeledScene, YoloSet, open_yolo, read_entry
 from toeline.errors import LabelError, PhotoError
 from toeline.train.samples import Labeled, Photos, labeled_states, state_map
 
@@ -30,7 +30,7 @@ READERS = 4  # threads that decode photographs; Pillow releases the interpreter 
 
 
 @dataclass(frozen=True)
-class Album:
+class LabeledSplit:
     """The photographs of one split on which there is something to ask. Indexing reads a photograph's pixels.
 
     `nothing` counts photographs without an object that leaves a choice. `sha256` is of all photographs and of what is
@@ -39,7 +39,7 @@ class Album:
     """
 
     name: str
-    scenes: tuple[LabelledScene, ...]
+    scenes: tuple[LabeledScene, ...]
     problems: tuple[Problem, ...] = ()
     nothing: int = 0
     sha256: str = ""
@@ -51,9 +51,9 @@ class Album:
     def __getitem__(self, i: int) -> Labeled:
         """Photograph `i` with its truths. Raises PhotoError when its file has gone since."""
         found = self.scenes[i]
-        truths = {t.thing_id: t for t in found.truths}
-        states = labeled_states(found.scene, truths, self.drawn_by) if self.drawn_by else None
-        return Labeled(read_photo(found.scene.image), found.scene, truths, states)
+        ground_truths = {t.instance_id: t for t in found.ground_truths}
+        states = labeled_states(found.scene, ground_truths, self.drawn_by) if self.drawn_by else None
+        return Labeled(read_photo(found.scene.image), found.scene, ground_truths, states)
 
     def record(self) -> dict[str, Any]:
         """What run.json says of it."""
@@ -61,10 +61,10 @@ class Album:
 
     def classes(self, taxonomy: Taxonomy) -> list[list[str]]:
         """For each photograph the true class of every object that is asked about."""
-        return [[t.class_name for t in s.truths if len(taxonomy.answers(t.kind)) > 1] for s in self.scenes]
+        return [[t.class_name for t in s.ground_truths if len(taxonomy.answers(t.type_name)) > 1] for s in self.scenes]
 
 
-def read_album(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> Album:
+def read_labeled_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> LabeledSplit:
     """Read one split. Raises LabelError for a split that is not there, or on which nothing can be asked."""
     split, entries = dataset.split(name)
     problems = [Problem("", str(p.file), p.what, ADVICE, p.line) for p in dataset.problems]
@@ -79,11 +79,13 @@ def read_album(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> Album:
                 problems.append(_unread(entry, digest))
                 continue
             problems += [Problem("", str(p.file), p.what, ADVICE, p.line) for p in found.problems]
-            if len(found.truths) < len(found.scene.things):
+            if len(found.ground_truths) < len(found.scene.instances):
                 raise LabelError(f"{entry.labels}: names types and no conditions, so nothing can be learned from it.")
             said.update(f"{digest} {_true(found)}\n".encode())
             scenes.append(found)
-    return _filled(Album(split, tuple(scenes), tuple(dict.fromkeys(problems)), 0, said.hexdigest()), taxonomy, dataset)
+    return _filled(
+        LabeledSplit(split, tuple(scenes), tuple(dict.fromkeys(problems)), 0, said.hexdigest()), taxonomy, dataset
+    )
 
 
 def _digest(entry: Entry) -> str | PhotoError:
@@ -99,20 +101,25 @@ def _unread(entry: Entry, why: PhotoError) -> Problem:
     return Problem("", str(entry.photo), str(why).removeprefix(f"{entry.photo}: "), ADVICE)
 
 
-def _true(found: LabelledScene) -> list[tuple[tuple[float, ...], str]]:
-    return [(thing.box.xyxy, truth.class_name) for thing, truth in zip(found.scene.things, found.truths, strict=True)]
+def _true(found: LabeledScene) -> list[tuple[tuple[float, ...], str]]:
+    return [
+        (instance.box.xyxy, ground_truth.class_name)
+        for instance, ground_truth in zip(found.scene.instances, found.ground_truths, strict=True)
+    ]
 
 
-def _filled(album: Album, taxonomy: Taxonomy, dataset: YoloSet) -> Album:
+def _filled(labeled_split: LabeledSplit, taxonomy: Taxonomy, dataset: YoloSet) -> LabeledSplit:
     """The album without photographs on which nothing is asked."""
-    asked = tuple(s for s, names in zip(album.scenes, album.classes(taxonomy), strict=True) if names)
+    asked = tuple(s for s, names in zip(labeled_split.scenes, labeled_split.classes(taxonomy), strict=True) if names)
     if not asked:
         raise LabelError(
-            f"{dataset.root}: the split {album.name!r} has no object whose type leaves a choice: there is nothing to "
-            f"learn. {len(album.problems)} problems were found; the first: "
-            f"{album.problems[0].what if album.problems else 'none'}"
+            f"{dataset.root}: the split {labeled_split.name!r} has no object whose type leaves a choice: there is "
+            f"nothing to learn. {len(labeled_split.problems)} problems were found; the first: "
+            f"{labeled_split.problems[0].what if labeled_split.problems else 'none'}"
         )
-    return Album(album.name, asked, album.problems, len(album.scenes) - len(asked), album.sha256)
+    return LabeledSplit(
+        labeled_split.name, asked, labeled_split.problems, len(labeled_split.scenes) - len(asked), labeled_split.sha256
+    )
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ def counted(classes: Sequence[Sequence[str]]) -> Counter[str]:
 
 
 @dataclass(frozen=True)
-class Pool:
+class SheetPool:
     """The photographs of a data set as `synth` writes them, one split or all. Indexing reads from disk."""
 
     entries: tuple[Entry, ...]
@@ -156,23 +163,23 @@ class Pool:
         found = read_entry(entry, self.taxonomy)
         with Image.open(entry.photo) as file:
             image = file.convert("RGB")
-        truths = {t.thing_id: t for t in found.truths}
-        return Labeled(image, found.scene, truths, self._states(entry, found.scene.things))
+        ground_truths = {t.instance_id: t for t in found.ground_truths}
+        return Labeled(image, found.scene, ground_truths, self._states(entry, found.scene.instances))
 
-    def things(self, i: int) -> tuple[Thing, ...]:
+    def instances(self, i: int) -> tuple[Instance, ...]:
         """What is on photograph `i`, without its pixels."""
-        return read_entry(self.entries[i], self.taxonomy).scene.things
+        return read_entry(self.entries[i], self.taxonomy).scene.instances
 
-    def _states(self, entry: Entry, things: Sequence[Thing]) -> NDArray[np.uint8] | None:
+    def _states(self, entry: Entry, instances: Sequence[Instance]) -> NDArray[np.uint8] | None:
         masks = entry.photo.parent.parent / "masks"
         objects, states = (masks / f"{entry.photo.stem}_{what}.png" for what in ("object", "state"))
         if not objects.is_file() or not states.is_file():
             return None
-        kinds = [t.kind for t in things]
+        kinds = [t.type_name for t in instances]
         return state_map(np.asarray(Image.open(objects)), np.asarray(Image.open(states)), kinds, self.taxonomy)
 
     @classmethod
-    def drawn(cls, out: Path, *, scenes: int, seed: int, taxonomy: Taxonomy, workers: int = 1) -> Pool:
+    def drawn(cls, out: Path, *, scenes: int, seed: int, taxonomy: Taxonomy, workers: int = 1) -> SheetPool:
         """Draw what is missing of `scenes` scenes under `out` and open them; once drawn, they are only read."""
         from toeline.synth.dataset import write_dataset
 

@@ -1,4 +1,4 @@
-"""Fine-tunes a detector on a labelled data set: the embedded one's network, or one of transformers.
+"""Fine-tunes a detector on a labeled data set: the embedded one's network, or one of transformers.
 
 The loop is transformers' Trainer. Weights are averaged over steps, measured on the validation split after each epoch
 (COCO average precision), the best epoch's are kept, and training stops when nothing better comes. The same settings
@@ -25,7 +25,7 @@ from toeline.errors import LabelError, SetupError, need
 from toeline.evaluate.average_precision import Precision, average_precision, best_thresholds
 from toeline.train.callbacks import VALID, Log, best_epoch, is_stuck
 from toeline.train.config import SCRATCH, DetectorFit, DetectorRun
-from toeline.train.detector_backends import Learner, hub_learner, own_learner, views_of
+from toeline.train.detector_backends import DetectorLearner, hub_learner, own_learner, views_of
 from toeline.train.detector_data import (
     FILL,
     KINDS,
@@ -56,7 +56,7 @@ Tell = Callable[[int, int, Mapping[str, Any] | None], None]
 
 
 @dataclass(frozen=True)
-class DetectorLesson:
+class DetectorTrainingData:
     """What is trained and measured on; `kinds` are the types of the taxonomy, in its order."""
 
     taxonomy: Taxonomy
@@ -73,7 +73,7 @@ class Fitted:
     log: Log
 
 
-def read_detector_lesson(run: DetectorFit, data: Path) -> DetectorLesson:
+def read_detector_training_data(run: DetectorFit, data: Path) -> DetectorTrainingData:
     """Both splits, nine classes folded to types. Raises LabelError, TaxonomyError."""
     taxonomy = Taxonomy.load(run.taxonomy)
     dataset = open_dataset(data, taxonomy)
@@ -87,10 +87,12 @@ def read_detector_lesson(run: DetectorFit, data: Path) -> DetectorLesson:
         raise LabelError(f"{data}: there is no object in {run.split} or in {run.valid}, so nothing can be learned.")
     known = {*train.problems} & {*valid.problems}  # of the data set as a whole
     valid = replace(valid, problems=tuple(p for p in valid.problems if p not in known))
-    return DetectorLesson(taxonomy, tuple(t.name for t in taxonomy.types), train, valid)
+    return DetectorTrainingData(taxonomy, tuple(t.name for t in taxonomy.types), train, valid)
 
 
-def fit_detector(run: DetectorFit, lesson: DetectorLesson, out: Path, *, resume: bool, tell: Tell) -> Fitted:
+def fit_detector(
+    run: DetectorFit, training_data: DetectorTrainingData, out: Path, *, resume: bool, tell: Tell
+) -> Fitted:
     """Train, keep the best epoch, write the detector into `out`. Raises ToelineError.
 
     `tell` hears steps done, steps in all, and each line of the log.
@@ -102,7 +104,7 @@ def fit_detector(run: DetectorFit, lesson: DetectorLesson, out: Path, *, resume:
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
     try:
-        return _Fit.of(run, lesson, out, tell).train(resume=resume)
+        return _Fit.of(run, training_data, out, tell).train(resume=resume)
     except (RuntimeError, MemoryError) as why:
         from toeline.train.adapter import is_out_of_memory
 
@@ -119,33 +121,38 @@ class _Fit:
     """What the parts of one training share."""
 
     run: DetectorFit
-    lesson: DetectorLesson
+    training_data: DetectorTrainingData
     out: Path
-    learner: Learner
+    learner: DetectorLearner
     views: Views
     held: Pictures
     device: str
     tell: Tell
 
     @classmethod
-    def of(cls, run: DetectorFit, lesson: DetectorLesson, out: Path, tell: Tell) -> _Fit:
+    def of(cls, run: DetectorFit, training_data: DetectorTrainingData, out: Path, tell: Tell) -> _Fit:
         from toeline.weights import pick_device
 
         device = pick_device(run.device)
-        run = replace(run, batch=min(run.batch, len(lesson.train.photos)))
+        run = replace(run, batch=min(run.batch, len(training_data.train.photos)))
 
         def pictures(split: BoxedSplit, size: int, square: bool) -> Pictures:
-            return Pictures(split.photos, lesson.kinds, round(size * SPARE), square)
+            return Pictures(split.photos, training_data.kinds, round(size * SPARE), square)
 
-        learner: Learner
+        learner: DetectorLearner
         if run.hub:
-            learner = hub_learner(run, lesson.kinds, device)
+            learner = hub_learner(run, training_data.kinds, device)
             square = not dict(learner.reader.processor.size).get("height")  # else it stretches what is not square
         else:
-            learner, square = own_learner(run, lesson.kinds, lambda s: pictures(lesson.train, s, True), device), True
-        order = order_of(len(lesson.train.photos), epochs=run.epochs, batch=run.batch, seed=run.seed)
-        views = views_of(learner, run, pictures(lesson.train, learner.size, square), order)
-        return cls(run, lesson, out, learner, views, pictures(lesson.valid, learner.size, square), device, tell)
+            learner, square = (
+                own_learner(run, training_data.kinds, lambda s: pictures(training_data.train, s, True), device),
+                True,
+            )
+        order = order_of(len(training_data.train.photos), epochs=run.epochs, batch=run.batch, seed=run.seed)
+        views = views_of(learner, run, pictures(training_data.train, learner.size, square), order)
+        return cls(
+            run, training_data, out, learner, views, pictures(training_data.valid, learner.size, square), device, tell
+        )
 
     @property
     def steps(self) -> int:
@@ -231,13 +238,13 @@ class _Fit:
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, self.steps))
 
     def _measure(self, network: Any) -> dict[str, Any]:
-        precision = average_precision(*self.learner.find(network, self.held), len(self.lesson.kinds))
-        return precision_record(precision, self.lesson.kinds)
+        precision = average_precision(*self.learner.find(network, self.held), len(self.training_data.kinds))
+        return precision_record(precision, self.training_data.kinds)
 
     def _thresholds(self) -> dict[str, float]:
         """Of best F1 on the validation split."""
-        found, truth = self.learner.find(self.learner.network, self.held)
-        best = best_thresholds(found, truth, self.lesson.kinds)
+        found, ground_truth = self.learner.find(self.learner.network, self.held)
+        best = best_thresholds(found, ground_truth, self.training_data.kinds)
         return {kind: round(t.score, 3) for kind, t in best.items()}
 
     def _facts(self, log: Log) -> dict[str, Any]:
@@ -253,7 +260,7 @@ class _Fit:
             "epochs": max(line["epoch"] for line in log.validations()),
             "valid": kept[VALID],
             "seconds": max(line["seconds"] for line in log.lines()),
-            "data": {part.name: _data_record(part) for part in (self.lesson.train, self.lesson.valid)},
+            "data": {part.name: _data_record(part) for part in (self.training_data.train, self.training_data.valid)},
             "versions": {name: version(name) for name in LIBRARIES if find_spec(name)},
         }
 
@@ -282,8 +289,8 @@ def precision_record(precision: Precision, kinds: tuple[str, ...]) -> dict[str, 
 def _data_record(split: BoxedSplit) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for photo in split.photos:
-        for thing in photo.things:
-            counts[thing.kind] = counts.get(thing.kind, 0) + 1
+        for instance in photo.instances:
+            counts[instance.type_name] = counts.get(instance.type_name, 0) + 1
     return {
         "photographs": len(split.photos),
         "objects": split.objects,
@@ -389,9 +396,9 @@ def learning_rate(step: int, run: DetectorRun, spent_s: float) -> float:
 
 def _record(run: DetectorRun, network: Any, held: Sequence[Sample], keeper: Any) -> Mapping[str, Any]:
     """The sidecar: what a run-time reader needs, and what the weights were trained on and score."""
-    found, truth = detect_all(network, held, run.size)
-    precision = average_precision(found, truth, len(KINDS))
-    best = best_thresholds(found, truth, KINDS)
+    found, ground_truth = detect_all(network, held, run.size)
+    precision = average_precision(found, ground_truth, len(KINDS))
+    best = best_thresholds(found, ground_truth, KINDS)
     return {
         "format": 1,
         "input_px": run.size,

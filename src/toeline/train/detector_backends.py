@@ -25,7 +25,7 @@ AT_ONCE = 8  # photographs of one forward pass while measuring
 LEAST_SCORE, MOST_BOXES = 0.01, 100  # of what is measured, as detect_all has it
 
 
-class Learner(Protocol):
+class DetectorLearner(Protocol):
     """A network, how it is fed, what it is trained to, what it finds, and how it is written."""
 
     @property
@@ -123,7 +123,7 @@ class HubLearner:
 
         network.eval()
         found: list[Found] = []
-        truth: list[Floats] = []
+        ground_truth: list[Floats] = []
         for start in range(0, len(pictures), AT_ONCE):
             images, boxes = plain_pictures(pictures[start : start + AT_ONCE], self.size)
             inputs = {name: part.to(self.device) for name, part in self._pixels(images).items()}
@@ -132,8 +132,8 @@ class HubLearner:
             said.logits, said.pred_boxes = said.logits.float().cpu(), said.pred_boxes.float().cpu()
             rows = self.reader.rows(said, [(self.size, self.size)] * len(images))
             found += [_best(one, self.size) for one in rows]
-            truth += boxes
-        return found, truth
+            ground_truth += boxes
+        return found, ground_truth
 
     def write(self, out: Path, card: dict[str, Any]) -> None:
         from toeline.weights import quiet
@@ -148,9 +148,9 @@ def plain_pictures(samples: Sequence[Any], size: int) -> tuple[list[Any], list[F
     """Whole pictures of `size` x `size` pixels, and their boxes."""
     from PIL import Image
 
-    from toeline.train.detector_data import View, look, seen_boxes
+    from toeline.train.detector_data import AugmentedView, look, seen_boxes
 
-    views = [View(0, 0, s.pixels.shape[1], s.pixels.shape[0]) for s in samples]
+    views = [AugmentedView(0, 0, s.pixels.shape[1], s.pixels.shape[0]) for s in samples]
     images = [look(Image.fromarray(s.pixels), v, size) for s, v in zip(samples, views, strict=True)]
     return images, [seen_boxes(s.objects, v, size) for s, v in zip(samples, views, strict=True)]
 
@@ -248,6 +248,6 @@ def _same_kind(size: Any, side: int) -> dict[str, int]:
     return {"shortest_edge": side, "longest_edge": max(side, int(dict(size).get("longest_edge") or side))}
 
 
-def views_of(learner: Learner, run: DetectorFit, pictures: Pictures, order: Any) -> Views:
+def views_of(learner: DetectorLearner, run: DetectorFit, pictures: Pictures, order: Any) -> Views:
     """The turns of a training, as this learner's pictures."""
     return Views(pictures, order, learner.size, run.seed, run.augment)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from toeline.core.scene import Thing
+from toeline.core.scene import Instance
 from toeline.data.datasets import BoxedPhoto
 from toeline.data.images import read_photo
 from toeline.errors import OutputError
@@ -38,7 +38,7 @@ class Sample(NamedTuple):
     objects: list[tuple[int, Floats]]
 
 
-class View(NamedTuple):
+class AugmentedView(NamedTuple):
     """A window of the source picture, in its pixels, that becomes the whole input; it may reach over the edge."""
 
     x: float
@@ -49,7 +49,7 @@ class View(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pool:
+class ScenePool:
     """Scenes drawn once and read many times: `scenes.npy` (N, S, S, 3) uint8 and one line of objects per scene."""
 
     folder: Path
@@ -81,13 +81,13 @@ def draw_one(index: int, seed: int, size: int) -> tuple[NDArray[np.uint8], list[
     return drawing.image, objects
 
 
-def fill_pool(folder: Path, *, scenes: int, seed: int, size: int = 640, workers: int = 1) -> Pool:
+def fill_pool(folder: Path, *, scenes: int, seed: int, size: int = 640, workers: int = 1) -> ScenePool:
     """Draw the scenes that `toeline synth --seed seed --scenes scenes` draws; a second call draws what is missing.
 
     Raises OutputError when the folder was begun for fewer scenes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pool, store = Pool(folder), folder / "scenes.npy"
+    pool, store = ScenePool(folder), folder / "scenes.npy"
     if not store.exists():
         np.lib.format.open_memmap(store, mode="w+", dtype=np.uint8, shape=(scenes, size, size, 3))
     pixels = np.load(store, mmap_mode="r+")
@@ -100,7 +100,7 @@ def fill_pool(folder: Path, *, scenes: int, seed: int, size: int = 640, workers:
     return pool
 
 
-def _draw_missing(pool: Pool, pixels: Any, draw: Callable[[int], Any], numbers: range, workers: int) -> None:
+def _draw_missing(pool: ScenePool, pixels: Any, draw: Callable[[int], Any], numbers: range, workers: int) -> None:
     """Pixels first and the line of objects after them, so that a killed run leaves no line without a picture."""
     processes = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))  # a fork of torch's threads may hang
     with processes, pool.lines.open("a", encoding="utf-8") as lines:
@@ -141,7 +141,7 @@ def _keep_side(points: Floats, axis: int, bound: float, sign: float) -> Floats:
     return kept
 
 
-def seen_boxes(objects: Sequence[tuple[int, Floats]], view: View, size: int) -> Floats:
+def seen_boxes(objects: Sequence[tuple[int, Floats]], view: AugmentedView, size: int) -> Floats:
     """Objects of a view as rows (kind, x1, y1, x2, y2) in input pixels; what is hardly in view is left out."""
     rows = []
     for kind, polygon in objects:
@@ -157,7 +157,7 @@ def seen_boxes(objects: Sequence[tuple[int, Floats]], view: View, size: int) -> 
     return np.asarray(rows, np.float32).reshape(-1, 5)
 
 
-def look(picture: Image.Image, view: View, size: int) -> Image.Image:
+def look(picture: Image.Image, view: AugmentedView, size: int) -> Image.Image:
     """The view as a square of `size` pixels: one antialiased resize, gray where it reaches over the edge."""
     wide, high = picture.size
     x1, y1 = max(view.x, 0.0), max(view.y, 0.0)
@@ -173,13 +173,13 @@ def look(picture: Image.Image, view: View, size: int) -> Image.Image:
     return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flip else part
 
 
-def random_view(rng: np.random.Generator, wide: int, high: int, strength: float) -> View:
+def random_view(rng: np.random.Generator, wide: int, high: int, strength: float) -> AugmentedView:
     """A window 0.65 to 1.5 times the picture at full `strength` (0: the picture), mirrored half the time."""
     zoom = float(np.exp(rng.uniform(-0.43, 0.4) * strength))
     stretch = float(np.exp(rng.uniform(-0.1, 0.1) * strength))
     w, h = wide * zoom * stretch, high * zoom / stretch
     x, y = (wide - w) * rng.uniform(), (high - h) * rng.uniform()
-    return View(x, y, w, h, bool(rng.uniform() < 0.5))
+    return AugmentedView(x, y, w, h, bool(rng.uniform() < 0.5))
 
 
 def recolor(picture: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
@@ -235,7 +235,7 @@ def plain(samples: Sequence[Sample], size: int, batch: int) -> Iterator[tuple[An
 
     for start in range(0, len(samples), batch):
         some = samples[start : start + batch]
-        views = [View(0, 0, s.pixels.shape[1], s.pixels.shape[0]) for s in some]
+        views = [AugmentedView(0, 0, s.pixels.shape[1], s.pixels.shape[0]) for s in some]
         pictures = [
             look(Image.fromarray(np.ascontiguousarray(s.pixels)), v, size) for s, v in zip(some, views, strict=True)
         ]
@@ -290,16 +290,16 @@ class Pictures(Sequence[Sample]):
             sheet.paste(image, (left, top))
             image = sheet
         objects = [
-            (self.kinds.index(t.kind), (np.asarray(outline(t)) * scale + (left, top)).astype(np.float32))
-            for t in photo.things
+            (self.kinds.index(t.type_name), (np.asarray(outline(t)) * scale + (left, top)).astype(np.float32))
+            for t in photo.instances
         ]
         return Sample(np.asarray(image, np.uint8), objects)
 
 
-def outline(thing: Thing) -> Sequence[tuple[float, float]]:
+def outline(instance: Instance) -> Sequence[tuple[float, float]]:
     """The polygon of a thing, or the corners of its box."""
-    x1, y1, x2, y2 = thing.box.xyxy
-    return thing.polygon or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
+    x1, y1, x2, y2 = instance.box.xyxy
+    return instance.polygon or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
 
 
 def order_of(photographs: int, *, epochs: int, batch: int, seed: int) -> NDArray[np.int64]:

@@ -73,7 +73,7 @@ def detect_all(
     half = device == "cpu" and half_precision_pays(device)
 
     network.eval()
-    found, truth = [], []
+    found, ground_truth = [], []
     for pixels, boxes in plain(samples, size, batch):
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
             decoded = network(pixels.to(device))[0].float().cpu()  # (B, 4 + kinds, anchors)
@@ -82,8 +82,8 @@ def detect_all(
             corners, scores = one[rows, :4].clamp(0, size), one[rows, 4 + kinds]
             kept = batched_nms(corners, scores, kinds, NMS_IOU)[:100]
             found.append(Found(corners[kept].numpy(), scores[kept].numpy(), kinds[kept].numpy()))
-        truth.extend(boxes)
-    return found, truth
+        ground_truth.extend(boxes)
+    return found, ground_truth
 
 
 def export(network: Any, run: DetectorRun, record: Mapping[str, Any]) -> Path:

@@ -19,21 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import need
 from toeline.prompts.build import Answers
-from toeline.prompts.templates import PROMPTS, Seen
-from toeline.train.datasets import Pool
+from toeline.prompts.templates import PROMPTS, ShownInstance
+from toeline.train.datasets import SheetPool
 from toeline.train.loss import Collate, accuracy, half_precision_pays, held_out_dense, judge_loss, share_right
-from toeline.train.samples import Row, augmented, row, token_classes
+from toeline.train.samples import TrainingRow, augmented, row, token_classes
 from toeline.train.spatial_samples import quiz_rows, where_row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Qwen2VLForConditionalGeneration
 
 
-VIEW = View(scene_tokens=100, crop_tokens=36, marked_tokens=49, detail_px=1280, margin=0.3, prompt="relations")
+VIEW = PromptBudget(scene_tokens=100, crop_tokens=36, marked_tokens=49, detail_px=1280, margin=0.3, prompt="relations")
 CROPS_ONLY = replace(VIEW, scene_tokens=0, prompt="crop")
 ALL_ANSWERS = 0.15  # share of photographs asked with all nine answers, so that Stage 2 can overrule a wrong type
 BALANCE = 0.75  # power of the inverse frequency of a type: 0 counts objects alike, 1 counts types alike
@@ -86,7 +86,7 @@ class JudgeRun:
 
 
 @dataclass(frozen=True)
-class Rows:
+class JudgeRows:
     """A torch map-style data set: photograph `i` of a stage, in a light of its own that depends on (seed, i) alone.
 
     At most `most` of its objects are asked about, drawn at random. `per_step` photographs in a row are asked in one
@@ -94,8 +94,8 @@ class Rows:
     things lie, the others use the prompts of `prompts` by their shares.
     """
 
-    pool: Pool
-    view: View
+    pool: SheetPool
+    view: PromptBudget
     length: int
     seed: int
     most: int = 1000
@@ -106,14 +106,14 @@ class Rows:
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, i: int) -> Row:
+    def __getitem__(self, i: int) -> TrainingRow:
         rng = np.random.default_rng((self.seed, i))
         labeled = augmented(self.pool[i % len(self.pool)], rng)
         prompt = self._prompt(i // self.per_step)
         if prompt == WHERE:
             return where_row(labeled, self.pool.taxonomy, self.view, rng, most=self.most)
         answers: Answers = "all" if rng.random() < ALL_ANSWERS else "type"
-        asked = [t.id for t in labeled.scene.things if answers == "all" or self._leaves_a_choice(t.kind)]
+        asked = [t.id for t in labeled.scene.instances if answers == "all" or self._leaves_a_choice(t.type_name)]
         some = rng.permutation(asked)[: self.most].tolist()
         return row(labeled, self.pool.taxonomy, replace(self.view, prompt=prompt), answers=answers, only=some)
 
@@ -127,9 +127,9 @@ class Rows:
         return len(self.pool.taxonomy.answers(kind)) > 1
 
 
-def type_weights(pool: Pool) -> dict[str, float]:
+def type_weights(pool: SheetPool) -> dict[str, float]:
     """How much the answers of each type count, 1 on average: rare types more, or toe drains are learned last."""
-    counts = Counter(thing.kind for i in range(len(pool)) for thing in pool.things(i))
+    counts = Counter(instance.type_name for i in range(len(pool)) for instance in pool.instances(i))
     rarity = {kind: n**-BALANCE for kind, n in counts.items()}
     mean = sum(rarity[k] * n for k, n in counts.items()) / counts.total()
     return {kind: r / mean for kind, r in rarity.items()}
@@ -147,8 +147,8 @@ def train_judge(run: JudgeRun) -> Path:
     if run.threads:
         torch.set_num_threads(run.threads)
     taxonomy = Taxonomy.load()
-    pool = Pool.drawn(run.out / "scenes", scenes=run.scenes, seed=run.seed, taxonomy=taxonomy, workers=run.workers)
-    held_out = Pool.drawn(
+    pool = SheetPool.drawn(run.out / "scenes", scenes=run.scenes, seed=run.seed, taxonomy=taxonomy, workers=run.workers)
+    held_out = SheetPool.drawn(
         run.out / "held-out", scenes=run.held_out, seed=run.seed + 1_000_003, taxonomy=taxonomy, workers=run.workers
     )
     judge, weights = _start(run, taxonomy), type_weights(pool)
@@ -159,7 +159,7 @@ def train_judge(run: JudgeRun) -> Path:
     )
     for n, (name, view, photographs, lr) in enumerate(stages):
         if photographs:
-            rows = Rows(pool, view, photographs, run.seed * 10 + n, per_step=run.photographs_per_step)
+            rows = JudgeRows(pool, view, photographs, run.seed * 10 + n, per_step=run.photographs_per_step)
             if name == "full":
                 rows = replace(rows, most=run.full_questions, prompts=PROMPT_SHARES, where=run.where)
             _train_stage(run, name, judge, rows, Collate(judge, weights), held_out, lr)
@@ -207,7 +207,9 @@ def _checkpoint(folder: Path, head: Any) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-def _train_stage(run: JudgeRun, name: str, judge: Any, rows: Rows, collate: Collate, held_out: Pool, lr: float) -> None:
+def _train_stage(
+    run: JudgeRun, name: str, judge: Any, rows: JudgeRows, collate: Collate, held_out: SheetPool, lr: float
+) -> None:
     from torch.utils.data import SequentialSampler
     from transformers import Trainer
     from transformers.trainer_utils import get_last_checkpoint
@@ -259,7 +261,7 @@ def _arguments(run: JudgeRun, out: Path, steps: int, lr: float) -> Any:
     )
 
 
-def _measure(run: JudgeRun, name: str, judge: Any, held_out: Pool, view: View) -> Any:
+def _measure(run: JudgeRun, name: str, judge: Any, held_out: SheetPool, view: PromptBudget) -> Any:
     """A callback that measures on held-out scenes whenever a checkpoint is saved, and writes to `log.jsonl`."""
     from transformers import TrainerCallback
 
@@ -333,7 +335,7 @@ def rendered_texts(taxonomy: Taxonomy) -> Iterator[str]:
         around = f"{phrase} and {phrase} {spoken} {n}, {words}; {phrase} {spoken} {n + 1}, {words}" if n % 7 else ""
         evidence = told(Evidence(n % 100 / 100, (n % 41 - 20) / 100, n % 5, n % 30 / 100))
         meanings = {c.name: c.meaning for c in taxonomy.classes if c.type == kind}
-        seen = Seen(n, spoken, place, around, evidence, meanings)
+        seen = ShownInstance(n, spoken, place, around, evidence, meanings)
         for prompt in PROMPTS.values():
             yield prompt.shared([seen, seen])
             for answers in (taxonomy.answers(kind), taxonomy.answers()):

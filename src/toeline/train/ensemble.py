@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from toeline.core.question import Sheet
+from toeline.core.question import QuestionSheet
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import file_hash, read_photo
 from toeline.data.labels import Problem
 from toeline.data.yolo import Entry, YoloSet, open_yolo, read_entry
 from toeline.errors import LabelError, PhotoError
-from toeline.judge.baseline.judge import FloorJudge
-from toeline.judge.ensemble import FuseJudge, Mix, fit_mix, fused
+from toeline.judge.baseline.judge import BaselineJudge
+from toeline.judge.ensemble import EnsembleJudge, EnsembleWeights, combined, fit_weights
 from toeline.judge.judge import Judge
 from toeline.prompts.build import ask
 from toeline.prompts.relations import around
@@ -23,28 +23,30 @@ Step = Callable[[Sequence[Problem]], None]
 Scores = Mapping[str, float]
 
 
-class Asked(NamedTuple):
+class AnsweredCase(NamedTuple):
     """One object that both judges were asked about: its true class, and the log-probabilities of each."""
 
     photo: str
-    group: str
-    thing_id: str
-    kind: str
+    flight_line: str
+    instance_id: str
+    type_name: str
     right: str
     a: Scores
     b: Scores
 
 
 @dataclass(frozen=True)
-class Answers:
+class JudgeAnswers:
     """All that was asked; how many objects' scores were kept out of fold, for each of the two; what was wrong."""
 
-    asked: tuple[Asked, ...]
+    asked: tuple[AnsweredCase, ...]
     kept: tuple[int, int]
     problems: tuple[Problem, ...]
 
 
-def ask_both(data: Path, split: str, judge: FuseJudge, taxonomy: Taxonomy, *, step: Step = lambda _: None) -> Answers:
+def ask_both(
+    data: Path, split: str, judge: EnsembleJudge, taxonomy: Taxonomy, *, step: Step = lambda _: None
+) -> JudgeAnswers:
     """What both judges say of every object of a split that has more than one answer. Raises LabelError for no object.
 
     A floor says of photographs it was trained on what it said in its cross-validation, before it had seen them.
@@ -52,7 +54,7 @@ def ask_both(data: Path, split: str, judge: FuseJudge, taxonomy: Taxonomy, *, st
     found = open_yolo(data, taxonomy)
     if split not in found.splits:
         raise LabelError(f"{data}: there is no split {split!r}. Choose --split {', '.join(found.splits)}.")
-    asked: list[Asked] = []
+    asked: list[AnsweredCase] = []
     kept = [0, 0]
     problems = list(found.problems)
     for entry in found.splits[split]:
@@ -64,47 +66,57 @@ def ask_both(data: Path, split: str, judge: FuseJudge, taxonomy: Taxonomy, *, st
         step(faults)
     if not asked:
         raise LabelError(f"{data}: {split} has no labeled object with a choice of answers. Name another --split.")
-    return Answers(tuple(asked), (kept[0], kept[1]), tuple(problems))
+    return JudgeAnswers(tuple(asked), (kept[0], kept[1]), tuple(problems))
 
 
 def _ask_one(
-    entry: Entry, found: YoloSet, judge: FuseJudge, taxonomy: Taxonomy, asked: list[Asked], kept: list[int]
+    entry: Entry, found: YoloSet, judge: EnsembleJudge, taxonomy: Taxonomy, asked: list[AnsweredCase], kept: list[int]
 ) -> list[Problem]:
     labeled = read_entry(entry, taxonomy, found.names)
     scene = replace(labeled.scene, image=Path(entry.photo.name))  # as findings call it, so that replays find it
-    relations = {thing.id: around(scene, thing.id) for thing in scene.things}
+    relations = {instance.id: around(scene, instance.id) for instance in scene.instances}
     sheet = ask(scene, read_photo(entry.photo), relations, taxonomy, judge.view)
-    truths = {truth.thing_id: truth for truth in labeled.truths}
-    if sheet.questions and truths:
+    ground_truths = {ground_truth.instance_id: ground_truth for ground_truth in labeled.ground_truths}
+    if sheet.questions and ground_truths:
         both = [_unseen(part, sheet, file_hash(entry.photo)) for part in judge.parts]
         for i, (_, out_of_fold) in enumerate(both):
             kept[i] += len(sheet.questions) * out_of_fold
         for question, a, b in zip(sheet.questions, both[0][0], both[1][0], strict=True):
-            truth = truths[question.thing_id]
-            asked.append(Asked(entry.photo.name, scene.group, question.thing_id, truth.kind, truth.class_name, a, b))
+            ground_truth = ground_truths[question.instance_id]
+            asked.append(
+                AnsweredCase(
+                    entry.photo.name,
+                    scene.flight_line,
+                    question.instance_id,
+                    ground_truth.type_name,
+                    ground_truth.class_name,
+                    a,
+                    b,
+                )
+            )
     return list(labeled.problems)
 
 
-def _unseen(part: Judge, sheet: Sheet, sha256: str) -> tuple[Sequence[Scores], bool]:
+def _unseen(part: Judge, sheet: QuestionSheet, sha256: str) -> tuple[Sequence[Scores], bool]:
     """The scores of a sheet by a judge that had not seen it, and whether they were kept from its cross-validation."""
-    if isinstance(part, FloorJudge):
+    if isinstance(part, BaselineJudge):
         kept = [said for q in sheet.questions if (said := part.out_of_fold(sha256, q)) is not None]
         if kept:
             return kept, True
     return part.score(sheet), False
 
 
-def fit_on(asked: Sequence[Asked]) -> Mix:
+def fit_on(asked: Sequence[AnsweredCase]) -> EnsembleWeights:
     """The mix of least log loss on these objects."""
-    return fit_mix([x.a for x in asked], [x.b for x in asked], [x.right for x in asked])
+    return fit_weights([x.a for x in asked], [x.b for x in asked], [x.right for x in asked])
 
 
-def fused_out_of_fold(asked: Sequence[Asked], *, folds: int = 5) -> list[dict[str, float]] | None:
+def ensemble_out_of_fold(asked: Sequence[AnsweredCase], *, folds: int = 5) -> list[dict[str, float]] | None:
     """What the fusion says of each object with the mix fitted on other flight lines; of other photographs where all are
     of one line; None for a single photograph."""
     from sklearn.model_selection import GroupKFold
 
-    groups = [x.group for x in asked]
+    groups = [x.flight_line for x in asked]
     if len(set(groups)) == 1:
         groups = [x.photo for x in asked]
     folds = min(folds, len(set(groups)))
@@ -114,5 +126,5 @@ def fused_out_of_fold(asked: Sequence[Asked], *, folds: int = 5) -> list[dict[st
     for seen, unseen in GroupKFold(folds).split(groups, groups=groups):
         mix = fit_on([asked[i] for i in seen])
         for i in unseen:
-            said[i] = fused(asked[i].a, asked[i].b, mix)
+            said[i] = combined(asked[i].a, asked[i].b, mix)
     return said

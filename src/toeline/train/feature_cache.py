@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from toeline.core.question import Picture
 from toeline.errors import ModelError, OutputError
-from toeline.train.samples import Row
+from toeline.train.samples import TrainingRow
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +77,7 @@ class Store:
                 f"--variants, or leave --cache-features out."
             ) from None
 
-    def missing(self, rows: Iterator[Row]) -> Iterator[tuple[Picture, ...]]:
+    def missing(self, rows: Iterator[TrainingRow]) -> Iterator[tuple[Picture, ...]]:
         """The pictures of each row whose features are not known yet."""
         from toeline.judge.packing import pictures
 

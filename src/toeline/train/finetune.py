@@ -17,7 +17,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, SetupError, need
 from toeline.train.adapter import (
-    Learner,
+    LoraLearner,
     advice,
     is_out_of_memory,
     load_judge,
@@ -29,7 +29,7 @@ from toeline.train.adapter import (
 )
 from toeline.train.callbacks import Log, is_stuck
 from toeline.train.config import LoraRun
-from toeline.train.datasets import Album, Joined, Pool, counted, read_album
+from toeline.train.datasets import Joined, LabeledSplit, SheetPool, counted, read_labeled_split
 from toeline.train.feature_cache import Store, look
 from toeline.train.loss import Packer, right_and_loss
 from toeline.train.samples import Photos, Plain, Stream
@@ -41,12 +41,12 @@ Tell = Callable[[str, int, int, "dict[str, Any] | None"], None]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingData:
     """What is learned from: the photographs, what each class weighs, and what was wrong with files and labels."""
 
     taxonomy: Taxonomy
-    train: Album
-    valid: Album | None
+    train: LabeledSplit
+    valid: LabeledSplit | None
     weights: Mapping[str, float]
     problems: tuple[Problem, ...]
 
@@ -57,7 +57,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedAdapter:
     """What a run left: `folder` is the adapter, or the model when all weights were trained; `facts` go in run.json."""
 
     folder: Path
@@ -65,23 +65,23 @@ class Trained:
     log: Log
 
 
-def read_lesson(run: LoraRun, data: Path) -> Lesson:
+def read_training_data(run: LoraRun, data: Path) -> TrainingData:
     """Open the data set. A missing validation split is a problem that is told; raises LabelError for all worse."""
     taxonomy = Taxonomy.load(run.taxonomy)
     dataset = open_dataset(data, taxonomy)
-    train = read_album(dataset, run.split, taxonomy)
+    train = read_labeled_split(dataset, run.split, taxonomy)
     problems, valid = list(train.problems), None
     try:
-        valid = read_album(dataset, run.valid, taxonomy)
+        valid = read_labeled_split(dataset, run.valid, taxonomy)
         problems += valid.problems
     except LabelError as why:
         todo = "Name another one with --valid; without it the last epoch is kept, and nothing is measured."
         problems.append(Problem("", str(data), str(why), todo))
     weights = {} if run.balance == "none" else class_weights(counted(train.classes(taxonomy)), taxonomy)
-    return Lesson(taxonomy, train, valid, weights, tuple(dict.fromkeys(problems)))
+    return TrainingData(taxonomy, train, valid, weights, tuple(dict.fromkeys(problems)))
 
 
-def finetune(run: LoraRun, lesson: Lesson, out: Path, *, resume: bool, tell: Tell) -> Trained:
+def finetune(run: LoraRun, training_data: TrainingData, out: Path, *, resume: bool, tell: Tell) -> TrainedAdapter:
     """Train, and write the best epoch's adapter (or model), log.jsonl and checkpoints into `out`.
 
     With `resume` it goes on from the last checkpoint, to the same weights as without the interruption. `tell` hears
@@ -94,7 +94,7 @@ def finetune(run: LoraRun, lesson: Lesson, out: Path, *, resume: bool, tell: Tel
     if run.threads:
         torch.set_num_threads(run.threads)
     try:
-        return _Work.of(run, lesson, out, tell).train(resume=resume)
+        return _Finetuning.of(run, training_data, out, tell).train(resume=resume)
     except (RuntimeError, MemoryError) as why:
         if not is_out_of_memory(why):
             raise
@@ -102,11 +102,11 @@ def finetune(run: LoraRun, lesson: Lesson, out: Path, *, resume: bool, tell: Tel
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Finetuning:
     """What the parts of one training share. `args` are transformers'; `plain` is the validation split."""
 
     run: LoraRun
-    lesson: Lesson
+    training_data: TrainingData
     out: Path
     tell: Tell
     stream: Stream
@@ -115,20 +115,20 @@ class _Work:
     args: Any
 
     @classmethod
-    def of(cls, run: LoraRun, lesson: Lesson, out: Path, tell: Tell) -> _Work:
+    def of(cls, run: LoraRun, training_data: TrainingData, out: Path, tell: Tell) -> _Finetuning:
         """Everything that is known before a weight is loaded."""
         out.mkdir(parents=True, exist_ok=True)
-        stream = stream_of(run, lesson, out)
-        plain = Plain(lesson.valid, lesson.taxonomy, stream.view) if lesson.valid else None
+        stream = stream_of(run, training_data, out)
+        plain = Plain(training_data.valid, training_data.taxonomy, stream.view) if training_data.valid else None
         args = arguments_of(run, out / CHECKPOINTS, len(stream))
-        return cls(run, lesson, out, tell, stream, plain, _store(run), args)
+        return cls(run, training_data, out, tell, stream, plain, _store(run), args)
 
     @property
     def kept(self) -> Path:
         """Where the best weights are written."""
         return self.out / (MODEL if self.run.all_weights else ADAPTER)
 
-    def train(self, *, resume: bool) -> Trained:
+    def train(self, *, resume: bool) -> TrainedAdapter:
         """Features first, if they are kept; then the model is loaded and trained."""
         if self.store is not None:
             self._fill(self.store)
@@ -136,7 +136,7 @@ class _Work:
         learner = prepare(self.run, load_judge(self.run, vision=vision))
         log = Log(self.out / LOG)
         self._loop(learner, log, resume=resume)
-        return Trained(self.kept, self._facts(learner), log)
+        return TrainedAdapter(self.kept, self._facts(learner), log)
 
     def _fill(self, store: Store) -> None:
         """Let the vision tower see every picture that is not in the store yet; each process takes its share."""
@@ -163,13 +163,13 @@ class _Work:
         release()
         self.args.distributed_state.wait_for_everyone()
 
-    def _loop(self, learner: Learner, log: Log, *, resume: bool) -> None:
+    def _loop(self, learner: LoraLearner, log: Log, *, resume: bool) -> None:
         """Run the Trainer, from the last checkpoint when there is one to resume."""
         from transformers import PrinterCallback
 
         from toeline.train.callbacks import PackedTrainer, Watch, checkpoint_of
 
-        weights = self.lesson.weights if self.run.balance == "weights" else {}
+        weights = self.training_data.weights if self.run.balance == "weights" else {}
         packer = Packer(
             learner.judge, weights, max_tokens=self.run.max_tokens, store=self.store, dense=self.run.dense > 0
         )
@@ -197,7 +197,7 @@ class _Work:
         trainer.remove_callback(PrinterCallback)  # standard output is for results
         trainer.train(resume_from_checkpoint=last)
 
-    def _measure(self, learner: Learner, packer: Packer) -> dict[str, float] | None:
+    def _measure(self, learner: LoraLearner, packer: Packer) -> dict[str, float] | None:
         """The headline on the validation split: how many conditions are right, given the type, and the mean loss."""
         if self.plain is None:
             return None
@@ -212,19 +212,22 @@ class _Work:
         n = len(found)
         return {"accuracy": sum(r for r, _ in found) / n, "loss": sum(loss for _, loss in found) / n, "n": n}
 
-    def _facts(self, learner: Learner) -> dict[str, Any]:
+    def _facts(self, learner: LoraLearner) -> dict[str, Any]:
         """What the result depends on, for run.json."""
         from importlib.util import find_spec
 
-        lesson, judge = self.lesson, learner.judge
+        training_data, judge = self.training_data, learner.judge
         return {
             "judge": {**judge.info, "view": asdict(judge.view)},
             "parameters": learner.parameters,
             "trained_parameters": learner.trained,
             "checkpointing": learner.checkpointing,
-            "data": {"train": lesson.train.record(), "valid": lesson.valid.record() if lesson.valid else {}},
-            "class_counts": dict(lesson.counts),
-            "class_weights": dict(lesson.weights),
+            "data": {
+                "train": training_data.train.record(),
+                "valid": training_data.valid.record() if training_data.valid else {},
+            },
+            "class_counts": dict(training_data.counts),
+            "class_weights": dict(training_data.weights),
             "processes": self.args.world_size,
             "libraries": {name: _version(name) for name in LIBRARIES if find_spec(name)},
         }
@@ -236,18 +239,18 @@ def _version(name: str) -> str:
     return version(name)
 
 
-def stream_of(run: LoraRun, lesson: Lesson, out: Path) -> Stream:
+def stream_of(run: LoraRun, training_data: TrainingData, out: Path) -> Stream:
     """The photographs in the order of training, drawn scenes among them."""
-    photos: Photos = replace(lesson.train, drawn_by=lesson.taxonomy) if run.dense else lesson.train
-    classes = lesson.train.classes(lesson.taxonomy)
+    photos: Photos = replace(training_data.train, drawn_by=training_data.taxonomy) if run.dense else training_data.train
+    classes = training_data.train.classes(training_data.taxonomy)
     if run.mix_drawn:
-        pool = Pool.drawn(out / DRAWN, scenes=run.mix_drawn, seed=run.seed, taxonomy=lesson.taxonomy)
-        photos = Joined((lesson.train, pool))
+        pool = SheetPool.drawn(out / DRAWN, scenes=run.mix_drawn, seed=run.seed, taxonomy=training_data.taxonomy)
+        photos = Joined((training_data.train, pool))
         classes = [*classes, *([] for _ in range(len(pool)))]
-    weights = lesson.weights if run.balance == "oversample" else None
+    weights = training_data.weights if run.balance == "oversample" else None
     turns = order_of(classes, epochs=run.epochs, seed=run.seed, weights=weights)
     view = view_of(run, own_view(run))
-    return Stream(photos, turns, lesson.taxonomy, view, run.seed, run.variants if run.cache_features else None)
+    return Stream(photos, turns, training_data.taxonomy, view, run.seed, run.variants if run.cache_features else None)
 
 
 def _store(run: LoraRun) -> Store | None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.judge.packing import MAX_TOKENS
-from toeline.train.datasets import Pool
+from toeline.train.datasets import SheetPool
 from toeline.train.feature_cache import Store
-from toeline.train.samples import Row, row
+from toeline.train.samples import TrainingRow, row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ class Collate:
     judge: Any
     weights: Mapping[str, float] = field(default_factory=dict)
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, Any]:
         import torch
 
         from toeline.judge.packing import collate, lay_out, pictures
@@ -110,7 +110,7 @@ def judge_loss(
     return answer + token_loss * dense, right
 
 
-def held_out_dense(judge: Any, pool: Pool, view: View) -> dict[str, float]:
+def held_out_dense(judge: Any, pool: SheetPool, view: PromptBudget) -> dict[str, float]:
     """The dense loss alone, the mean over a pool's photographs without augmentation."""
     import torch
 
@@ -123,12 +123,12 @@ def held_out_dense(judge: Any, pool: Pool, view: View) -> dict[str, float]:
     return {"dense": float(np.mean(losses))}
 
 
-def accuracy(judge: Any, pool: Pool, view: View) -> dict[str, float]:
+def accuracy(judge: Any, pool: SheetPool, view: PromptBudget) -> dict[str, float]:
     """Share of right answers over all questions of a pool, without augmentation, and by object type."""
     return share_right(judge, (row(pool[i], pool.taxonomy, view) for i in range(len(pool))))
 
 
-def share_right(judge: Any, rows: Iterable[Row], *, at_once: int = 8) -> dict[str, float]:
+def share_right(judge: Any, rows: Iterable[TrainingRow], *, at_once: int = 8) -> dict[str, float]:
     """Share of right answers over all questions of some rows, and by what each row calls their kinds."""
     import torch
 
@@ -146,7 +146,7 @@ def share_right(judge: Any, rows: Iterable[Row], *, at_once: int = 8) -> dict[st
     return shares
 
 
-def batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+def batched(rows: Iterable[TrainingRow], size: int) -> Iterator[list[TrainingRow]]:
     """Lists of `size` rows; the last may be shorter. (itertools.batched needs Python 3.12.)"""
     left = iter(rows)
     while some := list(islice(left, size)):
@@ -171,11 +171,11 @@ class Packer:
     store: Store | None = None
     dense: bool = False
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, Any]:
         chunks = [chunk for row in rows for chunk in self.chunks(row)]
         return {"chunks": chunks, "questions": sum(len(c["answers"]) for c in chunks)}
 
-    def chunks(self, row: Row) -> Iterator[Chunk]:
+    def chunks(self, row: TrainingRow) -> Iterator[Chunk]:
         """One photograph as chunks of its questions, in order."""
         import torch
 
@@ -197,7 +197,7 @@ class Packer:
                 "weights": weights,
             }
 
-    def _seen(self, row: Row, layouts: Sequence[Layout]) -> list[dict[str, Any]]:
+    def _seen(self, row: TrainingRow, layouts: Sequence[Layout]) -> list[dict[str, Any]]:
         """For each layout its pictures, as pixels or as features."""
         from toeline.judge.packing import pictures
         from toeline.judge.qwen_vl import patches
@@ -210,7 +210,7 @@ class Packer:
         return [{"pixels": patches(part, self.judge.processor)[0] if part else None} for part in parts]
 
 
-def _covered(row: Row, layout: Layout) -> dict[str, Any]:
+def _covered(row: TrainingRow, layout: Layout) -> dict[str, Any]:
     """What covers each token of a layout's crops, as `dense_loss` takes it; a whole photograph has no targets."""
     import torch
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from toeline.core.box import Box
-from toeline.core.ground_truth import Truth
-from toeline.core.question import Sheet, View
+from toeline.core.ground_truth import GroundTruth
+from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.core.scene import Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.prompts.build import Answers, ask
@@ -40,7 +40,7 @@ class Labeled:
 
     image: Image.Image
     scene: Scene
-    truths: Mapping[str, Truth]
+    ground_truths: Mapping[str, GroundTruth]
     states: NDArray[np.uint8] | None = None
 
 
@@ -53,10 +53,10 @@ class Photos(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class TrainingRow:
     """A sheet; per question the index of the true answer and the type; per crop (rows, cols, classes) token targets."""
 
-    sheet: Sheet
+    sheet: QuestionSheet
     answers: tuple[int, ...]
     kinds: tuple[str, ...]
     tokens: tuple[NDArray[np.float32], ...]
@@ -78,7 +78,7 @@ def state_map(
     return np.where(seen, first[object_mask] + np.maximum(state_mask, 1) - 1, 0).astype(np.uint8)
 
 
-def labeled_states(scene: Scene, truths: Mapping[str, Truth], taxonomy: Taxonomy) -> NDArray[np.uint8]:
+def labeled_states(scene: Scene, ground_truths: Mapping[str, GroundTruth], taxonomy: Taxonomy) -> NDArray[np.uint8]:
     """A map of token classes from people's labels: each object's whole outline has the state of its condition.
 
     Conditions take the masks' states in the taxonomy's order (normal is sound, blocked is covered, damaged is
@@ -89,34 +89,41 @@ def labeled_states(scene: Scene, truths: Mapping[str, Truth], taxonomy: Taxonomy
     conditions = {c.name: min(n, STATES - 1) for n, c in enumerate(taxonomy.conditions)}
     canvas = Image.new("L", scene.size_wh, 0)
     pen = ImageDraw.Draw(canvas)
-    for thing in sorted(scene.things, key=lambda t: -t.box.area):
-        x1, y1, x2, y2 = thing.box.xyxy
-        outline = thing.polygon or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
-        pen.polygon(outline, fill=1 + STATES * kinds[thing.kind] + conditions[truths[thing.id].condition])
+    for instance in sorted(scene.instances, key=lambda t: -t.box.area):
+        x1, y1, x2, y2 = instance.box.xyxy
+        outline = instance.polygon or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
+        pen.polygon(
+            outline, fill=1 + STATES * kinds[instance.type_name] + conditions[ground_truths[instance.id].condition]
+        )
     return np.asarray(canvas, np.uint8)
 
 
 def row(
-    labeled: Labeled, taxonomy: Taxonomy, view: View, *, answers: Answers = "type", only: Sequence[str] | None = None
-) -> Row:
+    labeled: Labeled,
+    taxonomy: Taxonomy,
+    view: PromptBudget,
+    *,
+    answers: Answers = "type",
+    only: Sequence[str] | None = None,
+) -> TrainingRow:
     """The sheet of one photograph and what it should be answered. `only` keeps the questions of these things."""
     scene = labeled.scene
-    relations = {t.id: around(scene, t.id) for t in scene.things}
+    relations = {t.id: around(scene, t.id) for t in scene.instances}
     sheet = ask(scene, labeled.image, relations, taxonomy, view, answers=answers)
     if only is not None:
-        sheet = replace(sheet, questions=tuple(q for q in sheet.questions if q.thing_id in only))
-    right = tuple(q.answers.index(labeled.truths[q.thing_id].class_name) for q in sheet.questions)
+        sheet = replace(sheet, questions=tuple(q for q in sheet.questions if q.instance_id in only))
+    right = tuple(q.answers.index(labeled.ground_truths[q.instance_id].class_name) for q in sheet.questions)
     tokens: tuple[NDArray[np.float32], ...] = ()
     if labeled.states is not None:
-        tokens = tuple(_crop_tokens(labeled, q.thing_id, taxonomy, view) for q in sheet.questions if q.crop)
-    kinds = tuple(scene.thing(q.thing_id).kind for q in sheet.questions)
-    return Row(sheet, right, kinds, tokens)
+        tokens = tuple(_crop_tokens(labeled, q.instance_id, taxonomy, view) for q in sheet.questions if q.crop)
+    kinds = tuple(scene.instance(q.instance_id).type_name for q in sheet.questions)
+    return TrainingRow(sheet, right, kinds, tokens)
 
 
-def _crop_tokens(labeled: Labeled, thing_id: str, taxonomy: Taxonomy, view: View) -> NDArray[np.float32]:
+def _crop_tokens(labeled: Labeled, instance_id: str, taxonomy: Taxonomy, view: PromptBudget) -> NDArray[np.float32]:
     """What covers each token of a crop, as shares that sum to 1: (rows, cols, classes)."""
     assert labeled.states is not None
-    seen, (cols, rows) = framed(labeled.scene.thing(thing_id).box, labeled.scene.size_wh, view)
+    seen, (cols, rows) = framed(labeled.scene.instance(instance_id).box, labeled.scene.size_wh, view)
     mask = Image.fromarray(labeled.states).resize((cols * SUB, rows * SUB), Image.Resampling.NEAREST, box=seen.xyxy)
     cells = np.asarray(mask).reshape(rows, SUB, cols, SUB).transpose(0, 2, 1, 3).reshape(rows * cols, SUB * SUB)
     n = token_classes(taxonomy)
@@ -134,10 +141,10 @@ def augmented(labeled: Labeled, rng: np.random.Generator, *, jitter: float = 0.0
     Boxes lie as a detector would draw them: each edge is moved by about `jitter` of the side.
     """
     image, scene, states = labeled.image, labeled.scene, labeled.states
-    things = tuple(replace(t, box=_jittered(t.box, scene.size_wh, rng, jitter), polygon=()) for t in scene.things)
+    instances = tuple(replace(t, box=_jittered(t.box, scene.size_wh, rng, jitter), polygon=()) for t in scene.instances)
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        things = tuple(replace(t, box=t.box.mirrored(scene.size_wh[0])) for t in things)
+        instances = tuple(replace(t, box=t.box.mirrored(scene.size_wh[0])) for t in instances)
         states = None if states is None else np.ascontiguousarray(states[:, ::-1])
     image = _relit(image, rng)
     if rng.random() < 0.3:  # coarser photographs: the real ones are 312 pixels wide
@@ -146,7 +153,7 @@ def augmented(labeled: Labeled, rng: np.random.Generator, *, jitter: float = 0.0
             (max(1, int(image.width * share)), max(1, int(image.height * share))), Image.Resampling.BILINEAR
         )
         image = small.resize(image.size, Image.Resampling.BICUBIC)
-    return Labeled(image, replace(scene, things=things), labeled.truths, states)
+    return Labeled(image, replace(scene, instances=instances), labeled.ground_truths, states)
 
 
 def _relit(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -178,14 +185,14 @@ class Stream:
     photos: Photos
     turns: Sequence[Turn]
     taxonomy: Taxonomy
-    view: View
+    view: PromptBudget
     seed: int
     variants: int | None = None
 
     def __len__(self) -> int:
         return len(self.turns)
 
-    def __getitem__(self, i: int) -> Row:
+    def __getitem__(self, i: int) -> TrainingRow:
         photo, number = self.turns[i]
         rng = np.random.default_rng((self.seed, photo, number % self.variants if self.variants else number))
         view = scaled(self.view, rng)
@@ -205,16 +212,16 @@ class Plain:
 
     photos: Photos
     taxonomy: Taxonomy
-    view: View
+    view: PromptBudget
 
     def __len__(self) -> int:
         return len(self.photos)
 
-    def __getitem__(self, i: int) -> Row:
+    def __getitem__(self, i: int) -> TrainingRow:
         return row(self.photos[i], self.taxonomy, self.view)
 
 
-def scaled(view: View, rng: np.random.Generator) -> View:
+def scaled(view: PromptBudget, rng: np.random.Generator) -> PromptBudget:
     """The same view from a little nearer or farther: crops differ in scale, and what is true of them does not."""
     margin, detail = view.margin * rng.uniform(*MARGINS), view.detail_px * rng.uniform(*DETAILS)
     return replace(view, margin=margin, detail_px=round(detail))

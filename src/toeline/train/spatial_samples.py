@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.question import View
+from toeline.core.question import PromptBudget
 from toeline.core.scene import Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.prompts.spatial_questions import NO, YES, Probe, ask_where, probes, quiz
-from toeline.train.datasets import Pool
-from toeline.train.samples import MARKED, Labeled, Row, token_classes
+from toeline.train.datasets import SheetPool
+from toeline.train.samples import MARKED, Labeled, TrainingRow, token_classes
 
 SHOWS_TYPE = ("at_lower_end_of",)  # means nothing in a picture that stands on its head
 
 
-def where_row(labeled: Labeled, taxonomy: Taxonomy, view: View, rng: np.random.Generator, *, most: int) -> Row:
+def where_row(
+    labeled: Labeled, taxonomy: Taxonomy, view: PromptBudget, rng: np.random.Generator, *, most: int
+) -> TrainingRow:
     """At most `most` questions about one photograph, yes and no alike.
 
     Half of the photographs are turned upside down: then no pair of types tells which lies above.
@@ -35,7 +37,7 @@ def where_row(labeled: Labeled, taxonomy: Taxonomy, view: View, rng: np.random.G
     return _row(labeled.scene, labeled.image, asked, taxonomy, view)
 
 
-def quiz_rows(pool: Pool, view: View, *, most_per_template: int) -> list[Row]:
+def quiz_rows(pool: SheetPool, view: PromptBudget, *, most_per_template: int) -> list[TrainingRow]:
     """A balanced quiz over a pool's photographs, for measuring; photographs without a question are left out."""
     labeled = [pool[i] for i in range(len(pool))]
     asked = quiz((one.scene for one in labeled), most_per_template=most_per_template)
@@ -46,12 +48,12 @@ def quiz_rows(pool: Pool, view: View, *, most_per_template: int) -> list[Row]:
 def upside_down(labeled: Labeled) -> Labeled:
     """Top and bottom exchanged: a picture that no drone takes, and in which no type has its usual place."""
     high = labeled.scene.size_wh[1]
-    things = tuple(
+    instances = tuple(
         replace(t, box=Box(t.box.x1, high - t.box.y2, t.box.x2, high - t.box.y1), polygon=())
-        for t in labeled.scene.things
+        for t in labeled.scene.instances
     )
     image = labeled.image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    return Labeled(image, replace(labeled.scene, things=things), labeled.truths)
+    return Labeled(image, replace(labeled.scene, instances=instances), labeled.ground_truths)
 
 
 def _drawn(found: Sequence[Probe], rng: np.random.Generator, most: int) -> list[Probe]:
@@ -67,21 +69,23 @@ def _drawn(found: Sequence[Probe], rng: np.random.Generator, most: int) -> list[
     return list(dict.fromkeys(chosen))
 
 
-def _row(scene: Scene, image: Image.Image, asked: Sequence[Probe], taxonomy: Taxonomy, view: View) -> Row:
+def _row(
+    scene: Scene, image: Image.Image, asked: Sequence[Probe], taxonomy: Taxonomy, view: PromptBudget
+) -> TrainingRow:
     sheet = ask_where(scene, image, [(p.template, p.marked) for p in asked], taxonomy, view)
     answers = tuple((YES, NO).index(YES if p.holds else NO) for p in asked)
     tokens = tuple(
         mark_tokens(
-            [scene.thing(i).box for i in p.marked], scene.size_wh, (picture.size[1], picture.size[0]), taxonomy, view
+            [scene.instance(i).box for i in p.marked], scene.size_wh, (picture.size[1], picture.size[0]), taxonomy, view
         )
         for p, q in zip(asked, sheet.questions, strict=True)
         if (picture := q.crop) is not None
     )
-    return Row(sheet, answers, tuple(p.template for p in asked), tokens)
+    return TrainingRow(sheet, answers, tuple(p.template for p in asked), tokens)
 
 
 def mark_tokens(
-    boxes: Sequence[Box], size_wh: tuple[int, int], shown_hw: tuple[int, int], taxonomy: Taxonomy, view: View
+    boxes: Sequence[Box], size_wh: tuple[int, int], shown_hw: tuple[int, int], taxonomy: Taxonomy, view: PromptBudget
 ) -> NDArray[np.float32]:
     """How much of each token lies in each marked box, as shares that sum to 1: (rows, cols, classes).
 

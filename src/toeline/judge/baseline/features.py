@@ -13,7 +13,7 @@ import numpy as np
 
 from toeline.core.box import Box
 from toeline.core.question import Picture
-from toeline.core.scene import Scene, Thing
+from toeline.core.scene import Instance, Scene
 from toeline.judge.baseline.channels import CHANNELS, DIRECTIONS, PATTERNS, RADII, Maps, maps
 from toeline.prompts.relations import pair
 
@@ -33,19 +33,19 @@ def measure(
     """
     seen = maps(picture)
     asked = [
-        (thing, place)
-        for thing, place in zip(scene.things, places(scene, kinds), strict=True)
-        if only is None or thing.id in only
+        (instance, place)
+        for instance, place in zip(scene.instances, places(scene, kinds), strict=True)
+        if only is None or instance.id in only
     ]
-    rows = [list(_row(place, thing.box, seen).values()) for thing, place in asked]
+    rows = [list(_row(place, instance.box, seen).values()) for instance, place in asked]
     return np.array(rows, np.float32).reshape(len(rows), len(measure_names(tuple(kinds))))
 
 
 @cache
 def measure_names(kinds: tuple[str, ...]) -> tuple[str, ...]:
     """The names of the columns, which depend on the taxonomy's types alone: those of a black picture."""
-    scene = Scene(Path("none"), (8, 8), (Thing("1", "", Box(2, 2, 6, 6)),))
-    return tuple(_row(places(scene, kinds)[0], scene.things[0].box, maps(_Black())))
+    scene = Scene(Path("none"), (8, 8), (Instance("1", "", Box(2, 2, 6, 6)),))
+    return tuple(_row(places(scene, kinds)[0], scene.instances[0].box, maps(_Black())))
 
 
 def _row(place: dict[str, float], box: Box, seen: Maps) -> dict[str, float]:
@@ -183,11 +183,11 @@ def places(scene: Scene, kinds: Sequence[str]) -> list[dict[str, float]]:
     share that the box covers of one of them.
     """
     overlaps = {f"{what} {kind}": 0.0 for kind in kinds for what in ("hidden by", "hides")}
-    found = [{**_own(thing, scene), **overlaps} for thing in scene.things]
-    for (a, of_a), (b, of_b) in combinations(zip(scene.things, found, strict=True), 2):
+    found = [{**_own(instance, scene), **overlaps} for instance in scene.instances]
+    for (a, of_a), (b, of_b) in combinations(zip(scene.instances, found, strict=True), 2):
         p = pair(a.box, b.box, diagonal_px=scene.diagonal)
-        _note(of_a, b.kind, p.a_in_b, p.b_in_a)
-        _note(of_b, a.kind, p.b_in_a, p.a_in_b)
+        _note(of_a, b.type_name, p.a_in_b, p.b_in_a)
+        _note(of_b, a.type_name, p.b_in_a, p.a_in_b)
     return found
 
 
@@ -197,8 +197,8 @@ def _note(found: dict[str, float], kind: str, hidden: float, hides: float) -> No
         found[f"hides {kind}"] = max(found[f"hides {kind}"], hides)
 
 
-def _own(thing: Thing, scene: Scene) -> dict[str, float]:
-    (wide, high), box = scene.size_wh, thing.box
+def _own(instance: Instance, scene: Scene) -> dict[str, float]:
+    (wide, high), box = scene.size_wh, instance.box
     cx, cy = box.center
     cut_px = BORDER * scene.diagonal
     w, h = (max(side / scene.diagonal, THINNEST) for side in (box.width, box.height))
@@ -214,7 +214,7 @@ def _own(thing: Thing, scene: Scene) -> dict[str, float]:
         "cut at sides": float(box.x1 <= cut_px) + float(box.x2 >= wide - cut_px),
         "cut at top": float(box.y1 <= cut_px),
         "cut at bottom": float(box.y2 >= high - cut_px),
-        "things": float(len(scene.things)),
+        "things": float(len(scene.instances)),
     }
 
 

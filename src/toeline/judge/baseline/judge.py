@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toeline.core.question import Question, Sheet, View
+from toeline.core.question import PromptBudget, Question, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge.baseline.features import measure
-from toeline.judge.baseline.model import FloorModel, as_answers, load_floor
+from toeline.judge.baseline.model import BaselineModel, as_answers, load_baseline
 
 OTHER_TYPE = 0.01  # probability of all answers of other types together, when they are legal: the floor trusts the type
-VIEW = View(scene_tokens=0, crop_tokens=0)  # it looks at the photograph itself, so nothing is drawn for it
+VIEW = PromptBudget(scene_tokens=0, crop_tokens=0)  # it looks at the photograph itself, so nothing is drawn for it
 
 
 @dataclass(frozen=True)
-class FloorJudge:
+class BaselineJudge:
     """A trained floor as a judge; `file` is what the user called it, `sha256` of its bytes."""
 
-    model: FloorModel
+    model: BaselineModel
     file: str = ""
     sha256: str = ""
-    view: View = VIEW
+    view: PromptBudget = VIEW
 
     @classmethod
-    def load(cls, file: Path) -> FloorJudge:
+    def load(cls, file: Path) -> BaselineJudge:
         """Read a file that `toeline floor` wrote. Raises ModelError."""
-        model, sha256 = load_floor(file)
+        model, sha256 = load_baseline(file)
         return cls(model, str(file), sha256)
 
     @property
@@ -37,20 +37,21 @@ class FloorJudge:
         """Back end, file, its hash, and what it says of its training."""
         return {"back_end": "floor", "model": self.file, "sha256": self.sha256, **self.model.facts}
 
-    def score(self, sheet: Sheet) -> list[dict[str, float]]:
+    def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
         """Log-probability of every answer, question by question. Raises ModelError for another taxonomy's questions."""
         scene, picture = sheet.scene, sheet.image
         if scene is None or picture is None:
             raise ModelError(f"{sheet.photo}: the floor measures photographs, and this sheet holds none.")
         for question in sheet.questions:
-            self._require_known(question, scene.thing(question.thing_id).kind, sheet.photo)
-        asked = {question.thing_id: question for question in sheet.questions}
-        things = [thing for thing in scene.things if thing.id in asked]
+            self._require_known(question, scene.instance(question.instance_id).type_name, sheet.photo)
+        asked = {question.instance_id: question for question in sheet.questions}
+        instances = [instance for instance in scene.instances if instance.id in asked]
         rows = measure(scene, picture, self.model.kinds, only=asked)
         found = {
-            thing.id: self._over(asked[thing.id], thing.kind, row) for thing, row in zip(things, rows, strict=True)
+            instance.id: self._over(asked[instance.id], instance.type_name, row)
+            for instance, row in zip(instances, rows, strict=True)
         }
-        return [found[question.thing_id] for question in sheet.questions]
+        return [found[question.instance_id] for question in sheet.questions]
 
     def _over(self, question: Question, kind: str, row: Any) -> dict[str, float]:
         own = as_answers(self.model.log_probs(kind, row[None])[0], self.model.answers(kind))
@@ -61,14 +62,14 @@ class FloorJudge:
 
         None for a photograph that it was not trained on. Raises ModelError where the boxes are others.
         """
-        things = self.model.out_of_fold.get(photo_sha256)
-        if things is None:
+        instances = self.model.out_of_fold.get(photo_sha256)
+        if instances is None:
             return None
-        if question.thing_id not in things:
+        if question.instance_id not in instances:
             raise ModelError(
                 f"{self.file}: was trained on this photograph with other boxes. Use the label files it was trained on."
             )
-        return over(things[question.thing_id], question.answers)
+        return over(instances[question.instance_id], question.answers)
 
     def _require_known(self, question: Question, kind: str, photo: str) -> None:
         strange = [name for name in question.answers if name not in self.model.classes]

@@ -103,7 +103,7 @@ class TypeModel:
 
 
 @dataclass(frozen=True, eq=False)
-class FloorModel:
+class BaselineModel:
     """A trained floor: `by_type` has a model for each type that training left more than one answer for.
 
     `classes` are the taxonomy's class names with their types, in its order; `names` the measures, in theirs.
@@ -169,7 +169,7 @@ FOREST = {
 AGAIN = "Train it again with `toeline floor DATA --out FILE`."
 
 
-def save_floor(model: FloorModel, file: Path) -> None:
+def save_baseline(model: BaselineModel, file: Path) -> None:
     """Write a floor file, whole or not at all. The same model gives the same bytes."""
     from safetensors.numpy import save
 
@@ -195,7 +195,7 @@ def save_floor(model: FloorModel, file: Path) -> None:
     unfinished.replace(file)
 
 
-def load_floor(file: Path) -> tuple[FloorModel, str]:
+def load_baseline(file: Path) -> tuple[BaselineModel, str]:
     """The model of a floor file and the file's SHA-256. Raises ModelError, saying what to do, for any other file."""
     try:
         raw = file.read_bytes()
@@ -229,7 +229,7 @@ def _parts(raw: bytes, file: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
     return head, tensors
 
 
-def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> FloorModel:
+def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> BaselineModel:
     names = tuple(map(str, head["names"]))
     temperature = float(head["temperature"])
     if not 0 < temperature < np.inf:
@@ -240,7 +240,7 @@ def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> FloorModel:
             raise ValueError(f"{kind} has {len(part.weights)} weights for {len(names)} measures")
         if part.answers != tuple(name for name, of in head["classes"].items() if of == kind):
             raise ValueError(f"{kind} has other answers than classes")
-    return FloorModel(
+    return BaselineModel(
         kinds=tuple(map(str, head["kinds"])),
         classes=dict(head["classes"]),
         names=names,
