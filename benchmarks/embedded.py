@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import platform
 import tempfile
 import time
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from results import write
 
 from toeline.core.finding import Finding
 from toeline.core.scene import Thing
@@ -32,11 +32,12 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo
 from toeline.data.yolo import Entry, open_yolo, read_entry
 from toeline.detect.choose import load_detector
-from toeline.evaluate.cases import on_found_boxes
+from toeline.evaluate.cases import Judged, on_found_boxes
 from toeline.evaluate.detection import detection_figures
 from toeline.evaluate.figure import Figure
 from toeline.evaluate.match import Matched, TrueThing, join, match
 from toeline.evaluate.scorecard import score
+from toeline.evaluate.shares import most_common
 from toeline.inspector import Inspector
 
 SEED = 20_261_121  # of this benchmark alone: no training run, demo or test draws from it
@@ -53,15 +54,9 @@ def main() -> None:
             results["sets"][name] = measured(entries, taxonomy)
             print(table(name, results["sets"][name]), flush=True)
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "embedded.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        page = [
-            "# The embedded models\n",
-            (__doc__ or "").split("\n\n")[2] + "\n",
-            f"Measured on {results['machine']}.\n",
-        ]
+        page = ["# The embedded models\n", (__doc__ or "").split("\n\n")[2], f"Measured on {results['machine']}.\n"]
         page += [table(name, rows) for name, rows in results["sets"].items()]
-        (args.out / "embedded.md").write_text("\n".join(page), encoding="utf-8")
+        write("embedded", "\n".join(page), results, args.out)
 
 
 def arguments() -> argparse.Namespace:
@@ -119,14 +114,23 @@ def inspected(inspector: Inspector, photos: Sequence[Photo]) -> dict[str, Sequen
 
 
 def judge_figures(matched: Sequence[Matched], taxonomy: Taxonomy) -> dict[str, Any]:
-    card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
+    cases = [case for m in matched for case in on_found_boxes(m)]
+    card, majority = score(cases, taxonomy), score(as_majority(cases, taxonomy), taxonomy)
     kinds = [t.name for t in taxonomy.types if len(taxonomy.answers(t.name)) > 1]
     return {
         "judge, nine classes": row(card["accuracy"]),
         "judge, condition given type, no vegetation": row(card.headline),
         **{f"judge, {kind}": row(card[f"type/{kind}"]) for kind in sorted(kinds)},
+        "majority-class baseline, nine classes": row(majority["accuracy"]),
+        "majority-class baseline, condition given type, no vegetation": row(majority.headline),
         "judge, right by class": {f.label: f"{f.count}/{f.n}" for f in card.under("class")},
     }
+
+
+def as_majority(cases: Sequence[Judged], taxonomy: Taxonomy) -> list[Judged]:
+    """The same objects, each called the class that is most common among those of its type: no picture is looked at."""
+    said = most_common([(case.kind, case.true_class) for case in cases], taxonomy)
+    return [replace(case, said_class=said[case.kind]) for case in cases]
 
 
 def joint_figures(matched: Sequence[Matched]) -> dict[str, Any]:
@@ -222,7 +226,7 @@ def average_precisions(evaluator: Any, picks: np.ndarray, photographs: int) -> n
 
 def table(name: str, rows: dict[str, Any]) -> str:
     """One data set as a Markdown table."""
-    lines = [f"\n## {name}\n", "| measured | value | 95 % interval | n | without a pixel |", "|---|--:|---|--:|--:|"]
+    lines = [f"\n## {name}\n", "| measured | value | 95 % interval | n | majority class |", "|---|--:|---|--:|--:|"]
     for what, r in rows.items():
         if isinstance(r, dict) and "value" in r:
             ends = f"{100 * r['low']:.1f} to {100 * r['high']:.1f}" if "low" in r else ""

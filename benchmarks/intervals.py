@@ -11,12 +11,12 @@ they were independent. For differences, two judges are drawn on the same photogr
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import write
 
 from toeline.core.interval import Interval, wilson
 from toeline.evaluate.compare import difference_intervals
@@ -44,8 +44,7 @@ def main() -> None:
     rows = [measured(*setting, args.sets) for setting in SETTINGS]
     print(text := table(rows, args.sets))
     if args.out:
-        (args.out / "intervals.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-        (args.out / "intervals.md").write_text(f"# Do the intervals hold?\n\n{said()}\n\n{text}\n", encoding="utf-8")
+        write("intervals", f"# Do the intervals hold?\n\n{said()}\n\n{text}", rows, args.out)
 
 
 def said() -> str:
