@@ -145,9 +145,9 @@ def joint_figures(matched: Sequence[Matched]) -> dict[str, Any]:
 
 
 def row(figure: Figure) -> dict[str, Any]:
-    floor = {} if figure.floor is None else {"floor": figure.floor}
+    majority = {} if figure.floor is None else {"floor": figure.floor}
     ends = {"low": figure.interval.low, "high": figure.interval.high}
-    return {"value": figure.value, **ends, "n": figure.n, **floor}
+    return {"value": figure.value, **ends, "n": figure.n, **majority}
 
 
 def detector_figures(
@@ -230,8 +230,8 @@ def table(name: str, rows: dict[str, Any]) -> str:
     for what, r in rows.items():
         if isinstance(r, dict) and "value" in r:
             ends = f"{100 * r['low']:.1f} to {100 * r['high']:.1f}" if "low" in r else ""
-            floor = f"{100 * r['floor']:.1f}" if "floor" in r else ""
-            lines.append(f"| {what} | {100 * r['value']:.1f} % | {ends} | {r.get('n', '')} | {floor} |")
+            majority = f"{100 * r['floor']:.1f}" if "floor" in r else ""
+            lines.append(f"| {what} | {100 * r['value']:.1f} % | {ends} | {r.get('n', '')} | {majority} |")
         elif not isinstance(r, dict):
             lines.append(f"| {what} | {r} | | | |")
     by = rows["judge, right by class"]

@@ -73,14 +73,14 @@ def measured(name: str, seed: int, size_wh: tuple[int, int], grid: tuple[int, in
     image = Image.fromarray(mosaic.image)
     detector = load_detector("embedded", taxonomy=Taxonomy.load())
     tiled = TiledDetector(detector, Tiling())
-    truth = [(o.kind, Box.around(o.polygon)) for o in mosaic.objects]
+    ground_truth = [(o.kind, Box.around(o.polygon)) for o in mosaic.objects]
     found, views = tiled.find([image])[0], on_views(mosaic, image, detector)
-    there, reference = counted(found, truth), counted(views, truth)
+    there, reference = counted(found, ground_truth), counted(views, ground_truth)
     return {
         "name": name,
         "seed": seed,
         "size_wh": size_wh,
-        "objects": len(truth),
+        "objects": len(ground_truth),
         "tile_px": tiled.plan(image),
         "tiled": there,
         "views": reference,
@@ -99,13 +99,13 @@ def on_views(mosaic: Mosaic, image: Image.Image, detector: Any) -> list[Sighting
     return seen
 
 
-def counted(found: Sequence[Sighting], truth: Sequence[tuple[str, Box]]) -> dict[str, int]:
+def counted(found: Sequence[Sighting], ground_truth: Sequence[tuple[str, Box]]) -> dict[str, int]:
     """Objects found, detections of an object that another one has (`twice`), and of nothing (`false`)."""
     said = [(s.thing.kind, s.thing.box) for s in found]
-    pairs = pair_up(said, truth, iou=IOU)
+    pairs = pair_up(said, ground_truth, iou=IOU)
     rest = [one for n, one in enumerate(said) if n not in pairs]
-    twice = sum(any(kind == k and box.iou(b) >= IOU for k, b in truth) for kind, box in rest)
-    return {"found": len(pairs), "twice": twice, "false": len(rest) - twice, "sightings": len(said)}
+    twice = sum(any(kind == k and box.iou(b) >= IOU for k, b in ground_truth) for kind, box in rest)
+    return {"found": len(pairs), "twice": twice, "false": len(rest) - twice, "detections": len(said)}
 
 
 def peak(image: Image.Image) -> dict[str, Any]:
