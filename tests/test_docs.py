@@ -72,6 +72,19 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= README_WORDS
 
 
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    rows = [
+        row for row in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "benchmarks/results/" in row
+    ]
+    measured = [(figure, row) for row in rows for figure in re.findall(r"([\d.]+) %? ?\(([\d.]+) to ([\d.]+)\)", row)]
+    assert len(measured) >= 10
+    for figure, row in measured:
+        pages = re.findall(r"\((benchmarks/results/[^)]+)\)", row)
+        numbers = re.findall(r"\d+\.\d+", "".join((ROOT / page).read_text(encoding="utf-8") for page in pages))
+        percent = [f"{100 * float(value):.1f}" for value in figure]  # some pages write 0.904 as 90.4 %
+        assert set(figure) <= set(numbers) or set(percent) <= set(numbers), (figure, row)
+
+
 def test_pictures_are_small() -> None:
     pictures = [f for f in (ROOT / "docs" / "img").iterdir() if f.suffix in {".jpg", ".png", ".svg"}]
     assert [f.name for f in pictures if f.stat().st_size > PICTURE_BYTES] == []
