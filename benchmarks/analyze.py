@@ -37,6 +37,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from results import write
 
 from toeline.synth.scene import draw
 
@@ -86,9 +87,7 @@ def main() -> None:
     text = page(results)
     print(text)
     if kept:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        kept.with_suffix(".md").write_text(text, encoding="utf-8")
+        write("analyze", text, results, kept.parent)
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What training a detector on real photographs is worth: from the embedded one, and the same network from nothing.
+"""What training a detector on real photographs gains: from the embedded one, and the same network from nothing.
 
     python benchmarks/detector_real.py --work DIR [--data ../shared/data/lagoon-dyke] [--collate] [--out DIR]
 
@@ -16,11 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from results import RESULTS, write
+
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import boxed_split
 from toeline.data.yolo import open_yolo
 from toeline.detect.detector import DetectorOptions
-from toeline.evaluate.metric import Metric, metric_record
+from toeline.evaluate.metric import metric_record
 from toeline.evaluate.results import DetectorMeasurement
 from toeline.pipelines.evaluate_detector import measure
 
@@ -40,7 +42,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--work", type=Path, required=True, help="folder for the runs, outside the repository")
     options.add_argument("--data", type=Path, default=Path("../shared/data/lagoon-dyke"))
-    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options.add_argument("--out", type=Path, default=RESULTS)
     options.add_argument("--threads", type=int, default=0)
     options.add_argument("--collate", action="store_true", help="train nothing, only measure what is finished")
     given = options.parse_args()
@@ -66,12 +68,8 @@ def collate(work: Path, data: Path, out: Path) -> int:
         gain, interval = trained["embedded"].precision.gained_over(trained["scratch"].precision)
         rows[1]["over_scratch"] = {"value": gain, "interval": list(interval)}
     machine = {b: {k: r[k] for k in ("machine", "versions")} for b, r in runs.items()}
-    out.mkdir(parents=True, exist_ok=True)
     text = page(rows, machine)
-    (out / "detector_real.json").write_text(
-        json.dumps({"rows": rows, "machines": machine}, indent=2) + "\n", encoding="utf-8"
-    )
-    (out / "detector_real.md").write_text(text, encoding="utf-8")
+    write("detector_real", text, {"rows": rows, "machines": machine}, out)
     print(text)
     return 0 if len(done) == len(BEGINNINGS) else 1
 
@@ -89,14 +87,14 @@ def row(
         "kinds": list(measured.kinds),
         "gained": {"value": gain, "interval": list(interval)},
         "trained": {k: facts[k] for k in ("epoch", "epochs", "seconds") if k in facts} if facts else None,
-        "cells": [cell(measured.figure("map_50"))] + [cell(measured.figure(f"ap_50/{k}")) for k in measured.kinds],
-        "map_50_95": cell(measured.figure("map_50_95")),
     }
 
 
-def cell(figure: Metric) -> str:
-    low, high = figure.interval
-    return f"{figure.value:.3f} ({low:.3f} to {high:.3f})"
+def cells(row: dict[str, Any]) -> list[str]:
+    """Average precision with its interval: over the types, of each type, and over IoU 0.5 to 0.95."""
+    by_key = {f["key"]: f for f in row["figures"]}
+    picked = [by_key[key] for key in ("map_50", *(f"ap_50/{kind}" for kind in row["kinds"]), "map_50_95")]
+    return ["{:.3f} ({:.3f} to {:.3f})".format(f["value"], *f["interval"]) for f in picked]
 
 
 def gained(more: dict[str, Any]) -> str:
@@ -127,10 +125,10 @@ def page(rows: list[dict[str, Any]], machine: dict[str, Any]) -> str:
     table = [f"| {' | '.join(heads)} |", f"|---|{'--:|' * (len(heads) - 1)}"]
     for r in rows:
         more = gained(r["gained"]) if r["trained"] else ""
-        table.append(f"| {' | '.join([r['detector'], *r['cells'], r['map_50_95'], more])} |")
+        table.append(f"| {' | '.join([r['detector'], *cells(r), more])} |")
     pair = ""
     if over := rows[1].get("over_scratch") if len(rows) > 1 else None:
-        pair = f" Beginning with the embedded detector is worth {gained(over)} mAP@0.5 over beginning with nothing."
+        pair = f" Beginning with the embedded detector gains {gained(over)} mAP@0.5 over beginning with nothing."
     facts = "\n".join(f"- {r['detector']}: {json.dumps(r['trained'])}" for r in rows if r["trained"])
     said = "\n".join(f"- {b}: {json.dumps(m)}" for b, m in machine.items())
     return PAGE.format(

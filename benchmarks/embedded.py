@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import platform
 import tempfile
 import time
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from results import write
 
 from toeline.core.finding import Finding
 from toeline.core.ground_truth import TrueInstance, join
@@ -33,9 +33,9 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo
 from toeline.data.yolo import Entry, open_yolo, read_entry
 from toeline.detect.load import load_detector
-from toeline.evaluate.classification import score
+from toeline.evaluate.classification import most_common, score
 from toeline.evaluate.detection import detection_metrics
-from toeline.evaluate.matching import Matched, match, on_found_boxes
+from toeline.evaluate.matching import Case, Matched, match, on_found_boxes
 from toeline.evaluate.metric import Metric
 from toeline.pipelines.inspector import Inspector
 
@@ -53,15 +53,9 @@ def main() -> None:
             results["sets"][name] = measured(entries, taxonomy)
             print(table(name, results["sets"][name]), flush=True)
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "embedded.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        page = [
-            "# The embedded models\n",
-            (__doc__ or "").split("\n\n")[2] + "\n",
-            f"Measured on {results['machine']}.\n",
-        ]
+        page = ["# The embedded models\n", (__doc__ or "").split("\n\n")[2], f"Measured on {results['machine']}.\n"]
         page += [table(name, rows) for name, rows in results["sets"].items()]
-        (args.out / "embedded.md").write_text("\n".join(page), encoding="utf-8")
+        write("embedded", "\n".join(page), results, args.out)
 
 
 def arguments() -> argparse.Namespace:
@@ -119,14 +113,23 @@ def inspected(inspector: Inspector, photos: Sequence[Photo]) -> dict[str, Sequen
 
 
 def judge_figures(matched: Sequence[Matched], taxonomy: Taxonomy) -> dict[str, Any]:
-    card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
+    cases = [case for m in matched for case in on_found_boxes(m)]
+    card, majority = score(cases, taxonomy), score(as_majority(cases, taxonomy), taxonomy)
     kinds = [t.name for t in taxonomy.types if len(taxonomy.answers(t.name)) > 1]
     return {
         "judge, nine classes": row(card["accuracy"]),
         "judge, condition given type, no vegetation": row(card.headline),
         **{f"judge, {kind}": row(card[f"type/{kind}"]) for kind in sorted(kinds)},
+        "majority-class baseline, nine classes": row(majority["accuracy"]),
+        "majority-class baseline, condition given type, no vegetation": row(majority.headline),
         "judge, right by class": {f.label: f"{f.count}/{f.n}" for f in card.under("class")},
     }
+
+
+def as_majority(cases: Sequence[Case], taxonomy: Taxonomy) -> list[Case]:
+    """The same objects, each called the class that is most common among those of its type: no picture is looked at."""
+    said = most_common([(case.type_name, case.true_class) for case in cases], taxonomy)
+    return [replace(case, said_class=said[case.type_name]) for case in cases]
 
 
 def joint_figures(matched: Sequence[Matched]) -> dict[str, Any]:
@@ -141,9 +144,9 @@ def joint_figures(matched: Sequence[Matched]) -> dict[str, Any]:
 
 
 def row(figure: Metric) -> dict[str, Any]:
-    floor = {} if figure.floor is None else {"floor": figure.floor}
+    majority = {} if figure.majority_baseline is None else {"floor": figure.majority_baseline}
     ends = {"low": figure.interval.low, "high": figure.interval.high}
-    return {"value": figure.value, **ends, "n": figure.n, **floor}
+    return {"value": figure.value, **ends, "n": figure.n, **majority}
 
 
 def detector_figures(
@@ -224,12 +227,12 @@ def average_precisions(evaluator: Any, picks: np.ndarray, photographs: int) -> n
 
 def table(name: str, rows: dict[str, Any]) -> str:
     """One data set as a Markdown table."""
-    lines = [f"\n## {name}\n", "| measured | value | 95 % interval | n | without a pixel |", "|---|--:|---|--:|--:|"]
+    lines = [f"\n## {name}\n", "| measured | value | 95 % interval | n | majority class |", "|---|--:|---|--:|--:|"]
     for what, r in rows.items():
         if isinstance(r, dict) and "value" in r:
             ends = f"{100 * r['low']:.1f} to {100 * r['high']:.1f}" if "low" in r else ""
-            floor = f"{100 * r['floor']:.1f}" if "floor" in r else ""
-            lines.append(f"| {what} | {100 * r['value']:.1f} % | {ends} | {r.get('n', '')} | {floor} |")
+            majority = f"{100 * r['floor']:.1f}" if "floor" in r else ""
+            lines.append(f"| {what} | {100 * r['value']:.1f} % | {ends} | {r.get('n', '')} | {majority} |")
         elif not isinstance(r, dict):
             lines.append(f"| {what} | {r} | | | |")
     by = rows["judge, right by class"]

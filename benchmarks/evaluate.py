@@ -1,12 +1,12 @@
-"""Scorecards of the judges that need no download, the embedded one and the floor, through the commands themselves.
+"""Scorecards of the judges that need no download, the embedded one and the baseline, by the commands themselves.
 
     pip install -e .
-    python benchmarks/evaluate.py [--scenes 200] [--real ../shared/data/lagoon-dyke] [--out benchmarks/results/evaluate]
+    python benchmarks/evaluate.py [--scenes 200] [--real ../shared/data/lagoon-dyke] [--out benchmarks/results]
 
 On drawn scenes of a seed that no training saw: the embedded judge with every prompt, and spatial reasoning. On the
-real valid split, if it is there: the same, the floor trained on the real train split, and both judges compared. True
-boxes and types. Nothing is chosen here. Reports are kept as the commands write them; docs/scorecard.md defines every
-figure.
+real valid split, if it is there: the same, the baseline trained on the real train split, and both judges compared.
+True boxes and types. Nothing is chosen here. Pages are those of the commands without their lists of single objects;
+all that the commands wrote goes to runs/benchmarks/evaluate. docs/scorecard.md defines every figure.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from results import RESULTS, shortened_page, uncut, write
+
 from toeline.synth.dataset import write_dataset
 
 SEED = 20_261_121  # the drawn scenes of benchmarks/embedded.py: no training run, demo or test draws from it
-KEPT = ("report.md", "scorecard.json", "prompts.json", "spatial.json", "compare.md", "compare.json")
+KEPT = ("scorecard", "prompts", "compare")
 LIBRARIES = ("toeline", "torch", "transformers", "numpy", "pillow", "scikit-learn", "opencv-python-headless")
 
 
 def main() -> None:
     args = arguments()
-    args.out.mkdir(parents=True, exist_ok=True)
+    made = machine(args)
     with tempfile.TemporaryDirectory() as folder:
         top = Path(folder)
         measured: dict[str, Path] = {}
@@ -43,27 +45,28 @@ def main() -> None:
         if (args.real / "data.yaml").is_file():
             measured |= real(args.real.resolve(), top)
         for name, out in measured.items():
-            keep(out, args.out / name)
-    (args.out / "machine.json").write_text(json.dumps(machine(args), indent=2) + "\n", encoding="utf-8")
+            shutil.copytree(out, uncut(args.out) / "evaluate" / name, dirs_exist_ok=True)
+            (page,) = (out / n for n in ("report.md", "compare.md") if (out / n).is_file())
+            write(f"evaluate/{name}", shortened_page(page.read_text("utf-8")), figures(out, made), args.out)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=200, help="0 leaves drawn scenes out")
     parser.add_argument("--real", type=Path, default=Path("../shared/data/lagoon-dyke"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/evaluate"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args()
 
 
 def real(data: Path, top: Path) -> dict[str, Path]:
     """Both judges on the real valid split, and one beside the other."""
-    toeline(top, "floor", data, "--out", "floor.safetensors", "--split", "train")
+    toeline(top, "baseline", data, "--out", "baseline.safetensors", "--split", "train")
     more = ("--targets", "fine-tuned", "--calibrate", "train")
     found = {
         "real-embedded": evaluate(top, data, "embedded", *more, "--prompt", "all"),
-        "real-floor": evaluate(top, data, "floor", *more[:2], "--judge", "floor:floor.safetensors"),
+        "real-baseline": evaluate(top, data, "baseline", *more[:2], "--judge", "baseline:baseline.safetensors"),
     }
-    toeline(top, "compare", "embedded", "floor", "--out", "compare")
+    toeline(top, "compare", "embedded", "baseline", "--out", "compare")
     return {**found, "real-compare": top / "compare"}
 
 
@@ -81,12 +84,14 @@ def toeline(top: Path, *words: Any) -> None:
         sys.exit(done.returncode)
 
 
-def keep(out: Path, where: Path) -> None:
-    """What a command wrote, without the folder it stood in."""
-    where.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        if (out / name).is_file():
-            shutil.copyfile(out / name, where / name)
+def figures(out: Path, made: dict[str, Any]) -> dict[str, Any]:
+    """What a command measured: its JSON files as one. Of other relations in the prompt only the headline is kept."""
+    read = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted(out.glob("*.json")) if file.stem in KEPT}
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    read["run"] = {key: run[key] for key in ("settings", "scoring", "data_sha256") if key in run}
+    if spatial := read.get("scorecard", {}).get("spatial"):
+        spatial["relations"] = {r["second"]: r["differences"][0] for r in spatial["relations"]}
+    return {"machine": made, **read}
 
 
 def machine(args: argparse.Namespace, libraries: Sequence[str] = LIBRARIES) -> dict[str, Any]:

@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from results import RESULTS, write
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a waiting thread must not count as work
 
 OBJECTS = 5  # on a photograph, on average in the real data
@@ -127,7 +129,7 @@ def in_own_process(way: str, given: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--quick", action="store_true", help="a small model: seconds instead of minutes")
-    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options.add_argument("--out", type=Path, default=RESULTS)
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--way", choices=WAYS, help="measure this one here and print it as JSON")
@@ -162,10 +164,7 @@ def main() -> None:
         **result["model"],
         **result["machine"],
     )
-    given.out.mkdir(parents=True, exist_ok=True)
-    name = "finetune-quick" if given.quick else "finetune"
-    (given.out / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    (given.out / f"{name}.md").write_text(text, encoding="utf-8")
+    write("finetune-quick" if given.quick else "finetune", text, result, given.out)
     print(text)
 
 

@@ -10,7 +10,6 @@ the same code on a small model on any machine, to test it.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -25,6 +24,7 @@ from typing import Any
 import torch
 from packed import generate, machine, one_by_one, sizes
 from packed_model import make_judge, make_sheet
+from results import RESULTS, write
 from torch import nn
 from tuning_step import make_learner, rows_of, step_of
 
@@ -202,7 +202,7 @@ def table(rows: list[Row]) -> str:
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options.add_argument("--out", type=Path, default=RESULTS)
     options.add_argument("--tiny", action="store_true", help="a small model on any machine, to test this script")
     given = options.parse_args()
     if not given.tiny and not torch.cuda.is_available():
@@ -222,10 +222,7 @@ def main() -> int:
         **sized,
         **facts,
     )
-    given.out.mkdir(parents=True, exist_ok=True)
-    name = "gpu_7b-tiny" if given.tiny else "gpu_7b"
-    (given.out / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    (given.out / f"{name}.md").write_text(text, encoding="utf-8")
+    write("gpu_7b-tiny" if given.tiny else "gpu_7b", text, result, given.out)
     print(text)
     return 0
 

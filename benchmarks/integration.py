@@ -1,21 +1,22 @@
 """Both stages as one: detected boxes, then the judge, on the real valid split and on drawn scenes, by the commands.
 
     pip install -e .
-    python benchmarks/integration.py [--scenes 100] [--real ../shared/data/lagoon-dyke] [--floor] [--detector D]
+    python benchmarks/integration.py [--scenes 100] [--real ../shared/data/lagoon-dyke] [--baseline] [--detector D]
         [--judge J] [--out benchmarks/results] [--stem integration] [--note "..."]
 
-Runs `toeline evaluate --boxes detector` with the models in the package; with --floor also with the judge without a
-language model, trained on the real train split (of drawn scenes of another seed where there are no real ones). Writes
-integration.json and integration.md (or another --stem): every figure with n, interval and floors, errors by stage, the
-same judge on true boxes. Nothing is chosen here. docs/scorecard.md defines every figure. A detector or judge of your
-own is called own-detector or own-judge in the results; --note says in a sentence what they are.
+Runs `toeline evaluate --boxes detector` with the models in the package; with --baseline also with the baseline, the
+judge without a language model, trained on the real train split (of drawn scenes of another seed where there are no
+real ones). Writes integration.json and integration.md (or another --stem): every figure with n, interval and
+majority-class baselines, errors by stage, the same judge on true boxes. Nothing is chosen here. docs/scorecard.md
+defines every figure. A detector or judge of your own is called own-detector or own-judge in the results; --note says
+in a sentence what they are.
 
 Both stages trained on the real train split, as benchmarks/results/integration_trained.md has them:
 
     toeline train-detector ../shared/data/lagoon-dyke --out runs/trained-detector
     toeline finetune ../shared/data/lagoon-dyke --out runs/trained-judge --full --lr 1e-4 --epochs 12 \\
         --crop-tokens 100 --patience 0
-    python benchmarks/integration.py --scenes 0 --floor --detector runs/trained-detector/model.onnx \\
+    python benchmarks/integration.py --scenes 0 --baseline --detector runs/trained-detector/model.onnx \\
         --judge runs/trained-judge/model --stem integration_trained --note "..."
 """
 
@@ -31,12 +32,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from results import RESULTS, write
+
 from evaluate import LIBRARIES, SEED, machine
 from toeline.synth.dataset import write_dataset
 
-BASELINE_SEED = 20_261_126  # drawn scenes that a floor is trained on; nothing is measured on them
+BASELINE_SEED = 20_261_126  # drawn scenes that a baseline is trained on; nothing is measured on them
 BASELINE_SCENES = 120
-LEFT_OUT = ("worst", "judge_on_found_and_true_boxes")  # names photographs object by object, or repeats
+ON_THE_PAGE = ("headline", "judge_on_found_and_true_boxes")
+BESIDE = ("where_found", "true_boxes", "cost_of_detected_boxes")  # tables beside that of both stages
 MAIN = ("accuracy", "condition_given_type", "normal_or_not", "missed_defects", "false_alarms")
 COUNTS = {
     "right": "right", "wrong_condition": "wrong condition", "wrong_type": "wrong type", "misplaced": "badly placed",
@@ -51,34 +55,31 @@ def main() -> None:
         args.judge = named(Path(folder), args.judge, "own-judge")
         measured = [one for data in datasets(args, Path(folder)) for one in measure(args, Path(folder), *data)]
     record = {"note": args.note, "machine": machine(args, (*LIBRARIES, "onnxruntime")), "runs": measured}
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{args.stem}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    (args.out / f"{args.stem}.md").write_text(
-        "\n".join(page(measured, record["machine"], args.note)) + "\n", encoding="utf-8"
-    )
+    short = {**record, "runs": [shortened(run) for run in measured]}
+    write(args.stem, "\n".join(page(measured, record["machine"], args.note)), short, args.out, all_of=record)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=100, help="0 leaves drawn scenes out")
     parser.add_argument("--real", type=Path, default=Path("../shared/data/lagoon-dyke"))
-    parser.add_argument("--floor", action="store_true", help="also the judge without a language model")
+    parser.add_argument("--baseline", action="store_true", help="also the judge without a language model")
     parser.add_argument("--detector", default="embedded")
     parser.add_argument("--judge", default="embedded")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--note", default="", help="what the detector and the judge are")
     parser.add_argument("--stem", default="integration", help="name of the two files, without ending")
     return parser.parse_args()
 
 
 def datasets(args: argparse.Namespace, top: Path) -> Iterator[tuple[str, Path, Path]]:
-    """Name of each data set, where it is, and where a floor for it is trained."""
+    """Name of each data set, where it is, and where a baseline for it is trained."""
     if (args.real / "data.yaml").is_file():
         yield "real", args.real.resolve(), args.real.resolve()
     if args.scenes:
         write_dataset(top / "drawn", scenes=args.scenes, seed=SEED, parts={"valid": 1.0}, masks=False)
         other = top / "drawn-train"
-        if args.floor:
+        if args.baseline:
             write_dataset(other, scenes=BASELINE_SCENES, seed=BASELINE_SEED, parts={"train": 1.0}, masks=False)
         yield "drawn", top / "drawn", other
 
@@ -95,9 +96,9 @@ def named(top: Path, model: str, name: str) -> str:
 def measure(args: argparse.Namespace, top: Path, name: str, data: Path, train: Path) -> Iterator[dict[str, Any]]:
     """One run for each judge."""
     judges = [("" if args.judge == "embedded" else "own-", args.judge)]
-    if args.floor:
-        toeline(top, "floor", train, "--out", f"{name}-floor.safetensors", "--split", "train")
-        judges.append(("floor-", f"floor:{name}-floor.safetensors"))
+    if args.baseline:
+        toeline(top, "baseline", train, "--out", f"{name}-baseline.safetensors", "--split", "train")
+        judges.append(("baseline-", f"baseline:{name}-baseline.safetensors"))
     for prefix, judge in judges:
         out = f"both-{prefix}{name}"
         toeline(
@@ -108,9 +109,8 @@ def measure(args: argparse.Namespace, top: Path, name: str, data: Path, train: P
         seconds = json.loads((top / out / "scorecard.json").read_text(encoding="utf-8"))["cost"][
             "seconds_per_photograph"
         ]
-        kept = {k: v for k, v in record.items() if k not in LEFT_OUT}
-        who = "floor" if judge.startswith("floor:") else judge
-        yield {"data": name, "detector": args.detector, "judge": who, "seconds_per_photograph": seconds, **kept}
+        who = "baseline" if judge.startswith("baseline:") else judge
+        yield {"data": name, "detector": args.detector, "judge": who, "seconds_per_photograph": seconds, **record}
 
 
 def toeline(top: Path, *words: Any) -> None:
@@ -132,8 +132,8 @@ def page(runs: Sequence[dict[str, Any]], made: dict[str, Any], note: str) -> Ite
     yield (
         "Made by [`benchmarks/integration.py`](../integration.py); the definitions are in "
         "[scorecard.md](../../docs/scorecard.md). Detected boxes are matched to true ones at IoU 0.5, one to one, and "
-        "a miss is wrong. 95 % intervals draw whole photographs. Look-up: the detector's boxes, each with the most "
-        f"common class of its type. {', '.join(sets)}."
+        "a miss is wrong. 95 % intervals draw whole photographs. Majority class: the detector's boxes, each with the "
+        f"most common class of its type, counted on these objects or in train. {', '.join(sets)}."
     )
     yield from ("", note) if note else ()
     for run in runs:
@@ -144,6 +144,15 @@ def page(runs: Sequence[dict[str, Any]], made: dict[str, Any], note: str) -> Ite
     yield from ("", "## Machine", "", *(f"- {k}: {v}" for k, v in made.items()))
 
 
+def shortened(run: dict[str, Any]) -> dict[str, Any]:
+    """A run for the small JSON: everything of both stages, and the main figures of the tables beside it."""
+    short = {k: v for k, v in run.items() if k not in (*BESIDE, *ON_THE_PAGE)}
+    for name in BESIDE:
+        rows = (run[name] or {}).get("figures") or (run[name] or {}).get("differences") or []
+        short[name] = [row for row in rows if row["key"] in MAIN]
+    return short
+
+
 def figures(run: dict[str, Any]) -> Iterator[str]:
     """Both stages beside the judge on true boxes."""
     both, true, found = (
@@ -151,15 +160,15 @@ def figures(run: dict[str, Any]) -> Iterator[str]:
         for name in ("both_stages", "true_boxes", "where_found")
     )
     cost = {d["key"]: d for d in (run["cost_of_detected_boxes"] or {"differences": []})["differences"]}
-    yield "| measured | n | both stages | look-up | the same from train | true boxes | points | where found | n |"
+    yield "| measured | n | both stages | majority class | from train | true boxes | points | where found | n |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
     for key, f in both.items():
         if not f["n"] or (key not in MAIN and not key.startswith(("type/", "condition/"))):
             continue
         name = f"{f['label']} (lower is better)" if f["lower_is_better"] else f["label"]
-        floors = [percent(f[k]) for k in ("floor", "train_floor")]
+        majority = [percent(f[k]) for k in ("floor", "train_floor")]
         where = found.get(key, {"n": 0})
-        cells = [said(f), *floors, said(true.get(key)), points(cost.get(key)), said(where), str(where["n"])]
+        cells = [said(f), *majority, said(true.get(key)), points(cost.get(key)), said(where), str(where["n"])]
         yield f"| {name} | {f['n']} | {' | '.join(cells)} |"
 
 

@@ -11,12 +11,12 @@ they were independent. For differences, two judges are drawn on the same photogr
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import write
 
 from toeline.core.statistics import Interval, wilson
 from toeline.evaluate.compare import difference_intervals
@@ -43,8 +43,7 @@ def main() -> None:
     rows = [measured(*setting, args.sets) for setting in SETTINGS]
     print(text := table(rows, args.sets))
     if args.out:
-        (args.out / "intervals.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-        (args.out / "intervals.md").write_text(f"# Do the intervals hold?\n\n{said()}\n\n{text}\n", encoding="utf-8")
+        write("intervals", f"# Do the intervals hold?\n\n{said()}\n\n{text}", rows, args.out)
 
 
 def said() -> str:
@@ -78,18 +77,16 @@ def one_set(
     photo = np.repeat(np.arange(photographs), objects)
     chance = rng.beta(share * spread, (1 - share) * spread, photographs)[photo]
     first, second = rng.random(len(photo)) < chance, rng.random(len(photo)) < chance + GAIN * (1 - chance)
-    every, bootstrap = (
-        np.ones(len(photo), dtype=bool),
-        ClusterBootstrap.of([str(p) for p in photo], draws=DRAWS, seed=seed),
-    )
+    every = np.ones(len(photo), dtype=bool)
+    bootstrap = ClusterBootstrap.of([str(p) for p in photo], draws=DRAWS, seed=seed)
     figure = ratio("", "", first, every, bootstrap)
-    quoted, bootstrap = difference_intervals(first, second, every, bootstrap)
+    quoted, drawn = difference_intervals(first, second, every, bootstrap)
     return GAIN * (1 - share), {
         "quoted": figure.interval,
         "bootstrap": figure.clustered,
         "independent": wilson(int(first.sum()), len(photo)),
         "difference, quoted": quoted,
-        "difference, bootstrap": bootstrap,
+        "difference, bootstrap": drawn,
     }
 
 

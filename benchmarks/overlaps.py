@@ -11,12 +11,13 @@ neither is an object (IoU of 0.5 or more with a true box of its type).
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+from results import write
 
 from toeline.core.box import Box
 from toeline.core.scene import Instance, Scene
@@ -41,8 +42,7 @@ def main() -> None:
     print(text := tables(rows, met, args.detector))
     if args.out:
         said = {"true": rows, "detector": args.detector, "found": met}
-        (args.out / "overlaps.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
-        (args.out / "overlaps.md").write_text(f"# How much objects overlap\n\n{text}\n", encoding="utf-8")
+        write("overlaps", f"# How much objects overlap\n\n{text}", said, args.out)
 
 
 def read(root: Path) -> dict[str, list[Scene]]:

@@ -10,7 +10,6 @@ time are measured for three objects and scaled, which favors none of them: their
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import re
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 import transformers
 from packed_model import FULL, QUICK, make_judge, make_sheet
+from results import RESULTS, write
 
 from toeline.core.question import QuestionSheet
 from toeline.judge.packing import branch, lay_out, trunk
@@ -242,7 +242,7 @@ def sizes(model: Any) -> dict[str, float]:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--quick", action="store_true", help="a small model: seconds instead of minutes")
-    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options.add_argument("--out", type=Path, default=RESULTS)
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     options.add_argument("--repeats", type=int, default=3, help="runs per count of the packed way")
     given = options.parse_args()
@@ -266,10 +266,7 @@ def main() -> None:
         "largest_difference": difference,
         "met": all(way.seconds[USUAL] >= REQUIRED.get(way.name, 0.0) * packed for way in ways),
     }
-    given.out.mkdir(parents=True, exist_ok=True)
-    name = "packed-quick" if given.quick else "packed"
-    (given.out / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    (given.out / f"{name}.md").write_text(page(result), encoding="utf-8")
+    write("packed-quick" if given.quick else "packed", page(result), result, given.out)
     print(page(result))
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/throughput.py --work DIR [--photographs 10000] [--out benchmarks/results]
 
-Draws the photographs (kept in DIR for the next time) and trains a floor, the small judge of `toeline floor`, on 120
-other scenes. Inspects them once without a break, and looks at the process's resident memory after every 100
+Draws the photographs (kept in DIR for the next time) and trains a baseline, the small judge of `toeline baseline`, on
+120 other scenes. Inspects them once without a break, and looks at the process's resident memory after every 100
 photographs. Then inspects them again, kills that process three times (SIGKILL) at moments drawn from a seed, takes it
 up again, and compares both runs' findings, byte by byte. Stages are timed one by one in one thread, in CPU time.
 
@@ -13,7 +13,6 @@ up again, and compares both runs' findings, byte by byte. Stages are timed one b
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import resource
 import shutil
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from results import write
 from throughput_page import page
 
 from toeline.core.prefetch import cores
@@ -60,8 +60,8 @@ def main() -> None:
     args = arguments()
     work: Path = args.work
     photos = drawn(work, args.photographs, args.size)
-    floor = trained(work)
-    options = ["--judge", f"floor:{floor.name}", "--workers", str(args.workers), "--batch", str(args.batch)]
+    baseline = trained(work)
+    options = ["--judge", f"baseline:{baseline.name}", "--workers", str(args.workers), "--batch", str(args.batch)]
     for name in ("whole", "killed"):
         shutil.rmtree(work / name, ignore_errors=True)
     whole = watched(work, photos, "whole", options)
@@ -74,7 +74,7 @@ def main() -> None:
         "cores": cores(),
         "run": speed(whole, args.photographs),
         "memory_mib": memory(whole),
-        "stages_cpu_ms": stages(photos, work / floor),
+        "stages_cpu_ms": stages(photos, work / baseline),
         "kills": kills,
         "compared": compared(work / "whole", work / "killed"),
         "machine": machine(),
@@ -83,9 +83,7 @@ def main() -> None:
     text = page(results, (__doc__ or "").split("\n\n")[2])
     print(text)
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "throughput.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        (args.out / "throughput.md").write_text(text, encoding="utf-8")
+        write("throughput", text, results, args.out)
     if not args.keep:
         for name in ("whole", "killed"):
             shutil.rmtree(work / name)
@@ -124,13 +122,13 @@ def drawn(work: Path, number: int, size: int) -> Path:
 
 
 def trained(work: Path) -> Path:
-    """The floor file, called as the runs call it, below `work`."""
-    file, data = Path("floor.safetensors"), work / "floor-scenes"
+    """The file of the baseline, called as the runs call it, below `work`."""
+    file, data = Path("baseline.safetensors"), work / "baseline-scenes"
     if not (work / file).exists():
         write_dataset(
             data, scenes=BASELINE_SCENES, seed=BASELINE_SEED, parts={"train": 1.0}, masks=False, workers=cores()
         )
-        toeline(work, "floor", data.name, "--out", str(file)).wait()
+        toeline(work, "baseline", data.name, "--out", str(file)).wait()
     return file
 
 
@@ -263,10 +261,10 @@ def compared(whole: Path, again: Path) -> dict[str, Any]:
     }
 
 
-def stages(photos: Path, floor: Path) -> dict[str, float]:
+def stages(photos: Path, baseline: Path) -> dict[str, float]:
     """Milliseconds of CPU time a photograph, stage by stage, with warm models and files."""
     taxonomy = Taxonomy.load()
-    inspector = Inspector.load(judge=f"floor:{floor}", taxonomy=taxonomy)
+    inspector = Inspector.load(judge=f"baseline:{baseline}", taxonomy=taxonomy)
     spent: dict[str, float] = dict.fromkeys(("decode", "detect", "detect, relate and judge", "draw", "encode"), 0.0)
     some = find_photos([photos])[: STAGED + 1]
     for n, photo in enumerate(some):

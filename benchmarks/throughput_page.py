@@ -11,8 +11,8 @@ def page(r: dict[str, Any], how: str) -> str:
     rows = [
         "# Many photographs in one run\n",
         f"{how}\n",
-        f"{r['photographs']:,} drawn photographs of {r['size']} x {r['size']} pixels, embedded detector and a floor as "
-        f"the judge, {r['workers']} workers, batches of {r['batch']}, {r['cores']} cores.\n",
+        f"{r['photographs']:,} drawn photographs of {r['size']} x {r['size']} pixels, embedded detector and a baseline "
+        f"as the judge, {r['workers']} workers, batches of {r['batch']}, {r['cores']} cores.\n",
         "| measured | |",
         "|---|--:|",
         f"| photographs per second, start and reports included | {run['photographs_per_second']} |",

@@ -2,11 +2,10 @@
 
     python benchmarks/tiles.py [--out benchmarks/results] [--small]
 
-Drawn mosaics with the ground truth of every scene (mosaic.py), the embedded detector, tiles by `--tile auto`.
-The reference is the same detector on the window of each scene, scaled down to 640 pixels: the same ground. An object
-counts as found at an IoU of 0.5 with a detection of its type; `twice` are detections of an object that another
-detection found.
-Memory is the peak of a process of its own that inspects a JPEG of the mosaic with both embedded models.
+Drawn mosaics with the ground truth of every scene (toeline.synth.mosaic), the embedded detector, tiles by `--tile
+auto`. The reference is the same detector on the window of each scene, scaled down to 640 pixels: the same ground. An
+object counts as found at an IoU of 0.5 with a detection of its type; `twice` are detections of an object that another
+one found. Memory is the peak of a process of its own that inspects a JPEG of the mosaic with both embedded models.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from typing import Any
 
 from benchmarks.mosaic import Mosaic, draw_mosaic
 from PIL import Image
+from results import write
 
 from toeline.core.box import Box
 from toeline.core.scene import Detection
@@ -62,10 +62,8 @@ def main() -> None:
     results = {"seed": SEED, "iou": IOU, "rows": rows}
     print(table(rows))
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "tiles.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
         page = ["# Large photographs in tiles\n", (__doc__ or "").split("\n\n")[2] + "\n", table(rows)]
-        (args.out / "tiles.md").write_text("\n".join(page), encoding="utf-8")
+        write("tiles", "\n".join(page), results, args.out)
 
 
 def measured(name: str, seed: int, size_wh: tuple[int, int], grid: tuple[int, int], objects: int) -> dict[str, Any]:
@@ -106,7 +104,7 @@ def counted(found: Sequence[Detection], ground_truth: Sequence[tuple[str, Box]])
     pairs = pair_up(said, ground_truth, iou=IOU)
     rest = [one for n, one in enumerate(said) if n not in pairs]
     twice = sum(any(kind == k and box.iou(b) >= IOU for k, b in ground_truth) for kind, box in rest)
-    return {"found": len(pairs), "twice": twice, "false": len(rest) - twice, "sightings": len(said)}
+    return {"found": len(pairs), "twice": twice, "false": len(rest) - twice, "detections": len(said)}
 
 
 def peak(image: Image.Image) -> dict[str, Any]:

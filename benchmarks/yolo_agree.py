@@ -31,6 +31,7 @@ from PIL import Image
 os.environ.setdefault("YOLO_OFFLINE", "true")
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 
+from results import uncut, write
 from yolo_models import CONFIDENCE, INPUT, MODELS, TYPES, Export
 
 from toeline.core.box import Box
@@ -65,16 +66,16 @@ def main() -> None:
     pictures = [*drawn(args.pictures), *(read_photo(p) for p in sorted(args.photos.glob("*.jpg"))[: args.pictures])]
     rows = [{"model": name} | row for name in args.only for row in compared(args.models, name, pictures)]
     if args.out:
-        rows = with_others(rows, args.only, args.out / "yolo_agree.json")
+        rows = with_others(rows, args.only, uncut(args.out) / "yolo_agree.json")
         versions = {name: version(name) for name in ("ultralytics", "torch", "onnxruntime", "opencv-python-headless")}
         record = {"pictures": len(pictures), "confidence": CONFIDENCE, "versions": versions, "rows": rows}
-        (args.out / "yolo_agree.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        (args.out / "yolo_agree.md").write_text(page(record), encoding="utf-8")
+        short = {**record, "rows": by_model(rows)}
+        write("yolo_agree", page(record), short, args.out, all_of=record)
     print(table(rows))
 
 
 def page(record: dict[str, Any]) -> str:
-    """Everything as Markdown: what was done, how often both agree, and the table."""
+    """As Markdown: what was done, how often both agree, each model in two lines, and every row that does not agree."""
     said = "\n\n".join((__doc__ or "").strip().split("\n\n")[2:])
     rows = [row for row in record["rows"] if not row["toeline"].startswith("(")]
     same = [row for row in rows if row["toeline"] == row["ultralytics"]]
@@ -84,7 +85,8 @@ def page(record: dict[str, Any]) -> str:
     return (
         f"# Toeline and ultralytics on the same weights\n\n{said}\n\n"
         f"Toeline agrees with ultralytics on the same file in {counts[0]} comparisons, and its exports with the `.pt` "
-        f"that they were made from in {counts[1]}. {versions}.\n\n{table(record['rows'])}\n"
+        f"that they were made from in {counts[1]}. {versions}.\n\n{model_table(by_model(record['rows']))}\n\n"
+        f"## Rows that do not agree\n\n{table([row for row in record['rows'] if not row['agrees']])}\n"
     )
 
 
@@ -93,6 +95,22 @@ def with_others(rows: list[dict[str, Any]], only: Sequence[str], file: Path) -> 
     before = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else []
     every = [*rows, *(row for row in before if row["model"] not in only)]
     return sorted(every, key=lambda row: list(MODELS).index(row["model"]))
+
+
+def by_model(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each model the comparisons with the same file, and with the `.pt`."""
+    found = []
+    for name in dict.fromkeys(row["model"] for row in rows):
+        ours = [r for r in rows if r["model"] == name and not r["toeline"].startswith("(")]
+        for against, some in (
+            ("the same file", [r for r in ours if r["toeline"] == r["ultralytics"]]),
+            ("the .pt", [r for r in ours if r["toeline"] != r["ultralytics"]]),
+        ):
+            most = {k: max((r[k] for r in some), default=None) for k in ("apart", "pixels", "score")}
+            least = min((r["outline_iou"] for r in some if r["outline_iou"] is not None), default=None)
+            counts = {"comparisons": len(some), "agree": sum(r["agrees"] for r in some)}
+            found.append({"key": f"{name}, {against}", **counts, **most, "outline_iou": least})
+    return found
 
 
 def drawn(count: int) -> Iterator[Image.Image]:
@@ -234,6 +252,16 @@ def same(ours: Any, theirs: Any) -> float:
         cv2.fillPoly(canvas, [np.round(polygon - low).astype(np.int32)], 1)
         filled.append(canvas > 0)
     return float((filled[0] & filled[1]).sum() / max((filled[0] | filled[1]).sum(), 1))
+
+
+def model_table(rows: Sequence[dict[str, Any]]) -> str:
+    heads = "comparisons | agree | most apart | most pixels | most confidence | least outline IoU"
+    lines = [f"| model, against | {heads} |", f"|---|{'--:|' * 6}"]
+    for r in rows:
+        most = f"{r['apart']} | {r['pixels']:.4f} | {r['score']:.6f}"
+        iou = "" if r["outline_iou"] is None else f"{r['outline_iou']:.3f}"
+        lines.append(f"| {r['key']} | {r['comparisons']} | {r['agree']} | {most} | {iou} |")
+    return "\n".join(lines)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

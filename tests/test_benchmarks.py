@@ -1,18 +1,27 @@
-"""Benchmarks that need a machine of their own are run here on small models, so that they work when they get it."""
+"""Benchmarks that need a machine of their own are run here on small models, so that they work when they get it.
+
+What they wrote and is committed stays small, and without lists of objects.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tests.helpers import write_yolo
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+MOST_BYTES = 200_000  # of all results together
+MOST_ROWS = 60  # of a list or a table of figures; one with a row for each object would have hundreds
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -64,3 +73,79 @@ def test_overlaps_are_counted_on_a_small_data_set(tmp_path: Path) -> None:
     assert (different["pairs"], different["over"]["0.7"], different["over"]["0.8"]) == (2, 1, 0)
     assert (same["pairs"], same["over"]["0.3"]) == (1, 0)
     assert "| train | 4 | different | 2 |" in (tmp_path / "overlaps.md").read_text()
+
+
+def results() -> Any:
+    """The module with which every benchmark writes; benchmarks are scripts and no package."""
+    spec = importlib.util.spec_from_file_location("results", ROOT / "benchmarks" / "results.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def lists_in(value: Any) -> Iterator[list[Any]]:
+    if isinstance(value, list):
+        yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        yield from lists_in(one)
+
+
+def test_committed_results_are_pages_with_their_figures_and_small() -> None:
+    files = [f for f in RESULTS.rglob("*") if f.is_file()]
+    assert sum(f.stat().st_size for f in files) <= MOST_BYTES
+    pages, figures = ({f.with_suffix("") for f in files if f.suffix == end} for end in (".md", ".json"))
+    assert pages == figures
+    assert len(pages) + len(figures) == len(files)
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.rglob("*.json")), ids=lambda f: str(f.relative_to(RESULTS)))
+def test_committed_figures_hold_no_list_of_objects(file: Path) -> None:
+    said = file.read_text(encoding="utf-8")
+    assert max((len(rows) for rows in lists_in(json.loads(said))), default=0) <= MOST_ROWS
+    assert [name for name in (*results().BY_OBJECT, "thing_id") if f'"{name}": [' in said] == []
+    assert ".jpg" not in said
+
+
+def test_a_result_is_written_compact_and_kept_uncut(tmp_path: Path) -> None:
+    share = {"key": "accuracy", "label": "right", "value": 2 / 3, "n": 3, "interval": [0.0941, 0.9916], "target": None}
+    more = {**share, "key": "type/rock_toe", "floor": 0.5}
+    figures = {
+        "figures": [share, more],
+        "flips": [{"photo": "a.jpg"}],
+        "note": "",
+        "p": 6.2094957e-08,
+        "most": 32.00021,
+    }
+    results().write("one", "# One\n\n", figures, tmp_path)
+    assert json.loads((tmp_path / "one.json").read_text()) == {
+        "figures": {
+            "columns": ["value", "n", "interval", "floor"],
+            "accuracy": [0.6667, 3, [0.0941, 0.9916], None],
+            "type/rock_toe": [0.6667, 3, [0.0941, 0.9916], 0.5],
+        },
+        "p": 6.21e-08,
+        "most": 32.0002,
+    }
+    assert json.loads((tmp_path / "uncut" / "one.json").read_text()) == figures
+    assert (tmp_path / "one.md").read_text() == "# One\n"
+
+
+def test_a_share_sent_to_review_is_no_list_of_objects() -> None:
+    assert results().compact({"review": 0.95, "worst": [1, 2]}) == {"review": 0.95}
+
+
+def test_what_fits_into_a_line_of_json_stands_on_one() -> None:
+    value = {"short": {"a": 1}, "long": [["x" * 150], ["y" * 150]], "nothing": []}
+    text = results().as_json(value)
+    assert json.loads(text) == value
+    assert [len(line) > 0 for line in text.splitlines()] == [True] * 8
+    assert ' "short": {"a": 1},' in text.splitlines()
+
+
+def test_a_page_is_shortened_by_the_sections_that_list_objects() -> None:
+    left_out = "### B (1)\n\n| photograph | object | is |\n\n## How it was made\n\n"
+    page = f"# A\n\n## Mistakes\n\n| true | said |\n\n{left_out}## C\n"
+    assert results().shortened_page(page) == "# A\n\n## Mistakes\n\n| true | said |\n\n## C\n"

@@ -16,7 +16,11 @@ import toeline
 ROOT = Path(__file__).parent.parent
 COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+DECISION_HEADINGS = ["Question", "Decision", "Why", "What follows", "Look again"]
+README_WORDS = 900
+PICTURE_BYTES = 200_000
 PUBLIC_OPTIONS_LIVE_ELSEWHERE = {"train-embedded"}  # its options are the fields of the settings; --help lists them
 
 
@@ -55,6 +59,35 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
     gone = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert gone == []
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_has_the_common_form(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == DECISION_HEADINGS
+    assert re.match(rf"# {page.name[:4]} [^\n]+\n\nStatus: [a-z]+, \d{{4}}-\d\d-\d\d\.\n\n", text)
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= README_WORDS
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    rows = [
+        row for row in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "benchmarks/results/" in row
+    ]
+    measured = [(figure, row) for row in rows for figure in re.findall(r"([\d.]+) %? ?\(([\d.]+) to ([\d.]+)\)", row)]
+    assert len(measured) >= 10
+    for figure, row in measured:
+        pages = re.findall(r"\((benchmarks/results/[^)]+)\)", row)
+        numbers = re.findall(r"\d+\.\d+", "".join((ROOT / page).read_text(encoding="utf-8") for page in pages))
+        percent = [f"{100 * float(value):.1f}" for value in figure]  # some pages write 0.904 as 90.4 %
+        assert set(figure) <= set(numbers) or set(percent) <= set(numbers), (figure, row)
+
+
+def test_pictures_are_small() -> None:
+    pictures = [f for f in (ROOT / "docs" / "img").iterdir() if f.suffix in {".jpg", ".png", ".svg"}]
+    assert [f.name for f in pictures if f.stat().st_size > PICTURE_BYTES] == []
 
 
 def test_everything_that_is_installed_for_tests_is_pinned() -> None:

@@ -33,8 +33,9 @@ class Proof:
     """One group of objects of one split: `scope` is "all", "decided", "type", "condition" or "class".
 
     `right_needed` of `n` must be right for Wilson's interval to lie above the target, None when all are too few.
-    `photo_needed` is the same count over `photos` that are right as a whole. `majority_baseline` is the share that answering each
-    type's most common condition gets, counted on these same objects. `best` is the interval when all are right.
+    `photo_needed` is the same count over `photos` that are right as a whole. `majority_baseline` is the share that
+    answering each type's most common condition gets, counted on these same objects. `best` is the interval when all are
+    right.
     """
 
     split: str

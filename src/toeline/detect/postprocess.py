@@ -124,7 +124,7 @@ def settle(
     >>> drain = Detection(Instance("1", "toe_drain", Box(0, 0, 10, 4), 0.8))
     >>> (one,) = settle([drain, Detection(Instance("2", "slope_drain", Box(0, 0, 10, 4), 0.3))])
     >>> one.instance.type_name, one.others
-    ('toe_drain', (Alternative(kind='slope_drain', score=0.3, class_name=''),))
+    ('toe_drain', (Alternative(type_name='slope_drain', score=0.3, class_name=''),))
     """
     kept: list[Detection] = []
     for detection in sorted(found, key=lambda s: -s.instance.score):

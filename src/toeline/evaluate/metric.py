@@ -36,11 +36,11 @@ class Metric:
     """A share or a mean of shares, 0 to 1, over `n` objects; `value` is NaN when there is nothing to count.
 
     `key` names it for programs, as `accuracy` or `class/rock toe`; `label` for people. `count` is the numerator of a
-    share, None for balanced accuracy and macro F1. `interval` is what to quote: `clustered`
-    and `wilson` together. `clustered` resamples whole photographs (or flight lines); `wilson` is Wilson's, on the
-    effective number of independent objects, and None where there is no numerator.
-    `majority_baseline` is what the most common answer of each type gets on the same objects, `train_majority_baseline` what the most common
-    answer of each type in the train split gets: majority-class baselines. `verdict` says whether `target` is shown.
+    share, None for balanced accuracy and macro F1. `interval` is what to quote: `clustered` and `wilson` together.
+    `clustered` resamples whole photographs (or flight lines); `wilson` is Wilson's, on the effective number of
+    independent objects, and None where there is no numerator. `majority_baseline` is what the most common answer of
+    each type gets on the same objects, `train_majority_baseline` what the most common answer of each type in the train
+    split gets: majority-class baselines. `verdict` says whether `target` is shown.
     """
 
     key: str

@@ -60,8 +60,8 @@ class Balance:
 class SpatialCard:
     """Accuracy over all questions (`spatial`) and for each template (`spatial/NAME`), with the proof of balance.
 
-    The `majority_baseline` of a figure is what always saying yes, or always no, is worth: for the whole, the better of the two
-    for each template.
+    The `majority_baseline` of a figure is what always saying yes, or always no, is worth: for the whole, the better of
+    the two for each template.
     """
 
     figures: tuple[Metric, ...]

@@ -23,9 +23,9 @@ def decide(
     """The most probable class name; among equals the first, so that equal scores decide alike on every machine.
 
     `log_probs` need not be normalized: the probabilities of the verdict sum to 1. The verdict asks for review when its
-    probability, after `calibration`, is under `review_below`, or when `kind` is given (the type that Stage 1 saw) and the
-    answer is of another type. Raises ValueError for no scores at all or scores that are not numbers, TaxonomyError for
-    an unknown class name.
+    probability, after `calibration`, is under `review_below`, or when `kind` is given (the type that Stage 1 saw) and
+    the answer is of another type. Raises ValueError for no scores at all or scores that are not numbers, TaxonomyError
+    for an unknown class name.
 
     >>> decide({"rock toe": -0.1, "rock toe damaged": -2.35}, Taxonomy.load(), review_below=0.95).review
     'best is rock toe at 0.90, under the floor of 0.95'

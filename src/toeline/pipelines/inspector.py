@@ -54,11 +54,11 @@ class Underway:
 class Inspector:
     """A detector and a judge with the vocabulary they share. Build it with `load`, or hand in your own two.
 
-    `answers` is "type" (the class names of the object's type) or "all" (so that the judge can overrule the detector).
-    A finding whose probability is under `review_below`, after `calibration` if there is one, is marked for review. `boxes`,
-    when given, replaces the detector: a function of a photograph and its size in pixels that returns its things and
-    what was wrong with their labels. `relations` is what the judge is told of where things lie; experiments hand in
-    something else (prompts/relation_ablation.py).
+    `answers` is "type" (the class names of the object's type) or "all" (so that the judge can overrule the detector). A
+    finding whose probability is under `review_below`, after `calibration` if there is one, is marked for review.
+    `boxes`, when given, replaces the detector: a function of a photograph and its size in pixels that returns its
+    things and what was wrong with their labels. `relations` is what the judge is told of where things lie; experiments
+    hand in something else (prompts/relation_ablation.py).
     """
 
     detector: Detector | None

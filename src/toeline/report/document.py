@@ -212,8 +212,8 @@ def tenths(share: float) -> str:
 class TruthFigure:
     """One accuracy against truth: shares 0 to 1; `majority_baseline` is what a look-up without a pixel gets, or None.
 
-    `train_majority_baseline` is the same for a look-up that was made on the train split, which does not know these objects.
-    `target` is what the user wants it to be above, and `verdict` says in words whether that is shown.
+    `train_majority_baseline` is the same for a look-up that was made on the train split, which does not know these
+    objects. `target` is what the user wants it to be above, and `verdict` says in words whether that is shown.
     """
 
     label: str

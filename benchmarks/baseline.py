@@ -1,17 +1,16 @@
-"""What the floor scores: its choices inside train; then, on valid, the floor and its fusion with the embedded judge.
+"""What the baseline scores: its choices inside train; then, on valid, it and its ensemble with the embedded judge.
 
-    python benchmarks/floor.py [--data ../shared/data/lagoon-dyke] [--out benchmarks/results]
+    python benchmarks/baseline.py [--data ../shared/data/lagoon-dyke] [--out benchmarks/results]
 
 Choices are compared by cross-validation inside train only, cut by flight line in several ways (`SHUFFLES`), so that no
 photograph of a flight is on both sides. Then valid is looked at, with everything fixed: weight and temperatures
-of the fusion are fitted on train, on the floor's out-of-fold scores. Boxes and types are the true ones. Intervals are
-95 % and clustered by photograph on valid (docs/scorecard.md).
+of the ensemble are fitted on train, on the baseline's out-of-fold scores. Boxes and types are the true ones. Intervals
+are 95 % and clustered by photograph on valid (docs/scorecard.md).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import write
 from sklearn.model_selection import GroupKFold
 
 from toeline.core.box import Box
@@ -52,16 +52,14 @@ READERS: dict[str, Read] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/lagoon-dyke"))
-    parser.add_argument("--out", type=Path, help="folder for floor.json and floor.md")
+    parser.add_argument("--out", type=Path, help="folder for baseline.json and baseline.md")
     args = parser.parse_args()
     taxonomy = Taxonomy.load()
     results = {"choices": choices(args.data, taxonomy), "valid": valid(args.data, taxonomy)}
     text = page(results)
     print(text)
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "floor.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        (args.out / "floor.md").write_text(text, encoding="utf-8")
+        write("baseline", text, results, args.out)
 
 
 def choices(data: Path, taxonomy: Taxonomy) -> list[dict[str, Any]]:
@@ -131,8 +129,8 @@ def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
     start = time.process_time()
     trained = train_baseline(BaselineRun(data=data), taxonomy)
     seconds = time.process_time() - start
-    floor = BaselineJudge(trained.model, "floor")
-    judge = EnsembleJudge((load_judge("embedded", device="cpu"), floor), ("embedded", "floor"))
+    baseline = BaselineJudge(trained.model, "baseline")
+    judge = EnsembleJudge((load_judge("embedded", device="cpu"), baseline), ("embedded", "baseline"))
     judge = replace(judge, mix=fit_on(ask_both(data, "train", judge, taxonomy).asked))
     found = open_yolo(data, taxonomy)
     rows: dict[str, list[Said]] = {}
@@ -141,17 +139,19 @@ def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
     for entry in found.splits["valid"]:
         labeled, image = read_entry(entry, taxonomy, found.names), read_photo(entry.photo)
         start = time.process_time()
-        said = answers(floor, labeled.scene, image, taxonomy)
+        said = answers(baseline, labeled.scene, image, taxonomy)
         clock += time.process_time() - start
         sheet = sheet_of(judge, labeled.scene, image, taxonomy)
         a, b = judge.score_parts(sheet)
         ids = [q.instance_id for q in sheet.questions]
         judged = {
-            "floor": said,
+            "baseline": said,
             "embedded": dict(zip(ids, map(best_of, a), strict=True)),
-            "fused": {i: best_of(combined(x, y, judge.mix)) for i, x, y in zip(ids, a, b, strict=True)},
+            "ensemble": {i: best_of(combined(x, y, judge.mix)) for i, x, y in zip(ids, a, b, strict=True)},
             **{
-                f"floor, edges off by {share:.0%}": answers(floor, jittered(labeled.scene, rng, share), image, taxonomy)
+                f"baseline, edges off by {share:.0%}": answers(
+                    baseline, jittered(labeled.scene, rng, share), image, taxonomy
+                )
                 for share in (0.05, 0.1)
             },
         }
@@ -161,16 +161,16 @@ def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
                 rows.setdefault(name, []).append(
                     Said(entry.photo.name, "", ground_truth.instance_id, ground_truth.class_name, answer)
                 )
-    pairs = list(zip(rows["fused"], rows["floor"], strict=True))
+    pairs = list(zip(rows["ensemble"], rows["baseline"], strict=True))
     return {
         "train_cpu_seconds": round(seconds, 1),
         "cpu_seconds_per_photograph": round(clock / len(found.splits["valid"]), 4),
-        "mix": {"weight_of_floor": judge.mix.weight, "temperatures": judge.mix.temperatures},
+        "mix": {"weight_of_baseline": judge.mix.weight, "temperatures": judge.mix.temperatures},
         "temperature": trained.model.temperature,
         "judges": {name: measured_on(cases, taxonomy) for name, cases in rows.items()},
         "disagree": {
-            "fused right, floor wrong": sum(f.answer == f.right != g.answer for f, g in pairs),
-            "floor right, fused wrong": sum(g.answer == g.right != f.answer for f, g in pairs),
+            "ensemble right, baseline wrong": sum(f.answer == f.right != g.answer for f, g in pairs),
+            "baseline right, ensemble wrong": sum(g.answer == g.right != f.answer for f, g in pairs),
         },
     }
 
@@ -208,7 +208,7 @@ def jittered(scene: Scene, rng: np.random.Generator, share: float) -> Scene:
 
 def page(results: dict[str, Any]) -> str:
     rows = [
-        "# The floor\n",
+        "# The baseline\n",
         "\n\n".join((__doc__ or "").split("\n\n")[2:3]) + "\n",
         f"## Choices: train alone, mean of {SHUFFLES} cross-validations by flight line\n",
         "| measures | model | condition given type | nine classes | balanced | normal or not | log loss |",
@@ -220,7 +220,7 @@ def page(results: dict[str, Any]) -> str:
     v = results["valid"]
     rows += [
         "\n## Valid, with true boxes and types\n",
-        "| judge | measured | right | 95 % interval | n | without a pixel |",
+        "| judge | measured | right | 95 % interval | n | majority class |",
         "|---|---|--:|---|--:|--:|",
     ]
     for name, judged in v["judges"].items():
@@ -234,9 +234,9 @@ def page(results: dict[str, Any]) -> str:
         rows.append(f"| {c} | {' | '.join(told)} |")
     mix, disagree = v["mix"], v["disagree"]
     rows += [
-        f"\nFusion: weight {mix['weight_of_floor']} of the floor, temperatures {mix['temperatures']}; right where the "
-        f"floor is wrong {disagree['fused right, floor wrong']} times, the reverse "
-        f"{disagree['floor right, fused wrong']} times. The floor's own temperature: {v['temperature']}.",
+        f"\nEnsemble: weight {mix['weight_of_baseline']} of the baseline, temperatures {mix['temperatures']}; right "
+        f"where the baseline is wrong {disagree['ensemble right, baseline wrong']} times, the reverse "
+        f"{disagree['baseline right, ensemble wrong']} times. The baseline's own temperature: {v['temperature']}.\n",
         f"Training took {v['train_cpu_seconds']} CPU seconds, a photograph {v['cpu_seconds_per_photograph']}.\n",
     ]
     return "\n".join(rows)
