@@ -22,7 +22,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import BoxedSplit, boxed_split
 from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, SetupError, need
-from toeline.evaluate.average_precision import Precision, average_precision, best_thresholds
+from toeline.evaluate.average_precision import average_precision, best_thresholds, precision_record
 from toeline.train.callbacks import VALID, Log, best_epoch, is_stuck
 from toeline.train.config import SCRATCH, DetectorFit, DetectorRun
 from toeline.train.detector_backends import DetectorLearner, hub_learner, own_learner, views_of
@@ -238,8 +238,7 @@ class _Fit:
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, self.steps))
 
     def _measure(self, network: Any) -> dict[str, Any]:
-        precision = average_precision(*self.learner.find(network, self.held), len(self.training_data.kinds))
-        return precision_record(precision, self.training_data.kinds)
+        return precision_record(average_precision(*self.learner.find(network, self.held), self.training_data.kinds))
 
     def _thresholds(self) -> dict[str, float]:
         """Of best F1 on the validation split."""
@@ -277,15 +276,6 @@ def rate(step: int, steps: int) -> float:
     return 0.02 + 0.49 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
 
 
-def precision_record(precision: Precision, kinds: tuple[str, ...]) -> dict[str, Any]:
-    """Average precision as a line of the log holds it."""
-    return {
-        "map_50": round(precision.map_50, 4),
-        "map_50_95": round(sum(precision.at_50_95) / len(kinds), 4),
-        "ap_50": {kind: round(ap, 4) for kind, ap in zip(kinds, precision.at_50, strict=True)},
-    }
-
-
 def _data_record(split: BoxedSplit) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for photo in split.photos:
@@ -320,7 +310,7 @@ def train_detector(run: DetectorRun) -> Path:
         run.out,
         limit_s=(run.minutes or math.inf) * 60,
         every=run.measure_every,
-        measure=lambda net: str(average_precision(*detect_all(net, held, run.size), len(KINDS))),
+        measure=lambda net: str(average_precision(*detect_all(net, held, run.size), KINDS)),
     )
     torch.set_num_threads(run.threads)  # an import may have reset it
     keep_training(run, network, keeper, train)
@@ -397,7 +387,6 @@ def learning_rate(step: int, run: DetectorRun, spent_s: float) -> float:
 def _record(run: DetectorRun, network: Any, held: Sequence[Sample], keeper: Any) -> Mapping[str, Any]:
     """The sidecar: what a run-time reader needs, and what the weights were trained on and score."""
     found, ground_truth = detect_all(network, held, run.size)
-    precision = average_precision(found, ground_truth, len(KINDS))
     best = best_thresholds(found, ground_truth, KINDS)
     return {
         "format": 1,
@@ -416,9 +405,7 @@ def _record(run: DetectorRun, network: Any, held: Sequence[Sample], keeper: Any)
             "images_seen": keeper.steps * run.batch,
             "seconds": round(keeper.spent_s()),
             "held_out": {"seed": run.seed + HELD_OUT, "scenes": len(held)},
-            "map_50": round(precision.map_50, 4),
-            "ap_50": dict(zip(KINDS, (round(ap, 4) for ap in precision.at_50), strict=True)),
-            "map_50_95": round(float(np.mean(precision.at_50_95)), 4),
+            **precision_record(average_precision(found, ground_truth, KINDS)),
             "at_threshold": {
                 k: {"precision": round(t.precision, 3), "recall": round(t.recall, 3)} for k, t in best.items()
             },
