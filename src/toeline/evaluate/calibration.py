@@ -17,6 +17,7 @@ from toeline.evaluate.metric import Array, divided
 BINS = 10
 FOLDS = 5
 TEMPERATURES = (0.05, 20.0)  # where a temperature is sought
+TARGET_ERROR = 0.05  # share of wrong answers among those that nobody looks at, on the calibration split
 CURVE_POINTS = 201  # of a review curve, at most
 CHANCE_SETS = 200  # simulated, to see what the calibration error of a perfectly calibrated judge would be
 
