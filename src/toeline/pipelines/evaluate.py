@@ -8,16 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
 from toeline.core.finding import Problem
 from toeline.core.records import join_lines
-from toeline.core.run_folder import RUN, write_whole
+from toeline.core.run_folder import ERRORS, RUN, write_whole
 from toeline.core.taxonomy import Taxonomy
-from toeline.core.words import some
 from toeline.data.yolo import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
 from toeline.evaluate.classification import Cluster, Scorecard, card_record, score
@@ -39,8 +38,7 @@ from toeline.pipelines.evaluate_parts import (
     trust_of,
 )
 from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, EvaluateRun, Workbench, once
-from toeline.pipelines.progress import out as terminal
-from toeline.pipelines.progress import show_places
+from toeline.pipelines.progress import Summary
 from toeline.report.document import ScorecardPage, Section, metric_cells, render_html, render_markdown
 from toeline.report.end_to_end_page import stage_sections
 from toeline.report.experiments_page import prompts_section, spatial_section
@@ -229,36 +227,26 @@ def record_of(result: EvaluationResult) -> dict[str, Any]:
     }
 
 
-def tell_json(result: EvaluationResult) -> None:
-    """The scorecard as one JSON object, with what was written."""
-    names = [SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json"]
-    names += [INTEGRATION] if result.stages else []
-    where = result.done.folder.path
-    record: dict[str, Any] = {
+def summary(result: EvaluationResult) -> Summary:
+    """The headline, the metrics as a table, and where everything is."""
+    where, stages = result.done.folder.path, result.stages
+    lines: list[RenderableType] = [f"[bold]{escape(result.headline)}[/]"]
+    metrics = (stages.card if stages else result.card).figures
+    lines.append(metric_table([f for f in metrics if not f.key.startswith("class/")]))
+    if stages:
+        lines.append("[dim]Both stages: every true object, a miss is wrong. Where errors come from:[/]")
+        lines.append(metric_table([*stages.error_breakdown.errors, *stages.error_breakdown.trust]))
+    places = {"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"}
+    both = [INTEGRATION] if stages else []
+    names = [SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json", *both]
+    record = {
         **record_of(result),
         "fine": result.fine,
         "problems": len(result.problems),
         "files": {name: f"{where}/{name}" for name in names},
     }
-    typer.echo(json.dumps(record, ensure_ascii=False))
-
-
-def tell_people(result: EvaluationResult) -> None:
-    """The headline, the figures as a table, and where everything is."""
-    where = result.done.folder.path
-    terminal.print(f"[bold]{escape(result.headline)}[/]")
-    stages = result.stages
-    shown_first = stages.card if stages else result.card
-    terminal.print(metric_table([f for f in shown_first.figures if not f.key.startswith("class/")]))
-    if stages:
-        terminal.print("[dim]Both stages: every true object, a miss is wrong. Where errors come from:[/]")
-        terminal.print(metric_table([*stages.error_breakdown.errors, *stages.error_breakdown.trust]))
-    if result.problems:
-        terminal.print(
-            f"[bold yellow]{some(len(result.problems), 'problem')}[/]: see {escape(str(where))}/errors.jsonl"
-        )
-    places = {"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"}
-    show_places({**places, **({"both stages": f"{where}/{INTEGRATION}"} if stages else {})})
+    places |= {"both stages": f"{where}/{INTEGRATION}"} if stages else {}
+    return Summary(lines, places, record, len(result.problems), f"{where}/{ERRORS}")
 
 
 def metric_table(figures: Sequence[Metric]) -> Table:
