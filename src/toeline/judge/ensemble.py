@@ -82,7 +82,7 @@ def fit_weights(a: Sequence[Scores], b: Sequence[Scores], right: Sequence[str]) 
 class EnsembleJudge:
     """Two judges as one. `names` are what the user called them; `facts` go into `info`.
 
-    Its view is that of the part that reads pictures and words: a floor measures the photograph by itself, and a replay
+    Its view is that of the part that reads pictures and words: the classical judge measures the photograph by itself, and a replay
     looks at nothing. Build it with `load`.
     """
 

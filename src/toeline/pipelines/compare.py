@@ -1,4 +1,4 @@
-"""`toeline compare`."""
+"""`toeline compare`: evaluations on the same objects; and findings beside ground truth, for the demo."""
 
 from __future__ import annotations
 

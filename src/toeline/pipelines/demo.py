@@ -1,4 +1,4 @@
-"""`toeline demo`."""
+"""`toeline demo`: what it draws, and how it shows its metrics."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ from toeline.report.judge_page import card_sections, cost_of, headline_of, metri
 
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
 CALIBRATION_FILE = "calibration.json"
-TRAIN = "train"  # the split whose most common classes are the floor for a new place
+TRAIN = "train"  # the split on which the majority-class baseline is fitted too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def _further(run: EvaluateRun, scoring: Scoring, done: Evaluated) -> list[tuple[
 
 
 def scored(bench: Workbench, done: Evaluated, scoring: Scoring, targets: Mapping[str, float]) -> Scorecard:
-    """The scorecard of one evaluation, with the floor of the train split where the data set has another one."""
+    """The scorecard of one evaluation, with the majority-class baseline of the train split, where that is another one."""
     train = majority_baselines(bench, done)
     return score(done.cases, bench.taxonomy, targets=targets, train=train, cluster=scoring.clusters)
 

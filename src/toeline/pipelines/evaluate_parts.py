@@ -1,4 +1,6 @@
-"""Spatial reasoning of one judge, three ways: questions about marked pictures, relations withheld and falsified, and
+"""What an evaluation measures besides the scorecard: spatial reasoning, other prompts, both stages, probabilities.
+
+Spatial reasoning is measured in three ways: questions about marked pictures, relations withheld and falsified, and
 relations of detected boxes beside those of true ones.
 """
 

@@ -1,4 +1,4 @@
-"""Spatial reasoning and prompts side by side, in the plain values of the report."""
+"""Spatial reasoning, prompts side by side, and comparisons of several evaluations, as sections and pages."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def sections_of(comparison: Comparison) -> list[Section]:
 
 
 def telling(comparison: Comparison) -> list[Difference]:
-    """The differences worth a row: of something, and not of what both runs have wholly right, as decided types are."""
+    """The differences that get a row: of something, and not of what both runs have wholly right, as decided types are."""
     return [d for d in comparison.differences if d.n and not d.first == d.second == 1.0]
 
 

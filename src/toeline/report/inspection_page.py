@@ -1,4 +1,4 @@
-"""One self-contained HTML page for a run: nothing is loaded from outside, so it can be mailed, archived and printed."""
+"""The report of an inspection, on one page or several: nothing is loaded from outside, so it can be mailed and archived."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def truth_of(finding: Finding, ground_truth: TruthNotes | None) -> str:
 
 
 def bars(finding: Finding) -> list[tuple[str, float, bool]]:
-    """The answers worth showing, best first: name, probability, and whether it is the one that was given."""
+    """The answers that are shown, best first: name, probability, and whether it is the one that was given."""
     ranked = sorted(finding.verdict.probabilities.items(), key=lambda pair: -pair[1])
     kept = [(n, p) for n, p in ranked if p >= LEAST_SHOWN or n == finding.verdict.class_name][:BARS]
     return [(name, p, name == finding.verdict.class_name) for name, p in kept]
