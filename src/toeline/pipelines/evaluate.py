@@ -37,15 +37,14 @@ from toeline.pipelines.evaluate_parts import (
     stages_of,
     tiles_both,
     trust_of,
-    trust_section,
 )
 from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, EvaluateRun, Workbench, once
 from toeline.pipelines.progress import out as terminal
 from toeline.pipelines.progress import show_places
 from toeline.report.document import ScorecardPage, Section, metric_cells, render_html, render_markdown
-from toeline.report.end_to_end_page import PicturedError, stage_sections, worst_of
+from toeline.report.end_to_end_page import stage_sections
 from toeline.report.experiments_page import prompts_section, spatial_section
-from toeline.report.judge_page import card_sections, cost_of, headline_of, metric_sections, shown, tiles_of
+from toeline.report.judge_page import card_sections, cost_of, headline_of, metric_sections, tiles_of, trust_section
 
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
 CALIBRATION_FILE = "calibration.json"
@@ -267,11 +266,11 @@ def metric_table(figures: Sequence[Metric]) -> Table:
     targets = any(f.target is not None for f in figures)
     table = Table(box=SIMPLE_HEAD)
     table.add_column("measured")
-    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("no pixel", 8)):
-        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("majority class", 8)):
+        table.add_column(name, justify="right", no_wrap=name != "majority class", width=None, min_width=width)
     if targets:
         table.add_column("target")
-    for figure in map(shown, figures):
+    for figure in figures:
         label, value, ends, n, majority_baseline, _, target = metric_cells(figure)
         row = (escape(label), f"[bold]{value}[/]", ends.replace("%", ""), n, majority_baseline)
         table.add_row(*row, *([target] if targets else []))
@@ -326,7 +325,6 @@ def integration_record(
     done: Evaluated, found: Stages, beside: Scorecard, headline: str, taxonomy: Taxonomy
 ) -> dict[str, Any]:
     """Everything that the report says of both stages, as JSON."""
-    worst = worst_of(done, found, taxonomy)
     return {
         "version": VERSION,
         "headline": headline,
@@ -339,17 +337,5 @@ def integration_record(
         "true_boxes": card_record(found.true_boxes) if found.true_boxes else None,
         "cost_of_detected_boxes": found.cost.record() if found.cost else None,
         "judge_on_found_and_true_boxes": found.off.record() if found.off else None,
-        "worst": {name: list(map(_worst_record, ones[:KEPT])) for name, ones in worst.items()},
-    }
-
-
-def _worst_record(one: PicturedError) -> dict[str, Any]:
-    return {
-        "photo": one.photo,
-        "id": one.instance_id,
-        "is": one.is_class,
-        "said": one.said,
-        "sure": round(one.sure, 4),
-        "true_box": list(one.true.xyxy) if one.true else None,
-        "found_box": list(one.found.xyxy) if one.found else None,
+        "worst": {name: [one.record() for one in ones[:KEPT]] for name, ones in found.worst(taxonomy).items()},
     }

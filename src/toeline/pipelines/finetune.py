@@ -174,6 +174,7 @@ def _finish(
 ) -> FinetuneResult:
     from toeline.report.document import render_html, render_markdown
     from toeline.report.training_page import page_of
+    from toeline.train.callbacks import best_epoch
 
     written = {"model" if run.all_weights else "adapter": str(trained.folder)}
     if merge and not run.all_weights:
@@ -187,7 +188,7 @@ def _finish(
     write_run(out, record)
     problems = tuple(dict.fromkeys([*training_data.problems, *(before_after.problems if before_after else ())]))
     outcome = FinetuneResult(record, tuple(trained.log.validations()), before_after, problems, written)
-    page = page_of(outcome, trained.log.steps(), run)
+    page = page_of(outcome, trained.log.steps(), kept=best_epoch(outcome.validations))
     write_whole(out / HTML, render_html(page))
     write_whole(out / MARKDOWN, render_markdown(page))
     written |= {"report": str(out / HTML), "log": str(trained.log.path)}

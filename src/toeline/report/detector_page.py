@@ -14,9 +14,8 @@ from toeline.evaluate.average_precision import DRAWS, Precisions
 from toeline.evaluate.detection import DetectedPhoto, confusion, worst
 from toeline.evaluate.metric import Metric
 from toeline.evaluate.results import DetectorMeasurement
-from toeline.report.document import Grid, Section, tenths
+from toeline.report.document import Grid, Section, interval_words, tenths
 from toeline.report.draw import Mark, as_jpeg
-from toeline.report.judge_page import shown
 from toeline.report.plots import (
     FALSE,
     FOUND,
@@ -50,7 +49,7 @@ def headline(measured: DetectorMeasurement, other: DetectorMeasurement | None) -
 
 def ends(figure: Metric) -> str:
     """A value with its interval."""
-    return f"{tenths(figure.value)} (95 % interval {tenths(figure.interval.low)} to {tenths(figure.interval.high)})"
+    return f"{tenths(figure.value)} (95 % interval {interval_words(figure.interval)})"
 
 
 def tiles(measured: DetectorMeasurement) -> list[tuple[str, str]]:
@@ -76,7 +75,7 @@ def _precision_section(measured: DetectorMeasurement) -> Section:
         f"COCO average precision by pycocotools, at IoU 0.5 and as the mean over IoU 0.5 to 0.95, of all boxes with a "
         f"score above 0.001. Intervals draw whole {clusters} ({measured.precision.clusters}; {DRAWS:,} draws)."
     )
-    figures = [shown(f) for f in measured.precision.figures() if f.key in KEYS or f.n]
+    figures = [f for f in measured.precision.figures() if f.key in KEYS or f.n]
     used = {f.key: f for f in measured.figures}
     curves = [
         Curve(spaced(kind), list(measured.precision.curves[k]), _dot(used, kind))
@@ -116,7 +115,7 @@ def _used_section(measured: DetectorMeasurement, taxonomy: Taxonomy) -> Section:
         "plot an object found in its place as another type stands off the diagonal; the last column holds objects that "
         "were missed, the last row boxes where nothing of the kind is."
     )
-    figures = [shown(f) for f in measured.figures if f.key.startswith(("recall/", "precision/")) and f.n]
+    figures = [f for f in measured.figures if f.key.startswith(("recall/", "precision/")) and f.n]
     names = [taxonomy.spoken(kind) for kind in measured.kinds]
     counts = confusion(measured.seen, measured.kinds).tolist()
     plot = confusion_plot([*names, "nothing there"], counts, [*names, "not found"], what="Types")
