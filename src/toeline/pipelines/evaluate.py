@@ -154,7 +154,7 @@ def _further(run: EvaluateRun, scoring: Scoring, done: Evaluated) -> list[tuple[
 
 
 def scored(bench: Workbench, done: Evaluated, scoring: Scoring, targets: Mapping[str, float]) -> Scorecard:
-    """The scorecard of one evaluation, with the majority-class baseline of the train split, where that is another one."""
+    """The scorecard of one evaluation, with the majority-class baseline of the train split where there is one."""
     train = majority_baselines(bench, done)
     return score(done.cases, bench.taxonomy, targets=targets, train=train, cluster=scoring.clusters)
 
