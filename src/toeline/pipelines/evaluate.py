@@ -254,8 +254,8 @@ def metric_table(figures: Sequence[Metric]) -> Table:
     targets = any(f.target is not None for f in figures)
     table = Table(box=SIMPLE_HEAD)
     table.add_column("measured")
-    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("majority class", 8)):
-        table.add_column(name, justify="right", no_wrap=name != "majority class", width=None, min_width=width)
+    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("majority\nclass", 8)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     if targets:
         table.add_column("target")
     for figure in figures:
