@@ -269,3 +269,15 @@ def test_importing_toeline_loads_no_framework() -> None:
     code = f"import sys, toeline; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_helpers_of_tests_stand_in_tests_support() -> None:
+    """No test module is imported by another file: what two tests need is a helper, and helpers have one place."""
+    tests = Path(__file__).parent
+    found = [
+        f"{file.relative_to(tests)} imports {name}"
+        for file in sorted(tests.rglob("*.py"))
+        for name in imports_of(file.read_text(encoding="utf-8"), "tests.x")
+        if name.startswith("tests.") and not name.startswith("tests.support")
+    ]
+    assert not found, "\n".join(found)

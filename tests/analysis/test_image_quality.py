@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.drawing import make_row, make_table
+from tests.support.surveys import make_row, make_table
 
 from toeline.analysis.duplicates import HashedPhoto
 from toeline.analysis.image_quality import image_flags, measure_images

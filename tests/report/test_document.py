@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers import make_photo
-from tests.report.test_inspection_page import FETCHES, read
+from tests.support.datasets import make_photo
+from tests.support.results import FETCHES, read
 
 from toeline.core.box import Box
 from toeline.core.finding import Problem

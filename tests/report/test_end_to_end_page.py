@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import write_photo
+from tests.support.datasets import write_photo
 
 from toeline.core.box import Box
 from toeline.report.document import ScorecardPage, TruthFigure, render_html, render_markdown
