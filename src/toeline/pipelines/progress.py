@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -95,3 +97,8 @@ def show_places(places: Mapping[str, str]) -> None:
     width = max(map(len, places))
     for name, where in places.items():
         out.print(f"  [dim]{name:<{width}}[/]  {escape(where)}")
+
+
+def tell_json(record: Mapping[str, Any], *, indent: int | None = None) -> None:
+    """A result on standard output, as one JSON object."""
+    typer.echo(json.dumps(record, ensure_ascii=indent is not None, indent=indent))
