@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tests.helpers import write_yolo
-from tests.tiny_detectors import save_detector
+from tests.support.datasets import write_yolo
+from tests.support.tiny_detectors import save_detector
 from transformers import AutoModelForObjectDetection
 
 from toeline.core.taxonomy import Taxonomy
