@@ -19,7 +19,7 @@ pytest.importorskip("onnx", reason="needs toeline[train-detector]")
 pytest.importorskip("libreyolo", reason="needs toeline[train-detector]")
 torch = pytest.importorskip("torch")
 
-from toeline.train.callbacks import Whole  # noqa: E402
+from toeline.train.detector_callbacks import Whole  # noqa: E402
 from toeline.train.detector_data import KINDS, scaled  # noqa: E402
 from toeline.train.detector_model import network_of, read_start  # noqa: E402
 

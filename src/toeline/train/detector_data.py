@@ -1,4 +1,4 @@
-"""Drawn scenes as training batches for the detector: a pool on disk, random views, boxes cut as a frame cuts them.
+"""What a detector is trained on: drawn scenes kept on disk, photographs, random views of them, boxes cut by the frame.
 
 Knows pictures and polygons; knows no network.
 """
@@ -194,52 +194,24 @@ def recolor(picture: Image.Image, rng: np.random.Generator, strength: float) -> 
     )
 
 
-@dataclass(frozen=True)
-class Batcher:
-    """Turns scene numbers into a batch: {"input": (B, 3, S, S) float, "labels": (B, M, 5) shares of the side}.
-
-    Rows of `labels` are (kind, x1, y1, x2, y2); unused rows are zeros, which no anchor can match.
-    """
-
-    samples: Sequence[Sample]
-    size: int
-    rng: np.random.Generator
-    strength: float = 1.0
-
-    def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
-        import torch
-
-        seen = [self.view(self.samples[n]) for n in numbers]
-        pixels = np.stack([np.asarray(picture) for picture, _ in seen])
-        rows = max(1, max(len(boxes) for _, boxes in seen))
-        labels = np.zeros((len(seen), rows, 5), np.float32)
-        for i, (_, boxes) in enumerate(seen):
-            labels[i, : len(boxes)] = boxes / (1, self.size, self.size, self.size, self.size)
-        return {"input": scaled(torch.from_numpy(pixels)), "labels": torch.from_numpy(labels)}
-
-    def view(self, sample: Sample) -> tuple[Image.Image, Floats]:
-        high, wide = sample.pixels.shape[:2]
-        view = random_view(self.rng, wide, high, self.strength)
-        picture = look(Image.fromarray(np.ascontiguousarray(sample.pixels)), view, self.size)
-        return recolor(picture, self.rng, self.strength), seen_boxes(sample.objects, view, self.size)
-
-
 def scaled(pixels: Any) -> Any:
     """(B, H, W, 3) uint8 to (B, 3, H, W) float around zero, channels last in memory: what a CPU runs fastest."""
     return (pixels.float() - 127.5).div(64.0).permute(0, 3, 1, 2)
 
 
+def whole_views(samples: Sequence[Sample], size: int) -> tuple[list[Image.Image], list[Floats]]:
+    """Whole pictures without augmentation as squares of `size` pixels, and their boxes in these pixels."""
+    views = [AugmentedView(0, 0, s.pixels.shape[1], s.pixels.shape[0]) for s in samples]
+    pictures = [look(Image.fromarray(s.pixels), v, size) for s, v in zip(samples, views, strict=True)]
+    return pictures, [seen_boxes(s.objects, v, size) for s, v in zip(samples, views, strict=True)]
+
+
 def plain(samples: Sequence[Sample], size: int, batch: int) -> Iterator[tuple[Any, list[Floats]]]:
-    """Whole pictures without augmentation, for measuring: batches of inputs and their boxes in input pixels."""
+    """Whole pictures, for measuring: batches of inputs of the embedded network, and their boxes in input pixels."""
     import torch
 
     for start in range(0, len(samples), batch):
-        some = samples[start : start + batch]
-        views = [AugmentedView(0, 0, s.pixels.shape[1], s.pixels.shape[0]) for s in some]
-        pictures = [
-            look(Image.fromarray(np.ascontiguousarray(s.pixels)), v, size) for s, v in zip(some, views, strict=True)
-        ]
-        boxes = [seen_boxes(s.objects, v, size) for s, v in zip(some, views, strict=True)]
+        pictures, boxes = whole_views(samples[start : start + batch], size)
         yield scaled(torch.from_numpy(np.stack([np.asarray(p) for p in pictures]))), boxes
 
 
@@ -297,7 +269,7 @@ class Pictures(Sequence[Sample]):
 
 
 def outline(instance: Instance) -> Sequence[tuple[float, float]]:
-    """The polygon of a thing, or the corners of its box."""
+    """The polygon of an instance, or the corners of its box."""
     x1, y1, x2, y2 = instance.box.xyxy
     return instance.polygon or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
 
@@ -317,7 +289,7 @@ def order_of(photographs: int, *, epochs: int, batch: int, seed: int) -> NDArray
 class Views:
     """What each turn shows: another window and another light of its photograph, by chance, never upside down."""
 
-    pictures: Pictures
+    pictures: Sequence[Sample]
     order: NDArray[np.int64]
     size: int
     seed: int

@@ -1,8 +1,8 @@
-"""Trains the embedded Stage 1 detector from random weights on drawn scenes, measures it, and exports it as ONNX.
+"""The embedded detector's network: built from random or from exported weights, its loss, what it finds, its export.
 
 The network and its loss are libreyolo's (MIT): YOLOX's CSPDarknet and path aggregation with ordinary convolutions, and
-YOLOv9's head (task-aligned assignment, CIoU and distribution focal loss). The loop is transformers' Trainer, since
-libreyolo's own runs in bfloat16 only on CUDA, and bfloat16 makes the CPU fast enough: see
+YOLOv9's head (task-aligned assignment, CIoU and distribution focal loss). train/detector.py trains it, with
+transformers' Trainer, since libreyolo's own runs in bfloat16 only on CUDA, and bfloat16 makes the CPU fast enough: see
 docs/decisions/0005-embedded-detector.md.
 """
 
@@ -20,12 +20,10 @@ from numpy.typing import NDArray
 
 from toeline.errors import ModelError, need
 from toeline.evaluate.average_precision import Found
-from toeline.train.config import DetectorRun
 from toeline.train.detector_data import KINDS, Sample, plain
 
 EXTRA = "train-detector"
 NMS_IOU = 0.6  # two boxes of one type that overlap more are one object; slope drains stand side by side, never inside
-VERSIONS = ("torch", "torchvision", "libreyolo", "transformers", "onnx")
 
 
 def build(width: float = 0.25, activation: str = "silu", kinds: int = len(KINDS)) -> Any:
@@ -54,13 +52,6 @@ def loss_of(head: Any, size: int) -> Callable[..., Any]:
     return loss
 
 
-def load_weights(network: Any, path: Path) -> None:
-    """Read weights that a run kept (`average.safetensors`) into a network of the same shape."""
-    from safetensors.torch import load_file
-
-    network.load_state_dict(load_file(path))
-
-
 def detect_all(
     network: Any, samples: Sequence[Sample], size: int, batch: int = 20, device: str = "cpu"
 ) -> tuple[list[Found], list[Any]]:
@@ -86,24 +77,18 @@ def detect_all(
     return found, ground_truth
 
 
-def export(network: Any, run: DetectorRun, record: Mapping[str, Any]) -> Path:
+def export(network: Any, out: Path, size: int, record: Mapping[str, Any]) -> None:
     """Write model.onnx (the contract is in detect/onnx.py) and detector.json beside it."""
-    return export_to(run.out, network, run.size, record)
-
-
-def export_to(out: Path, network: Any, size: int, record: Mapping[str, Any]) -> Path:
-    """The same, of any network of this family, into `out`."""
     import torch
 
-    from toeline.train.callbacks import Whole
+    from toeline.train.detector_callbacks import Whole
 
     network.eval()
     network[1].export = True
-    path = out / "model.onnx"
     torch.onnx.export(
         Whole(network).eval(),
         (torch.zeros((1, size, size, 3), dtype=torch.uint8),),
-        str(path),
+        str(out / "model.onnx"),
         input_names=["photo"],
         output_names=["boxes", "scores"],
         opset_version=18,
@@ -112,7 +97,6 @@ def export_to(out: Path, network: Any, size: int, record: Mapping[str, Any]) -> 
         verbose=False,  # it would print on standard output, which is for results
     )
     (out / "detector.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return path
 
 
 STEM, STEM_CHANNELS = "0.backbone.stem.conv.conv.weight", 64  # its channels at width 1
