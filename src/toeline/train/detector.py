@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -22,17 +22,16 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import BoxedSplit, boxed_split
 from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, SetupError, need
-from toeline.evaluate.average_precision import Precision, Threshold, average_precision, best_thresholds
-from toeline.train.callbacks import VALID, Log, best_epoch, checkpoint_of, is_stuck
+from toeline.evaluate.average_precision import Threshold
+from toeline.train.callbacks import VALID, Log, best_epoch
 from toeline.train.config import SCRATCH, DetectorFit, DetectorRun
 from toeline.train.detector_backends import DetectorLearner, OwnLearner, hub_learner, own_learner
 from toeline.train.detector_data import KINDS, SPARE, Pictures, Sample, Views, fill_pool, object_sizes, order_of
+from toeline.train.detector_loop import Tell, TrainingPlan, load_weights
 from toeline.train.detector_model import EXTRA, build
 
-LOG, CHECKPOINTS = "log.jsonl", "checkpoints"
 WARM_UP = 0.05  # share of the steps
 LIBRARIES = ("torch", "transformers", "accelerate", "libreyolo", "onnx", "onnxscript", "pycocotools", "torchvision")
-Tell = Callable[[int, int, Mapping[str, Any] | None], None]
 
 
 @dataclass(frozen=True)
@@ -68,102 +67,6 @@ def read_detector_training_data(run: DetectorFit, data: Path) -> DetectorTrainin
     known = {*train.problems} & {*valid.problems}  # of the data set as a whole
     valid = replace(valid, problems=tuple(p for p in valid.problems if p not in known))
     return DetectorTrainingData(taxonomy, tuple(t.name for t in taxonomy.types), train, valid)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingPlan:
-    """One training: who learns what, for how long, and where it is written. Seconds count over resumed runs.
-
-    `rate` is the share of the `peak` learning rate, by the step and the seconds spent. `held` is what is measured on
-    every `per_epoch` steps; after `patience` measurements without a better one training stops (0: never), and after
-    `limit_s` seconds. `untrained` measures the weights before the first step too. `tell` hears steps done, steps in
-    all, and each line of the log.
-    """
-
-    learner: DetectorLearner
-    views: Views
-    held: Sequence[Sample]
-    out: Path
-    batch: int
-    steps: int
-    per_epoch: int
-    peak: float
-    rate: Callable[[int, float], float]
-    patience: int = 0
-    limit_s: float = math.inf
-    untrained: bool = False
-    tell: Tell = lambda done, total, line: None
-
-    def train(self, *, resume: bool) -> Log:
-        """Run the Trainer, from the last checkpoint when `resume`, and leave the best weights in the network."""
-        from toeline.train.detector_callbacks import BEST, load_weights
-
-        log = Log(self.out / LOG)
-        last = checkpoint_of(self.out / CHECKPOINTS) if resume else None
-        log.cut(int(last.rpartition("-")[2]) if last else -1)
-        if not (last and is_stuck(log.validations(), self.patience)):
-            self._loop(log, last)
-        load_weights(self.learner.network, self.out / BEST)
-        return log
-
-    def _loop(self, log: Log, last: str | None) -> None:
-        from transformers import PrinterCallback
-
-        from toeline.train.detector_callbacks import DetectorWatch, SequentialTrainer
-
-        watch = DetectorWatch(self, log, self._measure)
-        trainer = SequentialTrainer(
-            model=self.learner.network,
-            args=self._arguments(),
-            train_dataset=range(len(self.views.order)),
-            data_collator=lambda turns: self.learner.batch([self.views.view(t) for t in turns]),
-            compute_loss_func=self.learner.loss,
-            optimizers=self._optimizer(watch.spent_s),
-            callbacks=[watch],
-        )
-        trainer.remove_callback(PrinterCallback)  # standard output is for results
-        trainer.train(resume_from_checkpoint=last)
-        # accelerate leaves its autocast around the network's forward, and it would be exported with it
-        trainer.accelerator.unwrap_model(self.learner.network, keep_fp32_wrapper=False)
-
-    def _arguments(self) -> Any:
-        from transformers import TrainingArguments
-
-        return TrainingArguments(
-            output_dir=str(self.out / CHECKPOINTS),
-            max_steps=self.steps,
-            per_device_train_batch_size=self.batch,
-            bf16=self.learner.half,
-            use_cpu=self.learner.device == "cpu",
-            max_grad_norm=self.learner.most_norm,
-            logging_steps=10,
-            save_strategy="no",  # asked for by the callback, where it measures
-            save_total_limit=2,
-            seed=self.views.seed,
-            remove_unused_columns=False,
-            report_to=[],
-            disable_tqdm=True,
-        )
-
-    def _optimizer(self, spent_s: Callable[[], float]) -> tuple[Any, Any]:
-        """AdamW that decays kernels only, and the learning rate over the steps."""
-        import torch
-
-        weights = [p for p in self.learner.network.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in weights if p.ndim > 1], "weight_decay": self.learner.decay},
-            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.peak)
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step, spent_s()))
-
-    def _measure(self, network: Any) -> dict[str, Any]:
-        kinds = self.learner.kinds
-        return precision_record(average_precision(*self.learner.find(network, self.held), len(kinds)), kinds)
-
-    def thresholds(self) -> Mapping[str, Threshold]:
-        """Those of best F1 on what is measured on, by type."""
-        return best_thresholds(*self.learner.find(self.learner.network, self.held), self.learner.kinds)
 
 
 def fit_detector(
@@ -270,15 +173,6 @@ def rate(step: int, steps: int, *, warm: int, flat: int = 0, spent: float = 0.0)
     return min(1.0, (step + 1) / warm) * (0.02 + 0.49 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-def precision_record(precision: Precision, kinds: tuple[str, ...]) -> dict[str, Any]:
-    """Average precision as a line of the log holds it."""
-    return {
-        "map_50": round(precision.map_50, 4),
-        "map_50_95": round(sum(precision.at_50_95) / len(kinds), 4),
-        "ap_50": {kind: round(ap, 4) for kind, ap in zip(kinds, precision.at_50, strict=True)},
-    }
-
-
 def _data_record(split: BoxedSplit) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for photo in split.photos:
@@ -321,7 +215,6 @@ def train_detector(run: DetectorRun) -> Path:
 
 
 def _plan_of_run(run: DetectorRun) -> TrainingPlan:
-    from toeline.train.detector_callbacks import load_weights
     from toeline.weights import pick_device
 
     train, held = _scenes(run)

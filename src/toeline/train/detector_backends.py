@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from toeline.detect.letterbox import GRAY
 from toeline.errors import ModelError, need
 from toeline.evaluate.average_precision import Found
 from toeline.train.config import EMBEDDED, SCRATCH, DetectorFit
-from toeline.train.detector_data import FILL, Floats, Sample, plain, scaled, whole_views
+from toeline.train.detector_data import Floats, Sample, plain, scaled, whole_views
 from toeline.train.detector_model import EXTRA, NMS_IOU, build, detect_all, export, loss_of
 
 NORMS_ON = 64  # training photographs on which batch norms are measured
@@ -106,7 +107,7 @@ class OwnLearner:
 
     def write(self, out: Path, card: dict[str, Any]) -> None:
         about = {
-            "format": 1, "input_px": self.size, "fill": FILL, "kinds": list(self.kinds),
+            "format": 1, "input_px": self.size, "fill": GRAY, "kinds": list(self.kinds),
             "thresholds": card["thresholds"], "nms_iou": NMS_IOU, **card,
         }  # fmt: skip
         export(self.network.cpu(), out, self.size, about)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -18,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from toeline.core.prefetch import in_processes
 from toeline.core.scene import Instance
 from toeline.data.datasets import BoxedPhoto
 from toeline.data.images import read_photo
+from toeline.detect.letterbox import framed
 from toeline.errors import OutputError
 
 KINDS = ("toe_drain", "rock_toe", "slope_drain", "vegetation")
-FILL = 114  # gray around a photograph that is not square; the run-time letterbox uses the same value
 MIN_SIDE = 3.0  # pixels of the network's input: a sliver thinner than this is not a box to learn
 MIN_LEFT = 0.1  # share of an object's box that must stay in view for it to count as seen
 
@@ -102,9 +101,8 @@ def fill_pool(folder: Path, *, scenes: int, seed: int, size: int = 640, workers:
 
 def _draw_missing(pool: ScenePool, pixels: Any, draw: Callable[[int], Any], numbers: range, workers: int) -> None:
     """Pixels first and the line of objects after them, so that a killed run leaves no line without a picture."""
-    processes = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))  # a fork of torch's threads may hang
-    with processes, pool.lines.open("a", encoding="utf-8") as lines:
-        for n, (picture, objects) in zip(numbers, processes.map(draw, numbers, chunksize=4), strict=True):
+    with pool.lines.open("a", encoding="utf-8") as lines:
+        for n, (picture, objects) in zip(numbers, in_processes(draw, numbers, workers=workers), strict=True):
             pixels[n] = picture
             lines.write(json.dumps(objects) + "\n")
             lines.flush()
@@ -166,10 +164,7 @@ def look(picture: Image.Image, view: AugmentedView, size: int) -> Image.Image:
     left, top = round((x1 - view.x) * sx), round((y1 - view.y) * sy)
     right, low = round((x2 - view.x) * sx), round((y2 - view.y) * sy)
     part = picture.resize((max(right - left, 1), max(low - top, 1)), Image.Resampling.BILINEAR, box=(x1, y1, x2, y2))
-    if part.size != (size, size):
-        sheet = Image.new("RGB", (size, size), (FILL, FILL, FILL))
-        sheet.paste(part, (left, top))
-        part = sheet
+    part = framed(part, (size, size), (left, top))
     return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flip else part
 
 
@@ -255,12 +250,10 @@ class Pictures(Sequence[Sample]):
         if scale < 1:
             image = image.resize((round(image.width * scale), round(image.height * scale)), reducing_gap=3.0)
         left = top = 0
-        if self.square and image.width != image.height:
+        if self.square:
             side = max(image.size)
             left, top = (side - image.width) // 2, (side - image.height) // 2
-            sheet = Image.new("RGB", (side, side), (FILL, FILL, FILL))
-            sheet.paste(image, (left, top))
-            image = sheet
+            image = framed(image, (side, side), (left, top))
         objects = [
             (self.kinds.index(t.type_name), (np.asarray(outline(t)) * scale + (left, top)).astype(np.float32))
             for t in photo.instances

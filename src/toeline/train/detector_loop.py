@@ -1,30 +1,127 @@
-"""What the detector's training derives from torch and transformers: its Trainer, its callback, and what is exported.
+"""The loop that trains any detector, by transformers' Trainer: what it is told, its callback, and averaged weights.
 
-Imported late, because torch and transformers load here.
+Loads torch and transformers.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainerCallback
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from toeline.train.callbacks import VALID, Log, is_stuck
-from toeline.train.detector_data import scaled
+from toeline.evaluate.average_precision import Precision, Threshold, average_precision, best_thresholds
+from toeline.train.callbacks import VALID, Log, checkpoint_of, is_stuck
+from toeline.train.detector_backends import DetectorLearner
+from toeline.train.detector_data import Sample, Views
 
-if TYPE_CHECKING:
-    from toeline.train.detector import TrainingPlan
-
+LOG, CHECKPOINTS = "log.jsonl", "checkpoints"
 AVERAGE, BEST = "average.safetensors", "best.safetensors"
+Tell = Callable[[int, int, Mapping[str, Any] | None], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """One training: who learns what, for how long, and where it is written. Seconds count over resumed runs.
+
+    `rate` is the share of the `peak` learning rate, by the step and the seconds spent. `held` is what is measured on
+    every `per_epoch` steps; after `patience` measurements without a better one training stops (0: never), and after
+    `limit_s` seconds. `untrained` measures the weights before the first step too. `tell` hears steps done, steps in
+    all, and each line of the log.
+    """
+
+    learner: DetectorLearner
+    views: Views
+    held: Sequence[Sample]
+    out: Path
+    batch: int
+    steps: int
+    per_epoch: int
+    peak: float
+    rate: Callable[[int, float], float]
+    patience: int = 0
+    limit_s: float = math.inf
+    untrained: bool = False
+    tell: Tell = lambda done, total, line: None
+
+    def train(self, *, resume: bool) -> Log:
+        """Run the Trainer, from the last checkpoint when `resume`, and leave the best weights in the network."""
+        log = Log(self.out / LOG)
+        last = checkpoint_of(self.out / CHECKPOINTS) if resume else None
+        log.cut(int(last.rpartition("-")[2]) if last else -1)
+        if not (last and is_stuck(log.validations(), self.patience)):
+            self._loop(log, last)
+        load_weights(self.learner.network, self.out / BEST)
+        return log
+
+    def _loop(self, log: Log, last: str | None) -> None:
+        watch = DetectorWatch(self, log, self._measure)
+        trainer = SequentialTrainer(
+            model=self.learner.network,
+            args=self._arguments(),
+            train_dataset=range(len(self.views.order)),
+            data_collator=lambda turns: self.learner.batch([self.views.view(t) for t in turns]),
+            compute_loss_func=self.learner.loss,
+            optimizers=self._optimizer(watch.spent_s),
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)  # standard output is for results
+        trainer.train(resume_from_checkpoint=last)
+        # accelerate leaves its autocast around the network's forward, and it would be exported with it
+        trainer.accelerator.unwrap_model(self.learner.network, keep_fp32_wrapper=False)
+
+    def _arguments(self) -> Any:
+        return TrainingArguments(
+            output_dir=str(self.out / CHECKPOINTS),
+            max_steps=self.steps,
+            per_device_train_batch_size=self.batch,
+            bf16=self.learner.half,
+            use_cpu=self.learner.device == "cpu",
+            max_grad_norm=self.learner.most_norm,
+            logging_steps=10,
+            save_strategy="no",  # asked for by the callback, where it measures
+            save_total_limit=2,
+            seed=self.views.seed,
+            remove_unused_columns=False,
+            report_to=[],
+            disable_tqdm=True,
+        )
+
+    def _optimizer(self, spent_s: Callable[[], float]) -> tuple[Any, Any]:
+        """AdamW that decays kernels only, and the learning rate over the steps."""
+        weights = [p for p in self.learner.network.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in weights if p.ndim > 1], "weight_decay": self.learner.decay},
+            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.peak)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step, spent_s()))
+
+    def _measure(self, network: Any) -> dict[str, Any]:
+        kinds = self.learner.kinds
+        return precision_record(average_precision(*self.learner.find(network, self.held), len(kinds)), kinds)
+
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Those of best F1 on what is measured on, by type."""
+        return best_thresholds(*self.learner.find(self.learner.network, self.held), self.learner.kinds)
+
+
+def precision_record(precision: Precision, kinds: tuple[str, ...]) -> dict[str, Any]:
+    """Average precision as a line of the log holds it."""
+    return {
+        "map_50": round(precision.map_50, 4),
+        "map_50_95": round(sum(precision.at_50_95) / len(kinds), 4),
+        "ap_50": {kind: round(ap, 4) for kind, ap in zip(kinds, precision.at_50, strict=True)},
+    }
 
 
 class SequentialTrainer(Trainer):  # type: ignore[misc]  # the documented way to give Trainer another order
@@ -120,16 +217,3 @@ def fade(kept: Sequence[torch.Tensor], new: Sequence[torch.Tensor], steps: torch
             old.lerp_(fresh, 1 - decay)
         else:
             old.copy_(fresh)
-
-
-class Whole(nn.Module):
-    """What is exported: pixels as they come from a photograph, boxes and scores as they are read."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, photo: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(1, S, S, 3) uint8 to boxes (A, 4) as x1, y1, x2, y2 in its pixels, and scores (A, kinds), 0 to 1."""
-        decoded = self.network(scaled(photo))[0][0].transpose(0, 1)
-        return decoded[:, :4], decoded[:, 4:]
