@@ -103,14 +103,14 @@ def test_the_pixels_are_those_that_the_shipped_model_was_measured_on(size):
 
 def test_each_type_has_its_own_threshold():
     rows = [(k, 0.35, 100 * k, 10, 100 * k + 50, 60) for k in range(4)]
-    assert {t.kind for t in find(*rows)} == {"slope_drain", "vegetation"}
+    assert {t.type_name for t in find(*rows)} == {"slope_drain", "vegetation"}
 
 
 def test_the_most_confident_of_duplicates_stays_and_comes_first():
     instances = find(
         (0, 0.7, 0, 0, 100, 100), (0, 0.9, 5, 0, 100, 100), (2, 0.8, 0, 0, 100, 100), (0, 0.95, 300, 0, 400, 9)
     )
-    assert [(t.kind, round(t.score, 2), t.id) for t in instances] == [
+    assert [(t.type_name, round(t.score, 2), t.id) for t in instances] == [
         ("toe_drain", 0.95, "1"),
         ("toe_drain", 0.9, "2"),
         ("slope_drain", 0.8, "3"),
@@ -162,7 +162,7 @@ def test_the_shipped_model_finds_what_is_drawn(shipped):
         found = instances(shipped, Image.fromarray(drawing.image))
         for instance in drawing.objects:
             wanted += 1
-            hits += any(f.kind == instance.kind and f.box.iou(Box.around(instance.polygon)) >= 0.5 for f in found)
+            hits += any(f.type_name == instance.kind and f.box.iou(Box.around(instance.polygon)) >= 0.5 for f in found)
     assert hits >= 0.6 * wanted, f"{hits} of {wanted} drawn objects were found"
 
 

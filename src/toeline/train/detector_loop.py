@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from toeline.evaluate.average_precision import Precision, Threshold, average_precision, best_thresholds
+from toeline.evaluate.average_precision import Threshold, average_precision, best_thresholds, precision_record
 from toeline.train.callbacks import VALID, Log, checkpoint_of, is_stuck
 from toeline.train.detector_backends import DetectorLearner
 from toeline.train.detector_data import Sample, Views
@@ -107,21 +107,11 @@ class TrainingPlan:
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step, spent_s()))
 
     def _measure(self, network: Any) -> dict[str, Any]:
-        kinds = self.learner.kinds
-        return precision_record(average_precision(*self.learner.find(network, self.held), len(kinds)), kinds)
+        return precision_record(average_precision(*self.learner.find(network, self.held), self.learner.kinds))
 
     def thresholds(self) -> Mapping[str, Threshold]:
         """Those of best F1 on what is measured on, by type."""
         return best_thresholds(*self.learner.find(self.learner.network, self.held), self.learner.kinds)
-
-
-def precision_record(precision: Precision, kinds: tuple[str, ...]) -> dict[str, Any]:
-    """Average precision as a line of the log holds it."""
-    return {
-        "map_50": round(precision.map_50, 4),
-        "map_50_95": round(sum(precision.at_50_95) / len(kinds), 4),
-        "ap_50": {kind: round(ap, 4) for kind, ap in zip(kinds, precision.at_50, strict=True)},
-    }
 
 
 class SequentialTrainer(Trainer):  # type: ignore[misc]  # the documented way to give Trainer another order
