@@ -17,7 +17,7 @@ from toeline.core.geo import CameraPose, Point
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines.analyze import AnalyzeRun, _tell, analyze_into, gallery_into, summary
-from toeline.pipelines.progress import bar, goes_on, of_labels, out, saying, show_places, tell_problems
+from toeline.pipelines.progress import bar, goes_on, out, saying, show_places, tell_problems
 
 if TYPE_CHECKING:
     pass
@@ -96,7 +96,7 @@ def gallery(
     words = Taxonomy.load(taxonomy)
     run = GalleryRun(per_class=per_class, photographs=photographs, per_problem=per_problem, seed=seed)
     opened = open_yolo(data, words, any_class=True)
-    tell_problems(of_labels(opened.problems))
+    tell_problems(opened.problems)
     record = gallery_into(opened, words, folder, read_flags(flags) if flags else (), run)
     if as_json:
         typer.echo(json.dumps(record, ensure_ascii=False))
@@ -146,10 +146,10 @@ def split(
     except ValueError as why:
         raise typer.BadParameter(f"{why}.") from None
     opened = open_yolo(data, Taxonomy.load(taxonomy), any_class=True)
-    tell_problems(of_labels(opened.problems))
+    tell_problems(opened.problems)
     photographs = sum(map(len, opened.splits.values()))
     with bar("Reading", total=photographs) as step:
-        plan = plan_split(opened, run, step=lambda found: step(of_labels(found)))
+        plan = plan_split(opened, run, step=step)
     with goes_on(), bar("Writing", total=photographs) as step:
         record = write_split(plan, folder, step=lambda _: step([]))
     if as_json:
@@ -237,7 +237,7 @@ def convert(
     wanted = Format(to.value)
     with saying("Reading"):
         read = read_other(data, wanted, Taxonomy.load(taxonomy))
-    tell_problems(of_labels(read.problems))
+    tell_problems(read.problems)
     with goes_on(), bar("Writing", total=read.photographs) as step:
         record = write_as(read, wanted, folder, Carry.LINK if link else Carry.COPY, step=lambda _: step([]))
     if as_json:

@@ -14,7 +14,7 @@ import typer
 from toeline.cli.options import annotations_of, options_of
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.pipelines.baseline import Said, _told, compared, measured, show_ensemble
+from toeline.pipelines.baseline import Said, compared, measured, show_ensemble
 from toeline.pipelines.progress import bar, out, show_places
 from toeline.train.config import DetectorFit, LoraRun
 
@@ -44,11 +44,11 @@ def floor(
     from toeline.evaluate.metric import metric_record
     from toeline.judge.baseline.model import save_baseline
     from toeline.pipelines.evaluate import metric_table
-    from toeline.train.baseline import BaselineRun, entries_of, train_baseline
+    from toeline.train.baseline import BaselineRun, train_baseline
 
     words, run = Taxonomy.load(taxonomy), BaselineRun(data=data, split=split, seed=seed, folds=folds)
-    with bar("Measuring", total=len(entries_of(open_yolo(data, words), run))) as step:
-        trained = train_baseline(run, words, step=lambda faults: step([_told(f) for f in faults]))
+    with bar("Measuring", total=len(open_yolo(data, words).split(split)[1])) as step:
+        trained = train_baseline(run, words, step=step)
     table = trained.table
     rows = zip(table.photos, table.groups, table.instances, table.classes, trained.said, strict=True)
     figures = measured((Said(*map(str, row)) for row in rows), words)
@@ -92,8 +92,8 @@ def fuse(
     words = Taxonomy.load(taxonomy)
     joined = load_judge(f"fuse:{','.join(judge)}", device=device, adapter=adapter)
     assert isinstance(joined, EnsembleJudge)
-    with bar("Asking both", total=len(open_yolo(data, words).splits.get(split, ()))) as step:
-        answers = ask_both(data, split, joined, words, step=lambda faults: step([_told(f) for f in faults]))
+    with bar("Asking both", total=len(open_yolo(data, words).split(split)[1])) as step:
+        answers = ask_both(data, split, joined, words, step=step)
     joined = replace(joined, mix=fit_on(answers.asked))
     figures = compared(joined, answers.asked, words)
     facts = {

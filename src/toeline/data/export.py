@@ -17,10 +17,11 @@ from typing import Any
 
 import yaml
 
+from toeline.core.finding import Problem
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.coco import open_coco, read_coco, write_coco
 from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo
-from toeline.data.labels import LabelLine, Problem
+from toeline.data.labels import LabelLine
 from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError, OutputError
 
@@ -205,5 +206,5 @@ def describe(data: LabelSet) -> dict[str, Any]:
         "polygons": sum(bool(line.polygon) for line in lines),
         "classes": {str(i): name for i, name in sorted(data.names.items())},
         "notes": list(data.notes),
-        "problems": [{"file": str(p.file), "line": p.line, "what": p.what} for p in data.problems],
+        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in data.problems],
     }

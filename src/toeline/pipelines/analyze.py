@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines import progress as show
-from toeline.pipelines.progress import bar, of_labels
+from toeline.pipelines.progress import bar
 
 if TYPE_CHECKING:
     from toeline.analysis.analyze import Analysis, Crew
@@ -112,6 +112,6 @@ def gallery_into(
     from toeline.analysis.gallery import choose, write_gallery
 
     with bar("Choosing", total=sum(map(len, opened.splits.values()))) as step:
-        choice = choose(opened, taxonomy, flags, run, step=lambda found: step(of_labels(found)))
+        choice = choose(opened, taxonomy, flags, run, step=step)
     with bar("Drawing", total=len(choice.wanted)) as step:
-        return write_gallery(choice, folder, crew=crew, step=lambda found: step(of_labels(found)))
+        return write_gallery(choice, folder, crew=crew, step=step)

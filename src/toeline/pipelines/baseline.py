@@ -11,7 +11,6 @@ from toeline.core.words import some
 from toeline.pipelines.progress import errors, out, show_places
 
 if TYPE_CHECKING:
-    from toeline.data.labels import Problem
     from toeline.evaluate.matching import Case
     from toeline.evaluate.metric import Metric
     from toeline.judge.ensemble import EnsembleJudge, Scores
@@ -96,9 +95,3 @@ def show_ensemble(joined: Any, kept: tuple[int, int], file: str) -> None:
     if not all(kept):
         errors.print("[dim]A judge that was trained on these photographs gets too much weight; Toeline cannot know.[/]")
     show_places({"written": file, "next": f"toeline inspect PHOTOS --judge fuse:{file} --out runs/fused"})
-
-
-def _told(problem: Problem) -> Any:
-    from toeline.core.finding import Problem as Told
-
-    return Told(problem.file.name, str(problem.file), problem.what, "Mend the file; it was left out.", problem.line)

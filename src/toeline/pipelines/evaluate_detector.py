@@ -19,11 +19,11 @@ from toeline.core.run_folder import ERRORS, RUN, differing, held_in, read_run, w
 from toeline.core.scene import Detection, Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.data.datasets import BoxedPhoto, BoxedSplit, boxed_split
-from toeline.data.yolo import open_dataset
+from toeline.data.datasets import LabeledSplit, read_split
+from toeline.data.yolo import LabeledScene, open_dataset
 from toeline.errors import OutputError, PhotoError
 from toeline.evaluate.results import DetectorEvaluation, DetectorMeasurement
-from toeline.pipelines.progress import bar, of_labels, saying, show_places, tell_problems
+from toeline.pipelines.progress import bar, saying, show_places, tell_problems
 from toeline.pipelines.progress import out as terminal
 from toeline.report.detector_page import headline, sections, tiles
 from toeline.report.document import ScorecardPage, render_html, render_markdown
@@ -54,11 +54,11 @@ class DetectorScoring:
 def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     """Measure, and write everything into `out`. Raises ToelineError."""
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    split = boxed_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy)
+    split = read_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy, conditions=False)
     record = _record(run, split, taxonomy)
     claim(out, record)
     measured, other = _measured(run, split, taxonomy)
-    problems = tuple(dict.fromkeys([*of_labels(split.problems), *measured.problems]))
+    problems = tuple(dict.fromkeys([*split.problems, *measured.problems]))
     record["finished"] = now_words()
     card = {**measured.record(), "split": split.name, "against": other.record() if other else None}
     if other:
@@ -82,7 +82,7 @@ def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     return DetectorEvaluation(measured, other, problems, written, card)
 
 
-def _record(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> dict[str, Any]:
+def _record(run: DetectorScoring, split: LabeledSplit, taxonomy: Taxonomy) -> dict[str, Any]:
     from toeline.data.images import file_hash
     from toeline.detect.load import weight_files
 
@@ -97,7 +97,7 @@ def _record(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> dict
 
 
 def _measured(
-    run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy
+    run: DetectorScoring, split: LabeledSplit, taxonomy: Taxonomy
 ) -> tuple[DetectorMeasurement, DetectorMeasurement | None]:
     """The detector, and the one beside it at its own thresholds."""
     from toeline.pipelines.inspect import detector_options
@@ -175,7 +175,7 @@ Step = Callable[[Sequence[Problem]], None]
 
 def measure(
     name: str,
-    split: BoxedSplit,
+    split: LabeledSplit,
     taxonomy: Taxonomy,
     options: DetectorOptions,
     *,
@@ -192,14 +192,14 @@ def measure(
 
     using = load_detector(name, taxonomy=taxonomy, options=options)
     seeing = load_detector(name, taxonomy=taxonomy, options=replace(options, thresholds={}, general=EVERY_BOX))
-    kept: list[BoxedPhoto] = []
+    kept: list[LabeledScene] = []
     every, used, problems, spent = [], [], [], 0.0
-    for photo in split.photos:
+    for photo in split.scenes:
         said: list[Problem] = []
         try:
             image = read_photo(photo.path)
         except PhotoError as why:
-            said.append(Problem(photo.name, str(photo.path), str(why).removeprefix(f"{photo.path}: ")))
+            said.append(Problem.unread(photo.path, why, name=photo.name))
         else:
             began = time.perf_counter()
             used.append(tuple(s.instance for s in find_settled(using, [image])[0]))

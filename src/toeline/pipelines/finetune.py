@@ -22,7 +22,7 @@ from toeline.evaluate.classification import score
 from toeline.evaluate.compare import Run, compare
 from toeline.evaluate.results import BeforeAfter, FinetuneResult
 from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
-from toeline.pipelines.progress import bar, errors, goes_on, place, show_places
+from toeline.pipelines.progress import bar, errors, goes_on, show_places, tell_problems
 from toeline.pipelines.progress import out as terminal
 from toeline.train.config import CHANGE_NOTHING, LoraRun
 from toeline.train.finetune import (
@@ -112,8 +112,7 @@ def _lasting(settings: Mapping[str, Any], free: Collection[str]) -> dict[str, An
 
 def _tell_problems(out: Path, problems: tuple[Problem, ...]) -> None:
     write_whole(out / ERRORS, join_lines(map(problem_record, problems)))
-    for p in problems:
-        errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
+    tell_problems(problems)
 
 
 @contextmanager

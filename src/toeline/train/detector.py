@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import BoxedSplit, boxed_split
+from toeline.data.datasets import LabeledSplit, read_split
 from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, SetupError, need
 from toeline.evaluate.average_precision import average_precision, best_thresholds, precision_record
@@ -61,8 +61,8 @@ class DetectorTrainingData:
 
     taxonomy: Taxonomy
     kinds: tuple[str, ...]
-    train: BoxedSplit
-    valid: BoxedSplit
+    train: LabeledSplit
+    valid: LabeledSplit
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def read_detector_training_data(run: DetectorFit, data: Path) -> DetectorTrainin
             f"{data}: has no split {run.valid!r}, which says when to stop. Cut one off (toeline split), or name "
             f"another with --valid. There are: {', '.join(sorted(dataset.splits))}."
         )
-    train, valid = (boxed_split(dataset, name, taxonomy) for name in (run.split, run.valid))
+    train, valid = (read_split(dataset, name, taxonomy, conditions=False) for name in (run.split, run.valid))
     if not train.objects or not valid.objects:
         raise LabelError(f"{data}: there is no object in {run.split} or in {run.valid}, so nothing can be learned.")
     known = {*train.problems} & {*valid.problems}  # of the data set as a whole
@@ -136,8 +136,8 @@ class _Fit:
         device = pick_device(run.device)
         run = replace(run, batch=min(run.batch, len(training_data.train.photos)))
 
-        def pictures(split: BoxedSplit, size: int, square: bool) -> Pictures:
-            return Pictures(split.photos, training_data.kinds, round(size * SPARE), square)
+        def pictures(split: LabeledSplit, size: int, square: bool) -> Pictures:
+            return Pictures(split.scenes, training_data.kinds, round(size * SPARE), square)
 
         learner: DetectorLearner
         if run.hub:
@@ -276,9 +276,9 @@ def rate(step: int, steps: int) -> float:
     return 0.02 + 0.49 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
 
 
-def _data_record(split: BoxedSplit) -> dict[str, Any]:
+def _data_record(split: LabeledSplit) -> dict[str, Any]:
     counts: dict[str, int] = {}
-    for photo in split.photos:
+    for photo in split.scenes:
         for instance in photo.instances:
             counts[instance.type_name] = counts.get(instance.type_name, 0) + 1
     return {
