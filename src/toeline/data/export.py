@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from toeline.core.finding import Problem
+from toeline.core.run_folder import foreign, held_in, require_same
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.coco import open_coco, read_coco, write_coco
 from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo
@@ -26,7 +27,6 @@ from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError, OutputError
 
 YAML_KEYS = {"train": "train", "valid": "val", "test": "test"}  # split -> its key in data.yaml
-CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 def row(line: LabelLine, size_wh: tuple[int, int]) -> str:
@@ -98,30 +98,21 @@ def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection
 
 def _holds(out: Path, note: str, settings: Mapping[str, Any], own: Collection[str]) -> bool:
     """Whether `out` holds the same already. Raises OutputError when it holds anything else."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file, and a folder is to be written there. Choose another --out.")
-    held = sorted(p.name for p in out.iterdir() if p.name not in CLUTTER) if out.is_dir() else []
+    held, before = held_in(out, make=False), _settings_in(out / note)
     if not held:
         return False
-    before = _settings_in(out / note)
-    foreign = [name for name in held if name not in own] if own else held
-    if before is None or (own and foreign):
-        raise OutputError(
-            f"{out}: the folder is not empty and holds what this command did not write ({', '.join(foreign[:3])}). "
-            f"Choose a new folder with --out; nothing was changed."
-        )
-    if before != settings and not own:
-        raise OutputError(
-            f"{out}: was written with other settings or from other data. Choose a new folder with --out, or delete "
-            f"this one; nothing was changed."
-        )
+    others = held - set(own)
+    if before is None or (own and others):
+        raise foreign(out, others or held)
+    if not own:
+        require_same(out, before, settings)
     return not own
 
 
-def _settings_in(file: Path) -> object:
+def _settings_in(file: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(file.read_text(encoding="utf-8")).get("settings")
-    except (OSError, ValueError, AttributeError):
+        return dict(json.loads(file.read_text(encoding="utf-8"))["settings"])
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 

@@ -16,7 +16,6 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.datasets import read_split
 from toeline.data.yolo import open_yolo
-from toeline.errors import OutputError
 from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
@@ -47,16 +46,11 @@ def read_run_cases(folder: Path) -> Run:
 
 def write(told: Sequence[Comparison], folder: Path) -> None:
     """compare.json, compare.html and compare.md. Raises OutputError for a folder that holds anything else."""
-    from toeline.core.run_folder import CLUTTER, write_whole
+    from toeline.core.run_folder import claim, write_whole
     from toeline.report.document import render_html, render_markdown
     from toeline.report.experiments_page import page_of
 
-    held = sorted({p.name for p in folder.iterdir()} - OWN - CLUTTER) if folder.is_dir() else []
-    if held:
-        raise OutputError(
-            f"{folder}: holds something else ({', '.join(held[:3])}). Choose a new folder with --out; nothing was "
-            f"changed."
-        )
+    claim(folder, note="", own=OWN)
     page, records = page_of(told), [c.record() for c in told]
     texts = {
         JSON: json.dumps({"comparisons": records}, indent=2, ensure_ascii=False) + "\n",

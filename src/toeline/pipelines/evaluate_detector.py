@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,13 @@ from rich.markup import escape
 from toeline.core.finding import Problem
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import join_lines, problem_record
-from toeline.core.run_folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
+from toeline.core.run_folder import ERRORS, claim, read_run, require_same, write_run, write_whole
 from toeline.core.scene import Detection, Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.datasets import LabeledSplit, read_split
 from toeline.data.yolo import LabeledScene, open_dataset
-from toeline.errors import OutputError, PhotoError
+from toeline.errors import PhotoError
 from toeline.evaluate.results import DetectorEvaluation, DetectorMeasurement
 from toeline.pipelines.progress import bar, saying, show_places, tell_problems
 from toeline.pipelines.progress import out as terminal
@@ -56,7 +56,11 @@ def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
     split = read_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy, conditions=False)
     record = _record(run, split, taxonomy)
-    claim(out, record)
+    if claim(out):  # the same run, which is then made anew
+        before = read_run(out)
+        same = ({"command": r.get("command"), **r.get("settings", {})} for r in (before, record))
+        require_same(out, *same)
+    write_run(out, record)
     measured, other = _measured(run, split, taxonomy)
     problems = tuple(dict.fromkeys([*split.problems, *measured.problems]))
     record["finished"] = now_words()
@@ -115,25 +119,6 @@ def _measured(
         for one in done:
             _ = one.precision
     return done[0], done[1] if run.against else None
-
-
-def claim(out: Path, record: Mapping[str, Any]) -> None:
-    """Take an empty folder, or one of the same run, which is then made anew. Raises OutputError for any other."""
-    held = held_in(out)
-    if held and RUN not in held:
-        raise OutputError(
-            f"{out}: the folder is not empty and holds no run of Toeline ({', '.join(sorted(held)[:3])}). Choose a new "
-            f"folder with --out; nothing was changed."
-        )
-    if RUN in held:
-        before = read_run(out)
-        changed = differing(before.get("settings", {}), json.loads(json.dumps(record["settings"])))
-        if before.get("command") != record["command"] or changed:
-            raise OutputError(
-                f"{out}: holds another run ({'; '.join(changed) or before.get('command')}). Choose a new folder with "
-                f"--out, or delete this one; nothing was changed."
-            )
-    write_run(out, record)
 
 
 def detection_rows(measured: DetectorMeasurement) -> list[dict[str, Any]]:
