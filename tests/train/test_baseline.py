@@ -88,7 +88,7 @@ def test_too_little_is_refused(tmp_path: Path, lines: int, per_line: int, split:
 def test_a_data_set_of_types_only_is_refused(tmp_path: Path) -> None:
     write_colored(tmp_path)
     (tmp_path / "data.yaml").write_text("names: [toe drain, toe_drain, rock toe, rock_toe, slope drain, slope_drain]\n")
-    with pytest.raises(LabelError, match="no object with a condition"):
+    with pytest.raises(LabelError, match="names types and no conditions"):
         train_baseline(BaselineRun(data=tmp_path), TAXONOMY)
 
 
