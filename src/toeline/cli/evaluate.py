@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ToelineError
 from toeline.pipelines.compare import HTML, JSON, read_run_cases, tell, write
 from toeline.pipelines.progress import show_places
-
-if TYPE_CHECKING:
-    pass
+from toeline.pipelines.progress import tell as tell_summary
 
 
 class Decide(StrEnum):
@@ -82,7 +80,7 @@ def evaluate(
 
     Example: toeline evaluate dataset --split valid --out runs/valid
     """
-    from toeline.pipelines.evaluate import Scoring, evaluate_into, tell_json, tell_people
+    from toeline.pipelines.evaluate import Scoring, evaluate_into, summary
     from toeline.pipelines.evaluate_run import EvaluateRun
 
     if findings and (judge, adapter, boxes, detector, prompt) != ("embedded", None, "truth", "embedded", None):
@@ -107,7 +105,7 @@ def evaluate(
     scored = evaluate_into(
         run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets, spatial=spatial), out
     )
-    (tell_json if as_json else tell_people)(scored)
+    tell_summary(summary(scored), as_json=as_json)
     raise typer.Exit(0 if scored.fine else 1)
 
 
@@ -140,7 +138,7 @@ def evaluate_detector(
 
     Example: toeline evaluate-detector dataset --detector best.pt --split valid --out runs/detector
     """
-    from toeline.pipelines.evaluate_detector import DetectorScoring, score_into, tell_json, tell_people
+    from toeline.pipelines.evaluate_detector import DetectorScoring, score_into, summary
 
     scored = score_into(
         DetectorScoring(
@@ -156,7 +154,7 @@ def evaluate_detector(
         ),
         out,
     )
-    (tell_json if as_json else tell_people)(scored)
+    tell_summary(summary(scored), as_json=as_json)
     raise typer.Exit(1 if scored.problems else 0)
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -15,12 +15,8 @@ from toeline.cli.options import annotations_of, options_of
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines.baseline import Said, compared, measured, show_ensemble
-from toeline.pipelines.progress import bar, out, show_places
+from toeline.pipelines.progress import bar, is_first, out, show_places, tell
 from toeline.train.config import DetectorFit, LoraRun
-
-if TYPE_CHECKING:
-    pass
-
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
 Words = Annotated[Path | None, typer.Option("--taxonomy", help="Types, conditions and classes of another owner.")]
@@ -130,11 +126,11 @@ def finetune(data: Path, out: Path, merge: bool, resume: bool, as_json: bool, **
 
     Example: toeline finetune dataset --judge Qwen/Qwen2-VL-7B-Instruct --out runs/lora
     """
-    from toeline.pipelines.finetune import finetune_into, is_first, tell_json, tell_people
+    from toeline.pipelines.finetune import finetune_into, summary
 
     outcome = finetune_into(LoraRun(**settings), data, out, merge=merge, resume=resume)
     if is_first():
-        (tell_json if as_json else tell_people)(outcome)
+        tell(summary(outcome), as_json=as_json)
     raise typer.Exit(0 if outcome.fine else 1)
 
 
@@ -160,10 +156,10 @@ def train_detector(data: Path, out: Path, resume: bool, as_json: bool, **setting
 
     Example: toeline train-detector dataset --out runs/detector --epochs 60
     """
-    from toeline.pipelines.train_detector import tell_json, tell_people, train_into
+    from toeline.pipelines.train_detector import summary, train_into
 
     outcome = train_into(DetectorFit(**settings), data, out, resume=resume)
-    (tell_json if as_json else tell_people)(outcome)
+    tell(summary(outcome), as_json=as_json)
     raise typer.Exit(1 if outcome.problems else 0)
 
 

@@ -1,4 +1,4 @@
-"""`toeline compare`."""
+"""`toeline compare`: evaluations on the same objects; and findings beside ground truth, for the demo."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from toeline.data.yolo import open_yolo
 from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
-from toeline.evaluate.metric import Metric
 from toeline.pipelines.progress import out as terminal
-from toeline.report.document import TruthFigure
 from toeline.report.inspection_page import TruthNotes
 
 if TYPE_CHECKING:
@@ -101,7 +99,7 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
     card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
     found, real, f1, *_ = detection_metrics(matched)
     return TruthNotes(
-        figures=tuple(map(_figure, (card.headline, card["accuracy"], found, real, f1))),
+        figures=(card.headline, card["accuracy"], found, real, f1),
         note=note,
         wrong={
             (m.photo, f.instance_id): t.ground_truth.class_name
@@ -112,8 +110,3 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
         extra=frozenset((m.photo, f.instance_id) for m in matched for f in m.extra),
         missed={m.photo: [t.ground_truth.class_name for t in m.missed] for m in matched if m.missed},
     )
-
-
-def _figure(figure: Metric) -> TruthFigure:
-    value = figure.value if figure.n else 0.0
-    return TruthFigure(figure.label, value, *figure.interval, figure.n, figure.majority_baseline)
