@@ -24,7 +24,7 @@ from toeline.analysis.analyze import Crew
 from toeline.analysis.gallery_pictures import ClassStyle, crop_picture, looks, problem_picture, whole_picture
 from toeline.analysis.table import Flag, Weight, below
 from toeline.core.box import Box
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, Step
 from toeline.core.records import read_lines
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.export import require_apart, staged
@@ -37,7 +37,6 @@ from toeline.report.draw import LINES
 
 NOTE = "gallery.json"
 OWN = frozenset({NOTE, "index.html", "pages", "pictures"})
-Step = Callable[[Sequence[Problem]], None]
 Key = tuple[str] | tuple[str, "LabelLine | Flag"]  # a whole photograph; an object or a problem on it
 Drawn = tuple[bytes, tuple[int, int]]  # JPEG and its size in pixels
 Make = Callable[[Image.Image], Drawn]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -103,6 +103,9 @@ class Problem:
     def unread(cls, photo: Path, why: Exception, todo: str = "", *, name: str = "") -> Problem:
         """A photograph that cannot be read; `why` is a PhotoError, whose text begins with the path."""
         return cls(name, str(photo), str(why).removeprefix(f"{photo}: "), todo)
+
+
+Step = Callable[[Sequence[Problem]], None]  # called after each photograph with what was wrong with it
 
 
 @dataclass(frozen=True)

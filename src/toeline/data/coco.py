@@ -1,4 +1,4 @@
-"""COCO data sets as they come: which files hold them, whose photographs they mean, what their categories are called."""
+"""COCO data sets, read and written: which files hold them, whose photographs they mean, their categories and boxes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from toeline.core.box import Box
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, Step
 from toeline.core.taxonomy import Names
 from toeline.data.datasets import ALL, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
 from toeline.data.images import SUFFIXES, photo_size
@@ -21,7 +21,6 @@ from toeline.data.labels import ROUNDING, LabelLine, Points, has_area
 from toeline.data.yolo import SPLITS, Entry
 from toeline.errors import LabelError, PhotoError
 
-Step = Callable[[Sequence[Problem]], None]
 SAME_SHAPE = 0.01  # relative: how far the sides' ratio may be off before a size in the file is that of another picture
 
 

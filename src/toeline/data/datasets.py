@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, Step
 from toeline.core.ground_truth import TrueInstance, join
 from toeline.core.taxonomy import Names, Taxonomy, meanings
 from toeline.data.images import Photo, find_photos, photo_size
@@ -23,7 +23,6 @@ from toeline.data.labels import LabelLine, read_label_file
 from toeline.data.yolo import Entry, LabeledScene, YoloSet, read_entry
 from toeline.errors import LabelError, PhotoError
 
-Step = Callable[[Sequence[Problem]], None]
 ALL = "all"  # the split of a data set that is not split
 
 

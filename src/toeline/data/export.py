@@ -1,6 +1,7 @@
 """Data sets are written whole: YOLO folders in Roboflow's layout, made beside their place and moved there at the end.
 
 A run that is killed leaves `.NAME.part` and nothing under NAME; the same run again takes up what is there.
+`convert` from YOLO to COCO and back is at the end of the file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Step
 from toeline.core.run_folder import foreign, held_in, require_same
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.coco import open_coco, read_coco, write_coco
@@ -139,7 +140,6 @@ def _swap(stage: Path, out: Path) -> None:
 
 NOTE = "convert.json"
 SCHEMA = 1
-Step = Callable[[Sequence[Problem]], None]
 
 
 class Format(StrEnum):

@@ -1,4 +1,4 @@
-"""Splits by whole groups, balanced by class: who goes where. What comes of it is written by write_split.py."""
+"""Splits by whole groups, balanced by class: what ties photographs together, who goes where, and the new data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, Step
 from toeline.data.balance import NEAR, Assignment, assign
 from toeline.data.datasets import Carry, PlacedEntry, carry, placed
 from toeline.data.export import data_yaml, require_apart, staged
@@ -22,7 +22,6 @@ from toeline.data.labels import read_label_file
 from toeline.data.yolo import SPLITS, Entry, YoloSet, flight_line
 from toeline.errors import LabelError, OutputError, PhotoError
 
-Step = Callable[[Sequence[Problem]], None]
 PARTS: Mapping[str, float] = {"train": 0.75, "valid": 0.15, "test": 0.10}
 
 FLIGHT = "flight"

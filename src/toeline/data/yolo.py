@@ -1,7 +1,7 @@
-"""YOLO data sets as they come become Scenes, and Truths beside them. Knows folders and data.yaml; opens no pixels.
+"""YOLO data sets as they come: Scenes, with their ground truths beside them. Knows folders; opens no pixels.
 
-Thing ids are "1", "2", ... by order of the usable lines of the label file, for `read_entry` and `instances_from_labels`
-alike, so that what was inspected with a data set's boxes can be compared with its truth.
+Instance ids are "1", "2", ... by order of the usable lines of the label file, for `read_entry` and `instances_from_labels`
+alike, so that what was inspected with a data set's boxes can be compared with its ground truth.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def read_entry(
     group_of: Callable[[Path], str] = flight_line,
     meaning: Meanings | None = None,
 ) -> LabeledScene:
-    """One photograph's scene, its truths, and what was wrong with its labels. Raises PhotoError.
+    """One photograph's scene, its ground truths, and what was wrong with its labels. Raises PhotoError.
 
     `names` are the YoloSet's; without them class ids are in the taxonomy's order. `meaning` is what they mean in the
     taxonomy, for whoever reads many entries and works it out once.

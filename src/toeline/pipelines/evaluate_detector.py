@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, Step
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import join_lines, problem_record
 from toeline.core.run_folder import ERRORS, claim, read_run, require_same, write_run, write_whole
@@ -134,7 +134,6 @@ def summary(scored: DetectorEvaluation) -> Summary:
 
 
 EVERY_BOX = 0.001  # average precision wants the whole curve, not only what passes the thresholds
-Step = Callable[[Sequence[Problem]], None]
 
 
 def measure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from toeline.core.calibration import fit_temperature, log_loss, padded
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, Step
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import each_labeled
 from toeline.data.images import file_hash, read_photo
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 
 TEMPERATURES = (0.2, 5.0)  # narrower than usual: out-of-fold scores of few objects leave it open
-
-Step = Callable[[Sequence[Problem]], None]
 
 
 @dataclass(frozen=True, kw_only=True)

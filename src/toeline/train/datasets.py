@@ -1,6 +1,7 @@
 """Labeled photographs to train on or to validate with, read once before training begins: what is wrong is told then.
 
 Every file is decoded in that pass: a photograph that turns out to be damaged after hours of training helps nobody.
+SheetPool holds drawn scenes instead, read when they are needed; Joined puts one after the other.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, Step
 from toeline.core.question import QuestionSheet
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import each_labeled
@@ -20,7 +20,6 @@ from toeline.judge.judge import Judge
 from toeline.prompts.build import ask
 from toeline.prompts.relations import around
 
-Step = Callable[[Sequence[Problem]], None]
 Scores = Mapping[str, float]
 
 
