@@ -1,7 +1,7 @@
 """Lines of YOLO label files become boxes and polygons in pixels. Knows numbers; class ids keep their number here.
 
 A line is `class center_x center_y width height` or `class x1 y1 x2 y2 x3 y3 ...`, all but the class as shares of the
-photograph; both kinds may stand in one file. Files of plain boxes are also read in columns, and data.yaml names the ids.
+photograph; both kinds may stand in one file. Files of plain boxes are also read in columns. data.yaml names the ids.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """YOLO data sets as they come: Scenes, with their ground truths beside them. Knows folders; opens no pixels.
 
-Instance ids are "1", "2", ... by order of the usable lines of the label file, for `read_entry` and `instances_from_labels`
-alike, so that what was inspected with a data set's boxes can be compared with its ground truth.
+Instance ids are "1", "2", ... by order of the usable lines of the label file, for `read_entry` and
+`instances_from_labels` alike, so that what was inspected with a data set's boxes can be compared with its ground truth.
 """
 
 from __future__ import annotations
