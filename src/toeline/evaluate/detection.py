@@ -1,4 +1,4 @@
-"""Detected boxes against true ones: what was found, what went wrong, in which stage, and how well a detector does at its thresholds."""
+"""Detected boxes against true ones: what was found, what went wrong in which stage, recall and precision."""
 
 from __future__ import annotations
 

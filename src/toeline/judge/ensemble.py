@@ -82,8 +82,8 @@ def fit_weights(a: Sequence[Scores], b: Sequence[Scores], right: Sequence[str]) 
 class EnsembleJudge:
     """Two judges as one. `names` are what the user called them; `facts` go into `info`.
 
-    Its view is that of the part that reads pictures and words: the classical judge measures the photograph by itself, and a replay
-    looks at nothing. Build it with `load`.
+    Its view is that of the part that reads pictures and words: the classical judge measures the photograph by itself,
+    and a replay looks at nothing. Build it with `load`.
     """
 
     parts: tuple[Judge, Judge]

@@ -154,7 +154,7 @@ def _further(run: EvaluateRun, scoring: Scoring, done: Evaluated) -> list[tuple[
 
 
 def scored(bench: Workbench, done: Evaluated, scoring: Scoring, targets: Mapping[str, float]) -> Scorecard:
-    """The scorecard of one evaluation, with the majority-class baseline of the train split, where that is another one."""
+    """The scorecard of one evaluation, with the majority-class baseline of the train split where there is one."""
     train = majority_baselines(bench, done)
     return score(done.cases, bench.taxonomy, targets=targets, train=train, cluster=scoring.clusters)
 
@@ -254,8 +254,8 @@ def metric_table(figures: Sequence[Metric]) -> Table:
     targets = any(f.target is not None for f in figures)
     table = Table(box=SIMPLE_HEAD)
     table.add_column("measured")
-    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("majority class", 8)):
-        table.add_column(name, justify="right", no_wrap=name != "majority class", width=None, min_width=width)
+    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("majority\nclass", 8)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     if targets:
         table.add_column("target")
     for figure in figures:

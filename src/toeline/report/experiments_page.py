@@ -179,7 +179,7 @@ def sections_of(comparison: Comparison) -> list[Section]:
 
 
 def telling(comparison: Comparison) -> list[Difference]:
-    """The differences that get a row: of something, and not of what both runs have wholly right, as decided types are."""
+    """The differences that get a row: of at least one object, and not wholly right in both runs."""
     return [d for d in comparison.differences if d.n and not d.first == d.second == 1.0]
 
 

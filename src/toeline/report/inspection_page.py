@@ -1,4 +1,4 @@
-"""The report of an inspection, on one page or several: nothing is loaded from outside, so it can be mailed and archived."""
+"""The report of an inspection, on one page or several; nothing is loaded from outside, so it can be mailed."""
 
 from __future__ import annotations
 
