@@ -69,7 +69,7 @@ def test_a_folder_of_something_else_is_refused(
 ) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     assert run(places, tmp_path) == 2
-    assert "holds no fine-tuning (letters.txt)" in " ".join(capsys.readouterr().err.split())
+    assert "holds what this command did not write (letters.txt)" in " ".join(capsys.readouterr().err.split())
     assert [p.name for p in tmp_path.iterdir()] == ["letters.txt"]
 
 

@@ -16,7 +16,7 @@ from tests.support.tiny_detectors import save_detector
 from transformers import AutoModelForObjectDetection
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import boxed_split
+from toeline.data.datasets import read_split
 from toeline.data.yolo import open_yolo
 from toeline.detect.detector import DetectorOptions
 from toeline.detect.letterbox import GRAY
@@ -157,7 +157,7 @@ def test_which_of_both_kinds_is_trained_goes_by_what_is_there(model: Path, tmp_p
 
 
 def test_a_photograph_that_is_not_square_lies_between_margins_and_its_boxes_with_it(data: Path) -> None:
-    photos = boxed_split(open_yolo(data, TAXONOMY), "valid", TAXONOMY).photos
+    photos = read_split(open_yolo(data, TAXONOMY), "valid", TAXONOMY, conditions=False).scenes
     pixels, objects = Pictures(photos, KINDS, 1000)[1]
     assert pixels.shape == (80, 80, 3)
     assert (pixels[:10] == GRAY).all()
@@ -172,7 +172,7 @@ def test_a_photograph_that_is_not_square_lies_between_margins_and_its_boxes_with
 
 
 def test_a_turn_looks_the_same_whenever_it_is_seen(data: Path) -> None:
-    photos = boxed_split(open_yolo(data, TAXONOMY), "train", TAXONOMY).photos
+    photos = read_split(open_yolo(data, TAXONOMY), "train", TAXONOMY, conditions=False).scenes
     order = order_of(len(photos), epochs=2, batch=2, seed=1)
     views = [Views(Pictures(photos, KINDS, 100), order, 64, 1, 1.0) for _ in range(2)]
     for turn in (3, 0, 5):

@@ -29,7 +29,8 @@ from toeline.evaluate.metric import Metric, metric_record
 from toeline.evaluate.spatial import Agreement, SpatialCard
 
 if TYPE_CHECKING:
-    from toeline.data.datasets import BoxedPhoto, TrueSplit
+    from toeline.data.datasets import LabeledSplit
+    from toeline.data.yolo import LabeledScene
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Evaluated:
     """
 
     folder: RunFolder
-    split: TrueSplit
+    split: LabeledSplit
     cases: tuple[Case, ...]
     matched: tuple[Matched, ...] | None
     unjudged: int
@@ -163,7 +164,7 @@ class DetectorMeasurement:
 
     name: str
     kinds: tuple[str, ...]
-    photos: tuple[BoxedPhoto, ...]
+    photos: tuple[LabeledScene, ...]
     every: tuple[tuple[Instance, ...], ...]
     used: tuple[tuple[Instance, ...], ...]
     problems: tuple[Problem, ...]

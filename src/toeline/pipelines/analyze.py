@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines import progress as show
-from toeline.pipelines.progress import bar, of_labels
+from toeline.pipelines.progress import bar
 
 if TYPE_CHECKING:
     from toeline.analysis.analyze import Analysis, Crew
@@ -113,9 +113,9 @@ def gallery_into(
     from toeline.analysis.gallery import choose, write_gallery
 
     with bar("Choosing", total=sum(map(len, opened.splits.values()))) as step:
-        choice = choose(opened, taxonomy, flags, run, step=lambda found: step(of_labels(found)))
+        choice = choose(opened, taxonomy, flags, run, step=step)
     with bar("Drawing", total=len(choice.wanted)) as step:
-        return write_gallery(choice, folder, crew=crew, step=lambda found: step(of_labels(found)))
+        return write_gallery(choice, folder, crew=crew, step=step)
 
 
 def gallery_of(data: Path, folder: Path, run: GalleryRun, *, flags: Path | None, taxonomy: Path | None) -> Any:
@@ -125,7 +125,7 @@ def gallery_of(data: Path, folder: Path, run: GalleryRun, *, flags: Path | None,
 
     words = Taxonomy.load(taxonomy)
     opened = open_yolo(data, words, any_class=True)
-    show.tell_problems(of_labels(opened.problems))
+    show.tell_problems(opened.problems)
     return gallery_into(opened, words, folder, read_flags(flags) if flags else (), run)
 
 

@@ -13,7 +13,6 @@ from toeline.core.words import some
 from toeline.pipelines.progress import bar, errors, out, show_places
 
 if TYPE_CHECKING:
-    from toeline.data.labels import Problem
     from toeline.evaluate.matching import Case
     from toeline.evaluate.metric import Metric
     from toeline.judge.ensemble import EnsembleJudge, Scores
@@ -111,11 +110,11 @@ def baseline_into(data: Path, file: Path, *, split: str, seed: int, folds: int, 
     from toeline.data.yolo import open_yolo
     from toeline.evaluate.metric import metric_record
     from toeline.judge.baseline.model import save_baseline
-    from toeline.train.baseline import BaselineRun, entries_of, train_baseline
+    from toeline.train.baseline import BaselineRun, train_baseline
 
     words, run = Taxonomy.load(taxonomy), BaselineRun(data=data, split=split, seed=seed, folds=folds)
-    with bar("Measuring", total=len(entries_of(open_yolo(data, words), run))) as step:
-        trained = train_baseline(run, words, step=lambda faults: step([_told(f) for f in faults]))
+    with bar("Measuring", total=len(open_yolo(data, words).split(split)[1])) as step:
+        trained = train_baseline(run, words, step=step)
     table = trained.table
     rows = zip(table.photos, table.groups, table.instances, table.classes, trained.said, strict=True)
     figures = measured((Said(*map(str, row)) for row in rows), words)
@@ -175,7 +174,7 @@ def ensemble_into(
     joined = load_judge(f"ensemble:{','.join(judges)}", device=device, adapter=adapter)
     assert isinstance(joined, EnsembleJudge)
     with bar("Asking both", total=len(open_yolo(data, words).splits.get(split, ()))) as step:
-        answers = ask_both(data, split, joined, words, step=lambda faults: step([_told(f) for f in faults]))
+        answers = ask_both(data, split, joined, words, step=step)
     joined = replace(joined, mix=fit_on(answers.asked))
     figures = compared(joined, answers.asked, words)
     facts = {
@@ -203,9 +202,3 @@ def tell_ensemble(fitted: Fitted) -> None:
         errors.print("[dim]A judge that was trained on these photographs gets too much weight; Toeline cannot know.[/]")
     use = f"toeline inspect PHOTOS --judge ensemble:{fitted.file} --out runs/ensemble"
     show_places({"written": str(fitted.file), "next": use})
-
-
-def _told(problem: Problem) -> Any:
-    from toeline.core.finding import Problem as Told
-
-    return Told(problem.file.name, str(problem.file), problem.what, "Mend the file; it was left out.", problem.line)

@@ -12,12 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from toeline.core.finding import Finding, by_photo
-from toeline.core.ground_truth import join
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.data.images import find_photos
-from toeline.data.yolo import open_yolo, read_entry
-from toeline.errors import OutputError
+from toeline.data.datasets import read_split
+from toeline.data.yolo import open_yolo
 from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
@@ -47,16 +45,11 @@ def read_run_cases(folder: Path) -> Run:
 
 def write(told: Sequence[Comparison], folder: Path) -> None:
     """compare.json, compare.html and compare.md. Raises OutputError for a folder that holds anything else."""
-    from toeline.core.run_folder import CLUTTER, write_whole
+    from toeline.core.run_folder import claim, write_whole
     from toeline.report.document import render_html, render_markdown
     from toeline.report.experiments_page import page_of
 
-    held = sorted({p.name for p in folder.iterdir()} - OWN - CLUTTER) if folder.is_dir() else []
-    if held:
-        raise OutputError(
-            f"{folder}: holds something else ({', '.join(held[:3])}). Choose a new folder with --out; nothing was "
-            f"changed."
-        )
+    claim(folder, note="", own=OWN)
     page, records = page_of(told), [c.record() for c in told]
     texts = {
         JSON: json.dumps({"comparisons": records}, indent=2, ensure_ascii=False) + "\n",
@@ -117,14 +110,8 @@ def short_cells(difference: Difference) -> tuple[str, ...]:
 
 def matched_with(dataset: Path, findings: Sequence[Finding], taxonomy: Taxonomy) -> list[Matched]:
     """Findings on the photographs of a YOLO data set, matched with its objects, photograph by photograph."""
-    opened, groups = open_yolo(dataset, taxonomy), by_photo(findings)
-    entries = [entry for split in opened.splits.values() for entry in split]
-    names = {p.path.resolve(): p.name for p in find_photos(sorted({e.photo.parent for e in entries}))}
-    rows = []
-    for entry in entries:
-        labeled, name = read_entry(entry, taxonomy, opened.names), names[entry.photo.resolve()]
-        rows.append(match(name, groups.get(name, []), join(labeled.scene.instances, labeled.ground_truths)))
-    return rows
+    split, groups = read_split(open_yolo(dataset, taxonomy), None, taxonomy), by_photo(findings)
+    return [match(name, groups.get(name, []), true) for name, true in split.true.items()]
 
 
 def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") -> TruthNotes:

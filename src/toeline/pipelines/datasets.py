@@ -12,7 +12,7 @@ from rich.table import Table
 from toeline.core.geo import CameraPose, Point
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.pipelines.progress import bar, goes_on, of_labels, out, saying, show_places, tell_problems
+from toeline.pipelines.progress import bar, goes_on, out, saying, show_places, tell_problems
 
 if TYPE_CHECKING:
     from toeline.data.split import SplitRun
@@ -37,10 +37,10 @@ def split_into(data: Path, run: SplitRun, folder: Path, *, taxonomy: Path | None
     from toeline.data.yolo import open_yolo
 
     opened = open_yolo(data, Taxonomy.load(taxonomy), any_class=True)
-    tell_problems(of_labels(opened.problems))
+    tell_problems(opened.problems)
     photographs = sum(map(len, opened.splits.values()))
     with bar("Reading", total=photographs) as step:
-        plan = plan_split(opened, run, step=lambda found: step(of_labels(found)))
+        plan = plan_split(opened, run, step=step)
     with goes_on(), bar("Writing", total=photographs) as step:
         return write_split(plan, folder, step=lambda _: step([]))
 
@@ -104,7 +104,7 @@ def convert_into(data: Path, to: str, folder: Path, *, link: bool, taxonomy: Pat
     wanted = Format(to)
     with saying("Reading"):
         read = read_other(data, wanted, Taxonomy.load(taxonomy))
-    tell_problems(of_labels(read.problems))
+    tell_problems(read.problems)
     with goes_on(), bar("Writing", total=read.photographs) as step:
         return write_as(read, wanted, folder, Carry.LINK if link else Carry.COPY, step=lambda _: step([]))
 

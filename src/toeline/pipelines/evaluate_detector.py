@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, Step
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import join_lines, problem_record
-from toeline.core.run_folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
+from toeline.core.run_folder import ERRORS, claim, read_run, require_same, write_run, write_whole
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import BoxedPhoto, BoxedSplit, boxed_split
-from toeline.data.yolo import open_dataset
-from toeline.errors import OutputError, PhotoError
+from toeline.data.datasets import LabeledSplit, read_split
+from toeline.data.yolo import LabeledScene, open_dataset
+from toeline.errors import PhotoError
 from toeline.evaluate.results import DetectorEvaluation, DetectorMeasurement
-from toeline.pipelines.progress import Summary, bar, of_labels, saying
+from toeline.pipelines.progress import Summary, bar, saying
 from toeline.report.detector_page import headline, sections, tiles
 from toeline.report.document import ScorecardPage, render_html, render_markdown
 
@@ -51,11 +51,15 @@ class DetectorScoring:
 def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     """Measure, and write everything into `out`. Raises ToelineError."""
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    split = boxed_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy)
+    split = read_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy, conditions=False)
     record = _record(run, split, taxonomy)
-    claim(out, record)
+    if claim(out):  # the same run, which is then made anew
+        before = read_run(out)
+        same = ({"command": r.get("command"), **r.get("settings", {})} for r in (before, record))
+        require_same(out, *same)
+    write_run(out, record)
     measured, other = _measured(run, split, taxonomy)
-    problems = tuple(dict.fromkeys([*of_labels(split.problems), *measured.problems]))
+    problems = tuple(dict.fromkeys([*split.problems, *measured.problems]))
     record["finished"] = now_words()
     card = {**measured.record(), "split": split.name, "against": other.record() if other else None}
     if other:
@@ -79,7 +83,7 @@ def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     return DetectorEvaluation(measured, other, problems, written, card)
 
 
-def _record(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> dict[str, Any]:
+def _record(run: DetectorScoring, split: LabeledSplit, taxonomy: Taxonomy) -> dict[str, Any]:
     from toeline.data.images import file_hash
     from toeline.detect.load import weight_files
 
@@ -94,7 +98,7 @@ def _record(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> dict
 
 
 def _measured(
-    run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy
+    run: DetectorScoring, split: LabeledSplit, taxonomy: Taxonomy
 ) -> tuple[DetectorMeasurement, DetectorMeasurement | None]:
     """The detector, and the one beside it at its own thresholds."""
     from toeline.pipelines.inspect import detector_options
@@ -114,25 +118,6 @@ def _measured(
     return done[0], done[1] if run.against else None
 
 
-def claim(out: Path, record: Mapping[str, Any]) -> None:
-    """Take an empty folder, or one of the same run, which is then made anew. Raises OutputError for any other."""
-    held = held_in(out)
-    if held and RUN not in held:
-        raise OutputError(
-            f"{out}: the folder is not empty and holds no run of Toeline ({', '.join(sorted(held)[:3])}). Choose a new "
-            f"folder with --out; nothing was changed."
-        )
-    if RUN in held:
-        before = read_run(out)
-        changed = differing(before.get("settings", {}), json.loads(json.dumps(record["settings"])))
-        if before.get("command") != record["command"] or changed:
-            raise OutputError(
-                f"{out}: holds another run ({'; '.join(changed) or before.get('command')}). Choose a new folder with "
-                f"--out, or delete this one; nothing was changed."
-            )
-    write_run(out, record)
-
-
 def detection_rows(measured: DetectorMeasurement) -> Iterator[dict[str, Any]]:
     """One row per box that inspection would show, in pixels of the photograph."""
     for photo, found in zip(measured.photos, measured.used, strict=True):
@@ -149,12 +134,11 @@ def summary(scored: DetectorEvaluation) -> Summary:
 
 
 EVERY_BOX = 0.001  # average precision wants the whole curve, not only what passes the thresholds
-Step = Callable[[Sequence[Problem]], None]
 
 
 def measure(
     name: str,
-    split: BoxedSplit,
+    split: LabeledSplit,
     taxonomy: Taxonomy,
     options: DetectorOptions,
     *,
@@ -171,14 +155,14 @@ def measure(
 
     using = load_detector(name, taxonomy=taxonomy, options=options)
     seeing = load_detector(name, taxonomy=taxonomy, options=replace(options, thresholds={}, general=EVERY_BOX))
-    kept: list[BoxedPhoto] = []
+    kept: list[LabeledScene] = []
     every, used, problems, spent = [], [], [], 0.0
-    for photo in split.photos:
+    for photo in split.scenes:
         said: list[Problem] = []
         try:
             image = read_photo(photo.path)
         except PhotoError as why:
-            said.append(Problem(photo.name, str(photo.path), str(why).removeprefix(f"{photo.path}: ")))
+            said.append(Problem.unread(photo.path, why, name=photo.name))
         else:
             began = time.perf_counter()
             used.append(tuple(s.instance for s in find_settled(using, [image])[0]))

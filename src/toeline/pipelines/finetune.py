@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,14 @@ from rich.markup import escape
 from toeline.core.finding import Problem
 from toeline.core.provenance import most, now_words, peak_memory, start_record
 from toeline.core.records import join_lines, problem_record
-from toeline.core.run_folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
+from toeline.core.run_folder import ERRORS, claim, read_run, require_same, write_run, write_whole
 from toeline.core.words import some
 from toeline.errors import OutputError
 from toeline.evaluate.classification import score
 from toeline.evaluate.compare import Run, compare
 from toeline.evaluate.results import BeforeAfter, FinetuneResult
 from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
-from toeline.pipelines.progress import Summary, errors, goes_on, is_first, place, training_bars
+from toeline.pipelines.progress import Summary, goes_on, is_first, tell_problems, training_bars
 from toeline.train.config import CHANGE_NOTHING, LoraRun
 from toeline.train.finetune import (
     CHECKPOINTS,
@@ -72,38 +71,26 @@ def open_folder(
 
     `free` are settings with which a run may go on whatever they are: they change nothing in the result.
     """
-    held = held_in(out)
-    if RUN in held:
+    if claim(out, own=(DRAWN,)):
         before = read_run(out)
-        changed = differing(_lasting(before.get("settings", {}), free), _lasting(record["settings"], free))
         begun = bool(before.get("trained")) or any((out / CHECKPOINTS).glob("checkpoint-*"))
-        if changed and begun:
-            raise OutputError(
-                f"{out}: holds a run with other settings or data ({'; '.join(changed)}). Choose a new folder with "
-                f"--out, or delete this one; nothing was changed."
-            )
+        if begun:
+            require_same(out, *(_lasting(r.get("settings", {}), free) for r in (before, record)))
         if begun and not resume:
             raise OutputError(f"{out}: holds a run already. Go on with it by --resume, or choose a new --out.")
         record = before if begun else record
-    elif held - {DRAWN}:
-        raise OutputError(
-            f"{out}: the folder is not empty and holds no fine-tuning ({', '.join(sorted(held)[:3])}). Choose a new "
-            f"folder with --out; nothing was changed."
-        )
     write_run(out, record)
     return record
 
 
 def _lasting(settings: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
-    """Settings as run.json gives them back, without those that change nothing in the result."""
-    plain: dict[str, Any] = json.loads(json.dumps(settings))
-    return {name: value for name, value in plain.items() if name not in free}
+    """Settings without those that change nothing in the result."""
+    return {name: value for name, value in settings.items() if name not in free}
 
 
 def _tell_problems(out: Path, problems: tuple[Problem, ...]) -> None:
     write_whole(out / ERRORS, join_lines(map(problem_record, problems)))
-    for p in problems:
-        errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
+    tell_problems(problems)
 
 
 def _finish(

@@ -21,7 +21,6 @@ from toeline.core.words import some
 
 if TYPE_CHECKING:
     from toeline.core.finding import Problem
-    from toeline.data.labels import Problem as LabelProblem
 
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -83,19 +82,7 @@ def goes_on(how: str = "the same command again") -> Iterator[None]:
 def tell_problems(problems: Sequence[Problem]) -> None:
     """One line a problem, with its place."""
     for p in problems:
-        errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
-
-
-def of_labels(found: Sequence[LabelProblem]) -> list[Problem]:
-    """Problems of label files, as all commands tell them."""
-    from toeline.core.finding import Problem
-
-    return [Problem("", str(p.file), p.what, line=p.line) for p in found]
-
-
-def place(problem: Problem) -> str:
-    """File and line of a problem."""
-    return f"{problem.file}, line {problem.line}" if problem.line else problem.file
+        errors.print(f"[yellow]problem[/] {escape(str(p))}")
 
 
 def show_places(places: Mapping[str, str]) -> None:

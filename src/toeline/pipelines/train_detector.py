@@ -19,7 +19,7 @@ from toeline.detect.detector import DetectorOptions
 from toeline.evaluate.results import DetectorMeasurement, DetectorTraining
 from toeline.pipelines.evaluate_detector import HTML, MARKDOWN, SCORECARD, measure
 from toeline.pipelines.finetune import open_folder
-from toeline.pipelines.progress import Summary, bar, goes_on, of_labels, tell_problems, training_bars
+from toeline.pipelines.progress import Summary, bar, goes_on, tell_problems, training_bars
 from toeline.report.detector_page import headline, sections, tiles
 from toeline.report.document import Grid, ScorecardPage, Section, render_html, render_markdown, tenths
 from toeline.report.plots import Epoch, learning_plots
@@ -35,7 +35,7 @@ def train_into(run: DetectorFit, data: Path, out: Path, *, resume: bool) -> Dete
     settings = {**run.record(), "data": str(data), "data_sha256": hashes}
     record = start_record("train-detector", settings, training_data.taxonomy)
     record = open_folder(out, record, resume=resume, free=DETECTOR_CHANGE_NOTHING)
-    labels = of_labels((*training_data.train.problems, *training_data.valid.problems))
+    labels = (*training_data.train.problems, *training_data.valid.problems)
     tell_problems(labels)
     with goes_on("the same command with --resume"), training_bars(run.epochs) as tell:
         fitted = fit_detector(run, training_data, out, resume=resume, tell=partial(tell, "train"))

@@ -116,13 +116,9 @@ def render_markdown(page: ScorecardPage) -> str:
     for section in page.sections:
         lines += _section(section)
     if page.problems:
-        lines += ["## Problems", "", *(f"- {_where(p)}: {p.what} {p.todo}".rstrip() for p in page.problems), ""]
+        lines += ["## Problems", "", *(f"- {p} {p.todo}".rstrip() for p in page.problems), ""]
     lines += ["## How it was made", "", *_table(("what", "value"), run_facts(page.run))]
     return "\n".join(lines)
-
-
-def _where(problem: Problem) -> str:
-    return f"{problem.file}, line {problem.line}" if problem.line else problem.file
 
 
 def _section(section: Section) -> Iterator[str]:

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 
 from toeline.core.geo import CameraPose, Meters, Point, moved
 from toeline.core.prefetch import in_processes
-from toeline.errors import OutputError
+from toeline.core.run_folder import claim, read_run, require_same
 from toeline.synth.plan import CLASS_NAMES
 from toeline.synth.scene import Drawing, draw
 
@@ -97,17 +97,16 @@ def part_of(index: int, scenes: int, parts: Mapping[str, float]) -> str:
     return list(parts)[-1]
 
 
+NOTE = "synth.json"
+
+
 def _prepare(out: Path, settings: dict[str, object], parts: Mapping[str, float], masks: bool) -> None:
-    note = out / "synth.json"
-    text = json.dumps(settings, indent=2) + "\n"
-    if out.exists() and any(out.iterdir()) and (not note.exists() or note.read_text(encoding="utf-8") != text):
-        raise OutputError(
-            f"{out} is not empty, and holds no data set of the same settings. Name another folder, or empty this one."
-        )
+    if claim(out, note=NOTE):
+        require_same(out, read_run(out, NOTE), settings)
     for part in parts:
         for folder in ("images", "labels", *(["masks"] if masks else [])):
             (out / part / folder).mkdir(parents=True, exist_ok=True)
-    note.write_text(text, encoding="utf-8")
+    (out / NOTE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     keys = {"train": "train", "valid": "val", "test": "test"}
     rows = [f"{keys.get(part, part)}: ../{part}/images" for part in parts]
     rows += ["", f"nc: {len(CLASS_NAMES)}", f"names: {list(CLASS_NAMES)}", ""]

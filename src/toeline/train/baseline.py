@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,11 +14,12 @@ import numpy as np
 from scipy.special import log_softmax
 
 from toeline.core.calibration import fit_temperature, log_loss, padded
+from toeline.core.finding import Problem, Step
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.datasets import each_labeled
 from toeline.data.images import file_hash, read_photo
-from toeline.data.labels import Problem
-from toeline.data.yolo import Entry, LabeledScene, YoloSet, open_yolo, read_entry
-from toeline.errors import LabelError, PhotoError
+from toeline.data.yolo import LabeledScene, YoloSet, open_yolo
+from toeline.errors import LabelError
 from toeline.judge.baseline.features import measure, measure_names
 from toeline.judge.baseline.model import BaselineModel, Forest, Scores, TypeModel, as_answers, standardized
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 
 TEMPERATURES = (0.2, 5.0)  # narrower than usual: out-of-fold scores of few objects leave it open
-
-Step = Callable[[Sequence[Problem]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
     `step` is called after each photograph with what was wrong with it.
     """
     found = open_yolo(run.data, taxonomy)
-    table, problems = measured(found, entries_of(found, run), taxonomy, step)
+    table, problems = measured(found, run.split, taxonomy, step)
     cut_by = "flight line"
     if len(set(table.groups)) == 1:  # the name says no more than that all were taken together
         table, cut_by = replace(table, groups=table.photos), "photograph"
@@ -90,24 +89,14 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
     return TrainedBaseline(model, table, said, loss, folds, cut_by, tuple(problems))
 
 
-def entries_of(found: YoloSet, run: BaselineRun) -> tuple[Entry, ...]:
-    """The photographs of the split that is named, and of no other. Raises LabelError."""
-    if run.split not in found.splits:
-        raise LabelError(f"{run.data}: there is no split {run.split!r}. Choose --split {', '.join(found.splits)}.")
-    return found.splits[run.split]
-
-
-def measured(
-    found: YoloSet, entries: Sequence[Entry], taxonomy: Taxonomy, step: Step
-) -> tuple[FeatureTable, list[Problem]]:
+def measured(found: YoloSet, split: str, taxonomy: Taxonomy, step: Step) -> tuple[FeatureTable, list[Problem]]:
     """All labeled objects of all photographs that can be read. Raises LabelError when there are none."""
     kinds = [t.name for t in taxonomy.types]
     rows: list[NDArray[np.float32]] = []
     columns: list[tuple[str, str, str, str, str]] = []
     problems = list(found.problems)
-    for entry in entries:
-        labeled, faults = _read(entry, taxonomy, found)
-        if labeled is not None and labeled.ground_truths:
+    for entry, labeled, faults in each_labeled(found, found.split(split)[1], taxonomy):
+        if labeled and labeled.ground_truths:
             rows.append(_measured(labeled, kinds))
             columns += _columns(labeled, file_hash(entry.photo))
         problems += faults
@@ -115,14 +104,6 @@ def measured(
     if not rows:
         raise LabelError(f"{found.root}: there is no object with a condition in this split. Name labeled photographs.")
     return FeatureTable(np.concatenate(rows), *(np.array(column) for column in zip(*columns, strict=True))), problems
-
-
-def _read(entry: Entry, taxonomy: Taxonomy, found: YoloSet) -> tuple[LabeledScene | None, list[Problem]]:
-    try:
-        labeled = read_entry(entry, taxonomy, found.names)
-        return labeled, list(labeled.problems)
-    except PhotoError as why:
-        return None, [Problem(entry.photo, None, str(why))]
 
 
 def _measured(labeled: LabeledScene, kinds: Sequence[str]) -> NDArray[np.float32]:

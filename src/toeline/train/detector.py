@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import BoxedSplit, boxed_split
+from toeline.data.datasets import LabeledSplit, read_split
 from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, SetupError, need
 from toeline.evaluate.average_precision import Threshold
@@ -40,8 +40,8 @@ class DetectorTrainingData:
 
     taxonomy: Taxonomy
     kinds: tuple[str, ...]
-    train: BoxedSplit
-    valid: BoxedSplit
+    train: LabeledSplit
+    valid: LabeledSplit
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def read_detector_training_data(run: DetectorFit, data: Path) -> DetectorTrainin
             f"{data}: has no split {run.valid!r}, which says when to stop. Cut one off (toeline split), or name "
             f"another with --valid. There are: {', '.join(sorted(dataset.splits))}."
         )
-    train, valid = (boxed_split(dataset, name, taxonomy) for name in (run.split, run.valid))
+    train, valid = (read_split(dataset, name, taxonomy, conditions=False) for name in (run.split, run.valid))
     if not train.objects or not valid.objects:
         raise LabelError(f"{data}: there is no object in {run.split} or in {run.valid}, so nothing can be learned.")
     known = {*train.problems} & {*valid.problems}  # of the data set as a whole
@@ -102,7 +102,7 @@ def fit_detector(
 def _plan_of_fit(run: DetectorFit, training_data: DetectorTrainingData, out: Path, tell: Tell) -> TrainingPlan:
     from toeline.weights import pick_device
 
-    photos, kinds, device = training_data.train.photos, training_data.kinds, pick_device(run.device)
+    photos, kinds, device = training_data.train.scenes, training_data.kinds, pick_device(run.device)
     learner: DetectorLearner
     if run.hub:
         learner = hub_learner(run, kinds, device)
@@ -111,7 +111,7 @@ def _plan_of_fit(run: DetectorFit, training_data: DetectorTrainingData, out: Pat
         learner = own_learner(run, kinds, lambda size: Pictures(photos, kinds, round(size * SPARE)), device)
         square = True
     train, held = (
-        Pictures(split.photos, kinds, round(learner.size * SPARE), square)
+        Pictures(split.scenes, kinds, round(learner.size * SPARE), square)
         for split in (training_data.train, training_data.valid)
     )
     batch = min(run.batch, len(photos))
@@ -142,7 +142,7 @@ def _facts(run: DetectorFit, training_data: DetectorTrainingData, learner: Detec
     best = best_epoch(log.validations())
     kept = next(line for line in log.validations() if line["epoch"] == best)
     settings = {k: v for k, v in run.record().items() if k not in ("begin", "model", "taxonomy")}
-    settings["batch"] = min(run.batch, len(training_data.train.photos))
+    settings["batch"] = min(run.batch, len(training_data.train.scenes))
     named = {"begin": run.begin, "model": run.model}  # how a folder was called here says nothing later
     return {
         "begun_with": {k: Path(v).name if v else v for k, v in named.items()},
@@ -173,9 +173,9 @@ def rate(step: int, steps: int, *, warm: int, flat: int = 0, spent: float = 0.0)
     return min(1.0, (step + 1) / warm) * (0.02 + 0.49 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-def _data_record(split: BoxedSplit) -> dict[str, Any]:
+def _data_record(split: LabeledSplit) -> dict[str, Any]:
     counts: dict[str, int] = {}
-    for photo in split.photos:
+    for photo in split.scenes:
         for instance in photo.instances:
             counts[instance.type_name] = counts.get(instance.type_name, 0) + 1
     return {

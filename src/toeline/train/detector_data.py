@@ -18,8 +18,8 @@ from PIL import Image, ImageFilter
 
 from toeline.core.prefetch import in_processes
 from toeline.core.scene import Instance
-from toeline.data.datasets import BoxedPhoto
 from toeline.data.images import read_photo
+from toeline.data.yolo import LabeledScene
 from toeline.detect.letterbox import framed
 from toeline.errors import OutputError
 
@@ -221,7 +221,7 @@ class Pictures(Sequence[Sample]):
     `square` lays each into a square with gray margins, as inspection does; without it they keep their shape.
     """
 
-    photos: Sequence[BoxedPhoto]
+    photos: Sequence[LabeledScene]
     kinds: Sequence[str]
     longer_px: int
     square: bool = True
@@ -244,7 +244,7 @@ class Pictures(Sequence[Sample]):
             self.kept[n] = sample
         return self.kept[n]
 
-    def _read(self, photo: BoxedPhoto) -> Sample:
+    def _read(self, photo: LabeledScene) -> Sample:
         image = read_photo(photo.path)
         scale = min(1.0, self.longer_px / max(image.size))
         if scale < 1:
