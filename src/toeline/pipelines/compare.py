@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -73,7 +73,7 @@ def compare_into(runs: Sequence[Path], folder: Path | None, *, cluster: str, tax
     """Every run against the first, written into `folder` if there is one. `cluster` is photo or flight."""
     from toeline.evaluate.compare import compare_all
 
-    drawn = "group" if cluster == "flight" else "photo"
+    drawn: Literal["photo", "group"] = "group" if cluster == "flight" else "photo"
     told = list(compare_all([read_run_cases(run) for run in runs], Taxonomy.load(taxonomy), cluster=drawn))
     if folder:
         write(told, folder)

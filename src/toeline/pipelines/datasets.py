@@ -31,7 +31,7 @@ def split_settings(*, by: str, seed: int, parts: str, link: bool) -> SplitRun:
     return run
 
 
-def split_into(data: Path, run: SplitRun, folder: Path, *, taxonomy: Path | None = None) -> dict[str, Any]:
+def split_into(data: Path, run: SplitRun, folder: Path, *, taxonomy: Path | None = None) -> Mapping[str, Any]:
     """Split a data set into `folder`, with progress. Returns what split.json holds."""
     from toeline.data.split import plan_split, write_split
     from toeline.data.yolo import open_yolo
