@@ -75,8 +75,9 @@ class Source:
         return found
 
     @cached_property
-    def functions(self) -> list[Function]:
-        return [node for node in ast.walk(self.tree) if isinstance(node, Function)]
+    def functions(self) -> dict[Function, list[ast.AST]]:
+        """Every function with all that stands in it."""
+        return {node: list(ast.walk(node)) for node in ast.walk(self.tree) if isinstance(node, Function)}
 
 
 def read_sources(root: Path = SOURCE) -> dict[str, Source]:
@@ -175,7 +176,7 @@ class Walk:
         held = {a.arg for a in arguments if (source.name, function.name, a.arg) in self.parameters}
         typed = {a.arg: set(_names(a.annotation)) for a in arguments if a.annotation}
         here = bool(held)
-        nodes = list(ast.walk(function))
+        nodes = source.functions[function]
         for node in nodes:
             if isinstance(node, ast.Assign) and self._holds(source, node.value, held, typed):
                 held |= {t.id for t in node.targets if isinstance(t, ast.Name)}

@@ -161,9 +161,7 @@ def test_the_structure_has_no_circle_and_keeps_its_counts() -> None:
     assert not over.keys() - {"lines of src"}, over
     planted = {
         "toeline.a": structure.Source("toeline.a", "def f(data):\n    from toeline.b import g\n    g(str(data))\n"),
-        "toeline.b": structure.Source(
-            "toeline.b", "from toeline import a\ndef g(name):\n    h(name)\ndef h(x):\n    0\n"
-        ),
+        "toeline.b": structure.Source("toeline.b", "from toeline import a\ndef g(y):\n    h(y)\ndef h(x):\n    0\n"),
     }
     assert structure.files_in_circles(planted) == ["toeline.a", "toeline.b"]
     stays = structure.Walk(planted).follow("toeline.a", "f", "data")

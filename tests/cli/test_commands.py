@@ -57,9 +57,10 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
 def test_a_former_name_is_the_same_command_and_in_no_list(
     former: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(former, "--help") == run(name, "--help") == 0
-    shown, same = capsys.readouterr().out.split(f"toeline {name} [OPTIONS]")
-    assert same.strip() in shown.partition(f"toeline {former} [OPTIONS]")[2]
+    same = {str(c.name): c.callback for c in app.registered_commands}
+    assert same[former] is same[name]
+    assert run(former, "--help") == 0
+    capsys.readouterr()
     assert run("--help") == 0
     assert not re.search(rf"\b{former}\b", capsys.readouterr().out)
 
