@@ -49,7 +49,7 @@ def test_a_run_writes_what_it_promises(
     page, text = ((out / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
     assert page.count("<svg") == 2
     assert said["worth"]["words"] in text
-    assert "Was it worth it?" in page
+    assert "Before and after" in page
     assert "| slope drain | 2 |" in text
     assert (out / "before" / "cases.jsonl").exists()
     assert json.loads((out / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == places[1]

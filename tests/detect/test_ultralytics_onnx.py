@@ -29,7 +29,7 @@ def load(name: str, **options: Any) -> Any:
 
 
 def seen(detections: Any) -> list[tuple[str, tuple[float, ...]]]:
-    return [(s.instance.kind, tuple(round(v, 2) for v in s.instance.box.xyxy)) for s in detections]
+    return [(s.instance.type_name, tuple(round(v, 2) for v in s.instance.box.xyxy)) for s in detections]
 
 
 @dataclass

@@ -68,7 +68,7 @@ def test_floors_see_the_detectors_types_and_no_pixel() -> None:
     assert card["accuracy"].train_majority_baseline == pytest.approx(1 / 5)
     assert card["class/vegetation"].majority_baseline is None
     perfect = score([s.case for s in seen(photos(), {})], TAXONOMY, targets={})
-    assert perfect["accuracy"].majority_baseline == pytest.approx(3 / 5)  # a look-up that is given every true box
+    assert perfect["accuracy"].majority_baseline == pytest.approx(3 / 5)  # the majority class, given every true box
 
 
 def test_errors_are_split_by_stage_and_add_up() -> None:

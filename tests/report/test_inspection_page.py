@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.support.cases import metric
 from tests.support.results import FETCHES, RUN, TAXONOMY, finding, given, read
 
 from toeline.core.finding import Problem
 from toeline.report import inspection_page as page_module
-from toeline.report.document import TruthFigure, run_facts
+from toeline.report.document import run_facts
 from toeline.report.inspection_page import TruthNotes, matrix, render_page, thumbnail
 from toeline.report.tables import Totals
 
@@ -33,7 +34,7 @@ def test_nothing_is_fetched_from_anywhere(tmp_path: Path) -> None:
 
 def test_names_from_outside_are_escaped_everywhere(tmp_path: Path) -> None:
     problems = [Problem(EVIL, f"photos/{EVIL}", f"what {EVIL}", f"todo {EVIL}", 3)]
-    ground_truth = TruthNotes((TruthFigure(EVIL, 0.5, 0.4, 0.6, 9, 0.3),), EVIL, missed={EVIL: [EVIL]})
+    ground_truth = TruthNotes((metric(EVIL, 0.5, 0.4, 0.6, 9, majority_baseline=0.3),), EVIL, missed={EVIL: [EVIL]})
     html = render_page(given(tmp_path, EVIL, problems=problems, ground_truth=ground_truth, run={**RUN, "title": EVIL}))
     assert EVIL not in html
     assert "<script>alert" not in html
@@ -108,7 +109,7 @@ def test_counts_by_type_and_condition_leave_out_what_cannot_be(tmp_path: Path) -
 
 def test_truth_marks_what_is_wrong(tmp_path: Path) -> None:
     ground_truth = TruthNotes(
-        (TruthFigure("condition, given the type", 0.84, 0.76, 0.9, 58, 0.46), TruthFigure("objects found", 1, 1, 1, 9)),
+        (metric("condition, given the type", 0.84, 0.76, 0.9, 58, majority_baseline=0.46), metric("found", 1, 1, 1, 9)),
         wrong={("a.jpg", "1"): "rock toe damaged"},
         extra=frozenset({("a.jpg", "2")}),
         missed={"a.jpg": ["vegetation"]},

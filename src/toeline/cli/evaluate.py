@@ -12,6 +12,7 @@ from toeline.cli.inspect import Answers, Device
 from toeline.cli.options import Data, Thresholds, Trust
 from toeline.errors import ToelineError
 from toeline.pipelines.compare import compare_into, tell_comparisons
+from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
 
 
@@ -77,7 +78,7 @@ def evaluate(
 
     Example: toeline evaluate dataset --split valid --out runs/valid
     """
-    from toeline.pipelines.evaluate import Scoring, evaluate_into, tell_json, tell_people
+    from toeline.pipelines.evaluate import Scoring, evaluate_into, summary
     from toeline.pipelines.evaluate_run import EvaluateRun
 
     if findings and (judge, adapter, boxes, detector, prompt) != ("embedded", None, "truth", "embedded", None):
@@ -102,7 +103,7 @@ def evaluate(
     scored = evaluate_into(
         run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets, spatial=spatial), out
     )
-    (tell_json if as_json else tell_people)(scored)
+    tell_summary(summary(scored), as_json=as_json)
     raise typer.Exit(0 if scored.fine else 1)
 
 
@@ -135,7 +136,7 @@ def evaluate_detector(
 
     Example: toeline evaluate-detector dataset --detector best.pt --split valid --out runs/detector
     """
-    from toeline.pipelines.evaluate_detector import DetectorScoring, score_into, tell_json, tell_people
+    from toeline.pipelines.evaluate_detector import DetectorScoring, score_into, summary
 
     scored = score_into(
         DetectorScoring(
@@ -151,7 +152,7 @@ def evaluate_detector(
         ),
         out,
     )
-    (tell_json if as_json else tell_people)(scored)
+    tell_summary(summary(scored), as_json=as_json)
     raise typer.Exit(1 if scored.problems else 0)
 
 

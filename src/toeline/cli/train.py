@@ -11,8 +11,13 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from toeline.cli.options import annotations_of, options_of
-from toeline.pipelines.baseline import baseline_into, ensemble_into, tell_baseline, tell_ensemble
-from toeline.pipelines.progress import tell_json
+from toeline.pipelines.baseline import (
+    baseline_into,
+    ensemble_into,
+    tell_baseline,
+    tell_ensemble,
+)
+from toeline.pipelines.progress import is_first, tell, tell_json
 from toeline.pipelines.train_embedded import shipped
 from toeline.train.config import DetectorFit, LoraRun
 
@@ -80,11 +85,11 @@ def finetune(data: Path, out: Path, merge: bool, resume: bool, as_json: bool, **
 
     Example: toeline finetune dataset --judge Qwen/Qwen2-VL-7B-Instruct --out runs/lora
     """
-    from toeline.pipelines.finetune import finetune_into, is_first, tell_json, tell_people
+    from toeline.pipelines.finetune import finetune_into, summary
 
     outcome = finetune_into(LoraRun(**settings), data, out, merge=merge, resume=resume)
     if is_first():
-        (tell_json if as_json else tell_people)(outcome)
+        tell(summary(outcome), as_json=as_json)
     raise typer.Exit(0 if outcome.fine else 1)
 
 
@@ -110,10 +115,10 @@ def train_detector(data: Path, out: Path, resume: bool, as_json: bool, **setting
 
     Example: toeline train-detector dataset --out runs/detector --epochs 60
     """
-    from toeline.pipelines.train_detector import tell_json, tell_people, train_into
+    from toeline.pipelines.train_detector import summary, train_into
 
     outcome = train_into(DetectorFit(**settings), data, out, resume=resume)
-    (tell_json if as_json else tell_people)(outcome)
+    tell(summary(outcome), as_json=as_json)
     raise typer.Exit(1 if outcome.problems else 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -21,10 +21,8 @@ from toeline.errors import OutputError
 from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
-from toeline.evaluate.metric import Metric
 from toeline.pipelines.progress import out as terminal
 from toeline.pipelines.progress import show_places
-from toeline.report.document import TruthFigure
 from toeline.report.inspection_page import TruthNotes
 
 if TYPE_CHECKING:
@@ -73,8 +71,8 @@ def compare_into(runs: Sequence[Path], folder: Path | None, *, cluster: str, tax
     """Every run against the first, written into `folder` if there is one. `cluster` is photo or flight."""
     from toeline.evaluate.compare import compare_all
 
-    drawn: Literal["photo", "group"] = "group" if cluster == "flight" else "photo"
-    told = list(compare_all([read_run_cases(run) for run in runs], Taxonomy.load(taxonomy), cluster=drawn))
+    read = [read_run_cases(run) for run in runs]
+    told = list(compare_all(read, Taxonomy.load(taxonomy), cluster="group" if cluster == "flight" else "photo"))
     if folder:
         write(told, folder)
     return told
@@ -134,7 +132,7 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
     card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
     found, real, f1, *_ = detection_metrics(matched)
     return TruthNotes(
-        figures=tuple(map(_figure, (card.headline, card["accuracy"], found, real, f1))),
+        figures=(card.headline, card["accuracy"], found, real, f1),
         note=note,
         wrong={
             (m.photo, f.instance_id): t.ground_truth.class_name
@@ -145,8 +143,3 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
         extra=frozenset((m.photo, f.instance_id) for m in matched for f in m.extra),
         missed={m.photo: [t.ground_truth.class_name for t in m.missed] for m in matched if m.missed},
     )
-
-
-def _figure(figure: Metric) -> TruthFigure:
-    value = figure.value if figure.n else 0.0
-    return TruthFigure(figure.label, value, *figure.interval, figure.n, figure.majority_baseline)

@@ -20,10 +20,10 @@ SCENES = 12
 SEED = 90_210  # of the demo alone: no training run and no benchmark draws from it
 PARTS = {"valid": 1.0}
 NOTE = (
-    "These scenes were drawn, from a seed that no model was trained on, so the truth of each object is known. "
-    "Intervals are 95 %: the wider of Wilson's and a bootstrap over photographs. 'Without a pixel' is what the most "
-    "common answer of each type gets on the same objects. Accuracy is counted over objects that were found. What the "
-    "models score on real photographs is in their model cards."
+    "These scenes were drawn, from a seed that no model was trained on, so the ground truth is known. Intervals are "
+    "95 %: the wider of Wilson's and a bootstrap over photographs. 'Majority class' is a baseline: the most common "
+    "class of each type, for the same objects. Accuracy is counted over objects that were found. What the models score "
+    "on real photographs is in their model cards."
 )
 
 
@@ -54,13 +54,17 @@ def demonstrate(folder: Path) -> bool:
 
 def show_ground_truth(ground_truth: TruthNotes) -> None:
     """The figures as a table, and which answers were wrong."""
-    table = Table(title="Against the truth of the drawn scenes", title_justify="left", title_style="bold")
+    table = Table(title="Against the ground truth of the drawn scenes", title_justify="left", title_style="bold")
     table.add_column("measured", no_wrap=True)
-    for name in ("right", "95 % interval", "objects", "without a pixel"):
+    for name in ("right", "95 % interval", "objects", "majority class"):
         table.add_column(name, justify="right")
     for f in ground_truth.figures:
         majority_baseline = "" if f.majority_baseline is None else f"{f.majority_baseline:.0%}"
-        said = (f"[bold]{f.value:.0%}[/]", f"{f.low:.0%} to {f.high:.0%}") if f.n else ("", "nothing to count")
+        said = (
+            (f"[bold]{f.value:.0%}[/]", f"{f.interval.low:.0%} to {f.interval.high:.0%}")
+            if f.n
+            else ("", "nothing to count")
+        )
         table.add_row(f.label, *said, str(f.n), majority_baseline)
     out.print()
     out.print(table)
