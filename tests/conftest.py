@@ -39,6 +39,12 @@ SLOW = (
     "synth/test_dataset.py",
     "synth/test_scene.py",
     "analysis/test_planted.py",
+    "analysis/test_reading.py",
+    "analysis/test_crew.py",
+    "analysis/test_plain.py",
+    "analysis/test_gallery.py",
+    "data/test_export.py",
+    "detect/test_tiling.py",
     "detect/test_transformers.py",
     "evaluate/test_no_models.py",
 )
