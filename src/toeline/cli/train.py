@@ -37,7 +37,7 @@ def baseline(
 ) -> None:
     """Train the baseline: a judge without a language model, whose accuracy a language model has to beat.
 
-    Example: toeline baseline dataset --out runs/floor.safetensors; then --judge baseline:runs/floor.safetensors
+    Example: toeline baseline dataset --out runs/baseline.safetensors; then --judge baseline:runs/baseline.safetensors
     """
     trained = baseline_into(data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy)
     tell_json(trained.record, indent=2) if as_json else tell_baseline(trained)
@@ -60,7 +60,7 @@ def ensemble(
 ) -> None:
     """Fit how two judges are joined: a temperature for each and a weight, on a split that neither was trained on.
 
-    Example: toeline ensemble dataset --judge embedded --judge baseline:runs/floor.safetensors --out runs/fuse.json
+    Example: toeline ensemble dataset --judge embedded --judge baseline:runs/baseline.safetensors --out runs/both.json
     """
     fitted = ensemble_into(data, judge, file, split=split, adapter=adapter, taxonomy=taxonomy, device=device)
     tell_json(fitted.record, indent=2) if as_json else tell_ensemble(fitted)

@@ -100,10 +100,10 @@ class EnsembleJudge:
 
     @classmethod
     def load(cls, said: str, load: Callable[[str], Judge]) -> EnsembleJudge:
-        """Two judges by what follows `fuse:`; `load` loads one by its name. Raises ModelError.
+        """Two judges by what follows `ensemble:`; `load` loads one by its name. Raises ModelError.
 
-        "A,B" gives both the same weight, "FILE.json" is what `toeline fuse` wrote, "FILE.json,A,B" takes the weight and
-        temperatures of the file for two other judges, such as the same ones replayed.
+        "A,B" gives both the same weight, "FILE.json" is what `toeline ensemble` wrote, "FILE.json,A,B" takes the
+        weight and temperatures of the file for two other judges, such as the same ones replayed.
         """
         first, *names = [word.strip() for word in said.split(",")]
         if not first.endswith(".json") or first.startswith("replay:"):
@@ -119,9 +119,10 @@ class EnsembleJudge:
     def _joined(
         cls, names: Sequence[str], mix: EnsembleWeights, facts: Mapping[str, Any], load: Callable[[str], Judge]
     ) -> EnsembleJudge:
-        if len(names) != 2 or not all(names) or any(name.startswith("fuse:") for name in names):
+        if len(names) != 2 or not all(names) or any(name.startswith(("ensemble:", "fuse:")) for name in names):
             raise ModelError(
-                f"fuse:{','.join(names)}: name two judges, as in fuse:embedded,floor:FILE, or a file of `toeline fuse`."
+                f"ensemble:{','.join(names)}: name two judges, as in ensemble:embedded,baseline:FILE, "
+                "or a file of `toeline ensemble`."
             )
         a, b = names
         return cls((load(a), load(b)), (a, b), mix, facts)
@@ -160,7 +161,7 @@ def is_blind(judge: Judge) -> bool:
 
 
 def save_ensemble(file: Path, judge: EnsembleJudge, facts: Mapping[str, Any]) -> None:
-    """Write what `fuse:FILE.json` loads: names, mix, which weights it was fitted for, and `facts`."""
+    """Write what `ensemble:FILE.json` loads: names, mix, which weights it was fitted for, and `facts`."""
     record = {
         "judges": judge.names,
         **asdict(judge.mix),
@@ -180,13 +181,15 @@ def _weights_of(saved: Mapping[str, Any], file: str) -> tuple[EnsembleWeights, d
             raise ValueError("two judges were expected")
         return EnsembleWeights(float(saved["weight"]), (a, b)), dict(saved["facts"])
     except (KeyError, TypeError, ValueError) as why:
-        raise ModelError(f"{file}: is no file of `toeline fuse` ({why!r}). Fit it again, or name two judges.") from None
+        raise ModelError(
+            f"{file}: is no file of `toeline ensemble` ({why!r}). Fit it again, or name two judges."
+        ) from None
 
 
 def _require_same(prints: Sequence[Mapping[str, Any]], judge: EnsembleJudge, file: str) -> None:
     for name, part, print_ in zip(judge.names, judge.parts, prints, strict=True):
         if fingerprint(part.info) != print_:
             raise ModelError(
-                f"{file}: was fitted for other weights than {name} has now. Fit it again with `toeline fuse`, or say "
-                f"fuse:{file},{','.join(judge.names)} to use it all the same."
+                f"{file}: was fitted for other weights than {name} has now. Fit it again with `toeline ensemble`, "
+                f"or say ensemble:{file},{','.join(judge.names)} to use it all the same."
             )

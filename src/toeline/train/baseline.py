@@ -1,4 +1,4 @@
-"""Trains the floor: measures one split, cross-validates by flight line, calibrates on that, fits on everything."""
+"""Trains the baseline: measures one split, cross-validates by flight line, calibrates on that, fits on everything."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class BaselineJudge:
 
     @classmethod
     def load(cls, file: Path) -> BaselineJudge:
-        """Read a file that `toeline floor` wrote. Raises ModelError."""
+        """Read a file that `toeline baseline` wrote. Raises ModelError."""
         model, sha256 = load_baseline(file)
         return cls(model, str(file), sha256)
 
@@ -77,7 +77,7 @@ class BaselineJudge:
         if strange or kind not in self.model.kinds:
             raise ModelError(
                 f"{photo}: {self.file or 'this floor'} was trained for other classes and does not know "
-                f"{', '.join(strange) or kind}. Train one with `toeline floor DATA --taxonomy FILE --out FILE`, or "
+                f"{', '.join(strange) or kind}. Train one with `toeline baseline DATA --taxonomy FILE --out FILE`, or "
                 f"give the taxonomy it was trained with ({', '.join(self.model.classes)})."
             )
 

@@ -105,7 +105,7 @@ class TypeModel:
 
 @dataclass(frozen=True, eq=False)
 class BaselineModel:
-    """A trained floor: `by_type` has a model for each type that training left more than one answer for.
+    """A trained baseline: `by_type` has a model for each type that training left more than one answer for.
 
     `classes` are the taxonomy's class names with their types, in its order; `names` the measures, in theirs.
     `temperature` divides log-probabilities. `facts` say what it was trained on and what it scored. `out_of_fold` are
@@ -157,7 +157,7 @@ FOREST = {
     "right": np.int32,
     "share": np.float32,
 }
-AGAIN = "Train it again with `toeline floor DATA --out FILE`."
+AGAIN = "Train it again with `toeline baseline DATA --out FILE`."
 
 
 def save_baseline(model: BaselineModel, file: Path) -> None:
