@@ -6,43 +6,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from tests.helpers import NAMES
+from tests.support.datasets import NAMES
+from tests.support.taxonomies import OWN, load
 
 from toeline.core.taxonomy import DEFAULT_FILE, Taxonomy
 from toeline.errors import TaxonomyError
-
-OWN = """
-name = "levees"
-[[types]]
-name = "flood_wall"
-spoken = "flood wall"
-[[types]]
-name = "gate"
-[[conditions]]
-name = "sound"
-color = "#00aa00"
-[[conditions]]
-name = "leaking"
-[[classes]]
-name = "FW ok"
-type = "flood_wall"
-condition = "sound"
-spellings = ["wall", "Mauer"]
-[[classes]]
-name = "FW leaking"
-type = "flood_wall"
-condition = "leaking"
-[[classes]]
-name = "gate"
-type = "gate"
-condition = "sound"
-"""
-
-
-def load(folder: Path, text: str | bytes) -> Taxonomy:
-    file = folder / "own.toml"
-    file.write_bytes(text.encode() if isinstance(text, str) else text)
-    return Taxonomy.load(file)
 
 
 def test_the_nine_classes_stand_as_they_do_in_the_data() -> None:
@@ -112,14 +80,22 @@ CONTRADICTIONS: dict[str, tuple[str, str, str]] = {
     "class spelled like another type": (GATE, GATE.replace("gate", "Flood wall", 1), "like another type, 'Flood wall'"),
     "one type and condition twice": ('condition = "leaking"', 'condition = "sound"', "same type and condition"),
     "type without a class": (OWN[OWN.index(GATE) :], "", "no class has the type gate"),
-    "class without a condition": ('condition = "leaking"', "", "'condition' is missing"),
-    "spellings as one text": ('spellings = ["wall", "Mauer"]', 'spellings = "wall"', "spellings = 'wall'"),
-    "spelling that is no text": ('"wall", "Mauer"', "5", "spellings = 5"),
-    "name that is no text": ('name = "FW leaking"', "name = 5", "name = 5"),
-    "empty name": ('name = "FW leaking"', 'name = "- "', "name = '- '"),
+    "class without a condition": ('condition = "leaking"', "", "class 'FW leaking' needs condition, a text"),
+    "spellings as one text": (
+        'spellings = ["wall", "Mauer"]',
+        'spellings = "wall"',
+        "class 'FW ok' needs spellings, a list.*not 'wall'",
+    ),
+    "spelling that is no text": ('"wall", "Mauer"', "5", "class 'FW ok' needs spellings, a text, not 5"),
+    "name that is no text": (
+        'name = "FW leaking"',
+        "name = 5",
+        r"entry 2 of \[\[classes\]\] needs name, a text, not 5",
+    ),
+    "empty name": ('name = "FW leaking"', 'name = "- "', "a class is called '', which has no letter"),
     "color that is none": ('color = "#00aa00"', 'color = "green"', "color 'green' of 'sound'"),
     "no classes": (CLASSES, "", "'classes' is missing"),
-    "classes as a table": (CLASSES, '[classes]\nname = "x"\n', "wrong form"),
+    "classes as a table": (CLASSES, '[classes]\nname = "x"\n', "classes is no list of tables; write"),
     "no TOML": ('name = "levees"', "name = levees", "cannot be read as a taxonomy"),
 }
 

@@ -229,7 +229,9 @@ def test_a_drawn_mosaic_is_found_in_tiles_as_on_views_of_its_scenes():
     pairs = pair_up(found, ground_truth, iou=0.5)
     extra = [one for n, one in enumerate(found) if n not in pairs]
     views = sum(
-        len(pair_up([(t.kind, _moved(t.box, w)) for t in detector.instances(image.crop(w))], ground_truth, iou=0.5))
+        len(
+            pair_up([(t.type_name, _moved(t.box, w)) for t in detector.instances(image.crop(w))], ground_truth, iou=0.5)
+        )
         for w in mosaic.windows
     )
     assert len(pairs) >= 0.9 * views > 15

@@ -100,41 +100,27 @@ class Legal:
 
 def grading_from(raw: Mapping[str, Any]) -> Grading:
     """The grading of a taxonomy file as TOML reads it. Raises ValueError that names the entry."""
-    scale = [
-        Severity(_text(s, "name", where), _text(s, "meaning", where, "")) for where, s in _tables(raw, "severities")
-    ]
+    scale = [Severity(text(s, "name", where), text(s, "meaning", where, "")) for where, s in tables(raw, "severities")]
     advice = [
-        Advice(str(c.get("name", "")), _text(c, "severity", f"class {c.get('name', where)!r}", ""),
-               _text(c, "action", f"class {c.get('name', where)!r}", ""))
-        for where, c in _tables(raw, "classes")
-    ]  # fmt: skip
+        Advice(str(c.get("name", "")), text(c, "severity", where, ""), text(c, "action", where, ""))
+        for where, c in tables(raw, "classes")
+    ]
     graded = tuple(a for a in advice if a.severity or a.action)
-    return Grading(tuple(scale), graded, tuple(_rule(r, where) for where, r in _tables(raw, "immediate")))
+    return Grading(tuple(scale), graded, tuple(_rule(r, where) for where, r in tables(raw, "immediate")))
 
 
-def _tables(raw: Mapping[str, Any], key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every entry of a list of tables with the words that name it, counted from 1."""
-    tables = raw.get(key, [])
-    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+def tables(raw: Mapping[str, Any], key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every entry of a list of tables with the words that name it: a class by its name, others counted from 1."""
+    found = raw.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
         raise ValueError(f"{key} is no list of tables; write [[{key}]] above each entry")
-    yield from ((f"entry {n} of [[{key}]]", table) for n, table in enumerate(tables, start=1))
+    for number, table in enumerate(found, start=1):
+        named = key == "classes" and isinstance(table.get("name"), str)
+        yield f"class {table['name']!r}" if named else f"entry {number} of [[{key}]]", table
 
 
-def _rule(table: Mapping[str, Any], where: str) -> Rule:
-    """A misspelled key would make a rule hold more often than it was meant to, so it is refused."""
-    if strange := sorted(table.keys() - RULE_KEYS):
-        raise ValueError(f"{where} has the unknown key {strange[0]!r}; known: {', '.join(sorted(RULE_KEYS))}")
-    return Rule(
-        type=_text(table, "type", where),
-        condition=_text(table, "condition", where),
-        why=_text(table, "why", where),
-        relations=_texts(table, "relation", where),
-        other_type=_text(table, "other_type", where, ""),
-        other_conditions=_texts(table, "other_condition", where),
-    )
-
-
-def _text(table: Mapping[str, Any], key: str, where: str, default: str | None = None) -> str:
+def text(table: Mapping[str, Any], key: str, where: str, default: str | None = None) -> str:
+    """A text that is not empty, or `default` where the key is missing. Raises ValueError that names the entry."""
     if key not in table and default is not None:
         return default
     value = table.get(key)
@@ -143,13 +129,29 @@ def _text(table: Mapping[str, Any], key: str, where: str, default: str | None = 
     return value
 
 
-def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    """One text, or a list of them; none when the key is not there."""
+def texts(table: Mapping[str, Any], key: str, where: str, *, or_one: bool = False) -> tuple[str, ...]:
+    """A list of texts, none when the key is missing; `or_one` takes a single text as well. Raises ValueError."""
     values = table.get(key, [])
-    listed = values if isinstance(values, list) else [values]
-    if key in table and not listed:
+    if or_one and key in table and values == []:
         raise ValueError(f"{where} has an empty {key}; leave it out, or name at least one")
-    return tuple(_text({key: value}, key, where) for value in listed)
+    listed = [values] if or_one and not isinstance(values, list) else values
+    if not isinstance(listed, list):
+        raise ValueError(f"{where} needs {key}, a list of texts, not {values!r}")
+    return tuple(text({key: value}, key, where) for value in listed)
+
+
+def _rule(table: Mapping[str, Any], where: str) -> Rule:
+    """A misspelled key would make a rule hold more often than it was meant to, so it is refused."""
+    if strange := sorted(table.keys() - RULE_KEYS):
+        raise ValueError(f"{where} has the unknown key {strange[0]!r}; known: {', '.join(sorted(RULE_KEYS))}")
+    return Rule(
+        type=text(table, "type", where),
+        condition=text(table, "condition", where),
+        why=text(table, "why", where),
+        relations=texts(table, "relation", where, or_one=True),
+        other_type=text(table, "other_type", where, ""),
+        other_conditions=texts(table, "other_condition", where, or_one=True),
+    )
 
 
 def faults(grading: Grading, legal: Legal) -> Iterator[str]:

@@ -11,10 +11,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from toeline.core.severity import NO_GRADING, Grading, Legal, faults, grading_from
+from toeline.core.severity import NO_GRADING, Grading, Legal, faults, grading_from, tables, text, texts
 from toeline.errors import TaxonomyError
 
 DEFAULT_COLOR = "#3b78c9"  # of a condition whose file gives none
+FORM = "A taxonomy has [[types]] (name, spoken), [[conditions]] (name, color) and [[classes]] (name, type, condition)"
 DEFAULT_FILE = Path(__file__).with_name("default_taxonomy.toml")
 
 
@@ -103,6 +104,8 @@ class Taxonomy:
             raise TaxonomyError(f"{self.source or self.name}: {what}. Fix the taxonomy file.")
 
     def _require_unique(self, what: str, names: list[str]) -> None:
+        blank = next((n for n in names if not fold(n)), None)
+        self._require(blank is None, f"a {what} is called {blank!r}, which has no letter")
         twice = sorted({n for n in names if names.count(n) > 1})
         self._require(not twice, f"the same {what} stands there more than once: {', '.join(twice)}")
 
@@ -122,28 +125,24 @@ class Taxonomy:
     @classmethod
     def _from_raw(cls, raw: Mapping[str, Any], source: str) -> Taxonomy:
         try:
+            if missing := [key for key in ("types", "conditions", "classes") if key not in raw]:
+                raise ValueError(f"{missing[0]!r} is missing. {FORM}")
             return cls(
                 name=str(raw.get("name", source)),
-                types=tuple(ObjectType(_text(t, "name"), _text(t, "spoken", _spoken(t))) for t in raw["types"]),
+                types=tuple(
+                    ObjectType(name := text(t, "name", where), text(t, "spoken", where, name.replace("_", " ")))
+                    for where, t in tables(raw, "types")
+                ),
                 conditions=tuple(
-                    Condition(_text(c, "name"), _text(c, "color", DEFAULT_COLOR)) for c in raw["conditions"]
+                    Condition(text(c, "name", where), text(c, "color", where, DEFAULT_COLOR))
+                    for where, c in tables(raw, "conditions")
                 ),
-                classes=tuple(
-                    ObjectClass(
-                        _text(c, "name"), _text(c, "type"), _text(c, "condition"), _texts(c, "spellings"), _meaning(c)
-                    )
-                    for c in raw["classes"]
-                ),
+                classes=tuple(_class(c, where) for where, c in tables(raw, "classes")),
                 source=source,
                 grading=grading_from(raw),
             )
         except ValueError as why:
             raise TaxonomyError(f"{source}: {why}. Fix the taxonomy file.") from None
-        except (KeyError, TypeError, AttributeError) as why:
-            raise TaxonomyError(
-                f"{source}: {why} is missing or of the wrong form. A taxonomy has [[types]] (name, spoken), "
-                f"[[conditions]] (name, color) and [[classes]] (name, type, condition, spellings, meaning)."
-            ) from None
 
     @cached_property
     def _by_spelling(self) -> dict[str, ObjectClass]:
@@ -204,28 +203,9 @@ class Taxonomy:
             self.type_of(name)
 
 
-def _text(table: Mapping[str, Any], key: str, default: str | None = None) -> str:
-    """A text that is not empty. Raises KeyError and TypeError."""
-    value = table[key] if default is None else table.get(key, default)
-    if not isinstance(value, str) or not fold(value):
-        raise TypeError(f"{key} = {value!r}")
-    return value
-
-
-def _texts(table: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """A list of texts; one text alone would be read letter by letter, so it is refused. Raises TypeError."""
-    values = table.get(key, [])
-    if not isinstance(values, list):
-        raise TypeError(f"{key} = {values!r}")
-    return tuple(_text({key: value}, key) for value in values)
-
-
-def _meaning(table: Mapping[str, Any]) -> str:
-    return _text(table, "meaning") if "meaning" in table else ""
-
-
-def _spoken(table: Mapping[str, Any]) -> str:
-    return _text(table, "name").replace("_", " ")
+def _class(table: Mapping[str, Any], where: str) -> ObjectClass:
+    name, kind, condition = (text(table, key, where) for key in ("name", "type", "condition"))
+    return ObjectClass(name, kind, condition, texts(table, "spellings", where), text(table, "meaning", where, ""))
 
 
 @cache

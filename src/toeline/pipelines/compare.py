@@ -1,4 +1,4 @@
-"""`toeline compare`."""
+"""`toeline compare`: runs on the same objects set side by side; and findings paired with a data set's ground truth."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from toeline.errors import OutputError
 from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
-from toeline.evaluate.metric import Metric
 from toeline.pipelines.progress import out as terminal
-from toeline.report.document import TruthFigure
+from toeline.pipelines.progress import show_places
 from toeline.report.inspection_page import TruthNotes
 
 if TYPE_CHECKING:
@@ -66,6 +65,25 @@ def write(told: Sequence[Comparison], folder: Path) -> None:
     }
     for name, text in texts.items():
         write_whole(folder / name, text)
+
+
+def compare_into(runs: Sequence[Path], folder: Path | None, *, cluster: str, taxonomy: Path | None) -> list[Comparison]:
+    """Every run against the first, written into `folder` if there is one. `cluster` is photo or flight."""
+    from toeline.evaluate.compare import compare_all
+
+    read = [read_run_cases(run) for run in runs]
+    told = list(compare_all(read, Taxonomy.load(taxonomy), cluster="group" if cluster == "flight" else "photo"))
+    if folder:
+        write(told, folder)
+    return told
+
+
+def tell_comparisons(told: Sequence[Comparison], folder: Path | None) -> None:
+    """Each comparison for people, and where the page is."""
+    for comparison in told:
+        tell(comparison)
+    if folder:
+        show_places({"page": f"{folder}/{HTML}", "records": f"{folder}/{JSON}"})
 
 
 def tell(comparison: Comparison) -> None:
@@ -114,7 +132,7 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
     card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
     found, real, f1, *_ = detection_metrics(matched)
     return TruthNotes(
-        figures=tuple(map(_figure, (card.headline, card["accuracy"], found, real, f1))),
+        figures=(card.headline, card["accuracy"], found, real, f1),
         note=note,
         wrong={
             (m.photo, f.instance_id): t.ground_truth.class_name
@@ -125,8 +143,3 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
         extra=frozenset((m.photo, f.instance_id) for m in matched for f in m.extra),
         missed={m.photo: [t.ground_truth.class_name for t in m.missed] for m in matched if m.missed},
     )
-
-
-def _figure(figure: Metric) -> TruthFigure:
-    value = figure.value if figure.n else 0.0
-    return TruthFigure(figure.label, value, *figure.interval, figure.n, figure.majority_baseline)

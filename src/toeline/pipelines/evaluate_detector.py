@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.markup import escape
 
 from toeline.core.finding import Problem
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import join_lines, problem_record
 from toeline.core.run_folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
-from toeline.core.scene import Detection, Instance
+from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
-from toeline.core.words import some
 from toeline.data.datasets import BoxedPhoto, BoxedSplit, boxed_split
 from toeline.data.yolo import open_dataset
 from toeline.errors import OutputError, PhotoError
 from toeline.evaluate.results import DetectorEvaluation, DetectorMeasurement
-from toeline.pipelines.progress import bar, of_labels, saying, show_places, tell_problems
-from toeline.pipelines.progress import out as terminal
+from toeline.pipelines.progress import Summary, bar, of_labels, saying
 from toeline.report.detector_page import headline, sections, tiles
 from toeline.report.document import ScorecardPage, render_html, render_markdown
 
@@ -136,37 +133,19 @@ def claim(out: Path, record: Mapping[str, Any]) -> None:
     write_run(out, record)
 
 
-def detection_rows(measured: DetectorMeasurement) -> list[dict[str, Any]]:
+def detection_rows(measured: DetectorMeasurement) -> Iterator[dict[str, Any]]:
     """One row per box that inspection would show, in pixels of the photograph."""
-    return [_row(photo.name, t) for photo, found in zip(measured.photos, measured.used, strict=True) for t in found]
+    for photo, found in zip(measured.photos, measured.used, strict=True):
+        for t in found:
+            box = [round(v, 2) for v in t.box.xyxy]
+            yield {"photo": photo.name, "id": t.id, "kind": t.type_name, "score": round(t.score, 4), "box": box}
 
 
-def _row(photo: str, instance: Instance) -> dict[str, Any]:
-    box = [round(v, 2) for v in instance.box.xyxy]
-    return {
-        "photo": photo,
-        "id": instance.id,
-        "kind": instance.type_name,
-        "score": round(instance.score, 4),
-        "box": box,
-    }
-
-
-def tell_people(scored: DetectorEvaluation) -> None:
-    """What it came to, and where it is."""
-    tell_problems(scored.problems)
-    terminal.print(f"[bold]{escape(headline(scored.measured, scored.other))}[/]")
-    for figure in scored.measured.figures:
-        if figure.n and figure.key.startswith("ap_50/"):
-            terminal.print(f"  {escape(str(figure))}")
-    if scored.problems:
-        terminal.print(f"[bold yellow]{some(len(scored.problems), 'problem')}[/]: see {ERRORS}")
-    show_places(scored.written)
-
-
-def tell_json(scored: DetectorEvaluation) -> None:
-    """The scorecard as JSON."""
-    typer.echo(json.dumps(dict(scored.record), ensure_ascii=False))
+def summary(scored: DetectorEvaluation) -> Summary:
+    """What it came to, average precision by type, and where everything is."""
+    by_type = [f"  {escape(str(f))}" for f in scored.measured.figures if f.n and f.key.startswith("ap_50/")]
+    lines = [f"[bold]{escape(headline(scored.measured, scored.other))}[/]", *by_type]
+    return Summary(lines, scored.written, scored.record, len(scored.problems))
 
 
 EVERY_BOX = 0.001  # average precision wants the whole curve, not only what passes the thresholds

@@ -11,20 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import log_softmax
 
+from toeline.core.calibration import fit_temperature, log_loss, padded
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import file_hash, read_photo
 from toeline.data.labels import Problem
 from toeline.data.yolo import Entry, LabeledScene, YoloSet, open_yolo, read_entry
 from toeline.errors import LabelError, PhotoError
 from toeline.judge.baseline.features import measure, measure_names
-from toeline.judge.baseline.model import BaselineModel, Forest, Scores, TypeModel, as_answers, log_softmax, standardized
+from toeline.judge.baseline.model import BaselineModel, Forest, Scores, TypeModel, as_answers, standardized
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-COLDEST, HOTTEST = 0.2, 5.0  # range of the temperature
+TEMPERATURES = (0.2, 5.0)  # narrower than usual: out-of-fold scores of few objects leave it open
 
 Step = Callable[[Sequence[Problem]], None]
 
@@ -78,11 +80,14 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
     raw = cross_validated(model, table, taxonomy, folds, run.seed)
     answers = [model.answers(kind) for kind in table.kinds]
     right = [options.index(name) for options, name in zip(answers, table.classes, strict=True)]
-    model = replace(model, temperature=temperature_of(raw, right))
-    calibrated = [_at(scores, model.temperature) for scores in raw]
+    asked = [i for i, options in enumerate(answers) if len(options) > 1]
+    temperature = fit_temperature([raw[i] for i in asked], [right[i] for i in asked], bounds=TEMPERATURES)
+    model = replace(model, temperature=round(temperature, 4))
+    calibrated = [log_softmax(scores / model.temperature) for scores in raw]
     said = tuple(options[int(s.argmax())] for options, s in zip(answers, calibrated, strict=True))
     model = replace(model, facts=_facts(run, taxonomy, table, model), out_of_fold=_kept(table, answers, calibrated))
-    return TrainedBaseline(model, table, said, _log_loss(calibrated, right), folds, cut_by, tuple(problems))
+    loss = log_loss(padded([calibrated[i] for i in asked]), [right[i] for i in asked])
+    return TrainedBaseline(model, table, said, loss, folds, cut_by, tuple(problems))
 
 
 def entries_of(found: YoloSet, run: BaselineRun) -> tuple[Entry, ...]:
@@ -142,27 +147,6 @@ def cross_validated(
         for i in unseen:
             said[i] = part.log_probs(str(table.kinds[i]), table.rows[i : i + 1])[0]
     return said
-
-
-def _at(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    return log_softmax(scores / temperature)
-
-
-def _log_loss(said: Sequence[NDArray[np.float64]], right: Sequence[int]) -> float:
-    """Mean of -log p of the right answer, over the objects that have more than one."""
-    asked = [scores[answer] for scores, answer in zip(said, right, strict=True) if len(scores) > 1]
-    return float(-np.mean(asked)) if asked else 0.0
-
-
-def temperature_of(said: Sequence[NDArray[np.float64]], right: Sequence[int]) -> float:
-    """The temperature under which the out-of-fold scores have the least log loss (Guo 2017)."""
-    from scipy.optimize import minimize_scalar
-
-    def loss(log_t: float) -> float:
-        return _log_loss([_at(scores, float(np.exp(log_t))) for scores in said], right)
-
-    found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
-    return round(float(np.exp(found.x)), 4)
 
 
 def _kept(table: FeatureTable, answers: Sequence[tuple[str, ...]], said: Sequence[NDArray[np.float64]]) -> Scores:

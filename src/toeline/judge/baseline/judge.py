@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toeline.core.calibration import normalized
 from toeline.core.question import PromptBudget, Question, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge.baseline.features import measure
@@ -92,8 +93,8 @@ def over(own: Mapping[str, float], answers: tuple[str, ...]) -> dict[str, float]
     {'rock toe': 0.99, 'vegetation': 0.01}
     """
     kept = {name: own[name] for name in answers if name in own}
+    kept = normalized(kept) if kept else {}
     others = [name for name in answers if name not in own]
-    whole = math.log(sum(map(math.exp, kept.values()))) if kept else 0.0
     share = math.log1p(-OTHER_TYPE) if others and kept else 0.0
     rest = math.log((OTHER_TYPE if kept else 1.0) / len(others)) if others else 0.0
-    return {name: kept[name] - whole + share if name in kept else rest for name in answers}
+    return {name: kept[name] + share if name in kept else rest for name in answers}
