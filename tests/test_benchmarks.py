@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers import exit_code
+from tests.support.datasets import exit_code
 
 LEGACY = Path(__file__).parent / "legacy"
 EXPECTED: dict[str, list[dict[str, Any]]] = json.loads((LEGACY / "expected.json").read_text(encoding="utf-8"))

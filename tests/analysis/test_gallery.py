@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.helpers import exit_code as run
-from tests.helpers import write_labels, write_photo, write_yolo
+from tests.support.datasets import exit_code as run
+from tests.support.datasets import write_labels, write_photo, write_yolo
 
 from toeline.analysis import gallery
 from toeline.analysis.analyze import Crew

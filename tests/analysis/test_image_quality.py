@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.analysis.drawing import WORDS, make_row, make_table
-from tests.flown import gps_tags, write_flown
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
+from tests.support.flown import gps_tags, write_flown
+from tests.support.surveys import WORDS, make_row, make_table
 
 from toeline.analysis.analyze import How, analyze
 from toeline.analysis.duplicates import HashedPhoto, Kind

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 from PIL.TiffImagePlugin import IFDRational
-from tests.flown import DOWN, gps_tags, write_flown
+from tests.support.flown import DOWN, gps_tags, write_flown
 
 from toeline.analysis.duplicates import CONFIRM_BITS, NEAR_BITS
 from toeline.analysis.photo_facts import Camera, PhotoFacts, camera_of, hashes, look_at, look_at_all, stretch

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.analysis.drawing import WORDS
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
+from tests.support.surveys import WORDS
 
 from toeline.analysis import analyze as reading
 from toeline.analysis.analyze import Crew, How, Read, read_all

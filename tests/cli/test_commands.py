@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from tests.fakes import fake_inspector
-from tests.helpers import exit_code as run
+from tests.support.datasets import exit_code as run
+from tests.support.stand_ins import fake_inspector
 from typer.testing import CliRunner
 
 from toeline._version import __version__

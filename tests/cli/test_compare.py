@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.evaluate.making import some_cases
-from tests.evaluate.test_compare import better
+from tests.support.cases import better, some_cases
 
 from toeline.cli.app import run
 from toeline.core.records import join_lines

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers import exit_code
-from tests.train.tuning import write_data, write_judge
+from tests.support.datasets import exit_code
+from tests.support.training import write_data, write_judge
 
 from toeline.core.statistics import Interval
 from toeline.errors import OutputError

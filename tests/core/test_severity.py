@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.core.test_taxonomy import OWN, load
+from tests.support.taxonomies import OWN, load
 
 from toeline.core.scene import RELATIONS
 from toeline.core.taxonomy import Taxonomy

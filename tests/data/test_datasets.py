@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import read_split

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from PIL.TiffImagePlugin import IFDRational
-from tests.flown import CAMERA, DOWN, gps_tags, write_flown, xmp
-from tests.helpers import write_photo
+from tests.support.datasets import write_photo
+from tests.support.flown import CAMERA, DOWN, gps_tags, write_flown, xmp
 
 from toeline.core.geo import CameraPose
 from toeline.data.metadata import read_position

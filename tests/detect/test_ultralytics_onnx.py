@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import NAMES
+from tests.support.datasets import NAMES
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import DetectorOptions, labels_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.evaluate.test_matching import FAR, LEFT, RIGHT, said, true
+from tests.support.matched import FAR, LEFT, RIGHT, said, true
 
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.fakes import FakeJudge
-from tests.tiny import make_sheet
+from tests.support.stand_ins import FakeJudge
+from tests.support.tiny_judges import make_sheet
 
 from toeline.core.calibration import fit_temperature, normalized
 from toeline.core.question import PromptBudget

@@ -158,7 +158,7 @@ def _keep(photo: Path, split: Path, name: str) -> None:
 def write_judge() -> None:
     """judge/: the architecture of Qwen2-VL with 34,000 random weights, kept in bfloat16."""
     import torch
-    from tests.tiny import make_model, make_tokenizer
+    from tests.support.tiny_judges import make_model, make_tokenizer
 
     tokenizer = make_tokenizer()
     model = make_model(tokenizer, seed=SEED, scale=5.0, hidden=16, vision_width=16, layers=1, mlp=32)
@@ -232,7 +232,7 @@ def _cells(line: str) -> tuple[int, int, int, int, int]:
 
 def write_trained() -> None:
     """trained/: a YOLOS of 3,000 weights that `train-detector --model` fitted."""
-    from tests import tiny_detectors
+    from tests.support import tiny_detectors
 
     config = {"hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8, "image_size": [32, 32]}
     known = tiny_detectors.FAMILIES["yolos"]

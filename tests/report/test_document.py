@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.evaluate.making import case, metric
-from tests.helpers import make_photo
-from tests.report.test_inspection_page import FETCHES, read
+from tests.support.cases import case, metric
+from tests.support.datasets import make_photo
+from tests.support.results import FETCHES, read
 
 from toeline.core.box import Box
 from toeline.core.calibration import Calibration

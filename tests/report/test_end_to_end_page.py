@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.evaluate.making import metric
-from tests.helpers import write_photo
+from tests.support.cases import metric
+from tests.support.datasets import write_photo
 
 from toeline.core.box import Box
 from toeline.evaluate.end_to_end import StageError

@@ -4,65 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from tests.core.test_run_folder import finding
-from tests.evaluate.making import metric
+from tests.support.cases import metric
+from tests.support.results import FETCHES, RUN, TAXONOMY, finding, given, read
 
 from toeline.core.finding import Problem
-from toeline.core.taxonomy import Taxonomy
 from toeline.report import inspection_page as page_module
 from toeline.report.document import run_facts
-from toeline.report.inspection_page import PageInput, TruthNotes, matrix, render_page, thumbnail
-from toeline.report.tables import Totals, marked_name
+from toeline.report.inspection_page import TruthNotes, matrix, render_page, thumbnail
+from toeline.report.tables import Totals
 
-TAXONOMY = Taxonomy.load()
 EVIL = '<script>alert("x")</script> & "quoted".jpg'
-RUN: dict[str, Any] = {
-    "title": "",
-    "started_words": "1 May 2026, 09:00",
-    "finished": "x",
-    "settings": {"judge": "<b>", "photos": ["<i>"]},
-}
-FETCHES = {"src", "srcset", "poster", "data", "action", "background", "manifest"}
-
-
-class Reader(HTMLParser):
-    """Collects tags and their attributes, and what stands in each tag that matters."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.scripts = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {k: v or "" for k, v in attrs}))
-        self.scripts += tag == "script"
-
-    def all(self, name: str, css: str = "") -> list[dict[str, str]]:
-        return [a for tag, a in self.tags if tag == name and css in [*a.get("class", "").split(), ""]]
-
-
-def given(tmp_path: Path, *photos: str, **more: Any) -> PageInput:
-    records = []
-    for name in photos:
-        file = tmp_path / marked_name(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (64, 48), "#888").save(file)
-        records.append({"photo": name, "size": [64, 48], "failed": False})
-    findings = [finding(name, n) for name in photos for n in (1, 2)]
-    return PageInput(**{"folder": tmp_path, "photos": records, "findings": findings, "problems": [], "run": RUN,
-                        "taxonomy": TAXONOMY, **more})  # fmt: skip
-
-
-def read(html: str) -> Reader:
-    reader = Reader()
-    reader.feed(html)
-    return reader
 
 
 def test_nothing_is_fetched_from_anywhere(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
-from tests.colored import write_colored
+from tests.support.colored import write_colored
 
 from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy

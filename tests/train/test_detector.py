@@ -15,11 +15,12 @@ from toeline.errors import OutputError
 from toeline.evaluate.average_precision import Found, average_precision, best_thresholds, precision_record, precisions
 from toeline.train.config import DetectorRun
 from toeline.train.detector import learning_rate
+from toeline.train.detector_backends import OwnLearner
 from toeline.train.detector_data import (
     AugmentedView,
-    Batcher,
     Sample,
     ScenePool,
+    Views,
     cut,
     fill_pool,
     look,
@@ -92,7 +93,8 @@ def test_a_batch_holds_pictures_and_labels_as_shares():
     torch = pytest.importorskip("torch")
     blank = np.zeros((80, 80, 3), np.uint8)
     samples = [Sample(blank, []), Sample(blank, [square(20, 20, 40, kind=3), square(0, 0, 10, kind=1)])]
-    batch = Batcher(samples, 64, np.random.default_rng(0), strength=0.0)([0, 1])
+    views = Views(samples, np.arange(2), 64, seed=0, strength=0.0)
+    batch = OwnLearner(None, 64, (), "cpu").batch([views.view(0), views.view(1)])
     assert batch["input"].shape == (2, 3, 64, 64)
     assert batch["input"].is_contiguous(memory_format=torch.channels_last)
     assert batch["labels"].shape == (2, 2, 5)

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.colored import write_colored
+from tests.support.colored import write_colored
 
 from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy

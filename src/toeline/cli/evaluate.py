@@ -1,8 +1,7 @@
-"""`toeline evaluate`."""
+"""Commands that measure: `toeline evaluate`, `evaluate-detector` and `compare`."""
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +10,10 @@ import typer
 
 from toeline.cli.inspect import Answers, Device
 from toeline.cli.options import Data, Thresholds, Trust
-from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ToelineError
-from toeline.pipelines.compare import HTML, JSON, read_run_cases, tell, write
-from toeline.pipelines.progress import show_places
+from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
+from toeline.pipelines.progress import tell_json
 
 
 class Decide(StrEnum):
@@ -178,19 +176,5 @@ def compare(
 
     Example: toeline compare runs/untrained runs/trained --out runs/what-training-gave
     """
-    from toeline.evaluate.compare import compare_all
-
-    told = compare_all(
-        [read_run_cases(run) for run in runs],
-        Taxonomy.load(taxonomy),
-        cluster="group" if cluster is Cluster.FLIGHT else "photo",
-    )
-    if folder:
-        write(told, folder)
-    if as_json:
-        typer.echo(json.dumps({"comparisons": [c.record() for c in told]}, ensure_ascii=False))
-        return
-    for comparison in told:
-        tell(comparison)
-    if folder:
-        show_places({"page": f"{folder}/{HTML}", "records": f"{folder}/{JSON}"})
+    told = compare_into(runs, folder, cluster=cluster.value, taxonomy=taxonomy)
+    tell_json({"comparisons": [c.record() for c in told]}) if as_json else tell_comparisons(told, folder)

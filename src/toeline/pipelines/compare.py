@@ -1,4 +1,4 @@
-"""`toeline compare`: evaluations on the same objects; and findings beside ground truth, for the demo."""
+"""`toeline compare`: runs on the same objects set side by side; and findings paired with a data set's ground truth."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
 from toeline.pipelines.progress import out as terminal
+from toeline.pipelines.progress import show_places
 from toeline.report.inspection_page import TruthNotes
 
 if TYPE_CHECKING:
@@ -57,6 +58,25 @@ def write(told: Sequence[Comparison], folder: Path) -> None:
     }
     for name, text in texts.items():
         write_whole(folder / name, text)
+
+
+def compare_into(runs: Sequence[Path], folder: Path | None, *, cluster: str, taxonomy: Path | None) -> list[Comparison]:
+    """Every run against the first, written into `folder` if there is one. `cluster` is photo or flight."""
+    from toeline.evaluate.compare import compare_all
+
+    read = [read_run_cases(run) for run in runs]
+    told = list(compare_all(read, Taxonomy.load(taxonomy), cluster="group" if cluster == "flight" else "photo"))
+    if folder:
+        write(told, folder)
+    return told
+
+
+def tell_comparisons(told: Sequence[Comparison], folder: Path | None) -> None:
+    """Each comparison for people, and where the page is."""
+    for comparison in told:
+        tell(comparison)
+    if folder:
+        show_places({"page": f"{folder}/{HTML}", "records": f"{folder}/{JSON}"})
 
 
 def tell(comparison: Comparison) -> None:

@@ -1,4 +1,4 @@
-"""`toeline demo`: what it draws, and how it shows its metrics."""
+"""`toeline demo`: scenes are drawn, inspected, and compared with their ground truth."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from toeline.pipelines.progress import out, show_places
+from toeline.core.taxonomy import Taxonomy
+from toeline.pipelines.inspect import InspectRun, Output, inspect_into, tell
+from toeline.pipelines.progress import bar, out, show_places
 
 if TYPE_CHECKING:
+    from toeline.core.finding import Finding
     from toeline.report.inspection_page import TruthNotes
 
 
@@ -22,6 +25,31 @@ NOTE = (
     "class of each type, for the same objects. Accuracy is counted over objects that were found. What the models score "
     "on real photographs is in their model cards."
 )
+
+
+def demonstrate(folder: Path) -> bool:
+    """Draw, inspect and compare into `folder`, and say what came of it; False when a photograph had a problem."""
+    from toeline.synth.dataset import write_dataset
+
+    scenes = folder / "scenes"
+    with bar("Drawing", total=SCENES) as step:
+        write_dataset(scenes, scenes=SCENES, seed=SEED, parts=PARTS, masks=False, progress=lambda _, __: step([]))
+    ground_truth: list[TruthNotes] = []
+
+    def compare(findings: list[Finding]) -> TruthNotes:
+        from toeline.pipelines.compare import matched_with, notes_of
+
+        taxonomy = Taxonomy.load()
+        ground_truth.append(notes_of(matched_with(scenes, findings, taxonomy), taxonomy, note=NOTE))
+        return ground_truth[0]
+
+    run = InspectRun(photos=(str(scenes / "valid" / "images"),))
+    title = f"Demonstration: {SCENES} drawn scenes"
+    summary = inspect_into(run, Output(out=folder, command="demo", title=title, own=("scenes",), compare=compare))
+    tell(summary)
+    show_ground_truth(ground_truth[0])
+    show_next(folder)
+    return summary.fine
 
 
 def show_ground_truth(ground_truth: TruthNotes) -> None:

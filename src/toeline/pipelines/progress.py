@@ -181,3 +181,8 @@ def epoch_words(line: Mapping[str, Any], epochs: int) -> str:
             f"{100 * valid['accuracy']:.1f}% of {valid['n']} right on the validation split, loss {valid['loss']:.3f}"
         )
     return f"{said}: {words}{'; the best so far' if line.get('best') else ''}"
+
+
+def tell_json(record: Mapping[str, Any], *, indent: int | None = None) -> None:
+    """A result on standard output, as one JSON object."""
+    typer.echo(json.dumps(record, ensure_ascii=indent is not None, indent=indent))
