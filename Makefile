@@ -9,7 +9,7 @@ PYTHON ?=
 .PHONY: demo test quick install clean
 .DEFAULT_GOAL := demo
 
-demo: $(VENV)/default.stamp  ## draw a dozen scenes, inspect them, compare with the truth
+demo: $(VENV)/default.stamp  ## draw a dozen scenes, inspect them, compare with the ground truth
 	$(BIN)/toeline demo --out runs/demo
 
 test: $(VENV)/dev.stamp  ## exactly what CI runs
