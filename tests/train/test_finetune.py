@@ -350,10 +350,32 @@ def test_two_processes_see_every_photograph_and_average_their_gradients(
         assert torch.allclose(weight, weights(tmp_path / "two" / "adapter")[name], atol=1e-6), name
 
 
+def test_a_killed_run_of_all_weights_goes_on_to_the_same_ones(
+    judge_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head of the dense loss too: it is in the checkpoints, and the losses of the log hang on it."""
+    monkeypatch.setattr(loop, "SAVE_EVERY", 1)
+    run = settings(judge_folder, full=True, dense=1.0)
+    whole = train(run, data, tmp_path / "whole")
+
+    def kill(stage: str, done: int, total: int, line: Any) -> None:
+        if line is None and done == 3:  # in the middle of the second step
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(run, data, tmp_path / "killed", tell=kill)
+    again = train(run, data, tmp_path / "killed", resume=True)
+    one, two = ([line["loss"] for line in r.log.steps()] for r in (whole, again))
+    assert one == pytest.approx(two, abs=1e-5)
+    one, two = (load_file(r.folder / "model.safetensors") for r in (whole, again))
+    for name, weight in one.items():
+        assert torch.allclose(weight, two[name], atol=1e-6), name
+
+
 def test_a_dense_loss_teaches_all_weights_and_leaves_no_head_behind(
     judge_folder: Path, data: Path, tmp_path: Path
 ) -> None:
-    """What is saved is a stock model; the weights are others than without; a killed run goes on to the same ones."""
+    """What is saved is a stock model; the weights are others than without."""
     from safetensors.torch import load_file
 
     run = settings(judge_folder, full=True, dense=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,8 +184,6 @@ def _scatter(model: Any) -> None:
     import torch
     from transformers import AutoModelForImageTextToText
 
-    from toeline.train.embedded_judge import spread
-
     fresh = AutoModelForImageTextToText.from_config(model.config, dtype=torch.float32)
     spread(fresh)
     model.load_state_dict(fresh.state_dict())
@@ -211,6 +210,23 @@ def save(learner: LoraLearner, folder: Path, *, name: str = "") -> None:
         learner.judge.tokenizer.save_pretrained(folder)
         learner.judge.processor.save_pretrained(folder)
     write_view(folder, learner.judge.view)
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """Put the weights of a checkpoint or a saved model into a model in memory, the dense loss's head included.
+
+    transformers renames Qwen2-VL's weights as it reads and writes files, so by the names in a file alone nothing fits.
+    """
+    from safetensors.torch import load_file
+
+    from toeline.weights import quiet
+
+    with quiet():
+        kept = type(model).from_pretrained(folder, dtype=model.dtype).state_dict()
+    head = {k: w for k, w in model.state_dict().items() if k.startswith(HEAD)}
+    for file in folder.glob("model*.safetensors"):
+        head |= {k: w for k, w in load_file(file).items() if k in head}
+    model.load_state_dict(kept | head)
 
 
 def merge(run: LoraRun, adapter: Path, out: Path) -> Path:
@@ -269,3 +285,15 @@ def advice(run: LoraRun, said: str) -> str:
         ways.append("--qlora (frozen weights in 4 bits: about 5.5 GB instead of 15 for a 7B)")
     first = next(iter(said.splitlines()), "")[:200]
     return f"Memory ran out while training ({first}). Change, in this order: {'; '.join(ways)}."
+
+
+def spread(model: Any) -> None:
+    """Draw the linear weights and the embeddings of a model anew, as large as their fan-in asks for."""
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv3d):
+            fan_in = module.weight[0].numel()
+            nn.init.trunc_normal_(module.weight, std=1 / math.sqrt(fan_in))
+    embedding = model.get_input_embeddings().weight
+    nn.init.normal_(embedding, std=1 / math.sqrt(embedding.shape[1]))

@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
+from transformers.integrations import TensorBoardCallback
 
 from toeline.core.records import read_lines
+from toeline.train.adapter import load_weights
 
 SAVE_EVERY = 50  # steps between checkpoints inside an epoch; at an A30's speed about two minutes of work
 
@@ -58,13 +60,47 @@ class PackedTrainer(Trainer):  # type: ignore[misc]  # the documented way to giv
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         return SequentialSampler(self.train_dataset)  # the order is in the data set, the same after a kill
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """A whole model by `load_weights`: the Trainer's own way goes by the names in the file, and loads nothing."""
+        if isinstance(self.model, PreTrainedModel):
+            load_weights(self.model, Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+
+def learn(model: Any, args: Any, rows: Any, packer: Any, watch: Watch, *, resume: bool, tokenizer: Any = None) -> None:
+    """The one training loop of every judge: `rows`, a map-style data set in the order of training, through `packer`.
+
+    With `resume` it goes on from the last checkpoint in `args.output_dir`, to the same weights as without the
+    interruption; the log forgets what came after that checkpoint. A `tokenizer` is saved in each checkpoint.
+    """
+    last = checkpoint_of(Path(args.output_dir)) if resume else None
+    if args.process_index == 0:
+        watch.log.cut(int(last.rpartition("-")[2]) if last else -1)
+    args.distributed_state.wait_for_everyone()
+    if last and is_stuck(watch.log.validations(), watch.patience):
+        return
+    trainer = PackedTrainer(
+        model=model, args=args, train_dataset=rows, data_collator=packer, callbacks=[watch], processing_class=tokenizer
+    )
+    trainer.remove_callback(PrinterCallback)  # standard output is for results
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            callback.logging_dir = str(watch.log.path.with_name("tensorboard"))
+    trainer.train(resume_from_checkpoint=last)
+
 
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Writes the log, validates where an epoch ends, keeps the best weights, asks for checkpoints, stops early.
 
+    The Trainer's own EarlyStoppingCallback and load_best_model_at_end are not used: they rank by one number where this
+    ranks by accuracy and then loss, a run that they stopped trains on when it is resumed, and the Trainer's evaluation
+    loop draws from torch's generator, which would change every dropout after it.
+
     `ends` maps the step at which an epoch ends to the epoch. `measure` gives accuracy and loss on the validation split,
     or None without one; `keep` saves the weights; both run on every process, `keep` writes on the first only. `tell` is
-    called with how many photographs are done after each, and with each line of the log.
+    called with how many photographs are done after each, and with each line of the log. Without `keep` no epoch is the
+    best, and the weights are those of the last step.
     """
 
     def __init__(
@@ -72,8 +108,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         log: Log,
         ends: Mapping[int, int],
         *,
-        measure: Callable[[], dict[str, float] | None],
-        keep: Callable[[], None],
+        measure: Callable[[], dict[str, Any] | None],
+        keep: Callable[[], None] | None,
         patience: int,
         tell: Callable[[int, dict[str, Any] | None], None],
     ) -> None:
@@ -113,11 +149,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def _validate(self, state: Any, epoch: int) -> None:
         found = self.measure()
-        better = epoch > 0 and (found is None or is_better(found, self.history))
-        if better:
+        best = {}
+        if self.keep and epoch > 0 and (found is None or is_better(found, self.history)):
             self.keep()
+            best = {"best": True}
         if found is not None or epoch:
-            line = {"epoch": epoch, VALID: found or {}, **({"best": True} if better else {})}
+            line = {"epoch": epoch, VALID: found or {}, **best}
             self.history.append(line)
             self._add(state, **line)
 

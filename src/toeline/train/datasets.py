@@ -156,9 +156,9 @@ class SheetPool:
         ground_truths = {t.instance_id: t for t in found.ground_truths}
         return Labeled(image, found.scene, ground_truths, self._states(entry, found.scene.instances))
 
-    def instances(self, i: int) -> tuple[Instance, ...]:
-        """What is on photograph `i`, without its pixels."""
-        return read_entry(self.entries[i], self.taxonomy).scene.instances
+    def classes(self) -> list[list[str]]:
+        """For each photograph the true class of every object, whether it is asked about or not. Reads no pixels."""
+        return [[t.class_name for t in read_entry(e, self.taxonomy).ground_truths] for e in self.entries]
 
     def _states(self, entry: Entry, instances: Sequence[Instance]) -> NDArray[np.uint8] | None:
         masks = entry.photo.parent.parent / "masks"

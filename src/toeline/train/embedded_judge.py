@@ -4,15 +4,13 @@ Stage one trains the vision tower alone: every merged image token of a crop is a
 truth masks). Stage two shows crops and asks. Stage three shows what inspection shows, in every prompt that inspection
 may use, and asks where marked things lie. The last two keep the dense loss beside the loss on the answer tree: without
 it a model of this size learns almost nothing from tens of thousands of objects (measured in a prototype). Its head is
-thrown away after training. The loop is transformers' Trainer.
+thrown away after training. Each stage is a run of the fine-tuning loop (train/callbacks.py) in a folder of its own.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +22,16 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.errors import need
 from toeline.prompts.build import Answers
 from toeline.prompts.templates import PROMPTS, ShownInstance
-from toeline.train.datasets import SheetPool
-from toeline.train.loss import Collate, accuracy, half_precision_pays, held_out_dense, judge_loss, share_right
-from toeline.train.samples import TrainingRow, augmented, row, token_classes
+from toeline.train.adapter import LoraLearner, load_weights, prepare, save, spread
+from toeline.train.config import LoraRun
+from toeline.train.datasets import SheetPool, counted
+from toeline.train.loss import Answered, Packer, answered, dense_alone, half_precision_pays, headline, learn_packed
+from toeline.train.samples import Plain, TrainingRow, augmented, row
+from toeline.train.sampling import arguments_of, class_weights, steps_in
 from toeline.train.spatial_samples import quiz_rows, where_row
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
     from transformers import PreTrainedTokenizerBase, Qwen2VLForConditionalGeneration
 
 
@@ -38,7 +40,8 @@ CROPS_ONLY = replace(VIEW, scene_tokens=0, prompt="crop")
 ALL_ANSWERS = 0.15  # share of photographs asked with all nine answers, so that Stage 2 can overrule a wrong type
 BALANCE = 0.75  # power of the inverse frequency of a type: 0 counts objects alike, 1 counts types alike
 DECAY = 0.6  # share of a stage over which the learning rate falls; worth 10 points of accuracy (docs/log.md)
-EVERY_STEPS = 250  # between checkpoints and measurements on held-out scenes
+EVERY_STEPS = 250  # between measurements on held-out scenes: what the log of a stage counts as an epoch
+FULL, LOG = "full", "log.jsonl"
 PROMPT_SHARES = {  # of the last stage's steps; the default prompt most often, and none so rarely that it is foreign
     "relations": 0.40,
     "definitions": 0.08,
@@ -90,8 +93,7 @@ class JudgeRows:
     """A torch map-style data set: photograph `i` of a stage, in a light of its own that depends on (seed, i) alone.
 
     At most `most` of its objects are asked about, drawn at random. `per_step` photographs in a row are asked in one
-    way, so that their rows are of like length and little padding is computed: a share `where` of the steps asks where
-    things lie, the others use the prompts of `prompts` by their shares.
+    way: a share `where` of the steps asks where things lie, the others use the prompts of `prompts` by their shares.
     """
 
     pool: SheetPool
@@ -127,12 +129,29 @@ class JudgeRows:
         return len(self.pool.taxonomy.answers(kind)) > 1
 
 
-def type_weights(pool: SheetPool) -> dict[str, float]:
-    """How much the answers of each type count, 1 on average: rare types more, or toe drains are learned last."""
-    counts = Counter(instance.type_name for i in range(len(pool)) for instance in pool.instances(i))
-    rarity = {kind: n**-BALANCE for kind, n in counts.items()}
-    mean = sum(rarity[k] * n for k, n in counts.items()) / counts.total()
-    return {kind: r / mean for kind, r in rarity.items()}
+@dataclass(frozen=True)
+class Stage:
+    """One pass of the training loop: its rows, its peak learning rate, and whether the language model is trained."""
+
+    name: str
+    rows: JudgeRows
+    lr: float
+    answers: bool = True
+
+
+def stages_of(run: JudgeRun, pool: SheetPool) -> Iterator[Stage]:
+    """The stages that see a photograph at all, in order."""
+    plan = (
+        ("tokens", CROPS_ONLY, run.token_photographs, run.lr),
+        ("crops", CROPS_ONLY, run.crop_photographs, run.full_lr),
+        (FULL, VIEW, run.full_photographs, run.full_lr),
+    )
+    for n, (name, view, photographs, lr) in enumerate(plan):
+        rows = JudgeRows(pool, view, photographs, run.seed * 10 + n, per_step=run.photographs_per_step)
+        if name == FULL:
+            rows = replace(rows, most=run.full_questions, prompts=PROMPT_SHARES, where=run.where)
+        if photographs:
+            yield Stage(name, rows, lr, answers=n > 0)
 
 
 def train_judge(run: JudgeRun) -> Path:
@@ -151,146 +170,122 @@ def train_judge(run: JudgeRun) -> Path:
     held_out = SheetPool.drawn(
         run.out / "held-out", scenes=run.held_out, seed=run.seed + 1_000_003, taxonomy=taxonomy, workers=run.workers
     )
-    judge, weights = _start(run, taxonomy), type_weights(pool)
-    stages = (
-        ("tokens", CROPS_ONLY, run.token_photographs, run.lr),
-        ("crops", CROPS_ONLY, run.crop_photographs, run.full_lr),
-        ("full", VIEW, run.full_photographs, run.full_lr),
-    )
-    for n, (name, view, photographs, lr) in enumerate(stages):
-        if photographs:
-            rows = JudgeRows(pool, view, photographs, run.seed * 10 + n, per_step=run.photographs_per_step)
-            if name == "full":
-                rows = replace(rows, most=run.full_questions, prompts=PROMPT_SHARES, where=run.where)
-            _train_stage(run, name, judge, rows, Collate(judge, weights), held_out, lr)
-    return _finish(run, judge)
+    learner = _start(run, taxonomy)
+    weights = class_weights(counted(pool.classes()), taxonomy, type_power=BALANCE, condition_power=0.0)
+    for stage in stages_of(run, pool):
+        _train_stage(run, stage, learner, Packer(learner.judge, weights, dense=True), held_out)
+    return _finish(run, learner)
 
 
-def _start(run: JudgeRun, taxonomy: Taxonomy) -> Any:
-    """A judge, from random weights or a checkpoint, and on its model the head that is thrown away after training."""
+def _start(run: JudgeRun, taxonomy: Taxonomy) -> LoraLearner:
+    """A judge whose weights all learn, from random ones or a checkpoint, with the head of the dense loss on it."""
     import torch
-    from torch import nn
+    from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    from toeline.judge.attention import matmul_attention, patch_embed_as_linear
+    from toeline.judge.attention import patch_embed_as_linear
     from toeline.judge.qwen_vl import QwenVLJudge
+    from toeline.weights import quiet
 
-    head = nn.Linear(run.width, token_classes(taxonomy))
     if run.start:
-        model, tokenizer = _checkpoint(run.start, head)
+        tokenizer = AutoTokenizer.from_pretrained(run.start)
+        with quiet():
+            model = Qwen2VLForConditionalGeneration.from_pretrained(run.start, dtype=torch.float32)
     else:
         tokenizer = small_tokenizer(rendered_texts(taxonomy))
         model = small_model(
             tokenizer, width=run.width, vision_depth=run.vision_depth, language_depth=run.language_depth, seed=run.seed
         )
-    model.token_head = head
     patch_embed_as_linear(model)
-    if not torch.cuda.is_available() and half_precision_pays("cpu"):
-        matmul_attention(model)
-    return QwenVLJudge(model, tokenizer, Qwen2VLImageProcessorPil(), VIEW)
+    how = _loop_settings(run, run.lr)
+    learner = prepare(how, QwenVLJudge(model.to(how.device), tokenizer, Qwen2VLImageProcessorPil(), VIEW))
+    if run.start:
+        load_weights(model, run.start)  # and the head, if this is a checkpoint and not a finished model
+    return learner
 
 
-def _checkpoint(folder: Path, head: Any) -> tuple[Any, Any]:
-    """Model and tokenizer of a checkpoint of any stage; the training head's weights go into `head`.
-
-    A finished model, such as the one in the package, has no such weights: the head then begins anew.
-    """
+def _loop_settings(run: JudgeRun, lr: float) -> LoraRun:
+    """A stage as the fine-tuning loop takes it: all weights, and the head of the dense loss whatever it counts."""
     import torch
-    from safetensors.torch import load_file
-    from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 
-    kept = load_file(folder / "model.safetensors")
-    trained = {k.removeprefix("token_head."): v for k, v in kept.items() if k.startswith("token_head.")}
-    if trained:
-        head.load_state_dict(trained)
-    model = Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    return model, AutoTokenizer.from_pretrained(folder)
-
-
-def _train_stage(
-    run: JudgeRun, name: str, judge: Any, rows: JudgeRows, collate: Collate, held_out: SheetPool, lr: float
-) -> None:
-    from torch.utils.data import SequentialSampler
-    from transformers import Trainer
-    from transformers.trainer_utils import get_last_checkpoint
-
-    class JudgeTrainer(Trainer):  # type: ignore[misc]  # the documented way to give Trainer another loss
-        def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-            return judge_loss(model, inputs, answers=name != "tokens", token_loss=run.token_loss)[0]
-
-        def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
-            return SequentialSampler(rows)  # a row is drawn at random by its number; its neighbors are its step
-
-    trainer = JudgeTrainer(
-        model=judge.model,
-        args=_arguments(run, run.out / name, rows.length // run.photographs_per_step, lr),
-        train_dataset=rows,
-        data_collator=collate,
-        processing_class=judge.tokenizer,
-        callbacks=[_measure(run, name, judge, held_out, rows.view)],
-    )
-    last = get_last_checkpoint(str(run.out / name)) if run.resume and (run.out / name).is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
-
-
-def _arguments(run: JudgeRun, out: Path, steps: int, lr: float) -> Any:
-    """transformers' settings of one stage: AdamW, a short warm-up, a flat part, a fall."""
-    import torch
-    from transformers import TrainingArguments
-
-    return TrainingArguments(
-        output_dir=str(out),
-        per_device_train_batch_size=run.photographs_per_step,
-        max_steps=steps,
-        learning_rate=lr,
-        lr_scheduler_type="warmup_stable_decay",
-        lr_scheduler_kwargs={"num_decay_steps": int(DECAY * steps), "min_lr_ratio": 0.05},
-        warmup_steps=100,
-        weight_decay=0.05,
-        adam_beta2=0.98,
-        use_cpu=not torch.cuda.is_available(),
-        max_grad_norm=1.0,
-        logging_steps=25,
-        save_steps=EVERY_STEPS,
-        save_total_limit=2,
-        dataloader_num_workers=1,
-        remove_unused_columns=False,
-        report_to=[],
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return LoraRun(
+        full=True,
+        dense=1.0,
+        lr=lr,
+        accumulate=run.photographs_per_step,
+        device=device,
+        dtype="bfloat16" if half_precision_pays(device) else "float32",
+        workers=1,
         seed=run.seed,
-        ignore_data_skip=True,
     )
 
 
-def _measure(run: JudgeRun, name: str, judge: Any, held_out: SheetPool, view: PromptBudget) -> Any:
-    """A callback that measures on held-out scenes whenever a checkpoint is saved, and writes to `log.jsonl`."""
-    from transformers import TrainerCallback
+def _train_stage(run: JudgeRun, stage: Stage, learner: LoraLearner, packer: Packer, held_out: SheetPool) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
 
-    class Measure(TrainerCallback):  # type: ignore[misc]
-        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            measure = held_out_dense if name == "tokens" else accuracy
-            entry = {"stage": name, "step": state.global_step, **measure(judge, held_out, view)}
-            if name == "full":
-                asked = quiz_rows(held_out, view, most_per_template=HELD_OUT_QUIZ)
-                entry["where"] = share_right(judge, asked)
-            with (run.out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(entry) + "\n")
+    from toeline.train.callbacks import Log, Watch, learn
 
-    return Measure()
+    photographs, model, out = len(stage.rows), learner.judge.model, run.out / stage.name
+    out.mkdir(parents=True, exist_ok=True)
+    how = _loop_settings(run, stage.lr)
+    total = steps_in(photographs, how.accumulate)
+    recipe = {  # AdamW, a short warm-up, a flat part, a fall
+        "lr_scheduler_type": "warmup_stable_decay",
+        "lr_scheduler_kwargs": {"num_decay_steps": int(DECAY * total), "min_lr_ratio": 0.05},
+        "warmup_steps": 100,
+        "weight_decay": 0.05,
+        "adam_beta2": 0.98,
+    }
+    learn_packed(model, answers=stage.answers, dense=run.token_loss if stage.answers else 1.0)
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(stage.name, total=photographs)
+        watch = Watch(
+            Log(out / LOG),
+            {step: n for n, step in enumerate([*range(EVERY_STEPS, total, EVERY_STEPS), total], 1)},
+            measure=lambda: _measure(stage, packer, held_out),
+            keep=None,
+            patience=0,
+            tell=lambda done, line: _tell(bar, task, done, line),
+        )
+        args = arguments_of(how, out, photographs, **recipe)
+        learn(model, args, stage.rows, packer, watch, resume=run.resume, tokenizer=learner.judge.tokenizer)
 
 
-def _finish(run: JudgeRun, judge: Any) -> Path:
-    """Drop the training head, save in half precision with tokenizer, processor and view; weights load as float32."""
+def _tell(bar: Progress, task: TaskID, done: int, line: dict[str, Any] | None) -> None:
+    """Photographs seen so far, and what each measurement found."""
+    bar.update(task, completed=done)
+    if line and "valid" in line:
+        bar.console.print_json(data=line, indent=None)
+
+
+def _measure(stage: Stage, packer: Packer, held_out: SheetPool) -> dict[str, Any]:
+    """What the log says of held-out scenes, without augmentation: shares of right answers, or the dense loss alone."""
+    view = stage.rows.view
+    plain = Plain(held_out, held_out.taxonomy, view)
+    rows = (plain[i] for i in range(len(plain)))
+    if not stage.answers:
+        return {"dense": dense_alone(packer, rows)}
+    found = _by_kind(answered(packer, rows))
+    if stage.name == FULL:
+        found["where"] = _by_kind(answered(packer, quiz_rows(held_out, view, most_per_template=HELD_OUT_QUIZ)))
+    return found
+
+
+def _by_kind(found: Sequence[Answered]) -> dict[str, Any]:
+    """The headline, and the share of right answers for each kind of question."""
+    kinds = sorted({a.kind for a in found})
+    return headline(found) | {kind: float(np.mean([a.right for a in found if a.kind == kind])) for kind in kinds}
+
+
+def _finish(run: JudgeRun, learner: LoraLearner) -> Path:
+    """Save in half precision without the training head, and beside it what it was trained with."""
     import torch
-
-    from toeline.judge.checkpoint import write_view
 
     out = run.out / "model"
-    model = judge.model
-    del model.token_head
-    model.to(torch.float16).save_pretrained(out)
-    judge.tokenizer.save_pretrained(out)
-    judge.processor.save_pretrained(out)
-    write_view(out, VIEW)
+    learner.judge.model.to(torch.float16)
+    save(learner, out)
     record = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(run).items() if k not in {"out", "resume"}}
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return out
@@ -375,18 +370,6 @@ def small_model(
     model = Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.float32)
     spread(model)
     return model
-
-
-def spread(model: Any) -> None:
-    """Draw the linear weights and the embeddings of a model anew, as large as their fan-in asks for."""
-    from torch import nn
-
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv3d):
-            fan_in = module.weight[0].numel()
-            nn.init.trunc_normal_(module.weight, std=1 / math.sqrt(fan_in))
-    embedding = model.get_input_embeddings().weight
-    nn.init.normal_(embedding, std=1 / math.sqrt(embedding.shape[1]))
 
 
 def _config(

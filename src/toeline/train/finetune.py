@@ -27,11 +27,11 @@ from toeline.train.adapter import (
     source_of,
     view_of,
 )
-from toeline.train.callbacks import Log, is_stuck
+from toeline.train.callbacks import Log
 from toeline.train.config import LoraRun
 from toeline.train.datasets import Joined, SheetPool, TrainingSplit, counted, read_labeled_split
 from toeline.train.feature_cache import Store, look
-from toeline.train.loss import Packer, right_and_loss
+from toeline.train.loss import Packer, answered, headline
 from toeline.train.samples import Photos, Plain, Stream
 from toeline.train.sampling import arguments_of, class_weights, ends_of, order_of
 
@@ -164,53 +164,34 @@ class _Finetuning:
         self.args.distributed_state.wait_for_everyone()
 
     def _loop(self, learner: LoraLearner, log: Log, *, resume: bool) -> None:
-        """Run the Trainer, from the last checkpoint when there is one to resume."""
-        from transformers import PrinterCallback
-
-        from toeline.train.callbacks import PackedTrainer, Watch, checkpoint_of
+        """Run the training loop with what this run validates, keeps and tells."""
+        from toeline.train.callbacks import Watch, learn
 
         weights = self.training_data.weights if self.run.balance == "weights" else {}
         packer = Packer(
             learner.judge, weights, max_tokens=self.run.max_tokens, store=self.store, dense=self.run.dense > 0
         )
-        last = checkpoint_of(Path(self.args.output_dir)) if resume else None
-        if self.args.process_index == 0:
-            log.cut(int(last.rpartition("-")[2]) if last else -1)
-        self.args.distributed_state.wait_for_everyone()
-        if last and is_stuck(log.validations(), self.run.patience):
-            return
         watch = Watch(
             log,
             ends_of(len(self.stream) // self.run.epochs, self.run.epochs, self.run.accumulate, self.args.world_size),
-            measure=lambda: self._measure(learner, replace(packer, weights={}, dense=False)),
+            measure=lambda: self._measure(packer),
             keep=lambda: save(learner, self.kept, name=self.run.judge) if self.args.process_index == 0 else None,
             patience=self.run.patience,
             tell=lambda done, line: self.tell("train", done, len(self.stream), line),
         )
-        trainer = PackedTrainer(
-            model=learner.wrapped,
-            args=self.args,
-            train_dataset=self.stream,
-            data_collator=packer,
-            callbacks=[watch],
-        )
-        trainer.remove_callback(PrinterCallback)  # standard output is for results
-        trainer.train(resume_from_checkpoint=last)
+        learn(learner.wrapped, self.args, self.stream, packer, watch, resume=resume)
 
-    def _measure(self, learner: LoraLearner, packer: Packer) -> dict[str, float] | None:
+    def _measure(self, packer: Packer) -> dict[str, float] | None:
         """The headline on the validation split: how many conditions are right, given the type, and the mean loss."""
         if self.plain is None:
             return None
-        learner.judge.model.eval()
-        found: list[tuple[bool, float]] = []
-        for i in range(self.args.process_index, len(self.plain), self.args.world_size):
-            found += right_and_loss(learner.judge.model, list(packer.chunks(self.plain[i])))
+        mine = range(self.args.process_index, len(self.plain), self.args.world_size)
+        found = answered(packer, (self.plain[i] for i in mine))
         if self.args.world_size > 1:
             from accelerate.utils import gather_object
 
             found = gather_object(found)
-        n = len(found)
-        return {"accuracy": sum(r for r, _ in found) / n, "loss": sum(loss for _, loss in found) / n, "n": n}
+        return headline(found)
 
     def _facts(self, learner: LoraLearner) -> dict[str, Any]:
         """What the result depends on, for run.json."""

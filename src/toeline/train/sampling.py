@@ -25,7 +25,13 @@ TYPE_POWER = 0.5
 CONDITION_POWER = 0.5
 
 
-def class_weights(counts: Mapping[str, int], taxonomy: Taxonomy) -> dict[str, float]:
+def class_weights(
+    counts: Mapping[str, int],
+    taxonomy: Taxonomy,
+    *,
+    type_power: float = TYPE_POWER,
+    condition_power: float = CONDITION_POWER,
+) -> dict[str, float]:
     """How much an object of each class counts, 1 on average over all objects.
 
     >>> weights = class_weights({"rock toe": 1, "rock toe damaged": 4}, Taxonomy.load())
@@ -39,7 +45,7 @@ def class_weights(counts: Mapping[str, int], taxonomy: Taxonomy) -> dict[str, fl
     rarity = {}
     for name, n in there.items():
         whole = of_type[taxonomy.class_of(name).type]
-        rarity[name] = whole**-TYPE_POWER * (n / whole) ** -CONDITION_POWER
+        rarity[name] = whole**-type_power * (n / whole) ** -condition_power
     mean = sum(rarity[name] * n for name, n in there.items()) / max(1, sum(there.values()))
     return {name: r / mean for name, r in rarity.items()}
 
@@ -73,8 +79,11 @@ def order_of(
 WARMUP = 0.05  # share of the steps
 
 
-def arguments_of(run: LoraRun, out: Path, photographs: int) -> Any:
-    """transformers' settings: one photograph at a time, AdamW, warm-up and cosine, a line of log for each step."""
+def arguments_of(run: LoraRun, out: Path, photographs: int, **recipe: Any) -> Any:
+    """transformers' settings: one photograph at a time, AdamW, warm-up and cosine, a line of log for each step.
+
+    `recipe` names another schedule, decay or optimizer settings.
+    """
     from transformers import TrainingArguments
 
     from toeline.judge.checkpoint import pick_dtype
@@ -83,17 +92,14 @@ def arguments_of(run: LoraRun, out: Path, photographs: int) -> Any:
     device = pick_device(run.device)
     dtype = str(pick_dtype(run.dtype, device)).removeprefix("torch.")
     world = int(os.environ.get("WORLD_SIZE", 1))
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(out.with_name("tensorboard")))
+    warmup = max(1, round(WARMUP * steps_in(photographs, run.accumulate, world)))
     return TrainingArguments(
         output_dir=str(out),
         per_device_train_batch_size=1,
         gradient_accumulation_steps=run.accumulate,
         num_train_epochs=1,  # the data set holds all epochs, one after the other
         learning_rate=run.lr,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, round(WARMUP * steps_in(photographs, run.accumulate, world))),
         optim="adamw_torch",
-        weight_decay=0.01,
         max_grad_norm=1.0,
         bf16=run.all_weights and dtype == "bfloat16",
         fp16=dtype == "float16" and device == "cuda",
@@ -110,6 +116,7 @@ def arguments_of(run: LoraRun, out: Path, photographs: int) -> Any:
         report_to=["tensorboard"] if find_spec("tensorboard") else [],
         disable_tqdm=True,
         seed=run.seed,
+        **{"lr_scheduler_type": "cosine", "warmup_steps": warmup, "weight_decay": 0.01, **recipe},
     )
 
 
