@@ -12,7 +12,7 @@ from toeline.synth.materials import SceneLook, vary
 from toeline.synth.placement import sideways
 from toeline.synth.plan import CANVAS, Channel, Fault, Floats
 from toeline.synth.rock_and_plants import GREENS
-from toeline.synth.textures import BROKEN, COVERED, SOUND, Canvas, Color, blend, crop, darken, ramp, wander
+from toeline.synth.textures import BROKEN, COVERED, SOUND, Canvas, Color, blend, choose, crop, darken, ramp, wander
 
 Rng = np.random.Generator
 CONCRETES: tuple[Color, ...] = (
@@ -31,6 +31,11 @@ class Lane:
     first: int  # row of the canvas of row 0
     light: float  # pixels that a shadow moves to the right
     shade: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.across.shape[0], self.across.shape[1]
 
 
 def open_lane(canvas: Canvas, item: Channel) -> tuple[Lane, tuple[slice, slice]]:
@@ -79,8 +84,8 @@ def _joints(rng: Rng, lane: Lane, style: str) -> Floats:
 
 def _clean(rng: Rng, lane: Lane, style: str) -> Floats:
     """(h, w, 3) the channel as built, weathered and stained, before anything went wrong."""
-    shape = (lane.across.shape[0], lane.across.shape[1])
-    base = np.asarray(CONCRETES[int(rng.integers(len(CONCRETES)))], np.float32)
+    shape = lane.shape
+    base = np.asarray(choose(rng, CONCRETES), np.float32)
     if style == "ditch":
         base = base * 0.78
     bright = _profile(style, lane, float(rng.uniform(0.22, 0.42)))
@@ -98,7 +103,7 @@ def _clean(rng: Rng, lane: Lane, style: str) -> Floats:
 
 def _seat(rng: Rng, lane: Lane) -> None:
     """Disturbed soil beside the channel, and the shadow that its wall throws."""
-    shape = (lane.across.shape[0], lane.across.shape[1])
+    shape = lane.shape
     beside = np.abs(lane.across) + 0.12 * crop("middle", rng, shape)
     soil = np.median(lane.color.reshape(-1, 3), axis=0) * np.float32(1.08)
     blend(lane.color, soil, np.asarray(float(rng.uniform(0, 0.6)) * ramp(-beside, -1.7, -1.2), np.float32))
@@ -141,14 +146,13 @@ FILLINGS: dict[str, SceneLook] = {
 def _window(rng: Rng, lane: Lane, fault: Fault, blur: float) -> Floats:
     """(h, w) 1 between the ends of a fault, with ragged ends."""
     rows = np.arange(lane.first, lane.first + len(lane.across), dtype=np.float32)[:, None]
-    bent = rows + blur * crop("middle", rng, (lane.across.shape[0], lane.across.shape[1]))
+    bent = rows + blur * crop("middle", rng, lane.shape)
     return ramp(bent, fault.start - 1.5, fault.start + 1.5) * (1 - ramp(bent, fault.stop - 1.5, fault.stop + 1.5))
 
 
 def _filling(rng: Rng, what: str, shape: tuple[int, int], ground: Floats, season: str) -> Floats:
     if what == "plants":
-        greens = GREENS[season]
-        painted, value = stony(rng, shape, 5, greens[int(rng.integers(len(greens)))])
+        painted, value = stony(rng, shape, 5, choose(rng, GREENS[season]))
         return np.asarray(painted * (0.75 + 0.5 * value[..., None]), np.float32)
     if what == "debris":
         return stony(rng, shape, 7, (150, 138, 120))[0]
@@ -176,7 +180,7 @@ def fill_channel(
     rng: Rng, lane: Lane, item: Channel, painted: Floats, ground: Floats, state: States, season: str
 ) -> None:
     """Soil, silt, plants or debris over the inner channel; the walls mostly stay in sight."""
-    shape = (lane.across.shape[0], lane.across.shape[1])
+    shape = lane.shape
     for fault in item.faults:
         if fault.what not in ("silt", "soil", "plants", "debris"):
             continue
@@ -192,7 +196,7 @@ def fill_channel(
 
 def _hollow(rng: Rng, lane: Lane, color: Color) -> Floats:
     """(h, w, 3) torn-up soil where a segment is gone: dark in the middle, with lumps of concrete."""
-    shape = (lane.across.shape[0], lane.across.shape[1])
+    shape = lane.shape
     soil = texture(SceneLook(color, tuple(1.25 * np.asarray(color)), 0.14, 0.2), rng, shape)
     darken(soil, np.asarray(0.42 * ramp(1 - np.abs(lane.across), 0.1, 0.7), np.float32))
     lumps, value = stony(rng, shape, 7, (196, 188, 174))
@@ -204,14 +208,14 @@ def _gap(rng: Rng, lane: Lane, fault: Fault, painted: Floats, cover: Floats, sta
     hole = _window(rng, lane, fault, 2.0)
     color = tuple(float(c) for c in rng.uniform(0.85, 1.05) * np.array((104, 86, 66)))
     blend(painted, _hollow(rng, lane, (color[0], color[1], color[2])), hole)
-    torn = 1.15 + 0.3 * crop("middle", rng, (hole.shape[0], hole.shape[1]))
+    torn = 1.15 + 0.3 * crop("middle", rng, lane.shape)
     np.maximum(cover, hole * ramp(torn - np.abs(lane.across), 0.0, 0.3), out=cover)
     state[hole > 0.5] = BROKEN
 
 
 def _crack(rng: Rng, lane: Lane, fault: Fault, painted: Floats, state: States) -> None:
     """Wide dark cracks across and along, a few in a row, with broken edges."""
-    shape = (lane.across.shape[0], lane.across.shape[1])
+    shape = lane.shape
     rows = np.arange(lane.first, lane.first + shape[0], dtype=np.float32)[:, None]
     part = _window(rng, lane, fault, 1.0)
     count = max(2, (fault.stop - fault.start) // 14)
@@ -228,7 +232,7 @@ def _crack(rng: Rng, lane: Lane, fault: Fault, painted: Floats, state: States) -
 
 def _undercut(rng: Rng, lane: Lane, fault: Fault, painted: Floats, cover: Floats, state: States) -> None:
     """The soil beside and under one wall is washed out: a dark hollow, and the wall there is gone."""
-    shape = (lane.across.shape[0], lane.across.shape[1])
+    shape = lane.shape
     side = lane.across * (1.0 if fault.amount > 0 else -1.0)
     part = _window(rng, lane, fault, 2.0)
     inner = np.asarray(0.15 + 0.25 * wander(rng, shape[0], 14)[:, None], np.float32)

@@ -12,6 +12,7 @@ from toeline.synth.textures import (
     Canvas,
     Color,
     blend,
+    choose,
     crop,
     crop_stones,
     darken,
@@ -117,9 +118,9 @@ def _paint_band(canvas: Canvas, band: Band, look: SceneLook, bend: Bend, rng: Rn
 
 def paint_ground(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """All bands of a plan, from the top of the picture down."""
-    face = vary(FACES[plan.season][int(rng.integers(len(FACES[plan.season])))], rng)
-    road = vary(ROADS[int(rng.integers(len(ROADS)))], rng)
-    bench = vary(road if rng.random() < 0.5 else ROADS[int(rng.integers(len(ROADS)))], rng)
+    face = vary(choose(rng, FACES[plan.season]), rng)
+    road = vary(choose(rng, ROADS), rng)
+    bench = vary(road if rng.random() < 0.5 else choose(rng, ROADS), rng)
     if plan.season != "green" and rng.random() < 0.4:
         bench = vary(
             SceneLook(mix(face.dark, bench.dark, 0.5), mix(face.pale, bench.pale, 0.5), 0.12, 0.12, tufts=0.1), rng
@@ -145,9 +146,9 @@ def _patches(canvas: Canvas, band: Band, plan: ScenePlan, rng: Rng) -> None:
     shape = (rows.stop - rows.start, CANVAS)
     if shape[0] < 8:
         return
-    other = FACES[list(FACES)[int(rng.integers(len(FACES)))]][0]
+    other = choose(rng, list(FACES.values()))[0]
     if rng.random() < 0.5:
-        other = WASHED[int(rng.integers(len(WASHED)))]
+        other = choose(rng, WASHED)
     v = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - lift
     inside = ramp(v, low, low + 14) * (1 - ramp(v, high - 14, high))
     field = crop("broad", rng, shape) + 0.25 * crop("middle", rng, shape) + 0.25 * crop("gully", rng, shape)
@@ -205,8 +206,7 @@ def _tracks(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
 
 def _path(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """A trodden path or a rill down a face: pale or dark, crooked, with no walls and soft edges."""
-    faces = _shown(plan, face=True)
-    band = faces[int(rng.integers(len(faces)))]
+    band = choose(rng, _shown(plan, face=True))
     v = np.linspace(band.v0, band.v1, 30, dtype=np.float32)
     u = np.float32(rng.uniform(0, CANVAS)) + 10 * wander(rng, 30, 6) + float(rng.normal(0, 0.15)) * (v - band.v0)
     x = plan.bend.column(np.asarray(u, np.float32), v)
@@ -216,11 +216,10 @@ def _path(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
 
 
 def _pipe(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
-    roads = _shown(plan, face=False)
-    band = roads[int(rng.integers(len(roads)))]
+    band = choose(rng, _shown(plan, face=False))
     points = _level(plan, float(rng.uniform(band.v0, band.v1)), rng, 1.0)
     width = float(rng.uniform(3, 7))
-    tone = ((96, 62, 48), (58, 56, 54), (120, 96, 80))[int(rng.integers(3))]
+    tone = choose(rng, ((96, 62, 48), (58, 56, 54), (120, 96, 80)))
     _strip(canvas, points + np.float32(width * 0.6), width, (40, 36, 32), 0.5, 0, rng)
     _strip(canvas, points, width, tone, 0.95, 0, rng)
     _strip(canvas, points - np.float32(width * 0.2), width * 0.3, (196, 176, 160), 0.5, 0, rng)
@@ -244,8 +243,7 @@ def _cable(canvas: Canvas, rng: Rng) -> None:
 
 
 def _puddle(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
-    roads = _shown(plan, face=False)
-    band = roads[int(rng.integers(len(roads)))]
+    band = choose(rng, _shown(plan, face=False))
     x, y = plan.bend.point(float(rng.uniform(0, CANVAS)), float(rng.uniform(band.v0, band.v1)))
     wide, high = float(rng.uniform(20, 90)), float(rng.uniform(5, 16))
     span = window(x - wide, y - high, x + wide, y + high)
@@ -262,8 +260,8 @@ def _heap(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     roads = [band for band in plan.bands if band.what != "face" and band.v1 - band.v0 > 40]
     if not roads:
         return
-    band = roads[int(rng.integers(len(roads)))]
-    tone = ((126, 128, 128), (150, 126, 98), (178, 166, 148))[int(rng.integers(3))]
+    band = choose(rng, roads)
+    tone = choose(rng, ((126, 128, 128), (150, 126, 98), (178, 166, 148)))
     v, step = float(rng.uniform(band.v0 + 10, band.v1 - 10)), float(rng.uniform(60, 140))
     for u in np.arange(float(rng.uniform(-50, 300)), CANVAS, step)[: int(rng.integers(1, 6))]:
         x, y = plan.bend.point(float(u), v)
@@ -300,7 +298,7 @@ def _trails(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """Thin pale trails of cattle across a face, and rills."""
     faces = _shown(plan, face=True)
     for _ in range(int(rng.integers(1, 5))):
-        band = faces[int(rng.integers(len(faces)))]
+        band = choose(rng, faces)
         x = np.linspace(float(rng.uniform(-50, 300)), float(rng.uniform(340, CANVAS + 50)), 40, dtype=np.float32)
         v = np.clip(rng.uniform(band.v0, band.v1) + 16 * wander(rng, 40, 7), band.v0 + 6, band.v1 - 6)
         points = np.stack([x, v + plan.bend.lift(x)], 1).astype(np.float32)
@@ -328,8 +326,7 @@ def paint_clutter(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
 
 def _machine(canvas: Canvas, plan: ScenePlan, rng: Rng) -> None:
     """A truck, a motorbike or a person on a road: a few boxes and a shadow."""
-    roads = _shown(plan, face=False)
-    band = roads[int(rng.integers(len(roads)))]
+    band = choose(rng, _shown(plan, face=False))
     x, y = plan.bend.point(float(rng.uniform(0, CANVAS)), float(rng.uniform(band.v0, band.v1)))
     wide = float(rng.choice([6.0, 12.0, 60.0])) * plan.zoom + 3
     high = wide * float(rng.uniform(0.4, 0.6))

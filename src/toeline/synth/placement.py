@@ -107,12 +107,18 @@ def place_slope_drain(
         return None
     start, stop = int(inside[0]), int(inside[-1]) + 1
     first, middle, widths = first + start, middle[start:stop], widths[start:stop]
-    condition, faults = find_faults(rng, "slope_drain", condition, first, len(middle), half)
+    return _channel(rng, "slope_drain", condition, first, middle, widths, half, style)
+
+
+def _channel(
+    rng: Rng, kind: str, condition: str, first: int, middle: Floats, widths: Floats, half: float, style: str
+) -> Channel:
+    """A channel along the axis `middle` (n,), half as wide as `widths` (n,), with what is wrong with it."""
+    condition, faults = find_faults(rng, kind, condition, first, len(middle), half)
     style = "walls" if condition == "blocked" and style == "slab" else style  # a filled slab looks like a slab
-    push = sideways(faults, first, widths)
-    polygon = _outline(first, middle + push - widths, middle + push + widths, rows=True)
-    seed = int(rng.integers(2**31))
-    return Channel("slope_drain", condition, first, middle, widths, faults, style, polygon, seed)
+    axis = middle + sideways(faults, first, widths)
+    polygon = _outline(first, axis - widths, axis + widths, rows=kind == "slope_drain")
+    return Channel(kind, condition, first, middle, widths, faults, style, polygon, int(rng.integers(2**31)))
 
 
 def place_toe_drain(
@@ -127,12 +133,7 @@ def place_toe_drain(
     longest = max(np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1), key=len)
     first, middle = x0 + int(longest[0]), middle[longest].astype(np.float32)
     widths = np.full(len(middle), half, np.float32)
-    condition, faults = find_faults(rng, "toe_drain", condition, first, len(middle), half)
-    style = "walls" if condition == "blocked" and style == "slab" else style
-    push = sideways(faults, first, widths)
-    polygon = _outline(first, middle + push - widths, middle + push + widths, rows=False)
-    seed = int(rng.integers(2**31))
-    return Channel("toe_drain", condition, first, middle.astype(np.float32), widths, faults, style, polygon, seed)
+    return _channel(rng, "toe_drain", condition, first, middle, widths, half, style)
 
 
 def place_stretch(

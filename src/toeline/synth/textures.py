@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -125,6 +127,14 @@ def wander(rng: np.random.Generator, length: int, step: float) -> Floats:
 def ramp(values: Floats, low: float | Floats, high: float | Floats) -> Floats:
     """0 below `low`, 1 above `high`, straight between."""
     return np.asarray(np.clip((values - low) / (np.asarray(high, np.float32) - low), 0, 1), np.float32)
+
+
+Choice = TypeVar("Choice")
+
+
+def choose(rng: np.random.Generator, items: Sequence[Choice]) -> Choice:
+    """One of them, each as likely."""
+    return items[int(rng.integers(len(items)))]
 
 
 SOUND, COVERED, BROKEN = 1, 2, 3
