@@ -13,7 +13,7 @@ import pytest
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding, Problem, Result, Verdict
-from toeline.core.records import finding_from, finding_record, from_lines, read_lines, to_line
+from toeline.core.records import finding_from, finding_record, read_lines, to_line
 from toeline.core.run_folder import ERRORS, FINDINGS, PROGRESS, RUN, RunFolder, write_whole
 from toeline.core.scene import Alternative, Relation
 from toeline.errors import OutputError
@@ -44,9 +44,10 @@ def begun(path: Path, *results: Result) -> RunFolder:
     return folder
 
 
-def test_a_finding_survives_the_round_trip_through_a_line() -> None:
+def test_a_finding_survives_the_round_trip_through_a_line(tmp_path: Path) -> None:
     before = finding("a b/é.jpg")
-    assert finding_from(from_lines(to_line(finding_record(before)), where="x")[0]) == before
+    (tmp_path / "x.jsonl").write_text(to_line(finding_record(before)), encoding="utf-8")
+    assert finding_from(read_lines(tmp_path / "x.jsonl")[0]) == before
 
 
 def test_a_line_of_a_version_that_did_not_tell_what_the_detector_thought_is_read() -> None:

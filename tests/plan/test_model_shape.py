@@ -186,7 +186,13 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "said"), [({"scene_tokens": "many"}, "whole numbers"), ({"sight": 3}, "not one"), (3, "not one")]
+    ("view", "said"),
+    [
+        ({"scene_tokens": "many"}, r"wrong scene_tokens.*scene_tokens \(int\)"),
+        ({"crop_tokens": -1}, "wrong crop_tokens"),
+        ({"sight": 3}, "wrong sight"),
+        (3, "view is no object"),
+    ],
 )
 def test_a_bad_view_is_told(tmp_path: Path, view: Any, said: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_vl"}))

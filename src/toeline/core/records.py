@@ -27,22 +27,6 @@ def to_line(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def from_lines(text: str, *, where: str) -> list[dict[str, Any]]:
-    """Every whole line of a JSON-lines text. Raises OutputError for a bad line that is not the last.
-
-    >>> from_lines('{"a": 1}\\n{"a": 2', where="x.jsonl")
-    [{'a': 1}]
-    """
-    whole, _, torn = text.rpartition("\n")
-    records = []
-    for number, line in enumerate(whole.split("\n"), start=1):
-        if not line.strip():
-            continue
-        records.append(_parse(line, f"{where}, line {number}"))
-    del torn  # without a line end it was never finished, even when it happens to parse
-    return records
-
-
 def _parse(line: str, where: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
@@ -67,7 +51,7 @@ def each_line(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.endswith(b"\n") and line.strip():  # without a line end it was never finished, even if it parses
-                yield line, _parse(line.decode("utf-8", errors="replace"), f"{path.name}, line {number}")
+                yield line, _parse(line.decode("utf-8-sig", errors="replace"), f"{path.name}, line {number}")
 
 
 def join_lines(records: Iterable[Mapping[str, Any]]) -> str:
@@ -137,7 +121,9 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
             detector_others=tuple(
                 Alternative(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())
             ),
-            grade=_grade_from(record) if "severity" in record else UNGRADED,
+            grade=Grade(record["severity"], int(record["severity_rank"]), record["action"], record["immediate_reason"])
+            if "severity" in record
+            else UNGRADED,
             geo_position=geo_position_from(record),
         )
     except (KeyError, TypeError, ValueError) as why:
@@ -154,10 +140,6 @@ def _verdict_from(record: Mapping[str, Any]) -> Verdict:
         asked=bool(record["asked"]),
         review=record["review_reason"],
     )
-
-
-def _grade_from(record: Mapping[str, Any]) -> Grade:
-    return Grade(record["severity"], int(record["severity_rank"]), record["action"], record["immediate_reason"])
 
 
 def problem_record(problem: Problem) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -196,11 +196,6 @@ class Taxonomy:
             if c.name == condition:
                 return c.color
         raise TaxonomyError(f"unknown condition {condition!r}. Known: {', '.join(c.name for c in self.conditions)}.")
-
-    def require_types(self, names: Iterable[str]) -> None:
-        """Raise TaxonomyError if a type name is not of this taxonomy."""
-        for name in names:
-            self.type_of(name)
 
 
 def _class(table: Mapping[str, Any], where: str) -> ObjectClass:

@@ -189,8 +189,9 @@ def _view_of(raw: Any, file: Path) -> PromptBudget:
     return PromptBudget(**raw)
 
 
-def _is(value: object, kind: type) -> bool:
-    return isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+def _is(value: Any, kind: type) -> bool:
+    fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+    return fits and (kind is str or value >= 0)
 
 
 def write_view(folder: Path, view: PromptBudget) -> None:

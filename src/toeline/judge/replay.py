@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.question import PromptBudget, Question, QuestionSheet
-from toeline.core.records import finding_from, from_lines
+from toeline.core.records import finding_from, read_lines
 from toeline.errors import ModelError, OutputError
 
 Saved = Mapping[str, Mapping[str, Mapping[str, float]]]  # photograph -> thing id -> answer -> log-probability
@@ -33,7 +33,7 @@ class ReplayJudge:
             text = raw.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as why:
             raise ModelError(f"{file}: these saved scores cannot be read ({why}). Check the path.") from None
-        saved = _from_findings(text, file) if file.suffix == ".jsonl" else _from_json(text, file)
+        saved = _from_findings(file) if file.suffix == ".jsonl" else _from_json(text, file)
         facts = {"back_end": "replay", "model": str(file), "sha256": hashlib.sha256(raw).hexdigest()}
         return cls(saved, info=facts)
 
@@ -55,10 +55,10 @@ class ReplayJudge:
         return {answer: found[answer] for answer in question.answers}
 
 
-def _from_findings(text: str, file: Path) -> Saved:
+def _from_findings(file: Path) -> Saved:
     saved: dict[str, dict[str, dict[str, float]]] = {}
     try:
-        for finding in map(finding_from, from_lines(text, where=str(file))):
+        for finding in map(finding_from, read_lines(file)):
             logs = {name: math.log(p) if p > 0 else -math.inf for name, p in finding.verdict.probabilities.items()}
             saved.setdefault(finding.photo, {})[finding.instance_id] = logs
     except (OutputError, ValueError) as why:

@@ -106,26 +106,26 @@ def find_device(name: str) -> Device:
     kind = next(k for k, here in there.items() if here) if name == "auto" else name
     if not there[kind]:
         raise SetupError(f"torch {torch.__version__} finds no {kind} on this machine. Choose auto or cpu.")
-    return {"cuda": _this_card, "mps": _this_mac, "cpu": _this_cpu}[kind]()
+    return _this(kind)
 
 
-def _this_card() -> Device:
+def _this(kind: str) -> Device:
+    """This machine, as far as it can be asked; its speed is tested."""
     import torch
 
-    about = torch.cuda.get_device_properties(0)
-    half = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    return _tested("cuda", f"this machine, {about.name}", about.total_memory, half)
-
-
-def _this_mac() -> Device:
-    import torch
-
-    half = "bfloat16" if torch.backends.mps.is_macos_or_newer(14, 0) else "float16"
-    return _tested("mps", "this machine, Apple GPU", torch.mps.recommended_max_memory(), half)
-
-
-def _this_cpu() -> Device:
-    return _tested("cpu", f"this machine, {os.cpu_count()} CPU cores", _ram(), "bfloat16")
+    title, memory, half = f"{os.cpu_count()} CPU cores", 0, "bfloat16"
+    if kind == "cuda":
+        about = torch.cuda.get_device_properties(0)
+        title, memory = about.name, about.total_memory
+        half = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    elif kind == "mps":
+        title, memory = "Apple GPU", torch.mps.recommended_max_memory()
+        half = "bfloat16" if torch.backends.mps.is_macos_or_newer(14, 0) else "float16"
+    flops = {"float32": _flops(kind, "float32")}
+    if kind != "cpu":  # a judge runs in float32 on a CPU
+        flops["half"] = _flops(kind, half)
+    title = f"this machine, {title}"
+    return Device(kind, title, kind, memory or _ram(), flops, _bandwidth(kind), half, tested=True)
 
 
 def _ram() -> int:
@@ -135,13 +135,6 @@ def _ram() -> int:
         if Path(file).is_file() and (limit := Path(file).read_text().strip()).isdigit():
             ram = min(ram, int(limit))
     return ram
-
-
-def _tested(kind: str, title: str, memory: int, half: str) -> Device:
-    flops = {"float32": _flops(kind, "float32")}
-    if kind != "cpu":  # a judge runs in float32 on a CPU
-        flops["half"] = _flops(kind, half)
-    return Device(kind, title, kind, memory, flops, _bandwidth(kind), half, tested=True)
 
 
 def _flops(kind: str, dtype: str) -> float:

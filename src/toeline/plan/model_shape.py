@@ -13,7 +13,6 @@ from toeline.core.question import PromptBudget
 from toeline.errors import ModelError
 
 BUNDLED = Path(__file__).parent / "shapes.json"
-FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 
 # What transformers takes where a config leaves a number out, by family (configuration_qwen2_vl.py and
 # configuration_qwen2_5_vl.py of transformers 5.23). `vision_mlp` of Qwen2-VL is `mlp_ratio` times the width.
@@ -121,8 +120,7 @@ def find_model(name: str, *, embedded: Path | None = None) -> Model:
 
 def bundled() -> dict[str, dict[str, Any]]:
     """Public numbers of the family's models by hub id, as `Shape` takes them."""
-    found: dict[str, dict[str, Any]] = json.loads(BUNDLED.read_text(encoding="utf-8"))
-    return found
+    return dict(json.loads(BUNDLED.read_text(encoding="utf-8")))
 
 
 def _in_cache(name: str) -> Path | None:
@@ -135,35 +133,17 @@ def _in_cache(name: str) -> Path | None:
 
 
 def _from_folder(name: str, folder: Path) -> Model:
-    shape = shape_of(_read(folder / "config.json"), folder / "config.json")
-    file = folder / "toeline.json"
-    raw = _read(file).get("view", {}) if file.is_file() else {}
-    try:
-        view = PromptBudget(**{"cell": shape.cell, **raw})
-    except TypeError:
-        raise ModelError(f"{file}: view is not one that Toeline knows. Write it again.") from None
-    if not all(type(number) is int and number >= 0 for number in (view.scene_tokens, view.crop_tokens)):
-        raise ModelError(f"{file}: scene_tokens and crop_tokens must be whole numbers. Write it again.")
-    return Model(name, shape, view)
+    from toeline.judge.checkpoint import read_json, read_view  # torch loads with it
 
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as why:
-        raise ModelError(
-            f"{file} cannot be read as JSON ({why}). Name a directory with a model's config.json."
-        ) from None
-    if not isinstance(found, dict):
-        raise ModelError(f"{file} holds no JSON object. Copy or download it again.")
-    return found
+    shape = shape_of(read_json(folder / "config.json"), folder / "config.json")
+    return Model(name, shape, read_view([folder], cell=shape.cell))
 
 
 def shape_of(config: Mapping[str, Any], where: Path | str) -> Shape:
     """The shape in a config.json, nested as transformers 5 writes it or flat as the hub has it. Raises ModelError."""
     family = config.get("model_type")
-    if family not in FAMILIES:
-        raise ModelError(f"{where}: model_type is {family!r}, and the judge runs {' and '.join(FAMILIES)}.")
+    if family not in VISION_DEFAULTS:
+        raise ModelError(f"{where}: model_type is {family!r}, and the judge runs {' and '.join(VISION_DEFAULTS)}.")
     text = {**TEXT_DEFAULTS, **(config.get("text_config") or config)}
     vision = {**PATCH_DEFAULTS, **VISION_DEFAULTS[family], **(config.get("vision_config") or {})}
     try:
