@@ -6,17 +6,22 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PYTHON ?=
 
-.PHONY: demo test install clean
+.PHONY: demo test quick install clean
 .DEFAULT_GOAL := demo
 
-demo: $(VENV)/default.stamp  ## draw a dozen scenes, inspect them, compare with the truth
+demo: $(VENV)/default.stamp  ## draw a dozen scenes, inspect them, compare with the ground truth
 	$(BIN)/toeline demo --out runs/demo
 
 test: $(VENV)/dev.stamp  ## exactly what CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --durations=15 --durations-min=1
+
+quick: $(VENV)/dev.stamp  ## what a developer runs at each save: no training, no other process
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q -m "not slow"
 
 install: $(VENV)/dev.stamp
 

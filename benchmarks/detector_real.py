@@ -19,7 +19,7 @@ from typing import Any
 from results import RESULTS, write
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import boxed_split
+from toeline.data.datasets import read_split
 from toeline.data.yolo import open_yolo
 from toeline.detect.detector import DetectorOptions
 from toeline.evaluate.metric import metric_record
@@ -56,7 +56,7 @@ def collate(work: Path, data: Path, out: Path) -> int:
     """Measure the finished ones and the embedded detector on valid, in one go."""
     done = [begin for begin in BEGINNINGS if (work / begin / "scorecard.json").exists()]
     taxonomy = Taxonomy.load()
-    split = boxed_split(open_yolo(data, taxonomy), "valid", taxonomy)
+    split = read_split(open_yolo(data, taxonomy), "valid", taxonomy, conditions=False)
     device = DetectorOptions(device="cpu")
     untrained = measure("embedded", split, taxonomy, device, step=lambda _: None)
     trained = {b: measure(str(work / b), split, taxonomy, device, step=lambda _: None) for b in done}

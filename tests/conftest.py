@@ -28,6 +28,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden from what the code says now")
 
 
+# Directories and files whose tests train, run whole commands, start processes, or take seconds each.
+SLOW = (
+    "cli",
+    "train",
+    "judge",
+    "test_benchmarks.py",
+    "test_licenses.py",
+    "models",
+    "synth/test_dataset.py",
+    "synth/test_scene.py",
+    "analysis/test_planted.py",
+    "analysis/test_reading.py",
+    "analysis/test_crew.py",
+    "analysis/test_plain.py",
+    "analysis/test_gallery.py",
+    "data/test_export.py",
+    "detect/test_tiling.py",
+    "detect/test_transformers.py",
+    "evaluate/test_no_models.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what stands in SLOW; other tests say so themselves."""
+    for item in items:
+        if any(item.path.is_relative_to(HERE / place) for place in SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[..., str]:
     """golden("prompt/toe_drain.txt") is the text kept under tests/golden; see CONTRIBUTING.md for how it is rewritten.

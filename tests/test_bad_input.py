@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.fakes import FakeJudge, fake_inspector
-from tests.helpers import make_photo, write_labels, write_photo
-from tests.tiny import save_model
+from tests.support.datasets import make_photo, write_labels, write_photo
+from tests.support.stand_ins import FakeJudge, fake_inspector
+from tests.support.tiny_judges import save_model
 
 from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
@@ -194,7 +194,7 @@ def test_a_bad_label_line_is_named_and_the_rest_is_read(tmp_path: Path, case: st
     file = write_labels(tmp_path / "a.txt", [GOOD, line, "8 0.5 0.5 0.1 0.1"])
     instances, (problem,) = instances_from_labels(tmp_path, photo, (40, 30), TAXONOMY)
     assert [(instance.id, instance.type_name) for instance in instances] == [("1", "slope_drain"), ("2", "vegetation")]
-    assert (problem.file, problem.line) == (file, 2)
+    assert (problem.file, problem.line) == (str(file), 2)
     assert_says(str(problem), reason)
 
 
@@ -248,7 +248,7 @@ def test_a_label_file_that_cannot_be_read_is_a_problem_and_not_an_empty_answer(t
         write_labels(tmp_path / "a.txt", content)
     instances, (problem,) = instances_from_labels(tmp_path, photo, (40, 30), TAXONOMY)
     assert instances == ()
-    assert (problem.file, problem.line) == (tmp_path / "a.txt", None)
+    assert (problem.file, problem.line) == (str(tmp_path / "a.txt"), None)
     assert_says(str(problem), reason)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -149,3 +149,20 @@ def test_a_page_is_shortened_by_the_sections_that_list_objects() -> None:
     left_out = "### B (1)\n\n| photograph | object | is |\n\n## How it was made\n\n"
     page = f"# A\n\n## Mistakes\n\n| true | said |\n\n{left_out}## C\n"
     assert results().shortened_page(page) == "# A\n\n## Mistakes\n\n| true | said |\n\n## C\n"
+
+
+def test_the_structure_has_no_circle_and_keeps_its_counts() -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import structure
+    finally:
+        sys.path.pop(0)
+    over = {f.name: f.value for f in structure.figures(structure.read_sources()) if not f.is_met}
+    assert not over.keys() - {"lines of src"}, over
+    planted = {
+        "toeline.a": structure.Source("toeline.a", "def f(data):\n    from toeline.b import g\n    g(str(data))\n"),
+        "toeline.b": structure.Source("toeline.b", "from toeline import a\ndef g(y):\n    h(y)\ndef h(x):\n    0\n"),
+    }
+    assert structure.files_in_circles(planted) == ["toeline.a", "toeline.b"]
+    stays = structure.Walk(planted).follow("toeline.a", "f", "data")
+    assert stays == {("toeline.a", "f"), ("toeline.b", "g"), ("toeline.b", "h")}

@@ -25,11 +25,11 @@ PUBLIC_OPTIONS_LIVE_ELSEWHERE = {"train-embedded"}  # its options are the fields
 
 
 def commands() -> dict[str, Any]:
-    """Every command of the command line by its name."""
+    """Every command of the command line by its name; former names are hidden and stand in no list."""
     from toeline.cli.app import app
 
     group: Any = get_command(app)
-    return dict(group.commands)
+    return {name: command for name, command in group.commands.items() if not command.hidden}
 
 
 @pytest.mark.parametrize("name", sorted(commands()))

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution, metadata
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from tests.detect.test_ultralytics_onnx import HERE
 
 
 def wanted(name: str, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -72,6 +72,7 @@ def test_an_agpl_license_is_known_by_its_name(said: str, agpl: bool) -> None:
     assert is_agpl(said.lower()) is agpl
 
 
+EXPORTS = Path(__file__).parent / "detect"
 OFF = """
 import sys
 for gone in ("ultralytics", "torch", "torchvision"):
@@ -85,7 +86,7 @@ for name in sys.argv[1:]:
 
 
 def test_stage_1_from_onnx_files_needs_neither_ultralytics_nor_torch() -> None:
-    words = ["embedded", str(HERE / "small_raw.onnx"), str(HERE / "small_rows.onnx")]
+    words = ["embedded", str(EXPORTS / "small_raw.onnx"), str(EXPORTS / "small_rows.onnx")]
     done = subprocess.run([sys.executable, "-c", OFF, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[1:] == ["3", "3"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.analysis.drawing import ROOT, WORDS, make_row, make_table
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
+from tests.support.surveys import ROOT, WORDS, make_row, make_table
 
 from toeline.analysis.analyze import analyze
 from toeline.analysis.checks import CHECKS, Checks, order_flags

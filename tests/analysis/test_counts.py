@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.analysis.drawing import WORDS, make_row, make_table, rows
+from tests.support.surveys import WORDS, make_row, make_table, rows
 
 from toeline.analysis.counts import co_occurrence, count, heat, measure_boxes, spread, thirds
 from toeline.analysis.power import advise, prove

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.helpers import exit_code as run
-from tests.helpers import write_labels, write_photo, write_yolo
+from tests.support.datasets import exit_code as run
+from tests.support.datasets import write_labels, write_photo, write_yolo
 
 from toeline.analysis import gallery
 from toeline.analysis.analyze import Crew
@@ -157,7 +157,7 @@ def test_an_earlier_gallery_is_replaced_and_anything_else_is_refused(root: Path,
 
 def test_a_crew_draws_the_same_pictures(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(root, tmp_path / "alone")
-    monkeypatch.setattr(gallery, "WORTH", 1)
+    monkeypatch.setattr(gallery, "LEAST_FOR_PROCESSES", 1)
     with Crew(2) as crew:
         write_gallery(choose(open_yolo(root, TAXONOMY), TAXONOMY, FLAGS), tmp_path / "crew", crew=crew)
         assert crew.at_work

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from tests.analysis.drawing import make_row, make_table
+from pathlib import Path
 
-from toeline.analysis.duplicates import HashedPhoto
-from toeline.analysis.image_quality import image_flags, measure_images
+import pytest
+from tests.support.datasets import write_yolo
+from tests.support.flown import gps_tags, write_flown
+from tests.support.surveys import WORDS, make_row, make_table
+
+from toeline.analysis.analyze import How, analyze
+from toeline.analysis.duplicates import HashedPhoto, Kind
+from toeline.analysis.image_quality import PLACE, image_flags, measure_images
 from toeline.analysis.photo_facts import Camera, PhotoFacts
+from toeline.data.yolo import open_yolo
 
 
 def seen(name: str, size_wh: tuple[int, int] = (100, 100), **more: object) -> HashedPhoto:
@@ -45,3 +51,25 @@ def test_how_sure_stretching_is_without_exif(size_wh: tuple[int, int], word: str
     assert "prove nothing" in found.stretching
     assert (found.touching, found.objects) == (2, 4)
     assert "2 of 4 objects reach the border" in found.verdict
+
+
+def test_a_rejected_position_is_said_of_its_photograph_and_no_rejected_one_is_a_leak(tmp_path: Path) -> None:
+    """Each of these lies in both splits on one place: only the one that is told by XMP is a place."""
+    on_xmp = (None, {"GpsLatitude": "-33.5", "GpsLongitude": "-70.5"})
+    void, no_side = ({**gps_tags(10, 20), 9: "V"}, None), ({2: (21.0, 30.0, 0.0), 4: (80.0, 15.0, 0.0)}, None)
+    told = {"xmp": on_xmp, "void": void, "noside": no_side}
+    splits = ("train", "valid")
+    root = write_yolo(tmp_path, {s: {f"{n}_{s}.jpg": ["5 0.5 0.5 0.1 0.8"] for n in told} for s in splits})
+    for day, split in enumerate(splits, start=1):
+        for width, (name, (gps, dji)) in enumerate(told.items(), start=100 * day):
+            camera = {0x9003: f"2026:05:0{day} 09:30:00"}
+            file = root / split / "images" / f"{name}_{split}.jpg"
+            write_flown(file, gps, dji, camera=camera, size_wh=(width, 90))
+    found = analyze(open_yolo(root, WORDS), WORDS, How(pixels=True))
+    assert found.leaks is not None
+    assert [(p.kind, Path(p.first).name) for p in found.leaks.pairs] == [(Kind.PLACE, "xmp_train.jpg")]
+    assert found.leaks.with_pose == 2
+    flags = [f for f in found.flags if f.check == PLACE]
+    assert [Path(f.photo).name for f in flags] == ["noside_train.jpg", "noside_valid.jpg"]
+    assert flags[0].what == "its GPS latitude does not say on which side of the equator it is."
+    assert any(f"2 × {PLACE}" in said.text for said in found.findings)

@@ -7,7 +7,7 @@ import random
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.analysis.drawing import make_row, make_table, rows
+from tests.support.surveys import make_row, make_table, rows
 
 from toeline.analysis.pairs import nearest, ordered_pairs
 from toeline.analysis.table import ObjectTable, SurveyRow

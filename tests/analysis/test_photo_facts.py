@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from datetime import datetime
 from pathlib import Path
 
@@ -10,9 +11,13 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
+from PIL.TiffImagePlugin import IFDRational
+from tests.support.flown import DOWN, gps_tags, write_flown
 
 from toeline.analysis.duplicates import CONFIRM_BITS, NEAR_BITS
-from toeline.analysis.photo_facts import Camera, _place, camera_of, hashes, look_at, look_at_all, stretch
+from toeline.analysis.photo_facts import Camera, PhotoFacts, camera_of, hashes, look_at, look_at_all, stretch
+from toeline.data.images import read_header
+from toeline.data.metadata import read_position
 from toeline.synth.scene import draw
 
 
@@ -109,7 +114,6 @@ def test_what_the_camera_wrote(tmp_path, south, west) -> None:
     assert found.size_wh == (5472, 3648)
     assert found.taken == datetime(2024, 3, 5, 10, 11, 12)
     assert found.place == pytest.approx((-21.51 if south else 21.51, -80.25 if west else 80.25))
-    assert found.altitude_m == pytest.approx(312.5)
     assert found.model == "DJI FC6310"
 
 
@@ -118,13 +122,70 @@ def test_no_exif_is_an_empty_record(tmp_path) -> None:
     assert camera_of(tmp_path / "a.png") == type(camera_of(tmp_path / "a.png"))()
 
 
+NORTH_WEST = gps_tags(21.5, -80.25)
+XMP_PLACE = {"GpsLatitude": "-33.5", "GpsLongitude": "-70.5"}
+
+
 @pytest.mark.parametrize(
-    ("latitude", "longitude"),
-    [((0, 0, 0), (0, 0, 0)), ((99, 0, 0), (80, 0, 0)), ((21, 0, 0), None), ((float("nan"), 0, 0), (80, 0, 0))],
-    ids=["no fix", "off the globe", "half", "no number"],
+    ("gps", "dji", "place", "told"),
+    [
+        (NORTH_WEST, None, (21.5, -80.25), ""),
+        ({**NORTH_WEST, 9: "A"}, None, (21.5, -80.25), ""),
+        ({**NORTH_WEST, 9: "V"}, None, None, ""),  # void: the receiver had lost its satellites
+        (gps_tags(0, 0), None, None, ""),
+        (gps_tags(0, -80.25), None, (0, -80.25), ""),
+        ({}, None, None, ""),
+        ({2: (21.0, 30.0, 0.0), 4: (80.0, 15.0, 0.0)}, None, None, "which side of the equator"),
+        ({**NORTH_WEST, 3: ""}, None, None, "which side of the meridian"),
+        ({**NORTH_WEST, 3: "X"}, None, None, "which side of the meridian"),
+        ({1: "N", 2: (21.0, 0.0, 0.0), 3: "E"}, None, None, "longitude cannot be read"),
+        ({**NORTH_WEST, 2: (99.0, 0.0, 0.0)}, None, None, "not on Earth"),
+        ({**NORTH_WEST, 2: (IFDRational(21, 0), 0.0, 0.0)}, None, None, "latitude cannot be read"),
+        ({**NORTH_WEST, 4: (80.0, IFDRational(0, 0), 0.0)}, None, None, "longitude cannot be read"),
+        ({**NORTH_WEST, 2: (21.0, 99.0, 0.0)}, None, None, "latitude cannot be read"),
+        (None, XMP_PLACE, (-33.5, -70.5), ""),
+        ({**NORTH_WEST, 9: "V"}, XMP_PLACE, (-33.5, -70.5), ""),
+        ({2: (21.0, 30.0, 0.0), 4: (80.0, 15.0, 0.0)}, XMP_PLACE, (-33.5, -70.5), ""),
+        (NORTH_WEST, b"<a drone-dji", (21.5, -80.25), ""),  # the position is known; attitude is of no use here
+        (None, b"<a drone-dji", None, "XMP packet cannot be read"),
+        (None, {**XMP_PLACE, "GpsLatitude": "nan"}, None, "cannot be read"),
+    ],
 )
-def test_a_place_that_is_none(latitude, longitude) -> None:
-    assert _place({1: "N", 2: latitude, 3: "E", 4: longitude}) is None
+def test_a_position_is_the_one_that_inspection_reads(tmp_path, gps, dji, place, told) -> None:
+    file = write_flown(tmp_path / "a.jpg", gps, dji)
+    found, read = camera_of(file), read_position(file)
+    assert found.place == (None if place is None else pytest.approx(place))
+    assert found.place == (read.place and read.place.point)
+    assert bool(found.wrong_place) == bool(told)
+    assert told in found.wrong_place
+
+
+def test_a_hemisphere_written_as_bytes_is_one(tmp_path) -> None:
+    file = write_flown(tmp_path / "a.jpg", gps_tags(-21.5, -80.25))
+    data = file.read_bytes()
+    for tag in (1, 3):
+        text, undefined = (struct.pack(">HHL", tag, kind, 2) for kind in (2, 7))  # the types of EXIF; 2 is text
+        assert data.count(text) == 1
+        data = data.replace(text, undefined)
+    file.write_bytes(data)
+    assert isinstance(read_header(file).gps[3], bytes)
+    assert camera_of(file).place == pytest.approx((-21.5, -80.25))
+
+
+@pytest.mark.parametrize("more", [{}, {0x9011: "+05:30"}, {0x9004: "2020:01:01 00:00:00"}])
+@pytest.mark.parametrize("gps", [None, {**NORTH_WEST, 7: (4.0, 40.0, 9.0), 29: "2026:05:01"}])
+def test_times_of_one_camera_compare_whether_or_not_their_zone_is_known(tmp_path, more, gps) -> None:
+    file = write_flown(tmp_path / "a.jpg", gps, camera={0x9003: "2026:05:01 09:30:00", **more})
+    assert camera_of(file).taken == datetime(2026, 5, 1, 9, 30)
+
+
+def test_damaged_metadata_never_stop_an_analysis(tmp_path) -> None:
+    whole = write_flown(tmp_path / "a.jpg", NORTH_WEST, {**XMP_PLACE, **DOWN}).read_bytes()
+    for at in range(20, 1100, 7):
+        for damage in (b"\xff", b"\x00"):
+            (tmp_path / "a.jpg").write_bytes(whole[:at] + damage + whole[at + 1 :])
+            (facts,) = look_at_all([tmp_path / "a.jpg"])
+            assert isinstance(facts, (PhotoFacts, str))
 
 
 def test_when_a_program_wrote_the_file_is_not_when_it_was_taken(tmp_path) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.analysis.drawing import WORDS
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
+from tests.support.surveys import WORDS
 
 from toeline.analysis import analyze as reading
 from toeline.analysis.analyze import How, Read, read_all

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance
-from tests.analysis.drawing import WORDS
-from tests.helpers import NAMES, write_labels
+from tests.support.datasets import NAMES, write_labels
+from tests.support.surveys import WORDS
 from typer.testing import CliRunner
 
 from toeline.analysis.analyze import How, analyze

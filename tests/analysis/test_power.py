@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
-from tests.analysis.drawing import make_row, make_table, rows
+from tests.support.surveys import make_row, make_table, rows
 
 from toeline.analysis.power import Answer, Proof, design_effect, majority_baseline_is_right, prove
 from toeline.analysis.table import SurveyRow

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.analysis.drawing import WORDS
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
+from tests.support.surveys import WORDS
 
 from toeline.analysis import analyze as reading
 from toeline.analysis.analyze import Crew, How, Read, read_all
@@ -35,7 +35,7 @@ def said(read: Read) -> list[Any]:
 def test_blocks_and_processes_change_nothing(opened: YoloSet, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     whole = said(read_all(opened, WORDS, How(pixels=True)))
     monkeypatch.setattr(reading, "PICTURES_AT_ONCE", 2)
-    monkeypatch.setattr(reading, "WORTH", 1)
+    monkeypatch.setattr(reading, "LEAST_FOR_PROCESSES", 1)
     steps: list[object] = []
     with Crew(workers) as crew:
         parts = said(read_all(opened, WORDS, How(pixels=True), crew=crew, step=steps.append))

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import pytest
 from hypothesis import given, settings
-from tests.analysis.drawing import make_row, make_table, rows
+from tests.support.surveys import make_row, make_table, rows
 
 from toeline.analysis.relations import measure_relations
 from toeline.analysis.table import SurveyRow

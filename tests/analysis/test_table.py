@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.helpers import write_labels, write_photo, write_yolo
+from tests.support.datasets import write_labels, write_photo, write_yolo
 
 from toeline.analysis.table import Flag, survey
 from toeline.core.taxonomy import Taxonomy

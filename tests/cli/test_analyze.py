@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
 from typer.testing import CliRunner, Result
 
 from toeline.cli.app import app

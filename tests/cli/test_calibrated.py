@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.fakes import FakeJudge, stand_in
-from tests.helpers import exit_code, write_photo, write_yolo
+from tests.support.datasets import exit_code, write_photo, write_yolo
+from tests.support.stand_ins import FakeJudge, stand_in
 
 from toeline.core.calibration import calibration_from, load_calibration
 from toeline.core.finding import Verdict

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from tests.fakes import fake_inspector
-from tests.helpers import exit_code as run
+from tests.support.datasets import exit_code as run
+from tests.support.stand_ins import fake_inspector
 from typer.testing import CliRunner
 
 from toeline._version import __version__
@@ -23,20 +23,20 @@ from toeline.pipelines.inspector import Inspector
 
 
 def names() -> list[str]:
-    return [str(command.name) for command in app.registered_commands]
+    return [str(command.name) for command in app.registered_commands if not command.hidden]
 
 
 def test_the_commands_are_the_promised_ones() -> None:
     assert sorted(names()) == [
         "analyze",
+        "baseline",
         "compare",
         "convert",
         "demo",
+        "ensemble",
         "evaluate",
         "evaluate-detector",
         "finetune",
-        "floor",
-        "fuse",
         "gallery",
         "inspect",
         "plan",
@@ -51,6 +51,18 @@ def test_the_commands_are_the_promised_ones() -> None:
 def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(name, "--help") == 0
     assert f"Example: toeline {name}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("former", "name"), [("floor", "baseline"), ("fuse", "ensemble")])
+def test_a_former_name_is_the_same_command_and_in_no_list(
+    former: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = {str(c.name): c.callback for c in app.registered_commands}
+    assert same[former] is same[name]
+    assert run(former, "--help") == 0
+    capsys.readouterr()
+    assert run("--help") == 0
+    assert not re.search(rf"\b{former}\b", capsys.readouterr().out)
 
 
 def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.evaluate.making import some_cases
-from tests.evaluate.test_compare import better
+from tests.support.cases import better, some_cases
 
 from toeline.cli.app import run
 from toeline.core.records import join_lines
@@ -70,4 +69,4 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path, capsys: 
     one = evaluated(tmp_path / "one", FIRST)
     code, _, err = said(capsys, "compare", one, one, "--out", one)
     assert code == 2
-    assert "holds something else (cases.jsonl, run.json)" in err
+    assert "holds what this command did not write (cases.jsonl, run.json)" in err

@@ -6,65 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes import FakeDetector, FakeJudge, stand_in
-from tests.helpers import exit_code, write_labels, write_photo, write_yolo
+from tests.support.datasets import write_labels, write_photo, write_yolo
+from tests.support.evaluating import SIZE, VALID, Listening, Toeline, card, evaluate, lines
+from tests.support.stand_ins import FakeDetector
 
 from toeline.cli import main
-from toeline.core.question import QuestionSheet
 from toeline.detect.detector import DetectorOptions
 
 ROOT = Path(__file__).parent.parent.parent
-# The fake judge gives every object the second answer of its type: "... blocked" for drains, damaged for the rock toe.
-VALID = {
-    "a_1.jpg": ["6 0.2 0.3 0.1 0.5", "5 0.5 0.3 0.1 0.5", "8 0.8 0.5 0.2 0.2"],  # right, wrong, not asked
-    "a_2.jpg": ["4 0.5 0.8 0.8 0.2", "1 0.5 0.3 0.8 0.1"],  # right, right
-    "b_1.jpg": ["2 0.5 0.5 0.8 0.1"],  # wrong
-}
-TRAIN = {"c_1.jpg": ["6 0.2 0.3 0.1 0.5", "5 0.6 0.3 0.1 0.5"], "d_1.jpg": ["4 0.5 0.8 0.8 0.2", "7 0.3 0.3 0.1 0.4"]}
-SIZE = (200, 100)
-
-Toeline = Callable[..., int]
-
-
-@dataclass
-class Listening(FakeJudge):
-    """Keeps every word that it is asked."""
-
-    heard: list[str] = field(default_factory=list)
-
-    def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
-        self.heard += [sheet.text, *(q.text for q in sheet.questions)]
-        return super().score(sheet)
-
-
-@pytest.fixture
-def judge() -> Listening:
-    return Listening()
-
-
-@pytest.fixture
-def toeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judge: Listening) -> Toeline:
-    """toeline("valid", "--out", "out", ...) evaluates a split of a small data set; gives the exit code."""
-    monkeypatch.chdir(tmp_path)
-    write_yolo(tmp_path / "data", {"valid": VALID, "train": TRAIN}, size_wh=SIZE)
-    for seed, name in enumerate(TRAIN, start=100):  # other pixels than those of valid
-        write_photo(tmp_path / "data" / "train" / "images" / name, SIZE, seed=seed)
-    stand_in(monkeypatch, judge)
-    return lambda split, *words: evaluate("data", "--split", split, *words)
-
-
-def evaluate(*words: str) -> int:
-    return exit_code("evaluate", *words)
-
-
-def lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def killed(folder: Path) -> None:
@@ -76,11 +29,6 @@ def killed(folder: Path) -> None:
     (folder / "findings.jsonl").write_text("\n".join(found[:5])[:-40])
     for name in ("scorecard.json", "report.html", "cases.jsonl"):
         (folder / name).unlink()
-
-
-def card(folder: Path) -> dict[str, Any]:
-    found = json.loads((folder / "scorecard.json").read_text(encoding="utf-8"))
-    return {**found, "by_key": {f["key"]: f for f in found["figures"]}}
 
 
 def test_everything_is_written_and_the_numbers_are_those_of_a_count_by_hand(toeline: Toeline, tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
 """`toeline evaluate`: prompts side by side, spatial reasoning three ways, and answers that the model writes."""
-# ruff: noqa: F401, F811 (fixtures of another file, which pytest finds by name)
 
 from __future__ import annotations
 
@@ -9,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.cli.test_evaluate import SIZE, Listening, Toeline, card, judge, lines, toeline
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
+from tests.support.evaluating import SIZE, Listening, Toeline, card, lines
 
 from toeline.core.question import QuestionSheet
 from toeline.prompts.templates import PROMPTS

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers import exit_code
-from tests.train.tuning import write_data, write_judge
+from tests.support.datasets import exit_code
+from tests.support.training import write_data, write_judge
 
 from toeline.core.statistics import Interval
 from toeline.errors import OutputError
@@ -49,7 +49,7 @@ def test_a_run_writes_what_it_promises(
     page, text = ((out / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
     assert page.count("<svg") == 2
     assert said["worth"]["words"] in text
-    assert "Was it worth it?" in page
+    assert "Before and after" in page
     assert "| slope drain | 2 |" in text
     assert (out / "before" / "cases.jsonl").exists()
     assert json.loads((out / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == places[1]
@@ -69,7 +69,7 @@ def test_a_folder_of_something_else_is_refused(
 ) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     assert run(places, tmp_path) == 2
-    assert "holds no fine-tuning (letters.txt)" in " ".join(capsys.readouterr().err.split())
+    assert "holds what this command did not write (letters.txt)" in " ".join(capsys.readouterr().err.split())
     assert [p.name for p in tmp_path.iterdir()] == ["letters.txt"]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.fakes import FakeJudge, fake_inspector
-from tests.helpers import exit_code, write_labels, write_photo
-from tests.tiny import save_model
+from tests.support.datasets import exit_code, write_labels, write_photo
+from tests.support.stand_ins import FakeJudge, fake_inspector
+from tests.support.tiny_judges import save_model
 
 from toeline.cli import main
 from toeline.detect.detector import DetectorOptions

@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.helpers import write_photo
+from tests.support.datasets import write_photo
 
 from toeline.core.records import read_lines
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = """
 import sys
-from tests.fakes import FakeJudge, fake_inspector
+from tests.support.stand_ins import FakeJudge, fake_inspector
 from toeline.cli import main
 from toeline.core.question import PromptBudget
 from toeline.pipelines.inspector import Inspector

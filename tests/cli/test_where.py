@@ -11,9 +11,9 @@ from typing import Any
 
 import pyogrio
 import pytest
-from tests.fakes import FakeJudge, fake_inspector
-from tests.flown import CAMERA, DOWN, gps_tags, write_flown
-from tests.helpers import exit_code, write_labels, write_photo
+from tests.support.datasets import exit_code, write_labels, write_photo
+from tests.support.flown import CAMERA, DOWN, gps_tags, write_flown
+from tests.support.stand_ins import FakeJudge, fake_inspector
 
 from toeline.core.geo import Meters, Point, between, moved
 from toeline.pipelines import inspect as pipelines_inspect

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.fakes import fake_inspector
-from tests.helpers import make_photo, make_scene
+from tests.support.datasets import make_photo, make_scene
+from tests.support.stand_ins import fake_inspector
 
 from toeline.core.finding import Finding, graded, may_be_immediate
 from toeline.core.records import finding_from, finding_record

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.helpers import make_scene
+from tests.support.datasets import make_scene
 
 from toeline.core.finding import Finding, Verdict
 from toeline.core.question import Question, QuestionSheet

@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.support.results import RUN_RECORD, begun, finding, keep, result
 
-from toeline.core.box import Box
-from toeline.core.finding import Finding, Problem, Result, Verdict
+from toeline.core.finding import Finding, Result
 from toeline.core.records import finding_from, finding_record, read_lines, to_line
 from toeline.core.run_folder import ERRORS, FINDINGS, PROGRESS, RUN, RunFolder, write_whole
-from toeline.core.scene import Alternative, Relation
 from toeline.errors import OutputError
-
-RUN_RECORD: dict[str, Any] = {"settings": {"judge": "embedded"}, "finished": None}
-
-
-def finding(photo: str, number: int = 1) -> Finding:
-    verdict = Verdict("rock toe", "normal", 0.75, {"rock toe": 0.75, "rock toe damaged": 0.25}, review="unsure")
-    near = (Relation(str(number), "above", "9", 0.125),)
-    place, outline = Box(0, 1.5, 20, 30), ((0.0, 1.5), (20.0, 30.0))
-    said = ("rock toe damaged", (Alternative("toe_drain", 0.25), Alternative("rock_toe", 0.125, "rock toe")))
-    return Finding(photo, str(number), "rock_toe", place, 0.5, verdict, near, outline, *said)
-
-
-def result(photo: str, count: int = 2, problems: int = 0) -> Result:
-    found = tuple(finding(photo, n) for n in range(1, count + 1))
-    return Result(photo, (640, 640), found, tuple(Problem(photo, "a.txt", "odd", line=n) for n in range(problems)))
-
-
-def keep(folder: RunFolder, results: Iterable[Result]) -> None:
-    list(folder.keep(results))
-
-
-def begun(path: Path, *results: Result) -> RunFolder:
-    folder = RunFolder.open(path, RUN_RECORD)
-    keep(folder, results)
-    return folder
 
 
 def test_a_finding_survives_the_round_trip_through_a_line(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.core.test_taxonomy import OWN, load
+from tests.support.taxonomies import OWN, load
 
-from toeline.core.severity import RELATIONS
+from toeline.core.scene import RELATIONS
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import TaxonomyError
 from toeline.prompts.relations import NAMES, may_relate

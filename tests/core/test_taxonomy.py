@@ -6,43 +6,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from tests.helpers import NAMES
+from tests.support.datasets import NAMES
+from tests.support.taxonomies import OWN, load
 
 from toeline.core.taxonomy import DEFAULT_FILE, Taxonomy
 from toeline.errors import TaxonomyError
-
-OWN = """
-name = "levees"
-[[types]]
-name = "flood_wall"
-spoken = "flood wall"
-[[types]]
-name = "gate"
-[[conditions]]
-name = "sound"
-color = "#00aa00"
-[[conditions]]
-name = "leaking"
-[[classes]]
-name = "FW ok"
-type = "flood_wall"
-condition = "sound"
-spellings = ["wall", "Mauer"]
-[[classes]]
-name = "FW leaking"
-type = "flood_wall"
-condition = "leaking"
-[[classes]]
-name = "gate"
-type = "gate"
-condition = "sound"
-"""
-
-
-def load(folder: Path, text: str | bytes) -> Taxonomy:
-    file = folder / "own.toml"
-    file.write_bytes(text.encode() if isinstance(text, str) else text)
-    return Taxonomy.load(file)
 
 
 def test_the_nine_classes_stand_as_they_do_in_the_data() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.helpers import write_yolo
+from tests.support.datasets import write_yolo
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import boxed_split
+from toeline.data.datasets import read_split
 from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError
 
@@ -18,26 +18,26 @@ PHOTOS = {"a_1.jpg": ["6 0.2 0.3 0.1 0.5", "4 0.5 0.8 0.8 0.2", "8 0.1 0.1 0.3 0
 
 def test_classes_are_folded_to_types(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"train": PHOTOS, "valid": {}}, size_wh=(200, 100))
-    split = boxed_split(open_yolo(tmp_path, TAXONOMY), "train", TAXONOMY)
-    assert [t.type_name for t in split.photos[0].instances] == ["slope_drain", "rock_toe", "vegetation"]
-    assert len(split.photos[0].instances[2].polygon) == 3
-    assert (split.objects, split.photos[0].size_wh, split.photos[0].flight_line) == (3, (200, 100), "a")
-    assert split.photos[0].name == "train/images/a_1.jpg"
-    assert not split.photos[1].instances  # a photograph with nothing on it teaches too
+    split = read_split(open_yolo(tmp_path, TAXONOMY), "train", TAXONOMY, conditions=False)
+    assert [t.type_name for t in split.scenes[0].instances] == ["slope_drain", "rock_toe", "vegetation"]
+    assert len(split.scenes[0].instances[2].polygon) == 3
+    assert (split.objects, split.scenes[0].size_wh, split.scenes[0].flight_line) == (3, (200, 100), "a")
+    assert split.scenes[0].name == "train/images/a_1.jpg"
+    assert not split.scenes[1].instances  # a photograph with nothing on it teaches too
 
 
 def test_a_set_of_types_alone_is_as_good(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"train": {"a.jpg": ["1 0.5 0.5 0.2 0.2"]}})
     (tmp_path / "data.yaml").write_text("names: [toe_drain, rock_toe, slope_drain, vegetation]\n")
-    split = boxed_split(open_yolo(tmp_path, TAXONOMY), "train", TAXONOMY)
-    assert [t.type_name for t in split.photos[0].instances] == ["rock_toe"]
+    split = read_split(open_yolo(tmp_path, TAXONOMY), "train", TAXONOMY, conditions=False)
+    assert [t.type_name for t in split.scenes[0].instances] == ["rock_toe"]
 
 
 def test_mended_boxes_are_another_set(tmp_path: Path) -> None:
     hashes = set()
     for n, row in enumerate(("6 0.2 0.3 0.1 0.5", "7 0.2 0.3 0.1 0.5", "6 0.2 0.3 0.1 0.4")):
         write_yolo(tmp_path / str(n), {"train": {"a.jpg": [row]}})
-        hashes.add(boxed_split(open_yolo(tmp_path / str(n), TAXONOMY), "train", TAXONOMY).sha256())
+        hashes.add(read_split(open_yolo(tmp_path / str(n), TAXONOMY), "train", TAXONOMY, conditions=False).sha256())
     assert len(hashes) == 2  # a condition is nothing to a detector
 
 
@@ -45,12 +45,12 @@ def test_what_cannot_be_used_is_told_and_left_out(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"train": PHOTOS})
     (tmp_path / "train" / "images" / "a_1.jpg").write_bytes(b"no picture")
     (tmp_path / "train" / "images" / "c_1.jpg").write_bytes((tmp_path / "train" / "images" / "b_1.jpg").read_bytes())
-    split = boxed_split(open_yolo(tmp_path, TAXONOMY), "train", TAXONOMY)
-    assert [p.name for p in split.photos] == ["train/images/b_1.jpg"]
+    split = read_split(open_yolo(tmp_path, TAXONOMY), "train", TAXONOMY, conditions=False)
+    assert [p.name for p in split.scenes] == ["train/images/b_1.jpg"]
     assert len(split.problems) == 2
 
 
 def test_a_split_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"train": PHOTOS})
     with pytest.raises(LabelError, match=r"has no split 'test'\. Choose one of: train"):
-        boxed_split(open_yolo(tmp_path, TAXONOMY), "test", TAXONOMY)
+        read_split(open_yolo(tmp_path, TAXONOMY), "test", TAXONOMY, conditions=False)

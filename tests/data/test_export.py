@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.mask import area
-from tests.helpers import NAMES, make_photo, write_labels, write_photo, write_yolo
-from tests.helpers import exit_code as run
+from tests.support.datasets import NAMES, make_photo, write_labels, write_photo, write_yolo
+from tests.support.datasets import exit_code as run
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.coco import open_coco, read_coco

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from tests.helpers import make_photo, write_photo
+from tests.support.datasets import make_photo, write_photo
 
 from toeline.data import images
 from toeline.data.images import file_hash, find_photos, photo_size, read_gray, read_photo

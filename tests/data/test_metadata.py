@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from PIL.TiffImagePlugin import IFDRational
-from tests.flown import CAMERA, DOWN, gps_tags, write_flown, xmp
-from tests.helpers import write_photo
+from tests.support.datasets import write_photo
+from tests.support.flown import CAMERA, DOWN, gps_tags, write_flown, xmp
 
 from toeline.core.geo import CameraPose
 from toeline.data.metadata import read_position
@@ -52,6 +52,7 @@ def test_the_flights_yaw_stands_in_for_the_gimbals(tmp_path: Path) -> None:
 
 
 def test_altitude_below_the_sea_is_negative(tmp_path: Path) -> None:
+    assert read(write_flown(tmp_path / "b.jpg", {**gps_tags(21.5, 80.25), 5: b"\x00", 6: 312.5})).altitude_m == 312.5
     assert read(write_flown(tmp_path / "a.jpg", {**gps_tags(31.5, 35.5), 5: b"\x01", 6: 400.0})).altitude_m == -400
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers import exit_code as run
-from tests.helpers import write_labels, write_photo, write_yolo
+from tests.support.datasets import exit_code as run
+from tests.support.datasets import write_labels, write_photo, write_yolo
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.balance import MOST, assign

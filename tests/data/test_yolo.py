@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers import NAMES, make_photo, write_labels, write_photo, write_yolo
+from tests.support.datasets import NAMES, make_photo, write_labels, write_photo, write_yolo
 
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy, meanings

@@ -1,7 +1,7 @@
 """What the class names of somebody's detector mean, and what is said when they mean nothing here."""
 
 import pytest
-from tests.helpers import NAMES
+from tests.support.datasets import NAMES
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import MOST_SHOWN, Label, labels_of

@@ -12,7 +12,7 @@ from PIL import Image
 
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
-from toeline.detect.letterbox import letterbox_square
+from toeline.detect.letterbox import letterbox
 from toeline.detect.load import EMBEDDED, load_detector
 from toeline.detect.onnx import DetectorCard, OnnxDetector
 from toeline.errors import ModelError, TaxonomyError
@@ -44,8 +44,13 @@ class Network:
         return [np.asarray([row[2:] for row in self.rows], np.float32).reshape(-1, 4), scores]
 
 
+def instances(detector, image):
+    (found,) = detector.find([image])
+    return [detection.instance for detection in found]
+
+
 def find(*rows, size=(416, 416), card=CARD):
-    return OnnxDetector(Network(rows), card).instances(Image.new("RGB", size))
+    return instances(OnnxDetector(Network(rows), card), Image.new("RGB", size))
 
 
 @settings(deadline=None, max_examples=60)
@@ -56,7 +61,7 @@ def find(*rows, size=(416, 416), card=CARD):
 )
 def test_a_box_in_the_square_is_the_same_box_in_the_photograph(wide, high, shares):
     x1, x2, y1, y2 = shares
-    _, fit = letterbox_square(Image.new("RGB", (wide, high)), 416, 114)
+    _, fit = letterbox(Image.new("RGB", (wide, high)), (416, 416), smooth=True)
     there = np.array([x1 * wide, y1 * high, x2 * wide, y2 * high])
     scale, margin = np.array([fit.across, fit.down] * 2), np.array([fit.left, fit.top] * 2)
     np.testing.assert_allclose(fit.undo((there * scale + margin)[None])[0], there, atol=1e-3)
@@ -64,7 +69,7 @@ def test_a_box_in_the_square_is_the_same_box_in_the_photograph(wide, high, share
 
 @pytest.mark.parametrize("size", [(640, 640), (312, 312), (640, 480), (30, 900), (1, 1), (417, 415)])
 def test_the_square_holds_the_whole_photograph_between_gray_margins(size):
-    square, fit = letterbox_square(Image.new("RGB", size, (255, 0, 0)), 416, 114)
+    square, fit = letterbox(Image.new("RGB", size, (255, 0, 0)), (416, 416), smooth=True)
     red = (square == (255, 0, 0)).all(-1)
     gray = (square == 114).all(-1)
     assert (red ^ gray).all()
@@ -75,22 +80,37 @@ def test_the_square_holds_the_whole_photograph_between_gray_margins(size):
 def test_pixels_land_where_the_fit_says():
     photo = Image.new("RGB", (800, 400))
     photo.paste((255, 255, 255), (600, 100, 700, 200))
-    square, fit = letterbox_square(photo, 416, 0)
+    square, fit = letterbox(photo, (416, 416), fill=0, smooth=True)
     rows, columns = np.nonzero(square[..., 0] > 127)
     seen = fit.undo(np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32))[0]
     np.testing.assert_allclose(seen, (600, 100, 700, 200), atol=1.5)
 
 
+@pytest.mark.parametrize("size", [(640, 640), (333, 250), (417, 1001), (37, 900), (2000, 1999), (416, 416)])
+def test_the_pixels_are_those_that_the_shipped_model_was_measured_on(size):
+    wide, high = size
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (high, wide, 3), np.uint8))
+    scale = 416 / max(size)
+    new_wide, new_high = max(1, round(wide * scale)), max(1, round(high * scale))
+    small = photo.resize((new_wide, new_high), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    left, top = (416 - new_wide) // 2, (416 - new_high) // 2
+    wanted = np.full((416, 416, 3), 114, np.uint8)
+    wanted[top : top + new_high, left : left + new_wide] = np.asarray(small)
+    square, fit = letterbox(photo, (416, 416), smooth=True)
+    np.testing.assert_array_equal(square, wanted)
+    assert fit == (new_wide / wide, new_high / high, left, top)
+
+
 def test_each_type_has_its_own_threshold():
     rows = [(k, 0.35, 100 * k, 10, 100 * k + 50, 60) for k in range(4)]
-    assert {t.kind for t in find(*rows)} == {"slope_drain", "vegetation"}
+    assert {t.type_name for t in find(*rows)} == {"slope_drain", "vegetation"}
 
 
 def test_the_most_confident_of_duplicates_stays_and_comes_first():
     instances = find(
         (0, 0.7, 0, 0, 100, 100), (0, 0.9, 5, 0, 100, 100), (2, 0.8, 0, 0, 100, 100), (0, 0.95, 300, 0, 400, 9)
     )
-    assert [(t.kind, round(t.score, 2), t.id) for t in instances] == [
+    assert [(t.type_name, round(t.score, 2), t.id) for t in instances] == [
         ("toe_drain", 0.95, "1"),
         ("toe_drain", 0.9, "2"),
         ("slope_drain", 0.8, "3"),
@@ -114,7 +134,7 @@ def test_nothing_found_is_an_empty_list():
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
 def test_any_mode_of_picture_can_be_searched(mode):
-    assert OnnxDetector(Network(()), CARD).instances(Image.new(mode, (50, 40))) == []
+    assert instances(OnnxDetector(Network(()), CARD), Image.new(mode, (50, 40))) == []
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +145,7 @@ def shipped():
 def test_the_shipped_model_answers_the_same_twice(shipped):
     rng = np.random.default_rng(0)
     photo = Image.fromarray(rng.integers(0, 255, (300, 500, 3), dtype=np.uint8))
-    assert shipped.instances(photo) == shipped.instances(photo)
+    assert instances(shipped, photo) == instances(shipped, photo)
 
 
 def test_the_shipped_model_is_small_and_knows_the_four_types(shipped):
@@ -139,10 +159,10 @@ def test_the_shipped_model_finds_what_is_drawn(shipped):
     hits = wanted = 0
     for seed in range(3):
         drawing = synth.draw(810_000_000 + seed, size=640)
-        found = shipped.instances(Image.fromarray(drawing.image))
+        found = instances(shipped, Image.fromarray(drawing.image))
         for instance in drawing.objects:
             wanted += 1
-            hits += any(f.kind == instance.kind and f.box.iou(Box.around(instance.polygon)) >= 0.5 for f in found)
+            hits += any(f.type_name == instance.kind and f.box.iou(Box.around(instance.polygon)) >= 0.5 for f in found)
     assert hits >= 0.6 * wanted, f"{hits} of {wanted} drawn objects were found"
 
 

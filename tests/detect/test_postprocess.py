@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.fakes import FakeDetector
+from tests.support.stand_ins import FakeDetector
 
 from toeline.core.box import Box
 from toeline.core.scene import Alternative, Detection, Instance

@@ -229,7 +229,13 @@ def test_a_drawn_mosaic_is_found_in_tiles_as_on_views_of_its_scenes():
     pairs = pair_up(found, ground_truth, iou=0.5)
     extra = [one for n, one in enumerate(found) if n not in pairs]
     views = sum(
-        len(pair_up([(t.kind, _moved(t.box, w)) for t in detector.instances(image.crop(w))], ground_truth, iou=0.5))
+        len(
+            pair_up(
+                [(s.instance.type_name, _moved(s.instance.box, w)) for s in detector.find([image.crop(w)])[0]],
+                ground_truth,
+                iou=0.5,
+            )
+        )
         for w in mosaic.windows
     )
     assert len(pairs) >= 0.9 * views > 15

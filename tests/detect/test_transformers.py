@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.helpers import NAMES, make_photo
-from tests.tiny import save_model
-from tests.tiny_detectors import FAMILIES, SQUARE, TYPES, save_detector
+from tests.support.datasets import NAMES, make_photo
+from tests.support.tiny_detectors import FAMILIES, SQUARE, TYPES, save_detector
+from tests.support.tiny_judges import save_model
 
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy

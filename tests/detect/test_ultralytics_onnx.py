@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import NAMES
+from tests.support.datasets import NAMES
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import DetectorOptions, labels_of
@@ -29,7 +29,7 @@ def load(name: str, **options: Any) -> Any:
 
 
 def seen(detections: Any) -> list[tuple[str, tuple[float, ...]]]:
-    return [(s.instance.kind, tuple(round(v, 2) for v in s.instance.box.xyxy)) for s in detections]
+    return [(s.instance.type_name, tuple(round(v, 2) for v in s.instance.box.xyxy)) for s in detections]
 
 
 @dataclass

@@ -82,7 +82,7 @@ def result(**given: Any) -> Any:
 def test_boxes_are_read_and_the_library_is_asked_for_no_more_than_needed(library, tmp_path):
     model = library(Model(result(boxes=boxes((1, 2, 30, 20, 0.9, 1), (5, 5, 80, 9, 0.3, 0)))))
     (found,) = load(tmp_path / "best.pt", trust=True, thresholds={"toe drain": 0.2}).find([BLACK])
-    assert [(s.instance.kind, s.instance.box.xyxy) for s in found] == [
+    assert [(s.instance.type_name, s.instance.box.xyxy) for s in found] == [
         ("rock_toe", (1, 2, 30, 20)),
         ("toe_drain", (5, 5, 64, 9)),
     ]

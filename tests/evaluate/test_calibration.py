@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
-from tests.evaluate.making import TAXONOMY, case, some_cases
+from tests.support.cases import TAXONOMY, case, some_cases
 
 from toeline.core.calibration import Calibration, calibration_from
 from toeline.errors import OutputError

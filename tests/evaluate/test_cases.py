@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.evaluate.making import case, some_cases
-from tests.evaluate.test_matching import LEFT, RIGHT, said, true
+from tests.support.cases import case, some_cases
+from tests.support.matched import LEFT, RIGHT, said, true
 
 from toeline.core.finding import Verdict
 from toeline.core.records import join_lines

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 from sklearn.dummy import DummyClassifier
-from tests.evaluate.making import TAXONOMY, case, labels, some_cases
+from tests.support.cases import TAXONOMY, case, labels, some_cases
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import OutputError

@@ -10,29 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from tests.evaluate.making import TAXONOMY, case, some_cases
+from tests.support.cases import TAXONOMY, better, case, some_cases
 
 from toeline.core.box import Box
 from toeline.errors import OutputError
 from toeline.evaluate.classification import score
 from toeline.evaluate.compare import Run, compare, compare_all, difference_intervals, mcnemar, paired_interval
-from toeline.evaluate.matching import Case
 from toeline.evaluate.metric import ClusterBootstrap
 
 CASES = some_cases(300, unreadable=0.03)
-
-
-def better(cases: list[Case], *, share: float = 0.5, seed: int = 1) -> list[Case]:
-    """The same objects, with about `share` of the wrong answers mended and a few right ones spoiled."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for c in cases:
-        said = c.true_class if rng.random() < share else c.said_class
-        said = TAXONOMY.answers(c.type_name)[0] if rng.random() < 0.03 else said
-        made.append(
-            replace(case(c.true_class, said, photo=c.photo, instance_id=c.instance_id), flight_line=c.flight_line)
-        )
-    return made
 
 
 FIRST, SECOND = Run("a", tuple(CASES)), Run("b", tuple(better(CASES)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.evaluate.test_matching import FAR, LEFT, RIGHT, said, true
+from tests.support.matched import FAR, LEFT, RIGHT, said, true
 
 from toeline.core.box import Box
 from toeline.core.finding import Verdict

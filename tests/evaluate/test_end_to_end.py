@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.evaluate.test_matching import FAR, LEFT, RIGHT, said, true
+from tests.support.matched import FAR, LEFT, RIGHT, said, true
 
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
@@ -68,7 +68,7 @@ def test_floors_see_the_detectors_types_and_no_pixel() -> None:
     assert card["accuracy"].train_majority_baseline == pytest.approx(1 / 5)
     assert card["class/vegetation"].majority_baseline is None
     perfect = score([s.case for s in seen(photos(), {})], TAXONOMY, targets={})
-    assert perfect["accuracy"].majority_baseline == pytest.approx(3 / 5)  # a look-up that is given every true box
+    assert perfect["accuracy"].majority_baseline == pytest.approx(3 / 5)  # the majority class, given every true box
 
 
 def test_errors_are_split_by_stage_and_add_up() -> None:

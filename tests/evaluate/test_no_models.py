@@ -18,7 +18,7 @@ class Gone:
 sys.meta_path.insert(0, Gone())
 for name in {names}:
     importlib.import_module(f"toeline.evaluate.{{name}}")
-from tests.evaluate.making import TAXONOMY, some_cases
+from tests.support.cases import TAXONOMY, some_cases
 from toeline.evaluate.calibration import fit, reliability
 from toeline.evaluate.compare import Run, compare
 from toeline.evaluate.classification import score

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
-from tests.evaluate.test_matching import said, true
+from tests.support.matched import said, true
 
 from toeline.core.box import Box
 from toeline.errors import OutputError

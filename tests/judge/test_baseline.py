@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.colored import write_colored
+from tests.support.colored import write_colored
 
 from toeline.core.question import Question, QuestionSheet
 from toeline.core.taxonomy import Taxonomy

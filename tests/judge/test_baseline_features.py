@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from tests.helpers import make_photo, make_scene
+from tests.support.datasets import make_photo, make_scene
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.judge.baseline.channels import maps

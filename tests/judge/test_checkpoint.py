@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny import make_sheet, save_model
+from tests.support.tiny_judges import make_sheet, save_model
 
 from toeline.core.question import PromptBudget
 from toeline.errors import ModelError, SetupError

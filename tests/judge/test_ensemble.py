@@ -11,17 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.fakes import FakeJudge
-from tests.tiny import make_sheet
+from tests.support.stand_ins import FakeJudge
+from tests.support.tiny_judges import make_sheet
 
+from toeline.core.calibration import fit_temperature, normalized
 from toeline.core.question import PromptBudget
 from toeline.errors import ModelError
 from toeline.judge.ensemble import (
     EnsembleJudge,
     EnsembleWeights,
     combined,
-    cooled,
-    fit_temperature,
     fit_weights,
     save_ensemble,
 )
@@ -52,7 +51,7 @@ def test_the_weight_is_that_of_the_second(weight: float, expected: list[float]) 
 
 
 def test_a_temperature_divides_log_probabilities() -> None:
-    assert shares(cooled(logs(0.8, 0.2), 0.5)) == pytest.approx([0.64 / 0.68, 0.04 / 0.68])
+    assert shares(normalized(logs(0.8, 0.2), temperature=0.5)) == pytest.approx([0.64 / 0.68, 0.04 / 0.68])
 
 
 def test_an_impossible_answer_leaves_the_other_judge_its_say() -> None:
@@ -77,12 +76,14 @@ def drawn(n: int, sharpness: float, seed: int) -> tuple[list[dict[str, float]], 
     rng = np.random.default_rng(seed)
     true = rng.dirichlet([1, 1, 1], n)
     right = [SLOPE[rng.choice(3, p=p)] for p in true]
-    return [cooled(logs(*p), 1 / sharpness) for p in true], right
+    return [normalized(logs(*p), temperature=1 / sharpness) for p in true], right
 
 
 def test_the_temperature_of_a_judge_that_is_too_sure_is_found() -> None:
     said, right = drawn(1500, 2.5, seed=0)
-    assert fit_temperature(said, right) == pytest.approx(2.5, rel=0.15)
+    assert fit_temperature([list(s.values()) for s in said], [SLOPE.index(name) for name in right]) == pytest.approx(
+        2.5, rel=0.15
+    )
 
 
 def test_all_weight_goes_to_the_judge_that_knows() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.helpers import make_photo
-from tests.tiny import make_model, make_sheet, make_tokenizer
+from tests.support.datasets import make_photo
+from tests.support.tiny_judges import make_model, make_sheet, make_tokenizer
 
 from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy

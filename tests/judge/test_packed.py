@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny import ANSWERS, make_model, make_sheet, make_tokenizer
+from tests.support.tiny_judges import ANSWERS, make_model, make_sheet, make_tokenizer, rendered
 from transformers import Qwen2VLImageProcessorPil
 
 from toeline.core.question import PromptBudget, Question, QuestionSheet
@@ -32,22 +32,6 @@ def make_judge(family: str = "qwen2_vl", *, by_branch: bool = False) -> QwenVLJu
 @pytest.fixture(scope="module")
 def judge() -> QwenVLJudge:
     return make_judge()
-
-
-def rendered(sheet: QuestionSheet, question: Question) -> str:
-    """The whole prompt of one question alone, in Qwen2-VL's chat form."""
-
-    def shown(picture: Any) -> str:
-        if picture is None:
-            return ""
-        return f"<|vision_start|>{'<|image_pad|>' * (picture.size[0] // 28 * (picture.size[1] // 28))}<|vision_end|>"
-
-    text = sheet.text + "\n" if sheet.text else ""
-    return (
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-        f"<|im_start|>user\n{shown(sheet.picture)}{text}{shown(question.crop)}{question.text}<|im_end|>\n"
-        "<|im_start|>assistant\n"
-    )
 
 
 def forward_alone(judge: QwenVLJudge, ids: Sequence[int], shown: Sequence[Any]) -> torch.Tensor:

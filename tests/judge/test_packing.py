@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tiny import MARKS, make_picture, make_sheet, make_tokenizer
+from tests.support.tiny_judges import MARKS, make_picture, make_sheet, make_tokenizer
 
 from toeline.core.question import Question, QuestionSheet
 from toeline.core.taxonomy import Taxonomy

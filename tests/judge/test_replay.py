@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.tiny import make_sheet
+from tests.support.tiny_judges import make_sheet
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.tiny import make_model, make_sheet, make_tokenizer, save_model
+from tests.support.tiny_judges import make_model, make_sheet, make_tokenizer, save_model
 from torch import Tensor
 from transformers import Qwen2VLImageProcessorPil
 

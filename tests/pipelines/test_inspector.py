@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.fakes import FakeDetector, FakeJudge, fake_inspector
-from tests.helpers import make_photo, write_photo
+from tests.support.datasets import make_photo, write_photo
+from tests.support.stand_ins import FakeDetector, FakeJudge, fake_inspector
 
 import toeline
 from toeline.core.finding import Problem

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tiny import make_model, make_sheet, make_tokenizer
+from tests.support.tiny_judges import make_model, make_sheet, make_tokenizer
 
 from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.plan.cost import Compute, Line, Lora, Work, language_lines, total, training_lines, vision_lines

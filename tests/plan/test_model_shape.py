@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tiny import make_config, make_tokenizer
+from tests.support.tiny_judges import make_config, make_tokenizer
 
 from toeline.errors import ModelError
 from toeline.plan.model_shape import (

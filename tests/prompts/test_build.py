@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers import NAMES, make_photo, make_scene, write_yolo
+from tests.support.datasets import NAMES, make_photo, make_scene, write_yolo
 
 from toeline.core.box import Box
 from toeline.core.question import PromptBudget, QuestionSheet

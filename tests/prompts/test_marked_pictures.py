@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
-from tests.helpers import make_photo, make_scene
+from tests.support.datasets import make_photo, make_scene
 
 from toeline.core.box import Box
 from toeline.core.question import PromptBudget

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hypothesis import given as cases
-from tests.helpers import make_scene
-from tests.prompts.drawing import scenes
+from tests.support.datasets import make_scene
+from tests.support.relations import scenes
 
 from toeline.prompts.relation_ablation import OPPOSITES, RELATIONS, falsified, given, removed, shuffled
 from toeline.prompts.relations import NAMES, around, relate

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tests.prompts.drawing import scenes, triples
+from tests.support.relations import scenes, triples
 
 from toeline.core.scene import Scene
 from toeline.prompts.relations import END_REACH, NAMES, NEXT_TO, around, gap, mirrored, nearest, relate

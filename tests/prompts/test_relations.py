@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.prompts.drawing import draw, said
+from tests.support.relations import draw, said
 
 from toeline.core.box import Box
 from toeline.core.scene import Relation

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
-from tests.helpers import make_scene
-from tests.prompts.drawing import scenes
+from tests.support.datasets import make_scene
+from tests.support.relations import scenes
 
 from toeline.prompts.relations import mirrored, relate
 from toeline.prompts.spatial_questions import cell, probes, quiz, shares_of_yes

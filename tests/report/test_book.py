@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.core.test_run_folder import RUN_RECORD, begun, finding, result
-from tests.report.test_inspection_page import read
+from tests.support.results import RUN_RECORD, begun, finding, read, result
 
 from toeline.core.finding import Result, graded
 from toeline.core.run_folder import FINDINGS, RunFolder

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.flown import POSE_DOWN as DOWN
 
 from toeline.core.box import Box
 from toeline.core.geo import CameraPose, Meters, Point, between, moved
@@ -15,7 +16,6 @@ from toeline.report.camera_geometry import clipped, error_m, foot, footprint, gr
 
 SIZE = (4000, 3000)
 MIDDLE = (2000.0, 1500.0)
-DOWN = CameraPose(23.5, 85.25, height_m=40, yaw=0, pitch=-90, roll=0, focal=0.6)
 FOCAL_PX = 0.6 * 5000
 CORNERS = [(23.5, 85.25), (-33.75, 18.5), (-22.9, -43.2), (47.4, -122.3), (0.0, 180.0), (-17.0, -180.0)]
 

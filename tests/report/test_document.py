@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers import make_photo
-from tests.report.test_inspection_page import FETCHES, read
+from tests.support.cases import case, metric
+from tests.support.datasets import make_photo
+from tests.support.results import FETCHES, read
 
 from toeline.core.box import Box
+from toeline.core.calibration import Calibration
 from toeline.core.finding import Problem
-from toeline.report.document import Grid, Plot, ScorecardPage, Section, TruthFigure, render_html, render_markdown
+from toeline.evaluate.calibration import Bin, Reliability, ReviewPoint
+from toeline.evaluate.matching import Case
+from toeline.evaluate.results import Trusted
+from toeline.report.document import Grid, Plot, ScorecardPage, Section, metric_cells, render_html, render_markdown
 from toeline.report.judge_page import (
     LEAST_PX,
     MOST_CROPS,
     MOST_IN_GROUP,
-    Suggested,
-    Trust,
-    Wrong,
-    calibration_section,
     confusion_section,
     cost_section,
     crop_window,
@@ -30,8 +33,9 @@ from toeline.report.judge_page import (
     marked_crop,
     mistake_groups,
     pairs_grid,
+    trust_section,
 )
-from toeline.report.plots import BandPoint, Bin, band_plot, confusion_plot, reliability_plot
+from toeline.report.plots import band_plot, confusion_plot, reliability_plot
 
 EVIL = '<script>alert("x")</script> & |pipe|.jpg'
 RUN: dict[str, Any] = {
@@ -40,14 +44,23 @@ RUN: dict[str, Any] = {
     "settings": {"judge": "<b>", "split": "v"},
 }
 COLORS = {"rock toe": "#2e9e4f", "rock toe damaged": "#b4418e"}
-FIGURE = TruthFigure("condition, given the type", 0.8375, 0.7612, 0.9034, 58, 0.4601, 0.5, 0.9, "not shown")
+FIGURE = metric(
+    "condition, given the type",
+    0.8375,
+    0.7612,
+    0.9034,
+    58,
+    majority_baseline=0.4601,
+    train_majority_baseline=0.5,
+    target=0.9,
+    verdict="not shown",
+)
+FILES = {"a.jpg": Path("gone"), EVIL: Path("gone")}
 
 
-def wrong(
-    number: int, *, photo: str = "a.jpg", said: str = "rock toe", p: float = 0.9, file: Path = Path("gone")
-) -> Wrong:
+def wrong(number: int, *, photo: str = "a.jpg", said: str = "rock toe", p: float = 0.9) -> Case:
     true = "rock toe damaged" if said == "rock toe" else "rock toe"
-    return Wrong(photo, file, str(number), Box(5, 5, 25, 15), true, said, {said: p, true: 1 - p})
+    return replace(case(true, said, photo=photo, instance_id=str(number), probability=p), box=Box(5, 5, 25, 15))
 
 
 def page(*sections: Section, **more: Any) -> ScorecardPage:
@@ -58,9 +71,9 @@ def test_both_pages_hold_the_same_numbers(tmp_path: Path) -> None:
     photo = tmp_path / "a.jpg"
     make_photo((60, 40)).save(photo)
     sections = (
-        Section("Accuracy", ("Some text.",), (FIGURE, TruthFigure("nothing", 0.0, 0.0, 1.0, 0))),
+        Section("Accuracy", ("Some text.",), (FIGURE, metric("nothing", math.nan, 0.0, 1.0, 0))),
         Section("Tables", grids=(Grid("Pairs", ("true", "said", "n"), (("a", "b", "17"),)),)),
-        Section("Mistakes", mistakes=mistake_groups([wrong(1, file=photo, p=0.875)], COLORS)),
+        Section("Mistakes", mistakes=mistake_groups([wrong(1, p=0.875)], {"a.jpg": photo}, COLORS)),
     )
     given = page(*sections, tiles=[("4.25 s", "per photograph")], problems=[Problem("", "b.txt", "odd", "Mend it.", 3)])
     html, text = render_html(given), render_markdown(given)
@@ -82,7 +95,7 @@ def test_both_pages_hold_the_same_numbers(tmp_path: Path) -> None:
 
 
 def test_the_page_fetches_nothing_and_escapes_what_it_is_given() -> None:
-    mistakes = mistake_groups([wrong(1, photo=EVIL)], COLORS)
+    mistakes = mistake_groups([wrong(1, photo=EVIL)], FILES, COLORS)
     plots = (Plot("<svg class='plot'></svg>", "What <b> it shows"),)
     html = render_html(page(Section("A <i> title", (EVIL,), plots=plots, mistakes=mistakes)))
     found = read(html)
@@ -103,7 +116,7 @@ def test_a_cell_cannot_break_a_table_of_the_text() -> None:
 def test_the_most_frequent_pair_comes_first_and_in_it_the_most_confident() -> None:
     rare = [wrong(i, said="rock toe damaged", p=0.99) for i in range(2)]
     often = [wrong(i, p=0.5 + i / 100) for i in range(9)]
-    first, second = mistake_groups([*rare, *often], COLORS)
+    first, second = mistake_groups([*rare, *often], FILES, COLORS)
     assert (first.said, first.count, len(first.shown)) == ("rock toe", 9, MOST_IN_GROUP)
     assert [m.instance_id for m in first.shown] == ["8", "7", "6", "5", "4", "3"]
     assert (second.count, second.shown[0].answers[0]) == (2, ("rock toe damaged", 0.99))
@@ -111,19 +124,19 @@ def test_the_most_frequent_pair_comes_first_and_in_it_the_most_confident() -> No
 
 def test_crops_are_capped_over_all_pairs() -> None:
     many = [
-        Wrong("a.jpg", Path("gone"), str(n), Box(0, 0, 9, 9), f"true {n % 20}", f"said {n % 20}", {})
+        replace(wrong(n), true_class=f"true {n % 20}", said_class=f"said {n % 20}", probabilities={})
         for n in range(200)
     ]
-    groups = mistake_groups(many, {f"true {n}": "#808080" for n in range(20)})
+    groups = mistake_groups(many, FILES, {f"true {n}": "#808080" for n in range(20)})
     assert sum(g.count for g in groups) == 200
     assert sum(len(g.shown) for g in groups) == MOST_CROPS
 
 
 def test_an_unreadable_answer_has_no_probability_and_the_true_class_is_shown() -> None:
-    one = Wrong(
-        "a.jpg", Path("gone"), "1", Box(0, 0, 9, 9), "d", "(unreadable)", {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}
-    )
-    (group,) = mistake_groups([one], {"d": "#808080"})
+    chances = {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}
+    one = replace(wrong(1), true_class="d", said_class="", probabilities=chances)
+    (group,) = mistake_groups([one], FILES, {"d": "#808080"})
+    assert group.said == "(unreadable)"
     assert [name for name, _ in group.shown[0].answers] == ["a", "b", "d"]
 
 
@@ -174,22 +187,23 @@ def test_an_empty_column_of_unreadable_answers_is_left_out() -> None:
 def test_plots_of_probabilities_are_drawn_for_few_and_for_no_points() -> None:
     for bins in ([], [Bin(0.7, 0.5, 3)]):
         assert "<svg" in reliability_plot(bins, bins).svg
-    assert "<svg" in band_plot([BandPoint(0.0, 0.0, 0.4)]).svg
-    assert "under 0.80 to a person" in band_plot([], BandPoint(0.8, 0.9, 0.1)).svg
+    assert "<svg" in band_plot([ReviewPoint(0.0, 0.0, 0.4, 9, 4)]).svg
+    assert "under 0.80 to a person" in band_plot([], ReviewPoint(0.8, 0.9, 0.1, 9, 1)).svg
 
 
 def test_probabilities_before_and_after_and_what_a_second_look_buys() -> None:
-    before, after = (Trust(9, error, 0.05, 0.6, 1.1, [Bin(0.7, 0.5, 9)]) for error in (0.3, 0.1))
-    band = [BandPoint(t / 10, t / 10, 0.5 - t / 20) for t in range(11)]
-    suggested = Suggested(band[4], 6, 2, 0.05)
-    section = calibration_section(before, after, band, fitted="Temperature 2.", suggested=suggested)
+    before, after = (Reliability(9, error, 0.05, 0.6, 1.1, (Bin(0.7, 0.5, 9),)) for error in (0.3, 0.1))
+    band = tuple(ReviewPoint(t / 10, t / 10, 0.5 - t / 20, 6, 2) for t in range(11))
+    both = Trusted(before, band, after, Calibration(2.0, fitted_on={"split": "train", "objects": 9}), band[4])
+    (section,) = trust_section(both)
+    assert section.text[1].startswith("Temperature 2.00, fitted on 9 objects of the split train;")
     assert section.grids[0].rows[0] == ("calibration error (ECE)", "30.0%", "10.0%")
     assert "sends 40.0% to a person and leaves 2 of 6 wrong (30.0%)" in section.text[2]
     assert [row[0] for row in section.grids[2].rows] == ["0.0%", "10.0%", "20.0%", "30.0%", "50.0%", "70.0%"]
-    alone = calibration_section(before, None, band)
+    (alone,) = trust_section(Trusted(before, band))
     assert "needs another split" in alone.text[1]
     assert alone.grids[0].head == ("measured", "as scored")
-    nobody = calibration_section(before, after, band, fitted="T", suggested=Suggested(band[10], 0, 0, 0.05))
+    (nobody,) = trust_section(replace(both, point=ReviewPoint(1.0, 1.0, 0.0, 0, 0)))
     assert "a person has to look at all of them" in nobody.text[2]
 
 
@@ -201,15 +215,25 @@ def test_probabilities_before_and_after_and_what_a_second_look_buys() -> None:
         (0.5, 0.6, "not shown to be better"),
     ],
 )
-def test_the_headline_says_how_it_stands_to_a_guess_without_a_pixel(low: float, high: float, said: str) -> None:
-    figure = TruthFigure("x", 0.55, low, high, 100, 0.55, target=0.9, verdict="missed")
-    words = headline(figure, right=55, where="9 photographs of valid")
+def test_the_headline_says_how_it_stands_to_the_majority_class_baseline(low: float, high: float, said: str) -> None:
+    figure = metric("x", 0.55, low, high, 100, majority_baseline=0.55, target=0.9, verdict="missed")
+    words = headline(figure, where="9 photographs of valid")
+    assert words.startswith(
+        "Told its type, the judge named the right condition of 55 of 100 objects on 9 photographs of"
+    )
     assert said in words
     assert words.endswith("More than 90% is the target: missed.")
 
 
 def test_a_headline_without_objects_does_not_divide_by_them() -> None:
-    assert "no object was judged" in headline(TruthFigure("x", 0.0, 0.0, 1.0, 0), right=0, where="3 photographs")
+    assert "no object was judged" in headline(metric("x", math.nan, 0.0, 1.0, 0), where="3 photographs")
+
+
+def test_a_metric_as_the_cells_of_a_table() -> None:
+    given = metric("all", 0.5, 0.41, 0.59, 100, majority_baseline=0.25, target=0.9, verdict="not shown")
+    assert metric_cells(given) == ("all", "50.0%", "41.0% to 59.0%", "100", "25.0%", "", "90%: not shown")
+    assert metric_cells(replace(given, lower_is_better=True))[0] == "all (lower is better)"
+    assert metric_cells(metric("none", math.nan, 0.0, 1.0, 0))[1:4] == ("", "", "0")
 
 
 def test_costs_are_left_out_where_they_are_not_known() -> None:

@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import write_photo
+from tests.support.cases import metric
+from tests.support.datasets import write_photo
 
 from toeline.core.box import Box
-from toeline.report.document import ScorecardPage, TruthFigure, render_html, render_markdown
+from toeline.evaluate.end_to_end import StageError
+from toeline.report.document import ScorecardPage, render_html, render_markdown
 from toeline.report.end_to_end_page import (
     FOUND_COLOR,
     MOST_SHOWN,
     TRUE_COLOR,
     Beside,
-    PicturedError,
     beside_section,
     both_marked,
     worst_section,
@@ -25,9 +26,9 @@ from toeline.report.end_to_end_page import (
 RUN = {"started_words": "1 May 2026, 09:00", "finished": "x"}
 
 
-def pictured_errors(file: Path, number: int = 1, **more: object) -> PicturedError:
+def error(number: int = 1, **more: object) -> StageError:
     given = {"true": Box(5, 5, 20, 20), "found": None, "is_class": "rock toe", "said": "", "sure": 0.0, **more}
-    return PicturedError("a.jpg", file, str(number), **given)  # type: ignore[arg-type]
+    return StageError("a.jpg", str(number), **given)  # type: ignore[arg-type]
 
 
 def has(image: Image.Image, color: str) -> bool:
@@ -52,9 +53,9 @@ def test_the_picture_holds_both_boxes_however_far_apart() -> None:
 
 def test_each_kind_of_mistake_has_its_pictures_and_says_how_many_there_are(tmp_path: Path) -> None:
     file = write_photo(tmp_path / "a.jpg", (60, 60))
-    missed = [pictured_errors(file, n) for n in range(MOST_SHOWN + 2)]
-    nothing = [pictured_errors(file, true=None, found=Box(1, 1, 9, 9), is_class="", said="vegetation", sure=0.625)]
-    section = worst_section({"detector: not found": missed, "detector: finding of nothing": nothing, "judge": []})
+    missed = [error(n) for n in range(MOST_SHOWN + 2)]
+    nothing = [error(true=None, found=Box(1, 1, 9, 9), is_class="", said="vegetation", sure=0.625)]
+    section = worst_section({"missed": missed, "false": nothing, "wrong_condition": []}, {"a.jpg": file})
     page = ScorecardPage("t", "h", [section], RUN)
     html, text = render_html(page), render_markdown(page)
     assert html.count("data:image/jpeg;base64,") == MOST_SHOWN + 1
@@ -67,16 +68,16 @@ def test_each_kind_of_mistake_has_its_pictures_and_says_how_many_there_are(tmp_p
 
 
 def test_a_photograph_that_is_gone_leaves_its_words(tmp_path: Path) -> None:
-    (group,) = worst_section({"detector: not found": [pictured_errors(tmp_path / "gone.jpg")]}).mistakes
+    (group,) = worst_section({"missed": [error()]}, {"a.jpg": tmp_path / "gone.jpg"}).mistakes
     assert (group.shown[0].picture, group.shown[0].note) == ("", "is rock toe")
 
 
 def test_no_mistakes_are_said_to_be_none() -> None:
-    assert worst_section({"judge": []}).text == ("There are no mistakes.",)
+    assert worst_section({"wrong_condition": []}, {}).text == ("There are no mistakes.",)
 
 
 def test_figures_stand_side_by_side_and_what_is_not_known_is_empty() -> None:
-    figure = TruthFigure("class", 0.5, 0.41, 0.59, 100)
+    figure = metric("class", 0.5, 0.41, 0.59, 100)
     rows = [Beside(figure, figure, figure, "-3.0 (-5.0 to 0.0)"), Beside(figure, None, None)]
     (grid,) = beside_section({"": rows}, ()).grids
     said = "50.0% (41.0 to 59.0)"

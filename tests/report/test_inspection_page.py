@@ -4,64 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from tests.core.test_run_folder import finding
+from tests.support.cases import metric
+from tests.support.results import FETCHES, RUN, TAXONOMY, finding, given, read
 
 from toeline.core.finding import Problem
-from toeline.core.taxonomy import Taxonomy
 from toeline.report import inspection_page as page_module
-from toeline.report.document import TruthFigure, run_facts
-from toeline.report.inspection_page import PageInput, TruthNotes, matrix, render_page, thumbnail
-from toeline.report.tables import Totals, marked_name
+from toeline.report.document import run_facts
+from toeline.report.inspection_page import TruthNotes, matrix, render_page, thumbnail
+from toeline.report.tables import Totals
 
-TAXONOMY = Taxonomy.load()
 EVIL = '<script>alert("x")</script> & "quoted".jpg'
-RUN: dict[str, Any] = {
-    "title": "",
-    "started_words": "1 May 2026, 09:00",
-    "finished": "x",
-    "settings": {"judge": "<b>", "photos": ["<i>"]},
-}
-FETCHES = {"src", "srcset", "poster", "data", "action", "background", "manifest"}
-
-
-class Reader(HTMLParser):
-    """Collects tags and their attributes, and what stands in each tag that matters."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.scripts = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {k: v or "" for k, v in attrs}))
-        self.scripts += tag == "script"
-
-    def all(self, name: str, css: str = "") -> list[dict[str, str]]:
-        return [a for tag, a in self.tags if tag == name and css in [*a.get("class", "").split(), ""]]
-
-
-def given(tmp_path: Path, *photos: str, **more: Any) -> PageInput:
-    records = []
-    for name in photos:
-        file = tmp_path / marked_name(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (64, 48), "#888").save(file)
-        records.append({"photo": name, "size": [64, 48], "failed": False})
-    findings = [finding(name, n) for name in photos for n in (1, 2)]
-    return PageInput(**{"folder": tmp_path, "photos": records, "findings": findings, "problems": [], "run": RUN,
-                        "taxonomy": TAXONOMY, **more})  # fmt: skip
-
-
-def read(html: str) -> Reader:
-    reader = Reader()
-    reader.feed(html)
-    return reader
 
 
 def test_nothing_is_fetched_from_anywhere(tmp_path: Path) -> None:
@@ -78,7 +34,7 @@ def test_nothing_is_fetched_from_anywhere(tmp_path: Path) -> None:
 
 def test_names_from_outside_are_escaped_everywhere(tmp_path: Path) -> None:
     problems = [Problem(EVIL, f"photos/{EVIL}", f"what {EVIL}", f"todo {EVIL}", 3)]
-    ground_truth = TruthNotes((TruthFigure(EVIL, 0.5, 0.4, 0.6, 9, 0.3),), EVIL, missed={EVIL: [EVIL]})
+    ground_truth = TruthNotes((metric(EVIL, 0.5, 0.4, 0.6, 9, majority_baseline=0.3),), EVIL, missed={EVIL: [EVIL]})
     html = render_page(given(tmp_path, EVIL, problems=problems, ground_truth=ground_truth, run={**RUN, "title": EVIL}))
     assert EVIL not in html
     assert "<script>alert" not in html
@@ -153,7 +109,7 @@ def test_counts_by_type_and_condition_leave_out_what_cannot_be(tmp_path: Path) -
 
 def test_truth_marks_what_is_wrong(tmp_path: Path) -> None:
     ground_truth = TruthNotes(
-        (TruthFigure("condition, given the type", 0.84, 0.76, 0.9, 58, 0.46), TruthFigure("objects found", 1, 1, 1, 9)),
+        (metric("condition, given the type", 0.84, 0.76, 0.9, 58, majority_baseline=0.46), metric("found", 1, 1, 1, 9)),
         wrong={("a.jpg", "1"): "rock toe damaged"},
         extra=frozenset({("a.jpg", "2")}),
         missed={"a.jpg": ["vegetation"]},

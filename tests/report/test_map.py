@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from tests.report.test_camera_geometry import DOWN
+from tests.support.flown import POSE_DOWN as DOWN
 
 from toeline.core.geo import GeoPosition, Meters, moved
 from toeline.core.taxonomy import Taxonomy

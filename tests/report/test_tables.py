@@ -7,7 +7,7 @@ import io
 from dataclasses import replace
 
 import pytest
-from tests.core.test_run_folder import finding
+from tests.support.results import finding
 
 from toeline.core.scene import Relation
 from toeline.core.taxonomy import Taxonomy

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.core.test_run_folder import finding
-from tests.report.test_inspection_page import given, read
+from tests.support.results import finding, given, read
 
 from toeline.core.finding import Finding
 from toeline.core.severity import Grade, Grading

@@ -66,7 +66,7 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_the_same(dataset: Path) -> None
 
 
 def test_a_folder_that_holds_something_else_is_refused(dataset: Path) -> None:
-    with pytest.raises(OutputError, match="Name another folder"):
+    with pytest.raises(OutputError, match="Choose a new folder"):
         write_dataset(dataset, scenes=4, seed=6, size=SIZE)
 
 

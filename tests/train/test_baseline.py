@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
-from tests.colored import write_colored
+from tests.support.colored import write_colored
 
 from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
@@ -77,7 +77,7 @@ def test_one_flight_line_is_cut_by_photograph(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("lines", "per_line", "split", "said"),
-    [(1, 1, "train", "one photograph"), (2, 1, "night", r"no split 'night'\. Choose --split train")],
+    [(1, 1, "train", "one photograph"), (2, 1, "night", r"no split 'night'\. Choose one of: train")],
 )
 def test_too_little_is_refused(tmp_path: Path, lines: int, per_line: int, split: str, said: str) -> None:
     write_colored(tmp_path, lines=lines, per_line=per_line)
@@ -88,7 +88,7 @@ def test_too_little_is_refused(tmp_path: Path, lines: int, per_line: int, split:
 def test_a_data_set_of_types_only_is_refused(tmp_path: Path) -> None:
     write_colored(tmp_path)
     (tmp_path / "data.yaml").write_text("names: [toe drain, toe_drain, rock toe, rock_toe, slope drain, slope_drain]\n")
-    with pytest.raises(LabelError, match="no object with a condition"):
+    with pytest.raises(LabelError, match="names types and no conditions"):
         train_baseline(BaselineRun(data=tmp_path), TAXONOMY)
 
 
@@ -96,7 +96,7 @@ def test_a_damaged_photograph_is_reported_and_the_rest_is_learned(tmp_path: Path
     write_colored(tmp_path)
     (tmp_path / "train" / "images" / "LineA_0_V.png").write_bytes(b"nonsense")
     trained = train_baseline(BaselineRun(data=tmp_path), TAXONOMY)
-    assert [p.file.name for p in trained.problems] == ["LineA_0_V.png"]
+    assert [Path(p.file).name for p in trained.problems] == ["LineA_0_V.png"]
     assert len(set(trained.table.photos)) == 15
 
 

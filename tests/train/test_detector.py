@@ -9,15 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from toeline.core.box import Box
+from toeline.core.scene import Instance
 from toeline.errors import OutputError
-from toeline.evaluate.average_precision import Found, average_precision, best_thresholds
+from toeline.evaluate.average_precision import Found, average_precision, best_thresholds, precision_record, precisions
 from toeline.train.config import DetectorRun
 from toeline.train.detector import learning_rate
+from toeline.train.detector_backends import OwnLearner
 from toeline.train.detector_data import (
     AugmentedView,
-    Batcher,
     Sample,
     ScenePool,
+    Views,
     cut,
     fill_pool,
     look,
@@ -90,7 +93,8 @@ def test_a_batch_holds_pictures_and_labels_as_shares():
     torch = pytest.importorskip("torch")
     blank = np.zeros((80, 80, 3), np.uint8)
     samples = [Sample(blank, []), Sample(blank, [square(20, 20, 40, kind=3), square(0, 0, 10, kind=1)])]
-    batch = Batcher(samples, 64, np.random.default_rng(0), strength=0.0)([0, 1])
+    views = Views(samples, np.arange(2), 64, seed=0, strength=0.0)
+    batch = OwnLearner(None, 64, (), "cpu").batch([views.view(0), views.view(1)])
     assert batch["input"].shape == (2, 3, 64, 64)
     assert batch["input"].is_contiguous(memory_format=torch.channels_last)
     assert batch["labels"].shape == (2, 2, 5)
@@ -140,10 +144,63 @@ def test_a_type_never_found_gets_a_middling_threshold_and_no_recall():
     assert best_thresholds([found(), found()], TRUTH, ("toe_drain",))["toe_drain"] == (0.5, 0.0, 0.0)
 
 
+KINDS = ("toe_drain", "rock_toe", "slope_drain")
+
+
 def test_average_precision_of_known_cases():
     pytest.importorskip("pycocotools")
     perfect = [found((0, 0.9, 0, 0, 10, 10), (1, 0.8, 20, 20, 60, 30)), found((0, 0.7, 5, 5, 15, 15))]
-    assert average_precision(perfect, TRUTH, 2).map_50 == pytest.approx(1.0)
+    assert average_precision(perfect, TRUTH, KINDS[:2]).map_50 == pytest.approx(1.0)
     half = [found((1, 0.8, 20, 20, 60, 30)), found((0, 0.7, 5, 5, 15, 15))]
-    assert average_precision(half, TRUTH, 2).at_50 == pytest.approx((51 / 101, 1.0))  # 101 recall points, COCO
-    assert average_precision([found(), found()], TRUTH, 2).map_50 == 0
+    at_50 = average_precision(half, TRUTH, KINDS[:2]).at_50
+    assert at_50.tolist() == pytest.approx([51 / 101, 1.0])  # 101 recall points, COCO
+    assert average_precision([found(), found()], TRUTH, KINDS[:2]).map_50 == 0
+
+
+def test_a_type_that_does_not_occur_is_left_out_of_the_log_as_of_the_report():
+    pytest.importorskip("pycocotools")
+    seen = [found((0, 0.9, 0, 0, 10, 10), (2, 0.9, 0, 0, 10, 10)), found((0, 0.7, 5, 5, 15, 15))]
+    ground_truth = [rows[rows[:, 0] == 0] for rows in TRUTH]
+    log = average_precision(seen, ground_truth, KINDS)
+    assert precision_record(log) == {
+        "map_50": 1.0,
+        "map_50_95": 1.0,
+        "ap_50": {"toe_drain": 1.0, "rock_toe": None, "slope_drain": None},
+    }
+    assert str(log) == "mAP@0.5 1.0000 (1.000 - -), mAP@0.5:0.95 1.0000"
+    assert precision_record(average_precision([found(), found()], ground_truth, KINDS))["map_50"] == 0
+
+
+def random_pictures(seed):
+    """Boxes with equal scores, more than count on one picture, and a type that may be absent; pictures may be empty."""
+    rng = np.random.default_rng(seed)
+    seen, ground_truth = [], []
+    for _ in range(4):
+        there = rng.integers(0, 40, (rng.integers(0, 5), 5)).astype(np.float32)
+        there[:, 0] = rng.integers(0, rng.integers(1, 4), len(there))
+        there[:, 3:] = there[:, 1:3] + rng.integers(6, 16, (len(there), 2))
+        loose = there[rng.integers(0, len(there), 4 * len(there))] if len(there) else there
+        false = np.full((rng.choice([0, 5, 110]), 5), rng.integers(0, 3), float)
+        false[:, 1:3] = rng.uniform(0, 40, (len(false), 2))
+        false[:, 3:] = false[:, 1:3] + 9
+        rows = np.vstack([loose + np.where(np.arange(5) > 0, rng.normal(0, 1), 0), false])
+        scores = np.round(rng.uniform(0.1, 1, len(rows)), 1)
+        seen.append(found(*np.column_stack([rows[:, 0], scores, rows[:, 1:]])))
+        ground_truth.append(there)
+    return seen, ground_truth
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000))
+def test_the_log_says_to_the_digit_what_the_report_says_of_the_same_boxes(seed):
+    pytest.importorskip("pycocotools")
+    seen, ground_truth = random_pictures(seed)
+    boxes = [zip(o.boxes.tolist(), o.scores.tolist(), o.kinds, strict=True) for o in seen]
+    instances = [[Instance("1", KINDS[k], Box(*box), s) for box, s, k in rows] for rows in boxes]
+    true = [[Instance("1", KINDS[int(k)], Box(*box)) for k, *box in rows.tolist()] for rows in ground_truth]
+    report = precisions(instances, true, KINDS, [str(i) for i in range(len(true))], draws=10)
+    log = average_precision(seen, ground_truth, KINDS)
+    assert str(log) == str(report)
+    np.testing.assert_array_equal([log.map_50, log.map_50_95], [report.map_50, report.map_50_95])
+    np.testing.assert_array_equal(log.at_50, report.at_50)
+    np.testing.assert_array_equal(log.at_50_95, report.at_50_95)

@@ -11,19 +11,20 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tests.helpers import write_yolo
-from tests.tiny_detectors import save_detector
+from tests.support.datasets import write_yolo
+from tests.support.tiny_detectors import save_detector
 from transformers import AutoModelForObjectDetection
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import boxed_split
+from toeline.data.datasets import read_split
 from toeline.data.yolo import open_yolo
 from toeline.detect.detector import DetectorOptions
+from toeline.detect.letterbox import GRAY
 from toeline.detect.load import load_detector
 from toeline.errors import LabelError, ModelError, SetupError
 from toeline.train.config import DetectorFit
 from toeline.train.detector import Fitted, fit_detector, read_detector_training_data
-from toeline.train.detector_data import FILL, Pictures, Views, order_of
+from toeline.train.detector_data import Pictures, Views, order_of
 
 pytest.importorskip("pycocotools")
 TAXONOMY = Taxonomy.load()
@@ -156,11 +157,11 @@ def test_which_of_both_kinds_is_trained_goes_by_what_is_there(model: Path, tmp_p
 
 
 def test_a_photograph_that_is_not_square_lies_between_margins_and_its_boxes_with_it(data: Path) -> None:
-    photos = boxed_split(open_yolo(data, TAXONOMY), "valid", TAXONOMY).photos
+    photos = read_split(open_yolo(data, TAXONOMY), "valid", TAXONOMY, conditions=False).scenes
     pixels, objects = Pictures(photos, KINDS, 1000)[1]
     assert pixels.shape == (80, 80, 3)
-    assert (pixels[:10] == FILL).all()
-    assert (pixels[70:] == FILL).all()
+    assert (pixels[:10] == GRAY).all()
+    assert (pixels[70:] == GRAY).all()
     kind, outline = objects[0]
     assert KINDS[kind] == "rock_toe"
     np.testing.assert_allclose([outline.min(0), outline.max(0)], [[16, 28], [64, 52]], atol=0.01)
@@ -171,7 +172,7 @@ def test_a_photograph_that_is_not_square_lies_between_margins_and_its_boxes_with
 
 
 def test_a_turn_looks_the_same_whenever_it_is_seen(data: Path) -> None:
-    photos = boxed_split(open_yolo(data, TAXONOMY), "train", TAXONOMY).photos
+    photos = read_split(open_yolo(data, TAXONOMY), "train", TAXONOMY, conditions=False).scenes
     order = order_of(len(photos), epochs=2, batch=2, seed=1)
     views = [Views(Pictures(photos, KINDS, 100), order, 64, 1, 1.0) for _ in range(2)]
     for turn in (3, 0, 5):

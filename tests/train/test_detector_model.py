@@ -19,9 +19,8 @@ pytest.importorskip("onnx", reason="needs toeline[train-detector]")
 pytest.importorskip("libreyolo", reason="needs toeline[train-detector]")
 torch = pytest.importorskip("torch")
 
-from toeline.train.callbacks import Whole  # noqa: E402
 from toeline.train.detector_data import KINDS, scaled  # noqa: E402
-from toeline.train.detector_model import network_of, read_start  # noqa: E402
+from toeline.train.detector_model import Whole, network_of, read_start  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.colored import write_colored
+from tests.support.colored import write_colored
 
 from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
@@ -75,7 +75,7 @@ def test_the_fusion_is_fitted_on_other_flight_lines(data: Path) -> None:
 
 
 def test_a_split_that_is_not_there_is_refused(data: Path) -> None:
-    with pytest.raises(LabelError, match=r"no split 'night'\. Choose --split train, valid"):
+    with pytest.raises(LabelError, match=r"no split 'night'\. Choose one of: train, valid"):
         ask_both(data, "night", joined(data), TAXONOMY)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.tuning import PHOTOS, VALID, settings, train, write_data, write_judge
+from tests.support.training import PHOTOS, VALID, settings, train, write_data, write_judge
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_dataset
@@ -320,7 +320,7 @@ def test_a_missing_library_is_named_with_its_extra(judge_folder: Path, monkeypat
 WORKER = """
 import sys
 from pathlib import Path
-from tests.train.tuning import settings, train
+from tests.support.training import settings, train
 judge, data, out = map(Path, sys.argv[1:])
 train(settings(judge, accumulate=1, dropout=0.0, epochs=1), data, out)
 """

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.judge.test_packed import rendered
-from tests.train.tuning import settings, write_data, write_judge
+from tests.support.tiny_judges import rendered
+from tests.support.training import settings, write_data, write_judge
 from torch import Tensor
 
 from toeline.core.taxonomy import Taxonomy

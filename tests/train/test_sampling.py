@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers import make_photo, make_scene
+from tests.support.datasets import make_photo, make_scene
 
 from toeline.core.ground_truth import GroundTruth
 from toeline.core.question import PromptBudget

@@ -14,10 +14,11 @@ import numpy as np
 from toeline.analysis.overlap import close_pairs, crossing, shared
 from toeline.analysis.relations import RelationSection
 from toeline.analysis.table import Flag, PlainRow, SurveyRow, Weight, below, row_of
+from toeline.core.finding import Problem
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Meanings, Taxonomy, meanings
 from toeline.data.images import photo_size
-from toeline.data.labels import PlainLabels, Problem, apart, read_plain
+from toeline.data.labels import PlainLabels, apart, read_plain
 from toeline.data.yolo import Entry, YoloSet, flight_line
 from toeline.errors import PhotoError
 from toeline.prompts.relations import may_relate
@@ -221,7 +222,7 @@ class Checks:
 
 def problem_flag(problem: Problem, root: Path, photo: str = "") -> Flag:
     """A problem of data/ as a flag; without `photo` it is one of the data set as a whole."""
-    file = below(root, problem.file)
+    file = below(root, Path(problem.file))
     if not photo:
         return flag("data_set", "", file, problem.what)
     if problem.line is None:

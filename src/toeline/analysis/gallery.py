@@ -24,19 +24,19 @@ from toeline.analysis.analyze import Crew
 from toeline.analysis.gallery_pictures import ClassStyle, crop_picture, looks, problem_picture, whole_picture
 from toeline.analysis.table import Flag, Weight, below
 from toeline.core.box import Box
+from toeline.core.finding import Problem, Step
 from toeline.core.records import read_lines
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.export import require_apart, staged
 from toeline.data.images import photo_size, read_photo
-from toeline.data.labels import LabelLine, Problem, read_label_file
-from toeline.data.yolo import Entry, YoloSet
+from toeline.data.labels import LabelLine, read_label_file
+from toeline.data.yolo import Entry, YoloSet, unlabeled
 from toeline.errors import LabelError, PhotoError
 from toeline.report.document import environment
 from toeline.report.draw import LINES
 
 NOTE = "gallery.json"
 OWN = frozenset({NOTE, "index.html", "pages", "pictures"})
-Step = Callable[[Sequence[Problem]], None]
 Key = tuple[str] | tuple[str, "LabelLine | Flag"]  # a whole photograph; an object or a problem on it
 Drawn = tuple[bytes, tuple[int, int]]  # JPEG and its size in pixels
 Make = Callable[[Image.Image], Drawn]
@@ -151,19 +151,15 @@ def _read(entry: Entry, names: Names) -> tuple[tuple[LabelLine, ...], tuple[Prob
     try:
         size = photo_size(entry.photo)
     except PhotoError as why:
-        return (), (_unread(entry.photo, why),)
+        return (), (Problem.unread(entry.photo, why),)
     if entry.labels is None:
-        return (), (Problem(entry.photo, None, "no label file belongs to this photograph, so nothing is known of it."),)
+        return (), (unlabeled(entry.photo),)
     return read_label_file(entry.labels, size, names)
 
 
 def _whole(photo: Image.Image, entry: Entry, names: Names, look: Mapping[int, ClassStyle]) -> Drawn:
     """Labels are read again when they are drawn, and not held for all photographs."""
     return whole_picture(photo, _read(entry, names)[0], look)
-
-
-def _unread(photo: Path, why: PhotoError) -> Problem:
-    return Problem(photo, None, str(why).removeprefix(f"{photo}: "))
 
 
 def write_gallery(
@@ -203,7 +199,7 @@ def _draw(job: tuple[Path, Sequence[Make]]) -> tuple[list[Drawn], tuple[Problem,
     try:
         photo = read_photo(path)
     except PhotoError as why:
-        return [], (_unread(path, why),)
+        return [], (Problem.unread(path, why),)
     return [make(photo) for make in makes], ()
 
 
@@ -217,7 +213,7 @@ def describe(choice: Choice, problems: Sequence[Problem]) -> dict[str, Any]:
             for i, name in sorted(choice.data.names.items())
         ],
         "checks": [{"check": c, "all": n, "shown": len(choice.pictured[c])} for c, n in checks.items()],
-        "problems": [{"file": str(p.file), "line": p.line, "what": p.what} for p in problems],
+        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in problems],
     }
 
 

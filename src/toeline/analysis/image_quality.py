@@ -20,11 +20,13 @@ SHAPE = 0.02  # by how much width over height may differ from the camera's; roun
 BORDER = 0.004  # share of the side; nearer than this a box touches the border (1 pixel of 312, 2 of 640)
 FILLED = 0.8  # share of the frame in one box, from which a picture is more of an object than of a place
 MOST_SIZES = 12
-BLUR, DARK, BURNT, CUT = IMAGE_CHECKS = (
+LOOK = "Look whether the objects can be judged; if not, leave the photograph out."
+BLUR, DARK, BURNT, CUT, PLACE = IMAGE_CHECKS = (
     "blurred photograph",
     "dark photograph",
     "over-exposed photograph",
     "photograph of another shape than the camera's",
+    "photograph with a position that cannot be used",
 )
 
 
@@ -144,8 +146,10 @@ def image_flags(seen: Sequence[HashedPhoto]) -> Iterator[Flag]:
         if _shape(f) == "other":
             sizes = " from ".join("{} x {}".format(*wh) for wh in (f.size_wh, f.camera.size_wh or (0, 0)))
             yield _flag(s, CUT, f"{sizes}: it was cut or stretched.")
+        if f.camera.wrong_place:
+            todo = "It could not be compared with positions of other splits; take the camera's own file if it matters."
+            yield _flag(s, PLACE, f"{f.camera.wrong_place}.", todo)
 
 
-def _flag(seen: HashedPhoto, check: str, what: str) -> Flag:
-    todo = "Look whether the objects can be judged; if not, leave the photograph out."
+def _flag(seen: HashedPhoto, check: str, what: str, todo: str = LOOK) -> Flag:
     return Flag(check, Weight.REMARK, seen.name, seen.name, what, todo)

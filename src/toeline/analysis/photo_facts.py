@@ -6,7 +6,6 @@ Pixels are decoded here and nowhere else in the analysis; what is kept of a phot
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from toeline.data.images import file_hash, read_gray
+from toeline.core.geo import Point
+from toeline.data.images import file_hash, read_gray, read_header
+from toeline.data.metadata import PIXELS_X, PIXELS_Y, clock_time, number, position_of
 from toeline.errors import PhotoError
 
 SHARP_PX = 512  # longer side at which sharpness is measured, so that photographs of any size compare; never enlarged
@@ -29,13 +30,14 @@ Gray = NDArray[np.uint8]
 class Camera:
     """What EXIF says; None where it says nothing. `size_wh` is what the camera took, in pixels as stored, before edits.
 
-    `place` is latitude and longitude in degrees, north and east positive; `altitude_m` above sea level.
+    `place` is EXIF's or that of DJI's XMP; where there is none that can be used, `wrong_place` says why, or is empty
+    where the file names none.
     """
 
     size_wh: tuple[int, int] | None = None
     taken: datetime | None = None
-    place: tuple[float, float] | None = None
-    altitude_m: float | None = None
+    place: Point | None = None
+    wrong_place: str = ""
     model: str = ""
 
 
@@ -132,63 +134,22 @@ def stretch(pixels: Gray) -> float:
     return float((across + 1e-6) / (down + 1e-6))
 
 
-MAKE, MODEL, GPS, EXIF = 0x010F, 0x0110, 0x8825, 0x8769
-TAKEN, WIDE, HIGH = 0x9003, 0xA002, 0xA003  # not 0x0132: that is when a program last wrote the file
-
-
 def camera_of(path: Path) -> Camera:
-    """What the camera wrote into the file; an empty record when there is nothing or it cannot be read."""
-    with suppress(Exception), Image.open(path) as image:  # metadata raise all kinds of errors, and are worth none
-        exif = Image.Image.getexif(image)
-        more, gps = exif.get_ifd(EXIF), exif.get_ifd(GPS)
-        return Camera(
-            size_wh=_size(more.get(WIDE), more.get(HIGH)),
-            taken=_time(more.get(TAKEN)),
-            place=_place(gps),
-            altitude_m=_altitude(gps),
-            model=" ".join(str(exif.get(tag) or "").strip("\0 ") for tag in (MAKE, MODEL)).strip(),
-        )
-    return Camera()
+    """What the camera wrote into the file, read as inspection reads it; empty where it says nothing. Raises PhotoError.
 
-
-def _size(wide: Any, high: Any) -> tuple[int, int] | None:
-    with suppress(TypeError, ValueError, OverflowError, ZeroDivisionError):
-        return (int(wide), int(high)) if min(int(wide), int(high)) > 0 else None
-    return None
-
-
-def _time(text: Any) -> datetime | None:
-    with suppress(TypeError, ValueError):
-        return datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")
-    return None
-
-
-def _place(gps: Any) -> tuple[float, float] | None:
-    """Latitude and longitude where both are there and on the globe; 0, 0 is what a receiver without a fix writes."""
-    latitude, longitude = _degrees(gps.get(2), gps.get(1), "S"), _degrees(gps.get(4), gps.get(3), "W")
-    if latitude is None or longitude is None or (latitude, longitude) == (0, 0):
-        return None
-    return (latitude, longitude) if abs(latitude) <= 90 and abs(longitude) <= 180 else None  # no number: neither
-
-
-def _degrees(parts: Any, side: Any, negative: str) -> float | None:
-    """Degrees, minutes and seconds to degrees; `side` is N, S, E or W.
-
-    >>> round(_degrees((52, 30, 36.0), "S", "S"), 4)
-    -52.51
+    Time is by the camera's clock even where its zone is known: one camera's photographs are compared with one another.
     """
-    with suppress(TypeError, ValueError, ZeroDivisionError):
-        degrees, minutes, seconds = (float(p) for p in parts)
-        value = degrees + minutes / 60 + seconds / 3600
-        return -value if str(side).strip("\0 ").upper() == negative else value
-    return None
-
-
-def _altitude(gps: Any) -> float | None:
-    with suppress(TypeError, ValueError, ZeroDivisionError, KeyError):
-        below = gps.get(5) in (1, b"\x01")
-        return -float(gps[6]) if below else float(gps[6])
-    return None
+    header = read_header(path)
+    place, wrong = position_of(header)
+    wide, high = (number(header.exif.get(tag)) or 0.0 for tag in (PIXELS_X, PIXELS_Y))
+    taken = clock_time(header)
+    return Camera(
+        size_wh=(int(wide), int(high)) if min(wide, high) >= 1 else None,
+        taken=datetime.fromisoformat(taken) if taken else None,
+        place=place.point if place else None,
+        wrong_place="" if place else wrong,
+        model=header.model,
+    )
 
 
 def _try(path: Path) -> PhotoFacts | str:

@@ -81,12 +81,15 @@ def flag_record(flag: Flag) -> dict[str, Any]:
     return {**{k: v for k, v in asdict(flag).items() if k != "boxes"}, "weight": flag.weight.value, "boxes": boxes}
 
 
+KEYS = {"majority_baseline": "floor"}  # fields that analysis.json calls by an older name
+
+
 def plain(value: Any) -> Any:
     """Records as JSON: dataclasses by their field names, intervals by low and high, numbers to six digits."""
     if isinstance(value, Interval):
         return {"low": round(value.low, DECIMALS), "high": round(value.high, DECIMALS)}
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        return {KEYS.get(f.name, f.name): plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):

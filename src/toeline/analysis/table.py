@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from toeline.core.box import Box
+from toeline.core.finding import Problem
 from toeline.core.ground_truth import GroundTruth
 from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Meanings, Taxonomy, meanings
-from toeline.data.labels import PlainLabels, Problem
+from toeline.data.labels import PlainLabels
 from toeline.data.yolo import Entry, YoloSet, flight_line, read_entry
 from toeline.errors import PhotoError
 

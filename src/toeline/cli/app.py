@@ -14,7 +14,7 @@ from toeline._version import __version__
 from toeline.cli.data import analyze, convert, gallery, split, synth
 from toeline.cli.evaluate import compare, evaluate, evaluate_detector
 from toeline.cli.inspect import demo, inspect, plan
-from toeline.cli.train import finetune, floor, fuse, train_detector, train_embedded
+from toeline.cli.train import baseline, ensemble, finetune, train_detector, train_embedded
 from toeline.errors import ToelineError
 
 app = typer.Typer(
@@ -38,8 +38,10 @@ app.command("train-detector")(train_detector)
 app.command("gallery")(gallery)
 app.command("split")(split)
 app.command("convert")(convert)
-app.command("floor")(floor)
-app.command("fuse")(fuse)
+app.command("baseline")(baseline)
+app.command("ensemble")(ensemble)
+app.command("floor", hidden=True)(baseline)  # what these two were called before
+app.command("fuse", hidden=True)(ensemble)
 app.command(
     "train-embedded",
     add_help_option=False,

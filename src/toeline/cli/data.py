@@ -1,26 +1,25 @@
-"""`toeline analyze`."""
+"""Commands about data sets: `toeline analyze`, `gallery`, `split`, `convert` and `synth`."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from toeline.core.geo import CameraPose, Point
-from toeline.core.taxonomy import Taxonomy
-from toeline.core.words import some
-from toeline.pipelines.analyze import AnalyzeRun, _tell, analyze_into, gallery_into, summary
-from toeline.pipelines.progress import bar, goes_on, of_labels, out, saying, show_places, tell_problems
-
-if TYPE_CHECKING:
-    pass
+from toeline.pipelines.analyze import AnalyzeRun, analyze_into, gallery_of, summary, tell_analysis, tell_gallery
+from toeline.pipelines.datasets import (
+    convert_into,
+    position,
+    split_into,
+    split_settings,
+    synth_into,
+    tell_convert,
+    tell_split,
+)
+from toeline.pipelines.progress import tell_json
 
 
 def analyze(
@@ -61,10 +60,7 @@ def analyze(
         workers=workers,
     )
     found = analyze_into(run, out)
-    if as_json:
-        typer.echo(json.dumps(summary(found, out), ensure_ascii=False))
-    else:
-        _tell(found, out)
+    tell_json(summary(found, out)) if as_json else tell_analysis(found, out)
     raise typer.Exit(1 if found.unread else 0)
 
 
@@ -90,28 +86,14 @@ def gallery(
 
     Example: toeline gallery lagoon-dyke --out runs/gallery
     """
-    from toeline.analysis.gallery import GalleryRun, read_flags
-    from toeline.data.yolo import open_yolo
+    from toeline.analysis.gallery import GalleryRun
 
-    words = Taxonomy.load(taxonomy)
     run = GalleryRun(per_class=per_class, photographs=photographs, per_problem=per_problem, seed=seed)
-    opened = open_yolo(data, words, any_class=True)
-    tell_problems(of_labels(opened.problems))
-    record = gallery_into(opened, words, folder, read_flags(flags) if flags else (), run)
-    if as_json:
-        typer.echo(json.dumps(record, ensure_ascii=False))
-    else:
-        shown = sum(c["shown"] for c in record["classes"])
-        out.print(
-            f"[bold]{some(shown, 'object')}[/] and {some(record['photographs']['shown'], 'photograph')} are shown"
-        )
-        if record["problems"]:
-            out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in gallery.json")
-        show_places({"open in a browser": str(folder / "index.html")})
+    record = gallery_of(data, folder, run, flags=flags, taxonomy=taxonomy)
+    tell_json(record) if as_json else tell_gallery(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
 
 
-TITLE = "Objects of each class, and how many points their share is off the whole"
 PARTS = "train=0.75,valid=0.15,test=0.10"
 
 
@@ -136,78 +118,13 @@ def split(
 
     Example: toeline split lagoon-dyke --out runs/split --by flight --seed 1
     """
-    from toeline.data.datasets import Carry
-    from toeline.data.split import SplitRun, grouping, parse_parts, plan_split, write_split
-    from toeline.data.yolo import open_yolo
-
     try:
-        run = SplitRun(by=by, seed=seed, parts=parse_parts(parts), carry=Carry.LINK if link else Carry.COPY)
-        grouping(by)
+        run = split_settings(by=by, seed=seed, parts=parts, link=link)
     except ValueError as why:
         raise typer.BadParameter(f"{why}.") from None
-    opened = open_yolo(data, Taxonomy.load(taxonomy), any_class=True)
-    tell_problems(of_labels(opened.problems))
-    photographs = sum(map(len, opened.splits.values()))
-    with bar("Reading", total=photographs) as step:
-        plan = plan_split(opened, run, step=lambda found: step(of_labels(found)))
-    with goes_on(), bar("Writing", total=photographs) as step:
-        record = write_split(plan, folder, step=lambda _: step([]))
-    if as_json:
-        typer.echo(json.dumps(record, ensure_ascii=False))
-    else:
-        tell_split(record, folder)
+    record = split_into(data, run, folder, taxonomy=taxonomy)
+    tell_json(record) if as_json else tell_split(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
-
-
-def tell_split(record: Mapping[str, Any], folder: Path) -> None:
-    """Sizes and class shares of the parts as a table, what could not be met, and the proof."""
-    if record["already"]:
-        out.print("This split was written already; nothing was changed.")
-    out.print(_shares(record))
-    for row in record["beyond"]:
-        out.print(
-            f"[yellow]beyond 5 points[/] {escape(row['class'])} is {row['share']:.1%} of {row['part']} and "
-            f"{row['whole']:.1%} of the whole: {escape(row['why'])}"
-        )
-    for row in record["lacking"]:
-        out.print(f"[yellow]lacking[/] {row['part']} has no {escape(row['class'])}: {escape(row['why'])}")
-    out.print(verdict(record))
-    checked = sum(record["proof"]["photographs"].values())
-    out.print(f"No group is on both sides: read from the {some(checked, 'photograph')} that were written.")
-    if record["problems"]:
-        out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in split.json")
-    show_places({"data set": str(folder / "data.yaml"), "record": str(folder / "split.json")})
-
-
-def verdict(record: Mapping[str, Any]) -> str:
-    """Whether every class's share and every part's size is within 5 points, and if not, whether it could be."""
-    groups = some(record["groups"], "group")
-    if record["met"]:
-        return f"In every part every class share and the size are within 5 points of what they should be ({groups})."
-    if record["proved_impossible"]:
-        return f"No way of dealing out these {groups} whole keeps all shares and sizes within 5 points: that is proved."
-    return f"No way was found to deal out these {groups} within 5 points; that is no proof that there is none."
-
-
-def _shares(record: Mapping[str, Any]) -> Table:
-    parts = record["parts"]
-    table = Table(title=TITLE, title_justify="left", title_style="bold")
-    table.add_column("class")
-    table.add_column("whole", justify="right")
-    for name in parts:
-        table.add_column(name, justify="right")
-    table.add_row(
-        "photographs",
-        f"{record['photographs']:,}",
-        *(f"{p['photographs']:,} ({p['share']:.1%})" for p in parts.values()),
-    )
-    table.add_row("asked", "", *(f"{p['asked']:.1%}" for p in parts.values()))
-    table.add_row("groups", f"{record['groups']:,}", *(f"{len(p['groups']):,}" for p in parts.values()))
-    table.add_row("objects", f"{record['objects']:,}", *(f"{p['objects']:,}" for p in parts.values()), end_section=True)
-    for rows in zip(*(p["classes"] for p in parts.values()), strict=True):
-        cells = [f"{r['objects']:,} {100 * r['off']:>+5.1f}" for r in rows]
-        table.add_row(escape(rows[0]["class"]), f"{rows[0]['whole']:.1%}", *cells)
-    return table
 
 
 class To(StrEnum):
@@ -231,34 +148,9 @@ def convert(
 
     Example: toeline convert lagoon-dyke --to coco --out runs/coco
     """
-    from toeline.data.datasets import Carry
-    from toeline.data.export import Format, read_other, write_as
-
-    wanted = Format(to.value)
-    with saying("Reading"):
-        read = read_other(data, wanted, Taxonomy.load(taxonomy))
-    tell_problems(of_labels(read.problems))
-    with goes_on(), bar("Writing", total=read.photographs) as step:
-        record = write_as(read, wanted, folder, Carry.LINK if link else Carry.COPY, step=lambda _: step([]))
-    if as_json:
-        typer.echo(json.dumps(record, ensure_ascii=False))
-    else:
-        tell_convert(record, folder)
+    record = convert_into(data, to.value, folder, link=link, taxonomy=taxonomy)
+    tell_json(record) if as_json else tell_convert(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
-
-
-def tell_convert(record: Mapping[str, Any], folder: Path) -> None:
-    """What was written, and what is different."""
-    if record["already"]:
-        out.print("This data set was written already; nothing was changed.")
-    splits = ", ".join(f"{n:,} {split}" for split, n in record["photographs"].items())
-    total = some(sum(record["photographs"].values()), "photograph")
-    out.print(f"[bold]{total}[/] ({splits}), {record['boxes']:,} boxes and {record['polygons']:,} polygons")
-    for note in record["notes"]:
-        out.print(f"[dim]note[/] {escape(note)}")
-    if record["problems"]:
-        out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in convert.json")
-    show_places({"data set": str(folder), "record": str(folder / "convert.json")})
 
 
 def synth(
@@ -277,21 +169,8 @@ def synth(
 
     Example: toeline synth runs/drawn --scenes 100 --seed 7
     """
-    from toeline.synth.dataset import write_dataset
-
-    start = _start(gps) if gps is not None else None
-    with bar("Drawing", total=scenes) as step:
-        file = write_dataset(
-            folder, scenes=scenes, seed=seed, size=size, workers=workers, gps=start, progress=lambda _, __: step([])
-        )
-    out.print(f"{scenes} scenes in {folder}; their classes and splits in {file}")
-
-
-def _start(typed: str) -> Point:
-    """Degrees north and east, south and west negative, as "-33.92,18.42"."""
     try:
-        latitude, longitude = (float(part) for part in typed.split(","))
-        return CameraPose(latitude, longitude).point
+        start = position(gps) if gps is not None else None
     except ValueError as why:
-        said = f"{typed!r} is no position ({why}). Type degrees north and east, as --gps 23.51,85.30 or -33.92,18.42."
-        raise typer.BadParameter(said, param_hint="--gps") from None
+        raise typer.BadParameter(str(why), param_hint="--gps") from None
+    synth_into(folder, scenes=scenes, seed=seed, size=size, workers=workers, gps=start)

@@ -1,23 +1,19 @@
-"""`toeline evaluate`."""
+"""Commands that measure: `toeline evaluate`, `evaluate-detector` and `compare`."""
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from toeline.cli.inspect import Answers, Device
 from toeline.cli.options import Data, Thresholds, Trust
-from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ToelineError
-from toeline.pipelines.compare import HTML, JSON, read_run_cases, tell, write
-from toeline.pipelines.progress import show_places
-
-if TYPE_CHECKING:
-    pass
+from toeline.pipelines.compare import compare_into, tell_comparisons
+from toeline.pipelines.progress import tell as tell_summary
+from toeline.pipelines.progress import tell_json
 
 
 class Decide(StrEnum):
@@ -82,7 +78,7 @@ def evaluate(
 
     Example: toeline evaluate dataset --split valid --out runs/valid
     """
-    from toeline.pipelines.evaluate import Scoring, evaluate_into, tell_json, tell_people
+    from toeline.pipelines.evaluate import Scoring, evaluate_into, summary
     from toeline.pipelines.evaluate_run import EvaluateRun
 
     if findings and (judge, adapter, boxes, detector, prompt) != ("embedded", None, "truth", "embedded", None):
@@ -107,7 +103,7 @@ def evaluate(
     scored = evaluate_into(
         run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets, spatial=spatial), out
     )
-    (tell_json if as_json else tell_people)(scored)
+    tell_summary(summary(scored), as_json=as_json)
     raise typer.Exit(0 if scored.fine else 1)
 
 
@@ -140,7 +136,7 @@ def evaluate_detector(
 
     Example: toeline evaluate-detector dataset --detector best.pt --split valid --out runs/detector
     """
-    from toeline.pipelines.evaluate_detector import DetectorScoring, score_into, tell_json, tell_people
+    from toeline.pipelines.evaluate_detector import DetectorScoring, score_into, summary
 
     scored = score_into(
         DetectorScoring(
@@ -156,7 +152,7 @@ def evaluate_detector(
         ),
         out,
     )
-    (tell_json if as_json else tell_people)(scored)
+    tell_summary(summary(scored), as_json=as_json)
     raise typer.Exit(1 if scored.problems else 0)
 
 
@@ -180,19 +176,5 @@ def compare(
 
     Example: toeline compare runs/untrained runs/trained --out runs/what-training-gave
     """
-    from toeline.evaluate.compare import compare_all
-
-    told = compare_all(
-        [read_run_cases(run) for run in runs],
-        Taxonomy.load(taxonomy),
-        cluster="group" if cluster is Cluster.FLIGHT else "photo",
-    )
-    if folder:
-        write(told, folder)
-    if as_json:
-        typer.echo(json.dumps({"comparisons": [c.record() for c in told]}, ensure_ascii=False))
-        return
-    for comparison in told:
-        tell(comparison)
-    if folder:
-        show_places({"page": f"{folder}/{HTML}", "records": f"{folder}/{JSON}"})
+    told = compare_into(runs, folder, cluster=cluster.value, taxonomy=taxonomy)
+    tell_json({"comparisons": [c.record() for c in told]}) if as_json else tell_comparisons(told, folder)

@@ -1,26 +1,19 @@
-"""`toeline inspect`."""
+"""Commands about photographs: `toeline inspect`, `demo` and `plan`."""
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from toeline.cli.options import Thresholds, Trust
 from toeline.core.prefetch import cores
-from toeline.core.taxonomy import Taxonomy
-from toeline.pipelines.demo import NOTE, PARTS, SCENES, SEED, show_ground_truth, show_next
+from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import InspectRun, Output, Pace, inspect_into, tell
 from toeline.pipelines.plan import DEFAULT_JUDGE, tell_plan
-from toeline.pipelines.progress import bar
-
-if TYPE_CHECKING:
-    from toeline.core.finding import Finding
-    from toeline.report.inspection_page import TruthNotes
-
+from toeline.pipelines.progress import tell_json
 
 BATCH = 4  # enough to keep a graphics card busy with a small detector, and few pictures in memory
 
@@ -111,10 +104,7 @@ def inspect(
         review_below=review_below,
     )
     summary = inspect_into(run, Output(out=out, command="inspect", pace=Pace(workers=workers, batch=batch)))
-    if as_json:
-        typer.echo(json.dumps(summary.record(), ensure_ascii=False))
-    else:
-        tell(summary)
+    tell_json(summary.record()) if as_json else tell(summary)
     raise typer.Exit(0 if summary.fine else 1)
 
 
@@ -125,27 +115,7 @@ def demo(
 
     Example: toeline demo --out runs/demo
     """
-    from toeline.synth.dataset import write_dataset
-
-    scenes = folder / "scenes"
-    with bar("Drawing", total=SCENES) as step:
-        write_dataset(scenes, scenes=SCENES, seed=SEED, parts=PARTS, masks=False, progress=lambda _, __: step([]))
-    ground_truth: list[TruthNotes] = []
-
-    def compare(findings: list[Finding]) -> TruthNotes:
-        from toeline.pipelines.compare import matched_with, notes_of
-
-        taxonomy = Taxonomy.load()
-        ground_truth.append(notes_of(matched_with(scenes, findings, taxonomy), taxonomy, note=NOTE))
-        return ground_truth[0]
-
-    run = InspectRun(photos=(str(scenes / "valid" / "images"),))
-    title = f"Demonstration: {SCENES} drawn scenes"
-    summary = inspect_into(run, Output(out=folder, command="demo", title=title, own=("scenes",), compare=compare))
-    tell(summary)
-    show_ground_truth(ground_truth[0])
-    show_next(folder)
-    raise typer.Exit(0 if summary.fine else 1)
+    raise typer.Exit(0 if demonstrate(folder) else 1)
 
 
 class Task(StrEnum):

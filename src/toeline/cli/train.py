@@ -1,72 +1,52 @@
-"""`toeline floor` and `toeline fuse`: judges that need no GPU, trained and fitted here."""
+"""Commands that train: `toeline baseline`, `ensemble`, `finetune`, `train-detector` and `train-embedded`."""
 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, fields, replace
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from toeline.cli.options import annotations_of, options_of
-from toeline.core.taxonomy import Taxonomy
-from toeline.core.words import some
-from toeline.pipelines.baseline import Said, _told, compared, measured, show_ensemble
-from toeline.pipelines.progress import bar, out, show_places
+from toeline.pipelines.baseline import (
+    baseline_into,
+    ensemble_into,
+    tell_baseline,
+    tell_ensemble,
+)
+from toeline.pipelines.progress import is_first, tell, tell_json
+from toeline.pipelines.train_embedded import shipped
 from toeline.train.config import DetectorFit, LoraRun
-
-if TYPE_CHECKING:
-    pass
-
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
 Words = Annotated[Path | None, typer.Option("--taxonomy", help="Types, conditions and classes of another owner.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")]
 
 
-def floor(
+def baseline(
     data: Data,
-    file: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the trained floor is written.")],
+    file: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the trained baseline is written.")],
     split: Annotated[str, typer.Option(help="The only split that is looked at.")] = "train",
     seed: Annotated[int, typer.Option(min=0, help="Same data and seed, same file.")] = 0,
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5,
     taxonomy: Words = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train the floor: a judge without a language model, whose accuracy a language model has to beat.
+    """Train the baseline: a judge without a language model, whose accuracy a language model has to beat.
 
-    Example: toeline floor data/lagoon-dyke --out runs/floor.safetensors; then --judge floor:runs/floor.safetensors
+    Example: toeline baseline dataset --out runs/baseline.safetensors; then --judge baseline:runs/baseline.safetensors
     """
-    from toeline.data.yolo import open_yolo
-    from toeline.evaluate.metric import metric_record
-    from toeline.judge.baseline.model import save_baseline
-    from toeline.pipelines.evaluate import metric_table
-    from toeline.train.baseline import BaselineRun, entries_of, train_baseline
-
-    words, run = Taxonomy.load(taxonomy), BaselineRun(data=data, split=split, seed=seed, folds=folds)
-    with bar("Measuring", total=len(entries_of(open_yolo(data, words), run))) as step:
-        trained = train_baseline(run, words, step=lambda faults: step([_told(f) for f in faults]))
-    table = trained.table
-    rows = zip(table.photos, table.groups, table.instances, table.classes, trained.said, strict=True)
-    figures = measured((Said(*map(str, row)) for row in rows), words)
-    scored = {"cut_by": trained.cut_by, "folds": trained.folds, "log_loss": trained.log_loss}
-    facts = {**trained.model.facts, "cross_validated": {**scored, "figures": [metric_record(f) for f in figures]}}
-    save_baseline(replace(trained.model, facts=facts), file)
-    if as_json:
-        typer.echo(json.dumps({"out": str(file), **facts, "problems": len(trained.problems)}, indent=2))
-    else:
-        of = f"{some(len(trained.said), 'object')} of {some(len(set(table.groups)), trained.cut_by)}"
-        out.print(f"\n[bold]Cross-validated by {trained.cut_by} on {split}[/]: {of}", metric_table(figures))
-        show_places({"written": str(file), "next": f"toeline inspect PHOTOS --judge floor:{file} --out runs/floor"})
+    trained = baseline_into(data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy)
+    tell_json(trained.record, indent=2) if as_json else tell_baseline(trained)
     raise typer.Exit(1 if trained.problems else 0)
 
 
-def fuse(
+def ensemble(
     data: Data,
-    judge: Annotated[list[str], typer.Option(help="A judge, twice: --judge embedded --judge floor:FILE.")],
+    judge: Annotated[list[str], typer.Option(help="A judge, twice: --judge embedded --judge baseline:FILE.")],
     file: Annotated[
         Path, typer.Option("--out", metavar="FILE.json", help="Where weight and temperatures are written.")
     ],
@@ -80,36 +60,11 @@ def fuse(
 ) -> None:
     """Fit how two judges are joined: a temperature for each and a weight, on a split that neither was trained on.
 
-    Example: toeline fuse data/lagoon-dyke --judge embedded --judge floor:runs/floor.safetensors --out runs/fuse.json
+    Example: toeline ensemble dataset --judge embedded --judge baseline:runs/baseline.safetensors --out runs/both.json
     """
-    from toeline.data.yolo import open_yolo
-    from toeline.evaluate.metric import metric_record
-    from toeline.judge.ensemble import EnsembleJudge, save_ensemble
-    from toeline.judge.load import load_judge
-    from toeline.pipelines.evaluate import metric_table
-    from toeline.train.ensemble import ask_both, fit_on
-
-    words = Taxonomy.load(taxonomy)
-    joined = load_judge(f"fuse:{','.join(judge)}", device=device, adapter=adapter)
-    assert isinstance(joined, EnsembleJudge)
-    with bar("Asking both", total=len(open_yolo(data, words).splits.get(split, ()))) as step:
-        answers = ask_both(data, split, joined, words, step=lambda faults: step([_told(f) for f in faults]))
-    joined = replace(joined, mix=fit_on(answers.asked))
-    figures = compared(joined, answers.asked, words)
-    facts = {
-        "split": split,
-        "objects": len(answers.asked),
-        "out_of_fold": answers.kept,
-        "figures": {name: [metric_record(f) for f in rows] for name, rows in figures.items()},
-    }
-    save_ensemble(file, joined, facts)
-    if as_json:
-        typer.echo(json.dumps({"out": str(file), **asdict(joined.mix), **facts}, indent=2))
-    else:
-        for name, rows in figures.items():
-            out.print(f"\n[bold]{name}[/] on {split}", metric_table(rows))
-        show_ensemble(joined, answers.kept, str(file))
-    raise typer.Exit(1 if answers.problems else 0)
+    fitted = ensemble_into(data, judge, file, split=split, adapter=adapter, taxonomy=taxonomy, device=device)
+    tell_json(fitted.record, indent=2) if as_json else tell_ensemble(fitted)
+    raise typer.Exit(1 if fitted.problems else 0)
 
 
 OWN = {  # what is no part of the settings: where it goes, and what else is done
@@ -130,11 +85,11 @@ def finetune(data: Path, out: Path, merge: bool, resume: bool, as_json: bool, **
 
     Example: toeline finetune dataset --judge Qwen/Qwen2-VL-7B-Instruct --out runs/lora
     """
-    from toeline.pipelines.finetune import finetune_into, is_first, tell_json, tell_people
+    from toeline.pipelines.finetune import finetune_into, summary
 
     outcome = finetune_into(LoraRun(**settings), data, out, merge=merge, resume=resume)
     if is_first():
-        (tell_json if as_json else tell_people)(outcome)
+        tell(summary(outcome), as_json=as_json)
     raise typer.Exit(0 if outcome.fine else 1)
 
 
@@ -160,10 +115,10 @@ def train_detector(data: Path, out: Path, resume: bool, as_json: bool, **setting
 
     Example: toeline train-detector dataset --out runs/detector --epochs 60
     """
-    from toeline.pipelines.train_detector import tell_json, tell_people, train_into
+    from toeline.pipelines.train_detector import summary, train_into
 
     outcome = train_into(DetectorFit(**settings), data, out, resume=resume)
-    (tell_json if as_json else tell_people)(outcome)
+    tell(summary(outcome), as_json=as_json)
     raise typer.Exit(1 if outcome.problems else 0)
 
 
@@ -183,10 +138,6 @@ def train_embedded(context: typer.Context) -> None:
 
 def training() -> typer.Typer:
     """The commands `judge` and `detector`. Built late: their settings stand in files that load torch."""
-    from toeline.train.config import DetectorRun
-    from toeline.train.detector import train_detector
-    from toeline.train.embedded_judge import JudgeRun, train_judge
-
     app = typer.Typer(
         help=flowing(train_embedded),
         no_args_is_help=True,
@@ -194,8 +145,8 @@ def training() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
     )
-    add_command(app, "judge", JudgeRun, train_judge)
-    add_command(app, "detector", DetectorRun, train_detector)
+    for name, (settings, act) in shipped().items():
+        add_command(app, name, settings, act)
     return app
 
 

@@ -1,17 +1,83 @@
-"""What was learned on labeled photographs about how far a judge's probabilities can be believed: calibration.json."""
+"""Temperature scaling of probabilities: how it is applied and fitted, and the record of it, calibration.json.
+
+The one module of core that needs numpy and scipy, inside functions: every room that scales probabilities can import it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toeline.errors import OutputError
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
 VERSION = 1
 SMALLEST = 5e-7  # findings are written with six decimals: a probability of 0 is one under half of the last of them
+TEMPERATURES = (0.05, 20.0)  # where a temperature is sought; beyond, scores are not calibrated any more
+
+
+def normalized(scores: Mapping[str, float], *, temperature: float = 1.0, lowest: float = -math.inf) -> dict[str, float]:
+    """Scores of one question as log-probabilities that sum to 1, after division by a temperature.
+
+    Above 1 they become less sure, below 1 surer. `lowest` stands for any score below it, before the division.
+
+    >>> {name: round(math.exp(p), 3) for name, p in normalized({"x": math.log(9), "y": 0.0}, temperature=2.0).items()}
+    {'x': 0.75, 'y': 0.25}
+    """
+    from scipy.special import log_softmax
+
+    values = log_softmax([max(score, lowest) / temperature for score in scores.values()])
+    return dict(zip(scores, values.tolist(), strict=True))
+
+
+def log_loss(scores: NDArray[Any], right: Sequence[int] | NDArray[Any]) -> float:
+    """Mean of -log p of the right answers, in nats; 0 without questions.
+
+    `scores` (n, answers) need not sum to 1 and are -inf where a question has no such answer; `right` (n,) are columns.
+    """
+    import numpy as np
+    from scipy.special import logsumexp
+
+    if not len(scores):
+        return 0.0
+    return float(np.mean(logsumexp(scores, axis=1) - scores[np.arange(len(scores)), right]))
+
+
+def fit_temperature(
+    rows: Sequence[ArrayLike] | NDArray[Any],
+    right: Sequence[int] | NDArray[Any],
+    *,
+    bounds: tuple[float, float] = TEMPERATURES,
+) -> float:
+    """The temperature of least log loss (Guo et al. 2017), sought between `bounds`.
+
+    `rows` are the scores of each question, of any length; `right` says which of them is the right answer's.
+    """
+    from scipy.optimize import minimize_scalar
+
+    scores = padded(rows)
+    low, high = map(math.log, bounds)
+    found = minimize_scalar(
+        lambda log_t: log_loss(scores / math.exp(log_t), right), bounds=(low, high), method="bounded"
+    )
+    return math.exp(found.x)
+
+
+def padded(rows: Sequence[ArrayLike] | NDArray[Any]) -> NDArray[Any]:
+    """(n, longest) rows of unequal length as one table, -inf where a row has ended."""
+    import numpy as np
+
+    sized = [np.asarray(row, dtype=np.float64) for row in rows]
+    table = np.full((len(sized), max((len(row) for row in sized), default=0)), -np.inf)
+    for line, row in zip(table, sized, strict=True):
+        line[: len(row)] = row
+    return table
 
 
 @dataclass(frozen=True)
@@ -40,7 +106,7 @@ class Calibration:
         return self.by_kind.get(kind, self.temperature)
 
     def temper(self, probabilities: Mapping[str, float], kind: str) -> dict[str, float]:
-        """The probabilities of one object's answers, calibrated; they sum to 1.
+        """The probabilities of one object's answers, calibrated; they sum to 1. As `normalized`, of probabilities.
 
         >>> Calibration(temperature=2.0).temper({"rock toe": 0.9, "rock toe damaged": 0.1}, "rock_toe")
         {'rock toe': 0.75, 'rock toe damaged': 0.25}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from toeline.core.box import Box
 from toeline.core.geo import CameraPose, GeoPosition
@@ -73,7 +74,10 @@ class Finding:
 class Problem:
     """Something the user can mend: in which `file` (and `line`, counted from 1), `what` is wrong, and `todo` about it.
 
-    `photo` is the photograph that it concerns, as in Finding.photo, or empty.
+    `photo` is the photograph that it concerns, as in Finding.photo, or empty. The rest of the file is used.
+
+    >>> str(Problem.in_file(Path("labels/a.txt"), "the box has no area", 3))
+    'labels/a.txt, line 3: the box has no area'
     """
 
     photo: str
@@ -81,6 +85,27 @@ class Problem:
     what: str
     todo: str = ""
     line: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}"
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.file}, line {self.line}" if self.line else self.file
+
+    @classmethod
+    def in_file(cls, file: Path, what: str, line: int | None = None) -> Problem:
+        """A problem of a file that no photograph of a run is named with."""
+        return cls("", str(file), what, line=line)
+
+    @classmethod
+    def unread(cls, photo: Path, why: Exception, todo: str = "", *, name: str = "") -> Problem:
+        """A photograph that cannot be read; `why` is a PhotoError, whose text begins with the path."""
+        return cls(name, str(photo), str(why).removeprefix(f"{photo}: "), todo)
+
+
+Step = Callable[[Sequence[Problem]], None]  # called after each photograph with what was wrong with it
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Work done by threads before it is asked for, in order and in bounded memory: `concurrent.futures` behind a generator.
+"""Work done by threads before it is asked for, or by processes, in order: `concurrent.futures` behind a generator.
 
-What comes out does not depend on how many threads there are. Only the thread that reads a generator pulls its items, so
-a chain of these needs no locks of its own.
+What comes out does not depend on how many there are. With threads memory is bounded, and only the thread that reads a
+generator pulls its items, so a chain of these needs no locks of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from threading import RLock
 from typing import TypeVar
 
@@ -64,6 +65,18 @@ def ahead(
                 left.cancel()
     if not isinstance(end, StopIteration | None):
         raise end
+
+
+def in_processes(work: Callable[[A], B], items: Iterable[A], *, workers: int) -> Iterator[B]:
+    """`work(item)` for each item, in the order of the items, by processes; by this one with fewer than 2 workers.
+
+    `work` and the items must be picklable. Processes are spawned, because a fork of torch's threads may hang.
+    """
+    if workers < 2:
+        yield from map(work, items)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(work, items, chunksize=4)
 
 
 def _wants(waiting: deque[Future[B]], most: int, room: Room, *, greedy: bool) -> bool:

@@ -79,15 +79,48 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def held_in(folder: Path) -> set[str]:
-    """Names of what an output folder holds; makes it if need be. Raises OutputError when it cannot be used."""
+def held_in(folder: Path, *, make: bool = True) -> set[str]:
+    """Names of what an output folder holds, less clutter and half-written files; makes it if need be.
+
+    Raises OutputError when it cannot be used.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return {p.name for p in folder.iterdir()} - CLUTTER
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        held = {p.name for p in folder.iterdir()} if folder.exists() else set()
     except OSError as why:
         raise OutputError(
             f"{folder}: cannot be used as an output folder ({why.strerror}). Choose another --out."
         ) from None
+    return {name for name in held - CLUTTER if not (name.startswith(".") and name.endswith(".part"))}
+
+
+def claim(folder: Path, *, note: str = RUN, own: Collection[str] = ()) -> bool:
+    """Take a new or empty folder, or one that holds the record `note`; whether that is there, to be gone on with.
+
+    `own` names what else may be there. Raises OutputError for a folder that holds anything else.
+    """
+    held = held_in(folder)
+    if note not in held and held - set(own):
+        raise foreign(folder, held - set(own))
+    return note in held
+
+
+def foreign(folder: Path, names: Iterable[str]) -> OutputError:
+    """The refusal of a folder that holds files of others."""
+    return OutputError(
+        f"{folder}: the folder is not empty and holds what this command did not write "
+        f"({', '.join(sorted(names)[:3])}). Choose a new folder with --out; nothing was changed."
+    )
+
+
+def require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise OutputError when the settings that `folder` was begun with are not those of now."""
+    if changed := differing(before, json.loads(json.dumps(now))):
+        raise OutputError(
+            f"{folder}: holds a run with other settings or data ({'; '.join(changed)}). Choose a new folder with "
+            f"--out, or delete this one; nothing was changed."
+        )
 
 
 def write_run(folder: Path, record: Mapping[str, Any]) -> None:
@@ -123,16 +156,9 @@ class RunFolder:
         the run. Raises OutputError for a folder that holds another run or other files, and for one that cannot be
         written.
         """
-        held = held_in(path) - set(own)
-        if RUN in held:
+        if claim(path, own=own):
             with alone(path):
                 return cls._again(path, run)
-        foreign = sorted(name for name in held if not (name.startswith(".") and name.endswith(".part")))
-        if foreign:
-            raise OutputError(
-                f"{path}: the folder is not empty and holds no run of Toeline ({', '.join(foreign[:3])}). "
-                f"Choose a new folder with --out; nothing was changed."
-            )
         folder = cls(path, dict(run))
         folder.save_run()
         return folder
@@ -145,12 +171,7 @@ class RunFolder:
             folder._restore(again=False)
             folder.save_run()
             return folder
-        changed = differing(before.get("settings", {}), run["settings"])
-        if changed:
-            raise OutputError(
-                f"{path}: holds a run with other settings ({'; '.join(changed)}). Choose a new folder with --out, or "
-                f"delete this one; nothing was changed."
-            )
+        require_same(path, before.get("settings", {}), run["settings"])
         folder = cls(path, before, resumed=True)
         folder._restore(again=bool(before.get("finished")))
         return folder
@@ -214,15 +235,15 @@ def progress_record(result: Result) -> dict[str, Any]:
     }
 
 
-def read_run(path: Path) -> dict[str, Any]:
-    """run.json of a folder. Raises OutputError."""
+def read_run(path: Path, note: str = RUN) -> dict[str, Any]:
+    """run.json, or another `note`, of a folder. Raises OutputError."""
     try:
-        run = json.loads((path / RUN).read_text(encoding="utf-8"))
+        run = json.loads((path / note).read_text(encoding="utf-8"))
         if isinstance(run, dict):
             return run
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
         pass
-    raise OutputError(f"{path / RUN}: cannot be read as the record of a run. Choose a new folder with --out.")
+    raise OutputError(f"{path / note}: cannot be read as the record of a run. Choose a new folder with --out.")
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -25,9 +25,14 @@ class Instance:
     polygon: tuple[tuple[float, float], ...] = ()
 
 
+RELATIONS = (  # in the order in which `around` prefers them: the rarest and most telling first
+    *("at_lower_end_of", "covers", "inside", "above", "below", "left_of", "right_of", "overlaps", "next_to"),
+)
+
+
 @dataclass(frozen=True)
 class Relation:
-    """`subject` stands in relation `name` to `other`; both are ids of things of one scene.
+    """`subject` stands in relation `name`, one of RELATIONS, to `other`; both are ids of instances of one scene.
 
     `distance` is the gap between the two boxes as a share of the image diagonal; 0 when they touch.
     """

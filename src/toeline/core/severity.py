@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-RELATIONS = (  # the names of prompts/relations.py, which core may not import; a test holds both alike
-    "at_lower_end_of", "covers", "inside", "above", "below", "left_of", "right_of", "overlaps", "next_to",
-)  # fmt: skip
+from toeline.core.scene import RELATIONS
+
 RULE_KEYS = {"type", "condition", "relation", "other_type", "other_condition", "why"}
 
 

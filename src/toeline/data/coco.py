@@ -1,4 +1,4 @@
-"""COCO data sets as they come: which files hold them, whose photographs they mean, what their categories are called."""
+"""COCO data sets, read and written: which files hold them, whose photographs they mean, their categories and boxes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from toeline.core.box import Box
+from toeline.core.finding import Problem, Step
 from toeline.core.taxonomy import Names
 from toeline.data.datasets import ALL, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
 from toeline.data.images import SUFFIXES, photo_size
-from toeline.data.labels import ROUNDING, LabelLine, Points, Problem, has_area
+from toeline.data.labels import ROUNDING, LabelLine, Points, has_area
 from toeline.data.yolo import SPLITS, Entry
 from toeline.errors import LabelError, PhotoError
 
-Step = Callable[[Sequence[Problem]], None]
 SAME_SHAPE = 0.01  # relative: how far the sides' ratio may be off before a size in the file is that of another picture
 
 
@@ -167,7 +167,7 @@ def _read_file(
 
 
 def _at(file: CocoFile, a: Mapping[str, Any], what: str) -> Problem:
-    return Problem(file.path, None, f"annotation {a.get('id')!r}: {what}")
+    return Problem.in_file(file.path, f"annotation {a.get('id')!r}: {what}")
 
 
 def _read_image(
@@ -183,13 +183,15 @@ def _read_image(
     photo = _find(file, name, base, photos) if name else None
     lost = f"left out, with its {len(annotations)} annotations."
     if photo is None:
-        return None, [Problem(file.path, None, f"image {image.get('id')!r} {name!r} is not here, or not once; {lost}")]
+        return None, [
+            Problem.in_file(file.path, f"image {image.get('id')!r} {name!r} is not here, or not once; {lost}")
+        ]
     try:
         size = _size(image, photo)
     except (PhotoError, ValueError) as why:
-        return None, [Problem(photo, None, f"{str(why).removeprefix(f'{photo}: ')} It is {lost}")]
+        return None, [Problem.in_file(photo, f"{str(why).removeprefix(f'{photo}: ')} It is {lost}")]
     if image.get("labelled") is False:
-        unknown = Problem(photo, None, "is marked as not labeled; it gets no label file.")
+        unknown = Problem.in_file(photo, "is marked as not labeled; it gets no label file.")
         return LabeledPhoto(photo, photo.name, size, None), [unknown]
     lines: list[LabelLine] = []
     said: list[Problem] = []
@@ -227,7 +229,7 @@ def _named(split: str, photos: Sequence[LabeledPhoto], problems: list[Problem]) 
         if (before := merged.get(p.photo)) is None:
             merged[p.photo] = p
             continue
-        problems.append(Problem(p.photo, None, "several images of the annotations are this file; put together."))
+        problems.append(Problem.in_file(p.photo, "several images of the annotations are this file; put together."))
         merged[p.photo] = replace(before, lines=(*(before.lines or ()), *(p.lines or ())))
     places = placed(Entry(p.photo, None, split) for p in merged.values())
     yield from (replace(p, name=place.name) for p, place in zip(merged.values(), places, strict=True))

@@ -1,25 +1,28 @@
-"""A data set between two formats: photographs with their boxes and polygons in pixels. Knows no file format."""
+"""Labeled photographs, read once for all who need them.
+
+LabeledSplit is one split in the words of a taxonomy: what is trained on and evaluated on. LabelSet is a whole data set
+between two formats, with class ids and no taxonomy: what is split, converted and written anew.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from toeline.core.finding import Problem as FindingProblem
+from toeline.core.finding import Problem, Step
 from toeline.core.ground_truth import TrueInstance, join
-from toeline.core.scene import Instance
 from toeline.core.taxonomy import Names, Taxonomy, meanings
 from toeline.data.images import Photo, find_photos, photo_size
-from toeline.data.labels import LabelLine, Problem, read_label_file
-from toeline.data.yolo import Entry, YoloSet, flight_line, read_entry
+from toeline.data.labels import LabelLine, read_label_file
+from toeline.data.yolo import Entry, LabeledScene, YoloSet, read_entry
 from toeline.errors import LabelError, PhotoError
 
-Step = Callable[[Sequence[Problem]], None]
 ALL = "all"  # the split of a data set that is not split
 
 
@@ -86,118 +89,96 @@ def _read(photo: Path, name: str, labels: Path | None, names: Names) -> tuple[La
     try:
         size = photo_size(photo)
     except PhotoError as why:
-        return None, [Problem(photo, None, f"left out: {str(why).removeprefix(f'{photo}: ')}")]
+        return None, [Problem.in_file(photo, f"left out: {str(why).removeprefix(f'{photo}: ')}")]
     if labels is None:
-        said = Problem(photo, None, "no label file belongs to this photograph; it is marked as not labeled.")
+        said = Problem.in_file(photo, "no label file belongs to this photograph; it is marked as not labeled.")
         return LabeledPhoto(photo, name, size, None), [said]
     lines, problems = read_label_file(labels, size, names)
     return LabeledPhoto(photo, name, size, lines), list(problems)
 
 
 @dataclass(frozen=True)
-class BoxedPhoto:
-    """A photograph, its `name` (the path below the data set), its flight line, and what is on it, in upright pixels."""
+class LabeledSplit:
+    """One split: the photographs that can be opened and have labels, each with its objects, in upright pixels.
 
-    path: Path
-    name: str
-    flight_line: str
-    size_wh: tuple[int, int]
-    instances: tuple[Instance, ...]
-
-
-@dataclass(frozen=True)
-class BoxedSplit:
-    """One split. Photographs that cannot be opened, or of which nothing is known, are left out and are problems."""
+    With conditions, photographs are called what inspection calls them, so that findings can be matched by name; without
+    them by their path below the data set. `problems` name what was left out, and no photograph, so that a run that is
+    taken up again finds them anew instead of keeping them twice.
+    """
 
     name: str
-    photos: tuple[BoxedPhoto, ...]
+    scenes: tuple[LabeledScene, ...]
     problems: tuple[Problem, ...] = ()
 
     @property
     def objects(self) -> int:
         """How many objects there are."""
-        return sum(len(photo.instances) for photo in self.photos)
+        return sum(len(scene.instances) for scene in self.scenes)
+
+    @cached_property
+    def photos(self) -> tuple[Photo, ...]:
+        """The photographs, as inspection takes them."""
+        return tuple(Photo(scene.path, scene.name) for scene in self.scenes)
+
+    @cached_property
+    def true(self) -> Mapping[str, tuple[TrueInstance, ...]]:
+        """The objects with their ground truths, by photograph."""
+        return {scene.name: join(scene.instances, scene.ground_truths) for scene in self.scenes}
+
+    @cached_property
+    def groups(self) -> Mapping[str, str]:
+        """Flight lines by photograph."""
+        return {scene.name: scene.flight_line for scene in self.scenes}
 
     def sha256(self) -> str:
-        """Equal for equal boxes and types of equally named photographs."""
-        rows = [(p.name, p.size_wh, [(t.type_name, t.box.xyxy, t.polygon) for t in p.instances]) for p in self.photos]
+        """Equal for equal boxes and types of equally named photographs; conditions do not count."""
+        rows = [(s.name, s.size_wh, [(t.type_name, t.box.xyxy, t.polygon) for t in s.instances]) for s in self.scenes]
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
-def boxed_split(data: YoloSet, name: str, taxonomy: Taxonomy) -> BoxedSplit:
-    """Read the labels of one split. Raises LabelError when it is not there, or holds no labeled photograph."""
-    split, entries = data.split(name)
+def read_split(
+    data: YoloSet, split: str | None, taxonomy: Taxonomy, *, conditions: bool = True, todo: str = ""
+) -> LabeledSplit:
+    """Read the labels of one split, or of all for None. `todo` is what the user may do about a problem.
+
+    Raises LabelError when it is not there, holds no labeled photograph, or lacks the conditions that are needed.
+    """
+    name, entries = data.split(split) if split else (ALL, tuple(e for part in data.splits.values() for e in part))
+    inspected = find_photos(sorted({e.photo.parent for e in entries})) if conditions else []
+    names = {photo.path.resolve(): photo.name for photo in inspected}
+    scenes, problems = [], [replace(p, todo=todo) for p in data.problems]
+    for entry, scene, said in each_labeled(data, entries, taxonomy, conditions=conditions, todo=todo):
+        problems += said
+        if scene and entry.labels:
+            shown = names[entry.photo.resolve()] if conditions else _below(entry.photo, data.root)
+            scenes.append(replace(scene, name=shown))
+    if not scenes:
+        raise LabelError(f"{data.root}: none of the photographs of the split {name!r} can be opened and has labels.")
+    return LabeledSplit(name, tuple(scenes), tuple(dict.fromkeys(problems)))
+
+
+def each_labeled(
+    data: YoloSet, entries: Iterable[Entry], taxonomy: Taxonomy, *, conditions: bool = True, todo: str = ""
+) -> Iterator[tuple[Entry, LabeledScene | None, list[Problem]]]:
+    """Every entry with what is on it, None where it cannot be opened, and what is wrong with it or its labels.
+
+    Raises LabelError for labels that name types only where `conditions` are needed.
+    """
     meaning = meanings(data.names, taxonomy)
-    photos: list[BoxedPhoto] = []
-    problems = list(data.problems)
     for entry in entries:
         try:
-            scene = read_entry(entry, taxonomy, data.names, meaning=meaning)
+            found = read_entry(entry, taxonomy, data.names, meaning=meaning)
         except PhotoError as why:
-            problems.append(Problem(entry.photo, None, str(why).removeprefix(f"{entry.photo}: ")))
+            yield entry, None, [Problem.unread(entry.photo, why, todo)]
             continue
-        problems += scene.problems
-        if entry.labels is not None:
-            shown = _name(entry.photo, data.root)
-            photos.append(
-                BoxedPhoto(entry.photo, shown, flight_line(entry.photo), scene.scene.size_wh, scene.scene.instances)
-            )
-    if not photos:
-        raise LabelError(f"{data.root}: none of the photographs of the split {split!r} can be opened and has labels.")
-    return BoxedSplit(split, tuple(photos), tuple(dict.fromkeys(problems)))
+        if conditions and len(found.ground_truths) < len(found.instances):
+            raise LabelError(f"{entry.labels}: names types and no conditions. Name labels with conditions.")
+        yield entry, found, [replace(p, todo=todo) for p in found.problems]
 
 
-def _name(photo: Path, root: Path) -> str:
+def _below(photo: Path, root: Path) -> str:
     """With slashes; a photograph that data.yaml finds elsewhere keeps its whole path."""
     return photo.relative_to(root).as_posix() if photo.is_relative_to(root) else photo.as_posix()
-
-
-ADVICE = "Mend it, then run the same command again; the rest was evaluated without it."
-
-
-@dataclass(frozen=True)
-class TrueSplit:
-    """One split. `photos` are those that can be opened and have labels; `true` and `groups` (flight lines) go by name.
-
-    `problems` name no photograph, so that a run that is taken up again finds them anew instead of keeping them twice.
-    """
-
-    name: str
-    photos: tuple[Photo, ...]
-    true: Mapping[str, tuple[TrueInstance, ...]]
-    groups: Mapping[str, str]
-    problems: tuple[FindingProblem, ...] = ()
-
-    @property
-    def objects(self) -> int:
-        """How many true objects there are."""
-        return sum(map(len, self.true.values()))
-
-
-def true_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> TrueSplit:
-    """Read the labels of one split. Raises LabelError for a split that is not there or that says no conditions."""
-    split, entries = dataset.split(name)
-    names = {p.path.resolve(): p.name for p in find_photos(sorted({e.photo.parent for e in entries}))}
-    photos: list[Photo] = []
-    true: dict[str, tuple[TrueInstance, ...]] = {}
-    groups: dict[str, str] = {}
-    problems = [FindingProblem("", str(p.file), p.what, ADVICE, p.line) for p in dataset.problems]
-    for entry in entries:
-        photo = Photo(entry.photo, names[entry.photo.resolve()])
-        try:
-            labeled = read_entry(entry, taxonomy, dataset.names)
-        except PhotoError as why:
-            problems.append(FindingProblem("", str(entry.photo), str(why).removeprefix(f"{entry.photo}: ")))
-            continue
-        problems += [FindingProblem("", str(p.file), p.what, ADVICE, p.line) for p in labeled.problems]
-        if entry.labels is None:
-            continue
-        if len(labeled.ground_truths) < len(labeled.scene.instances):
-            raise LabelError(f"{entry.labels}: names types and no conditions, so nothing can be held against it.")
-        photos.append(photo)
-        true[photo.name] = join(labeled.scene.instances, labeled.ground_truths)
-        groups[photo.name] = labeled.scene.flight_line
-    return TrueSplit(split, tuple(photos), true, groups, tuple(problems))
 
 
 class Carry(StrEnum):

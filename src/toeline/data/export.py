@@ -1,6 +1,7 @@
 """Data sets are written whole: YOLO folders in Roboflow's layout, made beside their place and moved there at the end.
 
 A run that is killed leaves `.NAME.part` and nothing under NAME; the same run again takes up what is there.
+`convert` from YOLO to COCO and back is at the end of the file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -17,15 +18,16 @@ from typing import Any
 
 import yaml
 
+from toeline.core.finding import Step
+from toeline.core.run_folder import foreign, held_in, require_same
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.coco import open_coco, read_coco, write_coco
 from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo
-from toeline.data.labels import LabelLine, Problem
+from toeline.data.labels import LabelLine
 from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError, OutputError
 
 YAML_KEYS = {"train": "train", "valid": "val", "test": "test"}  # split -> its key in data.yaml
-CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 def row(line: LabelLine, size_wh: tuple[int, int]) -> str:
@@ -97,30 +99,21 @@ def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection
 
 def _holds(out: Path, note: str, settings: Mapping[str, Any], own: Collection[str]) -> bool:
     """Whether `out` holds the same already. Raises OutputError when it holds anything else."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file, and a folder is to be written there. Choose another --out.")
-    held = sorted(p.name for p in out.iterdir() if p.name not in CLUTTER) if out.is_dir() else []
+    held, before = held_in(out, make=False), _settings_in(out / note)
     if not held:
         return False
-    before = _settings_in(out / note)
-    foreign = [name for name in held if name not in own] if own else held
-    if before is None or (own and foreign):
-        raise OutputError(
-            f"{out}: the folder is not empty and holds what this command did not write ({', '.join(foreign[:3])}). "
-            f"Choose a new folder with --out; nothing was changed."
-        )
-    if before != settings and not own:
-        raise OutputError(
-            f"{out}: was written with other settings or from other data. Choose a new folder with --out, or delete "
-            f"this one; nothing was changed."
-        )
+    others = held - set(own)
+    if before is None or (own and others):
+        raise foreign(out, others or held)
+    if not own:
+        require_same(out, before, settings)
     return not own
 
 
-def _settings_in(file: Path) -> object:
+def _settings_in(file: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(file.read_text(encoding="utf-8")).get("settings")
-    except (OSError, ValueError, AttributeError):
+        return dict(json.loads(file.read_text(encoding="utf-8"))["settings"])
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -147,7 +140,6 @@ def _swap(stage: Path, out: Path) -> None:
 
 NOTE = "convert.json"
 SCHEMA = 1
-Step = Callable[[Sequence[Problem]], None]
 
 
 class Format(StrEnum):
@@ -205,5 +197,5 @@ def describe(data: LabelSet) -> dict[str, Any]:
         "polygons": sum(bool(line.polygon) for line in lines),
         "classes": {str(i): name for i, name in sorted(data.names.items())},
         "notes": list(data.notes),
-        "problems": [{"file": str(p.file), "line": p.line, "what": p.what} for p in data.problems],
+        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in data.problems],
     }

@@ -34,7 +34,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-ORIENTATION = 0x0112  # the EXIF tag
+ORIENTATION, MAKER_MODEL = 0x0112, (0x010F, 0x0110)  # EXIF tags
 
 # Pillow warns at 89 megapixels, also when a large photograph is decoded or cropped; ours is the limit that counts here.
 Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or MAX_PIXELS, MAX_PIXELS)
@@ -61,6 +61,7 @@ class Header:
     """What a file says of itself before its pixels: size in pixels as stored, EXIF orientation, tags, XMP packet.
 
     `exif` and `gps` are tag numbers to values as Pillow gives them; empty where there are none or they are damaged.
+    `model` is the camera's maker and model, or empty.
     """
 
     size_wh: tuple[int, int]
@@ -68,6 +69,7 @@ class Header:
     exif: Mapping[int, Any] = field(default_factory=dict)
     gps: Mapping[int, Any] = field(default_factory=dict)
     xmp: bytes = b""
+    model: str = ""
 
 
 def read_header(path: Path) -> Header:
@@ -82,6 +84,7 @@ def read_header(path: Path) -> Header:
             exif=_part(exif, ExifTags.IFD.Exif),
             gps=_part(exif, ExifTags.IFD.GPSInfo),
             xmp=packet if isinstance(packet, bytes) else str(packet).encode(),
+            model=" ".join(str(exif.get(tag) or "").strip("\0 ") for tag in MAKER_MODEL).strip(),
         )
 
 

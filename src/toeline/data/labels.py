@@ -1,7 +1,7 @@
 """Lines of YOLO label files become boxes and polygons in pixels. Knows numbers; class ids keep their number here.
 
 A line is `class center_x center_y width height` or `class x1 y1 x2 y2 x3 y3 ...`, all but the class as shares of the
-photograph; both kinds may stand in one file.
+photograph; both kinds may stand in one file. Files of plain boxes are also read in columns. data.yaml names the ids.
 """
 
 from __future__ import annotations
@@ -20,27 +20,12 @@ import yaml
 from numpy.typing import NDArray
 
 from toeline.core.box import Box
+from toeline.core.finding import Problem
 from toeline.core.taxonomy import Names, Taxonomy, meanings
 from toeline.errors import LabelError
 
 ROUNDING = 1e-3  # shares this far outside 0..1 are rounding (a third of a pixel at 312 pixels) and are clipped
 Points = tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that cannot be used as it stands in `file`; the rest of the file is used. `line` counts from 1.
-
-    >>> str(Problem(Path("labels/a.txt"), 3, "the box has no area"))
-    'labels/a.txt, line 3: the box has no area'
-    """
-
-    file: Path
-    line: int | None
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.what}" if self.line is None else f"{self.file}, line {self.line}: {self.what}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +53,7 @@ def read_label_file(
     try:
         rows = _text_lines(path)
     except (OSError, _Unusable) as why:
-        return (), (Problem(path, None, str(getattr(why, "strerror", None) or why)),)
+        return (), (Problem.in_file(path, str(getattr(why, "strerror", None) or why)),)
     kept: dict[tuple[int, Box, Points], LabelLine] = {}
     problems = []
     for number, row in enumerate(rows, start=1):
@@ -80,7 +65,7 @@ def read_label_file(
             if before.line != number:
                 raise _Unusable(f"the same as line {before.line}, which is kept. Delete one of them")
         except _Unusable as why:
-            problems.append(Problem(path, number, f"{why}."))
+            problems.append(Problem.in_file(path, f"{why}.", number))
     return tuple(kept.values()), tuple(problems)
 
 
@@ -294,7 +279,7 @@ def names_in(
     """
     given = raw.get("names")
     if given is None:
-        missing = (Problem(file, None, "there is no `names:`, so class ids are taken in the taxonomy's order."),)
+        missing = (Problem.in_file(file, "there is no `names:`, so class ids are taken in the taxonomy's order."),)
         return taxonomy_names(taxonomy), missing if raw else ()
     names: dict[int, str] = {}
     if isinstance(given, list | dict):
@@ -304,7 +289,7 @@ def names_in(
         raise LabelError(f"{file}: `names:` is neither a list of class names nor `id: name` pairs. Mend it.")
     known = names if any_class else meanings(names, taxonomy).kinds
     return names, tuple(
-        Problem(file, None, f"class {i} {name!r} is not in the taxonomy; its labels are left out and reported.")
+        Problem.in_file(file, f"class {i} {name!r} is not in the taxonomy; its labels are left out and reported.")
         for i, name in names.items()
         if i not in known
     )

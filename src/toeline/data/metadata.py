@@ -151,9 +151,14 @@ def _text(value: Any) -> str:
     return text.strip("\x00 ")
 
 
+def clock_time(header: Header) -> str:
+    """When the shutter opened as the camera's clock stood, ISO 8601 without a zone, or empty."""
+    return _moment(_text(header.exif.get(TAKEN)) or _text(header.exif.get(DIGITIZED)))
+
+
 def _time(header: Header) -> str:
     """When the shutter opened: with its zone if EXIF has it, else by the satellites (UTC), else as the clock stood."""
-    taken = _moment(_text(header.exif.get(TAKEN)) or _text(header.exif.get(DIGITIZED)))
+    taken = clock_time(header)
     zone = _text(header.exif.get(TAKEN_ZONE))
     if taken and zone and (zoned := _zoned(f"{taken}{zone}")):
         return zoned

@@ -1,4 +1,4 @@
-"""Splits by whole groups, balanced by class: who goes where. What comes of it is written by write_split.py."""
+"""Splits by whole groups, balanced by class: what ties photographs together, who goes where, and the new data set."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from toeline.core.finding import Problem, Step
 from toeline.data.balance import NEAR, Assignment, assign
 from toeline.data.datasets import Carry, PlacedEntry, carry, placed
 from toeline.data.export import data_yaml, require_apart, staged
 from toeline.data.images import file_hash, photo_size
-from toeline.data.labels import Problem, read_label_file
+from toeline.data.labels import read_label_file
 from toeline.data.yolo import SPLITS, Entry, YoloSet, flight_line
 from toeline.errors import LabelError, OutputError, PhotoError
 
-Step = Callable[[Sequence[Problem]], None]
 PARTS: Mapping[str, float] = {"train": 0.75, "valid": 0.15, "test": 0.10}
 
 FLIGHT = "flight"
@@ -117,9 +117,9 @@ def _count(entry: Entry, data: YoloSet) -> tuple[Counter[int] | None, list[Probl
     try:
         size = photo_size(entry.photo)
     except PhotoError as why:
-        return None, [Problem(entry.photo, None, f"left out: {str(why).removeprefix(f'{entry.photo}: ')}")]
+        return None, [Problem.in_file(entry.photo, f"left out: {str(why).removeprefix(f'{entry.photo}: ')}")]
     if entry.labels is None:
-        return Counter(), [Problem(entry.photo, None, "no label file belongs to this photograph; it gets none.")]
+        return Counter(), [Problem.in_file(entry.photo, "no label file belongs to this photograph; it gets none.")]
     lines, problems = read_label_file(entry.labels, size, data.names)
     return Counter(line.class_id for line in lines), list(problems)
 
@@ -138,7 +138,7 @@ def _unmatched(places: Sequence[PlacedEntry], ties: Sequence[Sequence[Tie]], run
     photos = [p.entry.photo for p, its in zip(places, ties, strict=True) if all(t.kind != "flight line" for t in its)]
     if len(photos) == len(places):
         raise LabelError(f"--by {run.by!r} matches none of {len(places)} names, {photos[0].name} for one. Mend it.")
-    return [Problem(photo, None, f"its name does not match --by {run.by!r}, so it stands alone.") for photo in photos]
+    return [Problem.in_file(photo, f"its name does not match --by {run.by!r}, so it stands alone.") for photo in photos]
 
 
 def _groups(counted: Sequence[Counted]) -> dict[str, tuple[Counted, ...]]:
@@ -339,7 +339,7 @@ def describe(plan: SplitPlan) -> dict[str, Any]:
             for row in facts["classes"]
             if row["whole"] and not row["objects"]
         ],
-        "problems": [{"file": str(p.file), "line": p.line, "what": p.what} for p in plan.problems],
+        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in plan.problems],
     }
 
 

@@ -1,7 +1,7 @@
-"""YOLO data sets as they come become Scenes, and Truths beside them. Knows folders and data.yaml; opens no pixels.
+"""YOLO data sets as they come: Scenes, with their ground truths beside them. Knows folders; opens no pixels.
 
-Thing ids are "1", "2", ... by order of the usable lines of the label file, for `read_entry` and `instances_from_labels`
-alike, so that what was inspected with a data set's boxes can be compared with its truth.
+Instance ids are "1", "2", ... by order of the usable lines of the label file, for `read_entry` and
+`instances_from_labels` alike, so that what was inspected with a data set's boxes can be compared with its ground truth.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toeline.core.finding import Problem
 from toeline.core.ground_truth import GroundTruth
 from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Meanings, Names, ObjectClass, Taxonomy, meanings
 from toeline.data.images import find_photos, photo_size
-from toeline.data.labels import LabelLine, Problem, find_names, names_in, read_label_file, read_yaml, taxonomy_names
+from toeline.data.labels import LabelLine, find_names, names_in, read_label_file, read_yaml, taxonomy_names
 from toeline.errors import LabelError, PhotoError
 
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # folder -> split
@@ -57,13 +58,35 @@ class YoloSet:
 class LabeledScene:
     """What is seen and, apart from it, what is true. `ground_truths` is empty when the data set names types only.
 
-    `lines` gives for each thing's id the line (from 1) of the label file that it stands in.
+    `lines` gives for each instance's id the line (from 1) of the label file that it stands in; `name` is what the
+    photograph is called by whoever reads a whole split.
     """
 
     scene: Scene
     ground_truths: tuple[GroundTruth, ...]
     problems: tuple[Problem, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)
+    name: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The photograph."""
+        return self.scene.image
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Of the photograph in pixels, upright."""
+        return self.scene.size_wh
+
+    @property
+    def flight_line(self) -> str:
+        """The group of the photograph."""
+        return self.scene.flight_line
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """Places and types of what is there."""
+        return self.scene.instances
 
 
 def flight_line(photo: Path) -> str:
@@ -112,7 +135,7 @@ def read_entry(
     group_of: Callable[[Path], str] = flight_line,
     meaning: Meanings | None = None,
 ) -> LabeledScene:
-    """One photograph's scene, its truths, and what was wrong with its labels. Raises PhotoError.
+    """One photograph's scene, its ground truths, and what was wrong with its labels. Raises PhotoError.
 
     `names` are the YoloSet's; without them class ids are in the taxonomy's order. `meaning` is what they mean in the
     taxonomy, for whoever reads many entries and works it out once.
@@ -121,8 +144,7 @@ def read_entry(
     meaning = meaning or meanings(names, taxonomy)
     size = photo_size(entry.photo)
     if entry.labels is None:
-        missing = Problem(entry.photo, None, "no label file belongs to this photograph, so nothing is known of it.")
-        return LabeledScene(Scene(entry.photo, size, (), group_of(entry.photo)), (), (missing,))
+        return LabeledScene(Scene(entry.photo, size, (), group_of(entry.photo)), (), (unlabeled(entry.photo),))
     lines, problems = read_label_file(entry.labels, size, {i: names[i] for i in meaning.kinds})
     instances = tuple(_instance(i, line, meaning) for i, line in enumerate(lines, start=1))
     ground_truths = tuple(
@@ -132,6 +154,11 @@ def read_entry(
     )
     places = {str(i): line.line for i, line in enumerate(lines, start=1)}
     return LabeledScene(Scene(entry.photo, size, instances, group_of(entry.photo)), ground_truths, problems, places)
+
+
+def unlabeled(photo: Path) -> Problem:
+    """A photograph without a label file; an empty file would say that nothing is there."""
+    return Problem.in_file(photo, "no label file belongs to this photograph, so nothing is known of it.")
 
 
 def instances_from_labels(
@@ -145,7 +172,7 @@ def instances_from_labels(
     """
     file = labels_dir / f"{photo.stem}.txt"
     if not file.is_file():
-        return (), (Problem(file, None, "there is no such file; an empty one would mean that nothing is there."),)
+        return (), (Problem.in_file(file, "there is no such file; an empty one would mean that nothing is there."),)
     above: tuple[Problem, ...] = ()
     if names is None:
         names, above = find_names(labels_dir, taxonomy)
@@ -216,9 +243,9 @@ def _strays(entries: Iterable[Entry]) -> Iterator[Problem]:
         if entry.labels is None:
             continue
         if entry.labels in owners:
-            yield Problem(entry.labels, None, f"belongs to {owners[entry.labels].name} and {entry.photo.name} alike.")
+            yield Problem.in_file(entry.labels, f"belongs to {owners[entry.labels].name} and {entry.photo.name} alike.")
         owners.setdefault(entry.labels, entry.photo)
     for folder in sorted({file.parent for file in owners if "labels" in file.parts}):
         for file in sorted(folder.glob("*.txt")):
             if file not in owners and file.name != "classes.txt":
-                yield Problem(file, None, "no photograph belongs to these labels.")
+                yield Problem.in_file(file, "no photograph belongs to these labels.")

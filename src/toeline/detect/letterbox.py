@@ -1,4 +1,4 @@
-"""Lays photographs into a network's input as ultralytics does when it predicts, and takes its answers back exactly.
+"""Lays photographs into a network's input, and takes boxes back into the photograph exactly.
 
 The arithmetic is that of `ultralytics` 8.x (one scale for both sides, both rounded to pixels, margins split so that an
 odd pixel goes to the right and the bottom), because a network answers a little differently for other margins.
@@ -43,18 +43,31 @@ def to_multiple(input_hw: tuple[int, int], stride: int) -> tuple[int, int]:
     return -(-input_hw[0] // stride) * stride, -(-input_hw[1] // stride) * stride
 
 
-def letterbox(image: Image.Image, input_hw: tuple[int, int], *, stride: int = 0) -> tuple[NDArray[np.uint8], Fit]:
-    """The photograph in its input, (H, W, 3) uint8 RGB, resized without any smoothing and centered between grays."""
+def letterbox(
+    image: Image.Image, input_hw: tuple[int, int], *, stride: int = 0, fill: int = GRAY, smooth: bool = False
+) -> tuple[NDArray[np.uint8], Fit]:
+    """The photograph in its input, (H, W, 3) uint8 RGB, centered between margins of the gray `fill`.
+
+    It is resized bilinearly: by OpenCV without antialiasing, as ultralytics does it, or by Pillow with it if `smooth`.
+    """
     import cv2
 
     fit, (rows, columns) = fit_into(image.size, input_hw, stride=stride)
-    pixels = np.asarray(image.convert("RGB"), np.uint8)
-    new_wh = round(image.width * fit.across), round(image.height * fit.down)
-    if new_wh != image.size:
-        pixels = cv2.resize(pixels, new_wh, interpolation=cv2.INTER_LINEAR)
-    laid = np.full((rows, columns, 3), GRAY, np.uint8)
-    laid[fit.top : fit.top + new_wh[1], fit.left : fit.left + new_wh[0]] = pixels
-    return laid, fit
+    new_wh, photo = (round(image.width * fit.across), round(image.height * fit.down)), image.convert("RGB")
+    if smooth:
+        photo = photo.resize(new_wh, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    elif new_wh != image.size:
+        photo = Image.fromarray(cv2.resize(np.asarray(photo), new_wh, interpolation=cv2.INTER_LINEAR))
+    return np.asarray(framed(photo, (columns, rows), (fit.left, fit.top), fill)), fit
+
+
+def framed(picture: Image.Image, size_wh: tuple[int, int], left_top: tuple[int, int], fill: int = GRAY) -> Image.Image:
+    """An RGB picture on a sheet of gray; the picture itself when it is as large as the sheet."""
+    if picture.size == size_wh:
+        return picture
+    sheet = Image.new("RGB", size_wh, (fill, fill, fill))
+    sheet.paste(picture, left_top)
+    return sheet
 
 
 def planes(laid: NDArray[np.uint8]) -> Floats:
@@ -80,18 +93,6 @@ class Fit(NamedTuple):
         scale = np.array([self.across, self.down, self.across, self.down])
         undone: Floats = ((boxes.astype(np.float64) - margin) / scale).astype(np.float32)
         return undone
-
-
-def letterbox_square(image: Image.Image, side: int, fill: int) -> tuple[NDArray[np.uint8], Fit]:
-    """The whole photograph in a square (side, side, 3) uint8, aspect kept to a pixel, centered between gray margins."""
-    wide, high = image.size
-    scale = side / max(wide, high)
-    new_wide, new_high = max(1, round(wide * scale)), max(1, round(high * scale))
-    small = image.convert("RGB").resize((new_wide, new_high), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    left, top = (side - new_wide) // 2, (side - new_high) // 2
-    square = np.full((side, side, 3), fill, np.uint8)
-    square[top : top + new_high, left : left + new_wide] = np.asarray(small, np.uint8)
-    return square, Fit(new_wide / wide, new_high / high, left, top)
 
 
 MOST_AT_ONCE = 8  # photographs in one pass, so that memory does not grow with the list that is given

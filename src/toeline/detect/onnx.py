@@ -14,20 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from toeline.core.box import Box
-from toeline.core.scene import Detection, Instance
+from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
-from toeline.detect.detector import DEFAULT, UNKNOWN, DetectorOptions, Known
-from toeline.detect.letterbox import letterbox_square
-from toeline.detect.postprocess import keep_best
+from toeline.detect.detector import DEFAULT, UNKNOWN, DetectorOptions, Known, Label
+from toeline.detect.letterbox import letterbox
+from toeline.detect.postprocess import detections, keep_best
 from toeline.errors import ModelError, TaxonomyError
-
-Floats = NDArray[np.float32]
-MOST_INSTANCES = 100  # per photograph; the fullest real one has 18
-LEAST_SIDE = 1.0  # pixels of the photograph: a box thinner than one pixel, after clipping, holds nothing
 
 
 @dataclass(frozen=True)
@@ -116,23 +110,24 @@ class OnnxDetector:
         return cls(session, card)
 
     def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
-        """What was found in each image; one image at a time, because the model takes one."""
-        return [[Detection(instance) for instance in self.instances(image)] for image in images]
+        """What was found in each image, most confident first; one at a time, because the model takes one."""
+        return [self._find(image) for image in images]
 
-    def instances(self, image: Image.Image) -> list[Instance]:
-        """Things above their type's threshold, duplicates of a type removed, clipped, most confident first."""
-        square, fit = letterbox_square(image, self.card.input_px, self.card.fill)
+    def _find(self, image: Image.Image) -> list[Detection]:
+        card = self.card
+        square, fit = letterbox(image, (card.input_px, card.input_px), fill=card.fill, smooth=True)
         boxes, scores = self.session.run(["boxes", "scores"], {"photo": square[None]})
-        rows, kinds = np.nonzero(scores >= np.asarray(self.card.thresholds, np.float32))
-        best = keep_best(boxes[rows], scores[rows, kinds], kinds, iou=self.card.nms_iou)
-        found = [
-            (self.card.kinds[kinds[n]], Box(*map(float, box)).clipped(image.size), float(scores[rows[n], kinds[n]]))
-            for n, box in zip(best, fit.undo(boxes[rows[best]]), strict=True)
-        ]
-        solid = [row for row in found if min(row[1].width, row[1].height) >= min(LEAST_SIDE, *image.size)]
-        return [
-            Instance(str(i), kind, box, score) for i, (kind, box, score) in enumerate(solid[:MOST_INSTANCES], start=1)
-        ]
+        rows, kinds = np.nonzero(scores >= np.asarray(card.thresholds, np.float32))
+        best = keep_best(boxes[rows], scores[rows, kinds], kinds, iou=card.nms_iou)
+        rows, kinds = rows[best], kinds[best]
+        return detections(
+            fit.undo(boxes[rows]),
+            scores[rows, kinds],
+            kinds,
+            labels=dict(enumerate(map(Label, card.kinds))),
+            limits=dict.fromkeys(card.kinds, 0.0),  # the thresholds are by column: two may be of one type
+            size_wh=image.size,
+        )
 
 
 def open_session(weights: Path, threads: int) -> Any:

@@ -54,7 +54,7 @@ def detections(
         if label is None or scores[n] < limits[label.kind] or sides[n] < min(LEAST_SIDE, *size_wh):
             continue
         polygon = outlines[n] if outlines else ()
-        box = Box(*corners[n].tolist())
+        box = Box(*map(float, boxes[n])).clipped(size_wh)
         instance = Instance(str(len(found) + 1), label.kind, box, min(float(scores[n]), 1.0), polygon)
         found.append(Detection(instance, label.class_name))
     return found[:MOST_INSTANCES]

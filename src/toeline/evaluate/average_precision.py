@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from toeline.core.box import Box
 from toeline.core.scene import Instance
 from toeline.core.statistics import Interval
 from toeline.errors import need
@@ -69,6 +70,10 @@ class Precisions:
         """The same over IoU 0.5 to 0.95."""
         return _mean(self.at_50_95)
 
+    def __str__(self) -> str:
+        each = " ".join("-" if math.isnan(ap) else f"{ap:.3f}" for ap in self.at_50)
+        return f"mAP@0.5 {self.map_50:.4f} ({each}), mAP@0.5:0.95 {self.map_50_95:.4f}"
+
     def figures(self) -> tuple[Metric, ...]:
         """Both means, then each type at IoU 0.5 and over all; keys such as `map_50` and `ap_50/rock_toe`."""
         total = sum(self.objects)
@@ -96,7 +101,7 @@ def precisions(
 ) -> Precisions:
     """Of detections (with scores) against true objects, photograph by photograph; `groups` are what is drawn whole.
 
-    Raises SetupError without pycocotools.
+    With 0 `draws` there are no intervals, and the values cost what pycocotools costs. Raises SetupError without it.
     """
     evaluator = _evaluated(found, true, kinds)
     table = evaluator.eval["precision"][:, :, :, 0, 0]  # (IoUs, recalls, types), -1 where there is no object
@@ -223,21 +228,6 @@ class Found(NamedTuple):
     kinds: NDArray[np.int64]
 
 
-class Precision(NamedTuple):
-    """Average precision per type, in the order of the types: at IoU 0.5, and averaged over IoU 0.5 to 0.95."""
-
-    at_50: tuple[float, ...]
-    at_50_95: tuple[float, ...]
-
-    @property
-    def map_50(self) -> float:
-        return float(np.mean(self.at_50))
-
-    def __str__(self) -> str:
-        each = " ".join(f"{ap:.3f}" for ap in self.at_50)
-        return f"mAP@0.5 {self.map_50:.4f} ({each}), mAP@0.5:0.95 {np.mean(self.at_50_95):.4f}"
-
-
 class Threshold(NamedTuple):
     """The score that gives a type its best F1, and precision and recall there at IoU 0.5."""
 
@@ -246,52 +236,31 @@ class Threshold(NamedTuple):
     recall: float
 
 
-def average_precision(found: Sequence[Found], ground_truth: Sequence[Floats], kinds: int, most: int = 100) -> Precision:
-    """COCO average precision. `ground_truth` holds rows (kind, x1, y1, x2, y2), one array per picture, like `found`."""
-    coco = need("pycocotools.coco", extra="train-detector").COCO
-    evaluator = need("pycocotools.cocoeval", extra="train-detector").COCOeval
-    rows = _coco_rows(found)
-    if not rows:
-        return Precision((0.0,) * kinds, (0.0,) * kinds)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
-        gold = coco()
-        gold.dataset = _coco_ground_truth(ground_truth, kinds)
-        gold.createIndex()
-        result = evaluator(gold, gold.loadRes(rows), "bbox")
-        result.params.maxDets = [1, 10, most]
-        result.evaluate()
-        result.accumulate()
-    table = result.eval["precision"][:, :, :, 0, -1]  # (IoU thresholds, recalls, kinds), objects of any area
-    table = np.maximum(table, 0)  # -1 where a type does not occur
-    return Precision(tuple(table[0].mean(0).tolist()), tuple(table.mean((0, 1)).tolist()))
+def average_precision(found: Sequence[Found], ground_truth: Sequence[Floats], kinds: Sequence[str]) -> Precisions:
+    """As evaluate gives it for the same boxes, without intervals: a type that does not occur is left out of the mean.
+
+    `ground_truth` holds rows (kind, x1, y1, x2, y2), one array per picture, like `found`.
+    """
+    said = [_instances(one.boxes, one.kinds, one.scores, kinds) for one in found]
+    true = [_instances(rows[:, 1:], rows[:, 0], np.ones(len(rows), np.float32), kinds) for rows in ground_truth]
+    return precisions(said, true, kinds, [""] * len(true), draws=0)
 
 
-def _coco_ground_truth(ground_truth: Sequence[Floats], kinds: int) -> dict[str, Any]:
-    rows = [
-        {
-            "image_id": i,
-            "category_id": int(k),
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "area": (x2 - x1) * (y2 - y1),
-            "iscrowd": 0,
-        }
-        for i, boxes in enumerate(ground_truth)
-        for k, x1, y1, x2, y2 in boxes.tolist()
-    ]
+def _instances(boxes: Floats, indices: NDArray[Any], scores: Floats, kinds: Sequence[str]) -> list[Instance]:
+    rows = zip(boxes.tolist(), indices.tolist(), scores.tolist(), strict=True)
+    return [Instance("", kinds[int(k)], Box(*corners), score) for corners, k, score in rows]
+
+
+def precision_record(precision: Precisions) -> dict[str, Any]:
+    """Average precision as JSON holds it; null for a type that does not occur."""
     return {
-        "info": {},
-        "images": [{"id": i} for i in range(len(ground_truth))],
-        "categories": [{"id": k} for k in range(kinds)],
-        "annotations": [{"id": n, **row} for n, row in enumerate(rows, start=1)],
+        "map_50": round(precision.map_50, 4),
+        "map_50_95": round(precision.map_50_95, 4),
+        "ap_50": {
+            kind: None if np.isnan(ap) else round(ap, 4)
+            for kind, ap in zip(precision.kinds, precision.at_50.tolist(), strict=True)
+        },
     }
-
-
-def _coco_rows(found: Sequence[Found]) -> list[dict[str, Any]]:
-    return [
-        {"image_id": i, "category_id": int(k), "bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(s)}
-        for i, one in enumerate(found)
-        for (x1, y1, x2, y2), s, k in zip(one.boxes.tolist(), one.scores, one.kinds, strict=True)
-    ]
 
 
 def best_thresholds(

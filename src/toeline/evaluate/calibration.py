@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from toeline.core.calibration import SMALLEST, Calibration
+from toeline.core.calibration import SMALLEST, Calibration, fit_temperature, log_loss
 from toeline.evaluate.matching import Case
 from toeline.evaluate.metric import Array, divided
 
 BINS = 10
 FOLDS = 5
-TEMPERATURES = (0.05, 20.0)  # where a temperature is sought
+TARGET_ERROR = 0.05  # share of wrong answers among those that nobody looks at, on the calibration split
 CURVE_POINTS = 201  # of a review curve, at most
 CHANCE_SETS = 200  # simulated, to see what the calibration error of a perfectly calibrated judge would be
 
@@ -71,7 +71,7 @@ def answered(cases: Sequence[Case]) -> list[Case]:
 
 def reliability(cases: Sequence[Case], *, bins: int = BINS, seed: int = 0) -> Reliability:
     """Calibration error, Brier score and log loss of the answers, with the table of a reliability plot."""
-    from sklearn.metrics import brier_score_loss, log_loss
+    from sklearn import metrics
 
     held = answered(cases)
     if not held:
@@ -85,8 +85,8 @@ def reliability(cases: Sequence[Case], *, bins: int = BINS, seed: int = 0) -> Re
         n=len(held),
         ece=_ece(sure, right, places),
         ece_by_chance=float(np.mean(by_chance)),
-        brier=float(brier_score_loss(true, chances, labels=classes, scale_by_half=False)),
-        log_loss=float(log_loss(true, chances, labels=classes)),
+        brier=float(metrics.brier_score_loss(true, chances, labels=classes, scale_by_half=False)),
+        log_loss=float(metrics.log_loss(true, chances, labels=classes)),
         bins=_table(sure, right, places),
     )
 
@@ -161,25 +161,13 @@ def fit(cases: Sequence[Case], *, split: str, folds: int = FOLDS) -> Calibration
 
 def temperature_of(cases: Sequence[Case]) -> float:
     """The temperature at which the log loss is least, sought between TEMPERATURES."""
-    from scipy.optimize import minimize_scalar
-
-    scores, true = log_matrix(cases)
-    found = minimize_scalar(
-        lambda log_t: _loss(scores / math.exp(log_t), true), bounds=np.log(TEMPERATURES), method="bounded"
-    )
-    return float(math.exp(found.x))
-
-
-def _loss(scores: Array, true: npt.NDArray[np.intp]) -> float:
-    from scipy.special import logsumexp
-
-    return float(np.mean(logsumexp(scores, axis=1) - scores[np.arange(len(true)), true]))
+    return fit_temperature(*log_matrix(cases))
 
 
 def mean_loss(cases: Sequence[Case], calibration: Calibration) -> float:
     """Mean log loss in nats under a calibration."""
     scores, true = log_matrix(cases)
-    return _loss(scores / np.array([[calibration.of(c.type_name)] for c in cases]), true)
+    return log_loss(scores / np.array([[calibration.of(c.type_name)] for c in cases]), true)
 
 
 def _held_out(cases: Sequence[Case], folds: int) -> tuple[float, float]:

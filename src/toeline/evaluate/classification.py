@@ -100,7 +100,7 @@ def score(
     """Every figure of one judge on these objects.
 
     `targets` maps figure keys to shares that are to be exceeded. `train` holds type and class of each object of the
-    train split, for the floor of a look-up that was made there. Raises OutputError for classes of another taxonomy.
+    train split, for the majority-class baseline fitted there. Raises OutputError for classes of another taxonomy.
     """
     coded = Coded(cases, taxonomy)
     labels = [case.photo if cluster == "photo" else case.flight for case in cases]
@@ -126,7 +126,7 @@ def score(
 
 @dataclass(frozen=True)
 class _Scoring:
-    """What all figures of one card share: codes, draws, and both look-ups here and from the train split."""
+    """What all figures of one card share: codes, draws, and type and class of the train split's objects."""
 
     coded: Coded
     bootstrap: ClusterBootstrap
@@ -144,11 +144,11 @@ class _Scoring:
             lower_is_better=share.lower_is_better,
         )
 
-        def without_pixels(said: Codes) -> float | None:
+        def baseline(said: Codes) -> float | None:
             return float(share.hits(said)[among].mean()) if among.any() else None
 
         majority_baseline, train_majority_baseline = self._majority_baselines(
-            without_pixels, most_common_side if share.sides else most_common
+            baseline, most_common_side if share.sides else most_common
         )
         return replace(measured, majority_baseline=majority_baseline, train_majority_baseline=train_majority_baseline)
 
@@ -174,12 +174,12 @@ class _Scoring:
     def _majority_baselines(
         self,
         value: Callable[[Codes], float | None],
-        lookup: Callable[[Sequence[tuple[str, str]], Taxonomy], dict[str, str]],
+        majority: Callable[[Sequence[tuple[str, str]], Taxonomy], dict[str, str]],
     ) -> tuple[float | None, float | None]:
         words = self.coded.taxonomy
         here = [(case.type_name, case.true_class) for case in self.coded.cases]
         majority_baselines = [
-            value(self.coded.majority_baselines(lookup(pairs, words))) if pairs else None
+            value(self.coded.majority_baselines(majority(pairs, words))) if pairs else None
             for pairs in (here, self.train)
         ]
         return majority_baselines[0], majority_baselines[1]
@@ -325,9 +325,9 @@ class Coded:
         free = {t.name for t in self.taxonomy.types if len(self.taxonomy.answers(t.name)) > 1}
         return np.array([case.type_name in free for case in self.cases], dtype=bool)
 
-    def majority_baselines(self, lookup: Mapping[str, str]) -> Codes:
-        """(n,) what a look-up by type says; a type that it does not hold is not answered."""
-        return self.codes(lookup.get(case.type_name, "") for case in self.cases)
+    def majority_baselines(self, classes: Mapping[str, str]) -> Codes:
+        """(n,) what the class of each type in `classes` says; another type is not answered."""
+        return self.codes(classes.get(case.type_name, "") for case in self.cases)
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ class Share:
     label: str
     among: Flags
     hits: Callable[[Codes], Flags]
-    sides: bool = False  # whether only normal or not is asked, which has a look-up of its own
+    sides: bool = False  # whether only normal or not is asked, which has a majority-class baseline of its own
     lower_is_better: bool = False
 
 
@@ -412,7 +412,7 @@ def side_of(taxonomy: Taxonomy) -> Codes:
 
 
 def most_common(ground_truths: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> dict[str, str]:
-    """The most common class of each type, from pairs of type and class: what can be said without looking at a pixel.
+    """The most common class of each type, from pairs of type and class: the majority-class baseline.
 
     Among equals the taxonomy's first.
 
@@ -425,7 +425,7 @@ def most_common(ground_truths: Iterable[tuple[str, str]], taxonomy: Taxonomy) ->
 
 
 def most_common_side(ground_truths: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> dict[str, str]:
-    """For each type a class on its more common side, normal or not: the look-up for figures that ask no more.
+    """For each type a class on its more common side, normal or not, for metrics that ask no more.
 
     >>> ground_truths = [("toe_drain", name) for name in ("Toe drain", "Toe drain- Blocked", "Toe drain- Damaged")]
     >>> most_common(ground_truths, Taxonomy.load()), most_common_side(ground_truths, Taxonomy.load())

@@ -25,7 +25,7 @@ from toeline.evaluate.classification import (
     table_columns,
 )
 from toeline.evaluate.matching import SAME_BOX, Case
-from toeline.evaluate.metric import DRAWS, Array, ClusterBootstrap, Flags, hull, share_of
+from toeline.evaluate.metric import DRAWS, Array, ClusterBootstrap, Flags, caption, hull, share_of
 
 VERSION = 1
 LIMITS = Interval(-1.0, 1.0)  # of a difference of two shares
@@ -66,6 +66,11 @@ class Difference:
     lost: int | None = None
     p_value: float | None = None
     lower_is_better: bool = False
+
+    @property
+    def caption(self) -> str:
+        """The label as tables show it."""
+        return caption(self.label, lower_is_better=self.lower_is_better)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Detected boxes against true ones: what was found, what went wrong in which way, and so which stage is to blame."""
+"""Detected boxes against true ones: what was found, what went wrong in which stage, recall and precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both stages as one: every true object with what the report says of it, a miss being wrong; which stage is to blame.
+"""Both stages as one: every true object with what the report says of it, a miss being wrong; errors by stage.
 
 Works on photographs that `sort_out` has sorted, so that each object and each finding has exactly one name.
 """
@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import Any
 
+from toeline.core.box import Box
 from toeline.core.finding import Finding
+from toeline.core.ground_truth import TrueInstance
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.classification import Cluster, Scorecard, most_common, most_common_side, normal_condition, score
 from toeline.evaluate.detection import Breakdown, Sorted, breakdown
@@ -21,8 +24,8 @@ SIDES = (
     "normal_or_not_given_type",
     "missed_defects",
     "false_alarms",
-)  # keys with a look-up of their own
-OBJECTS = {  # what went wrong with a true object, and whose fault it is
+)  # keys with a majority-class baseline of their own
+OBJECTS = {  # what went wrong with a true object, and in which stage
     "missed": "detector: not found",
     "misplaced": "detector: badly placed",
     "wrong_type": "detector: wrong type",
@@ -71,7 +74,7 @@ def score_both(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Scorecard:
-    """The scorecard over all true objects. Its floors have the detector's boxes and look at no pixel inside them.
+    """The scorecard over all true objects. Its majority-class baselines have the detector's boxes.
 
     They say the most common class of the type that was detected, as counted here and on the train split.
     """
@@ -183,3 +186,76 @@ def _of_type(photo: Sorted, kind: str) -> Sorted:
         double=tuple(f for f in photo.double if f.type_name == kind),
         false=tuple(f for f in photo.false if f.type_name == kind),
     )
+
+
+@dataclass(frozen=True)
+class StageError:
+    """One mistake of a stage: boxes in pixels of the photograph, None where there is none.
+
+    `is_class` is empty for a finding of nothing, `said` for an object that was not found. `sure` is the probability of
+    the judge's answer for its mistakes, else the detector's confidence.
+    """
+
+    photo: str
+    instance_id: str
+    true: Box | None
+    found: Box | None
+    is_class: str
+    said: str
+    sure: float
+
+    @classmethod
+    def of(cls, photo: str, finding: Finding | None, true: TrueInstance | None, sure: float) -> StageError:
+        """Of a pair, or of what has no counterpart."""
+        return cls(
+            photo=photo,
+            instance_id=true.instance.id if true else finding.instance_id if finding else "",
+            true=true.instance.box if true else None,
+            found=finding.box if finding else None,
+            is_class=true.ground_truth.class_name if true else "",
+            said=finding.verdict.class_name if finding else "",
+            sure=sure,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """As integration.json holds it."""
+        return {
+            "photo": self.photo,
+            "id": self.instance_id,
+            "is": self.is_class,
+            "said": self.said,
+            "sure": round(self.sure, 4),
+            "true_box": list(self.true.xyxy) if self.true else None,
+            "found_box": list(self.found.xyxy) if self.found else None,
+        }
+
+
+def worst_of(photos: Sequence[Sorted], taxonomy: Taxonomy) -> dict[str, list[StageError]]:
+    """All mistakes by their name (see OBJECTS and FINDINGS), the worst first.
+
+    How sure the judge was counts for its own mistakes, how sure the detector was for the rest. What was not found is
+    ordered by how severe the taxonomy calls it, then by size.
+    """
+    make = StageError.of
+    missed = [make(p.photo, None, t, 0.0) for p in photos for t in p.missed]
+    by_name = {"missed": sorted(missed, key=lambda e: (-_severity(e.is_class, taxonomy), -_area(e), e.photo))}
+    for name in ("misplaced", "wrong_type"):
+        by_name[name] = [make(p.photo, f, t, f.score) for p in photos for f, t in getattr(p, name)]
+    by_name["wrong_condition"] = [
+        make(p.photo, f, t, f.verdict.probability) for p in photos for f, t in p.wrong_condition
+    ]
+    for name in ("false", "double"):
+        by_name[name] = [make(p.photo, f, None, f.score) for p in photos for f in getattr(p, name)]
+    return {k: ones if k == "missed" else sorted(ones, key=lambda e: -e.sure) for k, ones in by_name.items()}
+
+
+def _severity(class_name: str, taxonomy: Taxonomy) -> int:
+    """The rank on the taxonomy's scale; without one, 1 for a class that is not normal."""
+    severity = taxonomy.grading.of(class_name).severity
+    if severity:
+        return taxonomy.grading.rank(severity)
+    return int(taxonomy.class_of(class_name).condition != normal_condition(taxonomy))
+
+
+def _area(one: StageError) -> float:
+    return one.true.area if one.true else 0.0

@@ -1,4 +1,4 @@
-"""Which finding is which true object: by overlap, within one label, the surest findings first."""
+"""Findings paired with true objects by overlap, within one label, and cases.jsonl: each object with what was said."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One measured figure with what it rests on: n, intervals, what needs no pixel, and whether a target is shown."""
+"""One measured value with what it rests on: n, intervals, majority-class baselines, and whether a target is shown.
+
+The bootstrap over whole photographs or flight lines, and Wilson's interval for clustered objects, are here too.
+"""
 
 from __future__ import annotations
 
@@ -57,11 +60,21 @@ class Metric:
     verdict: str = ""
     lower_is_better: bool = False
 
+    @property
+    def caption(self) -> str:
+        """The label as tables show it."""
+        return caption(self.label, lower_is_better=self.lower_is_better)
+
     def __str__(self) -> str:
         if not self.n:
             return f"{self.label}: nothing to count"
         counted = f"{self.count} of {self.n}" if self.count is not None else f"n = {self.n}"
         return f"{self.label}: {100 * self.value:.1f} % ({counted}, 95 % {self.interval})"
+
+
+def caption(label: str, *, lower_is_better: bool) -> str:
+    """What a table calls a value: the label, and which way is better where that is not plain."""
+    return f"{label} (lower is better)" if lower_is_better else label
 
 
 def ratio(
@@ -175,7 +188,7 @@ class ClusterBootstrap:
     """Whole clusters drawn with replacement, as many as there are (Efron 1979; Davison and Hinkley 1997, 3.8).
 
     `cluster_of` (n,) is the cluster of each row; `weights` (draws, clusters) how often each cluster is in each draw.
-    All statistics of one Resampling see the same draws.
+    All statistics of one ClusterBootstrap see the same draws.
     """
 
     cluster_of: npt.NDArray[np.intp]

@@ -1,9 +1,4 @@
-"""One evaluation: one judge, one prompt, one source of boxes on one split, into one folder; and several side by side.
-
-`once` is the unit. It inspects what is not yet done and gives every true object with what was said of it. What is
-evaluated further (the calibration split, the true boxes beside the detected ones, other prompts) is `once` again with
-other settings, into a folder below; models are loaded once and shared.
-"""
+"""What commands that measure give back: evaluations of judges and detectors, of both stages, trainings; as JSON too."""
 
 from __future__ import annotations
 
@@ -16,6 +11,7 @@ from toeline.core.calibration import Calibration
 from toeline.core.finding import Problem
 from toeline.core.run_folder import RunFolder
 from toeline.core.scene import Instance
+from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.evaluate.average_precision import Precisions, precisions
 from toeline.evaluate.calibration import (
@@ -27,13 +23,14 @@ from toeline.evaluate.compare import Comparison, Difference
 from toeline.evaluate.detection import DetectedPhoto as DetectionSeen
 from toeline.evaluate.detection import Sorted, confusion, threshold_metrics
 from toeline.evaluate.detection import seen as detection_seen
-from toeline.evaluate.end_to_end import ErrorBreakdown, ObjectOutcome
+from toeline.evaluate.end_to_end import ErrorBreakdown, ObjectOutcome, StageError, worst_of
 from toeline.evaluate.matching import Case, Matched
 from toeline.evaluate.metric import Metric, metric_record
 from toeline.evaluate.spatial import Agreement, SpatialCard
 
 if TYPE_CHECKING:
-    from toeline.data.datasets import BoxedPhoto, TrueSplit
+    from toeline.data.datasets import LabeledSplit
+    from toeline.data.yolo import LabeledScene
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Evaluated:
     """
 
     folder: RunFolder
-    split: TrueSplit
+    split: LabeledSplit
     cases: tuple[Case, ...]
     matched: tuple[Matched, ...] | None
     unjudged: int
@@ -87,6 +84,10 @@ class Stages:
     true_boxes: Scorecard | None = None
     cost: Comparison | None = None
     off: Comparison | None = None
+
+    def worst(self, taxonomy: Taxonomy) -> dict[str, list[StageError]]:
+        """All mistakes of both stages by their name, the worst first."""
+        return worst_of(self.photos, taxonomy)
 
     def record(self) -> dict[str, Any]:
         """As scorecard.json holds it."""
@@ -163,7 +164,7 @@ class DetectorMeasurement:
 
     name: str
     kinds: tuple[str, ...]
-    photos: tuple[BoxedPhoto, ...]
+    photos: tuple[LabeledScene, ...]
     every: tuple[tuple[Instance, ...], ...]
     used: tuple[tuple[Instance, ...], ...]
     problems: tuple[Problem, ...]

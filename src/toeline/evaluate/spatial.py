@@ -1,6 +1,6 @@
 """Spatial reasoning: yes/no questions about pairs, and relations from detected boxes against those from true ones.
 
-What relations in the prompt are worth is `compare_all` of runs with relations given, removed, shuffled and falsified.
+Relations in the prompt are measured by `compare_all` of runs with relations given, removed, shuffled and falsified.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Balance:
 class SpatialCard:
     """Accuracy over all questions (`spatial`) and for each template (`spatial/NAME`), with the proof of balance.
 
-    The `majority_baseline` of a figure is what always saying yes, or always no, is worth: for the whole, the better of
+    The `majority_baseline` of a figure is the accuracy of always saying yes, or always no: for the whole, the better of
     the two for each template.
     """
 

@@ -48,9 +48,10 @@ def probabilities(log_probs: Mapping[str, float]) -> dict[str, float]:
     >>> probabilities({"yes": 0.0, "no": 0.0})
     {'yes': 0.5, 'no': 0.5}
     """
-    best = _best(log_probs)
-    weights = {name: math.exp(score - log_probs[best]) for name, score in log_probs.items()}
-    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+    from scipy.special import softmax
+
+    _best(log_probs)
+    return dict(zip(log_probs, softmax(list(log_probs.values())).tolist(), strict=True))
 
 
 def _best(log_probs: Mapping[str, float]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toeline.core.calibration import fit_temperature, log_loss, normalized, padded
 from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge.checkpoint import read_json
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 
 Scores = Mapping[str, float]  # answer -> log-probability
-COLDEST, HOTTEST = 0.05, 20.0  # temperatures outside are no calibration any more
 LOWEST = -50.0  # stands for an impossible answer (e to the -50), so that the other judge can still be heard
 
 
@@ -48,60 +48,42 @@ def combined(a: Scores, b: Scores, mix: EnsembleWeights) -> dict[str, float]:
     """
     if a.keys() != b.keys():
         raise ValueError(f"two judges were asked about other answers: {', '.join(sorted(a.keys() ^ b.keys()))}")
-    first, second = (cooled(scores, t) for scores, t in zip((a, b), mix.temperatures, strict=True))
-    return _normal({name: (1 - mix.weight) * first[name] + mix.weight * second[name] for name in a})
+    first, second = (
+        normalized(scores, temperature=at, lowest=LOWEST) for scores, at in zip((a, b), mix.temperatures, strict=True)
+    )
+    return normalized({name: (1 - mix.weight) * first[name] + mix.weight * second[name] for name in a})
 
 
-def cooled(scores: Scores, temperature: float) -> dict[str, float]:
-    """Log-probabilities divided by a temperature and normalized; above 1 they become less sure."""
-    return _normal({name: max(value, LOWEST) / temperature for name, value in scores.items()})
+def fit_weights(a: Sequence[Scores], b: Sequence[Scores], right: Sequence[str]) -> EnsembleWeights:
+    """Each judge's own temperature first, then the weight of least log loss; the loss is convex in the weight.
 
-
-def _normal(scores: Scores) -> dict[str, float]:
-    top = max(scores.values())
-    whole = top + math.log(sum(math.exp(value - top) for value in scores.values()))
-    return {name: value - whole for name, value in scores.items()}
-
-
-def log_loss(said: Sequence[Scores], right: Sequence[str]) -> float:
-    """Mean of -log p of the right answers; what fitting makes small."""
-    return -sum(scores[answer] for scores, answer in zip(said, right, strict=True)) / len(right)
-
-
-def fit_temperature(said: Sequence[Scores], right: Sequence[str]) -> float:
-    """The temperature of least log loss (Guo 2017). Raises ValueError for no question at all."""
+    Raises ValueError for no question at all.
+    """
     from scipy.optimize import minimize_scalar
 
     if not right:
         raise ValueError("there is no question to fit a temperature on")
-    found = minimize_scalar(
-        lambda log_t: log_loss([cooled(scores, math.exp(log_t)) for scores in said], right),
-        bounds=(math.log(COLDEST), math.log(HOTTEST)),
-        method="bounded",
-    )
-    return round(math.exp(found.x), 4)
-
-
-def fit_weights(a: Sequence[Scores], b: Sequence[Scores], right: Sequence[str]) -> EnsembleWeights:
-    """Each judge's own temperature first, then the weight of least log loss; the loss is convex in the weight."""
-    from scipy.optimize import minimize_scalar
-
-    temperatures = fit_temperature(a, right), fit_temperature(b, right)
+    at = [list(scores).index(answer) for scores, answer in zip(a, right, strict=True)]
+    rows = [
+        [[max(scores[name], LOWEST) for name in names] for scores, names in zip(said, a, strict=True)]
+        for said in (a, b)
+    ]
+    first, second = (round(fit_temperature(of_one, at), 4) for of_one in rows)
 
     def loss(weight: float) -> float:
-        mix = EnsembleWeights(weight, temperatures)
-        return log_loss([combined(x, y, mix) for x, y in zip(a, b, strict=True)], right)
+        mix = EnsembleWeights(weight, (first, second))
+        return log_loss(padded([list(combined(x, y, mix).values()) for x, y in zip(a, b, strict=True)]), at)
 
     found = minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-3})
-    return EnsembleWeights(round(float(found.x), 2), temperatures)
+    return EnsembleWeights(round(float(found.x), 2), (first, second))
 
 
 @dataclass(frozen=True)
 class EnsembleJudge:
     """Two judges as one. `names` are what the user called them; `facts` go into `info`.
 
-    Its view is that of the part that reads pictures and words: a floor measures the photograph by itself, and a replay
-    looks at nothing. Build it with `load`.
+    Its view is that of the part that reads pictures and words: the classical judge measures the photograph by itself,
+    and a replay looks at nothing. Build it with `load`.
     """
 
     parts: tuple[Judge, Judge]
@@ -118,10 +100,10 @@ class EnsembleJudge:
 
     @classmethod
     def load(cls, said: str, load: Callable[[str], Judge]) -> EnsembleJudge:
-        """Two judges by what follows `fuse:`; `load` loads one by its name. Raises ModelError.
+        """Two judges by what follows `ensemble:`; `load` loads one by its name. Raises ModelError.
 
-        "A,B" gives both the same weight, "FILE.json" is what `toeline fuse` wrote, "FILE.json,A,B" takes the weight and
-        temperatures of the file for two other judges, such as the same ones replayed.
+        "A,B" gives both the same weight, "FILE.json" is what `toeline ensemble` wrote, "FILE.json,A,B" takes the
+        weight and temperatures of the file for two other judges, such as the same ones replayed.
         """
         first, *names = [word.strip() for word in said.split(",")]
         if not first.endswith(".json") or first.startswith("replay:"):
@@ -137,9 +119,10 @@ class EnsembleJudge:
     def _joined(
         cls, names: Sequence[str], mix: EnsembleWeights, facts: Mapping[str, Any], load: Callable[[str], Judge]
     ) -> EnsembleJudge:
-        if len(names) != 2 or not all(names) or any(name.startswith("fuse:") for name in names):
+        if len(names) != 2 or not all(names) or any(name.startswith(("ensemble:", "fuse:")) for name in names):
             raise ModelError(
-                f"fuse:{','.join(names)}: name two judges, as in fuse:embedded,floor:FILE, or a file of `toeline fuse`."
+                f"ensemble:{','.join(names)}: name two judges, as in ensemble:embedded,baseline:FILE, "
+                "or a file of `toeline ensemble`."
             )
         a, b = names
         return cls((load(a), load(b)), (a, b), mix, facts)
@@ -178,7 +161,7 @@ def is_blind(judge: Judge) -> bool:
 
 
 def save_ensemble(file: Path, judge: EnsembleJudge, facts: Mapping[str, Any]) -> None:
-    """Write what `fuse:FILE.json` loads: names, mix, which weights it was fitted for, and `facts`."""
+    """Write what `ensemble:FILE.json` loads: names, mix, which weights it was fitted for, and `facts`."""
     record = {
         "judges": judge.names,
         **asdict(judge.mix),
@@ -198,13 +181,15 @@ def _weights_of(saved: Mapping[str, Any], file: str) -> tuple[EnsembleWeights, d
             raise ValueError("two judges were expected")
         return EnsembleWeights(float(saved["weight"]), (a, b)), dict(saved["facts"])
     except (KeyError, TypeError, ValueError) as why:
-        raise ModelError(f"{file}: is no file of `toeline fuse` ({why!r}). Fit it again, or name two judges.") from None
+        raise ModelError(
+            f"{file}: is no file of `toeline ensemble` ({why!r}). Fit it again, or name two judges."
+        ) from None
 
 
 def _require_same(prints: Sequence[Mapping[str, Any]], judge: EnsembleJudge, file: str) -> None:
     for name, part, print_ in zip(judge.names, judge.parts, prints, strict=True):
         if fingerprint(part.info) != print_:
             raise ModelError(
-                f"{file}: was fitted for other weights than {name} has now. Fit it again with `toeline fuse`, or say "
-                f"fuse:{file},{','.join(judge.names)} to use it all the same."
+                f"{file}: was fitted for other weights than {name} has now. Fit it again with `toeline ensemble`, "
+                f"or say ensemble:{file},{','.join(judge.names)} to use it all the same."
             )

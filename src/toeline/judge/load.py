@@ -37,7 +37,7 @@ def _baseline(file: str, device: str, adapter: Path | None) -> Judge:
     from toeline.judge.baseline.judge import BaselineJudge
 
     if adapter is not None:
-        raise ModelError(f"floor:{file} is no language model, so an adapter would do nothing. Leave --adapter out.")
+        raise ModelError(f"baseline:{file} is no language model, so an adapter would do nothing. Leave --adapter out.")
     return BaselineJudge.load(Path(file))
 
 
@@ -46,7 +46,8 @@ def _ensemble(said: str, device: str, adapter: Path | None) -> Judge:
     from toeline.judge.ensemble import EnsembleJudge
 
     def part(name: str) -> Judge:
-        return load_judge(name, device=device, adapter=None if name.startswith(("floor:", "replay:")) else adapter)
+        takes_one = JUDGES.get(name.partition(":")[0]) not in (_baseline, _replay)
+        return load_judge(name, device=device, adapter=adapter if takes_one else None)
 
     return EnsembleJudge.load(said, part)
 
@@ -54,7 +55,9 @@ def _ensemble(said: str, device: str, adapter: Path | None) -> Judge:
 JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {
     "embedded": _embedded,
     "replay": _replay,
-    "floor": _baseline,
+    "baseline": _baseline,
+    "ensemble": _ensemble,
+    "floor": _baseline,  # what these two were called before
     "fuse": _ensemble,
 }
 
@@ -62,9 +65,9 @@ JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {
 def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) -> Judge:
     """The judge of that name, or a model directory or hub id of the Qwen2-VL family.
 
-    Names are "embedded", "replay:FILE", "floor:FILE" (of `toeline floor`), "fuse:A,B" (two of these) and
-    "fuse:FILE.json" (of `toeline fuse`). `adapter` is a peft adapter directory. Raises ModelError for the files,
-    SetupError for the machine.
+    Names are "embedded", "replay:FILE", "baseline:FILE" (of `toeline baseline`), "ensemble:A,B" (two of these)
+    and "ensemble:FILE.json" (of `toeline ensemble`); floor: and fuse: are their former names.
+    `adapter` is a peft adapter directory. Raises ModelError for the files, SetupError for the machine.
     """
     back_end, _, rest = name.partition(":")
     if name == "embedded" or (rest and back_end in JUDGES.keys() - {"embedded"}):

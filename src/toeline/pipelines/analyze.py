@@ -1,9 +1,9 @@
-"""`toeline analyze`."""
+"""`toeline analyze` and `toeline gallery`: a data set measured, and shown."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines import progress as show
-from toeline.pipelines.progress import bar, of_labels
+from toeline.pipelines.progress import bar
 
 if TYPE_CHECKING:
     from toeline.analysis.analyze import Analysis, Crew
@@ -88,7 +88,8 @@ def summary(found: Analysis, out: Path) -> dict[str, Any]:
     }
 
 
-def _tell(found: Analysis, out: Path) -> None:
+def tell_analysis(found: Analysis, out: Path) -> None:
+    """What was found, colored by how bad it is, and where it is written."""
     from rich.markup import escape
 
     colors = {"bad": "red", "careful": "yellow", "good": "green"}
@@ -112,6 +113,27 @@ def gallery_into(
     from toeline.analysis.gallery import choose, write_gallery
 
     with bar("Choosing", total=sum(map(len, opened.splits.values()))) as step:
-        choice = choose(opened, taxonomy, flags, run, step=lambda found: step(of_labels(found)))
+        choice = choose(opened, taxonomy, flags, run, step=step)
     with bar("Drawing", total=len(choice.wanted)) as step:
-        return write_gallery(choice, folder, crew=crew, step=lambda found: step(of_labels(found)))
+        return write_gallery(choice, folder, crew=crew, step=step)
+
+
+def gallery_of(data: Path, folder: Path, run: GalleryRun, *, flags: Path | None, taxonomy: Path | None) -> Any:
+    """The gallery of a data set, with what the analysis in `flags` found. Returns what gallery.json holds."""
+    from toeline.analysis.gallery import read_flags
+    from toeline.data.yolo import open_yolo
+
+    words = Taxonomy.load(taxonomy)
+    opened = open_yolo(data, words, any_class=True)
+    show.tell_problems(opened.problems)
+    return gallery_into(opened, words, folder, read_flags(flags) if flags else (), run)
+
+
+def tell_gallery(record: Mapping[str, Any], folder: Path) -> None:
+    """How much is shown, and which page to open."""
+    shown = sum(c["shown"] for c in record["classes"])
+    photographs = some(record["photographs"]["shown"], "photograph")
+    show.out.print(f"[bold]{some(shown, 'object')}[/] and {photographs} are shown")
+    if record["problems"]:
+        show.out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in gallery.json")
+    show.show_places({"open in a browser": str(folder / "index.html")})

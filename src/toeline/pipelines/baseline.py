@@ -1,17 +1,18 @@
-"""`toeline floor` and `toeline fuse`: judges that need no GPU, trained and fitted here."""
+"""`toeline baseline` and `toeline ensemble`: judges that need no GPU, trained and fitted here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.pipelines.progress import errors, out, show_places
+from toeline.pipelines.progress import bar, errors, out, show_places
 
 if TYPE_CHECKING:
-    from toeline.data.labels import Problem
     from toeline.evaluate.matching import Case
     from toeline.evaluate.metric import Metric
     from toeline.judge.ensemble import EnsembleJudge, Scores
@@ -86,19 +87,118 @@ def _case(said: Said, taxonomy: Taxonomy) -> Case:
     )
 
 
-def show_ensemble(joined: Any, kept: tuple[int, int], file: str) -> None:
-    """Weight and temperatures, whose scores were kept out of fold, and where it is."""
-    for name, weight, t, n in zip(
-        joined.names, (1 - joined.mix.weight, joined.mix.weight), joined.mix.temperatures, kept, strict=True
-    ):
+class Trained(NamedTuple):
+    """A baseline that was written to `file`."""
+
+    file: Path
+    split: str
+    cut_by: str
+    objects: int
+    groups: int
+    figures: list[Metric]
+    facts: Mapping[str, Any]
+    problems: int
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"out": str(self.file), **self.facts, "problems": self.problems}
+
+
+def baseline_into(data: Path, file: Path, *, split: str, seed: int, folds: int, taxonomy: Path | None) -> Trained:
+    """Train a baseline, measure it by cross-validation, and write both to `file`. Raises ToelineError."""
+    from toeline.data.yolo import open_yolo
+    from toeline.evaluate.metric import metric_record
+    from toeline.judge.baseline.model import save_baseline
+    from toeline.train.baseline import BaselineRun, train_baseline
+
+    words, run = Taxonomy.load(taxonomy), BaselineRun(data=data, split=split, seed=seed, folds=folds)
+    with bar("Measuring", total=len(open_yolo(data, words).split(split)[1])) as step:
+        trained = train_baseline(run, words, step=step)
+    table = trained.table
+    rows = zip(table.photos, table.groups, table.instances, table.classes, trained.said, strict=True)
+    figures = measured((Said(*map(str, row)) for row in rows), words)
+    scored = {"cut_by": trained.cut_by, "folds": trained.folds, "log_loss": trained.log_loss}
+    facts = {**trained.model.facts, "cross_validated": {**scored, "figures": [metric_record(f) for f in figures]}}
+    save_baseline(replace(trained.model, facts=facts), file)
+    counts = (len(trained.said), len(set(table.groups)))
+    return Trained(file, split, trained.cut_by, *counts, figures, facts, len(trained.problems))
+
+
+def tell_baseline(trained: Trained) -> None:
+    """The cross-validated figures, and how the file is used."""
+    from toeline.pipelines.evaluate import metric_table
+
+    of = f"{some(trained.objects, 'object')} of {some(trained.groups, trained.cut_by)}"
+    title = f"[bold]Cross-validated by {trained.cut_by} on {trained.split}[/]: {of}"
+    out.print(f"\n{title}", metric_table(trained.figures))
+    use = f"toeline inspect PHOTOS --judge baseline:{trained.file} --out runs/baseline"
+    show_places({"written": str(trained.file), "next": use})
+
+
+class Fitted(NamedTuple):
+    """An ensemble that was written to `file`; `kept` counts each judge's scores that were kept out of fold."""
+
+    file: Path
+    split: str
+    joined: EnsembleJudge
+    kept: tuple[int, int]
+    figures: Mapping[str, list[Metric]]
+    facts: Mapping[str, Any]
+    problems: int
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"out": str(self.file), **asdict(self.joined.mix), **self.facts}
+
+
+def ensemble_into(
+    data: Path,
+    judges: Sequence[str],
+    file: Path,
+    *,
+    split: str,
+    adapter: Path | None,
+    taxonomy: Path | None,
+    device: str,
+) -> Fitted:
+    """Ask both judges about a split, fit weight and temperatures, and write them to `file`. Raises ToelineError."""
+    from toeline.data.yolo import open_yolo
+    from toeline.evaluate.metric import metric_record
+    from toeline.judge.ensemble import EnsembleJudge, save_ensemble
+    from toeline.judge.load import load_judge
+    from toeline.train.ensemble import ask_both, fit_on
+
+    words = Taxonomy.load(taxonomy)
+    joined = load_judge(f"ensemble:{','.join(judges)}", device=device, adapter=adapter)
+    assert isinstance(joined, EnsembleJudge)
+    with bar("Asking both", total=len(open_yolo(data, words).splits.get(split, ()))) as step:
+        answers = ask_both(data, split, joined, words, step=step)
+    joined = replace(joined, mix=fit_on(answers.asked))
+    figures = compared(joined, answers.asked, words)
+    facts = {
+        "split": split,
+        "objects": len(answers.asked),
+        "out_of_fold": answers.kept,
+        "figures": {name: [metric_record(f) for f in rows] for name, rows in figures.items()},
+    }
+    save_ensemble(file, joined, facts)
+    return Fitted(file, split, joined, answers.kept, figures, facts, len(answers.problems))
+
+
+def tell_ensemble(fitted: Fitted) -> None:
+    """The figures, weight and temperatures, whose scores were kept out of fold, and where it is."""
+    from toeline.pipelines.evaluate import metric_table
+
+    for name, rows in fitted.figures.items():
+        out.print(f"\n[bold]{name}[/] on {fitted.split}", metric_table(rows))
+    mix = fitted.joined.mix
+    weights = (1 - mix.weight, mix.weight)
+    for name, weight, t, n in zip(fitted.joined.names, weights, mix.temperatures, fitted.kept, strict=True):
         how = f", {some(n, 'score')} kept from its cross-validation" if n else ""
         out.print(f"{name}: weight {weight:.2f}, temperature {t:.2f}{how}")
-    if not all(kept):
+    if not all(fitted.kept):
         errors.print("[dim]A judge that was trained on these photographs gets too much weight; Toeline cannot know.[/]")
-    show_places({"written": file, "next": f"toeline inspect PHOTOS --judge fuse:{file} --out runs/fused"})
-
-
-def _told(problem: Problem) -> Any:
-    from toeline.core.finding import Problem as Told
-
-    return Told(problem.file.name, str(problem.file), problem.what, "Mend the file; it was left out.", problem.line)
+    use = f"toeline inspect PHOTOS --judge ensemble:{fitted.file} --out runs/ensemble"
+    show_places({"written": str(fitted.file), "next": use})

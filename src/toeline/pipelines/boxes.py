@@ -12,7 +12,7 @@ from toeline.core.records import finding_from, read_lines
 from toeline.core.run_folder import FINDINGS, PROGRESS
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import TrueSplit
+from toeline.data.datasets import LabeledSplit
 from toeline.data.images import Photo
 from toeline.errors import LabelError, ModelError
 
@@ -42,14 +42,14 @@ def label_boxes(folder: Path, taxonomy: Taxonomy) -> tuple[Boxes, list[Problem]]
         inside = folder / Path(photo.name).parent
         place = inside if inside.is_dir() else folder
         instances, found = instances_from_labels(place, photo.path, size_wh, taxonomy, names)
-        problems = [Problem(photo.name, str(p.file), p.what, ADVICE, p.line) for p in found]
+        problems = [replace(p, photo=photo.name, todo=ADVICE) for p in found]
         file = place / f"{photo.path.stem}.txt"
         if owners.setdefault(file, photo.name) != photo.name:
             what = f"these labels were used for {owners[file]} too, whose name differs in its ending only."
             problems.append(Problem(photo.name, str(file), what, "Rename one photograph and its labels."))
         return instances, problems
 
-    return boxes, [Problem("", str(p.file), p.what, ADVICE, p.line) for p in above]
+    return boxes, [replace(p, todo=ADVICE) for p in above]
 
 
 TRUTH, DETECTOR = "truth", "detector"  # `--boxes`; anything else is a file or a folder
@@ -91,7 +91,7 @@ def decided(judge: Judge, how: str, seed: int) -> Judge:
     return GeneratingJudge(model, seed=seed)
 
 
-def true_boxes(split: TrueSplit) -> Boxes:
+def true_boxes(split: LabeledSplit) -> Boxes:
     """Places and types of the true objects; their conditions stay behind."""
 
     def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Instance], Sequence[Problem]]:
@@ -100,7 +100,7 @@ def true_boxes(split: TrueSplit) -> Boxes:
     return boxes
 
 
-def chosen_boxes(typed: str, split: TrueSplit, taxonomy: Taxonomy) -> tuple[Boxes | None, tuple[Problem, ...]]:
+def chosen_boxes(typed: str, split: LabeledSplit, taxonomy: Taxonomy) -> tuple[Boxes | None, tuple[Problem, ...]]:
     """What `--boxes` names: None for a detector, else a function, and what is wrong with its files."""
 
     if typed == DETECTOR:
@@ -115,7 +115,7 @@ def chosen_boxes(typed: str, split: TrueSplit, taxonomy: Taxonomy) -> tuple[Boxe
     return boxes, tuple(problems)
 
 
-def found_boxes(file: Path, split: TrueSplit) -> Boxes:
+def found_boxes(file: Path, split: LabeledSplit) -> Boxes:
     """The boxes of the findings of an earlier run; a photograph without findings has none."""
     saved = saved_findings(file, split)
 
@@ -125,7 +125,7 @@ def found_boxes(file: Path, split: TrueSplit) -> Boxes:
     return boxes
 
 
-def saved(file: Path, split: TrueSplit) -> Source:
+def saved(file: Path, split: LabeledSplit) -> Source:
     """The findings of an earlier run on the photographs of `split`, with its times where its folder still has them."""
     findings = saved_findings(file, split)
     names = _names(read_lines(file.with_name(PROGRESS)), split)
@@ -150,7 +150,7 @@ def _saved_result(photo: Photo, findings: tuple[Finding, ...], done: Mapping[str
     return Result(photo.name, (wide, high), findings, seconds=done["seconds"], sha256=done["sha256"])
 
 
-def saved_findings(file: Path, split: TrueSplit) -> dict[str, list[Finding]]:
+def saved_findings(file: Path, split: LabeledSplit) -> dict[str, list[Finding]]:
     """Findings by the split's names of their photographs; those on other photographs are left out.
 
     Raises LabelError when the file is not there or has nothing on the split, OutputError for a broken line.
@@ -165,7 +165,7 @@ def saved_findings(file: Path, split: TrueSplit) -> dict[str, list[Finding]]:
     return by_photo(found)
 
 
-def _names(records: Sequence[Mapping[str, Any]], split: TrueSplit) -> dict[str, str]:
+def _names(records: Sequence[Mapping[str, Any]], split: LabeledSplit) -> dict[str, str]:
     """Names of photographs in saved records -> the split's; a run on a folder above has longer ones.
 
     A name is taken for the split's photograph when it is the same, or ends in it after a slash, or is its end.

@@ -1,4 +1,4 @@
-"""`toeline compare`."""
+"""`toeline compare`: runs on the same objects set side by side; and findings paired with a data set's ground truth."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from toeline.core.finding import Finding, by_photo
-from toeline.core.ground_truth import join
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.data.images import find_photos
-from toeline.data.yolo import open_yolo, read_entry
-from toeline.errors import OutputError
+from toeline.data.datasets import read_split
+from toeline.data.yolo import open_yolo
 from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
-from toeline.evaluate.metric import Metric
 from toeline.pipelines.progress import out as terminal
-from toeline.report.document import TruthFigure
+from toeline.pipelines.progress import show_places
 from toeline.report.inspection_page import TruthNotes
 
 if TYPE_CHECKING:
@@ -48,16 +45,11 @@ def read_run_cases(folder: Path) -> Run:
 
 def write(told: Sequence[Comparison], folder: Path) -> None:
     """compare.json, compare.html and compare.md. Raises OutputError for a folder that holds anything else."""
-    from toeline.core.run_folder import CLUTTER, write_whole
+    from toeline.core.run_folder import claim, write_whole
     from toeline.report.document import render_html, render_markdown
     from toeline.report.experiments_page import page_of
 
-    held = sorted({p.name for p in folder.iterdir()} - OWN - CLUTTER) if folder.is_dir() else []
-    if held:
-        raise OutputError(
-            f"{folder}: holds something else ({', '.join(held[:3])}). Choose a new folder with --out; nothing was "
-            f"changed."
-        )
+    claim(folder, note="", own=OWN)
     page, records = page_of(told), [c.record() for c in told]
     texts = {
         JSON: json.dumps({"comparisons": records}, indent=2, ensure_ascii=False) + "\n",
@@ -66,6 +58,25 @@ def write(told: Sequence[Comparison], folder: Path) -> None:
     }
     for name, text in texts.items():
         write_whole(folder / name, text)
+
+
+def compare_into(runs: Sequence[Path], folder: Path | None, *, cluster: str, taxonomy: Path | None) -> list[Comparison]:
+    """Every run against the first, written into `folder` if there is one. `cluster` is photo or flight."""
+    from toeline.evaluate.compare import compare_all
+
+    read = [read_run_cases(run) for run in runs]
+    told = list(compare_all(read, Taxonomy.load(taxonomy), cluster="group" if cluster == "flight" else "photo"))
+    if folder:
+        write(told, folder)
+    return told
+
+
+def tell_comparisons(told: Sequence[Comparison], folder: Path | None) -> None:
+    """Each comparison for people, and where the page is."""
+    for comparison in told:
+        tell(comparison)
+    if folder:
+        show_places({"page": f"{folder}/{HTML}", "records": f"{folder}/{JSON}"})
 
 
 def tell(comparison: Comparison) -> None:
@@ -99,14 +110,8 @@ def short_cells(difference: Difference) -> tuple[str, ...]:
 
 def matched_with(dataset: Path, findings: Sequence[Finding], taxonomy: Taxonomy) -> list[Matched]:
     """Findings on the photographs of a YOLO data set, matched with its objects, photograph by photograph."""
-    opened, groups = open_yolo(dataset, taxonomy), by_photo(findings)
-    entries = [entry for split in opened.splits.values() for entry in split]
-    names = {p.path.resolve(): p.name for p in find_photos(sorted({e.photo.parent for e in entries}))}
-    rows = []
-    for entry in entries:
-        labeled, name = read_entry(entry, taxonomy, opened.names), names[entry.photo.resolve()]
-        rows.append(match(name, groups.get(name, []), join(labeled.scene.instances, labeled.ground_truths)))
-    return rows
+    split, groups = read_split(open_yolo(dataset, taxonomy), None, taxonomy), by_photo(findings)
+    return [match(name, groups.get(name, []), true) for name, true in split.true.items()]
 
 
 def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") -> TruthNotes:
@@ -114,7 +119,7 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
     card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
     found, real, f1, *_ = detection_metrics(matched)
     return TruthNotes(
-        figures=tuple(map(_figure, (card.headline, card["accuracy"], found, real, f1))),
+        figures=(card.headline, card["accuracy"], found, real, f1),
         note=note,
         wrong={
             (m.photo, f.instance_id): t.ground_truth.class_name
@@ -125,8 +130,3 @@ def notes_of(matched: Sequence[Matched], taxonomy: Taxonomy, *, note: str = "") 
         extra=frozenset((m.photo, f.instance_id) for m in matched for f in m.extra),
         missed={m.photo: [t.ground_truth.class_name for t in m.missed] for m in matched if m.missed},
     )
-
-
-def _figure(figure: Metric) -> TruthFigure:
-    value = figure.value if figure.n else 0.0
-    return TruthFigure(figure.label, value, *figure.interval, figure.n, figure.majority_baseline)

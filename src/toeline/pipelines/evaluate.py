@@ -8,16 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
 from toeline.core.finding import Problem
 from toeline.core.records import join_lines
-from toeline.core.run_folder import RUN, write_whole
+from toeline.core.run_folder import ERRORS, RUN, write_whole
 from toeline.core.taxonomy import Taxonomy
-from toeline.core.words import some
 from toeline.data.yolo import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
 from toeline.evaluate.classification import Cluster, Scorecard, card_record, score
@@ -37,19 +36,17 @@ from toeline.pipelines.evaluate_parts import (
     stages_of,
     tiles_both,
     trust_of,
-    trust_section,
 )
 from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, EvaluateRun, Workbench, once
-from toeline.pipelines.progress import out as terminal
-from toeline.pipelines.progress import show_places
+from toeline.pipelines.progress import Summary
 from toeline.report.document import ScorecardPage, Section, metric_cells, render_html, render_markdown
-from toeline.report.end_to_end_page import PicturedError, stage_sections, worst_of
+from toeline.report.end_to_end_page import stage_sections
 from toeline.report.experiments_page import prompts_section, spatial_section
-from toeline.report.judge_page import card_sections, cost_of, headline_of, metric_sections, shown, tiles_of
+from toeline.report.judge_page import card_sections, cost_of, headline_of, metric_sections, tiles_of, trust_section
 
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
 CALIBRATION_FILE = "calibration.json"
-TRAIN = "train"  # the split whose most common classes are the floor for a new place
+TRAIN = "train"  # the split on which the majority-class baseline is fitted too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +154,7 @@ def _further(run: EvaluateRun, scoring: Scoring, done: Evaluated) -> list[tuple[
 
 
 def scored(bench: Workbench, done: Evaluated, scoring: Scoring, targets: Mapping[str, float]) -> Scorecard:
-    """The scorecard of one evaluation, with the floor of the train split where the data set has another one."""
+    """The scorecard of one evaluation, with the majority-class baseline of the train split where there is one."""
     train = majority_baselines(bench, done)
     return score(done.cases, bench.taxonomy, targets=targets, train=train, cluster=scoring.clusters)
 
@@ -230,36 +227,26 @@ def record_of(result: EvaluationResult) -> dict[str, Any]:
     }
 
 
-def tell_json(result: EvaluationResult) -> None:
-    """The scorecard as one JSON object, with what was written."""
-    names = [SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json"]
-    names += [INTEGRATION] if result.stages else []
-    where = result.done.folder.path
-    record: dict[str, Any] = {
+def summary(result: EvaluationResult) -> Summary:
+    """The headline, the metrics as a table, and where everything is."""
+    where, stages = result.done.folder.path, result.stages
+    lines: list[RenderableType] = [f"[bold]{escape(result.headline)}[/]"]
+    metrics = (stages.card if stages else result.card).figures
+    lines.append(metric_table([f for f in metrics if not f.key.startswith("class/")]))
+    if stages:
+        lines.append("[dim]Both stages: every true object, a miss is wrong. Where errors come from:[/]")
+        lines.append(metric_table([*stages.error_breakdown.errors, *stages.error_breakdown.trust]))
+    places = {"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"}
+    both = [INTEGRATION] if stages else []
+    names = [SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json", *both]
+    record = {
         **record_of(result),
         "fine": result.fine,
         "problems": len(result.problems),
         "files": {name: f"{where}/{name}" for name in names},
     }
-    typer.echo(json.dumps(record, ensure_ascii=False))
-
-
-def tell_people(result: EvaluationResult) -> None:
-    """The headline, the figures as a table, and where everything is."""
-    where = result.done.folder.path
-    terminal.print(f"[bold]{escape(result.headline)}[/]")
-    stages = result.stages
-    shown_first = stages.card if stages else result.card
-    terminal.print(metric_table([f for f in shown_first.figures if not f.key.startswith("class/")]))
-    if stages:
-        terminal.print("[dim]Both stages: every true object, a miss is wrong. Where errors come from:[/]")
-        terminal.print(metric_table([*stages.error_breakdown.errors, *stages.error_breakdown.trust]))
-    if result.problems:
-        terminal.print(
-            f"[bold yellow]{some(len(result.problems), 'problem')}[/]: see {escape(str(where))}/errors.jsonl"
-        )
-    places = {"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"}
-    show_places({**places, **({"both stages": f"{where}/{INTEGRATION}"} if stages else {})})
+    places |= {"both stages": f"{where}/{INTEGRATION}"} if stages else {}
+    return Summary(lines, places, record, len(result.problems), f"{where}/{ERRORS}")
 
 
 def metric_table(figures: Sequence[Metric]) -> Table:
@@ -267,11 +254,11 @@ def metric_table(figures: Sequence[Metric]) -> Table:
     targets = any(f.target is not None for f in figures)
     table = Table(box=SIMPLE_HEAD)
     table.add_column("measured")
-    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("no pixel", 8)):
+    for name, width in (("value", 6), ("95 % interval", 13), ("n", 4), ("majority\nclass", 8)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     if targets:
         table.add_column("target")
-    for figure in map(shown, figures):
+    for figure in figures:
         label, value, ends, n, majority_baseline, _, target = metric_cells(figure)
         row = (escape(label), f"[bold]{value}[/]", ends.replace("%", ""), n, majority_baseline)
         table.add_row(*row, *([target] if targets else []))
@@ -326,7 +313,6 @@ def integration_record(
     done: Evaluated, found: Stages, beside: Scorecard, headline: str, taxonomy: Taxonomy
 ) -> dict[str, Any]:
     """Everything that the report says of both stages, as JSON."""
-    worst = worst_of(done, found, taxonomy)
     return {
         "version": VERSION,
         "headline": headline,
@@ -339,17 +325,5 @@ def integration_record(
         "true_boxes": card_record(found.true_boxes) if found.true_boxes else None,
         "cost_of_detected_boxes": found.cost.record() if found.cost else None,
         "judge_on_found_and_true_boxes": found.off.record() if found.off else None,
-        "worst": {name: list(map(_worst_record, ones[:KEPT])) for name, ones in worst.items()},
-    }
-
-
-def _worst_record(one: PicturedError) -> dict[str, Any]:
-    return {
-        "photo": one.photo,
-        "id": one.instance_id,
-        "is": one.is_class,
-        "said": one.said,
-        "sure": round(one.sure, 4),
-        "true_box": list(one.true.xyxy) if one.true else None,
-        "found_box": list(one.found.xyxy) if one.found else None,
+        "worst": {name: [one.record() for one in ones[:KEPT]] for name, ones in found.worst(taxonomy).items()},
     }

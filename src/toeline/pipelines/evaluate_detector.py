@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.markup import escape
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, Step
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import join_lines, problem_record
-from toeline.core.run_folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
-from toeline.core.scene import Detection, Instance
+from toeline.core.run_folder import ERRORS, claim, read_run, require_same, write_run, write_whole
+from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
-from toeline.core.words import some
-from toeline.data.datasets import BoxedPhoto, BoxedSplit, boxed_split
-from toeline.data.yolo import open_dataset
-from toeline.errors import OutputError, PhotoError
+from toeline.data.datasets import LabeledSplit, read_split
+from toeline.data.yolo import LabeledScene, open_dataset
+from toeline.errors import PhotoError
 from toeline.evaluate.results import DetectorEvaluation, DetectorMeasurement
-from toeline.pipelines.progress import bar, of_labels, saying, show_places, tell_problems
-from toeline.pipelines.progress import out as terminal
+from toeline.pipelines.progress import Summary, bar, saying
 from toeline.report.detector_page import headline, sections, tiles
 from toeline.report.document import ScorecardPage, render_html, render_markdown
 
@@ -54,11 +51,15 @@ class DetectorScoring:
 def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     """Measure, and write everything into `out`. Raises ToelineError."""
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    split = boxed_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy)
+    split = read_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy, conditions=False)
     record = _record(run, split, taxonomy)
-    claim(out, record)
+    if claim(out):  # the same run, which is then made anew
+        before = read_run(out)
+        same = ({"command": r.get("command"), **r.get("settings", {})} for r in (before, record))
+        require_same(out, *same)
+    write_run(out, record)
     measured, other = _measured(run, split, taxonomy)
-    problems = tuple(dict.fromkeys([*of_labels(split.problems), *measured.problems]))
+    problems = tuple(dict.fromkeys([*split.problems, *measured.problems]))
     record["finished"] = now_words()
     card = {**measured.record(), "split": split.name, "against": other.record() if other else None}
     if other:
@@ -82,7 +83,7 @@ def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     return DetectorEvaluation(measured, other, problems, written, card)
 
 
-def _record(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> dict[str, Any]:
+def _record(run: DetectorScoring, split: LabeledSplit, taxonomy: Taxonomy) -> dict[str, Any]:
     from toeline.data.images import file_hash
     from toeline.detect.load import weight_files
 
@@ -97,7 +98,7 @@ def _record(run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy) -> dict
 
 
 def _measured(
-    run: DetectorScoring, split: BoxedSplit, taxonomy: Taxonomy
+    run: DetectorScoring, split: LabeledSplit, taxonomy: Taxonomy
 ) -> tuple[DetectorMeasurement, DetectorMeasurement | None]:
     """The detector, and the one beside it at its own thresholds."""
     from toeline.pipelines.inspect import detector_options
@@ -117,65 +118,27 @@ def _measured(
     return done[0], done[1] if run.against else None
 
 
-def claim(out: Path, record: Mapping[str, Any]) -> None:
-    """Take an empty folder, or one of the same run, which is then made anew. Raises OutputError for any other."""
-    held = held_in(out)
-    if held and RUN not in held:
-        raise OutputError(
-            f"{out}: the folder is not empty and holds no run of Toeline ({', '.join(sorted(held)[:3])}). Choose a new "
-            f"folder with --out; nothing was changed."
-        )
-    if RUN in held:
-        before = read_run(out)
-        changed = differing(before.get("settings", {}), json.loads(json.dumps(record["settings"])))
-        if before.get("command") != record["command"] or changed:
-            raise OutputError(
-                f"{out}: holds another run ({'; '.join(changed) or before.get('command')}). Choose a new folder with "
-                f"--out, or delete this one; nothing was changed."
-            )
-    write_run(out, record)
-
-
-def detection_rows(measured: DetectorMeasurement) -> list[dict[str, Any]]:
+def detection_rows(measured: DetectorMeasurement) -> Iterator[dict[str, Any]]:
     """One row per box that inspection would show, in pixels of the photograph."""
-    return [_row(photo.name, t) for photo, found in zip(measured.photos, measured.used, strict=True) for t in found]
+    for photo, found in zip(measured.photos, measured.used, strict=True):
+        for t in found:
+            box = [round(v, 2) for v in t.box.xyxy]
+            yield {"photo": photo.name, "id": t.id, "kind": t.type_name, "score": round(t.score, 4), "box": box}
 
 
-def _row(photo: str, instance: Instance) -> dict[str, Any]:
-    box = [round(v, 2) for v in instance.box.xyxy]
-    return {
-        "photo": photo,
-        "id": instance.id,
-        "kind": instance.type_name,
-        "score": round(instance.score, 4),
-        "box": box,
-    }
-
-
-def tell_people(scored: DetectorEvaluation) -> None:
-    """What it came to, and where it is."""
-    tell_problems(scored.problems)
-    terminal.print(f"[bold]{escape(headline(scored.measured, scored.other))}[/]")
-    for figure in scored.measured.figures:
-        if figure.n and figure.key.startswith("ap_50/"):
-            terminal.print(f"  {escape(str(figure))}")
-    if scored.problems:
-        terminal.print(f"[bold yellow]{some(len(scored.problems), 'problem')}[/]: see {ERRORS}")
-    show_places(scored.written)
-
-
-def tell_json(scored: DetectorEvaluation) -> None:
-    """The scorecard as JSON."""
-    typer.echo(json.dumps(dict(scored.record), ensure_ascii=False))
+def summary(scored: DetectorEvaluation) -> Summary:
+    """What it came to, average precision by type, and where everything is."""
+    by_type = [f"  {escape(str(f))}" for f in scored.measured.figures if f.n and f.key.startswith("ap_50/")]
+    lines = [f"[bold]{escape(headline(scored.measured, scored.other))}[/]", *by_type]
+    return Summary(lines, scored.written, scored.record, len(scored.problems))
 
 
 EVERY_BOX = 0.001  # average precision wants the whole curve, not only what passes the thresholds
-Step = Callable[[Sequence[Problem]], None]
 
 
 def measure(
     name: str,
-    split: BoxedSplit,
+    split: LabeledSplit,
     taxonomy: Taxonomy,
     options: DetectorOptions,
     *,
@@ -192,14 +155,14 @@ def measure(
 
     using = load_detector(name, taxonomy=taxonomy, options=options)
     seeing = load_detector(name, taxonomy=taxonomy, options=replace(options, thresholds={}, general=EVERY_BOX))
-    kept: list[BoxedPhoto] = []
+    kept: list[LabeledScene] = []
     every, used, problems, spent = [], [], [], 0.0
-    for photo in split.photos:
+    for photo in split.scenes:
         said: list[Problem] = []
         try:
             image = read_photo(photo.path)
         except PhotoError as why:
-            said.append(Problem(photo.name, str(photo.path), str(why).removeprefix(f"{photo.path}: ")))
+            said.append(Problem.unread(photo.path, why, name=photo.name))
         else:
             began = time.perf_counter()
             used.append(tuple(s.instance for s in find_settled(using, [image])[0]))

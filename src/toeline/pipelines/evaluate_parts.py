@@ -1,4 +1,6 @@
-"""Spatial reasoning of one judge, three ways: questions about marked pictures, relations withheld and falsified, and
+"""What an evaluation measures besides the scorecard: spatial reasoning, other prompts, both stages, probabilities.
+
+Spatial reasoning is measured in three ways: questions about marked pictures, relations withheld and falsified, and
 relations of detected boxes beside those of true ones.
 """
 
@@ -12,7 +14,6 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from toeline.core.calibration import Calibration
 from toeline.core.records import read_lines, to_line
 from toeline.core.run_folder import write_whole
 from toeline.core.scene import Scene
@@ -21,8 +22,7 @@ from toeline.core.words import some
 from toeline.data.images import read_photo
 from toeline.errors import ModelError, PhotoError
 from toeline.evaluate.calibration import (
-    Reliability,
-    ReviewPoint,
+    TARGET_ERROR,
     calibrated,
     fit,
     reliability,
@@ -42,9 +42,8 @@ from toeline.pipelines.boxes import TRUTH
 from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
 from toeline.prompts.relation_ablation import RELATIONS
 from toeline.prompts.spatial_questions import Probe, quiz
-from toeline.report.document import Section, tenths
-from toeline.report.judge_page import Suggested, Trust, against, calibration_section, shown, time_tile
-from toeline.report.plots import BandPoint, Bin
+from toeline.report.document import interval_words, tenths
+from toeline.report.judge_page import against, time_tile
 
 if TYPE_CHECKING:
     from toeline.judge.judge import Judge
@@ -322,16 +321,15 @@ def stages_of(
 def headline_both(found: Stages, split: str) -> str:
     """Both stages in a sentence each: how often right, what true boxes give, who lost what, false alarms."""
     figure, counts, n = found.card["accuracy"], found.error_breakdown.counts, found.card.objects
-    low, high = figure.interval
     words = (
         f"Both stages together gave the right class in the right place to {figure.count:,} of "
         f"{some(n, 'true object')} on {some(found.card.photographs, 'photograph')} of {split}: {tenths(figure.value)} "
-        f"(95 % interval {tenths(low)} to {tenths(high)})."
+        f"(95 % interval {interval_words(figure.interval)})."
     )
     if figure.majority_baseline is not None:
         words += (
             f" The same boxes with the most common class of each type are right on {tenths(figure.majority_baseline)}: "
-            f"{against(shown(figure), figure.majority_baseline)} that."
+            f"{against(figure, figure.majority_baseline)} that."
         )
     if found.true_boxes:
         words += f" Given true boxes, the same judge is right on {tenths(found.true_boxes['accuracy'].value)}."
@@ -356,16 +354,13 @@ def tiles_both(found: Stages, done: Evaluated) -> list[tuple[str, str]]:
     return [*tiles, *time_tile(done)]
 
 
-MOST_WRONG = 0.05  # of the answers that nobody looks at; on the calibration split
-
-
 def trust_of(done: Evaluated, other: Evaluated | None) -> Trusted:
     """Measure the probabilities of `done`; with the cases of another split, fit there and measure again here."""
     before = reliability(done.cases)
     if other is None:
         return Trusted(before, review_curve(done.cases))
     made = replace(fit(other.cases, split=other.split.name), fitted_for=_whose(other.folder.run.get("models", {})))
-    threshold = suggest(review_curve(calibrated(other.cases, made)), target_error=MOST_WRONG).threshold
+    threshold = suggest(review_curve(calibrated(other.cases, made)), target_error=TARGET_ERROR).threshold
     cases = calibrated(done.cases, made)
     return Trusted(
         before,
@@ -382,38 +377,3 @@ def _whose(models: Mapping[str, Any]) -> dict[str, Any]:
     if not judge:
         return {}
     return {"judge": judge["model"], "fingerprint": fingerprint(judge), "prompt": judge["view"]["prompt"]}
-
-
-def trust_section(trust: Trusted) -> list[Section]:
-    """The section about probabilities; nothing when no object was asked about."""
-    if not trust.before.n:
-        return []
-    suggested = None
-    if trust.point:
-        suggested = Suggested(_band([trust.point])[0], trust.point.kept, trust.point.wrong, MOST_WRONG)
-    return [
-        calibration_section(
-            _trust(trust.before),
-            _trust(trust.after) if trust.after else None,
-            _band(trust.curve),
-            fitted=_fitted(trust.calibration) if trust.calibration else "",
-            suggested=suggested,
-        )
-    ]
-
-
-def _trust(found: Reliability) -> Trust:
-    return Trust(found.n, found.ece, found.ece_by_chance, found.brier, found.log_loss, [Bin(*b) for b in found.bins])
-
-
-def _band(points: Sequence[ReviewPoint]) -> list[BandPoint]:
-    return [BandPoint(p.threshold, p.review, p.errors_left) for p in points]
-
-
-def _fitted(made: Calibration) -> str:
-    on = made.fitted_on
-    own = ", ".join(f"{kind.replace('_', ' ')} {t:.2f}" for kind, t in made.by_kind.items())
-    return (
-        f"Temperature {made.temperature:.2f}{f' (by type: {own})' if own else ''}, fitted on {on.get('objects', 0)} "
-        f"objects of the split {on.get('split', '')}; it changes probabilities and never which answer is best."
-    )

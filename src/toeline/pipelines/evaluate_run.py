@@ -17,7 +17,7 @@ from toeline.core.finding import Result, by_photo
 from toeline.core.records import join_lines
 from toeline.core.run_folder import RunFolder, write_whole
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import TrueSplit, true_split
+from toeline.data.datasets import LabeledSplit, read_split
 from toeline.data.images import Photo, file_hash
 from toeline.data.yolo import SPLITS, YoloSet, open_dataset
 from toeline.errors import OutputError, ToelineError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from toeline.pipelines.inspector import Boxes
 
 
+ADVICE = "Mend it, then run the same command again; the rest was evaluated without it."
 CALIBRATION, TRUE_BOXES = "calibration", "true-boxes"  # folders below an evaluation
 
 
@@ -67,7 +68,7 @@ class Workbench:
     """What several evaluations of one command share: the vocabulary, the data set, and models that are loaded once."""
 
     run: EvaluateRun
-    splits: dict[str, TrueSplit] = field(default_factory=dict)
+    splits: dict[str, LabeledSplit] = field(default_factory=dict)
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
@@ -79,11 +80,11 @@ class Workbench:
         """Raises LabelError."""
         return open_dataset(Path(self.run.data), self.taxonomy)
 
-    def split(self, name: str) -> TrueSplit:
+    def split(self, name: str) -> LabeledSplit:
         """A split with its truth, read once. Raises LabelError."""
         key = SPLITS.get(name, name)
         if key not in self.splits:
-            self.splits[key] = true_split(self.dataset, name, self.taxonomy)
+            self.splits[key] = read_split(self.dataset, name, self.taxonomy, todo=ADVICE)
         return self.splits[key]
 
     @cached_property
@@ -148,7 +149,7 @@ def _weights(run: EvaluateRun) -> dict[str, str]:
     return hashes
 
 
-def labels_hash(split: TrueSplit) -> str:
+def labels_hash(split: LabeledSplit) -> str:
     """SHA-256 of what is true of a split: places and classes, so that mended labels are another evaluation."""
     import hashlib
     import json
@@ -162,7 +163,7 @@ def labels_hash(split: TrueSplit) -> str:
 
 
 def _answer(
-    bench: Workbench, run: EvaluateRun, split: TrueSplit, folder: RunFolder, todo: list[Photo], boxes: Boxes | None
+    bench: Workbench, run: EvaluateRun, split: LabeledSplit, folder: RunFolder, todo: list[Photo], boxes: Boxes | None
 ) -> None:
     from toeline.core.provenance import most, peak_memory
     from toeline.pipelines.inspect import remember_models
@@ -206,7 +207,7 @@ def _live(bench: Workbench, run: EvaluateRun, boxes: Boxes | None) -> Source:
     return Source(inspector.inspect_all, models)
 
 
-def _on_true_boxes(run: EvaluateRun, split: TrueSplit, folder: RunFolder) -> bool:
+def _on_true_boxes(run: EvaluateRun, split: LabeledSplit, folder: RunFolder) -> bool:
     """Whether findings stand on the true objects. Saved ones do when each is on the object of its id."""
     if not run.findings:
         return run.boxes == TRUTH
@@ -221,7 +222,7 @@ def _on_true_boxes(run: EvaluateRun, split: TrueSplit, folder: RunFolder) -> boo
 Joined = tuple[tuple[Case, ...], tuple[Matched, ...] | None, int]
 
 
-def _case(split: TrueSplit, folder: RunFolder, *, true_boxes: bool) -> Joined:
+def _case(split: LabeledSplit, folder: RunFolder, *, true_boxes: bool) -> Joined:
     """Every true object with what was said of it, photograph by photograph, leaving out those that failed."""
     groups = by_photo(folder.findings())
     names = [p.name for p in split.photos if p.name in folder.done and not folder.done[p.name]["failed"]]

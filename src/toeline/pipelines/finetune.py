@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.markup import escape
 
 from toeline.core.finding import Problem
 from toeline.core.provenance import most, now_words, peak_memory, start_record
 from toeline.core.records import join_lines, problem_record
-from toeline.core.run_folder import ERRORS, RUN, differing, held_in, read_run, write_run, write_whole
+from toeline.core.run_folder import ERRORS, claim, read_run, require_same, write_run, write_whole
 from toeline.core.words import some
 from toeline.errors import OutputError
 from toeline.evaluate.classification import score
 from toeline.evaluate.compare import Run, compare
 from toeline.evaluate.results import BeforeAfter, FinetuneResult
 from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
-from toeline.pipelines.progress import bar, errors, goes_on, place, show_places
-from toeline.pipelines.progress import out as terminal
+from toeline.pipelines.progress import Summary, goes_on, is_first, tell_problems, training_bars
 from toeline.train.config import CHANGE_NOTHING, LoraRun
 from toeline.train.finetune import (
     CHECKPOINTS,
@@ -36,12 +31,6 @@ from toeline.train.finetune import (
 )
 
 MERGED, HTML, MARKDOWN = "merged", "report.html", "report.md"
-GB = 1e9
-
-
-def is_first() -> bool:
-    """Whether this is the only process, or the first of those that `accelerate launch` started."""
-    return int(os.environ.get("RANK", 0)) == 0
 
 
 def finetune_into(run: LoraRun, data: Path, out: Path, *, merge: bool, resume: bool) -> FinetuneResult:
@@ -54,7 +43,7 @@ def finetune_into(run: LoraRun, data: Path, out: Path, *, merge: bool, resume: b
     if is_first():
         record = open_folder(out, record, resume=resume)
         _tell_problems(out, training_data.problems)
-    with goes_on("the same command with --resume"), _telling(run) as tell:
+    with goes_on("the same command with --resume"), training_bars(run.epochs) as tell:
         trained = finetune(run, training_data, out, resume=resume, tell=tell)
     if not is_first():
         return FinetuneResult(record, problems=training_data.problems)
@@ -82,84 +71,26 @@ def open_folder(
 
     `free` are settings with which a run may go on whatever they are: they change nothing in the result.
     """
-    held = held_in(out)
-    if RUN in held:
+    if claim(out, own=(DRAWN,)):
         before = read_run(out)
-        changed = differing(_lasting(before.get("settings", {}), free), _lasting(record["settings"], free))
         begun = bool(before.get("trained")) or any((out / CHECKPOINTS).glob("checkpoint-*"))
-        if changed and begun:
-            raise OutputError(
-                f"{out}: holds a run with other settings or data ({'; '.join(changed)}). Choose a new folder with "
-                f"--out, or delete this one; nothing was changed."
-            )
+        if begun:
+            require_same(out, *(_lasting(r.get("settings", {}), free) for r in (before, record)))
         if begun and not resume:
             raise OutputError(f"{out}: holds a run already. Go on with it by --resume, or choose a new --out.")
         record = before if begun else record
-    elif held - {DRAWN}:
-        raise OutputError(
-            f"{out}: the folder is not empty and holds no fine-tuning ({', '.join(sorted(held)[:3])}). Choose a new "
-            f"folder with --out; nothing was changed."
-        )
     write_run(out, record)
     return record
 
 
 def _lasting(settings: Mapping[str, Any], free: Collection[str]) -> dict[str, Any]:
-    """Settings as run.json gives them back, without those that change nothing in the result."""
-    plain: dict[str, Any] = json.loads(json.dumps(settings))
-    return {name: value for name, value in plain.items() if name not in free}
+    """Settings without those that change nothing in the result."""
+    return {name: value for name, value in settings.items() if name not in free}
 
 
 def _tell_problems(out: Path, problems: tuple[Problem, ...]) -> None:
     write_whole(out / ERRORS, join_lines(map(problem_record, problems)))
-    for p in problems:
-        errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
-
-
-@contextmanager
-def _telling(run: LoraRun) -> Iterator[Any]:
-    """What the terminal shows while training: a bar for each stage, a line for each epoch; others are silent."""
-    names = {"features": "Looking at pictures", "train": "Training"}
-    bars = ExitStack()
-    steps: dict[str, Any] = {}
-    shown: dict[str, int] = {}
-
-    def tell(stage: str, done: int, total: int, line: Mapping[str, Any] | None) -> None:
-        if not is_first():
-            return
-        if stage not in steps:
-            bars.close()
-            steps[stage] = bars.enter_context(bar(names[stage], total=total, done=done, note=_memory))
-            shown[stage] = done
-        for _ in range(min(done, total) - shown[stage]):
-            steps[stage]()
-        shown[stage] = max(shown[stage], min(done, total))
-        if line is not None and "valid" in line:
-            errors.print(epoch_words(line, run.epochs))
-
-    with bars:
-        yield tell
-
-
-def _memory() -> str:
-    """The most memory so far, of the GPU where there is one."""
-    peak = peak_memory()
-    most_bytes = peak.get("gpu") or peak.get("process")
-    return f"{most_bytes / GB:.1f} GB" if most_bytes else ""
-
-
-def epoch_words(line: Mapping[str, Any], epochs: int) -> str:
-    """An epoch's validation in words.
-
-    >>> epoch_words({"epoch": 1, "best": True, "valid": {"accuracy": 0.5, "loss": 1.25, "n": 98}}, 4)
-    'epoch 1 of 4: 50.0% of 98 right on the validation split, loss 1.250; the best so far'
-    """
-    said = "untrained" if line["epoch"] == 0 else f"epoch {line['epoch']} of {epochs}"
-    if not (valid := line["valid"]):
-        return f"{said}: no validation split, kept"
-    best = "; the best so far" if line.get("best") else ""
-    right = f"{100 * valid['accuracy']:.1f}% of {valid['n']} right on the validation split"
-    return f"{said}: {right}, loss {valid['loss']:.3f}{best}"
+    tell_problems(problems)
 
 
 def _finish(
@@ -174,6 +105,7 @@ def _finish(
 ) -> FinetuneResult:
     from toeline.report.document import render_html, render_markdown
     from toeline.report.training_page import page_of
+    from toeline.train.callbacks import best_epoch
 
     written = {"model" if run.all_weights else "adapter": str(trained.folder)}
     if merge and not run.all_weights:
@@ -187,37 +119,29 @@ def _finish(
     write_run(out, record)
     problems = tuple(dict.fromkeys([*training_data.problems, *(before_after.problems if before_after else ())]))
     outcome = FinetuneResult(record, tuple(trained.log.validations()), before_after, problems, written)
-    page = page_of(outcome, trained.log.steps(), run)
+    page = page_of(outcome, trained.log.steps(), kept=best_epoch(outcome.validations))
     write_whole(out / HTML, render_html(page))
     write_whole(out / MARKDOWN, render_markdown(page))
     written |= {"report": str(out / HTML), "log": str(trained.log.path)}
     return outcome
 
 
-def tell_people(outcome: FinetuneResult) -> None:
+def summary(outcome: FinetuneResult) -> Summary:
     """What it came to, and where it is."""
-    trained = outcome.record["trained"]
-    terminal.print(
+    trained, before_after = outcome.record["trained"], outcome.before_after
+    lines = [
         f"Trained {trained['trained_parameters']:,} of {trained['parameters']:,} numbers on "
         f"{some(trained['data']['train']['photographs'], 'photograph')}."
-    )
-    if outcome.before_after:
-        terminal.print(f"[bold]{escape(outcome.before_after.words)}[/]")
-    if outcome.problems:
-        terminal.print(f"[bold yellow]{some(len(outcome.problems), 'problem')}[/]: see {ERRORS}")
-    show_places(outcome.written)
-
-
-def tell_json(outcome: FinetuneResult) -> None:
-    """The summary as JSON."""
-    said = {
+    ]
+    lines += [f"[bold]{escape(before_after.words)}[/]"] if before_after else []
+    record = {
         "written": dict(outcome.written),
         "validations": list(outcome.validations),
-        "worth": outcome.before_after.record() if outcome.before_after else None,
+        "worth": before_after.record() if before_after else None,
         "problems": len(outcome.problems),
         "memory": outcome.record["memory"],
     }
-    typer.echo(json.dumps(said, ensure_ascii=False))
+    return Summary(lines, outcome.written, record, len(outcome.problems))
 
 
 BEFORE, AFTER = "before", "after"

@@ -220,7 +220,7 @@ def quick_weights(run: InspectRun) -> dict[str, str]:
 
     files = [] if run.boxes else detectors.weight_files(run.detector)
     files += sorted(judges.EMBEDDED.glob("*.safetensors")) if "embedded" in run.judge else []
-    files += [Path(part) for part in re.split("[:,]", run.judge)[1:]]  # floor:FILE, fuse:A,floor:FILE, replay:FILE
+    files += [Path(part) for part in re.split("[:,]", run.judge)[1:]]  # ensemble:A,baseline:FILE, replay:FILE
     return {f"{f.parent.name}/{f.name}": file_hash(f) for f in files if f.is_file()}
 
 

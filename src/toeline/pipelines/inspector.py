@@ -275,6 +275,6 @@ def _failed(photo: Photo, *problems: Problem) -> Result:
 def _fault(photo: Photo, why: Exception) -> Problem:
     """A ToelineError says what to do by itself; other faults are named by their kind."""
     if isinstance(why, ToelineError):
-        return Problem(photo.name, str(photo.path), str(why).removeprefix(f"{photo.path}: "))
+        return Problem.unread(photo.path, why, name=photo.name)
     what = f"{type(why).__name__}: {why}".strip(": ")
     return Problem(photo.name, str(photo.path), what, "Run this photograph alone; report it if it goes on.")

@@ -1,19 +1,26 @@
-"""What the terminal shows while a command works: on standard error, so that standard output stays for results."""
+"""What the terminal shows: progress on standard error while a command works, and what it came to on standard output."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+import typer
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from toeline.core.provenance import peak_memory
+from toeline.core.run_folder import ERRORS
+from toeline.core.words import some
+
 if TYPE_CHECKING:
     from toeline.core.finding import Problem
-    from toeline.data.labels import Problem as LabelProblem
 
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -75,19 +82,7 @@ def goes_on(how: str = "the same command again") -> Iterator[None]:
 def tell_problems(problems: Sequence[Problem]) -> None:
     """One line a problem, with its place."""
     for p in problems:
-        errors.print(f"[yellow]problem[/] {escape(place(p))}: {escape(p.what)}")
-
-
-def of_labels(found: Sequence[LabelProblem]) -> list[Problem]:
-    """Problems of label files, as all commands tell them."""
-    from toeline.core.finding import Problem
-
-    return [Problem("", str(p.file), p.what, line=p.line) for p in found]
-
-
-def place(problem: Problem) -> str:
-    """File and line of a problem."""
-    return f"{problem.file}, line {problem.line}" if problem.line else problem.file
+        errors.print(f"[yellow]problem[/] {escape(str(p))}")
 
 
 def show_places(places: Mapping[str, str]) -> None:
@@ -95,3 +90,99 @@ def show_places(places: Mapping[str, str]) -> None:
     width = max(map(len, places))
     for name, where in places.items():
         out.print(f"  [dim]{name:<{width}}[/]  {escape(where)}")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a command came to: `lines` for people (markup or tables) and `places` to look at, or `record` as JSON.
+
+    `problems` is how many there were; `errors` is where they are listed.
+    """
+
+    lines: Sequence[RenderableType]
+    places: Mapping[str, str]
+    record: Mapping[str, Any]
+    problems: int = 0
+    errors: str = ERRORS
+    last: str = ""
+
+
+def tell(summary: Summary, *, as_json: bool) -> None:
+    """Print a summary on standard output."""
+    if as_json:
+        typer.echo(json.dumps(dict(summary.record), ensure_ascii=False))
+        return
+    for line in summary.lines:
+        out.print(line)
+    if summary.problems:
+        out.print(f"[bold yellow]{some(summary.problems, 'problem')}[/]: see {escape(summary.errors)}")
+    show_places(summary.places)
+    if summary.last:
+        out.print(summary.last)
+
+
+def is_first() -> bool:
+    """Whether this is the only process, or the first of those that `accelerate launch` started."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+STAGES = {"features": "Looking at pictures", "train": "Training"}
+
+
+@contextmanager
+def training_bars(epochs: int) -> Iterator[Callable[[str, int, int, Mapping[str, Any] | None], None]]:
+    """Progress of a training: a bar for each stage, a line for each epoch. Processes but the first are silent.
+
+    Gives the function to call with the stage, how much of how much is done, and a line of log.jsonl or None.
+    """
+    bars = ExitStack()
+    steps: dict[str, Step] = {}
+    shown: dict[str, int] = {}
+
+    def tell_progress(stage: str, done: int, total: int, line: Mapping[str, Any] | None) -> None:
+        if not is_first():
+            return
+        if stage not in steps:
+            bars.close()
+            steps[stage] = bars.enter_context(bar(STAGES[stage], total=total, done=done, note=_memory))
+            shown[stage] = done
+        for _ in range(min(done, total) - shown[stage]):
+            steps[stage](())
+        shown[stage] = max(shown[stage], min(done, total))
+        if line is not None and "valid" in line:
+            errors.print(epoch_words(line, epochs))
+
+    with bars:
+        yield tell_progress
+
+
+def _memory() -> str:
+    """The most memory so far, of the GPU where there is one."""
+    peak = peak_memory()
+    most_bytes = peak.get("gpu") or peak.get("process")
+    return f"{most_bytes / 1e9:.1f} GB" if most_bytes else ""
+
+
+def epoch_words(line: Mapping[str, Any], epochs: int) -> str:
+    """The validation of an epoch, of a judge or of a detector, in words.
+
+    >>> epoch_words({"epoch": 1, "best": True, "valid": {"accuracy": 0.5, "loss": 1.25, "n": 98}}, 4)
+    'epoch 1 of 4: 50.0% of 98 right on the validation split, loss 1.250; the best so far'
+    >>> epoch_words({"epoch": 2, "valid": {"map_50": 0.5, "map_50_95": 0.25}}, 4)
+    'epoch 2 of 4: mAP@0.5 50.0%, mAP@0.5:0.95 25.0%'
+    """
+    said = "untrained" if line["epoch"] == 0 else f"epoch {line['epoch']} of {epochs}"
+    if not (valid := line["valid"]):
+        return f"{said}: no validation split, kept"
+    if "map_50" in valid:
+        words = f"mAP@0.5 {100 * valid['map_50']:.1f}%, mAP@0.5:0.95 {100 * valid['map_50_95']:.1f}%"
+    else:
+        words = (
+            f"{100 * valid['accuracy']:.1f}% of {valid['n']} right on the validation split, loss {valid['loss']:.3f}"
+        )
+    return f"{said}: {words}{'; the best so far' if line.get('best') else ''}"
+
+
+def tell_json(record: Mapping[str, Any], *, indent: int | None = None) -> None:
+    """A result on standard output, as one JSON object."""
+    typer.echo(json.dumps(record, ensure_ascii=indent is not None, indent=indent))

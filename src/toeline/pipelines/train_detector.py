@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.markup import escape
 
 from toeline.core.provenance import most, now_words, peak_memory, start_record
@@ -20,8 +19,7 @@ from toeline.detect.detector import DetectorOptions
 from toeline.evaluate.results import DetectorMeasurement, DetectorTraining
 from toeline.pipelines.evaluate_detector import HTML, MARKDOWN, SCORECARD, measure
 from toeline.pipelines.finetune import open_folder
-from toeline.pipelines.progress import bar, errors, goes_on, of_labels, show_places, tell_problems
-from toeline.pipelines.progress import out as terminal
+from toeline.pipelines.progress import Summary, bar, goes_on, tell_problems, training_bars
 from toeline.report.detector_page import headline, sections, tiles
 from toeline.report.document import Grid, ScorecardPage, Section, render_html, render_markdown, tenths
 from toeline.report.plots import Epoch, learning_plots
@@ -37,10 +35,10 @@ def train_into(run: DetectorFit, data: Path, out: Path, *, resume: bool) -> Dete
     settings = {**run.record(), "data": str(data), "data_sha256": hashes}
     record = start_record("train-detector", settings, training_data.taxonomy)
     record = open_folder(out, record, resume=resume, free=DETECTOR_CHANGE_NOTHING)
-    labels = of_labels((*training_data.train.problems, *training_data.valid.problems))
+    labels = (*training_data.train.problems, *training_data.valid.problems)
     tell_problems(labels)
-    with goes_on("the same command with --resume"), _telling(run) as tell:
-        fitted = fit_detector(run, training_data, out, resume=resume, tell=tell)
+    with goes_on("the same command with --resume"), training_bars(run.epochs) as tell:
+        fitted = fit_detector(run, training_data, out, resume=resume, tell=partial(tell, "train"))
     record |= {"trained": dict(fitted.facts), "memory": most(record.get("memory", {}), peak_memory())}
     write_run(out, record)
     measured, before = _measured(run, training_data, out)
@@ -65,39 +63,6 @@ def _measured(
 
 def _called(start: str) -> str:
     return "the embedded detector" if start == EMBEDDED else "the one it began with"
-
-
-@contextmanager
-def _telling(run: DetectorFit) -> Iterator[Any]:
-    """A bar of steps, and a line for each epoch."""
-    bars = ExitStack()
-    steps: list[Any] = []
-    shown = 0
-
-    def tell(done: int, total: int, line: Mapping[str, Any] | None) -> None:
-        nonlocal shown
-        if not steps:
-            steps.append(bars.enter_context(bar("Training", total=total, done=max(0, done - 1))))
-            shown = max(0, done - 1)
-        for _ in range(done - shown):
-            steps[0]()
-        shown = max(shown, done)
-        if line is not None and VALID in line:
-            errors.print(epoch_words(line, run.epochs))
-
-    with bars:
-        yield tell
-
-
-def epoch_words(line: Mapping[str, Any], epochs: int) -> str:
-    """An epoch's validation in words.
-
-    >>> epoch_words({"epoch": 1, "best": True, "valid": {"map_50": 0.5, "map_50_95": 0.25}}, 4)
-    'epoch 1 of 4: mAP@0.5 50.0%, mAP@0.5:0.95 25.0%; the best so far'
-    """
-    said = "untrained" if line["epoch"] == 0 else f"epoch {line['epoch']} of {epochs}"
-    valid, best = line[VALID], "; the best so far" if line.get("best") else ""
-    return f"{said}: mAP@0.5 {tenths(valid['map_50'])}, mAP@0.5:0.95 {tenths(valid['map_50_95'])}{best}"
 
 
 def _report(
@@ -176,24 +141,15 @@ def _parts(training_data: DetectorTrainingData) -> Sequence[Any]:
     return training_data.train, training_data.valid
 
 
-def tell_people(outcome: DetectorTraining) -> None:
-    """What it came to, and where it is."""
-    terminal.print(f"[bold]{escape(headline(outcome.measured, outcome.before))}[/]")
-    if outcome.problems:
-        terminal.print(f"[bold yellow]{some(len(outcome.problems), 'problem')}[/]: see {ERRORS}")
-    show_places(outcome.written)
-    terminal.print(
-        f"Inspect with it: toeline inspect PHOTOS --detector {escape(outcome.written['detector'])} --out ..."
-    )
-
-
-def tell_json(outcome: DetectorTraining) -> None:
-    """A summary as JSON."""
-    said = {
+def summary(outcome: DetectorTraining) -> Summary:
+    """What it came to, where it is, and how to use it."""
+    record = {
         "written": dict(outcome.written),
         "figures": {f.key: f.value for f in outcome.measured.figures if f.n},
         "epoch": outcome.record["trained"]["epoch"],
         "problems": len(outcome.problems),
         "memory": outcome.record["memory"],
     }
-    typer.echo(json.dumps(said, ensure_ascii=False))
+    lines = [f"[bold]{escape(headline(outcome.measured, outcome.before))}[/]"]
+    use = f"Inspect with it: toeline inspect PHOTOS --detector {escape(outcome.written['detector'])} --out ..."
+    return Summary(lines, outcome.written, record, len(outcome.problems), last=use)

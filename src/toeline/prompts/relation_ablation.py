@@ -1,4 +1,4 @@
-"""What a prompt could be told of relations, to measure what they are worth: the truth, nothing, others, the opposite.
+"""What a prompt could be told of relations, to measure their effect: the truth, nothing, others, the opposite.
 
 For experiments only (`toeline evaluate`); inspection always gives the relations that hold.
 """

@@ -1,23 +1,33 @@
-"""The rule table: what each relation name means. Knows measures and type names; knows nothing of scenes or wording."""
+"""Where the boxes of a photograph lie to one another: one table of rules on arrays of box pairs.
+
+`relate` and `around` ask it of one scene, the analysis of a data set asks it of blocks of many photographs. Nothing
+here knows wording or the condition of an object.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import cache
-from itertools import combinations
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
 
 from toeline.core.box import Box
-from toeline.core.scene import Instance, Relation, Scene
+from toeline.core.scene import RELATIONS, Instance, Relation, Scene
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 # Every number below was chosen on the train photographs only; docs/decisions/0002-relations.md shows the counts.
 EDGE_ERROR = 0.1
 """How far an edge may be off, as a share of the box's side, before a relation should change: with all four edges off
 by a tenth the IoU is 0.64 to 0.69, a detection that still counts as right."""
 CLEARLY_APART = 2 * EDGE_ERROR
-"""Least offset of two centers (see geometry.offset) that is a direction and not chance: when every edge is off by
+"""Least offset of two centers (see BoxPairs.along) that is a direction and not chance: when every edge is off by
 EDGE_ERROR (standard deviation), the offset of two boxes alike in size is off by as much, so this is two of those."""
 OVERLAP_SHARE = EDGE_ERROR
 """Least shared part of the smaller box. Two boxes that only touch share up to about this much when their edges err."""
@@ -26,158 +36,249 @@ INSIDE_SHARE = 1 - EDGE_ERROR
 COVER_SHARE = EDGE_ERROR
 """Least part of the other that the subject hides; less could be the error of an edge."""
 NEXT_TO = 0.04
-"""Widest gap, a share of the diagonal. Gaps to the nearest thing are frequent up to here and thin out evenly beyond."""
+"""Widest gap, a share of the diagonal. Gaps to the nearest object are frequent up to here and then thin out."""
 END_REACH = 0.03
 """Widest gap from the end of a drain to what it ends at, a share of the diagonal: EDGE_ERROR of a median slope drain's
 length and of a median toe drain's height together. The next toe drain down the face is never nearer than twice this."""
 
 
-class BoxPair(NamedTuple):
-    """What the rules need to know of an ordered pair of boxes, measured once; `a` is the subject, `b` the other.
+@dataclass(frozen=True)
+class BoxPairs:
+    """M ordered pairs of boxes; `a` are the subjects, `b` the others: xyxy in pixels as rows, (4, M).
 
-    `dx_px`, `dy_px`: center of b less center of a, in pixels. `gap`: share of the diagonal. `a_in_b`: the share of
-    a's area that b covers, 0 to 1, and `b_in_a` the other way. `axis`: along which the boxes lie apart, see `apart`.
+    `diagonal_px` (M,) is that of their photographs. Every measure below is (M,) too. Take columns with `take`: what
+    comes out of `[:, at]` lies the other way round in memory and is several times slower to measure.
     """
 
-    a: Box
-    b: Box
-    diagonal_px: float
-    dx_px: float
-    dy_px: float
-    gap: float
-    a_in_b: float
-    b_in_a: float
-    axis: Axis
+    a: Floats
+    b: Floats
+    diagonal_px: Floats
 
-    def turned(self) -> BoxPair:
-        """The same two boxes with b as the subject: every measure is exchanged, none is taken again."""
-        a, b, diagonal_px, dx_px, dy_px, gap_share, a_in_b, b_in_a, axis = self
-        return BoxPair(b, a, diagonal_px, -dx_px, -dy_px, gap_share, b_in_a, a_in_b, axis)
+    @cached_property
+    def offset_px(self) -> Floats:
+        """(2, M): center of b less center of a, across and down."""
+        return (self.b[:2] + self.b[2:]) / 2 - (self.a[:2] + self.a[2:]) / 2
+
+    @cached_property
+    def gap(self) -> Floats:
+        """Shortest distance of the two boxes as a share of the diagonal; 0 when they touch or overlap."""
+        return gaps(self.a, self.b, self.diagonal_px)
+
+    @cached_property
+    def a_in_b(self) -> Floats:
+        """The share of a's area that b covers, 0 to 1."""
+        return _share_within(self.a, self.b)
+
+    @cached_property
+    def b_in_a(self) -> Floats:
+        """The share of b's area that a covers, 0 to 1."""
+        return _share_within(self.b, self.a)
+
+    @cached_property
+    def shared(self) -> Floats:
+        """The shared part of the smaller box, 0 to 1."""
+        return np.maximum(self.a_in_b, self.b_in_a)
+
+    @cached_property
+    def side_by_side(self) -> Bools:
+        """Neither is inside the other: only then is one above or left of the other."""
+        return np.asarray((self.shared < INSIDE_SHARE) | (self.a_in_b == self.b_in_a))
+
+    @cached_property
+    def along(self) -> tuple[Bools, Bools]:
+        """Whether they lie apart along x, and along y; neither when their centers nearly agree.
+
+        The axis along which the centers are further apart as a share of half the sum of the sides (0 concentric, 1
+        edge to edge, above 1 there is a gap), if that is CLEARLY_APART or more. Boxes that share neither a column nor
+        a row are apart along the wider gap in pixels, so that y is the quadrant up or down from corner to corner. y in
+        a tie.
+
+        >>> tall, flat = Box(45, 0, 55, 60), Box(0, 55, 100, 70)
+        >>> measure([tall, Box(0, 0, 10, 10)], [flat, Box(1, 1, 11, 11)], 100).along
+        (array([False, False]), array([ True, False]))
+        """
+        a, b = self.a, self.b
+        reach_px = ((a[2:] - a[:2]) + (b[2:] - b[:2])) / 2
+        flat = np.where(self.offset_px != 0, np.inf, 0.0)  # without extent along an axis
+        across, down = np.divide(np.abs(self.offset_px), reach_px, out=flat, where=reach_px > 0)
+        corner = (across >= 1) & (down >= 1)
+        x_gap_px, y_gap_px = np.maximum(a[:2] - b[2:], b[:2] - a[2:])
+        clear = np.maximum(across, down) >= CLEARLY_APART
+        along_y = np.where(corner, y_gap_px >= x_gap_px, clear & (down >= across))
+        return ~along_y & (corner | clear), along_y
+
+    @cached_property
+    def b_runs_down(self) -> Bools:
+        """The other is taller than wide."""
+        return np.asarray(self.b[3] - self.b[1] > self.b[2] - self.b[0])
+
+    def turned(self) -> BoxPairs:
+        """The same pairs with b as the subject; what was measured both ways alike is not measured again."""
+        other = BoxPairs(self.b, self.a, self.diagonal_px)
+        exchanged = {"offset_px": -self.offset_px, "a_in_b": self.b_in_a, "b_in_a": self.a_in_b}
+        alike = {name: getattr(self, name) for name in ("gap", "shared", "side_by_side", "along")}
+        vars(other).update(exchanged | alike)
+        return other
 
 
-Rule = Callable[[BoxPair], bool]
+def measure(subjects: Sequence[Box], others: Sequence[Box], diagonal_px: float) -> BoxPairs:
+    """The pairs of the first subject with the first other, and so on; one subject may stand before many others.
+
+    >>> measure([Box(0, 0, 10, 10)], [Box(13, 4, 20, 9), Box(5, 5, 9, 9)], 30).gap
+    array([0.1, 0. ])
+    """
+    a, b = np.broadcast_arrays(corners(subjects), corners(others))
+    return BoxPairs(a, b, np.full(a.shape[1], diagonal_px))
 
 
-def pair(subject: Box, other: Box, *, diagonal_px: float) -> BoxPair:
-    """What the rules look at: two boxes measured, with CLEARLY_APART as the least offset that is a direction.
+def corners(boxes: Sequence[Box]) -> Floats:
+    """Boxes as columns: xyxy in pixels, (4, N)."""
+    return np.array([box.xyxy for box in boxes], dtype=np.float64).reshape(-1, 4).T
 
-    >>> pair(Box(0, 0, 10, 10), Box(13, 4, 20, 9), diagonal_px=30).gap
+
+def gaps(a: Floats, b: Floats, diagonal_px: Floats | float) -> Floats:
+    """Shortest distances between boxes in columns (4, M) as shares of the diagonal; 0 when they touch or overlap.
+
+    Both sides are divided by the one length, so a pixel counts the same across and down.
+    """
+    dx, dy = np.maximum(np.maximum(a[:2] - b[2:], b[:2] - a[2:]), 0.0)
+    out = dx + dy  # right where one of them is 0
+    both = np.flatnonzero((dx > 0) & (dy > 0))
+    out[both] = list(map(math.hypot, dx[both].tolist(), dy[both].tolist()))  # numpy's own differs in the last digit
+    return np.asarray(out / diagonal_px)
+
+
+def gap(a: Box, b: Box, *, diagonal_px: float) -> float:
+    """The gap of two boxes.
+
+    >>> gap(Box(0, 0, 10, 10), Box(13, 4, 20, 9), diagonal_px=30)
     0.1
     """
-    return measure(subject, other, diagonal_px=diagonal_px, least_apart=CLEARLY_APART)
+    return float(gaps(corners([a]), corners([b]), diagonal_px)[0])
 
 
-def is_inside(p: BoxPair) -> bool:
+def _share_within(a: Floats, b: Floats) -> Floats:
+    """The share, 0 to 1, of a's extent that lies within b's: across times down.
+
+    An extent of no length counts as wholly within (1) when it lies between the other's ends or on the same point,
+    and as outside (0) at one of its ends: there it only touches.
+    """
+    low, high, other_low, other_high = a[:2], a[2:], b[:2], b[2:]
+    shared_px = np.maximum(np.minimum(high, other_high) - np.maximum(low, other_low), 0.0)
+    length_px = high - low
+    if length_px.all():  # nearly always
+        share = shared_px / length_px
+    else:
+        point = ((other_low < low) & (low < other_high)) | ((low == other_low) & (other_low == other_high))
+        share = np.divide(shared_px, length_px, out=point.astype(np.float64), where=length_px > 0)
+    return np.asarray(share[0] * share[1])
+
+
+Rule = Callable[[BoxPairs], Bools]
+
+
+def is_inside(p: BoxPairs) -> Bools:
     """Nearly all of the subject lies within the other, which is larger: shared / subject >= INSIDE_SHARE.
 
     >>> bush, stone = Box(11, 10, 20, 20), Box(10, 10, 90, 40)
-    >>> is_inside(pair(bush, stone, diagonal_px=100)), is_inside(pair(stone, bush, diagonal_px=100))
-    (True, False)
+    >>> is_inside(measure([bush, stone], [stone, bush], 100))
+    array([ True, False])
     """
-    return p.a_in_b >= INSIDE_SHARE and p.a_in_b > p.b_in_a
+    return np.asarray((p.a_in_b >= INSIDE_SHARE) & (p.a_in_b > p.b_in_a))
 
 
-def _nested(p: BoxPair) -> bool:
-    """One is inside the other: then neither is above or left of the other."""
-    return max(p.a_in_b, p.b_in_a) >= INSIDE_SHARE and p.a_in_b != p.b_in_a
-
-
-def is_above(p: BoxPair) -> bool:
-    """They lie apart along y (geometry.apart, CLEARLY_APART), the subject's center is higher;
-    neither is inside the other.
+def is_above(p: BoxPairs) -> Bools:
+    """They lie apart along y, the subject's center is higher; neither is inside the other.
 
     >>> drain, toe = Box(45, 0, 55, 60), Box(0, 55, 100, 70)
-    >>> is_above(pair(drain, toe, diagonal_px=100)), is_above(pair(toe, drain, diagonal_px=100))
-    (True, False)
+    >>> is_above(measure([drain, toe], [toe, drain], 100))
+    array([ True, False])
     """
-    return p.axis == "y" and p.dy_px > 0 and not _nested(p)
+    return np.asarray(p.along[1] & (p.offset_px[1] > 0) & p.side_by_side)
 
 
-def is_below(p: BoxPair) -> bool:
-    """The other is above the subject.
-
-    >>> is_below(pair(Box(0, 55, 100, 70), Box(45, 0, 55, 60), diagonal_px=100))
-    True
-    """
-    return p.axis == "y" and p.dy_px < 0 and not _nested(p)
+def is_below(p: BoxPairs) -> Bools:
+    """The other is above the subject."""
+    return np.asarray(p.along[1] & (p.offset_px[1] < 0) & p.side_by_side)
 
 
-def is_left_of(p: BoxPair) -> bool:
-    """They lie apart along x (geometry.apart, CLEARLY_APART), the subject's center is further left;
-    neither is inside the other.
+def is_left_of(p: BoxPairs) -> Bools:
+    """They lie apart along x, the subject's center is further left; neither is inside the other.
 
     >>> stone, drain = Box(0, 40, 40, 60), Box(42, 0, 50, 62)
-    >>> is_left_of(pair(stone, drain, diagonal_px=100)), is_left_of(pair(drain, stone, diagonal_px=100))
-    (True, False)
+    >>> is_left_of(measure([stone, drain], [drain, stone], 100))
+    array([ True, False])
     """
-    return p.axis == "x" and p.dx_px > 0 and not _nested(p)
+    return np.asarray(p.along[0] & (p.offset_px[0] > 0) & p.side_by_side)
 
 
-def is_right_of(p: BoxPair) -> bool:
-    """The other is left of the subject.
-
-    >>> is_right_of(pair(Box(42, 0, 50, 62), Box(0, 40, 40, 60), diagonal_px=100))
-    True
-    """
-    return p.axis == "x" and p.dx_px < 0 and not _nested(p)
+def is_right_of(p: BoxPairs) -> Bools:
+    """The other is left of the subject."""
+    return np.asarray(p.along[0] & (p.offset_px[0] < 0) & p.side_by_side)
 
 
-def is_at_lower_end_of(p: BoxPair) -> bool:
+def is_at_lower_end_of(p: BoxPairs) -> Bools:
     """The other is taller than wide, its center is higher, its bottom edge END_REACH or less from the subject.
 
     >>> drain, toe = Box(45, 0, 55, 60), Box(0, 62, 100, 70)
-    >>> is_at_lower_end_of(pair(toe, drain, diagonal_px=100))
-    True
-    >>> is_at_lower_end_of(pair(toe, Box(45, 0, 55, 40), diagonal_px=100))
-    False
+    >>> is_at_lower_end_of(measure([toe], [drain, Box(45, 0, 55, 40)], 100))
+    array([ True, False])
     """
-    runs_down = p.b.height > p.b.width and p.dy_px < 0
-    bottom = Box(p.b.x1, p.b.y2, p.b.x2, p.b.y2)
-    return runs_down and gap(p.a, bottom, diagonal_px=p.diagonal_px) <= END_REACH
+    holds = p.b_runs_down & (p.offset_px[1] < 0)
+    at = np.flatnonzero(holds)
+    holds[at] = gap_to_bottom(p.a.take(at, 1), p.b.take(at, 1), p.diagonal_px[at]) <= END_REACH
+    return np.asarray(holds)
 
 
-def is_overlapping(p: BoxPair) -> bool:
+def gap_to_bottom(a: Floats, b: Floats, diagonal_px: Floats) -> Floats:
+    """Gaps between boxes `a` and the bottom edges of `b`, in columns (4, M), as shares of the diagonal."""
+    return gaps(a, b.take([0, 3, 2, 3], 0), diagonal_px)
+
+
+def is_overlapping(p: BoxPairs) -> Bools:
     """A real part of the smaller box is shared: shared / smaller >= OVERLAP_SHARE.
 
-    >>> is_overlapping(pair(Box(0, 0, 10, 10), Box(5, 5, 40, 40), diagonal_px=100))
-    True
+    >>> is_overlapping(measure([Box(0, 0, 10, 10)], [Box(5, 5, 40, 40)], 100))
+    array([ True])
     """
-    return max(p.a_in_b, p.b_in_a) >= OVERLAP_SHARE
+    return np.asarray(p.shared >= OVERLAP_SHARE)
 
 
-def is_covering(p: BoxPair) -> bool:
+def is_covering(p: BoxPairs) -> Bools:
     """The subject hides a real part of the other: shared / other >= COVER_SHARE.
 
-    >>> is_covering(pair(Box(0, 20, 30, 40), Box(10, 0, 20, 100), diagonal_px=100))
-    True
+    >>> is_covering(measure([Box(0, 20, 30, 40)], [Box(10, 0, 20, 100)], 100))
+    array([ True])
     """
-    return p.b_in_a >= COVER_SHARE
+    return np.asarray(p.b_in_a >= COVER_SHARE)
 
 
-def is_next_to(p: BoxPair) -> bool:
+def is_next_to(p: BoxPairs) -> Bools:
     """The gap is NEXT_TO or less, and they do not overlap.
 
-    >>> is_next_to(pair(Box(0, 0, 10, 10), Box(14, 0, 20, 10), diagonal_px=100))
-    True
-    >>> is_next_to(pair(Box(0, 0, 10, 10), Box(15, 0, 20, 10), diagonal_px=100))
-    False
+    >>> is_next_to(measure([Box(0, 0, 10, 10)], [Box(14, 0, 20, 10), Box(15, 0, 20, 10)], 100))
+    array([ True, False])
     """
-    return p.gap <= NEXT_TO and not is_overlapping(p)
+    return np.asarray((p.gap <= NEXT_TO) & ~is_overlapping(p))
 
 
-# The order is that of relate(), and the order in which around() prefers names: the rarest and most telling first.
-RULES: dict[str, Rule] = {
-    "at_lower_end_of": is_at_lower_end_of,
-    "covers": is_covering,
-    "inside": is_inside,
-    "above": is_above,
-    "below": is_below,
-    "left_of": is_left_of,
-    "right_of": is_right_of,
-    "overlaps": is_overlapping,
-    "next_to": is_next_to,
-}
-NAMES = tuple(RULES)
+NAMES = RELATIONS
+RULES: dict[str, Rule] = dict(
+    zip(
+        NAMES,
+        (
+            *(is_at_lower_end_of, is_covering, is_inside, is_above, is_below),
+            *(is_left_of, is_right_of, is_overlapping, is_next_to),
+        ),
+        strict=True,
+    )
+)
+
+
+def holding(p: BoxPairs) -> Bools:
+    """(rules, M), in the order of NAMES: which rules hold for the boxes. Types are looked at by `may_relate`."""
+    return np.stack([rule(p) for rule in RULES.values()])
+
 
 # A name that says no more once the other is said.
 IMPLIED = {"inside": "overlaps", "covers": "overlaps"}
@@ -191,8 +292,9 @@ PARTNERS: dict[str, frozenset[tuple[str, str]]] = {
 }
 
 
+@cache
 def may_relate(name: str, subject_kind: str, other_kind: str) -> bool:
-    """Whether things of these types can stand in relation `name` at all.
+    """Whether objects of these types can stand in relation `name` at all.
 
     >>> may_relate("covers", "vegetation", "toe_drain"), may_relate("covers", "toe_drain", "vegetation")
     (True, False)
@@ -203,84 +305,6 @@ def may_relate(name: str, subject_kind: str, other_kind: str) -> bool:
     if partners is None or not KNOWN_TYPES.issuperset((subject_kind, other_kind)):
         return True
     return (subject_kind, other_kind) in partners
-
-
-Axis = Literal["x", "y", ""]
-
-
-def gap(a: Box, b: Box, *, diagonal_px: float) -> float:
-    """Shortest distance between two boxes as a share of the image diagonal; 0 when they touch or overlap.
-
-    Both sides are divided by the one length, so a pixel counts the same across and down.
-
-    >>> gap(Box(0, 0, 10, 10), Box(13, 4, 20, 9), diagonal_px=30)
-    0.1
-    """
-    dx_px = max(a.x1 - b.x2, b.x1 - a.x2, 0.0)
-    dy_px = max(a.y1 - b.y2, b.y1 - a.y2, 0.0)
-    return math.hypot(dx_px, dy_px) / diagonal_px
-
-
-def share_within(low: float, high: float, other_low: float, other_high: float) -> float:
-    """Share, 0 to 1, of the interval low..high that lies within the other interval.
-
-    An interval of no length counts as wholly within (1) when it lies between the other's ends or on the same point,
-    and as outside (0) at one of its ends: there it only touches.
-
-    >>> share_within(0, 10, 8, 20), share_within(5, 5, 0, 10), share_within(0, 0, 0, 10)
-    (0.2, 1.0, 0.0)
-    """
-    if low < high:
-        return max(min(high, other_high) - max(low, other_low), 0.0) / (high - low)
-    return 1.0 if other_low < low < other_high or low == other_low == other_high else 0.0
-
-
-def offset(distance_px: float, side_px: float, other_side_px: float) -> float:
-    """Distance of two centers along one axis over half the sum of the sides: 0 concentric, 1 edge to edge.
-
-    Above 1 there is a gap. Infinite for two boxes without extent along the axis, unless their centers agree.
-
-    >>> offset(-15, 20, 10), offset(0, 0, 0)
-    (1.0, 0.0)
-    """
-    reach_px = (side_px + other_side_px) / 2
-    if reach_px > 0:
-        return abs(distance_px) / reach_px
-    return math.inf if distance_px else 0.0
-
-
-def apart(a: Box, b: Box, *, least: float) -> Axis:
-    """The axis ("x", "y") along which two boxes lie apart, or "" when their centers nearly agree. Symmetric in a and b.
-
-    The axis with the larger `offset`, if that is `least` or more. Boxes that share neither a column nor a row are
-    apart along the wider gap in pixels, so that "y" is the quadrant up or down from corner to corner. "y" in a tie.
-
-    >>> apart(Box(45, 0, 55, 60), Box(0, 55, 100, 70), least=0.2)      # a tall box ends in a flat one
-    'y'
-    >>> apart(Box(0, 0, 10, 10), Box(1, 1, 11, 11), least=0.2)
-    ''
-    """
-    (ax, ay), (bx, by) = a.center, b.center
-    x_offset, y_offset = offset(bx - ax, a.width, b.width), offset(by - ay, a.height, b.height)
-    if x_offset >= 1 and y_offset >= 1:
-        x_gap_px = max(a.x1 - b.x2, b.x1 - a.x2)
-        return "y" if max(a.y1 - b.y2, b.y1 - a.y2) >= x_gap_px else "x"
-    if max(x_offset, y_offset) < least:
-        return ""
-    return "y" if y_offset >= x_offset else "x"
-
-
-def measure(a: Box, b: Box, *, diagonal_px: float, least_apart: float) -> BoxPair:
-    """All that the rules need to know of a and b.
-
-    >>> measure(Box(0, 0, 10, 10), Box(0, 20, 10, 40), diagonal_px=100, least_apart=0.2).axis
-    'y'
-    """
-    (ax, ay), (bx, by) = a.center, b.center
-    a_in_b = share_within(a.x1, a.x2, b.x1, b.x2) * share_within(a.y1, a.y2, b.y1, b.y2)
-    b_in_a = share_within(b.x1, b.x2, a.x1, a.x2) * share_within(b.y1, b.y2, a.y1, a.y2)
-    gap_share = gap(a, b, diagonal_px=diagonal_px)
-    return BoxPair(a, b, diagonal_px, bx - ax, by - ay, gap_share, a_in_b, b_in_a, apart(a, b, least=least_apart))
 
 
 def mirrored(scene: Scene) -> Scene:
@@ -303,19 +327,26 @@ def mirrored(scene: Scene) -> Scene:
 NAMES_PER_NEIGHBOR = 2
 
 
-@cache
-def _rules_for(subject_kind: str, other_kind: str) -> tuple[tuple[str, Rule], ...]:
-    return tuple((name, rule) for name, rule in RULES.items() if may_relate(name, subject_kind, other_kind))
+def every_two(scene: Scene) -> tuple[list[tuple[Instance, Instance]], BoxPairs]:
+    """Every two objects of a scene, both ways, in the order of subject and other; and their boxes."""
+    boxes, n = corners([t.box for t in scene.instances]), len(scene.instances)
+    i, j = np.nonzero(~np.eye(n, dtype=bool))
+    pairs = [(scene.instances[a], scene.instances[b]) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
+    return pairs, BoxPairs(boxes.take(i, 1), boxes.take(j, 1), np.full(len(i), scene.diagonal))
 
 
-def _between(subject: Instance, other: Instance, measured: BoxPair) -> Iterator[Relation]:
-    for name, rule in _rules_for(subject.type_name, other.type_name):
-        if rule(measured):
-            yield Relation(subject.id, name, other.id, measured.gap)
+def _relations(pairs: Sequence[tuple[Instance, Instance]], measured: BoxPairs) -> Iterator[Relation]:
+    """In the order of the pairs, and for each in that of NAMES."""
+    at, rules = np.nonzero(holding(measured).T)
+    distances = measured.gap.tolist()
+    for i, rule in zip(at.tolist(), rules.tolist(), strict=True):
+        (subject, other), name = pairs[i], NAMES[rule]
+        if may_relate(name, subject.type_name, other.type_name):
+            yield Relation(subject.id, name, other.id, distances[i])
 
 
 def relate(scene: Scene) -> tuple[Relation, ...]:
-    """Every relation between every two things, both ways, in the order of subject, other (as in the scene) and rule.
+    """Every relation between every two objects, both ways, in the order of subject, other (as in the scene) and rule.
 
     >>> from pathlib import Path
     >>> from toeline.core.box import Box
@@ -329,22 +360,18 @@ def relate(scene: Scene) -> tuple[Relation, ...]:
     t1 below t0 0.0
     t1 next_to t0 0.0
     """
-    found: dict[tuple[int, int], tuple[Relation, ...]] = {}
-    for (i, a), (j, b) in combinations(enumerate(scene.instances), 2):
-        measured = pair(a.box, b.box, diagonal_px=scene.diagonal)
-        found[i, j] = tuple(_between(a, b, measured))
-        found[j, i] = tuple(_between(b, a, measured.turned()))
-    return tuple(relation for key in sorted(found) for relation in found[key])
+    return tuple(_relations(*every_two(scene))) if len(scene.instances) > 1 else ()
 
 
 def _by_distance(scene: Scene, instance: Instance) -> list[Instance]:
-    """All other things, nearest first, ties by id."""
-    others = (t for t in scene.instances if t.id != instance.id)
-    return sorted(others, key=lambda t: (gap(instance.box, t.box, diagonal_px=scene.diagonal), t.id))
+    """All other objects, nearest first, ties by id."""
+    others = [t for t in scene.instances if t.id != instance.id]
+    far = gaps(corners([instance.box]), corners([t.box for t in others]), scene.diagonal).tolist()
+    return [t for _, t in sorted(zip(far, others, strict=True), key=lambda one: (one[0], one[1].id))]
 
 
 def nearest(scene: Scene, instance_id: str, kind: str) -> Instance | None:
-    """The nearest other thing of a type, by the gap between boxes, ties by id; None when there is none.
+    """The nearest other object of a type, by the gap between boxes, ties by id; None when there is none.
 
     Pairing with the nearest keeps to one berm in photographs that show several. Raises KeyError for an unknown id.
 
@@ -374,7 +401,7 @@ def _telling(held: tuple[Relation, ...]) -> tuple[Relation, ...]:
 
 
 def around(scene: Scene, instance_id: str, *, limit: int = 4) -> tuple[Relation, ...]:
-    """Relations of one thing, as the subject, to its nearest neighbors: what a prompt lists.
+    """Relations of one object, as the subject, to its nearest neighbors: what a prompt lists.
 
     At most `limit` neighbors, nearest first, ties by id; the nearest one of each type is among them if there are no
     more than `limit` types, else those of the nearest types. One or two relations for each neighbor: the first two of
@@ -392,5 +419,6 @@ def around(scene: Scene, instance_id: str, *, limit: int = 4) -> tuple[Relation,
         raise ValueError(f"limit is {limit}; it is a count of neighbors, 0 or more")
     instance = scene.instance(instance_id)
     neighbors = _chosen(_by_distance(scene, instance), limit)
-    measured = ((other, pair(instance.box, other.box, diagonal_px=scene.diagonal)) for other in neighbors)
-    return tuple(relation for other, m in measured for relation in _telling(tuple(_between(instance, other, m))))
+    measured = measure([instance.box], [t.box for t in neighbors], scene.diagonal)
+    found = groupby(_relations([(instance, t) for t in neighbors], measured), key=lambda r: r.other)
+    return tuple(relation for _, held in found for relation in _telling(tuple(held)))

@@ -17,20 +17,19 @@ from PIL import Image, ImageDraw, ImageFont
 
 from toeline.core.box import Box
 from toeline.core.question import PromptBudget, Question, QuestionSheet
-from toeline.core.scene import Instance, Scene
+from toeline.core.scene import Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.prompts.crop import whole
 from toeline.prompts.relations import (
     END_REACH,
-    BoxPair,
-    gap,
+    every_two,
+    gap_to_bottom,
     is_above,
     is_at_lower_end_of,
     is_below,
     is_left_of,
     is_right_of,
     may_relate,
-    pair,
 )
 
 CLEARLY_OFF = 2 * END_REACH
@@ -57,6 +56,7 @@ def probes(scene: Scene) -> tuple[Probe, ...]:
     """Every clear question about a scene, in both directions.
 
     >>> from pathlib import Path
+    >>> from toeline.core.scene import Instance
     >>> instances = (Instance("1", "slope_drain", Box(45, 0, 50, 70)), Instance("2", "toe_drain", Box(0, 69, 100, 80)))
     >>> for p in probes(Scene(Path("a.jpg"), (100, 100), instances)):
     ...     print(p.template, p.marked, p.holds)
@@ -64,40 +64,31 @@ def probes(scene: Scene) -> tuple[Probe, ...]:
     at_lower_end_of ('2', '1') True
     above ('2', '1') False
     """
-    found = [p for a, b in permutations(scene.instances, 2) for p in _of_two(a, b, scene.diagonal)]
-    return (*found, *_nearer(scene))
+    return (*_of_two(scene), *_nearer(scene))
 
 
-def _of_two(a: Instance, b: Instance, diagonal_px: float) -> Iterator[Probe]:
-    measured, marked = pair(a.box, b.box, diagonal_px=diagonal_px), (a.id, b.id)
-    if may_relate("at_lower_end_of", a.type_name, b.type_name) and (at_end := _ends_at(measured)) is not None:
-        yield Probe("at_lower_end_of", marked, at_end)
-    if is_above(measured) or is_below(measured):
-        yield Probe("above", marked, is_above(measured))
-    if is_left_of(measured) or is_right_of(measured):
-        yield Probe("left_of", marked, is_left_of(measured))
-
-
-def _ends_at(p: BoxPair) -> bool | None:
-    """None where the other does not run downhill, or where it is neither clearly so nor clearly not."""
-    if is_at_lower_end_of(p):
-        return True
-    bottom = Box(p.b.x1, p.b.y2, p.b.x2, p.b.y2)
-    clear = p.b.height > p.b.width and gap(p.a, bottom, diagonal_px=p.diagonal_px) > CLEARLY_OFF
-    return False if clear else None
+def _of_two(scene: Scene) -> Iterator[Probe]:
+    pairs, boxes = every_two(scene)
+    ends = is_at_lower_end_of(boxes)
+    clearly_not = boxes.b_runs_down & (gap_to_bottom(boxes.a, boxes.b, boxes.diagonal_px) > CLEARLY_OFF)
+    directions = [(is_above, is_below, "above"), (is_left_of, is_right_of, "left_of")]
+    answers = [(name, yes(boxes), no(boxes)) for yes, no, name in directions]
+    for i, (a, b) in enumerate(pairs):
+        if may_relate("at_lower_end_of", a.type_name, b.type_name) and (ends[i] or clearly_not[i]):
+            yield Probe("at_lower_end_of", (a.id, b.id), bool(ends[i]))
+        for name, yes, no in answers:
+            if yes[i] or no[i]:
+                yield Probe(name, (a.id, b.id), bool(yes[i]))
 
 
 def _nearer(scene: Scene) -> Iterator[Probe]:
-    """Two things of one type, so that the type does not tell, and a third of any."""
-    for a, b in permutations(scene.instances, 2):
-        if a.type_name != b.type_name:
-            continue
-        for c in scene.instances:
-            if c.id in (a.id, b.id):
-                continue
-            far = [gap(t.box, c.box, diagonal_px=scene.diagonal) for t in (a, b)]
-            if abs(far[0] - far[1]) >= CLEARLY_NEARER:
-                yield Probe("nearer", (a.id, b.id, c.id), far[0] < far[1])
+    """Two objects of one type, so that the type does not tell, and a third of any."""
+    pairs, boxes = every_two(scene)
+    far = {(a.id, b.id): gap for (a, b), gap in zip(pairs, boxes.gap.tolist(), strict=True)}
+    for a, b, c in permutations(scene.instances, 3):
+        difference = far[a.id, c.id] - far[b.id, c.id]
+        if a.type_name == b.type_name and abs(difference) >= CLEARLY_NEARER:
+            yield Probe("nearer", (a.id, b.id, c.id), difference < 0)
 
 
 def cell(probe: Probe, scene: Scene) -> Cell:

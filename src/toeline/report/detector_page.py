@@ -1,4 +1,4 @@
-"""A detector's measurement in the plain values of the report."""
+"""The report on a detector: headline, average precision, recall and precision in use, the worst photographs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.images import read_photo
-from toeline.evaluate.average_precision import DRAWS, Precisions
+from toeline.evaluate.average_precision import DRAWS
 from toeline.evaluate.detection import DetectedPhoto, confusion, worst
-from toeline.evaluate.metric import Metric
 from toeline.evaluate.results import DetectorMeasurement
-from toeline.report.document import Grid, Section, tenths
+from toeline.report.document import Grid, Section, interval_words, tenths
 from toeline.report.draw import Mark, as_jpeg
-from toeline.report.judge_page import shown
 from toeline.report.plots import (
     FALSE,
     FOUND,
@@ -37,8 +35,9 @@ KEYS = ("map_50", "map_50_95")
 def headline(measured: DetectorMeasurement, other: DetectorMeasurement | None) -> str:
     """The one figure that counts, with its interval, and what the other detector gets."""
     figure = measured.figure("map_50")
+    value = f"{tenths(figure.value)} (95 % interval {interval_words(figure.interval)})"
     where = f"{some(figure.n, 'object')} on {some(len(measured.photos), 'photograph')}"
-    words = f"mAP@0.5 is {ends(figure)} over {where}."
+    words = f"mAP@0.5 is {value} over {where}."
     if other:
         gain, interval = measured.precision.gained_over(other.precision)
         words += (
@@ -46,11 +45,6 @@ def headline(measured: DetectorMeasurement, other: DetectorMeasurement | None) -
             f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f})."
         )
     return words
-
-
-def ends(figure: Metric) -> str:
-    """A value with its interval."""
-    return f"{tenths(figure.value)} (95 % interval {tenths(figure.interval.low)} to {tenths(figure.interval.high)})"
 
 
 def tiles(measured: DetectorMeasurement) -> list[tuple[str, str]]:
@@ -76,38 +70,27 @@ def _precision_section(measured: DetectorMeasurement) -> Section:
         f"COCO average precision by pycocotools, at IoU 0.5 and as the mean over IoU 0.5 to 0.95, of all boxes with a "
         f"score above 0.001. Intervals draw whole {clusters} ({measured.precision.clusters}; {DRAWS:,} draws)."
     )
-    figures = [shown(f) for f in measured.precision.figures() if f.key in KEYS or f.n]
+    figures = [f for f in measured.precision.figures() if f.key in KEYS or f.n]
     used = {f.key: f for f in measured.figures}
-    curves = [
-        Curve(spaced(kind), list(measured.precision.curves[k]), _dot(used, kind))
-        for k, kind in enumerate(measured.kinds)
-        if measured.precision.objects[k]
-    ]
+    curves = []
+    for k, kind in enumerate(measured.kinds):
+        if measured.precision.objects[k]:
+            recall, right = used[f"recall/{kind}"], used[f"precision/{kind}"]
+            dot = (recall.value, right.value) if recall.n and right.n else None
+            curves.append(Curve(kind.replace("_", " "), list(measured.precision.curves[k]), dot))
     return Section("Average precision", (text,), tuple(figures), plots=(precision_plot(curves),))
-
-
-def spaced(kind: str) -> str:
-    """A type's name without its underscores."""
-    return kind.replace("_", " ")
-
-
-def _dot(figures: dict[str, Metric], kind: str) -> tuple[float, float] | None:
-    recall, precision = figures[f"recall/{kind}"], figures[f"precision/{kind}"]
-    return (recall.value, precision.value) if recall.n and precision.n else None
 
 
 def _against(measured: DetectorMeasurement, other: DetectorMeasurement | None) -> Section | None:
     if other is None:
         return None
     head = ("", "n", measured.name, other.name, "difference")
-    return Section(f"Beside {other.name}", grids=(Grid("", head, tuple(_rows(measured.precision, other.precision))),))
-
-
-def _rows(one: Precisions, two: Precisions) -> list[tuple[str, ...]]:
-    pairs = [(a, b) for a, b in zip(one.figures(), two.figures(), strict=True) if a.n]
-    return [
-        (a.label, str(a.n), tenths(a.value), tenths(b.value), f"{100 * (a.value - b.value):+.1f}") for a, b in pairs
-    ]
+    rows = tuple(
+        (a.label, str(a.n), tenths(a.value), tenths(b.value), f"{100 * (a.value - b.value):+.1f}")
+        for a, b in zip(measured.precision.figures(), other.precision.figures(), strict=True)
+        if a.n
+    )
+    return Section(f"Beside {other.name}", grids=(Grid("", head, rows),))
 
 
 def _used_section(measured: DetectorMeasurement, taxonomy: Taxonomy) -> Section:
@@ -116,7 +99,7 @@ def _used_section(measured: DetectorMeasurement, taxonomy: Taxonomy) -> Section:
         "plot an object found in its place as another type stands off the diagonal; the last column holds objects that "
         "were missed, the last row boxes where nothing of the kind is."
     )
-    figures = [shown(f) for f in measured.figures if f.key.startswith(("recall/", "precision/")) and f.n]
+    figures = [f for f in measured.figures if f.key.startswith(("recall/", "precision/")) and f.n]
     names = [taxonomy.spoken(kind) for kind in measured.kinds]
     counts = confusion(measured.seen, measured.kinds).tolist()
     plot = confusion_plot([*names, "nothing there"], counts, [*names, "not found"], what="Types")

@@ -1,7 +1,7 @@
 """A scorecard as one self-contained page and as Markdown with the same numbers: a headline, sections, how it was made.
 
-Sections are plain values, so whoever measures something further adds a section and no template changes. Nothing here
-knows what is true: texts, figures and pictures come ready-made.
+Sections are plain values, so whoever measures something further adds a section and no template changes. Metrics are
+shown as they were measured; texts, plots and pictures come ready-made.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from toeline.core.finding import Problem
+from toeline.core.statistics import Interval
+from toeline.evaluate.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Section:
 
     title: str
     text: tuple[str, ...] = ()
-    figures: tuple[TruthFigure, ...] = ()
+    figures: tuple[Metric, ...] = ()
     plots: tuple[Plot, ...] = ()
     grids: tuple[Grid, ...] = ()
     mistakes: tuple[MistakeGroup, ...] = ()
@@ -114,13 +116,9 @@ def render_markdown(page: ScorecardPage) -> str:
     for section in page.sections:
         lines += _section(section)
     if page.problems:
-        lines += ["## Problems", "", *(f"- {_where(p)}: {p.what} {p.todo}".rstrip() for p in page.problems), ""]
+        lines += ["## Problems", "", *(f"- {p} {p.todo}".rstrip() for p in page.problems), ""]
     lines += ["## How it was made", "", *_table(("what", "value"), run_facts(page.run))]
     return "\n".join(lines)
-
-
-def _where(problem: Problem) -> str:
-    return f"{problem.file}, line {problem.line}" if problem.line else problem.file
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -137,21 +135,26 @@ def _section(section: Section) -> Iterator[str]:
         yield from _table(("photograph", "object", "answers", "note"), map(_mistake_cells, group.shown))
 
 
-METRIC_HEAD = ("measured", "value", "95 % interval", "n", "without a pixel", "the same from train", "target")
+METRIC_HEAD = ("measured", "value", "95 % interval", "n", "majority class", "majority class of train", "target")
 
 
-def metric_cells(figure: TruthFigure) -> tuple[str, ...]:
-    """A figure as texts, under FIGURE_HEAD.
-
-    >>> metric_cells(TruthFigure("all", 0.5, 0.41, 0.59, 100, 0.25, None, 0.9, "not shown"))
-    ('all', '50.0%', '41.0% to 59.0%', '100', '25.0%', '', '90%: not shown')
-    """
+def metric_cells(metric: Metric) -> tuple[str, ...]:
+    """A metric as texts, under METRIC_HEAD."""
     majority_baselines = (
-        "" if f is None else tenths(f) for f in (figure.majority_baseline, figure.train_majority_baseline)
+        "" if f is None else tenths(f) for f in (metric.majority_baseline, metric.train_majority_baseline)
     )
-    target = "" if figure.target is None else f"{100 * figure.target:g}%: {figure.verdict}"
-    said = (tenths(figure.value), f"{tenths(figure.low)} to {tenths(figure.high)}") if figure.n else ("", "")
-    return (figure.label, *said, str(figure.n), *majority_baselines, target)
+    target = "" if metric.target is None else f"{100 * metric.target:g}%: {metric.verdict}"
+    said = (tenths(metric.value), interval_words(metric.interval)) if metric.n else ("", "")
+    return (metric.caption, *said, str(metric.n), *majority_baselines, target)
+
+
+def interval_words(interval: Interval) -> str:
+    """Both ends of an interval of shares.
+
+    >>> interval_words(Interval(0.41, 0.594))
+    '41.0% to 59.4%'
+    """
+    return f"{tenths(interval.low)} to {tenths(interval.high)}"
 
 
 def _mistake_cells(mistake: Mistake) -> tuple[str, ...]:
@@ -185,6 +188,7 @@ def environment(package: str = "toeline.report") -> Environment:
     )
     env.filters["percent"] = percent
     env.filters["tenths"] = tenths
+    env.filters["interval_words"] = interval_words
     return env
 
 
@@ -206,25 +210,6 @@ def tenths(share: float) -> str:
     ('57.1%', '100.0%')
     """
     return f"{100 * share:.1f}%"
-
-
-@dataclass(frozen=True)
-class TruthFigure:
-    """One accuracy against truth: shares 0 to 1; `majority_baseline` is what a look-up without a pixel gets, or None.
-
-    `train_majority_baseline` is the same for a look-up that was made on the train split, which does not know these
-    objects. `target` is what the user wants it to be above, and `verdict` says in words whether that is shown.
-    """
-
-    label: str
-    value: float
-    low: float
-    high: float
-    n: int
-    majority_baseline: float | None = None
-    train_majority_baseline: float | None = None
-    target: float | None = None
-    verdict: str = ""
 
 
 def run_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -4,64 +4,48 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.finding import Finding
-from toeline.core.ground_truth import TrueInstance
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
 from toeline.errors import PhotoError
-from toeline.evaluate.classification import HEADLINE, Scorecard, normal_condition
-from toeline.evaluate.end_to_end import FINDINGS, OBJECTS
+from toeline.evaluate.classification import HEADLINE, Scorecard
+from toeline.evaluate.end_to_end import FINDINGS, OBJECTS, StageError
 from toeline.evaluate.metric import Metric
 from toeline.evaluate.results import Evaluated, Stages
-from toeline.report.document import Grid, Mistake, MistakeGroup, Section, TruthFigure, tenths
+from toeline.report.document import Grid, Mistake, MistakeGroup, Section, interval_words, tenths
 from toeline.report.draw import Mark, as_jpeg, draw_marks
 from toeline.report.experiments_page import points, span
-from toeline.report.judge_page import LONGER_PX, LOSSES, QUALITY, crop_window, shown
+from toeline.report.judge_page import LONGER_PX, LOSSES, QUALITY, crop_window
 
 TRUE_COLOR, FOUND_COLOR = "#4fa3ff", "#ffb020"  # told apart by the line too: solid and dashed
 MOST_SHOWN = 6  # pictures of one kind of mistake
 
 
-@dataclass(frozen=True)
-class PicturedError:
-    """One mistake of a stage: boxes in pixels of the photograph at `file`, None where there is none.
+class Beside(NamedTuple):
+    """One metric measured three ways, and what detected boxes cost: points with their interval, ready-made."""
 
-    `is_class` is empty for a finding of nothing, `said` for an object that was not found. `sure` is the probability of
-    the judge's answer for its mistakes, else the detector's confidence.
-    """
-
-    photo: str
-    file: Path
-    instance_id: str
-    true: Box | None
-    found: Box | None
-    is_class: str
-    said: str
-    sure: float
-
-
-@dataclass(frozen=True)
-class Beside:
-    """One figure measured three ways, and what detected boxes cost: points with their interval, ready-made."""
-
-    both: TruthFigure
-    found: TruthFigure | None
-    true_boxes: TruthFigure | None
+    both: Metric
+    found: Metric | None
+    true_boxes: Metric | None
     cost: str = ""
 
 
-def worst_section(worst: Mapping[str, Sequence[PicturedError]]) -> Section:
-    """Pictures of every kind of mistake. `worst` maps what went wrong to the mistakes, the worst first."""
+def worst_section(worst: Mapping[str, Sequence[StageError]], files: Mapping[str, Path]) -> Section:
+    """Pictures of every kind of mistake, under the titles of OBJECTS and FINDINGS. `files` are the photographs by name.
+
+    `worst` maps what went wrong to the mistakes, the worst first (evaluate.end_to_end.worst_of).
+    """
+    titles = {**OBJECTS, **FINDINGS}
     groups = tuple(
-        MistakeGroup("", "", len(ones), tuple(map(_mistake, ones[:MOST_SHOWN])), title=title.capitalize())
-        for title, ones in worst.items()
+        MistakeGroup(
+            "", "", len(ones), tuple(_mistake(one, files) for one in ones[:MOST_SHOWN]), titles[name].capitalize()
+        )
+        for name, ones in worst.items()
         if ones
     )
     text = (
@@ -72,16 +56,16 @@ def worst_section(worst: Mapping[str, Sequence[PicturedError]]) -> Section:
     return Section("The worst of each stage", (text if groups else "There are no mistakes.",), mistakes=groups)
 
 
-def _mistake(one: PicturedError) -> Mistake:
+def _mistake(one: StageError, files: Mapping[str, Path]) -> Mistake:
     said = ((one.said, one.sure),) if one.said else ()
     note = f"is {one.is_class}" if one.is_class else "nothing is there"
-    return Mistake(one.photo, one.instance_id, picture_of(one), said, note)
+    return Mistake(one.photo, one.instance_id, picture_of(one, files[one.photo]), said, note)
 
 
-def picture_of(one: PicturedError) -> str:
+def picture_of(one: StageError, file: Path) -> str:
     """A data URI of the place with both boxes, or empty when the photograph cannot be read."""
     try:
-        picture = both_marked(read_photo(one.file), one.true, one.found)
+        picture = both_marked(read_photo(file), one.true, one.found)
     except PhotoError:
         return ""
     return "data:image/jpeg;base64," + b64encode(as_jpeg(picture, quality=QUALITY)).decode("ascii")
@@ -119,18 +103,23 @@ def beside_section(rows: Mapping[str, Sequence[Beside]], more: Sequence[str]) ->
 
 def _beside_cells(row: Beside) -> tuple[str, ...]:
     found = str(row.found.n) if row.found else "0"
-    return (row.both.label, str(row.both.n), _said(row.both), _said(row.true_boxes), row.cost, _said(row.found), found)
+    return (
+        row.both.caption,
+        str(row.both.n),
+        _said(row.both),
+        _said(row.true_boxes),
+        row.cost,
+        _said(row.found),
+        found,
+    )
 
 
-def _said(figure: TruthFigure | None) -> str:
-    """A value with its interval.
-
-    >>> _said(TruthFigure("x", 0.5, 0.41, 0.59, 100))
-    '50.0% (41.0 to 59.0)'
-    """
-    if figure is None or not figure.n:
+def _said(metric: Metric | None) -> str:
+    """A value with its interval."""
+    if metric is None or not metric.n:
         return ""
-    return f"{tenths(figure.value)} ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
+    low, high = metric.interval
+    return f"{tenths(metric.value)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 HEADS = {
@@ -148,7 +137,7 @@ def stage_sections(done: Evaluated, found: Stages, beside: Scorecard, taxonomy: 
         _as_one(found),
         _errors_section(found, taxonomy),
         beside_section(_beside(found, beside), _boxes_off(found)),
-        worst_section(_titled(worst_of(done, found, taxonomy))),
+        worst_section(found.worst(taxonomy), {photo.name: photo.path for photo in done.split.photos}),
     ]
 
 
@@ -157,11 +146,11 @@ def _as_one(found: Stages) -> Section:
     figures = [*overall, *found.error_breakdown.trust, *found.detector]
     text = (
         "Every true object counts. One that was not found, or whose box overlaps by less than IoU 0.5, has no answer: "
-        "it is wrong everywhere, and if it is not normal, it is a defect missed. Without a pixel: the detector's "
-        "boxes, each with the most common class of its type. Alarms "
-        "on a defect: findings called anything but normal that stand on an object that is not normal."
+        "it is wrong everywhere, and if it is not normal, it is a defect missed. Majority class: the detector's boxes, "
+        "each with the most common class of its type. Alarms on a defect: findings called anything but normal that "
+        "stand on an object that is not normal."
     )
-    return Section("Both stages as one", (text,), tuple(map(shown, figures)))
+    return Section("Both stages as one", (text,), tuple(figures))
 
 
 def _errors_section(found: Stages, taxonomy: Taxonomy) -> Section:
@@ -178,9 +167,9 @@ def _errors_section(found: Stages, taxonomy: Taxonomy) -> Section:
     )
     ideal_head = ("class and place right", "share", "95 % interval", "n")
     return Section(
-        "Which stage is to blame",
+        "Errors by stage",
         (text,),
-        tuple(map(shown, found.error_breakdown.errors)),
+        found.error_breakdown.errors,
         grids=(
             Grid("What one stage without a mistake would give", ideal_head, _ideal(found)),
             Grid("Where objects and findings went", ("what", "how many"), rows),
@@ -195,7 +184,7 @@ def _ideal(found: Stages) -> tuple[tuple[str, ...], ...]:
         [("if the detector made no mistake (true boxes)", found.true_boxes["accuracy"])] if found.true_boxes else []
     )
     steps = [*((f.label, f) for f in found.error_breakdown.ceilings), *perfect]
-    rows = [(label, tenths(f.value), _ends(f), str(f.n)) for label, f in steps if f.n]
+    rows = [(label, tenths(f.value), interval_words(f.interval), str(f.n)) for label, f in steps if f.n]
     both = found.card["accuracy"]
     majority_baselines = [("here", both.majority_baseline), ("in the train split", both.train_majority_baseline)]
     rows += [
@@ -204,10 +193,6 @@ def _ideal(found: Stages) -> tuple[tuple[str, ...], ...]:
         if value is not None
     ]
     return tuple(rows)
-
-
-def _ends(figure: Metric) -> str:
-    return f"{tenths(figure.interval.low)} to {tenths(figure.interval.high)}"
 
 
 def _boxes_off(found: Stages) -> list[str]:
@@ -237,66 +222,8 @@ def _row(found: Stages, figure: Metric, beside: Scorecard) -> Beside:
     true_boxes = _named(found.true_boxes).get(figure.key) if found.true_boxes else None
     differences = {d.key: d for d in found.cost.differences} if found.cost else {}
     d = differences.get(figure.key)
-    return Beside(
-        shown(figure),
-        shown(where_found) if where_found else None,
-        shown(true_boxes) if true_boxes else None,
-        f"{points(d.difference)} ({span(d)})" if d else "",
-    )
+    return Beside(figure, where_found, true_boxes, f"{points(d.difference)} ({span(d)})" if d else "")
 
 
 def _named(card: Scorecard) -> dict[str, Metric]:
     return {f.key: f for f in card.figures}
-
-
-def _titled(worst: Mapping[str, Sequence[PicturedError]]) -> dict[str, Sequence[PicturedError]]:
-    titles = {**OBJECTS, **FINDINGS}
-    return {titles[name]: ones for name, ones in worst.items()}
-
-
-def worst_of(done: Evaluated, found: Stages, taxonomy: Taxonomy) -> dict[str, list[PicturedError]]:
-    """All mistakes by their name (see OBJECTS and FINDINGS), the worst first.
-
-    How sure the judge was counts for its own mistakes, how sure the detector was for the rest. What was not found is
-    ordered by how severe the taxonomy calls it, then by size.
-    """
-    files = {photo.name: photo.path for photo in done.split.photos}
-    make = partial(_pictured_error, files)
-    photos = found.photos
-    missed = [make(p.photo, None, t, 0.0) for p in photos for t in p.missed]
-    by_name = {"missed": sorted(missed, key=lambda b: (-_severity(b.is_class, taxonomy), -_area(b), b.photo))}
-    for name in ("misplaced", "wrong_type"):
-        by_name[name] = [make(p.photo, f, t, f.score) for p in photos for f, t in getattr(p, name)]
-    by_name["wrong_condition"] = [
-        make(p.photo, f, t, f.verdict.probability) for p in photos for f, t in p.wrong_condition
-    ]
-    for name in ("false", "double"):
-        by_name[name] = [make(p.photo, f, None, f.score) for p in photos for f in getattr(p, name)]
-    return {k: ones if k == "missed" else sorted(ones, key=lambda b: -b.sure) for k, ones in by_name.items()}
-
-
-def _severity(class_name: str, taxonomy: Taxonomy) -> int:
-    """The rank on the taxonomy's scale; without one, 1 for a class that is not normal."""
-    severity = taxonomy.grading.of(class_name).severity
-    if severity:
-        return taxonomy.grading.rank(severity)
-    return int(taxonomy.class_of(class_name).condition != normal_condition(taxonomy))
-
-
-def _area(one: PicturedError) -> float:
-    return one.true.area if one.true else 0.0
-
-
-def _pictured_error(
-    files: Mapping[str, Path], photo: str, finding: Finding | None, true: TrueInstance | None, sure: float
-) -> PicturedError:
-    return PicturedError(
-        photo=photo,
-        file=files[photo],
-        instance_id=true.instance.id if true else finding.instance_id if finding else "",
-        true=true.instance.box if true else None,
-        found=finding.box if finding else None,
-        is_class=true.ground_truth.class_name if true else "",
-        said=finding.verdict.class_name if finding else "",
-        sure=sure,
-    )

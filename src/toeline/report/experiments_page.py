@@ -1,4 +1,4 @@
-"""Spatial reasoning and prompts side by side, in the plain values of the report."""
+"""Spatial reasoning, prompts side by side, and comparisons of several evaluations, as sections and pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from toeline.evaluate.metric import Metric
 from toeline.evaluate.results import PromptResult, Spatial, best_of
 from toeline.evaluate.spatial import Agreement
 from toeline.report.document import Grid, ScorecardPage, Section, tenths
-from toeline.report.judge_page import shown
 
 QUESTIONS = (
     "Yes/no questions made from the true boxes. Objects are pointed at by outlines drawn in the photograph; the words "
@@ -56,7 +55,7 @@ def spatial_section(found: Spatial | None) -> list[Section]:
     if found.boxes:
         text.append(BOXES)
         grids.append(_boxes(found.boxes))
-    return [Section("Spatial reasoning", tuple(text), tuple(map(shown, figures)), grids=tuple(grids))]
+    return [Section("Spatial reasoning", tuple(text), figures, grids=tuple(grids))]
 
 
 def _altered(relations: Sequence[Comparison]) -> Grid:
@@ -64,7 +63,7 @@ def _altered(relations: Sequence[Comparison]) -> Grid:
     rows = [("relations given", tenths(given.first), "", "", "")]
     rows += [(c.second, tenths(c[HEADLINE].second), *change(c[HEADLINE])) for c in relations]
     head = ("prompt", "condition, given type", "points", "95 % interval", "McNemar's p")
-    return Grid(f"What relations are worth ({given.n} objects)", head, tuple(rows))
+    return Grid(f"With other relations in the prompt ({given.n} objects)", head, tuple(rows))
 
 
 def _boxes(found: Sequence[Agreement]) -> Grid:
@@ -180,7 +179,7 @@ def sections_of(comparison: Comparison) -> list[Section]:
 
 
 def telling(comparison: Comparison) -> list[Difference]:
-    """The differences worth a row: of something, and not of what both runs have wholly right, as decided types are."""
+    """The differences that get a row: of at least one object, and not wholly right in both runs."""
     return [d for d in comparison.differences if d.n and not d.first == d.second == 1.0]
 
 
@@ -209,10 +208,9 @@ def _flip_cells(flip: Flip) -> tuple[str, ...]:
 def cells(difference: Difference) -> tuple[str, ...]:
     """A difference as texts, under HEAD."""
     d = difference
-    label = f"{d.label} (lower is better)" if d.lower_is_better else d.label
     test = "" if d.p_value is None else "<0.001" if d.p_value < 0.001 else f"{d.p_value:.3f}"
     changed = ("" if d.gained is None else str(d.gained), "" if d.lost is None else str(d.lost))
-    return (label, _percent(d.first), _percent(d.second), points(d.difference), span(d), *changed, test, str(d.n))
+    return (d.caption, _percent(d.first), _percent(d.second), points(d.difference), span(d), *changed, test, str(d.n))
 
 
 def span(difference: Difference) -> str:

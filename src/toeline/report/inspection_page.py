@@ -1,4 +1,4 @@
-"""One self-contained HTML page for a run: nothing is loaded from outside, so it can be mailed, archived and printed."""
+"""The report of an inspection, on one page or several; nothing is loaded from outside, so it can be mailed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from PIL import Image
 from toeline.core.finding import Finding, Problem, by_photo
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.report.document import TruthFigure, environment, run_facts
+from toeline.evaluate.metric import Metric
+from toeline.report.document import environment, run_facts
 from toeline.report.draw import LINES, legend
 from toeline.report.geolocate import Located, position_words, same_words
 from toeline.report.map import map_section
@@ -42,13 +43,13 @@ LEAST_SHOWN = 0.005  # an answer under half a percent gets no bar
 
 @dataclass(frozen=True)
 class TruthNotes:
-    """What is known to be right or wrong, in plain words, for runs whose truth is known (the demo).
+    """What is known to be right or wrong, in plain words, for runs with ground truth (the demo).
 
     `wrong` maps (photo, finding id) to the true class name, `extra` holds the findings of nothing, `missed` maps a
     photo to the class names of objects that were not found.
     """
 
-    figures: tuple[TruthFigure, ...]
+    figures: tuple[Metric, ...]
     note: str = ""
     wrong: Mapping[tuple[str, str], str] = field(default_factory=dict)
     extra: frozenset[tuple[str, str]] = frozenset()
@@ -224,7 +225,7 @@ def truth_of(finding: Finding, ground_truth: TruthNotes | None) -> str:
 
 
 def bars(finding: Finding) -> list[tuple[str, float, bool]]:
-    """The answers worth showing, best first: name, probability, and whether it is the one that was given."""
+    """The answers that are shown, best first: name, probability, and whether it is the one that was given."""
     ranked = sorted(finding.verdict.probabilities.items(), key=lambda pair: -pair[1])
     kept = [(n, p) for n, p in ranked if p >= LEAST_SHOWN or n == finding.verdict.class_name][:BARS]
     return [(name, p, name == finding.verdict.class_name) for name, p in kept]

@@ -1,60 +1,57 @@
-"""The sections of a scorecard's page, each from plain values."""
+"""The sections of a judge's report: headline, accuracy, confusion, probabilities, worst mistakes, time and memory."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image, ImageDraw
 
 from toeline.core.box import Box
+from toeline.core.calibration import Calibration
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.images import read_photo
 from toeline.errors import PhotoError
+from toeline.evaluate.calibration import TARGET_ERROR, Reliability, ReviewPoint
 from toeline.evaluate.classification import HEADLINE, UNREADABLE, Scorecard, normal_condition, side_of
 from toeline.evaluate.matching import Case
 from toeline.evaluate.metric import Metric
-from toeline.evaluate.results import Evaluated
-from toeline.report.document import Grid, Mistake, MistakeGroup, Section, TruthFigure, tenths
+from toeline.evaluate.results import Evaluated, Trusted
+from toeline.report.document import Grid, Mistake, MistakeGroup, Section, interval_words, tenths
 from toeline.report.draw import as_jpeg
-from toeline.report.plots import BandPoint, Bin, band_plot, confusion_plot, reliability_plot
+from toeline.report.plots import band_plot, confusion_plot, reliability_plot
 
 GB, GIB = 1e9, 2**30
 
 
-def headline(figure: TruthFigure, *, right: int, where: str) -> str:
-    """The one figure that counts, in plain words, with what it rests on.
-
-    >>> print(headline(TruthFigure("x", 0.5, 0.41, 0.59, 100, 0.55), right=50, where="40 photographs of valid"))
-    Told its type, the judge named the right condition of 50 of 100 objects on 40 photographs of valid: 50.0% (95 % interval 41.0% to 59.0%). The most common condition of each type, without a look at the picture, is right for 55.0%: not shown to be better or worse than that.
-    """  # noqa: E501
-    if not figure.n:
+def headline(metric: Metric, *, where: str) -> str:
+    """The headline metric in words: its counts, its interval, and how it stands to the majority-class baseline."""
+    if not metric.n:
         return f"On {where} no object was judged whose type leaves a choice, so there is no headline."
     words = (
-        f"Told its type, the judge named the right condition of {right:,} of {figure.n:,} objects on {where}: "
-        f"{tenths(figure.value)} (95 % interval {tenths(figure.low)} to {tenths(figure.high)})."
+        f"Told its type, the judge named the right condition of {metric.count or 0:,} of {metric.n:,} objects on "
+        f"{where}: {tenths(metric.value)} (95 % interval {interval_words(metric.interval)})."
     )
-    if figure.majority_baseline is not None:
+    if metric.majority_baseline is not None:
         words += (
             f" The most common condition of each type, without a look at the picture, is right for "
-            f"{tenths(figure.majority_baseline)}: {against(figure, figure.majority_baseline)} that."
+            f"{tenths(metric.majority_baseline)}: {against(metric, metric.majority_baseline)} that."
         )
-    if figure.target is not None:
-        words += f" More than {100 * figure.target:g}% is the target: {figure.verdict}."
+    if metric.target is not None:
+        words += f" More than {100 * metric.target:g}% is the target: {metric.verdict}."
     return words
 
 
-def against(figure: TruthFigure, majority_baseline: float) -> str:
-    """What an interval says of a floor, in words."""
-    if figure.low > majority_baseline:
+def against(metric: Metric, baseline: float) -> str:
+    """What an interval says of a baseline, in words."""
+    if metric.interval.low > baseline:
         return "shown to be better than"
-    return "shown to be worse than" if figure.high < majority_baseline else "not shown to be better or worse than"
+    return "shown to be worse than" if metric.interval.high < baseline else "not shown to be better or worse than"
 
 
 def confusion_section(
@@ -140,83 +137,71 @@ SHARES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)  # of answers sent to a person, at which
 USE = "Temperature and threshold are in calibration.json; toeline inspect --calibration FILE uses both, for this judge."
 
 
-class Trust(NamedTuple):
-    """How far probabilities can be believed, over `n` objects; a perfect judge shows `by_chance` on as many."""
-
-    n: int
-    error: float
-    by_chance: float
-    brier: float
-    log_loss: float
-    bins: Sequence[Bin]
-
-
-class Suggested(NamedTuple):
-    """A threshold that was chosen on another split so that at most `wrong` is left, and what it does on this one."""
-
-    point: BandPoint
-    kept: int
-    mistakes: int
-    wrong: float
-
-
-def calibration_section(
-    before: Trust,
-    after: Trust | None,
-    band: Sequence[BandPoint],
-    *,
-    fitted: str = "",
-    suggested: Suggested | None = None,
-) -> Section:
-    """`fitted` says in words what the temperature is and where it was fitted; empty when it was not."""
+def trust_section(trust: Trusted) -> list[Section]:
+    """The section about probabilities; nothing when no object was asked about."""
+    if not trust.before.n:
+        return []
+    before, after, point = trust.before, trust.after, trust.point
     text = [
         f"Over the {before.n:,} objects that were asked about. The calibration error is the mean distance between "
         f"the probability of an answer and the share of such answers that is right, in bins of equal count; with few "
-        f"objects it is never 0, so what chance alone gives stands beside it."
+        f"objects it is never 0, so what chance alone gives stands beside it.",
+        _fitted(trust.calibration)
+        if trust.calibration
+        else "No temperature was fitted: that needs another split (--calibrate).",
     ]
-    text += [fitted] if fitted else ["No temperature was fitted: that needs another split (--calibrate)."]
-    text += [_advice(suggested), USE] if suggested else []
-    return Section(
-        "Probabilities",
-        tuple(text),
-        plots=(
-            reliability_plot(before.bins, after.bins if after else ()),
-            band_plot(band, suggested.point if suggested and suggested.kept else None),
-        ),
-        grids=(_numbers(before, after), _bins(before, after), _band(band)),
+    text += [_advice(point), USE] if point else []
+    return [
+        Section(
+            "Probabilities",
+            tuple(text),
+            plots=(
+                reliability_plot(before.bins, after.bins if after else ()),
+                band_plot(trust.curve, point if point and point.kept else None),
+            ),
+            grids=(_numbers(before, after), _bins(before, after), _band(trust.curve)),
+        )
+    ]
+
+
+def _fitted(made: Calibration) -> str:
+    on = made.fitted_on
+    own = ", ".join(f"{kind.replace('_', ' ')} {t:.2f}" for kind, t in made.by_kind.items())
+    return (
+        f"Temperature {made.temperature:.2f}{f' (by type: {own})' if own else ''}, fitted on {on.get('objects', 0)} "
+        f"objects of the split {on.get('split', '')}; it changes probabilities and never which answer is best."
     )
 
 
-def _advice(suggested: Suggested) -> str:
-    point, kept = suggested.point, suggested.kept
+def _advice(point: ReviewPoint) -> str:
     words = (
         f"Suggested: a person looks at answers under {point.threshold:.2f}. That was chosen on the other split so that "
-        f"at most {tenths(suggested.wrong)} of the rest are wrong there. "
+        f"at most {tenths(TARGET_ERROR)} of the rest are wrong there. "
     )
-    if not kept:
+    if not point.kept:
         return words + "Here that is every answer: with this judge a person has to look at all of them."
     return words + (
-        f"Here it sends {tenths(point.review)} to a person and leaves {suggested.mistakes:,} of {kept:,} wrong "
+        f"Here it sends {tenths(point.review)} to a person and leaves {point.wrong:,} of {point.kept:,} wrong "
         f"({tenths(point.errors_left)})."
     )
 
 
-def _numbers(before: Trust, after: Trust | None) -> Grid:
+def _numbers(before: Reliability, after: Reliability | None) -> Grid:
     names = ("calibration error (ECE)", "the same by chance alone", "Brier score, 0 to 2", "log loss, nats")
     sets = [before, after] if after else [before]
-    columns = [(tenths(t.error), tenths(t.by_chance), f"{t.brier:.3f}", f"{t.log_loss:.3f}") for t in sets]
+    columns = [(tenths(t.ece), tenths(t.ece_by_chance), f"{t.brier:.3f}", f"{t.log_loss:.3f}") for t in sets]
     rows = tuple(zip(names, *columns, strict=True))
     return Grid("", ("measured", "as scored", "after temperature")[: len(sets) + 1], rows)
 
 
-def _bins(before: Trust, after: Trust | None) -> Grid:
+def _bins(before: Reliability, after: Reliability | None) -> Grid:
     sets = [("as scored", before)] + ([("after temperature", after)] if after else [])
     rows = [(f"{tenths(b.confidence)}", tenths(b.accuracy), str(b.n), name) for name, t in sets for b in t.bins]
     head = ("mean probability", "share right", "objects", "which")
     return Grid("The plotted probabilities", head, tuple(rows), folded=True)
 
 
-def _band(band: Sequence[BandPoint]) -> Grid:
+def _band(band: Sequence[ReviewPoint]) -> Grid:
     """The first point of the curve that sends at least each of SHARES to a person."""
     chosen = [next((p for p in band if p.review >= share), None) for share in SHARES]
     points = list(dict.fromkeys(p for p in chosen if p is not None and p.review < 1))
@@ -233,48 +218,32 @@ MOST_IN_GROUP, MOST_CROPS = 6, 72  # some 20 kB each, so that the page stays und
 ANSWERS = 3  # shown with each, best first
 
 
-@dataclass(frozen=True)
-class Wrong:
-    """A wrong answer to one object: `box` in pixels of the photograph at `file`, `said` empty if it was unreadable."""
-
-    photo: str
-    file: Path
-    instance_id: str
-    box: Box
-    true: str
-    said: str
-    probabilities: Mapping[str, float]
-    note: str = ""
-
-    @property
-    def confidence(self) -> float:
-        """Probability of what was said."""
-        return self.probabilities.get(self.said, 0.0)
-
-
-def mistake_groups(wrong: Iterable[Wrong], color_of: Mapping[str, str]) -> tuple[MistakeGroup, ...]:
+def mistake_groups(
+    wrong: Iterable[Case], files: Mapping[str, Path], color_of: Mapping[str, str]
+) -> tuple[MistakeGroup, ...]:
     """Mistakes by pair of classes, the most frequent pair first, and the most confident mistakes of each with a crop.
 
-    `color_of` gives the color (#rrggbb) of the box for each true class.
+    `files` are the photographs by name, `color_of` gives the color (#rrggbb) of the box for each true class.
     """
-    pairs: dict[tuple[str, str], list[Wrong]] = {}
-    for one in sorted(wrong, key=lambda w: (-w.confidence, w.photo, w.instance_id)):
-        pairs.setdefault((one.true, one.said), []).append(one)
+    pairs: dict[tuple[str, str], list[Case]] = {}
+    for one in sorted(wrong, key=lambda c: (-c.probabilities.get(c.said_class, 0.0), *c.key)):
+        pairs.setdefault((one.true_class, one.said_class or UNREADABLE), []).append(one)
     groups, left = [], MOST_CROPS
     for (true, said), ones in sorted(pairs.items(), key=lambda pair: -len(pair[1])):
         shown = ones[: min(MOST_IN_GROUP, left)]
         left -= len(shown)
-        groups.append(MistakeGroup(true, said, len(ones), tuple(_mistake(w, color_of[true]) for w in shown)))
+        mistakes = tuple(_mistake(one, files[one.photo], color_of[true]) for one in shown)
+        groups.append(MistakeGroup(true, said, len(ones), mistakes))
     return tuple(groups)
 
 
-def _mistake(wrong: Wrong, color: str) -> Mistake:
+def _mistake(wrong: Case, file: Path, color: str) -> Mistake:
     """The best answers, what was said first; the true one is always among them."""
-    ranked = sorted(wrong.probabilities.items(), key=lambda pair: (pair[0] != wrong.said, -pair[1]))
+    ranked = sorted(wrong.probabilities.items(), key=lambda pair: (pair[0] != wrong.said_class, -pair[1]))
     shown = ranked[:ANSWERS]
-    if wrong.true in wrong.probabilities and wrong.true not in dict(shown):
-        shown[-1] = (wrong.true, wrong.probabilities[wrong.true])
-    return Mistake(wrong.photo, wrong.instance_id, crop_uri(wrong.file, wrong.box, color), tuple(shown), wrong.note)
+    if wrong.true_class in wrong.probabilities and wrong.true_class not in dict(shown):
+        shown[-1] = (wrong.true_class, wrong.probabilities[wrong.true_class])
+    return Mistake(wrong.photo, wrong.instance_id, crop_uri(file, wrong.box, color), tuple(shown))
 
 
 def crop_window(box: Box, size_wh: tuple[int, int]) -> Box:
@@ -324,26 +293,10 @@ TILES = (
 )
 
 
-def shown(figure: Metric) -> TruthFigure:
-    """A figure as pages show it."""
-    value = figure.value if figure.n else 0.0  # NaN would be shown as such; n says that there is nothing
-    label = f"{figure.label} (lower is better)" if figure.lower_is_better else figure.label
-    return TruthFigure(
-        label,
-        value,
-        *figure.interval,
-        figure.n,
-        figure.majority_baseline if figure.n else None,
-        figure.train_majority_baseline if figure.n else None,
-        figure.target,
-        figure.verdict,
-    )
-
-
 def headline_of(done: Evaluated, card: Scorecard) -> str:
     """The headline of an evaluation, in words; objects that were not found are named, because they have no answer."""
     where = f"{some(card.photographs, 'photograph')} of {done.split.name}"
-    words = headline(shown(card.headline), right=card.headline.count or 0, where=where)
+    words = headline(card.headline, where=where)
     if done.unjudged:
         words += f" This counts objects that were found: {card.objects:,} of {card.objects + done.unjudged:,}."
     return words
@@ -364,13 +317,13 @@ def metric_sections(card: Scorecard, *, where_found: bool = False) -> list[Secti
     if where_found:
         text.append("These are the judge's answers to objects that were found; what was not found is above.")
     title = "The judge, where an object was found" if where_found else "Accuracy"
-    sections = [Section(title, tuple(text), tuple(map(shown, overall)))]
+    sections = [Section(title, tuple(text), tuple(overall))]
     for title, prefixes in (
         ("By condition", ("condition", "condition_given_type")),
         ("By type", ("type",)),
         ("By class", ("class",)),
     ):
-        figures = [shown(f) for prefix in prefixes for f in card.under(prefix)]
+        figures = [f for prefix in prefixes for f in card.under(prefix)]
         sections += [Section(title, figures=tuple(figures))] if figures else []
     return sections
 
@@ -424,11 +377,5 @@ def mistakes_section(done: Evaluated, taxonomy: Taxonomy) -> Section:
         f"in each the mistakes that the judge was surest of. The box has the color of the true condition."
     )
     pairs = pairs_grid((c.true_class, c.said_class or UNREADABLE) for c in wrong)
-    return Section("Mistakes", (text,), grids=(pairs,), mistakes=mistake_groups(_wrong(done, wrong), colors))
-
-
-def _wrong(done: Evaluated, cases: Sequence[Case]) -> Iterable[Wrong]:
     files = {photo.name: photo.path for photo in done.split.photos}
-    for c in cases:
-        said = c.said_class or UNREADABLE
-        yield Wrong(c.photo, files[c.photo], c.instance_id, c.box, c.true_class, said, c.probabilities)
+    return Section("Mistakes", (text,), grids=(pairs,), mistakes=mistake_groups(wrong, files, colors))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from toeline.evaluate.calibration import Bin, ReviewPoint
 from toeline.report.document import Plot
 from toeline.report.draw import Mark, as_jpeg, draw_marks
 
@@ -86,22 +87,6 @@ FAINTEST, STRONGEST = 0.05, 0.6  # opacity of a cell; stronger would hide the pa
 LARGEST_DOT = 160.0  # points squared, of the bin that holds most objects
 
 
-class Bin(NamedTuple):
-    """Objects whose top probability lies in one range: its mean, the share that is right, and how many they are."""
-
-    confidence: float
-    accuracy: float
-    n: int
-
-
-class BandPoint(NamedTuple):
-    """Answers under `threshold` go to a person: their share of all, and the wrong ones among those that do not."""
-
-    threshold: float
-    review: float
-    errors_left: float
-
-
 def confusion_plot(true: Sequence[str], counts: Sequence[Sequence[int]], said: Sequence[str], *, what: str) -> Plot:
     """Rows are true, columns are said; each cell has its count and its share of the row, which colors it."""
     large = len(said) > 4
@@ -160,7 +145,7 @@ def reliability_plot(before: Sequence[Bin], after: Sequence[Bin] = ()) -> Plot:
         return Plot(svg(drawn, label=caption), caption, 520)
 
 
-def band_plot(points: Sequence[BandPoint], suggested: BandPoint | None = None) -> Plot:
+def band_plot(points: Sequence[ReviewPoint], suggested: ReviewPoint | None = None) -> Plot:
     """Errors that are left among the answers nobody looks at, against the share of answers that a person looks at."""
     with figure(INCHES, 4.2) as (drawn, axes):
         axes.plot([p.review for p in points], [p.errors_left for p in points], color=RIGHT, linewidth=1.8)
@@ -297,7 +282,7 @@ def loss_plot(steps: Sequence[tuple[float, float]], checked: Sequence[Validation
 
 
 def accuracy_plot(checked: Sequence[ValidationPoint], majority_baseline: float | None) -> Plot:
-    """Conditions rightly said on the validation split, and what needs no pixel."""
+    """Conditions rightly said on the validation split, and the majority-class baseline."""
     with figure(INCHES, 3.6) as (drawn, axes):
         axes.plot([c.epoch for c in checked], [c.accuracy for c in checked], "o-", color=COLORS[0], label="validation")
         kept = [c for c in checked if c.kept][-1:]
@@ -305,7 +290,7 @@ def accuracy_plot(checked: Sequence[ValidationPoint], majority_baseline: float |
             [c.epoch for c in kept], [c.accuracy for c in kept], "o", color=COLORS[1], markersize=11, label="kept"
         )
         if majority_baseline is not None:
-            axes.axhline(majority_baseline, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="without a pixel")
+            axes.axhline(majority_baseline, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="majority class")
         axes.set(xlabel="epoch", ylabel="right, given the type", ylim=(0, 1.02))
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
         axes.grid(True)

@@ -1,4 +1,4 @@
-"""A fine-tuning in the plain values of the report: was it worth it, the curves, what was learned from, what it took."""
+"""The report on a fine-tuning: before and after, curves, training data, time and memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from toeline.evaluate.compare import Difference
 from toeline.evaluate.results import BeforeAfter
 from toeline.report.document import Grid, ScorecardPage, Section, tenths
 from toeline.report.plots import ValidationPoint, accuracy_plot, loss_plot
-from toeline.train.callbacks import best_epoch
-from toeline.train.config import LoraRun
 
 if TYPE_CHECKING:
     from toeline.evaluate.results import FinetuneResult
@@ -21,20 +19,20 @@ LEFT_OUT = ("worth", "trained")  # of run.json at the foot of the page: told abo
 DIFFERENCE = ("measured", "n", "before", "after", "difference", "95 % interval", "gained", "lost", "McNemar p")
 
 
-def page_of(outcome: FinetuneResult, steps: Sequence[Mapping[str, Any]], run: LoraRun) -> ScorecardPage:
-    """Everything that report.html and report.md say."""
+def page_of(outcome: FinetuneResult, steps: Sequence[Mapping[str, Any]], *, kept: int) -> ScorecardPage:
+    """Everything that report.html and report.md say. `steps` are of log.jsonl, `kept` is the epoch that was kept."""
     checked = [checked_of(line) for line in outcome.validations if line["valid"]]
-    parts = [_before_after_section(outcome.before_after), _curves(steps, checked, run, outcome.before_after)]
+    parts = [_before_after_section(outcome.before_after), _curves(steps, checked, outcome)]
     parts += [_data_section(outcome.record["trained"]), _cost_section(outcome, steps)]
     record = {k: v for k, v in outcome.record.items() if k not in LEFT_OUT}
     return ScorecardPage(
-        title=f"Fine-tuning of {run.judge}",
+        title=f"Fine-tuning of {outcome.record['settings']['judge']}",
         headline=outcome.before_after.words
         if outcome.before_after
         else "There is no validation split, so nothing is known of it.",
         sections=[part for part in parts if part],
         run={**record, "learner": _learner(outcome.record["trained"])},
-        tiles=_tiles(outcome),
+        tiles=_tiles(outcome, kept),
         problems=outcome.problems,
     )
 
@@ -44,9 +42,9 @@ def checked_of(line: Mapping[str, Any]) -> ValidationPoint:
     return ValidationPoint(line["epoch"], line["valid"]["accuracy"], line["valid"]["loss"], bool(line.get("best")))
 
 
-def _tiles(outcome: FinetuneResult) -> list[tuple[str, str]]:
-    trained, best = outcome.record["trained"], best_epoch(outcome.validations)
-    tiles = [(str(best), "epoch kept"), (f"{trained['trained_parameters']:,}", "numbers trained")]
+def _tiles(outcome: FinetuneResult, kept: int) -> list[tuple[str, str]]:
+    trained = outcome.record["trained"]
+    tiles = [(str(kept), "epoch kept"), (f"{trained['trained_parameters']:,}", "numbers trained")]
     if before_after := outcome.before_after:
         both = ((before_after.headline.first, "right before"), (before_after.headline.second, "right after"))
         tiles = [*((tenths(value), what) for value, what in both), *tiles]
@@ -66,7 +64,7 @@ def _before_after_section(before_after: BeforeAfter | None) -> Section | None:
     rows = [difference_row(d) for d in c.differences if d.n and d.key.count("/") == 0]
     inside = [difference_row(d) for d in c.differences if d.n and d.key.count("/") == 1]
     grids = (Grid("", DIFFERENCE, tuple(rows)), Grid("By condition, type and class", DIFFERENCE, tuple(inside)))
-    return Section("Was it worth it?", (text,), grids=grids)
+    return Section("Before and after", (text,), grids=grids)
 
 
 def difference_row(d: Difference) -> tuple[str, ...]:
@@ -74,18 +72,14 @@ def difference_row(d: Difference) -> tuple[str, ...]:
     counts = ("" if v is None else str(v) for v in (d.gained, d.lost))
     p = "" if d.p_value is None else f"{d.p_value:.3g}"
     interval = f"{100 * d.interval.low:+.1f} to {100 * d.interval.high:+.1f}"
-    label = f"{d.label} (lower is better)" if d.lower_is_better else d.label
-    return (label, str(d.n), tenths(d.first), tenths(d.second), f"{100 * d.difference:+.1f}", interval, *counts, p)
+    return (d.caption, str(d.n), tenths(d.first), tenths(d.second), f"{100 * d.difference:+.1f}", interval, *counts, p)
 
 
-def _curves(
-    steps: Sequence[Mapping[str, Any]],
-    checked: Sequence[ValidationPoint],
-    run: LoraRun,
-    before_after: BeforeAfter | None,
-) -> Section:
+def _curves(steps: Sequence[Mapping[str, Any]], checked: Sequence[ValidationPoint], outcome: FinetuneResult) -> Section:
+    settings, before_after = outcome.record["settings"], outcome.before_after
+    epochs, patience = settings["epochs"], settings["patience"]
     last = max((s["step"] for s in steps), default=1)
-    done = max((c.epoch for c in checked), default=run.epochs)
+    done = max((c.epoch for c in checked), default=epochs)
     points = [(s["step"] / last * done, s["loss"]) for s in steps if s["loss"] is not None]
     majority_baseline = before_after.before.headline.majority_baseline if before_after else None
     plots = [loss_plot(points, checked)] + ([accuracy_plot(checked, majority_baseline)] if checked else [])
@@ -95,8 +89,8 @@ def _curves(
     )
     grids = (Grid("By epoch", ("epoch", "right, given the type", "loss", "than all before"), rows),) if rows else ()
     stopped = ""
-    if checked and checked[-1].epoch < run.epochs:
-        stopped = f" It was stopped after epoch {checked[-1].epoch}: {run.patience} epochs had brought nothing better."
+    if checked and checked[-1].epoch < epochs:
+        stopped = f" It was stopped after epoch {checked[-1].epoch}: {patience} epochs had brought nothing better."
     text = f"The weights of the best epoch were kept: most answers right, and of equals the smaller loss.{stopped}"
     return Section("Curves", (text,) if checked else (), plots=tuple(plots), grids=grids)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -17,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from toeline.core.geo import CameraPose, Meters, Point, moved
-from toeline.errors import OutputError
+from toeline.core.prefetch import in_processes
+from toeline.core.run_folder import claim, read_run, require_same
 from toeline.synth.plan import CLASS_NAMES
 from toeline.synth.scene import Drawing, draw
 
@@ -98,29 +97,20 @@ def part_of(index: int, scenes: int, parts: Mapping[str, float]) -> str:
     return list(parts)[-1]
 
 
+NOTE = "synth.json"
+
+
 def _prepare(out: Path, settings: dict[str, object], parts: Mapping[str, float], masks: bool) -> None:
-    note = out / "synth.json"
-    text = json.dumps(settings, indent=2) + "\n"
-    if out.exists() and any(out.iterdir()) and (not note.exists() or note.read_text(encoding="utf-8") != text):
-        raise OutputError(
-            f"{out} is not empty, and holds no data set of the same settings. Name another folder, or empty this one."
-        )
+    if claim(out, note=NOTE):
+        require_same(out, read_run(out, NOTE), settings)
     for part in parts:
         for folder in ("images", "labels", *(["masks"] if masks else [])):
             (out / part / folder).mkdir(parents=True, exist_ok=True)
-    note.write_text(text, encoding="utf-8")
+    (out / NOTE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     keys = {"train": "train", "valid": "val", "test": "test"}
     rows = [f"{keys.get(part, part)}: ../{part}/images" for part in parts]
     rows += ["", f"nc: {len(CLASS_NAMES)}", f"names: {list(CLASS_NAMES)}", ""]
     (out / "data.yaml").write_text("\n".join(rows), encoding="utf-8")
-
-
-def _run(jobs: list[_Job], workers: int) -> Iterator[int]:
-    if workers <= 1:
-        yield from map(_write_scene, jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_write_scene, jobs, chunksize=4)
 
 
 def write_dataset(
@@ -147,7 +137,7 @@ def write_dataset(
     _prepare(out, settings, parts, masks)
     make = partial(_Job, out, seed=seed, size=size, masks=masks, gps=gps)
     jobs = [make(part=part_of(i, scenes, parts), index=i) for i in range(scenes)]
-    for done, _ in enumerate(_run(jobs, workers), start=1):
+    for done, _ in enumerate(in_processes(_write_scene, jobs, workers=workers), start=1):
         if progress is not None:
             progress(done, scenes)
     return out / "data.yaml"

@@ -1,32 +1,33 @@
-"""Trains the floor: measures one split, cross-validates by flight line, calibrates on that, fits on everything."""
+"""Trains the baseline: measures one split, cross-validates by flight line, calibrates on that, fits on everything."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import log_softmax
 
+from toeline.core.calibration import fit_temperature, log_loss, padded
+from toeline.core.finding import Problem, Step
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.datasets import each_labeled
 from toeline.data.images import file_hash, read_photo
-from toeline.data.labels import Problem
-from toeline.data.yolo import Entry, LabeledScene, YoloSet, open_yolo, read_entry
-from toeline.errors import LabelError, PhotoError
+from toeline.data.yolo import LabeledScene, YoloSet, open_yolo
+from toeline.errors import LabelError
 from toeline.judge.baseline.features import measure, measure_names
-from toeline.judge.baseline.model import BaselineModel, Forest, Scores, TypeModel, as_answers, log_softmax, standardized
+from toeline.judge.baseline.model import BaselineModel, Forest, Scores, TypeModel, as_answers, standardized
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-COLDEST, HOTTEST = 0.2, 5.0  # range of the temperature
-
-Step = Callable[[Sequence[Problem]], None]
+TEMPERATURES = (0.2, 5.0)  # narrower than usual: out-of-fold scores of few objects leave it open
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
     `step` is called after each photograph with what was wrong with it.
     """
     found = open_yolo(run.data, taxonomy)
-    table, problems = measured(found, entries_of(found, run), taxonomy, step)
+    table, problems = measured(found, run.split, taxonomy, step)
     cut_by = "flight line"
     if len(set(table.groups)) == 1:  # the name says no more than that all were taken together
         table, cut_by = replace(table, groups=table.photos), "photograph"
@@ -78,31 +79,24 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
     raw = cross_validated(model, table, taxonomy, folds, run.seed)
     answers = [model.answers(kind) for kind in table.kinds]
     right = [options.index(name) for options, name in zip(answers, table.classes, strict=True)]
-    model = replace(model, temperature=temperature_of(raw, right))
-    calibrated = [_at(scores, model.temperature) for scores in raw]
+    asked = [i for i, options in enumerate(answers) if len(options) > 1]
+    temperature = fit_temperature([raw[i] for i in asked], [right[i] for i in asked], bounds=TEMPERATURES)
+    model = replace(model, temperature=round(temperature, 4))
+    calibrated = [log_softmax(scores / model.temperature) for scores in raw]
     said = tuple(options[int(s.argmax())] for options, s in zip(answers, calibrated, strict=True))
     model = replace(model, facts=_facts(run, taxonomy, table, model), out_of_fold=_kept(table, answers, calibrated))
-    return TrainedBaseline(model, table, said, _log_loss(calibrated, right), folds, cut_by, tuple(problems))
+    loss = log_loss(padded([calibrated[i] for i in asked]), [right[i] for i in asked])
+    return TrainedBaseline(model, table, said, loss, folds, cut_by, tuple(problems))
 
 
-def entries_of(found: YoloSet, run: BaselineRun) -> tuple[Entry, ...]:
-    """The photographs of the split that is named, and of no other. Raises LabelError."""
-    if run.split not in found.splits:
-        raise LabelError(f"{run.data}: there is no split {run.split!r}. Choose --split {', '.join(found.splits)}.")
-    return found.splits[run.split]
-
-
-def measured(
-    found: YoloSet, entries: Sequence[Entry], taxonomy: Taxonomy, step: Step
-) -> tuple[FeatureTable, list[Problem]]:
+def measured(found: YoloSet, split: str, taxonomy: Taxonomy, step: Step) -> tuple[FeatureTable, list[Problem]]:
     """All labeled objects of all photographs that can be read. Raises LabelError when there are none."""
     kinds = [t.name for t in taxonomy.types]
     rows: list[NDArray[np.float32]] = []
     columns: list[tuple[str, str, str, str, str]] = []
     problems = list(found.problems)
-    for entry in entries:
-        labeled, faults = _read(entry, taxonomy, found)
-        if labeled is not None and labeled.ground_truths:
+    for entry, labeled, faults in each_labeled(found, found.split(split)[1], taxonomy):
+        if labeled and labeled.ground_truths:
             rows.append(_measured(labeled, kinds))
             columns += _columns(labeled, file_hash(entry.photo))
         problems += faults
@@ -110,14 +104,6 @@ def measured(
     if not rows:
         raise LabelError(f"{found.root}: there is no object with a condition in this split. Name labeled photographs.")
     return FeatureTable(np.concatenate(rows), *(np.array(column) for column in zip(*columns, strict=True))), problems
-
-
-def _read(entry: Entry, taxonomy: Taxonomy, found: YoloSet) -> tuple[LabeledScene | None, list[Problem]]:
-    try:
-        labeled = read_entry(entry, taxonomy, found.names)
-        return labeled, list(labeled.problems)
-    except PhotoError as why:
-        return None, [Problem(entry.photo, None, str(why))]
 
 
 def _measured(labeled: LabeledScene, kinds: Sequence[str]) -> NDArray[np.float32]:
@@ -142,27 +128,6 @@ def cross_validated(
         for i in unseen:
             said[i] = part.log_probs(str(table.kinds[i]), table.rows[i : i + 1])[0]
     return said
-
-
-def _at(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    return log_softmax(scores / temperature)
-
-
-def _log_loss(said: Sequence[NDArray[np.float64]], right: Sequence[int]) -> float:
-    """Mean of -log p of the right answer, over the objects that have more than one."""
-    asked = [scores[answer] for scores, answer in zip(said, right, strict=True) if len(scores) > 1]
-    return float(-np.mean(asked)) if asked else 0.0
-
-
-def temperature_of(said: Sequence[NDArray[np.float64]], right: Sequence[int]) -> float:
-    """The temperature under which the out-of-fold scores have the least log loss (Guo 2017)."""
-    from scipy.optimize import minimize_scalar
-
-    def loss(log_t: float) -> float:
-        return _log_loss([_at(scores, float(np.exp(log_t))) for scores in said], right)
-
-    found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
-    return round(float(np.exp(found.x)), 4)
 
 
 def _kept(table: FeatureTable, answers: Sequence[tuple[str, ...]], said: Sequence[NDArray[np.float64]]) -> Scores:

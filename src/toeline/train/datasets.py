@@ -1,6 +1,7 @@
 """Labeled photographs to train on or to validate with, read once before training begins: what is wrong is told then.
 
 Every file is decoded in that pass: a photograph that turns out to be damaged after hours of training helps nobody.
+SheetPool holds drawn scenes instead, read when they are needed; Joined puts one after the other.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 from toeline.core.finding import Problem
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.datasets import each_labeled
 from toeline.data.images import file_hash, read_photo
 from toeline.data.yolo import Entry, LabeledScene, YoloSet, open_yolo, read_entry
 from toeline.errors import LabelError, PhotoError
@@ -30,7 +32,7 @@ READERS = 4  # threads that decode photographs; Pillow releases the interpreter 
 
 
 @dataclass(frozen=True)
-class LabeledSplit:
+class TrainingSplit:
     """The photographs of one split on which there is something to ask. Indexing reads a photograph's pixels.
 
     `nothing` counts photographs without an object that leaves a choice. `sha256` is of all photographs and of what is
@@ -49,7 +51,7 @@ class LabeledSplit:
         return len(self.scenes)
 
     def __getitem__(self, i: int) -> Labeled:
-        """Photograph `i` with its truths. Raises PhotoError when its file has gone since."""
+        """Photograph `i` with its ground truths. Raises PhotoError when its file has gone since."""
         found = self.scenes[i]
         ground_truths = {t.instance_id: t for t in found.ground_truths}
         states = labeled_states(found.scene, ground_truths, self.drawn_by) if self.drawn_by else None
@@ -64,28 +66,22 @@ class LabeledSplit:
         return [[t.class_name for t in s.ground_truths if len(taxonomy.answers(t.type_name)) > 1] for s in self.scenes]
 
 
-def read_labeled_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> LabeledSplit:
+def read_labeled_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> TrainingSplit:
     """Read one split. Raises LabelError for a split that is not there, or on which nothing can be asked."""
     split, entries = dataset.split(name)
-    problems = [Problem("", str(p.file), p.what, ADVICE, p.line) for p in dataset.problems]
-    scenes, said = [], hashlib.sha256()
+    problems = [replace(p, todo=ADVICE) for p in dataset.problems]
+    scenes, hashed = [], hashlib.sha256()
     with ThreadPoolExecutor(READERS) as readers:
-        for entry, digest in zip(entries, readers.map(_digest, entries), strict=True):
-            try:
-                found = read_entry(entry, taxonomy, dataset.names)
-            except PhotoError as why:
-                digest = why
-            if isinstance(digest, PhotoError):
-                problems.append(_unread(entry, digest))
-                continue
-            problems += [Problem("", str(p.file), p.what, ADVICE, p.line) for p in found.problems]
-            if len(found.ground_truths) < len(found.scene.instances):
-                raise LabelError(f"{entry.labels}: names types and no conditions, so nothing can be learned from it.")
-            said.update(f"{digest} {_true(found)}\n".encode())
-            scenes.append(found)
-    return _filled(
-        LabeledSplit(split, tuple(scenes), tuple(dict.fromkeys(problems)), 0, said.hexdigest()), taxonomy, dataset
-    )
+        labeled = each_labeled(dataset, entries, taxonomy, todo=ADVICE)
+        for (entry, found, said), digest in zip(labeled, readers.map(_digest, entries), strict=True):
+            if found and isinstance(digest, PhotoError):
+                found, said = None, [Problem.unread(entry.photo, digest, ADVICE)]
+            problems += said
+            if found:
+                hashed.update(f"{digest} {_true(found)}\n".encode())
+                scenes.append(found)
+    whole = TrainingSplit(split, tuple(scenes), tuple(dict.fromkeys(problems)), sha256=hashed.hexdigest())
+    return _asked(whole, taxonomy, dataset)
 
 
 def _digest(entry: Entry) -> str | PhotoError:
@@ -97,10 +93,6 @@ def _digest(entry: Entry) -> str | PhotoError:
         return why
 
 
-def _unread(entry: Entry, why: PhotoError) -> Problem:
-    return Problem("", str(entry.photo), str(why).removeprefix(f"{entry.photo}: "), ADVICE)
-
-
 def _true(found: LabeledScene) -> list[tuple[tuple[float, ...], str]]:
     return [
         (instance.box.xyxy, ground_truth.class_name)
@@ -108,18 +100,16 @@ def _true(found: LabeledScene) -> list[tuple[tuple[float, ...], str]]:
     ]
 
 
-def _filled(labeled_split: LabeledSplit, taxonomy: Taxonomy, dataset: YoloSet) -> LabeledSplit:
-    """The album without photographs on which nothing is asked."""
-    asked = tuple(s for s, names in zip(labeled_split.scenes, labeled_split.classes(taxonomy), strict=True) if names)
+def _asked(split: TrainingSplit, taxonomy: Taxonomy, dataset: YoloSet) -> TrainingSplit:
+    """The split without photographs on which nothing is asked. Raises LabelError when none is left."""
+    asked = tuple(s for s, names in zip(split.scenes, split.classes(taxonomy), strict=True) if names)
     if not asked:
         raise LabelError(
-            f"{dataset.root}: the split {labeled_split.name!r} has no object whose type leaves a choice: there is "
-            f"nothing to learn. {len(labeled_split.problems)} problems were found; the first: "
-            f"{labeled_split.problems[0].what if labeled_split.problems else 'none'}"
+            f"{dataset.root}: the split {split.name!r} has no object whose type leaves a choice: there is nothing to "
+            f"learn. {len(split.problems)} problems were found; the first: "
+            f"{split.problems[0].what if split.problems else 'none'}"
         )
-    return LabeledSplit(
-        labeled_split.name, asked, labeled_split.problems, len(labeled_split.scenes) - len(asked), labeled_split.sha256
-    )
+    return replace(split, scenes=asked, nothing=len(split.scenes) - len(asked))
 
 
 @dataclass(frozen=True)
@@ -158,7 +148,7 @@ class SheetPool:
         return len(self.entries)
 
     def __getitem__(self, i: int) -> Labeled:
-        """Photograph `i` with its truths and, where there are truth masks, the state of every pixel."""
+        """Photograph `i` with its ground truths and, where there are masks, the state of every pixel."""
         entry = self.entries[i]
         found = read_entry(entry, self.taxonomy)
         with Image.open(entry.photo) as file:

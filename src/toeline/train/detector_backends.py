@@ -1,6 +1,6 @@
 """The two kinds of detector that can be trained: the embedded one's network, and any of transformers.
 
-Both show the loop the same five things, so that there is one loop.
+Both show the loop of train/detector.py the same things, so that there is one loop.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from toeline.detect.letterbox import GRAY
 from toeline.errors import ModelError, need
 from toeline.evaluate.average_precision import Found
 from toeline.train.config import EMBEDDED, SCRATCH, DetectorFit
-from toeline.train.detector_data import FILL, Floats, Pictures, Views, plain, scaled
-from toeline.train.detector_model import EXTRA, NMS_IOU, build, detect_all, export_to, loss_of
+from toeline.train.detector_data import Floats, Sample, plain, scaled, whole_views
+from toeline.train.detector_model import EXTRA, NMS_IOU, build, detect_all, export, loss_of
 
 NORMS_ON = 64  # training photographs on which batch norms are measured
 SIZE = 384  # pixels, of a network from scratch: as the embedded one
@@ -37,13 +38,33 @@ class DetectorLearner(Protocol):
         """Side of its pictures, in pixels."""
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """Type names, in the order of its scores."""
+
+    @property
+    def device(self) -> str:
+        """cpu, cuda or mps."""
+
+    @property
     def loss(self) -> Callable[..., Any] | None:
         """How the Trainer computes the loss; None when the network returns it itself."""
+
+    @property
+    def decay(self) -> float:
+        """AdamW's weight decay of its kernels."""
+
+    @property
+    def most_norm(self) -> float:
+        """What the norm of the gradients is cut to."""
+
+    @property
+    def half(self) -> bool:
+        """Whether it is trained in bfloat16."""
 
     def batch(self, seen: Sequence[tuple[Any, Floats]]) -> dict[str, Any]:
         """Pictures (size x size) with boxes (kind, x1, y1, x2, y2) in their pixels, as the network takes them."""
 
-    def find(self, network: Any, pictures: Pictures) -> tuple[list[Found], list[Floats]]:
+    def find(self, network: Any, pictures: Sequence[Sample]) -> tuple[list[Found], list[Floats]]:
         """What `network`, one of the same shape, finds in whole pictures, and what is there; in the same pixels."""
 
     def write(self, out: Path, card: dict[str, Any]) -> None:
@@ -58,6 +79,14 @@ class OwnLearner:
     size: int
     kinds: tuple[str, ...]
     device: str
+    decay = 0.05
+    most_norm = 10.0
+
+    @property
+    def half(self) -> bool:
+        from toeline.train.loss import half_precision_pays
+
+        return half_precision_pays(self.device)
 
     @property
     def loss(self) -> Callable[..., Any]:
@@ -73,15 +102,15 @@ class OwnLearner:
         pixels = np.stack([np.asarray(picture) for picture, _ in seen])
         return {"input": scaled(torch.from_numpy(pixels)), "labels": torch.from_numpy(labels)}
 
-    def find(self, network: Any, pictures: Pictures) -> tuple[list[Found], list[Floats]]:
+    def find(self, network: Any, pictures: Sequence[Sample]) -> tuple[list[Found], list[Floats]]:
         return detect_all(network, pictures, self.size, device=self.device)
 
     def write(self, out: Path, card: dict[str, Any]) -> None:
         about = {
-            "format": 1, "input_px": self.size, "fill": FILL, "kinds": list(self.kinds),
-            "thresholds": card["thresholds"], "nms_iou": NMS_IOU, "training": card["training"],
+            "format": 1, "input_px": self.size, "fill": GRAY, "kinds": list(self.kinds),
+            "thresholds": card["thresholds"], "nms_iou": NMS_IOU, **card,
         }  # fmt: skip
-        export_to(out, self.network.cpu(), self.size, about)
+        export(self.network.cpu(), out, self.size, about)
 
 
 @dataclass(frozen=True)
@@ -94,6 +123,9 @@ class HubLearner:
     kinds: tuple[str, ...]
     device: str
     loss = None
+    decay = 1e-4
+    most_norm = 0.1
+    half = False  # transformers' matching losses are not written for half precision
 
     def batch(self, seen: Sequence[tuple[Any, Floats]]) -> dict[str, Any]:
         """Pixels as the processor makes them; labels as all of transformers' detectors take them: shares, by center."""
@@ -118,14 +150,14 @@ class HubLearner:
         made = [self.reader.tensors(picture) for picture in pictures]
         return {name: torch.cat([one[name] for one in made]) for name in made[0]}
 
-    def find(self, network: Any, pictures: Pictures) -> tuple[list[Found], list[Floats]]:
+    def find(self, network: Any, pictures: Sequence[Sample]) -> tuple[list[Found], list[Floats]]:
         import torch
 
         network.eval()
         found: list[Found] = []
         ground_truth: list[Floats] = []
         for start in range(0, len(pictures), AT_ONCE):
-            images, boxes = plain_pictures(pictures[start : start + AT_ONCE], self.size)
+            images, boxes = whole_views(pictures[start : start + AT_ONCE], self.size)
             inputs = {name: part.to(self.device) for name, part in self._pixels(images).items()}
             with torch.inference_mode():
                 said = network(**inputs)
@@ -144,17 +176,6 @@ class HubLearner:
         (out / "detector-training.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
-def plain_pictures(samples: Sequence[Any], size: int) -> tuple[list[Any], list[Floats]]:
-    """Whole pictures of `size` x `size` pixels, and their boxes."""
-    from PIL import Image
-
-    from toeline.train.detector_data import AugmentedView, look, seen_boxes
-
-    views = [AugmentedView(0, 0, s.pixels.shape[1], s.pixels.shape[0]) for s in samples]
-    images = [look(Image.fromarray(s.pixels), v, size) for s, v in zip(samples, views, strict=True)]
-    return images, [seen_boxes(s.objects, v, size) for s, v in zip(samples, views, strict=True)]
-
-
 def _best(rows: dict[str, Any], size: int) -> Found:
     order = np.argsort(-rows["scores"], kind="stable")[:MOST_BOXES]
     order = order[rows["scores"][order] > LEAST_SCORE]
@@ -162,7 +183,9 @@ def _best(rows: dict[str, Any], size: int) -> Found:
     return Found(boxes, rows["scores"][order].astype(np.float32), rows["labels"][order].astype(np.int64))
 
 
-def own_learner(run: DetectorFit, kinds: tuple[str, ...], photos: Callable[[int], Pictures], device: str) -> OwnLearner:
+def own_learner(
+    run: DetectorFit, kinds: tuple[str, ...], photos: Callable[[int], Sequence[Sample]], device: str
+) -> OwnLearner:
     """The embedded detector's network from `run.begin`. `photos` gives training pictures for an input size."""
     from toeline.train.detector_model import network_of, read_start
 
@@ -246,8 +269,3 @@ def _same_kind(size: Any, side: int) -> dict[str, int]:
     if dict(size).get("height"):
         return {"height": side, "width": side}
     return {"shortest_edge": side, "longest_edge": max(side, int(dict(size).get("longest_edge") or side))}
-
-
-def views_of(learner: DetectorLearner, run: DetectorFit, pictures: Pictures, order: Any) -> Views:
-    """The turns of a training, as this learner's pictures."""
-    return Views(pictures, order, learner.size, run.seed, run.augment)

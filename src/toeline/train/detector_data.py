@@ -1,4 +1,4 @@
-"""Drawn scenes as training batches for the detector: a pool on disk, random views, boxes cut as a frame cuts them.
+"""What a detector is trained on: drawn scenes kept on disk, photographs, random views of them, boxes cut by the frame.
 
 Knows pictures and polygons; knows no network.
 """
@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -18,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from toeline.core.prefetch import in_processes
 from toeline.core.scene import Instance
-from toeline.data.datasets import BoxedPhoto
 from toeline.data.images import read_photo
+from toeline.data.yolo import LabeledScene
+from toeline.detect.letterbox import framed
 from toeline.errors import OutputError
 
 KINDS = ("toe_drain", "rock_toe", "slope_drain", "vegetation")
-FILL = 114  # gray around a photograph that is not square; the run-time letterbox uses the same value
 MIN_SIDE = 3.0  # pixels of the network's input: a sliver thinner than this is not a box to learn
 MIN_LEFT = 0.1  # share of an object's box that must stay in view for it to count as seen
 
@@ -102,9 +101,8 @@ def fill_pool(folder: Path, *, scenes: int, seed: int, size: int = 640, workers:
 
 def _draw_missing(pool: ScenePool, pixels: Any, draw: Callable[[int], Any], numbers: range, workers: int) -> None:
     """Pixels first and the line of objects after them, so that a killed run leaves no line without a picture."""
-    processes = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))  # a fork of torch's threads may hang
-    with processes, pool.lines.open("a", encoding="utf-8") as lines:
-        for n, (picture, objects) in zip(numbers, processes.map(draw, numbers, chunksize=4), strict=True):
+    with pool.lines.open("a", encoding="utf-8") as lines:
+        for n, (picture, objects) in zip(numbers, in_processes(draw, numbers, workers=workers), strict=True):
             pixels[n] = picture
             lines.write(json.dumps(objects) + "\n")
             lines.flush()
@@ -166,10 +164,7 @@ def look(picture: Image.Image, view: AugmentedView, size: int) -> Image.Image:
     left, top = round((x1 - view.x) * sx), round((y1 - view.y) * sy)
     right, low = round((x2 - view.x) * sx), round((y2 - view.y) * sy)
     part = picture.resize((max(right - left, 1), max(low - top, 1)), Image.Resampling.BILINEAR, box=(x1, y1, x2, y2))
-    if part.size != (size, size):
-        sheet = Image.new("RGB", (size, size), (FILL, FILL, FILL))
-        sheet.paste(part, (left, top))
-        part = sheet
+    part = framed(part, (size, size), (left, top))
     return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if view.flip else part
 
 
@@ -194,52 +189,24 @@ def recolor(picture: Image.Image, rng: np.random.Generator, strength: float) -> 
     )
 
 
-@dataclass(frozen=True)
-class Batcher:
-    """Turns scene numbers into a batch: {"input": (B, 3, S, S) float, "labels": (B, M, 5) shares of the side}.
-
-    Rows of `labels` are (kind, x1, y1, x2, y2); unused rows are zeros, which no anchor can match.
-    """
-
-    samples: Sequence[Sample]
-    size: int
-    rng: np.random.Generator
-    strength: float = 1.0
-
-    def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
-        import torch
-
-        seen = [self.view(self.samples[n]) for n in numbers]
-        pixels = np.stack([np.asarray(picture) for picture, _ in seen])
-        rows = max(1, max(len(boxes) for _, boxes in seen))
-        labels = np.zeros((len(seen), rows, 5), np.float32)
-        for i, (_, boxes) in enumerate(seen):
-            labels[i, : len(boxes)] = boxes / (1, self.size, self.size, self.size, self.size)
-        return {"input": scaled(torch.from_numpy(pixels)), "labels": torch.from_numpy(labels)}
-
-    def view(self, sample: Sample) -> tuple[Image.Image, Floats]:
-        high, wide = sample.pixels.shape[:2]
-        view = random_view(self.rng, wide, high, self.strength)
-        picture = look(Image.fromarray(np.ascontiguousarray(sample.pixels)), view, self.size)
-        return recolor(picture, self.rng, self.strength), seen_boxes(sample.objects, view, self.size)
-
-
 def scaled(pixels: Any) -> Any:
     """(B, H, W, 3) uint8 to (B, 3, H, W) float around zero, channels last in memory: what a CPU runs fastest."""
     return (pixels.float() - 127.5).div(64.0).permute(0, 3, 1, 2)
 
 
+def whole_views(samples: Sequence[Sample], size: int) -> tuple[list[Image.Image], list[Floats]]:
+    """Whole pictures without augmentation as squares of `size` pixels, and their boxes in these pixels."""
+    views = [AugmentedView(0, 0, s.pixels.shape[1], s.pixels.shape[0]) for s in samples]
+    pictures = [look(Image.fromarray(s.pixels), v, size) for s, v in zip(samples, views, strict=True)]
+    return pictures, [seen_boxes(s.objects, v, size) for s, v in zip(samples, views, strict=True)]
+
+
 def plain(samples: Sequence[Sample], size: int, batch: int) -> Iterator[tuple[Any, list[Floats]]]:
-    """Whole pictures without augmentation, for measuring: batches of inputs and their boxes in input pixels."""
+    """Whole pictures, for measuring: batches of inputs of the embedded network, and their boxes in input pixels."""
     import torch
 
     for start in range(0, len(samples), batch):
-        some = samples[start : start + batch]
-        views = [AugmentedView(0, 0, s.pixels.shape[1], s.pixels.shape[0]) for s in some]
-        pictures = [
-            look(Image.fromarray(np.ascontiguousarray(s.pixels)), v, size) for s, v in zip(some, views, strict=True)
-        ]
-        boxes = [seen_boxes(s.objects, v, size) for s, v in zip(some, views, strict=True)]
+        pictures, boxes = whole_views(samples[start : start + batch], size)
         yield scaled(torch.from_numpy(np.stack([np.asarray(p) for p in pictures]))), boxes
 
 
@@ -254,7 +221,7 @@ class Pictures(Sequence[Sample]):
     `square` lays each into a square with gray margins, as inspection does; without it they keep their shape.
     """
 
-    photos: Sequence[BoxedPhoto]
+    photos: Sequence[LabeledScene]
     kinds: Sequence[str]
     longer_px: int
     square: bool = True
@@ -277,18 +244,16 @@ class Pictures(Sequence[Sample]):
             self.kept[n] = sample
         return self.kept[n]
 
-    def _read(self, photo: BoxedPhoto) -> Sample:
+    def _read(self, photo: LabeledScene) -> Sample:
         image = read_photo(photo.path)
         scale = min(1.0, self.longer_px / max(image.size))
         if scale < 1:
             image = image.resize((round(image.width * scale), round(image.height * scale)), reducing_gap=3.0)
         left = top = 0
-        if self.square and image.width != image.height:
+        if self.square:
             side = max(image.size)
             left, top = (side - image.width) // 2, (side - image.height) // 2
-            sheet = Image.new("RGB", (side, side), (FILL, FILL, FILL))
-            sheet.paste(image, (left, top))
-            image = sheet
+            image = framed(image, (side, side), (left, top))
         objects = [
             (self.kinds.index(t.type_name), (np.asarray(outline(t)) * scale + (left, top)).astype(np.float32))
             for t in photo.instances
@@ -297,7 +262,7 @@ class Pictures(Sequence[Sample]):
 
 
 def outline(instance: Instance) -> Sequence[tuple[float, float]]:
-    """The polygon of a thing, or the corners of its box."""
+    """The polygon of an instance, or the corners of its box."""
     x1, y1, x2, y2 = instance.box.xyxy
     return instance.polygon or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
 
@@ -317,7 +282,7 @@ def order_of(photographs: int, *, epochs: int, batch: int, seed: int) -> NDArray
 class Views:
     """What each turn shows: another window and another light of its photograph, by chance, never upside down."""
 
-    pictures: Pictures
+    pictures: Sequence[Sample]
     order: NDArray[np.int64]
     size: int
     seed: int

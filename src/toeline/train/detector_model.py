@@ -1,8 +1,8 @@
-"""Trains the embedded Stage 1 detector from random weights on drawn scenes, measures it, and exports it as ONNX.
+"""The embedded detector's network: built from random or from exported weights, its loss, what it finds, its export.
 
 The network and its loss are libreyolo's (MIT): YOLOX's CSPDarknet and path aggregation with ordinary convolutions, and
-YOLOv9's head (task-aligned assignment, CIoU and distribution focal loss). The loop is transformers' Trainer, since
-libreyolo's own runs in bfloat16 only on CUDA, and bfloat16 makes the CPU fast enough: see
+YOLOv9's head (task-aligned assignment, CIoU and distribution focal loss). train/detector.py trains it, with
+transformers' Trainer, since libreyolo's own runs in bfloat16 only on CUDA, and bfloat16 makes the CPU fast enough: see
 docs/decisions/0005-embedded-detector.md.
 """
 
@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from toeline.errors import ModelError, need
 from toeline.evaluate.average_precision import Found
-from toeline.train.config import DetectorRun
-from toeline.train.detector_data import KINDS, Sample, plain
+from toeline.train.detector_data import KINDS, Sample, plain, scaled
 
 EXTRA = "train-detector"
 NMS_IOU = 0.6  # two boxes of one type that overlap more are one object; slope drains stand side by side, never inside
-VERSIONS = ("torch", "torchvision", "libreyolo", "transformers", "onnx")
 
 
 def build(width: float = 0.25, activation: str = "silu", kinds: int = len(KINDS)) -> Any:
@@ -34,7 +34,6 @@ def build(width: float = 0.25, activation: str = "silu", kinds: int = len(KINDS)
     need("libreyolo", extra=EXTRA)
     from libreyolo.models.yolo9.nn import DDetect
     from libreyolo.models.yolox.nn import YOLOPAFPN
-    from torch import nn
 
     channels = tuple(int(c * width) for c in (256, 512, 1024))
     head = DDetect(kinds, channels, 16, (8, 16, 32), use_group=False)
@@ -54,19 +53,10 @@ def loss_of(head: Any, size: int) -> Callable[..., Any]:
     return loss
 
 
-def load_weights(network: Any, path: Path) -> None:
-    """Read weights that a run kept (`average.safetensors`) into a network of the same shape."""
-    from safetensors.torch import load_file
-
-    network.load_state_dict(load_file(path))
-
-
 def detect_all(
     network: Any, samples: Sequence[Sample], size: int, batch: int = 20, device: str = "cpu"
 ) -> tuple[list[Found], list[Any]]:
     """Detections (score above 0.01, NMS per type, at most 100 a picture) and true boxes of whole pictures."""
-    import torch
-
     from toeline.train.loss import half_precision_pays
 
     batched_nms = need("torchvision.ops", extra=EXTRA).batched_nms
@@ -86,24 +76,14 @@ def detect_all(
     return found, ground_truth
 
 
-def export(network: Any, run: DetectorRun, record: Mapping[str, Any]) -> Path:
+def export(network: Any, out: Path, size: int, record: Mapping[str, Any]) -> None:
     """Write model.onnx (the contract is in detect/onnx.py) and detector.json beside it."""
-    return export_to(run.out, network, run.size, record)
-
-
-def export_to(out: Path, network: Any, size: int, record: Mapping[str, Any]) -> Path:
-    """The same, of any network of this family, into `out`."""
-    import torch
-
-    from toeline.train.callbacks import Whole
-
     network.eval()
     network[1].export = True
-    path = out / "model.onnx"
     torch.onnx.export(
         Whole(network).eval(),
         (torch.zeros((1, size, size, 3), dtype=torch.uint8),),
-        str(path),
+        str(out / "model.onnx"),
         input_names=["photo"],
         output_names=["boxes", "scores"],
         opset_version=18,
@@ -112,7 +92,19 @@ def export_to(out: Path, network: Any, size: int, record: Mapping[str, Any]) -> 
         verbose=False,  # it would print on standard output, which is for results
     )
     (out / "detector.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return path
+
+
+class Whole(nn.Module):
+    """What is exported: pixels as they come from a photograph, boxes and scores as they are read."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, photo: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(1, S, S, 3) uint8 to boxes (A, 4) as x1, y1, x2, y2 in its pixels, and scores (A, kinds), 0 to 1."""
+        decoded = self.network(scaled(photo))[0][0].transpose(0, 1)
+        return decoded[:, :4], decoded[:, 4:]
 
 
 STEM, STEM_CHANNELS = "0.backbone.stem.conv.conv.weight", 64  # its channels at width 1
@@ -179,8 +171,6 @@ def network_of(start: Start, kinds: Sequence[str], pictures: Iterable[Any]) -> A
 
 def _put_back(module: Any, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
     """A convolution and a batch norm that together do what the folded convolution did."""
-    import torch
-
     with torch.no_grad():
         module.conv.weight.copy_(torch.from_numpy(kernel))
         module.bn.bias.copy_(torch.from_numpy(bias))
@@ -188,8 +178,6 @@ def _put_back(module: Any, kernel: NDArray[np.float32], bias: NDArray[np.float32
 
 
 def _copy(layer: Any, weights: dict[str, NDArray[np.float32]], name: str) -> None:
-    import torch
-
     with torch.no_grad():
         for part in ("weight", "bias"):
             getattr(layer, part).copy_(torch.from_numpy(weights[f"{name}.{part}"]))
@@ -198,8 +186,6 @@ def _copy(layer: Any, weights: dict[str, NDArray[np.float32]], name: str) -> Non
 def _copy_kinds(
     layer: Any, weights: dict[str, NDArray[np.float32]], name: str, before: Sequence[str], kinds: Sequence[str]
 ) -> None:
-    import torch
-
     known = [(i, before.index(kind)) for i, kind in enumerate(kinds) if kind in before]
     with torch.no_grad():
         for part in ("weight", "bias"):
@@ -210,8 +196,6 @@ def _copy_kinds(
 
 def measure_norms(network: Any, pictures: Iterable[Any]) -> None:
     """Give each batch norm the mean and variance of what it really gets; what the network says stays the same."""
-    import torch
-
     norms: list[Any] = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     with _watched(norms) as seen, torch.inference_mode():
         network.eval()

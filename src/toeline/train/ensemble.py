@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from toeline.core.finding import Problem, Step
 from toeline.core.question import QuestionSheet
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.datasets import each_labeled
 from toeline.data.images import file_hash, read_photo
-from toeline.data.labels import Problem
-from toeline.data.yolo import Entry, YoloSet, open_yolo, read_entry
+from toeline.data.yolo import LabeledScene, open_yolo
 from toeline.errors import LabelError, PhotoError
 from toeline.judge.baseline.judge import BaselineJudge
 from toeline.judge.ensemble import EnsembleJudge, EnsembleWeights, combined, fit_weights
@@ -19,7 +20,6 @@ from toeline.judge.judge import Judge
 from toeline.prompts.build import ask
 from toeline.prompts.relations import around
 
-Step = Callable[[Sequence[Problem]], None]
 Scores = Mapping[str, float]
 
 
@@ -52,16 +52,15 @@ def ask_both(
     A floor says of photographs it was trained on what it said in its cross-validation, before it had seen them.
     """
     found = open_yolo(data, taxonomy)
-    if split not in found.splits:
-        raise LabelError(f"{data}: there is no split {split!r}. Choose --split {', '.join(found.splits)}.")
     asked: list[AnsweredCase] = []
     kept = [0, 0]
     problems = list(found.problems)
-    for entry in found.splits[split]:
+    for entry, labeled, faults in each_labeled(found, found.split(split)[1], taxonomy):
         try:
-            faults = _ask_one(entry, found, judge, taxonomy, asked, kept)
+            if labeled:
+                _ask_one(labeled, judge, taxonomy, asked, kept)
         except PhotoError as why:
-            faults = [Problem(entry.photo, None, str(why))]
+            faults = [Problem.unread(entry.photo, why)]
         problems += faults
         step(faults)
     if not asked:
@@ -70,31 +69,21 @@ def ask_both(
 
 
 def _ask_one(
-    entry: Entry, found: YoloSet, judge: EnsembleJudge, taxonomy: Taxonomy, asked: list[AnsweredCase], kept: list[int]
-) -> list[Problem]:
-    labeled = read_entry(entry, taxonomy, found.names)
-    scene = replace(labeled.scene, image=Path(entry.photo.name))  # as findings call it, so that replays find it
+    labeled: LabeledScene, judge: EnsembleJudge, taxonomy: Taxonomy, asked: list[AnsweredCase], kept: list[int]
+) -> None:
+    photo = labeled.path
+    scene = replace(labeled.scene, image=Path(photo.name))  # as findings call it, so that replays find it
     relations = {instance.id: around(scene, instance.id) for instance in scene.instances}
-    sheet = ask(scene, read_photo(entry.photo), relations, taxonomy, judge.view)
+    sheet = ask(scene, read_photo(photo), relations, taxonomy, judge.view)
+    if not sheet.questions or not labeled.ground_truths:
+        return
     ground_truths = {ground_truth.instance_id: ground_truth for ground_truth in labeled.ground_truths}
-    if sheet.questions and ground_truths:
-        both = [_unseen(part, sheet, file_hash(entry.photo)) for part in judge.parts]
-        for i, (_, out_of_fold) in enumerate(both):
-            kept[i] += len(sheet.questions) * out_of_fold
-        for question, a, b in zip(sheet.questions, both[0][0], both[1][0], strict=True):
-            ground_truth = ground_truths[question.instance_id]
-            asked.append(
-                AnsweredCase(
-                    entry.photo.name,
-                    scene.flight_line,
-                    question.instance_id,
-                    ground_truth.type_name,
-                    ground_truth.class_name,
-                    a,
-                    b,
-                )
-            )
-    return list(labeled.problems)
+    both = [_unseen(part, sheet, file_hash(photo)) for part in judge.parts]
+    for i, (_, out_of_fold) in enumerate(both):
+        kept[i] += len(sheet.questions) * out_of_fold
+    for question, a, b in zip(sheet.questions, both[0][0], both[1][0], strict=True):
+        true, instance = ground_truths[question.instance_id], question.instance_id
+        asked.append(AnsweredCase(photo.name, scene.flight_line, instance, true.type_name, true.class_name, a, b))
 
 
 def _unseen(part: Judge, sheet: QuestionSheet, sha256: str) -> tuple[Sequence[Scores], bool]:

@@ -29,7 +29,7 @@ from toeline.train.adapter import (
 )
 from toeline.train.callbacks import Log, is_stuck
 from toeline.train.config import LoraRun
-from toeline.train.datasets import Joined, LabeledSplit, SheetPool, counted, read_labeled_split
+from toeline.train.datasets import Joined, SheetPool, TrainingSplit, counted, read_labeled_split
 from toeline.train.feature_cache import Store, look
 from toeline.train.loss import Packer, right_and_loss
 from toeline.train.samples import Photos, Plain, Stream
@@ -45,8 +45,8 @@ class TrainingData:
     """What is learned from: the photographs, what each class weighs, and what was wrong with files and labels."""
 
     taxonomy: Taxonomy
-    train: LabeledSplit
-    valid: LabeledSplit | None
+    train: TrainingSplit
+    valid: TrainingSplit | None
     weights: Mapping[str, float]
     problems: tuple[Problem, ...]
 

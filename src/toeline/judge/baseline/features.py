@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from functools import cache
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +14,7 @@ from toeline.core.box import Box
 from toeline.core.question import Picture
 from toeline.core.scene import Instance, Scene
 from toeline.judge.baseline.channels import CHANNELS, DIRECTIONS, PATTERNS, RADII, Maps, maps
-from toeline.prompts.relations import pair
+from toeline.prompts.relations import every_two
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,10 +183,10 @@ def places(scene: Scene, kinds: Sequence[str]) -> list[dict[str, float]]:
     """
     overlaps = {f"{what} {kind}": 0.0 for kind in kinds for what in ("hidden by", "hides")}
     found = [{**_own(instance, scene), **overlaps} for instance in scene.instances]
-    for (a, of_a), (b, of_b) in combinations(zip(scene.instances, found, strict=True), 2):
-        p = pair(a.box, b.box, diagonal_px=scene.diagonal)
-        _note(of_a, b.type_name, p.a_in_b, p.b_in_a)
-        _note(of_b, a.type_name, p.b_in_a, p.a_in_b)
+    by_id = {t.id: measures for t, measures in zip(scene.instances, found, strict=True)}
+    pairs, boxes = every_two(scene)
+    for (a, b), hidden, hides in zip(pairs, boxes.a_in_b.tolist(), boxes.b_in_a.tolist(), strict=True):
+        _note(by_id[a.id], b.type_name, hidden, hides)
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toeline.core.calibration import normalized
 from toeline.core.question import PromptBudget, Question, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge.baseline.features import measure
@@ -28,7 +29,7 @@ class BaselineJudge:
 
     @classmethod
     def load(cls, file: Path) -> BaselineJudge:
-        """Read a file that `toeline floor` wrote. Raises ModelError."""
+        """Read a file that `toeline baseline` wrote. Raises ModelError."""
         model, sha256 = load_baseline(file)
         return cls(model, str(file), sha256)
 
@@ -76,7 +77,7 @@ class BaselineJudge:
         if strange or kind not in self.model.kinds:
             raise ModelError(
                 f"{photo}: {self.file or 'this floor'} was trained for other classes and does not know "
-                f"{', '.join(strange) or kind}. Train one with `toeline floor DATA --taxonomy FILE --out FILE`, or "
+                f"{', '.join(strange) or kind}. Train one with `toeline baseline DATA --taxonomy FILE --out FILE`, or "
                 f"give the taxonomy it was trained with ({', '.join(self.model.classes)})."
             )
 
@@ -92,8 +93,8 @@ def over(own: Mapping[str, float], answers: tuple[str, ...]) -> dict[str, float]
     {'rock toe': 0.99, 'vegetation': 0.01}
     """
     kept = {name: own[name] for name in answers if name in own}
+    kept = normalized(kept) if kept else {}
     others = [name for name in answers if name not in own]
-    whole = math.log(sum(map(math.exp, kept.values()))) if kept else 0.0
     share = math.log1p(-OTHER_TYPE) if others and kept else 0.0
     rest = math.log((OTHER_TYPE if kept else 1.0) / len(others)) if others else 0.0
-    return {name: kept[name] - whole + share if name in kept else rest for name in answers}
+    return {name: kept[name] + share if name in kept else rest for name in answers}

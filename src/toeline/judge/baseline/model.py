@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from toeline.errors import ModelError
 from toeline.judge.baseline.features import VERSION, measure_names
@@ -97,14 +98,14 @@ class TypeModel:
 
     def log_probs(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """(n, F) measures to (n, answers) log-probabilities: the mean of both models, not yet calibrated."""
-        linear = np.exp(log_softmax(standardized(rows, self.mean, self.spread) @ self.weights + self.bias))
+        linear = np.exp(log_softmax(standardized(rows, self.mean, self.spread) @ self.weights + self.bias, axis=-1))
         mean = (linear + self.forest.probabilities(rows)) / 2
         return np.asarray(np.log(LEAST + (1 - LEAST * len(self.answers)) * mean))
 
 
 @dataclass(frozen=True, eq=False)
 class BaselineModel:
-    """A trained floor: `by_type` has a model for each type that training left more than one answer for.
+    """A trained baseline: `by_type` has a model for each type that training left more than one answer for.
 
     `classes` are the taxonomy's class names with their types, in its order; `names` the measures, in theirs.
     `temperature` divides log-probabilities. `facts` say what it was trained on and what it scored. `out_of_fold` are
@@ -131,7 +132,7 @@ class BaselineModel:
         model = self.by_type.get(kind)
         if model is None:
             return np.full((len(rows), n := len(self.answers(kind))), -np.log(n))
-        return log_softmax(model.log_probs(rows) / self.temperature)
+        return np.asarray(log_softmax(model.log_probs(rows) / self.temperature, axis=-1))
 
 
 def standardized(
@@ -139,16 +140,6 @@ def standardized(
 ) -> NDArray[np.float64]:
     """(n, F) measures in standard deviations from the mean, at most CLIP of them."""
     return np.clip((rows.astype(np.float64) - mean) / spread, -CLIP, CLIP)
-
-
-def log_softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores (n, k) less the logarithm of the sum of their exponentials, row by row.
-
-    >>> np.exp(log_softmax(np.array([[0.0, np.log(3)]]))).round(2).tolist()
-    [[0.25, 0.75]]
-    """
-    top = scores - scores.max(axis=-1, keepdims=True)
-    return np.asarray(top - np.log(np.exp(top).sum(axis=-1, keepdims=True)))
 
 
 def as_answers(log_probs: NDArray[np.float64], answers: Sequence[str]) -> dict[str, float]:
@@ -166,7 +157,7 @@ FOREST = {
     "right": np.int32,
     "share": np.float32,
 }
-AGAIN = "Train it again with `toeline floor DATA --out FILE`."
+AGAIN = "Train it again with `toeline baseline DATA --out FILE`."
 
 
 def save_baseline(model: BaselineModel, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Scenes, photographs and YOLO folders from a few words, for all tests: `from tests.helpers import make_scene`."""
+"""Scenes, photographs and YOLO folders from a few words, and a command run as it is typed."""
 
 from __future__ import annotations
 

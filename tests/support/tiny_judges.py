@@ -152,3 +152,19 @@ def make_sheet(
         for i in range(count)
     )
     return QuestionSheet("photo.jpg", None if picture is None else make_picture(*picture), text, questions)
+
+
+def rendered(sheet: QuestionSheet, question: Question) -> str:
+    """The whole prompt of one question alone, in Qwen2-VL's chat form."""
+
+    def shown(picture: Any) -> str:
+        if picture is None:
+            return ""
+        return f"<|vision_start|>{'<|image_pad|>' * (picture.size[0] // 28 * (picture.size[1] // 28))}<|vision_end|>"
+
+    text = sheet.text + "\n" if sheet.text else ""
+    return (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        f"<|im_start|>user\n{shown(sheet.picture)}{text}{shown(question.crop)}{question.text}<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )

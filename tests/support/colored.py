@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tests.helpers import NAMES
+from tests.support.datasets import NAMES
 
 COLORS: Mapping[str, tuple[int, int, int]] = {
     "slope drain": (150, 150, 150),

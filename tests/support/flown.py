@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from tests.helpers import make_photo
+from tests.support.datasets import make_photo
+
+from toeline.core.geo import CameraPose
 
 GPS, EXIF = 0x8825, 0x8769
 CAMERA = {0xA405: 24, 0x9003: "2026:05:01 09:30:00", 0x9011: "+05:30"}
@@ -62,3 +64,6 @@ def write_flown(
     path.parent.mkdir(parents=True, exist_ok=True)
     make_photo(size_wh).save(path, exif=exif.tobytes(), xmp=packet)
     return path
+
+
+POSE_DOWN = CameraPose(23.5, 85.25, height_m=40, yaw=0, pitch=-90, roll=0, focal=0.6)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import write_yolo
-from tests.tiny import make_model, make_tokenizer, save_model
+from tests.support.datasets import write_yolo
+from tests.support.tiny_judges import make_model, make_tokenizer, save_model
 
 from toeline.train.config import LoraRun
 from toeline.train.finetune import finetune, read_training_data

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from toeline.core.box import Box
+from toeline.core.statistics import Interval
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.matching import Case
+from toeline.evaluate.metric import Metric
 
 TAXONOMY = Taxonomy.load()
 
@@ -58,3 +62,22 @@ def some_cases(
 def labels(cases: Sequence[Case]) -> tuple[list[str], list[str]]:
     """True and said class names, as scikit-learn takes them."""
     return [c.true_class for c in cases], [c.said_class for c in cases]
+
+
+def metric(label: str, value: float, low: float, high: float, n: int, **more: Any) -> Metric:
+    """A metric with its interval; `more` are further fields."""
+    ends = Interval(low, high)
+    return Metric(label, label, value, n, round(value * n) if n else 0, ends, ends, **more)
+
+
+def better(cases: list[Case], *, share: float = 0.5, seed: int = 1) -> list[Case]:
+    """The same objects, with about `share` of the wrong answers mended and a few right ones spoiled."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for c in cases:
+        said = c.true_class if rng.random() < share else c.said_class
+        said = TAXONOMY.answers(c.type_name)[0] if rng.random() < 0.03 else said
+        made.append(
+            replace(case(c.true_class, said, photo=c.photo, instance_id=c.instance_id), flight_line=c.flight_line)
+        )
+    return made

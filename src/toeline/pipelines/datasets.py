@@ -1,0 +1,145 @@
+"""What makes a data set: `toeline split`, `toeline convert` and `toeline synth`, with what they tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from toeline.core.geo import CameraPose, Point
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.pipelines.progress import bar, goes_on, out, saying, show_places, tell_problems
+
+if TYPE_CHECKING:
+    from toeline.data.split import SplitRun
+
+
+TITLE = "Objects of each class, and how many points their share is off the whole"
+
+
+def split_settings(*, by: str, seed: int, parts: str, link: bool) -> SplitRun:
+    """The settings of a split as they are typed. Raises ValueError for parts or a pattern that cannot be read."""
+    from toeline.data.datasets import Carry
+    from toeline.data.split import SplitRun, grouping, parse_parts
+
+    run = SplitRun(by=by, seed=seed, parts=parse_parts(parts), carry=Carry.LINK if link else Carry.COPY)
+    grouping(by)
+    return run
+
+
+def split_into(data: Path, run: SplitRun, folder: Path, *, taxonomy: Path | None = None) -> Mapping[str, Any]:
+    """Split a data set into `folder`, with progress. Returns what split.json holds."""
+    from toeline.data.split import plan_split, write_split
+    from toeline.data.yolo import open_yolo
+
+    opened = open_yolo(data, Taxonomy.load(taxonomy), any_class=True)
+    tell_problems(opened.problems)
+    photographs = sum(map(len, opened.splits.values()))
+    with bar("Reading", total=photographs) as step:
+        plan = plan_split(opened, run, step=step)
+    with goes_on(), bar("Writing", total=photographs) as step:
+        return write_split(plan, folder, step=lambda _: step([]))
+
+
+def tell_split(record: Mapping[str, Any], folder: Path) -> None:
+    """Sizes and class shares of the parts as a table, what could not be met, and the proof."""
+    if record["already"]:
+        out.print("This split was written already; nothing was changed.")
+    out.print(_shares(record))
+    for row in record["beyond"]:
+        out.print(
+            f"[yellow]beyond 5 points[/] {escape(row['class'])} is {row['share']:.1%} of {row['part']} and "
+            f"{row['whole']:.1%} of the whole: {escape(row['why'])}"
+        )
+    for row in record["lacking"]:
+        out.print(f"[yellow]lacking[/] {row['part']} has no {escape(row['class'])}: {escape(row['why'])}")
+    out.print(verdict(record))
+    checked = sum(record["proof"]["photographs"].values())
+    out.print(f"No group is on both sides: read from the {some(checked, 'photograph')} that were written.")
+    if record["problems"]:
+        out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in split.json")
+    show_places({"data set": str(folder / "data.yaml"), "record": str(folder / "split.json")})
+
+
+def verdict(record: Mapping[str, Any]) -> str:
+    """Whether every class's share and every part's size is within 5 points, and if not, whether it could be."""
+    groups = some(record["groups"], "group")
+    if record["met"]:
+        return f"In every part every class share and the size are within 5 points of what they should be ({groups})."
+    if record["proved_impossible"]:
+        return f"No way of dealing out these {groups} whole keeps all shares and sizes within 5 points: that is proved."
+    return f"No way was found to deal out these {groups} within 5 points; that is no proof that there is none."
+
+
+def _shares(record: Mapping[str, Any]) -> Table:
+    parts = record["parts"]
+    table = Table(title=TITLE, title_justify="left", title_style="bold")
+    table.add_column("class")
+    table.add_column("whole", justify="right")
+    for name in parts:
+        table.add_column(name, justify="right")
+    table.add_row(
+        "photographs",
+        f"{record['photographs']:,}",
+        *(f"{p['photographs']:,} ({p['share']:.1%})" for p in parts.values()),
+    )
+    table.add_row("asked", "", *(f"{p['asked']:.1%}" for p in parts.values()))
+    table.add_row("groups", f"{record['groups']:,}", *(f"{len(p['groups']):,}" for p in parts.values()))
+    table.add_row("objects", f"{record['objects']:,}", *(f"{p['objects']:,}" for p in parts.values()), end_section=True)
+    for rows in zip(*(p["classes"] for p in parts.values()), strict=True):
+        cells = [f"{r['objects']:,} {100 * r['off']:>+5.1f}" for r in rows]
+        table.add_row(escape(rows[0]["class"]), f"{rows[0]['whole']:.1%}", *cells)
+    return table
+
+
+def convert_into(data: Path, to: str, folder: Path, *, link: bool, taxonomy: Path | None = None) -> dict[str, Any]:
+    """Write a data set in the format `to`, coco or yolo, with progress. Returns what convert.json holds."""
+    from toeline.data.datasets import Carry
+    from toeline.data.export import Format, read_other, write_as
+
+    wanted = Format(to)
+    with saying("Reading"):
+        read = read_other(data, wanted, Taxonomy.load(taxonomy))
+    tell_problems(read.problems)
+    with goes_on(), bar("Writing", total=read.photographs) as step:
+        return write_as(read, wanted, folder, Carry.LINK if link else Carry.COPY, step=lambda _: step([]))
+
+
+def tell_convert(record: Mapping[str, Any], folder: Path) -> None:
+    """What was written, and what is different."""
+    if record["already"]:
+        out.print("This data set was written already; nothing was changed.")
+    splits = ", ".join(f"{n:,} {split}" for split, n in record["photographs"].items())
+    total = some(sum(record["photographs"].values()), "photograph")
+    out.print(f"[bold]{total}[/] ({splits}), {record['boxes']:,} boxes and {record['polygons']:,} polygons")
+    for note in record["notes"]:
+        out.print(f"[dim]note[/] {escape(note)}")
+    if record["problems"]:
+        out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in convert.json")
+    show_places({"data set": str(folder), "record": str(folder / "convert.json")})
+
+
+def synth_into(folder: Path, *, scenes: int, seed: int, size: int, workers: int, gps: Point | None) -> None:
+    """Draw scenes as a data set, with progress, and say where it is."""
+    from toeline.synth.dataset import write_dataset
+
+    with bar("Drawing", total=scenes) as step:
+        file = write_dataset(
+            folder, scenes=scenes, seed=seed, size=size, workers=workers, gps=gps, progress=lambda _, __: step([])
+        )
+    out.print(f"{scenes} scenes in {folder}; their classes and splits in {file}")
+
+
+def position(typed: str) -> Point:
+    """Degrees north and east, south and west negative, as "-33.92,18.42". Raises ValueError with what to type."""
+    try:
+        latitude, longitude = (float(part) for part in typed.split(","))
+        return CameraPose(latitude, longitude).point
+    except ValueError as why:
+        raise ValueError(
+            f"{typed!r} is no position ({why}). Type degrees north and east, as --gps 23.51,85.30 or -33.92,18.42."
+        ) from None
