@@ -26,7 +26,7 @@ from toeline.errors import (
 
 def test_two_things_of_one_id_are_refused() -> None:
     (instance,) = make_scene("rock_toe 0 0 1 1").instances
-    with pytest.raises(ValueError, match=r"a\.jpg: more than one thing is called 1"):
+    with pytest.raises(ValueError, match=r"a\.jpg: more than one instance is called 1"):
         Scene(Path("a.jpg"), (10, 10), (instance, instance))
 
 

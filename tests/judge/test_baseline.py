@@ -153,7 +153,7 @@ def test_a_file_that_does_not_fit_is_refused(file: Path, change: dict[str, objec
 @pytest.mark.parametrize("content", [b"", b"no floor", pickle.dumps({"a": 1}), b"\xff" * 64])
 def test_a_file_that_is_no_floor_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(ModelError, match=r"is no floor file\. Train it again"):
+    with pytest.raises(ModelError, match=r"is no baseline file\. Train it again"):
         load_judge(f"floor:{tmp_path / 'x'}")
 
 

@@ -1,4 +1,4 @@
-"""What the floor measures in boxes: the same in a mirror, the same when enlarged, and something for every box."""
+"""What the baseline measures in boxes: the same in a mirror, the same when enlarged, and something for every box."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Toeline says of one thing, and how sure it is."""
+"""What Toeline says of one object, and how sure it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from toeline.core.taxonomy import Taxonomy
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision on one thing. `probabilities` cover the legal class names and sum to 1.
+    """The decision on one object. `probabilities` cover the legal class names and sum to 1.
 
     `asked` is False when the type has one legal answer, so no model was consulted. `review` is the reason why a person
     should look, or empty. A generated answer that is none of the names is not `readable`: it has no class name.
@@ -46,7 +46,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the result: a thing, where it is, what was decided, and what stands around it.
+    """One row of the result: an object, where it is, what was decided, and what stands around it.
 
     `photo` is the photograph's path below the folder that the user named; `score` is the detector's, 0 to 1.
     `detector_class` is the class that a detector of conditional classes gave it, or empty: told beside the verdict, and

@@ -1,4 +1,4 @@
-"""Where a photograph was taken, and where on Earth a thing is. Degrees and meters; WGS 84."""
+"""Where a photograph was taken, and where on Earth an object is. Degrees and meters; WGS 84."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CameraPose:
 
 @dataclass(frozen=True)
 class GeoPosition:
-    """Where the thing of one finding is: on the ground, or only at the camera that saw it.
+    """Where the object of one finding is: on the ground, or only at the camera that saw it.
 
     `error_m` is how far off a position on the ground may be, about one standard deviation; None at the camera.
     Findings that are likely the same object, seen in several photographs, share a `group`; all but one of them say by
@@ -142,7 +142,7 @@ def pose_from(record: Mapping[str, Any] | None) -> CameraPose | None:
 
 
 def geo_position_record(geo_position: GeoPosition) -> dict[str, Any]:
-    """What findings.jsonl says of where a thing is."""
+    """What findings.jsonl says of where an object is."""
     same = dict(zip(("photo", "id"), geo_position.same_as, strict=True)) if geo_position.same_as else None
     return {
         "position": {
@@ -158,7 +158,7 @@ def geo_position_record(geo_position: GeoPosition) -> dict[str, Any]:
 
 
 def geo_position_from(record: Mapping[str, Any]) -> GeoPosition | None:
-    """The spot of a line of findings.jsonl, if it has one. Raises KeyError, TypeError and ValueError."""
+    """The position in a line of findings.jsonl, if it has one. Raises KeyError, TypeError and ValueError."""
     at, same = record.get("position"), record.get("same_as")
     if not at:
         return None

@@ -27,7 +27,7 @@ class TrueInstance:
 
 
 def join(instances: Sequence[Instance], ground_truths: Sequence[GroundTruth]) -> tuple[TrueInstance, ...]:
-    """True objects with their truths, by thing id. Raises KeyError for an object whose truth is not known.
+    """Each instance with its ground truth. Raises KeyError for an instance that has none.
 
     >>> from toeline.core.box import Box
     >>> ground_truth = GroundTruth("1", "rock toe", "rock_toe", "normal")

@@ -1,4 +1,4 @@
-"""What Stage 2 is shown: one sheet per photograph, one question per thing. Words and pictures; no truth fits in."""
+"""What Stage 2 is shown: one sheet per photograph, one question per object; no ground truth fits in."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class PromptBudget:
 
 @dataclass(frozen=True)
 class Question:
-    """Asks one thing's class. `crop` shows it with its surroundings; None for prompts that show the photograph only.
+    """Asks one object's class. `crop` shows it with its surroundings; None for prompts that show the photograph only.
 
-    `answers` are the legal answers in the taxonomy's order, at least two; a thing with one legal answer is not asked.
+    `answers` are the legal answers in the taxonomy's order, at least two: an object with one is not asked about.
     """
 
     instance_id: str

@@ -45,9 +45,9 @@ class Relation:
 
 @dataclass(frozen=True)
 class Scene:
-    """One photograph and its things. `size_wh` is in pixels after EXIF rotation.
+    """One photograph and its instances. `size_wh` is in pixels after EXIF rotation.
 
-    Photographs of one place share a `group`. Raises ValueError when two things share an id or the size is not positive.
+    Photographs of one place share a `group`. Raises ValueError when two instances share an id, or for an empty size.
     """
 
     image: Path
@@ -61,7 +61,7 @@ class Scene:
         ids = [instance.id for instance in self.instances]
         if len(set(ids)) < len(ids):
             twice = sorted({i for i in ids if ids.count(i) > 1})
-            raise ValueError(f"{self.image}: more than one thing is called {', '.join(twice)}")
+            raise ValueError(f"{self.image}: more than one instance is called {', '.join(twice)}")
 
     @property
     def diagonal(self) -> float:
@@ -69,7 +69,7 @@ class Scene:
         return math.hypot(*self.size_wh)
 
     def instance(self, instance_id: str) -> Instance:
-        """The thing of that id. Raises KeyError."""
+        """The instance of that id. Raises KeyError."""
         for instance in self.instances:
             if instance.id == instance_id:
                 return instance
@@ -90,7 +90,7 @@ class Detection:
     """One object that Stage 1 found.
 
     `class_name` is the class that a detector of conditional classes gave it, and empty for a detector of types. It
-    stands beside the thing and not in it, so that no scene, relation or prompt can carry it: the judge decides for
+    stands beside the instance and not in it, so that no scene, relation or prompt can carry it: the judge decides for
     itself, and what the detector thought is reported next to that. `others` are less confident boxes on the same
     object, by confidence; for the same reason they stand here too.
     """

@@ -1,4 +1,4 @@
-"""Writes drawn scenes as a YOLO polygon data set in Roboflow's layout, with truth masks beside it."""
+"""Writes drawn scenes as a YOLO polygon data set in Roboflow's layout, with masks of the ground truth beside it."""
 
 from __future__ import annotations
 

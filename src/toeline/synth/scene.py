@@ -1,4 +1,4 @@
-"""One drawn scene: its photograph, its labels and its truth masks, as a pure function of a seed."""
+"""One drawn scene: its photograph, its labels and its ground truth masks, as a pure function of a seed."""
 
 from __future__ import annotations
 

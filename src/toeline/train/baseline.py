@@ -43,7 +43,7 @@ class BaselineRun:
 
 @dataclass(frozen=True, eq=False)
 class TrainedBaseline:
-    """A floor and, for each object it was trained on, what it said without having seen that flight line.
+    """A baseline and, for each object it was trained on, what it said without having seen that flight line.
 
     `cut_by` is "flight line", or "photograph" where all photographs are of one; `table.groups` are then photographs.
     """

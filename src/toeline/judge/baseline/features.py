@@ -1,4 +1,4 @@
-"""Boxes and pixels to one row of numbers per thing. The names and their order are part of a floor file."""
+"""Boxes and pixels to one row of numbers per object. The names and their order are part of a baseline file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VERSION = 1  # raise it when a measure changes its meaning: older files are then
 def measure(
     scene: Scene, picture: Picture, kinds: Sequence[str], *, only: Collection[str] | None = None
 ) -> NDArray[np.float32]:
-    """(n, F): a row for each thing of the scene, or for those whose ids are in `only`, in the scene's order.
+    """(n, F): a row for each instance of the scene, or for those whose ids are in `only`, in the scene's order.
 
     `picture` is the whole photograph, `kinds` the types of the taxonomy. Columns are `measure_names`.
     """
@@ -176,9 +176,9 @@ THINNEST = 0.001  # of a box's sides, as a share of the diagonal, so that every 
 
 
 def places(scene: Scene, kinds: Sequence[str]) -> list[dict[str, float]]:
-    """For each thing of the scene its measures by name; `kinds` are the types whose overlap is measured.
+    """For each instance of the scene its measures by name; `kinds` are the types whose overlap is measured.
 
-    "hidden by" a type is the largest share of the box, 0 to 1, that one of its things covers; "hides" is the largest
+    "hidden by" a type is the largest share of the box, 0 to 1, that one of its instances covers; "hides" is the largest
     share that the box covers of one of them.
     """
     overlaps = {f"{what} {kind}": 0.0 for kind in kinds for what in ("hidden by", "hides")}

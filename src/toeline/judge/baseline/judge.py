@@ -14,13 +14,13 @@ from toeline.errors import ModelError
 from toeline.judge.baseline.features import measure
 from toeline.judge.baseline.model import BaselineModel, as_answers, load_baseline
 
-OTHER_TYPE = 0.01  # probability of all answers of other types together, when they are legal: the floor trusts the type
+OTHER_TYPE = 0.01  # probability of all answers of other types together, when they are legal: the type is trusted
 VIEW = PromptBudget(scene_tokens=0, crop_tokens=0)  # it looks at the photograph itself, so nothing is drawn for it
 
 
 @dataclass(frozen=True)
 class BaselineJudge:
-    """A trained floor as a judge; `file` is what the user called it, `sha256` of its bytes."""
+    """A trained baseline as a judge; `file` is what the user called it, `sha256` of its bytes."""
 
     model: BaselineModel
     file: str = ""
@@ -42,7 +42,7 @@ class BaselineJudge:
         """Log-probability of every answer, question by question. Raises ModelError for another taxonomy's questions."""
         scene, picture = sheet.scene, sheet.image
         if scene is None or picture is None:
-            raise ModelError(f"{sheet.photo}: the floor measures photographs, and this sheet holds none.")
+            raise ModelError(f"{sheet.photo}: the baseline measures photographs, and this sheet holds none.")
         for question in sheet.questions:
             self._require_known(question, scene.instance(question.instance_id).type_name, sheet.photo)
         asked = {question.instance_id: question for question in sheet.questions}
@@ -59,7 +59,7 @@ class BaselineJudge:
         return over(own, question.answers)
 
     def out_of_fold(self, photo_sha256: str, question: Question) -> dict[str, float] | None:
-        """The score of an object that this floor was trained on, by a model that had not seen its flight line.
+        """The score of an object that this baseline was trained on, by a model that had not seen its flight line.
 
         None for a photograph that it was not trained on. Raises ModelError where the boxes are others.
         """
@@ -76,7 +76,7 @@ class BaselineJudge:
         strange = [name for name in question.answers if name not in self.model.classes]
         if strange or kind not in self.model.kinds:
             raise ModelError(
-                f"{photo}: {self.file or 'this floor'} was trained for other classes and does not know "
+                f"{photo}: {self.file or 'this baseline'} was trained for other classes and does not know "
                 f"{', '.join(strange) or kind}. Train one with `toeline baseline DATA --taxonomy FILE --out FILE`, or "
                 f"give the taxonomy it was trained with ({', '.join(self.model.classes)})."
             )
@@ -85,7 +85,7 @@ class BaselineJudge:
 def over(own: Mapping[str, float], answers: tuple[str, ...]) -> dict[str, float]:
     """Log-probabilities of the type's own answers, over `answers`, which may hold those of other types too.
 
-    The type is taken as right: answers of other types share OTHER_TYPE equally, because the floor measured nothing
+    The type is taken as right: answers of other types share OTHER_TYPE equally, because the baseline measured nothing
     about them.
 
     >>> said = over({"rock toe": math.log(0.75), "rock toe damaged": math.log(0.25)}, ("rock toe", "vegetation"))

@@ -1,4 +1,4 @@
-"""What a floor file holds: per type a linear model and a forest, read with numpy alone. Knows rows of numbers."""
+"""The baseline and its file: for each type a linear model and a forest, read with numpy alone. Knows numbers only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Scores = Mapping[
     str, Mapping[str, Mapping[str, float]]
-]  # photograph's SHA-256 -> thing id -> answer -> log-probability
+]  # photograph's SHA-256 -> instance id -> answer -> log-probability
 
 CLIP = 1.5  # standard deviations: beyond, a measure says no more; a new flight line is often out of the usual range
 LEAST = 0.005  # of every answer: what was never seen in training is unlikely, not impossible
@@ -125,7 +125,7 @@ class BaselineModel:
         return tuple(name for name, of in self.classes.items() if of == kind)
 
     def log_probs(self, kind: str, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(n, F) measures of things of one type to (n, answers) calibrated log-probabilities.
+        """(n, F) measures of objects of one type to (n, answers) calibrated log-probabilities.
 
         A type of which training saw nothing gets equal ones.
         """
@@ -161,7 +161,7 @@ AGAIN = "Train it again with `toeline baseline DATA --out FILE`."
 
 
 def save_baseline(model: BaselineModel, file: Path) -> None:
-    """Write a floor file, whole or not at all. The same model gives the same bytes."""
+    """Write a baseline file, whole or not at all. The same model gives the same bytes."""
     from safetensors.numpy import save
 
     tensors: dict[str, Any] = {}
@@ -187,11 +187,11 @@ def save_baseline(model: BaselineModel, file: Path) -> None:
 
 
 def load_baseline(file: Path) -> tuple[BaselineModel, str]:
-    """The model of a floor file and the file's SHA-256. Raises ModelError, saying what to do, for any other file."""
+    """The model of a baseline file and the file's SHA-256. Raises ModelError, saying what to do, for any other file."""
     try:
         raw = file.read_bytes()
     except OSError as why:
-        raise ModelError(f"{file}: this floor file cannot be read ({why.strerror or why}). Check the path.") from None
+        raise ModelError(f"{file}: this file cannot be read ({why.strerror or why}). Check the path.") from None
     head, tensors = _parts(raw, file)
     if head.get("version") != VERSION:
         raise ModelError(f"{file}: holds measures of version {head.get('version')}; these are {VERSION}. {AGAIN}")
@@ -214,9 +214,9 @@ def _parts(raw: bytes, file: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
         size = int.from_bytes(raw[:8], "little")
         head = json.loads(json.loads(raw[8 : 8 + size])["__metadata__"][KEY])
     except (SafetensorError, ValueError, KeyError, TypeError):
-        raise ModelError(f"{file}: is no floor file. {AGAIN}") from None
+        raise ModelError(f"{file}: is no baseline file. {AGAIN}") from None
     if not isinstance(head, dict):
-        raise ModelError(f"{file}: is no floor file. {AGAIN}")
+        raise ModelError(f"{file}: is no baseline file. {AGAIN}")
     return head, tensors
 
 
