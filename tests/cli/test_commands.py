@@ -110,7 +110,7 @@ def test_the_demo_compares_with_the_truth_and_says_where_to_look(
     assert "demo/report.html" in told
     assert "toeline inspect" in told
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
-    assert "Against the truth" in page
+    assert "Against the ground truth" in page
     assert "Not found: " in page
     assert (tmp_path / "demo" / "findings.jsonl").exists()
     assert run("demo", "--out", "demo") == 0

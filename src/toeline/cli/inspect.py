@@ -111,7 +111,7 @@ def inspect(
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Folder for scenes and results.")] = Path("runs/demo"),
 ) -> None:
-    """Draw a dozen scenes, inspect them with the models that Toeline ships, and compare with the truth.
+    """Draw a dozen scenes, inspect them with the models that Toeline ships, and compare with the ground truth.
 
     Example: toeline demo --out runs/demo
     """

@@ -36,7 +36,7 @@ NAMED = 3  # objects that a refusal names
 class Run:
     """What is compared: the judged objects of one run, under the name that the user gave it.
 
-    `data` and `labels` are hashes of the photographs and of the truth; empty when they are not known.
+    `data` and `labels` are hashes of the photographs and of the ground truth; empty when they are not known.
     """
 
     name: str
@@ -195,7 +195,7 @@ def _flip(a: Case, b: Case) -> Flip:
 
 @dataclass(frozen=True)
 class _Both:
-    """Both runs as codes: `coded` holds the truth and the first run's answers, `second` (n,) the second run's."""
+    """Both runs as codes: `coded` holds the ground truth and the first run's answers, `second` (n,) the second run's."""
 
     coded: Coded
     second: Codes
