@@ -195,7 +195,7 @@ def _flip(a: Case, b: Case) -> Flip:
 
 @dataclass(frozen=True)
 class _Both:
-    """Both runs as codes: `coded` holds the ground truth and the first run's answers, `second` (n,) the second run's."""
+    """Both runs as codes: `coded` has the ground truth and the first run's answers, `second` (n,) the second run's."""
 
     coded: Coded
     second: Codes
