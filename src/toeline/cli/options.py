@@ -1,12 +1,12 @@
-"""Options that several commands share, so that each has one spelling and one help text."""
+"""Options that several commands share, and options made of the fields of a settings record: one text for both."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -23,23 +23,31 @@ Trust = Annotated[
 ]
 
 
-def options_of(record: type, own: Mapping[str, Any], spelled: Mapping[str, str] | None = None) -> inspect.Signature:
-    """DATA and `own["out"]` first, then the record's fields in their order, then the other `own`, which are switches.
+def option_of(field: Field[Any], hint: Any, spelled: str | None = None) -> inspect.Parameter:
+    """A field of a settings record as an option: `--field-name`, its default, and required when it has none.
 
-    Each field is Annotated[type, remark]. `spelled` gives the options that are not spelled as their field is.
+    `hint` is the field's type, or Annotated[type, remark] with the remark as help. `spelled` replaces the name.
     """
+    kind, remark = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, None)
+    option = typer.Option(spelled or f"--{field.name.replace('_', '-')}", help=remark)
+    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    annotation = Annotated[kind, option]  # type: ignore[valid-type]  # known when it runs
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def fields_of(record: type, spelled: Mapping[str, str] | None = None) -> list[inspect.Parameter]:
+    """The options of all fields of a record in their order; `spelled` gives those not spelled as their field is."""
     hints = get_type_hints(record, include_extras=True)
+    return [option_of(f, hints[f.name], (spelled or {}).get(f.name)) for f in fields(record)]
+
+
+def options_of(record: type, own: Mapping[str, Any], spelled: Mapping[str, str] | None = None) -> inspect.Signature:
+    """DATA and `own["out"]` first, then the record's fields, then the other `own`, which are switches."""
     keyword = inspect.Parameter.KEYWORD_ONLY
-    found = [inspect.Parameter("data", keyword, annotation=Data)]
-    found.append(inspect.Parameter("out", keyword, annotation=own["out"]))
-    for field in fields(record):
-        kind, remark = get_args(hints[field.name])[:2]
-        name = (spelled or {}).get(field.name, f"--{field.name.replace('_', '-')}")
-        option = Annotated[kind, typer.Option(name, help=remark)]  # type: ignore[valid-type]  # known when it runs
-        found.append(inspect.Parameter(field.name, keyword, default=field.default, annotation=option))
+    first = [inspect.Parameter(n, keyword, annotation=kind) for n, kind in (("data", Data), ("out", own["out"]))]
     switches = {name: option for name, option in own.items() if name != "out"}
-    found += [inspect.Parameter(name, keyword, default=False, annotation=option) for name, option in switches.items()]
-    return inspect.Signature(found)
+    last = [inspect.Parameter(name, keyword, default=False, annotation=kind) for name, kind in switches.items()]
+    return inspect.Signature([*first, *fields_of(record, spelled), *last])
 
 
 def annotations_of(signature: inspect.Signature) -> dict[str, Any]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
-from toeline.cli.options import annotations_of, options_of
+from toeline.cli.options import annotations_of, fields_of, options_of
 from toeline.pipelines.baseline import (
     baseline_into,
     ensemble_into,
@@ -157,12 +156,11 @@ def add_command(app: typer.Typer, name: str, settings: type[Any], act: Callable[
         written = act(settings(**options))
         typer.echo(f"Written: {written if isinstance(written, Path) else options.get('out', '')}")
 
-    hints = get_type_hints(settings)
     command.__doc__ = "\n\n".join(
         (f"Train the {name} from scratch on drawn scenes.", flowing(settings), EXAMPLE.format(name=name))
     )
-    command.__signature__ = inspect.Signature([_option(f, hints[f.name]) for f in fields(settings)])  # type: ignore[attr-defined]
-    command.__annotations__ = {f.name: Annotated[hints[f.name], typer.Option()] for f in fields(settings)}
+    command.__signature__ = inspect.Signature(fields_of(settings))  # type: ignore[attr-defined]
+    command.__annotations__ = annotations_of(command.__signature__)  # type: ignore[attr-defined]
     app.command(name)(command)
 
 
@@ -174,14 +172,3 @@ def flowing(documented: object) -> str:
     """
     paragraphs = (inspect.getdoc(documented) or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-def _option(field: Any, kind: Any) -> inspect.Parameter:
-    """`--field-name`, with the field's default, and required when it has none."""
-    default = inspect.Parameter.empty if field.default is MISSING else field.default
-    return inspect.Parameter(
-        field.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[kind, typer.Option(f"--{field.name.replace('_', '-')}", show_default=True)],
-    )
