@@ -80,9 +80,9 @@ def goes_on(how: str = "the same command again") -> Iterator[None]:
 
 
 def tell_problems(problems: Sequence[Problem]) -> None:
-    """One line a problem, with its place."""
+    """One line a problem or note, with its place."""
     for p in problems:
-        errors.print(f"[yellow]problem[/] {escape(str(p))}")
+        errors.print(f"{'[dim]note[/]' if p.note else '[yellow]problem[/]'} {escape(str(p))}")
 
 
 def show_places(places: Mapping[str, str]) -> None:
