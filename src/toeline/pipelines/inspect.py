@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
-from rich.markup import escape
 
 from toeline.core.finding import Finding, Result
 from toeline.core.prefetch import ahead
@@ -26,6 +25,7 @@ from toeline.judge import load as judges
 from toeline.pipelines.progress import (
     bar,
     errors,
+    escape,
     goes_on,
     out,
     saying,
