@@ -12,8 +12,7 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # One thread each where several processes share the cores (pytest -n 2).
-threads = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)
-os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+os.environ.setdefault("OMP_NUM_THREADS", str(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)))
 
 import pytest
 from hypothesis import settings
