@@ -18,7 +18,7 @@ from toeline.analysis.table import Flag, Weight
 from toeline.core.records import DECIMALS, join_lines
 from toeline.core.run_folder import RUN, write_whole
 from toeline.core.statistics import Interval
-from toeline.report.document import environment, run_facts
+from toeline.report.document import environment, harmless, run_facts
 
 SCHEMA = 1  # of analysis.json; grows when a name goes or changes its meaning
 FILES = ("analysis.json", "report.md", "report.html", "problems.jsonl", "leaks.csv", RUN)
@@ -130,7 +130,7 @@ def render_markdown(report: Report) -> str:
     env.autoescape = False
     env.filters["cell"] = _cell
     text = env.get_template("analysis.md.j2").render(**_shared(report))
-    return re.sub(r"\n{3,}", "\n\n", text)
+    return harmless(re.sub(r"\n{3,}", "\n\n", text))
 
 
 def _shared(report: Report) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from toeline.core.finding import Problem
 from toeline.core.statistics import Interval
+from toeline.core.words import shown
 from toeline.evaluate.metric import Metric
 
 
@@ -116,9 +117,18 @@ def render_markdown(page: ScorecardPage) -> str:
     for section in page.sections:
         lines += _section(section)
     if page.problems:
-        lines += ["## Problems", "", *(f"- {p} {p.todo}".rstrip() for p in page.problems), ""]
+        lines += ["## Problems", "", *(f"- {shown(f'{p} {p.todo}'.rstrip())}" for p in page.problems), ""]
     lines += ["## How it was made", "", *_table(("what", "value"), run_facts(page.run))]
-    return "\n".join(lines)
+    return harmless("\n".join(lines))
+
+
+def harmless(markdown: str) -> str:
+    """Markdown in which no name or value can become HTML or a link: pages that we write hold neither.
+
+    >>> harmless("a [x](javascript:y) <script>")
+    'a &#91;x](javascript:y) &lt;script>'
+    """
+    return markdown.replace("<", "&lt;").replace("[", "&#91;")
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -171,7 +181,7 @@ def _table(head: Sequence[str], rows: Any) -> Iterator[str]:
 
 def _row(cells: Sequence[str]) -> str:
     """One line of a Markdown table; a bar or a line end inside a cell would end it."""
-    return "| " + " | ".join(str(cell).replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(shown(str(cell).replace("\n", " ")).replace("|", r"\|") for cell in cells) + " |"
 
 
 def environment(package: str = "toeline.report") -> Environment:
