@@ -96,7 +96,7 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
 
     check_weights(folder)
     how = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True, **more}
-    model = load_whole(AutoModelForImageTextToText, folder, "model", **how)
+    model = load_whole(AutoModelForImageTextToText, folder, "model", beside="", **how)
     patch_embed_as_linear(model)
     return model
 
