@@ -113,6 +113,9 @@ class Result:
     """Everything that one photograph gave. `failed` means that it has no findings because it could not be inspected.
 
     `size_wh` is in pixels after EXIF rotation, (0, 0) when the photograph could not be opened. `sha256` is of the file.
+    `file` says whether it is still the same one without reading it: bytes, and the times of its last changes.
+    `boxes_sha256` is of the boxes that were given for it. `marked` is where its marked picture lies in the output
+    folder, empty when it could not be drawn.
     `place` is where the photograph was taken, if the file says so.
     `image` is kept for whoever draws on it and is no part of what a Result says.
     """
@@ -125,6 +128,9 @@ class Result:
     seconds: float = 0.0
     sha256: str = ""
     place: CameraPose | None = None
+    file: tuple[int, ...] = ()
+    boxes_sha256: str = ""
+    marked: str | None = None
     image: Picture | None = field(default=None, compare=False, repr=False)
 
 
