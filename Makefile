@@ -21,7 +21,7 @@ test: $(VENV)/dev.stamp  ## exactly what CI runs
 quick: $(VENV)/dev.stamp  ## what a developer runs at each save: no training, no other process
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 install: $(VENV)/dev.stamp
 

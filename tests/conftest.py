@@ -11,13 +11,16 @@ from typing import Any
 # Before anything imports torch or a hub client: they read these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+# One thread each where several processes share the cores (pytest -n 2).
+os.environ.setdefault("OMP_NUM_THREADS", str(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)))
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("toeline", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.load_profile("toeline")
+
+collect_ignore_glob = ["legacy/*", "support/training.py"]  # what has no tests, and would import torch to be looked at
 
 HERE = Path(__file__).parent
 LAGOON_DYKE = HERE.parent.parent / "shared" / "data" / "lagoon-dyke"  # beside a checkout, never inside it
@@ -34,10 +37,15 @@ SLOW = (
     "train",
     "judge",
     "test_benchmarks.py",
+    "test_legacy.py",
     "test_licenses.py",
     "models",
-    "synth/test_dataset.py",
-    "synth/test_scene.py",
+    "plan",
+    "synth",
+    "report/test_book.py",
+    "analysis/test_counts.py",
+    "analysis/test_pairs.py",
+    "analysis/test_photo_facts.py",
     "analysis/test_planted.py",
     "analysis/test_reading.py",
     "analysis/test_crew.py",
@@ -46,14 +54,24 @@ SLOW = (
     "data/test_export.py",
     "detect/test_tiling.py",
     "detect/test_transformers.py",
+    "detect/test_ultralytics_pt.py",
     "evaluate/test_no_models.py",
 )
+
+
+def _is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(HERE / place) for place in SLOW)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m "not slow"` does not even import what stands in SLOW: torch and transformers take seconds."""
+    return True if config.option.markexpr == "not slow" and _is_slow(collection_path) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks as slow what stands in SLOW; other tests say so themselves."""
     for item in items:
-        if any(item.path.is_relative_to(HERE / place) for place in SLOW):
+        if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
 
 

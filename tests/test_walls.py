@@ -11,6 +11,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,8 @@ MUST_NOT_SEE: dict[str, set[str]] = {
 LATE_IMPORTS = ("import_module", "importlib.import_module", "__import__", "need")
 
 
-def imports_of(source: str, module: str) -> set[str]:
+@cache
+def imports_of(source: str, module: str) -> frozenset[str]:
     """Dotted names of everything that a file imports: in functions, under TYPE_CHECKING and relative ones included.
 
     `from a import b` gives both `a` and `a.b`, because `b` may be a file. `module` is the file's own dotted name, whose
@@ -93,7 +95,7 @@ def imports_of(source: str, module: str) -> set[str]:
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in LATE_IMPORTS:
             names |= {str(a.value) for a in node.args[:1] if isinstance(a, ast.Constant)}
-    return names
+    return frozenset(names)
 
 
 def broken_walls(source: str, module: str) -> list[str]:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from toeline._version import __version__
 from toeline.cli.data import analyze, convert, gallery, split, synth
@@ -16,6 +14,7 @@ from toeline.cli.evaluate import compare, evaluate, evaluate_detector
 from toeline.cli.inspect import demo, inspect, plan
 from toeline.cli.train import baseline, ensemble, finetune, train_detector, train_embedded
 from toeline.errors import ToelineError
+from toeline.pipelines.progress import errors, escape
 
 app = typer.Typer(
     help="Reads photographs of embankments: what stands there, where, and in what condition.",
@@ -69,5 +68,5 @@ def run(args: Sequence[str] | None = None) -> None:
     try:
         app(args=None if args is None else list(args), prog_name="toeline")
     except ToelineError as fault:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(fault))}")
+        errors.print(f"[bold red]Error:[/] {escape(str(fault))}")
         sys.exit(2)

@@ -74,7 +74,9 @@ class Finding:
 class Problem:
     """Something the user can mend: in which `file` (and `line`, counted from 1), `what` is wrong, and `todo` about it.
 
-    `photo` is the photograph that it concerns, as in Finding.photo, or empty. The rest of the file is used.
+    `photo` is the photograph that it concerns, as in Finding.photo, or empty. The rest of the file is used. A `note` is
+    what was left out or assumed and needs no mending, such as files of other programs: it is said where problems are
+    said, and does not change the exit code.
 
     >>> str(Problem.in_file(Path("labels/a.txt"), "the box has no area", 3))
     'labels/a.txt, line 3: the box has no area'
@@ -85,6 +87,7 @@ class Problem:
     what: str
     todo: str = ""
     line: int | None = None
+    note: bool = False
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}"
@@ -95,14 +98,19 @@ class Problem:
         return f"{self.file}, line {self.line}" if self.line else self.file
 
     @classmethod
-    def in_file(cls, file: Path, what: str, line: int | None = None) -> Problem:
+    def in_file(cls, file: Path, what: str, line: int | None = None, *, note: bool = False) -> Problem:
         """A problem of a file that no photograph of a run is named with."""
-        return cls("", str(file), what, line=line)
+        return cls("", str(file), what, line=line, note=note)
 
     @classmethod
     def unread(cls, photo: Path, why: Exception, todo: str = "", *, name: str = "") -> Problem:
         """A photograph that cannot be read; `why` is a PhotoError, whose text begins with the path."""
         return cls(name, str(photo), str(why).removeprefix(f"{photo}: "), todo)
+
+
+def grave(problems: Iterable[Problem]) -> list[Problem]:
+    """Those that need mending: all but the notes."""
+    return [p for p in problems if not p.note]
 
 
 Step = Callable[[Sequence[Problem]], None]  # called after each photograph with what was wrong with it

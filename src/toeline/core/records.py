@@ -143,10 +143,12 @@ def _verdict_from(record: Mapping[str, Any]) -> Verdict:
 
 
 def problem_record(problem: Problem) -> dict[str, Any]:
-    """A problem as errors.jsonl holds it."""
-    return asdict(problem)
+    """A problem as errors.jsonl holds it; `note` stands there only where it is one."""
+    record = asdict(problem)
+    return record if problem.note else {k: v for k, v in record.items() if k != "note"}
 
 
 def problem_from(record: Mapping[str, Any]) -> Problem:
     """The problem of one line of errors.jsonl."""
-    return Problem(**{name: record.get(name) for name in ("photo", "file", "what", "todo", "line")})  # type: ignore[arg-type]
+    said = {name: record.get(name) for name in ("photo", "file", "what", "todo", "line")}
+    return Problem(**said, note=bool(record.get("note")))  # type: ignore[arg-type]

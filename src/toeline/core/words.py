@@ -1,6 +1,10 @@
-"""Counts in words, the same in the terminal and on every page."""
+"""Counts, names and quoted values in words, the same in the terminal and on every page."""
 
 from __future__ import annotations
+
+import unicodedata
+
+ODD = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control, format (right-to-left marks), lone surrogates, line separators
 
 
 def some(count: int, what: str) -> str:
@@ -10,3 +14,30 @@ def some(count: int, what: str) -> str:
     ('1 photograph', '1,200 findings')
     """
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def shown(text: str) -> str:
+    r"""A text from outside (a file's name, a value) as a terminal may print it: what cannot be seen becomes an escape.
+
+    Otherwise a name could move the cursor, change colors, or turn what follows around. Line ends are kept nowhere.
+
+    >>> print(shown("a\x1b[31m.jpg"), shown("x\u202egpj.exe"), shown("l\udce9vee.jpg"), shown("digue été.jpg"))
+    a\x1b[31m.jpg x\u202egpj.exe l\udce9vee.jpg digue été.jpg
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(c) if unicodedata.category(c) in ODD and c != "\u200d" else c for c in text)
+
+
+def _escape(c: str) -> str:
+    return c.encode("unicode_escape").decode("ascii") if not "\ud800" <= c <= "\udfff" else f"\\u{ord(c):04x}"
+
+
+def cut(text: str, most: int = 60) -> str:
+    """A value quoted in a message: no longer than `most` characters, in one line.
+
+    >>> cut("0 0.5 0.5", 60), cut("9" * 200, 20)
+    ('0 0.5 0.5', '99999999999999999...')
+    """
+    text = shown(text[: most + 1])
+    return text if len(text) <= most else f"{text[: most - 3]}..."

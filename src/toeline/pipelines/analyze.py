@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines import progress as show
-from toeline.pipelines.progress import bar
+from toeline.pipelines.progress import bar, escape
 
 if TYPE_CHECKING:
     from toeline.analysis.analyze import Analysis, Crew
@@ -90,8 +90,6 @@ def summary(found: Analysis, out: Path) -> dict[str, Any]:
 
 def tell_analysis(found: Analysis, out: Path) -> None:
     """What was found, colored by how bad it is, and where it is written."""
-    from rich.markup import escape
-
     colors = {"bad": "red", "careful": "yellow", "good": "green"}
     objects = some(found.counts.objects, "object")
     show.out.print(f"[bold]{some(found.counts.photos, 'photograph')}[/], {objects}")

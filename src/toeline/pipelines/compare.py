@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
 from toeline.core.finding import Finding, by_photo
@@ -19,8 +18,8 @@ from toeline.data.yolo import open_yolo
 from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
+from toeline.pipelines.progress import escape, show_places
 from toeline.pipelines.progress import out as terminal
-from toeline.pipelines.progress import show_places
 from toeline.report.inspection_page import TruthNotes
 
 if TYPE_CHECKING:

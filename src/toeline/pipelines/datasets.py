@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from toeline.core.geo import CameraPose, Point
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.pipelines.progress import bar, goes_on, out, saying, show_places, tell_problems
+from toeline.pipelines.progress import bar, escape, goes_on, out, saying, show_places, tell_problems
 
 if TYPE_CHECKING:
     from toeline.data.split import SplitRun

@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from toeline.core.finding import Problem
@@ -38,7 +37,7 @@ from toeline.pipelines.evaluate_parts import (
     trust_of,
 )
 from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, EvaluateRun, Workbench, once
-from toeline.pipelines.progress import Summary
+from toeline.pipelines.progress import Summary, escape
 from toeline.report.document import ScorecardPage, Section, metric_cells, render_html, render_markdown
 from toeline.report.end_to_end_page import stage_sections
 from toeline.report.experiments_page import prompts_section, spatial_section

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from toeline.core.finding import Problem, Step
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import join_lines, problem_record
@@ -21,7 +19,7 @@ from toeline.data.datasets import LabeledSplit, read_split
 from toeline.data.yolo import LabeledScene, open_dataset
 from toeline.errors import PhotoError
 from toeline.evaluate.results import DetectorEvaluation, DetectorMeasurement
-from toeline.pipelines.progress import Summary, bar, saying
+from toeline.pipelines.progress import Summary, bar, escape, saying
 from toeline.report.detector_page import headline, sections, tiles
 from toeline.report.document import ScorecardPage, render_html, render_markdown
 

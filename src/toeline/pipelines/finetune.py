@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from toeline.core.finding import Problem
 from toeline.core.provenance import most, now_words, peak_memory, start_record
 from toeline.core.records import join_lines, problem_record
@@ -18,7 +16,7 @@ from toeline.evaluate.classification import score
 from toeline.evaluate.compare import Run, compare
 from toeline.evaluate.results import BeforeAfter, FinetuneResult
 from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
-from toeline.pipelines.progress import Summary, goes_on, is_first, tell_problems, training_bars
+from toeline.pipelines.progress import Summary, escape, goes_on, is_first, tell_problems, training_bars
 from toeline.train.config import CHANGE_NOTHING, LoraRun
 from toeline.train.finetune import (
     CHECKPOINTS,

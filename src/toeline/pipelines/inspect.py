@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
-from rich.markup import escape
 
 from toeline.core.finding import Finding, Problem, Result
 from toeline.core.prefetch import ahead
@@ -29,6 +28,7 @@ from toeline.pipelines.changes import changes, notes_of
 from toeline.pipelines.progress import (
     bar,
     errors,
+    escape,
     goes_on,
     out,
     saying,

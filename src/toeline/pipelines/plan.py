@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-from rich.markup import escape
 from rich.table import Table
 
 from toeline.core.words import some
 from toeline.errors import SetupError
-from toeline.pipelines.progress import out, saying
+from toeline.pipelines.progress import escape, out, saying, tell_json
 from toeline.plan.cost import Line, total
 from toeline.plan.plan import GB, GIB, Limit, PlanAdvice
 
@@ -403,7 +400,7 @@ def tell_plan(asked: PlanRequest, *, check: bool, as_json: bool) -> None:
         with saying("Loading the judge and running one photograph"):
             checked = run_check(planned)
     if as_json:
-        typer.echo(json.dumps(record(planned, advice, bounds, checked), ensure_ascii=False))
+        tell_json(record(planned, advice, bounds, checked))
     elif checked:
         show_check(checked)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console, RenderableType
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from toeline.core.provenance import peak_memory
 from toeline.core.run_folder import ERRORS
-from toeline.core.words import some
+from toeline.core.words import shown, some
 
 if TYPE_CHECKING:
     from toeline.core.finding import Problem
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 out = Console(soft_wrap=True, highlight=False)
 Step = Callable[[Sequence["Problem"]], None]
+
+
+def escape(text: str) -> str:
+    """A name or value as rich may print it: no markup of its own, no character that moves the cursor."""
+    return escape_markup(shown(text))
 
 
 class Rate(ProgressColumn):
@@ -80,9 +85,9 @@ def goes_on(how: str = "the same command again") -> Iterator[None]:
 
 
 def tell_problems(problems: Sequence[Problem]) -> None:
-    """One line a problem, with its place."""
+    """One line a problem or note, with its place."""
     for p in problems:
-        errors.print(f"[yellow]problem[/] {escape(str(p))}")
+        errors.print(f"{'[dim]note[/]' if p.note else '[yellow]problem[/]'} {escape(str(p))}")
 
 
 def show_places(places: Mapping[str, str]) -> None:
@@ -110,7 +115,7 @@ class Summary:
 def tell(summary: Summary, *, as_json: bool) -> None:
     """Print a summary on standard output."""
     if as_json:
-        typer.echo(json.dumps(dict(summary.record), ensure_ascii=False))
+        tell_json(summary.record)
         return
     for line in summary.lines:
         out.print(line)
@@ -184,5 +189,5 @@ def epoch_words(line: Mapping[str, Any], epochs: int) -> str:
 
 
 def tell_json(record: Mapping[str, Any], *, indent: int | None = None) -> None:
-    """A result on standard output, as one JSON object."""
-    typer.echo(json.dumps(record, ensure_ascii=indent is not None, indent=indent))
+    """A result on standard output, as one JSON object; in ASCII, which every terminal and every pipe can take."""
+    typer.echo(json.dumps(dict(record), indent=indent))

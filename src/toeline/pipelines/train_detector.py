@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from toeline.core.provenance import most, now_words, peak_memory, start_record
 from toeline.core.records import join_lines, problem_record
 from toeline.core.run_folder import ERRORS, write_run, write_whole
@@ -19,7 +17,7 @@ from toeline.detect.detector import DetectorOptions
 from toeline.evaluate.results import DetectorMeasurement, DetectorTraining
 from toeline.pipelines.evaluate_detector import HTML, MARKDOWN, SCORECARD, measure
 from toeline.pipelines.finetune import open_folder
-from toeline.pipelines.progress import Summary, bar, goes_on, tell_problems, training_bars
+from toeline.pipelines.progress import Summary, bar, escape, goes_on, tell_problems, training_bars
 from toeline.report.detector_page import headline, sections, tiles
 from toeline.report.document import Grid, ScorecardPage, Section, render_html, render_markdown, tenths
 from toeline.report.plots import Epoch, learning_plots
