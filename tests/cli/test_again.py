@@ -67,7 +67,9 @@ def test_what_changed_is_inspected_anew_and_what_is_gone_goes(
     assert boxes_of("c.jpg") == []
     assert sorted(p.name for p in Path("out/marked").iterdir()) == ["a.jpg", "b.jpg", "d.jpg", "e.jpg"]
     assert "c.jpg" not in Path("out/findings.csv").read_text()
-    assert "c.jpg" in capsys.readouterr().err
+    assert "c.jpg: was inspected before and is not there any more" in (said := capsys.readouterr()).out
+    assert "Inspected anew, because the file changed: b.jpg." in said.err
+    assert "Inspected anew, because the boxes changed: a.jpg." in said.err
     judge.asked.clear()
     assert inspect("--boxes", "labels") == 0
     assert judge.asked == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,6 +112,53 @@ class Problem:
 def grave(problems: Iterable[Problem]) -> list[Problem]:
     """Those that need mending: all but the notes."""
     return [p for p in problems if not p.note]
+
+
+FEW, MOST_KINDS = 3, 40  # places that are named of each kind; kinds that are told apart
+VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+(?:[.,][0-9]+)*")  # what differs from one problem of a kind to the next
+
+
+@dataclass
+class ProblemKind:
+    """Problems or notes that say the same: `what` and `todo` of the first, how many there are, where the first few are.
+
+    >>> print(ProblemKind("the box has no area", count=5, places=["a.txt, line 3", "b.txt, line 1", "c.txt, line 7"]))
+    5 times: the box has no area (a.txt, line 3; b.txt, line 1; c.txt, line 7; and 2 more)
+    """
+
+    what: str
+    todo: str = ""
+    note: bool = False
+    count: int = 0
+    places: list[str] = field(default_factory=list)
+
+    def add(self, problem: Problem) -> None:
+        """One more."""
+        self.count += 1
+        if len(self.places) < FEW:
+            self.places.append(problem.place)
+
+    def __str__(self) -> str:
+        if self.count == 1:
+            return f"{self.places[0]}: {self.what}"
+        more = f"; and {self.count - len(self.places):,} more" if self.count > len(self.places) else ""
+        return f"{self.count:,} times: {self.what} ({'; '.join(self.places)}{more})"
+
+
+def kinds_of(problems: Iterable[Problem]) -> tuple[ProblemKind, ...]:
+    """Problems by what they say, in the order of the first of each, and after them the notes.
+
+    >>> said = kinds_of([Problem.in_file(Path(f"{n}.txt"), f"{n} points are no polygon", 1) for n in (1, 2)])
+    >>> str(*said)
+    '2 times: 1 points are no polygon (1.txt, line 1; 2.txt, line 1)'
+    """
+    kinds: dict[tuple[bool, str], ProblemKind] = {}
+    for p in problems:
+        key = p.note, VARYING.sub("", p.what)
+        if key not in kinds and len(kinds) >= MOST_KINDS:
+            key, p = (p.note, ""), replace(p, what="of other kinds")
+        kinds.setdefault(key, ProblemKind(p.what, p.todo, p.note)).add(p)
+    return tuple(sorted(kinds.values(), key=lambda kind: kind.note))
 
 
 Step = Callable[[Sequence[Problem]], None]  # called after each photograph with what was wrong with it

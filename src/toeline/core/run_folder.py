@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -288,9 +287,13 @@ class RunFolder:
         """All findings so far, in the order of the photographs."""
         return [finding_from(r) for r in read_lines(self.path / FINDINGS)]
 
-    def problems(self, most: int | None = None) -> list[Problem]:
-        """All problems so far, or the first `most` of them."""
-        return [problem_from(r) for _, r in islice(each_line(self.path / ERRORS), most)]
+    def problems(self) -> list[Problem]:
+        """All problems and notes so far."""
+        return list(self.each_problem())
+
+    def each_problem(self) -> Iterator[Problem]:
+        """As problems, one at a time."""
+        return (problem_from(r) for _, r in each_line(self.path / ERRORS))
 
 
 def progress_record(result: Result) -> dict[str, Any]:

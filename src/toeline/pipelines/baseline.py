@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toeline.core.box import Box
+from toeline.core.finding import grave
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines.progress import bar, errors, out, show_places
@@ -122,7 +123,7 @@ def baseline_into(data: Path, file: Path, *, split: str, seed: int, folds: int, 
     facts = {**trained.model.facts, "cross_validated": {**scored, "figures": [metric_record(f) for f in figures]}}
     save_baseline(replace(trained.model, facts=facts), file)
     counts = (len(trained.said), len(set(table.groups)))
-    return Trained(file, split, trained.cut_by, *counts, figures, facts, len(trained.problems))
+    return Trained(file, split, trained.cut_by, *counts, figures, facts, len(grave(trained.problems)))
 
 
 def tell_baseline(trained: Trained) -> None:
@@ -184,7 +185,7 @@ def ensemble_into(
         "figures": {name: [metric_record(f) for f in rows] for name, rows in figures.items()},
     }
     save_ensemble(file, joined, facts)
-    return Fitted(file, split, joined, answers.kept, figures, facts, len(answers.problems))
+    return Fitted(file, split, joined, answers.kept, figures, facts, len(grave(answers.problems)))
 
 
 def tell_ensemble(fitted: Fitted) -> None:

@@ -23,14 +23,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toeline.core.finding import Problem
+from toeline.core.finding import FEW, Problem
 from toeline.core.scene import Instance
 from toeline.core.words import some
 from toeline.data.images import Photo, file_hash
 from toeline.errors import OutputError, ToelineError
 
 Boxes = Callable[[Photo, tuple[int, int]], tuple[Iterable[Instance], Iterable[Problem]]]
-CHANGED, RELABELED, GONE = "its file changed", "its boxes changed", "it is gone"
+CHANGED, RELABELED, GONE = "the file changed", "the boxes changed", "it is gone"
 
 
 def file_state(path: Path) -> tuple[int, ...]:
@@ -93,16 +93,15 @@ def _why(record: Mapping[str, Any], photo: Photo | None, boxes: Boxes | None, *,
     return ""
 
 
-FEW = 5  # names in a sentence
+def removed(stale: Mapping[str, str]) -> list[Problem]:
+    """Notes of the photographs whose findings were dropped for good."""
+    what = "was inspected before and is not there any more: its findings and its marked picture were removed."
+    return [Problem("", name, what, note=True) for name, why in stale.items() if why == GONE]
 
 
-def notes_of(stale: Mapping[str, str]) -> Iterator[Problem]:
-    """What is to be said of photographs that are inspected anew, and of those whose findings were dropped for good."""
+def anew(stale: Mapping[str, str]) -> Iterator[str]:
+    """What is inspected anew, and why, in words."""
     for why in (CHANGED, RELABELED):
         if names := [name for name, reason in stale.items() if reason == why]:
             more = f" and {len(names) - FEW:,} more" if len(names) > FEW else ""
-            what = f"{some(len(names), 'photograph')} inspected anew, because {why}: {', '.join(names[:FEW])}{more}."
-            yield Problem("", names[0], what, note=True)
-    for name in (name for name, why in stale.items() if why == GONE):
-        what = "was inspected before and is not there any more: its findings and its marked picture were removed."
-        yield Problem("", name, what, note=True)
+            yield f"Inspected anew, because {why}: {', '.join(names[:FEW])}{more}."

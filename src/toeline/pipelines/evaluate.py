@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, grave
 from toeline.core.records import join_lines
 from toeline.core.run_folder import ERRORS, RUN, write_whole
 from toeline.core.taxonomy import Taxonomy
@@ -241,11 +241,11 @@ def summary(result: EvaluationResult) -> Summary:
     record = {
         **record_of(result),
         "fine": result.fine,
-        "problems": len(result.problems),
+        "problems": len(grave(result.problems)),
         "files": {name: f"{where}/{name}" for name in names},
     }
     places |= {"both stages": f"{where}/{INTEGRATION}"} if stages else {}
-    return Summary(lines, places, record, len(result.problems), f"{where}/{ERRORS}")
+    return Summary(lines, places, record, result.problems, f"{where}/{ERRORS}")
 
 
 def metric_table(figures: Sequence[Metric]) -> Table:

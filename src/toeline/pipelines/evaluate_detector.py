@@ -128,7 +128,7 @@ def summary(scored: DetectorEvaluation) -> Summary:
     """What it came to, average precision by type, and where everything is."""
     by_type = [f"  {escape(str(f))}" for f in scored.measured.figures if f.n and f.key.startswith("ap_50/")]
     lines = [f"[bold]{escape(headline(scored.measured, scored.other))}[/]", *by_type]
-    return Summary(lines, scored.written, scored.record, len(scored.problems))
+    return Summary(lines, scored.written, scored.record, scored.problems)
 
 
 EVERY_BOX = 0.001  # average precision wants the whole curve, not only what passes the thresholds

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, grave
 from toeline.core.provenance import most, now_words, peak_memory, start_record
 from toeline.core.records import join_lines, problem_record
 from toeline.core.run_folder import ERRORS, claim, read_run, require_same, write_run, write_whole
@@ -136,10 +136,10 @@ def summary(outcome: FinetuneResult) -> Summary:
         "written": dict(outcome.written),
         "validations": list(outcome.validations),
         "worth": before_after.record() if before_after else None,
-        "problems": len(outcome.problems),
+        "problems": len(grave(outcome.problems)),
         "memory": outcome.record["memory"],
     }
-    return Summary(lines, outcome.written, record, len(outcome.problems))
+    return Summary(lines, outcome.written, record, outcome.problems)
 
 
 BEFORE, AFTER = "before", "after"

@@ -9,12 +9,13 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from toeline.core.finding import Finding, Problem, Result
+from toeline.core.finding import Finding, Problem, ProblemKind, Result, kinds_of
 from toeline.core.prefetch import ahead
 from toeline.core.provenance import data_hash, now_words
 from toeline.core.records import each_line
@@ -24,7 +25,7 @@ from toeline.core.words import some
 from toeline.detect import load as detectors
 from toeline.errors import OutputError
 from toeline.judge import load as judges
-from toeline.pipelines.changes import changes, notes_of
+from toeline.pipelines.changes import anew, changes, removed
 from toeline.pipelines.progress import (
     bar,
     errors,
@@ -33,6 +34,7 @@ from toeline.pipelines.progress import (
     out,
     saying,
     show_places,
+    tell_kinds,
 )
 from toeline.report.draw import as_jpeg, draw
 from toeline.report.geolocate import AREAS, POINTS, locate
@@ -133,7 +135,9 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     boxes, notes = _boxes(run, taxonomy)
     with claimed(output.out, own=output.own), writing(output.out):
         folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
-        folder.note([*notes, *notes_of(folder.stale)])
+        folder.note([*notes, *removed(folder.stale)])
+        for words in anew(folder.stale):
+            errors.print(escape(words))
         todo = [p for p in photos if p.name not in folder.names]
         if todo:
             _inspect(run, todo, folder, taxonomy, boxes, total=len(photos), pace=output.pace)
@@ -269,7 +273,8 @@ class Summary:
 
     `by_severity` counts the worst first and is empty when the taxonomy has no scale; `worst` are the first rows of the
     work list.
-    `located` counts findings with a position.
+    `located` counts findings with a position. `problems` are to be mended; `notes` tell what was left out or assumed;
+    `told` has both by their kinds.
     """
 
     out: str
@@ -285,6 +290,8 @@ class Summary:
     immediate: int = 0
     worst: tuple[dict[str, Any], ...] = ()
     located: int = 0
+    notes: int = 0
+    told: tuple[ProblemKind, ...] = ()
 
     @property
     def fine(self) -> bool:
@@ -376,12 +383,17 @@ def finish(
         with written(folder.path / WORKLIST) as table:
             table.writelines(joined_csv(todo))
     summary = replace(_summary(folder, book, taxonomy, already), located=len(located.marks) if located else 0)
-    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst")}
+    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst", "told")}
     done = (record for _, record in each_line(folder.path / PROGRESS))
-    folder.save_run(finished=base.run["finished"], data_sha256=data_hash(done), counts=counted)
+    told = [asdict(kind) for kind in summary.told]
+    folder.save_run(finished=base.run["finished"], data_sha256=data_hash(done), counts=counted, told=told)
     _write_report(
-        folder, replace(base, run=folder.run, located=located), order, replace(book, problems=summary.problems)
+        folder,
+        replace(base, run=folder.run, located=located, told=summary.told),
+        order,
+        replace(book, problems=summary.problems),
     )
+    folder.require_there()
     return summary
 
 
@@ -431,7 +443,7 @@ def _with(book: Book, bound: _Bound, *, mapped: bool) -> Book:
 
 
 def _summary(folder: RunFolder, book: Book, taxonomy: Taxonomy, already: int) -> Summary:
-    totals = book.totals
+    totals, told = book.totals, kinds_of(folder.each_problem())
     return Summary(
         out=str(folder.path),
         photographs=totals.photographs,
@@ -440,17 +452,20 @@ def _summary(folder: RunFolder, book: Book, taxonomy: Taxonomy, already: int) ->
         findings=totals.findings,
         by_condition={c.name: totals.of_condition(c.name) for c in taxonomy.conditions},
         review=totals.review,
-        problems=sum(1 for _ in each_line(folder.path / ERRORS)),
+        problems=sum(kind.count for kind in told if not kind.note),
         seconds=round(totals.seconds, 1),
         by_severity=severities(totals.by_severity, taxonomy),
         immediate=totals.immediate,
         worst=tuple(work_rows(book.worst[:FIRST])),
+        notes=sum(kind.count for kind in told if kind.note),
+        told=told,
     )
 
 
 def _write_report(folder: RunFolder, base: PageInput, order: Sequence[str], book: Book) -> None:
     """report.html: everything, or the contents of the pages that are there already."""
-    page = replace(base, problems=folder.problems(MOST_PROBLEMS), book=book)
+    grave = (problem for problem in folder.each_problem() if not problem.note)
+    page = replace(base, problems=list(islice(grave, MOST_PROBLEMS)), book=book)
     if len(book.parts) < 2:
         whole = next(chapters(folder.path, order, PAGE), Chapter((), ()))
         alone = Book(book.totals, book.problems, side_for(book.totals.photographs))
@@ -468,11 +483,6 @@ def tell(summary: Summary) -> None:
     conditions = ", ".join(f"{n} {name}" for name, n in summary.by_condition.items())
     inspected = some(summary.photographs - summary.failed, "photograph")
     out.print(f"[bold]{some(summary.findings, 'finding')}[/] on {inspected}: {conditions}; {summary.review} to review")
-    if summary.problems:
-        out.print(
-            f"[bold yellow]{some(summary.problems, 'problem')}[/], {some(summary.failed, 'photograph')} not inspected: "
-            f"see {escape(summary.out)}/errors.jsonl"
-        )
     tell_work(summary)
     show_places(
         {
@@ -484,6 +494,7 @@ def tell(summary: Summary) -> None:
             **({"positions": f"{summary.out}/findings.geojson"} if summary.located else {}),
         }
     )
+    tell_kinds(summary.told, f"{summary.out}/{ERRORS}", f", {some(summary.failed, 'photograph')} not inspected")
 
 
 def tell_work(summary: Summary) -> None:

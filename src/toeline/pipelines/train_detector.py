@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from toeline.core.finding import grave
 from toeline.core.provenance import most, now_words, peak_memory, start_record
 from toeline.core.records import join_lines, problem_record
 from toeline.core.run_folder import ERRORS, write_run, write_whole
@@ -145,9 +146,9 @@ def summary(outcome: DetectorTraining) -> Summary:
         "written": dict(outcome.written),
         "figures": {f.key: f.value for f in outcome.measured.figures if f.n},
         "epoch": outcome.record["trained"]["epoch"],
-        "problems": len(outcome.problems),
+        "problems": len(grave(outcome.problems)),
         "memory": outcome.record["memory"],
     }
     lines = [f"[bold]{escape(headline(outcome.measured, outcome.before))}[/]"]
     use = f"Inspect with it: toeline inspect PHOTOS --detector {escape(outcome.written['detector'])} --out ..."
-    return Summary(lines, outcome.written, record, len(outcome.problems), last=use)
+    return Summary(lines, outcome.written, record, outcome.problems, last=use)

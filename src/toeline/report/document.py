@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, ProblemKind, grave, kinds_of
 from toeline.core.statistics import Interval
 from toeline.evaluate.metric import Metric
 
@@ -102,6 +102,16 @@ class ScorecardPage:
     problems: Sequence[Problem] = ()
     files: Sequence[str] = ("report.md", "scorecard.json")
 
+    @property
+    def told(self) -> tuple[ProblemKind, ...]:
+        """Problems and notes by their kinds."""
+        return kinds_of(self.problems)
+
+    @property
+    def grave(self) -> list[Problem]:
+        """The problems without the notes."""
+        return grave(self.problems)
+
 
 def render_html(page: ScorecardPage) -> str:
     """The page's text: nothing is loaded from outside, so it can be mailed, archived and printed."""
@@ -113,10 +123,12 @@ def render_markdown(page: ScorecardPage) -> str:
     lines = [f"# {page.title}", "", f"**{page.headline}**", ""]
     if page.tiles:
         lines += ["; ".join(f"{what}: {number}" for number, what in page.tiles) + ".", ""]
+    if page.grave:
+        lines += ["## Problems", "", *(f"- {p} {p.todo}".rstrip() for p in page.grave), ""]
+    if notes := [kind for kind in page.told if kind.note]:
+        lines += ["## Left out or assumed", "", *(f"- {kind}" for kind in notes), ""]
     for section in page.sections:
         lines += _section(section)
-    if page.problems:
-        lines += ["## Problems", "", *(f"- {p} {p.todo}".rstrip() for p in page.problems), ""]
     lines += ["## How it was made", "", *_table(("what", "value"), run_facts(page.run))]
     return "\n".join(lines)
 

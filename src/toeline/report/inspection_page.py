@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from toeline.core.finding import Finding, Problem, by_photo
+from toeline.core.finding import Finding, Problem, ProblemKind, by_photo, kinds_of
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.evaluate.metric import Metric
@@ -68,6 +68,7 @@ class PageInput:
     ground_truth: TruthNotes | None = None
     book: Book | None = None  # for a report of several pages; without it all is on this one
     located: Located | None = None
+    told: Sequence[ProblemKind] = ()  # problems and notes by their kinds
 
     @property
     def place(self) -> Book:
@@ -99,6 +100,7 @@ def render_page(given: PageInput) -> str:
             kinds=[t.spoken for t in given.taxonomy.types if any(f["kind"] == t.spoken for f in shown)],
             map=map_section(given.located, given.taxonomy, links),
             problems=given.problems,
+            told=given.told or kinds_of(given.problems),
             most_problems=MOST_PROBLEMS,
             truth=given.ground_truth,
             calibration=given.run.get("models", {}).get("review", {}).get("calibration"),
