@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.datasets import exit_code, make_photo, write_labels, write_photo
+from tests.support.datasets import exit_code, make_photo, write_labels, write_photo, write_yolo
 from tests.support.stand_ins import FakeJudge, fake_inspector
 
 from toeline.core.records import read_lines
@@ -288,3 +288,58 @@ def test_a_record_that_names_a_file_elsewhere_deletes_nothing() -> None:
     photo("b.jpg", 7)
     inspect()
     assert victim.exists()
+
+
+@pytest.mark.parametrize("command", ["baseline", "ensemble"])
+@pytest.mark.parametrize("there", ["data/data.yaml", "photo.jpg", "notes.json", "data", "empty"])
+def test_a_file_of_something_else_is_not_overwritten(
+    command: str, there: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_yolo(Path("data"), {"train": {"a.jpg": [TOE]}})
+    write_photo(Path("photo.jpg"))
+    Path("notes.json").write_text('{"weight": 1}')
+    Path("empty").touch()
+    before = sorted((p, p.is_file() and p.read_bytes()) for p in Path().rglob("*"))
+    judges = ("--judge", "embedded", "--judge", "embedded") if command == "ensemble" else ()
+    assert exit_code(command, "data", *judges, "--out", there) == 2
+    assert f"is there already and is no file of `toeline {command}`" in capsys.readouterr().err
+    assert sorted((p, p.is_file() and p.read_bytes()) for p in Path().rglob("*")) == before
+
+
+def test_a_folder_of_another_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.jpg")
+    Path("out").mkdir()
+    Path("out/run.json").write_text(json.dumps({"command": "finetune", "settings": {}, "finished": None}))
+    assert inspect() == 2
+    assert "holds what `toeline finetune` wrote" in capsys.readouterr().err
+    assert [p.name for p in Path("out").iterdir()] in (["run.json"], [".lock", "run.json"], ["run.json", ".lock"])
+
+
+def test_a_demonstration_draws_nothing_into_a_folder_of_others() -> None:
+    Path("mine").mkdir()
+    Path("mine/thesis.doc").touch()
+    assert exit_code("demo", "--out", "mine") == 2
+    assert [p.name for p in Path("mine").iterdir()] == ["thesis.doc"]
+
+
+@pytest.mark.parametrize(
+    ("words", "held"),
+    [
+        (("evaluate", "data", "--split", "train"), "out"),
+        (("evaluate-detector", "data", "--split", "train"), "out"),
+        (("finetune", "data"), "out"),
+        (("convert", "data", "--to", "coco"), ".out.part"),
+        (("split", "data", "--seed", "1", "--parts", "train=1"), ".out.part"),
+        (("analyze", "data", "--no-pixels"), ".out.part"),
+        (("gallery", "data"), ".out.part"),
+        (("train-embedded", "judge", "--seed", "1"), "out"),
+        (("train-embedded", "detector", "--seed", "1"), "out"),
+    ],
+)
+def test_of_two_that_write_into_one_folder_the_second_is_refused(
+    words: tuple[str, ...], held: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_yolo(Path("data"), {"train": {f"{n}.jpg": [TOE, DRAIN] for n in "ab"}})
+    with alone(Path(held)):
+        assert exit_code(*words, "--out", "out") == 2
+    assert "another run is writing here" in capsys.readouterr().err

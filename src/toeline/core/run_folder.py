@@ -65,12 +65,12 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, file: Path | None = None) -> Iterator[None]:
     """While no other process writes in `folder`, which is made. Raises OutputError when one does, or when it cannot be.
 
-    File systems without locks pass.
+    `file` is what the lock is called, in place of LOCK. File systems without locks pass.
     """
-    lock = FileLock(folder / LOCK, blocking=False, thread_local=False, fallback_to_soft=False)
+    lock = FileLock(file or folder / LOCK, blocking=False, thread_local=False, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -83,6 +83,19 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def replacing(file: Path, is_ours: Callable[[Path], bool], what: str) -> Iterator[None]:
+    """While no other process makes `file`. Raises OutputError when it is there and is no `what`: it stays as it is."""
+    if file.exists() and not (file.is_file() and is_ours(file)):
+        raise OutputError(f"{file}: is there already and is no {what}. Choose another --out; nothing was changed.")
+    lock = file.with_name(f".{file.name[:40]}{LOCK}")
+    with alone(file.parent, lock), writing(file):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}  # what file systems without them say
@@ -104,10 +117,10 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as why:
         if why.errno is None:  # not the disk's: a library speaks of something else, or a mistake of ours
             raise
-        where = why.filename or folder
+        done = "written" if why.errno in _MEND else "read or written"
         raise OutputError(
-            f"{where}: cannot be written ({why.strerror}). {_MEND.get(why.errno, 'Mend that')}, then run the same "
-            f"command again: it goes on where it stopped."
+            f"{why.filename or folder}: cannot be {done} ({why.strerror}). {_MEND.get(why.errno, 'Mend that')}, then "
+            f"run the same command again: it goes on where it stopped."
         ) from None
 
 
@@ -158,6 +171,15 @@ def require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]
         raise OutputError(
             f"{folder}: holds a run with other settings or data ({'; '.join(changed)}). Choose a new folder with "
             f"--out, or delete this one; nothing was changed."
+        )
+
+
+def require_same_command(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise OutputError when `folder` holds what another command wrote."""
+    if before.get("command", now.get("command")) != now.get("command"):
+        raise OutputError(
+            f"{folder}: holds what `toeline {before['command']}` wrote. Choose a new folder with --out; nothing was "
+            f"changed."
         )
 
 
@@ -219,6 +241,7 @@ class RunFolder:
     @classmethod
     def _again(cls, path: Path, run: Mapping[str, Any], *, held: bool, check: Check) -> RunFolder:
         before = read_run(path)
+        require_same_command(path, before, run)
         if not before.get("finished") and not any(each_line(path / PROGRESS)):
             folder = cls(path, dict(run), held=held)  # nothing was ever finished here: no model could be loaded, a kill
             folder._restore(again=False)

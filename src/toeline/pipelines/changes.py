@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from toeline.core.scene import Instance
 from toeline.core.words import some
 from toeline.data.images import Photo, file_hash
 from toeline.errors import OutputError, ToelineError
+from toeline.pipelines.progress import errors, escape
 
 Boxes = Callable[[Photo, tuple[int, int]], tuple[Iterable[Instance], Iterable[Problem]]]
 CHANGED, RELABELED, GONE = "the file changed", "the boxes changed", "it is gone"
@@ -99,9 +100,9 @@ def removed(stale: Mapping[str, str]) -> list[Problem]:
     return [Problem("", name, what, note=True) for name, why in stale.items() if why == GONE]
 
 
-def anew(stale: Mapping[str, str]) -> Iterator[str]:
-    """What is inspected anew, and why, in words."""
+def tell_anew(stale: Mapping[str, str]) -> None:
+    """Print what is inspected anew, and why."""
     for why in (CHANGED, RELABELED):
         if names := [name for name, reason in stale.items() if reason == why]:
             more = f" and {len(names) - FEW:,} more" if len(names) > FEW else ""
-            yield f"Inspected anew, because {why}: {', '.join(names[:FEW])}{more}."
+            errors.print(escape(f"Inspected anew, because {why}: {', '.join(names[:FEW])}{more}."))

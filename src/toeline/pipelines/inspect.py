@@ -25,7 +25,7 @@ from toeline.core.words import some
 from toeline.detect import load as detectors
 from toeline.errors import OutputError
 from toeline.judge import load as judges
-from toeline.pipelines.changes import anew, changes, removed
+from toeline.pipelines.changes import changes, removed, tell_anew
 from toeline.pipelines.progress import (
     bar,
     errors,
@@ -136,8 +136,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     with claimed(output.out, own=output.own), writing(output.out):
         folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
         folder.note([*notes, *removed(folder.stale)])
-        for words in anew(folder.stale):
-            errors.print(escape(words))
+        tell_anew(folder.stale)
         todo = [p for p in photos if p.name not in folder.names]
         if todo:
             _inspect(run, todo, folder, taxonomy, boxes, total=len(photos), pace=output.pace)

@@ -12,7 +12,7 @@ from typing import Any
 from toeline.core.finding import grave
 from toeline.core.provenance import most, now_words, peak_memory, start_record
 from toeline.core.records import join_lines, problem_record
-from toeline.core.run_folder import ERRORS, write_run, write_whole
+from toeline.core.run_folder import ERRORS, claimed, write_run, write_whole, writing
 from toeline.core.words import some
 from toeline.detect.detector import DetectorOptions
 from toeline.evaluate.results import DetectorMeasurement, DetectorTraining
@@ -33,18 +33,19 @@ def train_into(run: DetectorFit, data: Path, out: Path, *, resume: bool) -> Dete
     hashes = {part.name: part.sha256() for part in (training_data.train, training_data.valid)}
     settings = {**run.record(), "data": str(data), "data_sha256": hashes}
     record = start_record("train-detector", settings, training_data.taxonomy)
-    record = open_folder(out, record, resume=resume, free=DETECTOR_CHANGE_NOTHING)
-    labels = (*training_data.train.problems, *training_data.valid.problems)
-    tell_problems(labels)
-    with goes_on("the same command with --resume"), training_bars(run.epochs) as tell:
-        fitted = fit_detector(run, training_data, out, resume=resume, tell=partial(tell, "train"))
-    record |= {"trained": dict(fitted.facts), "memory": most(record.get("memory", {}), peak_memory())}
-    write_run(out, record)
-    measured, before = _measured(run, training_data, out)
-    record["finished"] = now_words()
-    write_run(out, record)
-    problems = tuple(dict.fromkeys([*labels, *measured.problems]))
-    return _report(run, training_data, fitted, out, DetectorTraining(record, measured, before, problems, {}))
+    with claimed(out), writing(out):
+        record = open_folder(out, record, resume=resume, free=DETECTOR_CHANGE_NOTHING)
+        labels = (*training_data.train.problems, *training_data.valid.problems)
+        tell_problems(labels)
+        with goes_on("the same command with --resume"), training_bars(run.epochs) as tell:
+            fitted = fit_detector(run, training_data, out, resume=resume, tell=partial(tell, "train"))
+        record |= {"trained": dict(fitted.facts), "memory": most(record.get("memory", {}), peak_memory())}
+        write_run(out, record)
+        measured, before = _measured(run, training_data, out)
+        record["finished"] = now_words()
+        write_run(out, record)
+        problems = tuple(dict.fromkeys([*labels, *measured.problems]))
+        return _report(run, training_data, fitted, out, DetectorTraining(record, measured, before, problems, {}))
 
 
 def _measured(
