@@ -245,3 +245,26 @@ def test_costs_are_left_out_where_they_are_not_known() -> None:
 
 def test_pairs_of_mistakes_are_counted() -> None:
     assert pairs_grid([("a", "b"), ("c", "d"), ("c", "d")]).rows == (("c", "d", "2"), ("a", "b", "1"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>.jpg",
+        "[x](javascript:alert(1)).jpg",
+        "\\\\[x](data:y)",
+        "![x](http://y)",
+        "<javascript:x>",
+    ],
+)
+def test_a_name_in_markdown_is_neither_html_nor_a_link(name: str) -> None:
+    page = ScorecardPage(
+        name,
+        name,
+        [Section(name, (name,), grids=(Grid(name, (name,), ((name,),)),))],
+        {"data": name},
+        problems=[Problem.in_file(Path(name), name)],
+    )
+    text = render_markdown(page)
+    assert "<" not in text
+    assert "[" not in text

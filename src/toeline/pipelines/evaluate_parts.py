@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from toeline.core.reading import read_json
 from toeline.core.records import read_lines, to_line
 from toeline.core.run_folder import write_whole
 from toeline.core.scene import Scene
@@ -265,12 +266,11 @@ def chosen_prompt(typed: str | None) -> str | None:
     """A prompt's name as typed, or the best one of a prompts.json that is named. Raises ModelError."""
     if typed is None or not typed.endswith(".json"):
         return typed
-    try:
-        return str(json.loads(Path(typed).read_text(encoding="utf-8"))["best"])
-    except (OSError, ValueError, KeyError, TypeError) as why:
-        raise ModelError(
-            f"{typed}: holds no best prompt ({why!r}). Name a prompts.json of evaluate --prompt all."
-        ) from None
+    advice = "Name a prompts.json of evaluate --prompt all."
+    found = read_json(Path(typed), ModelError, advice=advice)
+    if not isinstance(found, dict) or not isinstance(found.get("best"), str):
+        raise ModelError(f"{typed}: holds no best prompt. {advice}")
+    return str(found["best"])
 
 
 DETECTOR_METRICS = ("objects_found", "findings_real", "end_to_end_f1")  # the rest is in the card of both stages
