@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +345,30 @@ def test_of_two_that_write_into_one_folder_the_second_is_refused(
     with alone(Path(held)):
         assert exit_code(*words, "--out", "out") == 2
     assert "another run is writing here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_summary_is_told_in_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_labels(Path("photos/Böschung 日本.jpg"), b"no picture")
+    photo("a.jpg")
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding=encoding))
+    assert inspect() == 1
+    sys.stdout.flush()
+    name = "Böschung 日本.jpg"
+    assert name.encode(encoding, "backslashreplace") in raw.getvalue()
+
+
+def test_a_full_standard_output_loses_nothing(
+    judge: FakeJudge, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    photo("a.jpg")
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", Full())
+        assert inspect() == 2
+    assert "standard output: cannot be written (No space left on device)" in capsys.readouterr().err
+    assert Path("out/report.html").exists()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,21 @@ Step = Callable[[Sequence["Problem"]], None]
 def escape(text: str) -> str:
     """A name or value as rich may print it: no markup of its own, no character that moves the cursor."""
     return escape_markup(shown(text))
+
+
+def take_any_name() -> None:
+    """Let standard output have names that its encoding lacks (cp1252, ASCII): they are written as escapes."""
+    with suppress(AttributeError, ValueError):  # a stream of others, or closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def leave_output() -> None:
+    """Write no more on standard output if it takes no more; else Python tries once again as it ends, with a trace."""
+    with suppress(AttributeError, ValueError):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Rate(ProgressColumn):
