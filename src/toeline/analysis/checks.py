@@ -96,6 +96,13 @@ CHECKS: dict[str, Check] = {
             "Mend data.yaml, or move the file to where it belongs.",
         ),
         (
+            "aside",
+            "beside the data set, or read in a way to know of",
+            Weight.REMARK,
+            "Photographs that data.yaml does not list, places found again on this computer, and the like.",
+            "Nothing, if that is meant.",
+        ),
+        (
             "duplicate",
             "object drawn twice",
             Weight.FAULT,
@@ -223,8 +230,10 @@ class Checks:
 def problem_flag(problem: Problem, root: Path, photo: str = "") -> Flag:
     """A problem of data/ as a flag; without `photo` it is one of the data set as a whole."""
     file = below(root, Path(problem.file))
+    if problem.note:
+        return flag("aside", photo, file, problem.what, problem.line)
     if not photo:
-        return flag("data_set", "", file, problem.what)
+        return flag("data_set", "", file, problem.what, problem.line)
     if problem.line is None:
         return flag("absent" if file == photo else "unreadable", photo, file, problem.what)
     key = next((key for words, key in _LINE_KINDS if words in problem.what), "unusable")

@@ -169,7 +169,7 @@ def _inspect(
 ) -> None:
 
     with saying("Loading the models"):
-        boxes, notes = _boxes(run, taxonomy)
+        boxes, notes = _boxes(run, taxonomy, todo)
         inspector = _load(run, taxonomy, boxes)
     folder.note(notes)
     remember_models(folder, models_of(run, inspector))
@@ -205,10 +205,10 @@ def detector_options(thresholds: Sequence[str], *, trust: bool, device: str) -> 
     return DetectorOptions(by_type, general, trust, device)
 
 
-def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Problem]]:
+def _boxes(run: InspectRun, taxonomy: Taxonomy, photos: list[Photo]) -> tuple[Boxes | None, list[Problem]]:
     from toeline.pipelines.boxes import label_boxes
 
-    return label_boxes(Path(run.boxes), taxonomy) if run.boxes else (None, [])
+    return label_boxes(Path(run.boxes), taxonomy, photos) if run.boxes else (None, [])
 
 
 def quick_weights(run: InspectRun) -> dict[str, str]:
