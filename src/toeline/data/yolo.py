@@ -220,7 +220,9 @@ def _places(root: Path, base: Path, file: Path | None, raw: Mapping[str, Any]) -
         _require_top(base)
     if listed.problems:
         what = "none of the places that it lists is there, so the usual folders are read."
-        found.problems += [*listed.problems, Problem("", str(file), what, "Mend its train:, val: and test:.")]
+        said = [*listed.problems, Problem("", str(file), what, "Mend its train:, val: and test:.")]
+        # obj.data is written for darknet's own folder, and exporters leave the lists out
+        found.problems += [replace(p, note=True) for p in said] if str(file).endswith(".data") else said
     return found
 
 
@@ -290,7 +292,8 @@ def _names(
     top = Path(os.path.commonpath([base.absolute(), *(folder.absolute() for folder in used)]))
     near = [at for folder in used for at in above(folder) if at.absolute().is_relative_to(top)]
     higher = [[at] for at in above(base.absolute())[1:]]
-    found = find_names([[base, *near], *higher], taxonomy, classes=classes, named=named, any_class=any_class)
+    usual = [base, base / "labels", base / "data"]  # the last two also where each split has labels of its own
+    found = find_names([[*usual, *near], *higher], taxonomy, classes=classes, named=named, any_class=any_class)
     return found if used or found.files else replace(found, problems=())  # without labels nothing is assumed
 
 
