@@ -6,7 +6,7 @@ A fault is what cannot be right whatever the photograph shows; everything else i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +92,16 @@ CHECKS: dict[str, Check] = {
             "data_set",
             "data set that contradicts itself",
             Weight.FAULT,
-            "A label file without a photograph, two photographs with one label file, or a class name that is unknown.",
+            "A label file without a photograph, two photographs with one label file, a class name that is unknown, or "
+            "no names at all.",
             "Mend data.yaml, or move the file to where it belongs.",
+        ),
+        (
+            "aside",
+            "beside the data set, or read in a way to know of",
+            Weight.REMARK,
+            "Photographs that data.yaml does not list, places found again on this computer, and the like.",
+            "Nothing, if that is meant.",
         ),
         (
             "duplicate",
@@ -223,8 +231,9 @@ class Checks:
 def problem_flag(problem: Problem, root: Path, photo: str = "") -> Flag:
     """A problem of data/ as a flag; without `photo` it is one of the data set as a whole."""
     file = below(root, Path(problem.file))
-    if not photo:
-        return flag("data_set", "", file, problem.what)
+    if problem.note or not photo:
+        found = flag("aside" if problem.note else "data_set", photo, file, problem.what, problem.line)
+        return replace(found, todo=problem.todo or found.todo)
     if problem.line is None:
         return flag("absent" if file == photo else "unreadable", photo, file, problem.what)
     key = next((key for words, key in _LINE_KINDS if words in problem.what), "unusable")

@@ -30,8 +30,8 @@ from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.export import require_apart, staged
 from toeline.data.images import photo_size, read_photo
-from toeline.data.labels import LabelLine, read_label_file
-from toeline.data.yolo import Entry, YoloSet, unlabeled
+from toeline.data.labels import LabelLine
+from toeline.data.yolo import Entry, YoloSet, read_labels
 from toeline.errors import LabelError, PhotoError
 from toeline.report.document import environment
 from toeline.report.draw import LINES
@@ -153,9 +153,8 @@ def _read(entry: Entry, names: Names) -> tuple[tuple[LabelLine, ...], tuple[Prob
         size = photo_size(entry.photo)
     except PhotoError as why:
         return (), (Problem.unread(entry.photo, why),)
-    if entry.labels is None:
-        return (), (unlabeled(entry.photo),)
-    return read_label_file(entry.labels, size, names)
+    lines, problems = read_labels(entry, size, names)
+    return lines or (), problems
 
 
 def _whole(photo: Image.Image, entry: Entry, names: Names, look: Mapping[int, ClassStyle]) -> Drawn:

@@ -132,7 +132,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     made = file_hash(Path(run.calibration)) if run.calibration and Path(run.calibration).is_file() else None
     settings: dict[str, Any] = {**typed, "weights": quick_weights(run), "calibration_sha256": made}
     record = start_record(output.command, settings, taxonomy, title=output.title)
-    boxes, notes = _boxes(run, taxonomy)
+    boxes, notes = _boxes(run, taxonomy, photos)
     with claimed(output.out, own=output.own), writing(output.out):
         folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
         folder.note([*left_out, *notes, *removed(folder.stale)])
@@ -221,10 +221,10 @@ def detector_options(thresholds: Sequence[str], *, trust: bool, device: str) -> 
     return DetectorOptions(by_type, general, trust, device)
 
 
-def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Problem]]:
+def _boxes(run: InspectRun, taxonomy: Taxonomy, photos: list[Photo]) -> tuple[Boxes | None, list[Problem]]:
     from toeline.pipelines.boxes import label_boxes
 
-    return label_boxes(Path(run.boxes), taxonomy) if run.boxes else (None, [])
+    return label_boxes(Path(run.boxes), taxonomy, photos) if run.boxes else (None, [])
 
 
 def quick_weights(run: InspectRun) -> dict[str, str]:
