@@ -10,9 +10,9 @@ from tests.support.surveys import ROOT, WORDS, make_row, make_table
 
 from toeline.analysis.analyze import analyze
 from toeline.analysis.checks import CHECKS, Checks, order_flags
-from toeline.analysis.overlap import crossing, polygon_iou
 from toeline.analysis.relations import measure_relations
 from toeline.analysis.table import Weight
+from toeline.core.polygon import crossing, polygon_iou
 from toeline.data.yolo import open_yolo
 
 

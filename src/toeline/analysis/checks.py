@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from toeline.analysis.overlap import close_pairs, crossing, shared
+from toeline.analysis.overlap import close_pairs, shared
 from toeline.analysis.relations import RelationSection
 from toeline.analysis.table import Flag, PlainRow, SurveyRow, Weight, below, row_of
 from toeline.core.finding import Problem
+from toeline.core.polygon import crossing
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Meanings, Taxonomy, meanings
 from toeline.data.images import photo_size

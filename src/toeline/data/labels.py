@@ -257,7 +257,7 @@ def apart(boxes: Floats, least: float) -> bool:
         wide = np.minimum(x2[r, None], x2) - np.maximum(x1[r, None], x1)
         high = np.minimum(y2[r, None], y2) - np.maximum(y1[r, None], y1)
         shared = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
-        close += np.count_nonzero(shared * (1 + least) >= least * (1 - 1e-9) * (areas[r, None] + areas))
+        close += int(np.count_nonzero(shared * (1 + least) >= least * (1 - 1e-9) * (areas[r, None] + areas)))
     return close <= len(boxes)  # each is close to itself
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from toeline.core.box import Box
+from toeline.core.polygon import polygon_iou
 from toeline.core.scene import Alternative, Detection, Instance
 from toeline.detect.detector import Label
 
@@ -102,7 +103,6 @@ def _overlaps(
 SAME_TYPE_IOU = 0.6
 OTHER_TYPE_IOU = 0.75
 OUTLINE_IOU = 0.5  # when both have outlines: the boxes of two slanted drains side by side overlap, the drains do not
-GRID_PX = 256  # the longer side of the grid on which outlines are compared
 
 
 def find_settled(detector: Detector, images: Sequence[Image.Image]) -> list[list[Detection]]:
@@ -143,27 +143,10 @@ def _rival(detection: Detection, kept: Sequence[Detection], same: float, other: 
     close = [
         (iou, n)
         for iou, n, k in overlaps
-        if iou > (same if k.type_name == instance.type_name else other) and _meet(k, instance)
+        if iou > (same if k.type_name == instance.type_name else other)
+        and (not (k.polygon and instance.polygon) or polygon_iou(k.polygon, instance.polygon) > OUTLINE_IOU)
     ]
     return -max(close)[1] if close else None
-
-
-def _meet(a: Instance, b: Instance) -> bool:
-    """Whether the outlines cover the same ground too, as far as both are known."""
-    if not (a.polygon and b.polygon):
-        return True
-    frame = Box.around([*a.polygon, *b.polygon])
-    scale = (GRID_PX - 1) / max(frame.width, frame.height, 1e-9)
-    one, two = (_cells(instance, frame, scale) for instance in (a, b))
-    return bool((one & two).sum() > OUTLINE_IOU * (one | two).sum())
-
-
-def _cells(instance: Instance, frame: Box, scale: float) -> NDArray[np.bool_]:
-    """The cells of the grid that an outline covers, its border included."""
-    grid = Image.new("1", (GRID_PX, GRID_PX))
-    points = [((x - frame.x1) * scale, (y - frame.y1) * scale) for x, y in instance.polygon]
-    ImageDraw.Draw(grid).polygon(points, fill=1, outline=1)
-    return np.asarray(grid)
 
 
 def _told(stays: Detection, goes: Detection) -> Detection:
