@@ -44,6 +44,12 @@ def test_a_contradiction_is_found_in_its_line(instances: list[str], found: list[
     assert checked(*instances) == found
 
 
+def test_one_place_a_hundred_times_is_said_a_few_times_each() -> None:
+    found = checked(*[f"rock toe: {10 + n / 100} 10 50 30" for n in range(100)])
+    assert len(found) == 5 * 100 - 15
+    assert {line for _, line in found} == set(range(2, 101))
+
+
 def test_order_is_a_remark_only_when_it_is_turned_round_and_not_cut_off() -> None:
     rows = [
         make_row("a.jpg", "toe drain: 0 50 100 60", "rock toe: 0 65 100 80"),

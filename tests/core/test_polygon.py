@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from toeline.core.polygon import Points, crossing, polygon_iou
+from toeline.core.box import Box
+from toeline.core.polygon import Points, crossing, polygon_iou, touching
 
 SQUARE: Points = [(0, 0), (10, 0), (10, 10), (0, 10)]
 BOW_TIE: Points = [(0, 0), (10, 10), (10, 0), (0, 10)]
@@ -46,3 +47,18 @@ def test_many_corners_take_no_long() -> None:
 
 def test_edges_too_short_to_be_told_apart_do_no_harm() -> None:
     assert crossing([(x * 1e-200, y * 1e-200) for x, y in BOW_TIE]) in (None, 0.0, 0.5)
+
+
+def test_every_two_boxes_that_touch_are_found() -> None:
+    chance = np.random.default_rng(1)
+    low = chance.integers(0, 20, (60, 2))
+    corners = np.concatenate([low, low + chance.integers(0, 6, (60, 2))], axis=1)
+    boxes = [Box(*xyxy) for xyxy in corners.tolist()]
+    meet = [
+        (i, j)
+        for j, b in enumerate(boxes)
+        for i, a in enumerate(boxes[:j])
+        if a.x1 <= b.x2 and b.x1 <= a.x2 and a.y1 <= b.y2 and b.y1 <= a.y2
+    ]
+    assert touching(boxes) == sorted(meet)
+    assert touching([]) == []

@@ -104,7 +104,7 @@ def test_more_objects_than_the_limit_are_refused_with_both_numbers(tmp_path: Pat
     found, problems = read_label_file(file, SIZE, KNOWN)
     assert found == ()
     assert [p.what for p in problems] == [
-        "one photograph has 2,001 objects, and the limit is 2,000, so nothing in the file was read. "
+        "one photograph has 1,001 objects, and the limit is 1,000, so nothing in the file was read. "
         "Cut the photograph and its labels into tiles."
     ]
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import shapely
-
 from toeline.core.box import Box
-from toeline.core.polygon import polygon_iou
+from toeline.core.polygon import polygon_iou, touching
 from toeline.core.scene import Instance
 
 
@@ -18,10 +15,7 @@ def close_pairs(boxes: Sequence[Box], least: float) -> list[tuple[int, int]]:
     >>> close_pairs([Box(0, 0, 2, 2), Box(5, 5, 6, 6), Box(0, 0, 2, 1)], 0.5)
     [(0, 2)]
     """
-    shapes = shapely.box(*np.array([box.xyxy for box in boxes]).reshape(-1, 4).T)
-    i, j = shapely.STRtree(shapes).query(shapes)  # boxes that touch at least
-    pairs = sorted(zip(i[i < j].tolist(), j[i < j].tolist(), strict=True))
-    return [(a, b) for a, b in pairs if boxes[a].iou(boxes[b]) >= least]
+    return [(i, j) for i, j in touching(boxes) if boxes[i].iou(boxes[j]) >= least]
 
 
 def shared(a: Instance, b: Instance) -> float:

@@ -1,4 +1,4 @@
-"""What polygons cover and share, and where a border crosses itself: shapely's answers, in bounded time. No labels."""
+"""Which boxes touch, what polygons cover and share, where a border crosses itself: by shapely, in bounded time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,25 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
+
+from toeline.core.box import Box
 
 TANGLE = 100  # crossings of a border with itself; more are not looked for
 BLOCK = 16  # edges whose crossings are looked for at once
 
-Points = Sequence[tuple[float, float]]
+Points = Sequence[tuple[float, float]] | NDArray[np.floating]
+
+
+def touching(boxes: Sequence[Box]) -> list[tuple[int, int]]:
+    """Positions i < j of boxes that overlap or touch, in order.
+
+    >>> touching([Box(0, 0, 2, 2), Box(5, 5, 6, 6), Box(2, 0, 3, 1)])
+    [(0, 2)]
+    """
+    shapes = shapely.box(*np.array([box.xyxy for box in boxes], dtype=np.float64).reshape(-1, 4).T)
+    i, j = shapely.STRtree(shapes).query(shapes)
+    return sorted(zip(i[i < j].tolist(), j[i < j].tolist(), strict=True))
 
 
 def polygon_iou(a: Points, b: Points) -> float:

@@ -25,7 +25,7 @@ from toeline.core.taxonomy import Names, Taxonomy, meanings
 from toeline.errors import LabelError
 
 ROUNDING = 1e-3  # shares this far outside 0..1 are rounding (a third of a pixel at 312 pixels) and are clipped
-MOST_OBJECTS = 2_000  # of a photograph; every two of them are compared. The fullest real one of this kind has 18
+MOST_OBJECTS = 1_000  # of a photograph; every two of them are compared, in some 200 MB. The fullest real one has 18
 MOST_CORNERS = 10_000  # of a polygon; its edges are compared too. A mask traced pixel by pixel has fewer
 Points = tuple[tuple[float, float], ...]
 
@@ -80,7 +80,7 @@ def over(most: int, count: int, what: str) -> str:
     """Why a file or a polygon is not read, in words; empty where `count` is no more than `most`.
 
     >>> over(MOST_OBJECTS, 20_000, "objects"), over(MOST_OBJECTS, 18, "objects")
-    ('20,000 objects, and the limit is 2,000', '')
+    ('20,000 objects, and the limit is 1,000', '')
     """
     return f"{count:,} {what}, and the limit is {most:,}" if count > most else ""
 

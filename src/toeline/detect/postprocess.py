@@ -14,12 +14,14 @@ from toeline.core.box import Box
 from toeline.core.polygon import polygon_iou
 from toeline.core.scene import Alternative, Detection, Instance
 from toeline.detect.detector import Label
+from toeline.errors import ModelError
 
 if TYPE_CHECKING:
     from toeline.detect.detector import Detector
 
 
 MOST_INSTANCES = 100  # per photograph; the fullest real one has 18
+DAMAGED = "Its weights are damaged, or its output means something else; export it again."
 LEAST_SIDE = 1.0  # pixels of the photograph: a box thinner than one pixel, after clipping, holds nothing
 
 
@@ -37,7 +39,8 @@ def detections(
 
     Rows stay whose score is at least the limit of their type (`limits`: type name -> 0 to 1); rows of a class that is
     not in `labels` are left out, and so are boxes thinner than a pixel or with corners in the wrong order. Equal scores
-    keep their order. `outlines` are polygons in pixels of the photograph, one for each row, or none at all.
+    keep their order. `outlines` are polygons in pixels of the photograph, one for each row, or none at all. Raises
+    ModelError for a score or a place that is no number.
 
     >>> found = detections(
     ...     np.array([[-5, 2, 8, 9], [0, 0, 4, 4]]), np.array([0.5, 0.9]), np.array([0, 1]),
@@ -47,6 +50,8 @@ def detections(
     >>> [(s.instance.id, s.instance.type_name, s.instance.box.xyxy) for s in found]
     [('1', 'toe_drain', (0.0, 2.0, 8.0, 9.0))]
     """
+    if np.isnan(scores).any():
+        raise ModelError(f"the detector gave {np.isnan(scores).sum()} confidences that are no numbers. {DAMAGED}")
     corners = np.clip(boxes.astype(np.float64), 0, [*size_wh, *size_wh])
     sides = (corners[:, 2:] - corners[:, :2]).min(1)  # under zero for corners in the wrong order
     found: list[Detection] = []
@@ -55,7 +60,10 @@ def detections(
         if label is None or scores[n] < limits[label.kind] or sides[n] < min(LEAST_SIDE, *size_wh):
             continue
         polygon = outlines[n] if outlines else ()
-        box = Box(*map(float, boxes[n])).clipped(size_wh)
+        try:
+            box = Box(*map(float, boxes[n])).clipped(size_wh)
+        except ValueError as why:
+            raise ModelError(f"of a detection the {why}. {DAMAGED}") from None
         instance = Instance(str(len(found) + 1), label.kind, box, min(float(scores[n]), 1.0), polygon)
         found.append(Detection(instance, label.class_name))
     return found[:MOST_INSTANCES]
