@@ -50,6 +50,7 @@ class DetectorScoring:
     against: str | None = "embedded"
     thresholds: tuple[str, ...] = ()
     trust: bool = False
+    head: str | None = None
     cluster: str = "photo"
     taxonomy: str | None = None
     device: str = "auto"
@@ -117,8 +118,8 @@ def _measured(
     """The detector, and the one beside it at its own thresholds."""
     from toeline.pipelines.inspect import detector_options
 
-    options = detector_options(run.thresholds, trust=run.trust, device=run.device)
-    own = detector_options((), trust=run.trust, device=run.device)
+    options = detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head)
+    own = detector_options((), trust=run.trust, device=run.device, head=run.head)
     by_flight = run.cluster == "flight"
     names = [run.detector, *([run.against] if run.against else [])]
     with bar("Looking", total=len(names) * len(split.photos)) as step:

@@ -61,6 +61,7 @@ class EvaluateRun:
     relations: str = "given"
     thresholds: tuple[str, ...] = ()
     trust: bool = False
+    head: str | None = None
 
 
 @dataclass
@@ -102,7 +103,9 @@ class Workbench:
         from toeline.detect.tiling import tiled
         from toeline.pipelines.inspect import detector_options
 
-        options = detector_options(self.run.thresholds, trust=self.run.trust, device=self.run.device)
+        options = detector_options(
+            self.run.thresholds, trust=self.run.trust, device=self.run.device, head=self.run.head
+        )
         return tiled(load_detector(self.run.detector, taxonomy=self.taxonomy, options=options), "auto")
 
 
