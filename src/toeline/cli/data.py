@@ -46,8 +46,8 @@ def analyze(
     """Say what a data set holds, whether it can be trusted, and what it can prove.
 
     Writes analysis.json, report.md, report.html, leaks.csv, problems.jsonl, gallery and run.json into OUT. Exit code
-    0: all was read, whatever was found in it; 1: some photographs or label files could not be read; 2: nothing could
-    be done.
+    0: all was read, whatever was found in it; 1: some photographs or label files could not be read, or class names had
+    to be guessed; 2: nothing could be done.
 
     Example: toeline analyze data/lagoon --out runs/lagoon-data
     """
@@ -61,7 +61,7 @@ def analyze(
     )
     found = analyze_into(run, out)
     tell_json(summary(found, out)) if as_json else tell_analysis(found, out)
-    raise typer.Exit(1 if found.unread else 0)
+    raise typer.Exit(0 if found.whole else 1)
 
 
 def gallery(

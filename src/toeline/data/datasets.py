@@ -143,7 +143,8 @@ def read_split(
 
     Raises LabelError when it is not there, holds no labeled photograph, or lacks the conditions that are needed.
     """
-    name, entries = data.split(split) if split else (ALL, tuple(e for part in data.splits.values() for e in part))
+    every = {e.photo: e for part in data.splits.values() for e in part}  # some may be in two
+    name, entries = data.split(split) if split else (ALL, tuple(every.values()))
     inspected = find_photos(sorted({e.photo.parent for e in entries})) if conditions else []
     names = {photo.path.resolve(): photo.name for photo in inspected}
     scenes, problems = [], [replace(p, todo=todo) for p in data.problems]

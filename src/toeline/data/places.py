@@ -60,8 +60,8 @@ def listed_places(file: Path, raw: Mapping[str, Any]) -> Places:
     """What a data.yaml says. Raises LabelError for a place that may be several, and for entries that are no places."""
     found = Places()
     top = _Top(file, raw)
-    for key, split in SPLITS.items():
-        values = raw.get(key)
+    for key, split in listed_keys(raw).items():
+        values = raw[key]
         for value in values if isinstance(values, list) else [values]:
             if value is None or value == "":
                 continue
@@ -71,6 +71,15 @@ def listed_places(file: Path, raw: Mapping[str, Any]) -> Places:
                 )
             _take(found, top, key, split, value, several=isinstance(values, list))
     return found
+
+
+def listed_keys(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The entries of a data.yaml that name the photographs of a split, and which one; CVAT writes them large.
+
+    >>> listed_keys({"Train": "train.txt", "val": "images/val", "nc": 3})
+    {'Train': 'train', 'val': 'valid'}
+    """
+    return {key: SPLITS[str(key).lower()] for key in raw if str(key).lower() in SPLITS}
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,7 @@ def _resolved(found: Places, top: _Top, key: str, typed: str) -> Path | None:
         if len(there) > 1:
             what = f"may be {there[0]} or {there[1]}; the first is read. Write `{typed.lstrip('./')}` if it is meant."
             found.problems.append(top.said(key, typed, what))
-        return there[0]
+        return _plain(there[0])
     wanted = [p for p in f"{top.path}/{typed}".split("/") if p not in ("", ".", "..") and not p.endswith(":")]
     fits = by_tail(top.base, wanted)
     if len(fits) > 1:
@@ -150,8 +159,15 @@ def _resolved(found: Places, top: _Top, key: str, typed: str) -> Path | None:
         )
     if fits:
         same = "/".join(wanted).endswith(fits[0].relative_to(top.base).as_posix())
-        found.problems.append(top.said(key, typed, f"is not there; {fits[0]} is read in its place.", note=same))
+        full = f"{top.path}/{typed}" if top.path else typed
+        found.problems.append(top.said(key, full, f"is not there; {fits[0]} is read in its place.", note=same))
     return fits[0] if fits else None
+
+
+def _plain(place: Path) -> Path:
+    """Without `..`, where that is the same place."""
+    short = Path(os.path.normpath(place))
+    return short if ".." in place.parts and os.path.realpath(short) == os.path.realpath(place) else place
 
 
 def _literal(top: _Top, typed: str) -> Iterator[Path]:
