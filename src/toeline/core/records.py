@@ -25,7 +25,9 @@ def to_line(record: Mapping[str, Any]) -> str:
     >>> to_line({"photo": "a b.jpg", "findings": 2})
     '{"photo": "a b.jpg", "findings": 2}\\n'
     """
-    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    # A file's name that is no UTF-8 holds lone surrogates: these, and only these, become \udc.. escapes of JSON.
+    return line if line.isascii() else line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _parse(line: str, where: str) -> dict[str, Any]:
