@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from toeline.core import reading
 from toeline.core.finding import Problem
 from toeline.core.words import cut, some
-from toeline.data.images import SUFFIXES, find_photos
+from toeline.data.images import FOREIGN, SUFFIXES, search_photos
 from toeline.errors import LabelError, PhotoError
 
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # folder -> split
@@ -45,15 +45,16 @@ class Places:
 
     def add(self, split: str, folder: Path, photos: Iterable[Path] | None = None) -> bool:
         """One part more, unless it holds no photograph."""
-        found = tuple(_photos_in(folder) if photos is None else photos)
+        found = tuple(self._photos_in(folder) if photos is None else photos)
         if found:
             self.parts.append(Part(split, folder, found))
         return bool(found)
 
-
-def _photos_in(folder: Path) -> Iterator[Path]:
-    with suppress(PhotoError):  # no photographs are no fault by themselves
-        yield from (photo.path for photo in find_photos([folder]))
+    def _photos_in(self, folder: Path) -> Iterator[Path]:
+        with suppress(PhotoError):  # no photographs are no fault by themselves
+            found = search_photos([folder])
+            self.problems += found.problems
+            yield from (photo.path for photo in found.photos)
 
 
 def listed_places(file: Path, raw: Mapping[str, Any]) -> Places:
@@ -304,7 +305,7 @@ def _folders(place: Path) -> dict[str, str]:
 
 
 def walk(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As os.walk, without hidden folders and files."""
+    """As os.walk, without hidden files and folders, and without those of other programs."""
     for at, folders, files in os.walk(top):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f.lower() not in FOREIGN)
         yield at, folders, [f for f in files if not f.startswith(".")]

@@ -31,7 +31,7 @@ from toeline.data.class_names import (
     read_settings,
     taxonomy_names,
 )
-from toeline.data.images import SUFFIXES, photo_size
+from toeline.data.images import SUFFIXES, is_utf8, photo_size
 from toeline.data.labels import LabelLine, read_label_file
 from toeline.data.matching import LabelFolder, Matched, folded, label_folders, match_labels, stem_of, strays
 from toeline.data.places import ALL, MOST_SAID, SPLITS, Part, Places, guessed_places, listed_keys, listed_places, walk
@@ -322,7 +322,7 @@ def _beside(base: Path, parts: Sequence[Part], matched: Matched, why: str) -> It
     for at, _, files in walk(top) if top else ():
         here = os.path.realpath(at)
         mine = taken.get(here, set())
-        if lost := [f for f in files if f not in mine and f.lower().endswith(SUFFIXES)]:
+        if lost := [f for f in files if f not in mine and f.lower().endswith(SUFFIXES) and is_utf8(f)]:
             left.append((Path(at), lost))
         if here not in known and "labels" in Path(at).relative_to(top or base).parts:
             matched.folders.append(LabelFolder.read(Path(at)))
