@@ -159,7 +159,8 @@ def _resolved(found: Places, top: _Top, key: str, typed: str) -> Path | None:
             f"Write which one."
         )
     if fits:
-        same = "/".join(wanted).endswith(fits[0].relative_to(top.base).as_posix())
+        elsewhere = _is_absolute(typed) or top.path or top.file.suffix == ".data"  # written for another computer
+        same = bool(elsewhere) and "/".join(wanted).endswith(fits[0].relative_to(top.base).as_posix())
         full = f"{top.path}/{typed}" if top.path else typed
         found.problems.append(top.said(key, full, f"is not there; {fits[0]} is read in its place.", note=same))
     return fits[0] if fits else None
