@@ -57,10 +57,10 @@ def write_rows(place: Path, rows: Sequence[str]) -> None:
 
 
 def data_yaml(splits: Sequence[str], names: Names) -> str:
-    """data.yaml as Roboflow writes it; names whose ids are not 0, 1, 2 ... are written with their ids."""
+    """data.yaml with places below its own folder; names whose ids are not 0, 1, 2 ... are written with their ids."""
     plain = sorted(names) == list(range(len(names)))
     listed: object = [names[i] for i in sorted(names)] if plain else {i: names[i] for i in sorted(names)}
-    places = {YAML_KEYS.get(split, split): f"../{split}/images" for split in splits}  # none: open_yolo looks for images
+    places = {YAML_KEYS.get(split, split): f"{split}/images" for split in splits}  # none: open_yolo looks for images
     head: str = yaml.safe_dump({**places, "nc": len(names)}, sort_keys=False, allow_unicode=True)
     tail: str = yaml.safe_dump({"names": listed}, default_flow_style=None, sort_keys=False, allow_unicode=True)
     return head + tail

@@ -309,6 +309,9 @@ def _names(
     return found if used or found.files else replace(found, problems=())  # without labels nothing is assumed
 
 
+NO_PHOTOS = ("labels", "masks")  # folders of data sets with pictures that nobody took
+
+
 def _beside(base: Path, parts: Sequence[Part], matched: Matched, why: str) -> Iterator[Problem]:
     """Photographs and label files below the data set's top that are no part of it."""
     taken: dict[str, set[str]] = defaultdict(set)
@@ -322,7 +325,8 @@ def _beside(base: Path, parts: Sequence[Part], matched: Matched, why: str) -> It
     for at, _, files in walk(top) if top else ():
         here = os.path.realpath(at)
         mine = taken.get(here, set())
-        if lost := [f for f in files if f not in mine and f.lower().endswith(SUFFIXES) and is_utf8(f)]:
+        pictures = [] if Path(at).name.lower() in NO_PHOTOS else [f for f in files if f.lower().endswith(SUFFIXES)]
+        if lost := [f for f in pictures if f not in mine and is_utf8(f)]:
             left.append((Path(at), lost))
         if here not in known and "labels" in Path(at).relative_to(top or base).parts:
             matched.folders.append(LabelFolder.read(Path(at)))
