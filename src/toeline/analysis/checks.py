@@ -5,16 +5,18 @@ A fault is what cannot be right whatever the photograph shows; everything else i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from toeline.analysis.overlap import close_pairs, crossing, shared
+from toeline.analysis.overlap import close_pairs, shared
 from toeline.analysis.relations import RelationSection
 from toeline.analysis.table import Flag, PlainRow, SurveyRow, Weight, below, row_of
 from toeline.core.finding import Problem
+from toeline.core.polygon import crossing
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Meanings, Taxonomy, meanings
 from toeline.data.images import photo_size
@@ -25,6 +27,7 @@ from toeline.prompts.relations import may_relate
 
 SAME = 0.9  # IoU from which two outlines are one object drawn twice
 CLOSE = 0.5  # IoU that a detector is scored at: above it, no detector can be asked to tell the two apart
+MOST_DOUBLES = 5  # earlier objects on the place of one; a file of one box a thousand times has half a million pairs
 LOOP = 0.01  # share of a polygon's area in its smaller loop: less is a slip of a pixel
 LEAST_SIDE_PX = 2.0  # thinner than the error of an edge
 WHOLE = 0.95  # share of the photograph
@@ -275,8 +278,12 @@ Found = tuple[str, str, tuple[Instance, ...]]
 
 
 def _doubles(row: SurveyRow, taxonomy: Taxonomy) -> Iterator[Found]:
-    """Two objects on one place. The later line is what the flag is about."""
+    """Two objects on one place. The later line is what the flag is about; it is held against MOST_DOUBLES at most."""
+    seen: Counter[int] = Counter()
     for i, j in close_pairs([t.box for t in row.instances], CLOSE):
+        seen[j] += 1
+        if seen[j] > MOST_DOUBLES:
+            continue
         first, second = row.instances[i], row.instances[j]
         iou = shared(first, second)
         key = _double_kind(first, second, iou, same_class=_label(row, first) == _label(row, second))

@@ -109,6 +109,9 @@ def _grade_record(grade: Grade) -> dict[str, Any]:
 def finding_from(record: Mapping[str, Any]) -> Finding:
     """The finding of one line of findings.jsonl. Raises OutputError for a line that lacks something."""
     try:
+        polygon = tuple((float(x), float(y)) for x, y in record.get("polygon", ()))
+        if polygon:
+            Box.around(polygon)  # raises for corners that are nowhere
         return Finding(
             photo=record["photo"],
             instance_id=record["id"],
@@ -119,7 +122,7 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
             relations=tuple(
                 Relation(record["id"], r["name"], r["other"], float(r["distance"])) for r in record["relations"]
             ),
-            polygon=tuple((float(x), float(y)) for x, y in record.get("polygon", ())),
+            polygon=polygon,
             detector_class=record.get("detector_class", ""),  # runs of earlier versions have neither
             detector_others=tuple(
                 Alternative(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())

@@ -22,6 +22,8 @@ from toeline.core.finding import Problem
 from toeline.core.words import cut
 
 ROUNDING = 1e-3  # shares this far outside 0..1 are rounding (a third of a pixel at 312 pixels) and are clipped
+MOST_OBJECTS = 1_000  # of a photograph; every two of them are compared, in some 200 MB. The fullest real one has 18
+MOST_CORNERS = 10_000  # of a polygon; its edges are compared too. A mask traced pixel by pixel has fewer
 Points = tuple[tuple[float, float], ...]
 
 
@@ -51,6 +53,11 @@ def read_label_file(
         rows = _text_lines(path)
     except (OSError, _Unusable) as why:
         return (), (Problem.in_file(path, str(getattr(why, "strerror", None) or why)),)
+    if many := over(MOST_OBJECTS, sum(bool(row.strip()) for row in rows), "objects"):
+        what = (
+            f"one photograph has {many}, so nothing in the file was read. Cut the photograph and its labels into tiles."
+        )
+        return (), (Problem.in_file(path, what),)
     kept: dict[tuple[int, Box, Points], LabelLine] = {}
     problems = []
     for number, row in enumerate(rows, start=1):
@@ -64,6 +71,15 @@ def read_label_file(
         except _Unusable as why:
             problems.append(Problem.in_file(path, f"{why}.", number))
     return tuple(kept.values()), tuple(problems)
+
+
+def over(most: int, count: int, what: str) -> str:
+    """Why a file or a polygon is not read, in words; empty where `count` is no more than `most`.
+
+    >>> over(MOST_OBJECTS, 20_000, "objects"), over(MOST_OBJECTS, 18, "objects")
+    ('20,000 objects, and the limit is 1,000', '')
+    """
+    return f"{count:,} {what}, and the limit is {most:,}" if count > most else ""
 
 
 def _text_lines(path: Path) -> list[str]:
@@ -91,6 +107,8 @@ def _parse(words: Sequence[str], size_wh: tuple[int, int], known: Mapping[int, s
         )
     if len(words) > 5 and (probably := _pose(words)):
         raise _Unusable(probably)
+    if many := over(MOST_CORNERS, len(words) // 2, "corners"):
+        raise _Unusable(f"the polygon has {many}. Simplify it")
     shares = _shares(words[1:])
     if len(words) == 5:
         return class_id, _box(shares, size_wh), ()
@@ -215,8 +233,8 @@ def has_area(points: Points, size_wh: tuple[int, int]) -> bool:
     return sum(abs(ax * by - ay * bx) for (ax, ay), (bx, by) in pairwise(spokes)) / 2 > 1e-9 * size_wh[0] * size_wh[1]
 
 
+BLOCK = 100_000  # pairs of boxes that are compared at once: 4 MB
 PLAIN = b"0123456789.eE+- \t\n"  # no other byte; a minus may stand in an exponent
-MOST = 2000  # lines of a file; pairs of them are compared, and so many pairs take some 100 MB
 
 Floats = NDArray[np.float64]
 
@@ -249,7 +267,7 @@ def read_plain(path: Path, size_wh: tuple[int, int], known: Mapping[int, object]
     except ValueError:
         return None
     ids = values[::5]
-    if not 0 < len(lines) <= MOST or not known.keys() >= set(ids):
+    if not 0 < len(lines) <= MOST_OBJECTS or not known.keys() >= set(ids):
         return None
     boxes = _boxes(np.array(values).reshape(-1, 5)[:, 1:].T, size_wh)
     return None if boxes is None else PlainLabels(lines, [int(i) for i in ids], boxes)
@@ -287,9 +305,12 @@ def apart(boxes: Floats, least: float) -> bool:
     (True, False)
     """
     x1, y1, x2, y2 = boxes.T
-    wide = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
-    high = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
-    shared = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
     areas = (x2 - x1) * (y2 - y1)
-    close = shared * (1 + least) >= least * (1 - 1e-9) * (areas[:, None] + areas)
-    return int(np.count_nonzero(close)) <= len(boxes)  # each is close to itself
+    rows = max(BLOCK // len(boxes), 1)
+    close = 0
+    for r in (slice(start, start + rows) for start in range(0, len(boxes), rows)):
+        wide = np.minimum(x2[r, None], x2) - np.maximum(x1[r, None], x1)
+        high = np.minimum(y2[r, None], y2) - np.maximum(y1[r, None], y1)
+        shared = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
+        close += int(np.count_nonzero(shared * (1 + least) >= least * (1 - 1e-9) * (areas[r, None] + areas)))
+    return close <= len(boxes)  # each is close to itself
