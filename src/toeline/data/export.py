@@ -153,11 +153,15 @@ class Format(StrEnum):
     YOLO = "yolo"
 
 
-def read_other(root: Path, to: Format, taxonomy: Taxonomy, *, step: Step = lambda _: None) -> LabelSet:
+def read_other(
+    root: Path, to: Format, taxonomy: Taxonomy, *, classes: Path | None = None, step: Step = lambda _: None
+) -> LabelSet:
     """The data set in the format that is not `to`. Raises LabelError for one that is in `to` already."""
     if to is Format.YOLO:
+        if classes is not None:
+            raise LabelError(f"{root}: COCO annotations name their classes themselves. Leave --classes out.")
         return read_coco(open_coco(root), root, step=step)
-    data = open_yolo(root, taxonomy, any_class=True)
+    data = open_yolo(root, taxonomy, any_class=True, classes=classes)
     if all(entry.labels is None for entries in data.splits.values() for entry in entries):
         raise LabelError(f"{root}: no photograph here has a YOLO label file. Name the top of a YOLO data set.")
     return read_yolo(data, step=step)
