@@ -106,8 +106,8 @@ def test_boxes_are_apart_up_to_the_limit() -> None:
         ("10 10 90 10 90 90 10 90 toe-drain", "is a line of DOTA"),
         ("0,0.5,0.5,0.2,0.4", "commas"),
         ("0 0,5 0,5 0,2 0,4", "commas"),
-        ("toe_drain 0.5 0.5 0.2 0.4", "begins with 'toe_drain', where the number of a class has to be"),
-        ("toe drain 0.5 0.5 0.2 0.4", "begins with 'toe drain'"),
+        ("toe_drain 0.5 0.5 0.2 0.4", "number 1 is 'toe_drain', and has to be the number of a class. Export"),
+        ("toe drain 0.5 0.5 0.2 0.4", "'toe drain' is probably its name"),
         ("0 120 80 60 40", "not pixels"),
         (
             "0 0.5 0.5 0.2 0.4" + " 0.5 0.5 2" * 17,
