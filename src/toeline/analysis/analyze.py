@@ -32,7 +32,7 @@ from toeline.data.yolo import Entry, YoloSet
 from toeline.errors import LabelError
 from toeline.report.document import Point
 
-UNREADABLE = {CHECKS["unreadable"].name, CHECKS["data_set"].name, UNREAD}
+UNREADABLE = {CHECKS["unreadable"].name, UNREAD}
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,13 @@ class Analysis:
 
     @property
     def unread(self) -> int:
-        """Photographs and label files that could not be read, and what had to be guessed of the data set."""
+        """Photographs and label files that could not be read."""
         return sum(f.check in UNREADABLE for f in self.flags)
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything was read, and nothing had to be guessed."""
+        return not self.unread and all(f.check != CHECKS["partly"].name for f in self.flags)
 
 
 def analyze(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from toeline.cli.inspect import Answers, Device
-from toeline.cli.options import Data, Head, Thresholds, Trust
+from toeline.cli.options import Classes, Data, Head, Thresholds, Trust
 from toeline.errors import ToelineError
 from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
@@ -68,6 +68,7 @@ def evaluate(
     taxonomy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
     ] = None,
+    classes: Classes = None,
     device: Annotated[Device, typer.Option(help="Where the judge runs.")] = Device.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
 ) -> None:
@@ -95,6 +96,7 @@ def evaluate(
         answers=answers.value,
         findings=str(findings) if findings else None,
         taxonomy=str(taxonomy) if taxonomy else None,
+        classes=str(classes) if classes else None,
         device=device.value,
         decide=decide.value,
         seed=seed,
@@ -129,6 +131,7 @@ def evaluate_detector(
     head: Head = None,
     cluster: Annotated[Cluster, typer.Option(help="What the bootstrap draws as a whole.")] = Cluster.PHOTO,
     taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Types of another owner.")] = None,
+    classes: Classes = None,
     device: Annotated[Device, typer.Option(help="Where detectors that need torch run.")] = Device.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
 ) -> None:
@@ -152,6 +155,7 @@ def evaluate_detector(
             head=head,
             cluster=cluster.value,
             taxonomy=str(taxonomy) if taxonomy else None,
+            classes=str(classes) if classes else None,
             device=device.value,
         ),
         out,

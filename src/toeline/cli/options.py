@@ -11,6 +11,10 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
+Classes = Annotated[
+    Path | None,
+    typer.Option("--classes", metavar="FILE", help="The file that names the class ids: data.yaml, classes.txt ..."),
+]
 Thresholds = Annotated[
     list[str] | None,
     typer.Option(

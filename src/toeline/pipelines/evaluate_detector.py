@@ -53,13 +53,15 @@ class DetectorScoring:
     head: str | None = None
     cluster: str = "photo"
     taxonomy: str | None = None
+    classes: str | None = None
     device: str = "auto"
 
 
 def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     """Measure, and write everything into `out`. Raises ToelineError."""
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    split = read_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy, conditions=False)
+    data = open_dataset(Path(run.data), taxonomy, classes=Path(run.classes) if run.classes else None)
+    split = read_split(data, run.split, taxonomy, conditions=False)
     record = _record(run, split, taxonomy)
     with claimed(out) as begun, writing(out):
         if begun:  # the same run, which is then made anew

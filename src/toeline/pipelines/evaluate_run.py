@@ -55,6 +55,7 @@ class EvaluateRun:
     answers: str = "type"
     findings: str | None = None
     taxonomy: str | None = None
+    classes: str | None = None
     device: str = "auto"
     decide: str = "score"
     seed: int = 0
@@ -76,10 +77,15 @@ class Workbench:
         """The words of all of it."""
         return Taxonomy.load(Path(self.run.taxonomy) if self.run.taxonomy else None)
 
+    @property
+    def classes(self) -> Path | None:
+        """The file that names the class ids, where the user gave one."""
+        return Path(self.run.classes) if self.run.classes else None
+
     @cached_property
     def dataset(self) -> YoloSet:
         """Raises LabelError."""
-        return open_dataset(Path(self.run.data), self.taxonomy)
+        return open_dataset(Path(self.run.data), self.taxonomy, classes=self.classes)
 
     def split(self, name: str) -> LabeledSplit:
         """A split with its truth, read once. Raises LabelError."""
@@ -117,7 +123,7 @@ def once(bench: Workbench, run: EvaluateRun, out: Path, *, held: bool = False) -
     from toeline.core.provenance import data_hash, now_words
 
     split = bench.split(run.split)
-    boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy)
+    boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy, bench.classes)
     folder = _open(bench, run, out, changes(split.photos, boxes, read=not run.findings), held=held)
     todo = [p for p in split.photos if p.name not in folder.names]
     tell_anew(folder.stale)

@@ -165,7 +165,12 @@ def before_and_after(run: LoraRun, data: Path, out: Path, folder: Path) -> Befor
     4-bit weights, because the others may not fit.
     """
     plain = EvaluateRun(
-        data=str(data), split=run.valid, judge=run.judge, taxonomy=_typed(run.taxonomy), device=run.device
+        data=str(data),
+        split=run.valid,
+        judge=run.judge,
+        taxonomy=_typed(run.taxonomy),
+        classes=_typed(run.classes),
+        device=run.device,
     )
     trained = EvaluateRun(**{**vars(plain), "judge" if run.all_weights else "adapter": str(folder)})
     first, problems = _evaluated(run, plain, out / BEFORE)

@@ -96,6 +96,7 @@ class InspectRun:
     adapter: str | None = None
     answers: str = "type"
     taxonomy: str | None = None
+    classes: str | None = None
     device: str = "auto"
     tile: str = "auto"
     calibration: str | None = None
@@ -227,7 +228,9 @@ def detector_options(
 def _boxes(run: InspectRun, taxonomy: Taxonomy, photos: list[Photo]) -> tuple[Boxes | None, list[Problem]]:
     from toeline.pipelines.boxes import label_boxes
 
-    return label_boxes(Path(run.boxes), taxonomy, photos) if run.boxes else (None, [])
+    if not run.boxes:
+        return None, []
+    return label_boxes(Path(run.boxes), taxonomy, photos, classes=Path(run.classes) if run.classes else None)
 
 
 def quick_weights(run: InspectRun) -> dict[str, str]:
