@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, ProblemKind, grave, kinds_of
 from toeline.core.statistics import Interval
 from toeline.core.words import shown
 from toeline.evaluate.metric import Metric
@@ -166,6 +166,16 @@ class ScorecardPage:
     points: Sequence[Point] = ()
     links: Sequence[tuple[str, str]] = ()
 
+    @property
+    def told(self) -> tuple[ProblemKind, ...]:
+        """Problems and notes by their kinds."""
+        return kinds_of(self.problems)
+
+    @property
+    def grave(self) -> list[Problem]:
+        """The problems without the notes."""
+        return grave(self.problems)
+
 
 def render_html(page: ScorecardPage) -> str:
     """The page's text: nothing is loaded from outside, so it can be mailed, archived and printed."""
@@ -179,10 +189,12 @@ def render_markdown(page: ScorecardPage) -> str:
         lines += ["; ".join(f"{what}: {number}" for number, what in page.tiles) + ".", ""]
     if page.points:
         lines += ["## What matters most", "", *(f"- {MARKS[p.mood]}: {p.text}" for p in page.points), ""]
+    if page.grave:
+        lines += ["## Problems", "", *(f"- {shown(f'{p} {p.todo}'.rstrip())}" for p in page.grave), ""]
+    if notes := [kind for kind in page.told if kind.note]:
+        lines += ["## Left out or assumed", "", *(f"- {shown(str(kind))}" for kind in notes), ""]
     for section in page.sections:
         lines += _section(section)
-    if page.problems:
-        lines += ["## Problems", "", *(f"- {shown(f'{p} {p.todo}'.rstrip())}" for p in page.problems), ""]
     lines += ["## How it was made", "", *_table(("what", "value"), run_facts(page.run))]
     return harmless("\n".join(lines))
 
