@@ -202,7 +202,7 @@ def _in_4_bits(run: LoraRun, how: EvaluateRun) -> Any:
     """The judge with 4-bit weights, with the adapter or without."""
     from dataclasses import replace
 
-    from toeline.judge.checkpoint import add_adapter
+    from toeline.judge.adapter import add_adapter
     from toeline.train.adapter import load_judge
 
     judge = load_judge(run)
