@@ -30,6 +30,7 @@ from toeline.core.words import some
 from toeline.data.split import FLIGHT, Grouping, grouping
 from toeline.data.yolo import Entry, YoloSet
 from toeline.errors import LabelError
+from toeline.report.document import Point
 
 UNREADABLE = {CHECKS["unreadable"].name, UNREAD}
 
@@ -52,7 +53,7 @@ class Analysis:
     images: Images | None
     leaks: Leaks | None
     flags: tuple[Flag, ...]
-    findings: tuple[AnalysisFinding, ...]
+    findings: tuple[Point, ...]
 
     @property
     def unread(self) -> int:
@@ -217,49 +218,36 @@ class Mood(StrEnum):
     GOOD = "good"
 
 
-@dataclass(frozen=True)
-class AnalysisFinding:
-    """One sentence, and the section (its anchor) that it comes from."""
-
-    mood: Mood
-    text: str
-    anchor: str
-
-
-def leak_findings(leaks: Leaks) -> Iterator[AnalysisFinding]:
+def leak_findings(leaks: Leaks) -> Iterator[Point]:
     """Whether one split can know of another."""
     crossing = any(p.crosses for p in leaks.pairs) or leaks.shared
-    yield AnalysisFinding(Mood.BAD if crossing else Mood.GOOD, leaks.verdict, "leaks")
+    yield Point(Mood.BAD if crossing else Mood.GOOD, leaks.verdict, "leaks")
     inside = sum(not p.crosses for p in leaks.pairs)
     if inside:
-        yield AnalysisFinding(
-            Mood.CAREFUL, f"{some(inside, 'pair')} of copies or near copies lie within one split.", "leaks"
-        )
+        yield Point(Mood.CAREFUL, f"{some(inside, 'pair')} of copies or near copies lie within one split.", "leaks")
 
 
-def label_findings(flags: Sequence[Flag]) -> Iterator[AnalysisFinding]:
+def label_findings(flags: Sequence[Flag]) -> Iterator[Point]:
     """Faults and remarks by number and kind."""
     faults = Counter(f.check for f in flags if f.weight is Weight.FAULT)
     remarks = Counter(f.check for f in flags if f.weight is Weight.REMARK)
     if faults:
-        yield AnalysisFinding(
-            Mood.BAD, f"{some(faults.total(), 'fault')} in the labels and files: {_list(faults)}.", "labels"
-        )
+        yield Point(Mood.BAD, f"{some(faults.total(), 'fault')} in the labels and files: {_list(faults)}.", "labels")
     else:
-        yield AnalysisFinding(Mood.GOOD, "No label contradicts another one or the rules of the format.", "labels")
+        yield Point(Mood.GOOD, "No label contradicts another one or the rules of the format.", "labels")
     if remarks:
         text = f"{some(remarks.total(), 'label')} to look at, which may be right: {_list(remarks)}."
-        yield AnalysisFinding(Mood.CAREFUL, text, "labels")
+        yield Point(Mood.CAREFUL, text, "labels")
 
 
-def image_findings(flags: Sequence[Flag]) -> Iterator[AnalysisFinding]:
+def image_findings(flags: Sequence[Flag]) -> Iterator[Point]:
     """Photographs that are odd as pictures, by kind."""
     odd = Counter(f.check for f in flags if f.check in IMAGE_CHECKS)
     if odd:
-        yield AnalysisFinding(Mood.CAREFUL, f"Photographs to look at: {_list(odd)}.", "images")
+        yield Point(Mood.CAREFUL, f"Photographs to look at: {_list(odd)}.", "images")
 
 
-def proof_findings(proof: ProofSection) -> Iterator[AnalysisFinding]:
+def proof_findings(proof: ProofSection) -> Iterator[Point]:
     """Whether each split that is measured on can show the target, as a whole and class by class."""
     goal = f"{100 * proof.target:g} %"
     for split in _measured_on(proof):
@@ -269,16 +257,16 @@ def proof_findings(proof: ProofSection) -> Iterator[AnalysisFinding]:
         too_few = [p.name for p in classes if p.answer is Answer.NO]
         mood = Mood.GOOD if whole.answer is Answer.YES else Mood.BAD if whole.answer is Answer.NO else Mood.CAREFUL
         majority_baseline = (
-            f" Without a look at a pixel {100 * whole.majority_baseline:.1f} % are right."
+            f" The majority-class baseline gets {100 * whole.majority_baseline:.1f} % right."
             if whole.majority_baseline is not None
             else ""
         )
         text = f"Can {split} show {goal} on the condition? {whole.words}{majority_baseline}"
-        yield AnalysisFinding(mood, text, "proof")
+        yield Point(mood, text, "proof")
         if too_few:
             names = ", ".join(map(repr, too_few))
             text = f"{split} is too small to show {goal} for {len(too_few)} of {len(classes)} classes: {names}."
-            yield AnalysisFinding(Mood.CAREFUL, text, "proof")
+            yield Point(Mood.CAREFUL, text, "proof")
 
 
 def _measured_on(proof: ProofSection) -> list[str]:
@@ -287,7 +275,7 @@ def _measured_on(proof: ProofSection) -> list[str]:
     return [s for s in splits if s != "train"] or splits
 
 
-def count_findings(counts: Counts) -> Iterator[AnalysisFinding]:
+def count_findings(counts: Counts) -> Iterator[Point]:
     """Imbalance and what is missing."""
     if counts.imbalance is not None:
         n = {c.name: c.n for c in counts.by_class}
@@ -295,13 +283,13 @@ def count_findings(counts: Counts) -> Iterator[AnalysisFinding]:
             f"{counts.most!r} ({n[counts.most]}) is {counts.imbalance:.1f} times as frequent as {counts.least!r} "
             f"({n[counts.least]})."
         )
-        yield AnalysisFinding(Mood.CAREFUL if counts.imbalance >= 3 else Mood.GOOD, text, "advice")
+        yield Point(Mood.CAREFUL if counts.imbalance >= 3 else Mood.GOOD, text, "advice")
     if counts.unnamed:
         text = f"The condition of {some(counts.unnamed, 'object')} is not known: the data set names types only."
-        yield AnalysisFinding(Mood.CAREFUL, text, "counts")
+        yield Point(Mood.CAREFUL, text, "counts")
     for split, names in counts.lacking.items():
         if names and not counts.unnamed:
-            yield AnalysisFinding(Mood.BAD, f"{split} has none of {', '.join(map(repr, names))}.", "counts")
+            yield Point(Mood.BAD, f"{split} has none of {', '.join(map(repr, names))}.", "counts")
 
 
 def _list(counts: Counter[str]) -> str:

@@ -26,6 +26,7 @@ from toeline.analysis.table import Flag, Weight, below
 from toeline.core.box import Box
 from toeline.core.finding import Problem, Step
 from toeline.core.records import read_lines
+from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.export import require_apart, staged
 from toeline.data.images import photo_size, read_photo
@@ -187,9 +188,9 @@ def write_gallery(
             said |= {str(p): p for p in problems}
         for place, text in render_pages(choice, pictures):
             (stage / place).parent.mkdir(exist_ok=True)
-            (stage / place).write_text(text, encoding="utf-8")
+            write_whole(stage / place, text)
         record = {"settings": asdict(choice.run), **describe(choice, list(said.values()))}
-        (stage / NOTE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(stage / NOTE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from toeline.analysis.counts import RESIZED_PX, THIN_PX, BoxSection, Counts, Spread, Together
 from toeline.analysis.power import Answer, Proof, ProofSection
 from toeline.analysis.relations import RelationSection
-from toeline.analysis.report import Plot
 from toeline.core.taxonomy import Taxonomy
+from toeline.report.document import Plot
 from toeline.report.plots import COLORS, INK, figure, svg
 
 WIDE = 4.9  # inches: half a page on a desk, and all of a telephone's width at full size
@@ -172,7 +172,9 @@ def together_plot(together: Together) -> Plot:
             side.set_visible(False)
         text = "Photographs that hold both; on the diagonal, that hold the class. Blue: together more often than by "
         return Plot(
-            svg(drawn, label="Co-occurrence of classes"), f"{text}chance (lift over 1), orange: less often.", wide=True
+            svg(drawn, label="Co-occurrence of classes"),
+            f"{text}chance (lift over 1), orange: less often.",
+            sideways=True,
         )
 
 

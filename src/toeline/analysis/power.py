@@ -53,9 +53,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class Clustering:
-    """How much objects hang together in photographs, measured on the answers of the floor, the only ones known here.
+    """How much objects hang together in photographs, measured on the majority-class baseline, the only answers known.
 
-    `design_effect` is the variance of the floor's accuracy over photographs against that over independent objects
+    `design_effect` is the variance of that baseline's accuracy over photographs against that over independent objects
     (Kish 1965), never taken under 1; `effective` is n divided by it.
     """
 
@@ -109,14 +109,14 @@ def _split(table: ObjectTable, split: int, target: float) -> Iterator[Proof]:
 
 
 def _proof(where: tuple[str, str, str], photo: Ints, lucky: Bools, target: float, *, decided: bool) -> Proof:
-    """`photo` (n,) is the photograph of each object, `lucky` whether the floor's answer is right for it."""
+    """`photo` (n,) is the photograph of each object, `lucky` whether the baseline's answer is right for it."""
     n, photos = len(photo), len(np.unique(photo))
     needed, photo_needed = least_right(n, target), least_right(photos, target)
     majority_baseline = float(lucky.mean()) if n else None
     answer = _answer(n, needed, photo_needed, decided=decided)
     words = _words(answer, n, photos, needed, photo_needed, target)
     if majority_baseline is not None and majority_baseline >= target and decided and where[1] != "class":
-        words += f" But the floor alone is {100 * majority_baseline:.1f} %, so reaching the target says little."
+        words += f" But the majority-class baseline alone gets {100 * majority_baseline:.1f} %, so that says little."
     return Proof(*where, n, photos, needed, photo_needed, majority_baseline, wilson(n, n), answer, words)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from toeline.analysis.analyze import Analysis, Mood
+from toeline.analysis.analyze import Analysis
 from toeline.analysis.checks import CHECKS
 from toeline.analysis.duplicates import Kind, Leaks, to_csv
 from toeline.analysis.image_quality import Images
@@ -18,7 +17,7 @@ from toeline.analysis.table import Flag, Weight
 from toeline.core.records import DECIMALS, join_lines
 from toeline.core.run_folder import RUN, write_whole
 from toeline.core.statistics import Interval
-from toeline.report.document import environment, harmless, run_facts
+from toeline.report.document import ScorecardPage, Section, render_html, render_markdown
 
 SCHEMA = 1  # of analysis.json; grows when a name goes or changes its meaning
 FILES = ("analysis.json", "report.md", "report.html", "problems.jsonl", "leaks.csv", RUN)
@@ -33,8 +32,8 @@ def save(path: Path, report: Report) -> None:
     text = json.dumps(record(report.found), ensure_ascii=False, allow_nan=False, indent=1)
     write_whole(path / "analysis.json", text + "\n")
     write_whole(path / "problems.jsonl", join_lines(flag_record(f) for f in report.found.flags))
-    write_whole(path / "report.md", render_markdown(report))
-    write_whole(path / "report.html", render_html(report))
+    write_whole(path / "report.md", render_markdown(report.page))
+    write_whole(path / "report.html", render_html(report.page))
     write_whole(path / RUN, json.dumps(report.run, ensure_ascii=False, indent=2) + "\n")
 
 
@@ -99,10 +98,6 @@ def plain(value: Any) -> Any:
     return round(value, DECIMALS) if isinstance(value, float) else value
 
 
-MARKS = {Mood.BAD: "Wrong", Mood.CAREFUL: "Careful", Mood.GOOD: "Good"}
-LONG = 40  # letters from which a cell is a sentence: it breaks over lines and stands to the left
-
-
 @dataclass(frozen=True)
 class Report:
     """What both forms of the report are made of. `gallery` is a link, or empty."""
@@ -113,35 +108,19 @@ class Report:
     title: str
     gallery: str = ""
 
-
-def render_html(report: Report) -> str:
-    """The page; nothing is loaded from outside."""
-    env = environment("toeline.analysis")
-    env.filters["words_in"] = sentences
-    shown = env.get_template("analysis.html.j2")
-    return shown.render(
-        **_shared(report), tiles=_tiles(report.found), facts=run_facts(report.run), gallery=report.gallery
-    )
-
-
-def render_markdown(report: Report) -> str:
-    """The same without plots."""
-    env = environment("toeline.analysis")
-    env.autoescape = False
-    env.filters["cell"] = _cell
-    text = env.get_template("analysis.md.j2").render(**_shared(report))
-    return harmless(re.sub(r"\n{3,}", "\n\n", text))
-
-
-def _shared(report: Report) -> dict[str, Any]:
-    line = f"{', '.join(report.run['settings']['data'].split())} · {report.run['started_words']}"
-    return {
-        "title": report.title,
-        "line": line,
-        "findings": report.found.findings,
-        "marks": MARKS,
-        "sections": report.sections,
-    }
+    @property
+    def page(self) -> ScorecardPage:
+        """As a document."""
+        return ScorecardPage(
+            title=self.title,
+            headline=" ".join(self.run["settings"]["data"].split()),
+            sections=self.sections,
+            run=self.run,
+            tiles=_tiles(self.found),
+            files=("report.md", "analysis.json", "problems.jsonl"),
+            points=self.found.findings,
+            links=[(self.gallery, "Gallery")] if self.gallery else [],
+        )
 
 
 def _tiles(found: Analysis) -> list[tuple[str, str]]:
@@ -154,92 +133,3 @@ def _tiles(found: Analysis) -> list[tuple[str, str]]:
         (f"{faults:,}", "faults" if faults != 1 else "fault"),
         (f"{len(found.flags) - faults:,}", "to look at"),
     ]
-
-
-def sentences(block: Grid) -> set[int]:
-    """Columns of a table that hold sentences.
-
-    >>> sorted(sentences(Grid(("a", "b"), (("x", "y" * 50),))))
-    [1]
-    """
-    return {at for row in block.rows for at, cell in enumerate(row) if at and len(cell) > LONG}
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-@dataclass(frozen=True)
-class Words:
-    """A paragraph, or with `items` a list under it."""
-
-    text: str = ""
-    items: tuple[str, ...] = ()
-    kind: str = "words"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table. The first `left` columns are text and stand to the left, the others to the right."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str = ""
-    left: int = 1
-    kind: str = "grid"
-
-
-@dataclass(frozen=True)
-class Plot:
-    """An <svg> element with the sentence under it; `wide` ones scroll sideways on a telephone and are never shrunk."""
-
-    svg: str
-    caption: str
-    wide: bool = False
-    kind: str = "plot"
-
-
-@dataclass(frozen=True)
-class Flags:
-    """What should be looked at, of one kind; `hidden` more are in the list of problems."""
-
-    title: str
-    weight: str
-    flags: tuple[Flag, ...]
-    hidden: int = 0
-    kind: str = "flags"
-
-
-Block = Words | Grid | Plot | Flags
-
-
-@dataclass(frozen=True)
-class Section:
-    """A chapter; `anchor` is its id in the page."""
-
-    anchor: str
-    title: str
-    blocks: tuple[Block, ...] = field(default_factory=tuple)
-
-
-def grid(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "", *, left: int = 1) -> Grid:
-    """A table of whatever prints."""
-    return Grid(tuple(head), tuple(tuple(map(str, row)) for row in rows), caption, left)
-
-
-def figure(value: float | None, digits: int = 3) -> str:
-    """A number in a table, a dash where there is none.
-
-    >>> figure(0.12345), figure(None), figure(3.0, 1)
-    ('0.123', '–', '3.0')
-    """
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def percent(share: float | None) -> str:
-    """A share with one digit, a dash where there is none.
-
-    >>> percent(0.4567), percent(None)
-    ('45.7 %', '–')
-    """
-    return "–" if share is None else f"{100 * share:.1f} %"

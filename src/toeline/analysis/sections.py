@@ -15,10 +15,11 @@ from toeline.analysis.duplicates import Kind, Leaks, flags_of
 from toeline.analysis.image_quality import IMAGE_CHECKS, Images
 from toeline.analysis.power import ProofSection
 from toeline.analysis.relations import Distance, NamedResult, RelationSection
-from toeline.analysis.report import Block, Flags, Section, Words, figure, grid, percent
-from toeline.analysis.table import UNREAD, Flag
+from toeline.analysis.table import UNREAD, Flag, Weight
+from toeline.core.finding import Problem
 from toeline.core.taxonomy import Taxonomy
 from toeline.prompts.relations import NAMES
+from toeline.report.document import Block, Grid, Remarks, Section, Words, tenths
 
 MOST_COUNTEREXAMPLES = 40
 
@@ -37,7 +38,30 @@ def sections(found: Analysis) -> list[Section]:
         ("proof", "Can this prove it?", _proof(found.proof, words)),
         ("advice", "Advice", _advice(found)),
     ]
-    return [Section(anchor, title, tuple(blocks)) for anchor, title, blocks in parts]
+    return [Section(title, blocks=tuple(blocks), name=name) for name, title, blocks in parts]
+
+
+LONG_ROWS = 24  # from which a table is folded
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "", *, left: int = 1) -> Grid:
+    """A table of whatever prints; the first `left` columns are words."""
+    texts = tuple(tuple(map(str, row)) for row in rows)
+    return Grid("", tuple(head), texts, folded=len(texts) > LONG_ROWS, words=left, caption=caption)
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number in a table, a dash where there is none.
+
+    >>> figure(0.12345), figure(None), figure(3.0, 1)
+    ('0.123', '–', '3.0')
+    """
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def percent(share: float | None) -> str:
+    """A share with one digit, a dash where there is none."""
+    return "–" if share is None else tenths(share)
 
 
 def _counts(found: Analysis) -> Blocks:
@@ -156,7 +180,7 @@ def _relations(relations: RelationSection, words: Taxonomy) -> Blocks:
         rows = []
         for p in relations.pairs:
             held = p.all if which == "all" else p.nearest
-            cells = [f"{100 * held[n].n / held[n].of:.0f} % ({held[n].n:,})" if held[n].n else "–" for n in NAMES]
+            cells = [f"{100 * held[n].n / held[n].of:.0f}% ({held[n].n:,})" if held[n].n else "–" for n in NAMES]
             of = next(iter(held.values())).of
             rows.append([f"{words.spoken(p.subject)} → {words.spoken(p.other)}", f"{of:,}", *cells])
         heads = [name.replace("_", " ") for name in NAMES]
@@ -242,15 +266,15 @@ def _labels(flags: Sequence[Flag]) -> Blocks:
 
 
 def _proof(proof: ProofSection, words: Taxonomy) -> Blocks:
-    goal = f"{100 * proof.target:g} %"
+    goal = f"{100 * proof.target:g}%"
     yield Words(
         f"To show more than {goal} with 95 % confidence, the lower end of Wilson's interval must lie above it. That "
-        f"takes at least {proof.objects_needed} objects, every one right. The floor is what answering each type's most "
-        f"common condition gets, counted on these same objects, without a look at a pixel."
+        f"takes at least {proof.objects_needed} objects, every one right. The majority-class baseline answers each "
+        f"type's most common condition, counted on these same objects."
     )
     yield Words(
         "Objects of one photograph share light, season and often their condition, so they count for less than as many "
-        "independent ones. How much less depends on the model; for the answers of the floor it is:",
+        "independent ones. How much less depends on the model; for the answers of that baseline it is:",
         tuple(
             f"{c.split}: {c.n} objects of {c.photos} photographs are worth {figure(c.effective, 0)} independent ones "
             f"(design effect {figure(c.design_effect, 2)}). How a model does on a new flight line is another question: "
@@ -267,7 +291,7 @@ def _proof(proof: ProofSection, words: Taxonomy) -> Blocks:
             name = words.spoken(p.name) if p.scope == "type" else p.name
             needed = "–" if p.right_needed is None else p.right_needed
             rows.append((f"{p.scope}: {name}", p.words, p.n, p.photos, needed, percent(p.majority_baseline)))
-        head = ["Group", f"Can it show {goal}?", "Objects", "Photographs", "Must be right", "Floor"]
+        head = ["Group", f"Can it show {goal}?", "Objects", "Photographs", "Must be right", "Majority class"]
         yield grid(head, rows, f"Split {c.split}.", left=2)
 
 
@@ -358,5 +382,12 @@ def by_check(flags: Sequence[Flag]) -> dict[str, list[Flag]]:
 def flag_blocks(flags: Sequence[Flag]) -> Blocks:
     """A block for each kind of flag."""
     for name, some in by_check(flags).items():
-        shown = tuple(some[:MOST_SHOWN])
-        yield Flags(name, some[0].weight, shown, len(some) - len(shown))
+        shown = tuple(map(_note, some[:MOST_SHOWN]))
+        weight = some[0].weight
+        mood = "bad" if weight is Weight.FAULT else "careful"
+        yield Remarks(name.capitalize(), mood, weight, shown, len(some) - len(shown), "problems.jsonl")
+
+
+def _note(flag: Flag) -> Problem:
+    file = f"{flag.file} and {flag.other}" if flag.other else flag.file
+    return Problem(flag.photo, file, flag.what, flag.todo, flag.line)

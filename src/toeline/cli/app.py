@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,8 +14,9 @@ from toeline.cli.data import analyze, convert, gallery, split, synth
 from toeline.cli.evaluate import compare, evaluate, evaluate_detector
 from toeline.cli.inspect import demo, inspect, plan
 from toeline.cli.train import baseline, ensemble, finetune, train_detector, train_embedded
+from toeline.core.run_folder import writing
 from toeline.errors import ToelineError
-from toeline.pipelines.progress import errors, escape
+from toeline.pipelines.progress import errors, escape, leave_output, take_any_name
 
 app = typer.Typer(
     help="Reads photographs of embankments: what stands there, where, and in what condition.",
@@ -64,9 +66,12 @@ def common(
 
 
 def run(args: Sequence[str] | None = None) -> None:
-    """Run and exit. A ToelineError is told without a trace, with exit code 2."""
+    """Run and exit. A ToelineError is told without a trace, with exit code 2; so is a disk that refuses."""
+    take_any_name()
     try:
-        app(args=None if args is None else list(args), prog_name="toeline")
+        with writing(Path("standard output")):
+            app(args=None if args is None else list(args), prog_name="toeline")
     except ToelineError as fault:
+        leave_output()
         errors.print(f"[bold red]Error:[/] {escape(str(fault))}")
         sys.exit(2)

@@ -153,7 +153,7 @@ def evaluate_detector(
         out,
     )
     tell_summary(summary(scored), as_json=as_json)
-    raise typer.Exit(1 if scored.problems else 0)
+    raise typer.Exit(0 if scored.fine else 1)
 
 
 def compare(

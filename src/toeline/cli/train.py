@@ -118,7 +118,7 @@ def train_detector(data: Path, out: Path, resume: bool, as_json: bool, **setting
 
     outcome = train_into(DetectorFit(**settings), data, out, resume=resume)
     tell(summary(outcome), as_json=as_json)
-    raise typer.Exit(1 if outcome.problems else 0)
+    raise typer.Exit(0 if outcome.fine else 1)
 
 
 train_detector.__signature__ = options_of(DetectorFit, DETECTOR_OWN, SPELLED)  # type: ignore[attr-defined]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-FAR = 1e9  # pixels; no picture is so large, and areas stay exact to a pixel
+FAR = 1e9  # pixels; squares of larger numbers would lose the digits that count
 
 
 @dataclass(frozen=True)
 class Box:
     """Corners in pixels, `x1 <= x2`, `y1 <= y2`, y grows downward; edges are real numbers, not pixel indices.
 
-    Raises ValueError for corners in the wrong order, or a number that is no place in a picture: FAR away or not finite.
+    Raises ValueError for a coordinate that is not finite or beyond FAR, and for corners in the wrong order.
     """
 
     x1: float
@@ -21,11 +21,11 @@ class Box:
     y2: float
 
     def __post_init__(self) -> None:
-        if -FAR < self.x1 <= self.x2 < FAR and -FAR < self.y1 <= self.y2 < FAR:
+        if -FAR <= self.x1 <= self.x2 <= FAR and -FAR <= self.y1 <= self.y2 <= FAR:
             return
-        if all(abs(v) < FAR for v in self.xyxy):
-            raise ValueError(f"box corners are in the wrong order: {self.xyxy}")
-        raise ValueError(f"box has a coordinate that is not a number of pixels: {self.xyxy}")
+        if not all(abs(value) <= FAR for value in self.xyxy):
+            raise ValueError(f"box has a coordinate that no photograph has: {self.xyxy}")
+        raise ValueError(f"box corners are in the wrong order: {self.xyxy}")
 
     @classmethod
     def from_yolo(cls, cx: float, cy: float, w: float, h: float, *, size_wh: tuple[int, int]) -> Box:

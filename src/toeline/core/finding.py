@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,6 +114,53 @@ def grave(problems: Iterable[Problem]) -> list[Problem]:
     return [p for p in problems if not p.note]
 
 
+FEW, MOST_KINDS = 3, 40  # places that are named of each kind; kinds that are told apart
+VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+(?:[.,][0-9]+)*")  # what differs from one problem of a kind to the next
+
+
+@dataclass
+class ProblemKind:
+    """Problems or notes that say the same: `what` and `todo` of the first, how many there are, where the first few are.
+
+    >>> print(ProblemKind("the box has no area", count=5, places=["a.txt, line 3", "b.txt, line 1", "c.txt, line 7"]))
+    5 times: the box has no area (a.txt, line 3; b.txt, line 1; c.txt, line 7; and 2 more)
+    """
+
+    what: str
+    todo: str = ""
+    note: bool = False
+    count: int = 0
+    places: list[str] = field(default_factory=list)
+
+    def add(self, problem: Problem) -> None:
+        """One more."""
+        self.count += 1
+        if len(self.places) < FEW:
+            self.places.append(problem.place)
+
+    def __str__(self) -> str:
+        if self.count == 1:
+            return f"{self.places[0]}: {self.what}"
+        more = f"; and {self.count - len(self.places):,} more" if self.count > len(self.places) else ""
+        return f"{self.count:,} times: {self.what} ({'; '.join(self.places)}{more})"
+
+
+def kinds_of(problems: Iterable[Problem]) -> tuple[ProblemKind, ...]:
+    """Problems by what they say, in the order of the first of each, and after them the notes.
+
+    >>> said = kinds_of([Problem.in_file(Path(f"{n}.txt"), f"{n} points are no polygon", 1) for n in (1, 2)])
+    >>> str(*said)
+    '2 times: 1 points are no polygon (1.txt, line 1; 2.txt, line 1)'
+    """
+    kinds: dict[tuple[bool, str], ProblemKind] = {}
+    for p in problems:
+        key = p.note, VARYING.sub("", p.what)
+        if key not in kinds and len(kinds) >= MOST_KINDS:
+            key, p = (p.note, ""), replace(p, what="of other kinds")
+        kinds.setdefault(key, ProblemKind(p.what, p.todo, p.note)).add(p)
+    return tuple(sorted(kinds.values(), key=lambda kind: kind.note))
+
+
 Step = Callable[[Sequence[Problem]], None]  # called after each photograph with what was wrong with it
 
 
@@ -121,6 +169,9 @@ class Result:
     """Everything that one photograph gave. `failed` means that it has no findings because it could not be inspected.
 
     `size_wh` is in pixels after EXIF rotation, (0, 0) when the photograph could not be opened. `sha256` is of the file.
+    `file` says whether it is still the same one without reading it: bytes, and the times of its last changes.
+    `boxes_sha256` is of the boxes that were given for it. `marked` is where its marked picture lies in the output
+    folder, empty when it could not be drawn.
     `place` is where the photograph was taken, if the file says so.
     `image` is kept for whoever draws on it and is no part of what a Result says.
     """
@@ -133,6 +184,9 @@ class Result:
     seconds: float = 0.0
     sha256: str = ""
     place: CameraPose | None = None
+    file: tuple[int, ...] = ()
+    boxes_sha256: str = ""
+    marked: str | None = None
     image: Picture | None = field(default=None, compare=False, repr=False)
 
 

@@ -2,22 +2,25 @@
 
 For each photograph, in this order: its marked picture, its findings, its problems, and, when all these are on the disk,
 its line in progress.jsonl. A photograph without a line there was not finished: when the run is taken up again, whatever
-it left is dropped and it is inspected anew. So no finding is there twice and none is lost.
+it left is dropped and it is inspected anew. So no finding is there twice and none is lost. The same is done with a
+photograph that is not what it was (pipelines/changes.py).
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
+
+from filelock import FileLock, Timeout
 
 from toeline.core.finding import Finding, Problem, Result
 from toeline.core.geo import pose_record
@@ -41,7 +44,7 @@ CLUTTER = {LOCK, ".DS_Store", "Thumbs.db", "desktop.ini"}  # the rest is what fi
 def write_whole(path: Path, data: str | bytes) -> None:
     """Write a file in one step: readers see the old one or the new one, never a half. Makes the folder."""
     with written(path) as file:
-        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+        file.write(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)  # names: see to_line
 
 
 @contextmanager
@@ -62,21 +65,71 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """While no other process writes in `folder`. Raises OutputError when one does; file systems without locks pass."""
+def alone(folder: Path, file: Path | None = None) -> Iterator[None]:
+    """While no other process writes in `folder`, which is made. Raises OutputError when one does, or when it cannot be.
+
+    `file` is what the lock is called, in place of LOCK. File systems without locks pass.
+    """
+    lock = FileLock(file or folder / LOCK, blocking=False, thread_local=False, fallback_to_soft=False)
     try:
-        import fcntl
-    except ImportError:  # Windows
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise OutputError(f"{folder}: another run is writing here. Wait for it, or choose a new --out.") from None
+    except OSError as why:
+        if why.errno not in NO_LOCKS:
+            raise unusable(folder, why) from None
+    try:
         yield
-        return
-    with (folder / LOCK).open("ab") as file:
+    finally:
+        lock.release()
+
+
+@contextmanager
+def replacing(file: Path, is_ours: Callable[[Path], bool], what: str) -> Iterator[None]:
+    """While no other process makes `file`. Raises OutputError when it is there and is no `what`: it stays as it is."""
+    if file.exists() and not (file.is_file() and is_ours(file)):
+        raise OutputError(f"{file}: is there already and is no {what}. Choose another --out; nothing was changed.")
+    lock = file.with_name(f".{file.name[:40]}{LOCK}")
+    with alone(file.parent, lock), writing(file):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"{folder}: another run is writing here. Wait for it, or choose a new --out.") from None
-        except OSError:
-            pass
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}  # what file systems without them say
+
+
+@contextmanager
+def claimed(folder: Path, *, note: str = RUN, own: Collection[str] = ()) -> Iterator[bool]:
+    """As `claim`, and while the block lasts no other process writes there."""
+    claim(folder, note=note, own=own)  # before the lock, so that nothing is written into a folder of others
+    with alone(folder):
+        yield claim(folder, note=note, own=own)  # again: another run may have ended since
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raises OutputError with what to do when the disk refuses what is written into `folder`."""
+    try:
         yield
+    except OSError as why:
+        if why.errno is None:  # not the disk's: a library speaks of something else, or a mistake of ours
+            raise
+        done = "written" if why.errno in _MEND else "read or written"
+        raise OutputError(
+            f"{why.filename or folder}: cannot be {done} ({why.strerror}). {_MEND.get(why.errno, 'Mend that')}, then "
+            f"run the same command again: it goes on where it stopped."
+        ) from None
+
+
+_MEND = {errno.ENOSPC: "Make room", errno.EDQUOT: "Make room", errno.EROFS: "Choose a folder that can be written"}
+
+
+def unusable(folder: Path, why: OSError) -> OutputError:
+    """The refusal of a folder that the system does not let us write into."""
+    return OutputError(f"{folder}: cannot be used as an output folder ({why.strerror}). Choose another --out.")
 
 
 def held_in(folder: Path, *, make: bool = True) -> set[str]:
@@ -89,9 +142,7 @@ def held_in(folder: Path, *, make: bool = True) -> set[str]:
             folder.mkdir(parents=True, exist_ok=True)
         held = {p.name for p in folder.iterdir()} if folder.exists() else set()
     except OSError as why:
-        raise OutputError(
-            f"{folder}: cannot be used as an output folder ({why.strerror}). Choose another --out."
-        ) from None
+        raise unusable(folder, why) from None
     return {name for name in held - CLUTTER if not (name.startswith(".") and name.endswith(".part"))}
 
 
@@ -123,22 +174,37 @@ def require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]
         )
 
 
+def require_same_command(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise OutputError when `folder` holds what another command wrote."""
+    if before.get("command", now.get("command")) != now.get("command"):
+        raise OutputError(
+            f"{folder}: holds what `toeline {before['command']}` wrote. Choose a new folder with --out; nothing was "
+            f"changed."
+        )
+
+
 def write_run(folder: Path, record: Mapping[str, Any]) -> None:
     """Write run.json."""
     write_whole(folder / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+Check = Callable[[Iterable[Mapping[str, Any]]], Mapping[str, str]]
 
 
 @dataclass
 class RunFolder:
     """An output folder of one run. `run` is what run.json holds; `names` are the photographs that are done.
 
-    Of a photograph that is done nothing but its name is kept in memory.
+    Of a photograph that is done nothing but its name is kept in memory. `held` says that whoever opened it keeps other
+    processes out. `stale` are photographs that were done and are not any more, with the reason.
     """
 
     path: Path
     run: dict[str, Any]
     names: dict[str, None] = field(default_factory=dict)  # a set that keeps its order
     resumed: bool = False
+    held: bool = False
+    stale: dict[str, str] = field(default_factory=dict)
     _read: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
@@ -149,57 +215,84 @@ class RunFolder:
         return self._read
 
     @classmethod
-    def open(cls, path: Path, run: Mapping[str, Any], *, own: Collection[str] = ()) -> RunFolder:
+    def open(
+        cls,
+        path: Path,
+        run: Mapping[str, Any],
+        *,
+        own: Collection[str] = (),
+        held: bool = False,
+        check: Check = lambda _: {},
+    ) -> RunFolder:
         """Start a run in an empty or new folder, or take up the one that is there.
 
         `run` must hold `settings`, whose equality decides what the same run is. `own` names what may be there before
-        the run. Raises OutputError for a folder that holds another run or other files, and for one that cannot be
-        written.
+        the run. `check` is given the records of what is done and says which photographs are not what they were, and
+        why: those are dropped. Raises OutputError for a folder that holds another run or other files, and for one that
+        cannot be written.
         """
-        if claim(path, own=own):
-            with alone(path):
-                return cls._again(path, run)
-        folder = cls(path, dict(run))
-        folder.save_run()
-        return folder
+        with nullcontext() if held else claimed(path, own=own), writing(path):
+            if claim(path, own=own):
+                return cls._again(path, run, held=held, check=check)
+            folder = cls(path, dict(run), held=held)
+            write_run(path, folder.run)
+            return folder
 
     @classmethod
-    def _again(cls, path: Path, run: Mapping[str, Any]) -> RunFolder:
+    def _again(cls, path: Path, run: Mapping[str, Any], *, held: bool, check: Check) -> RunFolder:
         before = read_run(path)
+        require_same_command(path, before, run)
         if not before.get("finished") and not any(each_line(path / PROGRESS)):
-            folder = cls(path, dict(run))  # nothing was ever finished here: a model could not be loaded, or a kill
+            folder = cls(path, dict(run), held=held)  # nothing was ever finished here: no model could be loaded, a kill
             folder._restore(again=False)
             folder.save_run()
             return folder
         require_same(path, before.get("settings", {}), run["settings"])
-        folder = cls(path, before, resumed=True)
+        folder = cls(path, before, resumed=True, held=held)
+        folder.stale = dict(check(record for _, record in each_line(path / PROGRESS)))
         folder._restore(again=bool(before.get("finished")))
         return folder
 
     def _restore(self, *, again: bool) -> None:
-        """Keep what is finished, drop what a kill left half done; with `again`, what had problems is not done."""
+        """Keep what is finished, drop what a kill left half done and what is stale; with `again`, what had problems."""
         found = Counter(str(r["photo"]) for _, r in each_line(self.path / FINDINGS))
         self.names = {
             r["photo"]: None
             for _, r in each_line(self.path / PROGRESS)
-            if found[r["photo"]] == r["findings"] and not (again and r["problems"])
+            if found[r["photo"]] == r["findings"] and not (again and r["problems"]) and r["photo"] not in self.stale
         }
+        for _, r in each_line(self.path / PROGRESS):  # pictures first: were we killed after, they would stay for good
+            if r["photo"] not in self.names:
+                self._drop_picture(str(r.get("marked", "")))
         for name in (FINDINGS, ERRORS, PROGRESS):  # progress last: until it is written, all of this is found again
             with written(self.path / name) as file:
                 file.writelines(line for line, r in each_line(self.path / name) if r["photo"] in self.names)
         for part in self.path.rglob(".*.part"):
             part.unlink(missing_ok=True)
 
+    def _drop_picture(self, name: str) -> None:
+        """Remove a marked picture; a record that names a file elsewhere is not obeyed."""
+        file = (self.path / name).resolve()
+        if name and file.is_relative_to(self.path.resolve()) and file.suffix == ".jpg":
+            file.unlink(missing_ok=True)
+
+    def require_there(self) -> None:
+        """Raise OutputError when the folder was deleted or moved since it was opened."""
+        if not (self.path / RUN).is_file():
+            raise gone(self.path)
+
     def save_run(self, **more: Any) -> None:
-        """Add to run.json and write it."""
+        """Add to run.json and write it. Raises OutputError when the folder is gone."""
+        self.require_there()
         self.run.update(more)
         write_run(self.path, self.run)
 
     def keep(self, results: Iterable[Result]) -> Iterator[Result]:
         """Write each result as it comes, then pass it on. It counts as done within COMMIT_S, or when this ends."""
-        with alone(self.path), ExitStack() as stack:
+        self.require_there()
+        with nullcontext() if self.held else alone(self.path), ExitStack() as stack:
             files = [stack.enter_context((self.path / name).open("ab")) for name in (FINDINGS, ERRORS, PROGRESS)]
-            journal = _Journal(*files)
+            journal = _Journal(self.path, *files)
             stack.callback(journal.commit)
             for result in results:
                 journal.add(result)
@@ -208,6 +301,7 @@ class RunFolder:
 
     def note(self, problems: Iterable[Problem]) -> None:
         """Add problems that concern no photograph of the run; they are found anew whenever it is taken up."""
+        self.require_there()
         with (self.path / ERRORS).open("ab") as errors:
             _write(errors, map(problem_record, problems))
             os.fsync(errors.fileno())
@@ -216,9 +310,13 @@ class RunFolder:
         """All findings so far, in the order of the photographs."""
         return [finding_from(r) for r in read_lines(self.path / FINDINGS)]
 
-    def problems(self, most: int | None = None) -> list[Problem]:
-        """All problems so far, or the first `most` of them."""
-        return [problem_from(r) for _, r in islice(each_line(self.path / ERRORS), most)]
+    def problems(self) -> list[Problem]:
+        """All problems and notes so far."""
+        return list(self.each_problem())
+
+    def each_problem(self) -> Iterator[Problem]:
+        """As problems, one at a time."""
+        return (problem_from(r) for _, r in each_line(self.path / ERRORS))
 
 
 def progress_record(result: Result) -> dict[str, Any]:
@@ -231,8 +329,19 @@ def progress_record(result: Result) -> dict[str, Any]:
         "failed": result.failed,
         "seconds": round(result.seconds, 3),
         "sha256": result.sha256,
+        **({"file": list(result.file)} if result.file else {}),
+        **({"boxes_sha256": result.boxes_sha256} if result.boxes_sha256 else {}),
+        **({"marked": result.marked} if result.marked is not None else {}),
         **({"place": pose_record(result.place)} if result.place else {}),
     }
+
+
+def gone(folder: Path) -> OutputError:
+    """A folder that is not there any more while a run writes into it."""
+    return OutputError(
+        f"{folder}: was deleted, moved or taken by another run while this one was writing into it. What was found is "
+        f"not kept. Run the same command again."
+    )
 
 
 def read_run(path: Path, note: str = RUN) -> dict[str, Any]:
@@ -262,8 +371,8 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 class _Journal:
     """Appends results to three files; several share one wait for the disk, which takes longer than they do."""
 
-    def __init__(self, findings: IO[bytes], errors: IO[bytes], progress: IO[bytes]) -> None:
-        self._findings, self._errors, self._progress = findings, errors, progress
+    def __init__(self, folder: Path, findings: IO[bytes], errors: IO[bytes], progress: IO[bytes]) -> None:
+        self._folder, self._findings, self._errors, self._progress = folder, findings, errors, progress
         self._ready: list[dict[str, Any]] = []
         self._last = -COMMIT_S
 
@@ -283,7 +392,17 @@ class _Journal:
             _write(self._progress, self._ready)
             os.fsync(self._progress.fileno())
             self._ready.clear()
+            self._require_there()
         self._last = time.monotonic()
+
+    def _require_there(self) -> None:
+        """Raise OutputError when what is written goes into files that nobody can find any more."""
+        try:
+            there = os.path.samestat(os.fstat(self._progress.fileno()), (self._folder / PROGRESS).stat())
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise gone(self._folder)
 
 
 def _write(file: IO[bytes], records: Iterable[dict[str, Any]]) -> None:

@@ -240,7 +240,7 @@ def carry(source: Path, target: Path, how: Carry) -> str:
                 continue
             return name
     if not target.is_file() or target.is_symlink() or target.stat().st_size != real.stat().st_size:
-        half = target.with_name(f".{target.name}.part")
+        half = target.with_name(f".{target.name[:40]}.part")  # a name may be as long as a name can be
         shutil.copyfile(real, half)
         half.replace(target)
     return "copy"

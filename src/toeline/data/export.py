@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from toeline.core.finding import Step
-from toeline.core.run_folder import foreign, held_in, require_same
+from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same, write_whole
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.coco import open_coco, read_coco, write_coco
 from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo
@@ -87,10 +87,18 @@ def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection
             yield None
             return
         stage = out.with_name(f".{out.name}.part")
-        _prepare(stage, note, record, fresh=bool(own))
-        yield stage
+        if held_in(stage, make=False) and _settings_in(stage / note) is None:
+            raise OutputError(
+                f"{stage}: is in the way, and was not written by this command. Move it, or choose another --out."
+            )
+        with alone(stage):
+            _prepare(stage, note, record, fresh=bool(own))
+            yield stage
+            (stage / LOCK).unlink(missing_ok=True)
         _swap(stage, out)
     except OSError as why:
+        if why.errno is None:
+            raise
         where = why.filename or out
         raise OutputError(
             f"{where}: cannot be read or written ({why.strerror}). Mend that, then run the same command again."
@@ -120,13 +128,9 @@ def _settings_in(file: Path) -> dict[str, Any] | None:
 def _prepare(stage: Path, note: str, settings: Mapping[str, Any], *, fresh: bool) -> None:
     """A stage of the same settings is gone on with; one of others is a leftover of ours that nobody can use."""
     before = _settings_in(stage / note)
-    if stage.exists() and before is None and any(stage.iterdir()):
-        raise OutputError(
-            f"{stage}: is in the way, and was not written by this command. Move it, or choose another --out."
-        )
     if before is not None and (fresh or before != settings):
-        shutil.rmtree(stage)
-    stage.mkdir(parents=True, exist_ok=True)
+        for path in [p for p in stage.iterdir() if p.name != LOCK]:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     (stage / note).write_text(json.dumps({"settings": settings}, indent=2) + "\n", encoding="utf-8")
 
 
@@ -171,7 +175,7 @@ def write_as(data: LabelSet, to: Format, out: Path, how: Carry, *, step: Step = 
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
         (write_coco if to is Format.COCO else write_yolo)(data, stage, how, step=step)
         record = {"settings": settings, **describe(data)}
-        (stage / NOTE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(stage / NOTE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return {**record, "already": False}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toeline.core.finding import Problem, Step
+from toeline.core.run_folder import write_whole
 from toeline.data.balance import NEAR, Assignment, assign
 from toeline.data.datasets import Carry, PlacedEntry, carry, placed
 from toeline.data.export import data_yaml, require_apart, staged
@@ -290,7 +291,7 @@ def write_split(plan: SplitPlan, out: Path, *, step: Callable[[Sequence[Problem]
         names = plan.data.names
         (stage / "data.yaml").write_text(data_yaml(list(plan.run.parts), names), encoding="utf-8")
         record = {"settings": settings, **describe(plan), "proof": _proof(plan, stage), "carried": dict(carried)}
-        (stage / NOTE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(stage / NOTE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return {**record, "already": False}
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from toeline.core.calibration import Calibration
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, grave
 from toeline.core.run_folder import RunFolder
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
@@ -65,7 +65,7 @@ class EvaluationResult:
     @property
     def fine(self) -> bool:
         """Whether everything that was asked for was done."""
-        return not self.problems
+        return not grave(self.problems)
 
 
 @dataclass(frozen=True)
@@ -221,6 +221,11 @@ class DetectorEvaluation:
     written: Mapping[str, str]
     record: Mapping[str, Any]
 
+    @property
+    def fine(self) -> bool:
+        """Whether everything that was asked for was done."""
+        return not grave(self.problems)
+
 
 @dataclass(frozen=True)
 class BeforeAfter:
@@ -281,7 +286,7 @@ class FinetuneResult:
     @property
     def fine(self) -> bool:
         """Whether nothing was wrong with photographs and labels."""
-        return not self.problems
+        return not grave(self.problems)
 
 
 @dataclass(frozen=True)
@@ -293,3 +298,8 @@ class DetectorTraining:
     before: DetectorMeasurement | None
     problems: tuple[Problem, ...]
     written: Mapping[str, str]
+
+    @property
+    def fine(self) -> bool:
+        """Whether everything that was asked for was done."""
+        return not grave(self.problems)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from toeline.core.calibration import fit_temperature, log_loss, normalized, padded
 from toeline.core.question import PromptBudget, QuestionSheet
+from toeline.core.run_folder import write_whole
 from toeline.errors import ModelError
 from toeline.judge.checkpoint import read_json
 from toeline.judge.judge import fingerprint
@@ -168,8 +169,16 @@ def save_ensemble(file: Path, judge: EnsembleJudge, facts: Mapping[str, Any]) ->
         "fingerprints": [fingerprint(part.info) for part in judge.parts],
         "facts": dict(facts),
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def is_ensemble(file: Path) -> bool:
+    """Whether a file is one of these."""
+    try:
+        _weights_of(read_json(file), str(file))
+    except (OSError, ModelError):
+        return False
+    return True
 
 
 def _weights_of(saved: Mapping[str, Any], file: str) -> tuple[EnsembleWeights, dict[str, Any]]:

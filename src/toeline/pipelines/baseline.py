@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toeline.core.box import Box
+from toeline.core.finding import grave
+from toeline.core.run_folder import replacing
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines.progress import bar, errors, out, show_places
@@ -107,6 +109,13 @@ class Trained(NamedTuple):
 
 def baseline_into(data: Path, file: Path, *, split: str, seed: int, folds: int, taxonomy: Path | None) -> Trained:
     """Train a baseline, measure it by cross-validation, and write both to `file`. Raises ToelineError."""
+    from toeline.judge.baseline.model import is_baseline
+
+    with replacing(file, is_baseline, "file of `toeline baseline`"):
+        return _baseline_into(data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy)
+
+
+def _baseline_into(data: Path, file: Path, *, split: str, seed: int, folds: int, taxonomy: Path | None) -> Trained:
     from toeline.data.yolo import open_yolo
     from toeline.evaluate.metric import metric_record
     from toeline.judge.baseline.model import save_baseline
@@ -122,7 +131,7 @@ def baseline_into(data: Path, file: Path, *, split: str, seed: int, folds: int, 
     facts = {**trained.model.facts, "cross_validated": {**scored, "figures": [metric_record(f) for f in figures]}}
     save_baseline(replace(trained.model, facts=facts), file)
     counts = (len(trained.said), len(set(table.groups)))
-    return Trained(file, split, trained.cut_by, *counts, figures, facts, len(trained.problems))
+    return Trained(file, split, trained.cut_by, *counts, figures, facts, len(grave(trained.problems)))
 
 
 def tell_baseline(trained: Trained) -> None:
@@ -164,13 +173,30 @@ def ensemble_into(
     device: str,
 ) -> Fitted:
     """Ask both judges about a split, fit weight and temperatures, and write them to `file`. Raises ToelineError."""
+    from toeline.judge.ensemble import is_ensemble
+
+    with replacing(file, is_ensemble, "file of `toeline ensemble`"):
+        return _ensemble_into(
+            data, judges, file, split=split, adapter=adapter, words=Taxonomy.load(taxonomy), device=device
+        )
+
+
+def _ensemble_into(
+    data: Path,
+    judges: Sequence[str],
+    file: Path,
+    *,
+    split: str,
+    adapter: Path | None,
+    words: Taxonomy,
+    device: str,
+) -> Fitted:
     from toeline.data.yolo import open_yolo
     from toeline.evaluate.metric import metric_record
     from toeline.judge.ensemble import EnsembleJudge, save_ensemble
     from toeline.judge.load import load_judge
     from toeline.train.ensemble import ask_both, fit_on
 
-    words = Taxonomy.load(taxonomy)
     joined = load_judge(f"ensemble:{','.join(judges)}", device=device, adapter=adapter)
     assert isinstance(joined, EnsembleJudge)
     with bar("Asking both", total=len(open_yolo(data, words).splits.get(split, ()))) as step:
@@ -184,7 +210,7 @@ def ensemble_into(
         "figures": {name: [metric_record(f) for f in rows] for name, rows in figures.items()},
     }
     save_ensemble(file, joined, facts)
-    return Fitted(file, split, joined, answers.kept, figures, facts, len(answers.problems))
+    return Fitted(file, split, joined, answers.kept, figures, facts, len(grave(answers.problems)))
 
 
 def tell_ensemble(fitted: Fitted) -> None:

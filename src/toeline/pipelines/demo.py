@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from toeline.core.run_folder import claim
 from toeline.core.taxonomy import Taxonomy
 from toeline.pipelines.inspect import InspectRun, Output, inspect_into, tell
 from toeline.pipelines.progress import bar, out, show_places
@@ -31,6 +32,7 @@ def demonstrate(folder: Path) -> bool:
     """Draw, inspect and compare into `folder`, and say what came of it; False when a photograph had a problem."""
     from toeline.synth.dataset import write_dataset
 
+    claim(folder, own=("scenes",))
     scenes = folder / "scenes"
     with bar("Drawing", total=SCENES) as step:
         write_dataset(scenes, scenes=SCENES, seed=SEED, parts=PARTS, masks=False, progress=lambda _, __: step([]))

@@ -12,9 +12,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, grave
 from toeline.core.records import join_lines
-from toeline.core.run_folder import ERRORS, RUN, write_whole
+from toeline.core.run_folder import ERRORS, RUN, claimed, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
@@ -73,7 +73,15 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationRe
     require_other_split(run, scoring)
     every = run.prompt == ALL
     run = own_prompt(bench, run) if every else replace(run, prompt=chosen_prompt(run.prompt))
-    done = once(bench, run, out)
+    bench.split(run.split)  # what is wrong with it is said before a folder is made
+    with claimed(out), writing(out):
+        return _evaluate_into(bench, run, scoring, out, targets, every=every)
+
+
+def _evaluate_into(
+    bench: Workbench, run: EvaluateRun, scoring: Scoring, out: Path, targets: Mapping[str, float], *, every: bool
+) -> EvaluationResult:
+    done = once(bench, run, out, held=True)
     further = {name: once(bench, other, out / name) for name, other in _further(run, scoring, done)}
     if not done.cases and done.matched is None:
         raise OutputError(f"{out}: no object of {run.split} was judged, so there is nothing to measure.")
@@ -241,11 +249,11 @@ def summary(result: EvaluationResult) -> Summary:
     record = {
         **record_of(result),
         "fine": result.fine,
-        "problems": len(result.problems),
+        "problems": len(grave(result.problems)),
         "files": {name: f"{where}/{name}" for name in names},
     }
     places |= {"both stages": f"{where}/{INTEGRATION}"} if stages else {}
-    return Summary(lines, places, record, len(result.problems), f"{where}/{ERRORS}")
+    return Summary(lines, places, record, result.problems, f"{where}/{ERRORS}")
 
 
 def metric_table(figures: Sequence[Metric]) -> Table:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from toeline.core.finding import Problem, Step
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import join_lines, problem_record
-from toeline.core.run_folder import ERRORS, claim, read_run, require_same, write_run, write_whole
+from toeline.core.run_folder import (
+    ERRORS,
+    claimed,
+    read_run,
+    require_same,
+    require_same_command,
+    write_run,
+    write_whole,
+    writing,
+)
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import LabeledSplit, read_split
@@ -51,10 +60,17 @@ def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
     split = read_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy, conditions=False)
     record = _record(run, split, taxonomy)
-    if claim(out):  # the same run, which is then made anew
-        before = read_run(out)
-        same = ({"command": r.get("command"), **r.get("settings", {})} for r in (before, record))
-        require_same(out, *same)
+    with claimed(out) as begun, writing(out):
+        if begun:  # the same run, which is then made anew
+            before = read_run(out)
+            require_same_command(out, before, record)
+            require_same(out, before.get("settings", {}), record["settings"])
+        return _score_into(run, out, split, taxonomy, record)
+
+
+def _score_into(
+    run: DetectorScoring, out: Path, split: LabeledSplit, taxonomy: Taxonomy, record: dict[str, Any]
+) -> DetectorEvaluation:
     write_run(out, record)
     measured, other = _measured(run, split, taxonomy)
     problems = tuple(dict.fromkeys([*split.problems, *measured.problems]))
@@ -128,7 +144,7 @@ def summary(scored: DetectorEvaluation) -> Summary:
     """What it came to, average precision by type, and where everything is."""
     by_type = [f"  {escape(str(f))}" for f in scored.measured.figures if f.n and f.key.startswith("ap_50/")]
     lines = [f"[bold]{escape(headline(scored.measured, scored.other))}[/]", *by_type]
-    return Summary(lines, scored.written, scored.record, len(scored.problems))
+    return Summary(lines, scored.written, scored.record, scored.problems)
 
 
 EVERY_BOX = 0.001  # average precision wants the whole curve, not only what passes the thresholds

@@ -7,23 +7,23 @@ other settings, into a folder below; models are loaded once and shared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toeline.core.finding import Result, by_photo
+from toeline.core.finding import by_photo
 from toeline.core.records import join_lines
-from toeline.core.run_folder import RunFolder, write_whole
+from toeline.core.run_folder import Check, RunFolder, write_whole
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import LabeledSplit, read_split
 from toeline.data.images import Photo, file_hash
 from toeline.data.yolo import SPLITS, YoloSet, open_dataset
-from toeline.errors import OutputError, ToelineError
+from toeline.errors import ToelineError
 from toeline.evaluate.matching import CASES, Case, Matched, case_record, match, on_found_boxes, on_true_boxes
 from toeline.evaluate.results import Evaluated
 from toeline.pipelines.boxes import DETECTOR, TRUTH, Source, chosen_boxes, decided, saved, with_prompt
+from toeline.pipelines.changes import changes, removed, tell_anew
 from toeline.prompts.relation_ablation import RELATIONS
 
 if TYPE_CHECKING:
@@ -106,24 +106,28 @@ class Workbench:
         return tiled(load_detector(self.run.detector, taxonomy=self.taxonomy, options=options), "auto")
 
 
-def once(bench: Workbench, run: EvaluateRun, out: Path) -> Evaluated:
-    """Inspect what is not yet done of `run.split`; write findings.jsonl, cases.jsonl, run.json. Raises ToelineError."""
+def once(bench: Workbench, run: EvaluateRun, out: Path, *, held: bool = False) -> Evaluated:
+    """Inspect what is not yet done of `run.split`; write findings.jsonl, cases.jsonl, run.json. Raises ToelineError.
+
+    `held` says that the caller keeps other processes out of `out`.
+    """
     from toeline.core.provenance import data_hash, now_words
 
     split = bench.split(run.split)
     boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy)
-    folder = _open(bench, run, out)
-    todo = [p for p in split.photos if p.name not in folder.done]
+    folder = _open(bench, run, out, changes(split.photos, boxes, read=not run.findings), held=held)
+    todo = [p for p in split.photos if p.name not in folder.names]
+    tell_anew(folder.stale)
     if todo:
         _answer(bench, run, split, folder, todo, boxes)
-    folder.note((*split.problems, *problems))
+    folder.note((*split.problems, *problems, *removed(folder.stale)))
     cases, matched, unjudged = _case(split, folder, true_boxes=_on_true_boxes(run, split, folder))
     write_whole(out / CASES, join_lines(map(case_record, cases)))
     folder.save_run(finished=now_words(), data_sha256=data_hash(list(folder.done.values())))
     return Evaluated(folder, split, cases, matched, unjudged, len(split.photos) - len(todo))
 
 
-def _open(bench: Workbench, run: EvaluateRun, out: Path) -> RunFolder:
+def _open(bench: Workbench, run: EvaluateRun, out: Path, check: Check, *, held: bool) -> RunFolder:
     from toeline.core.provenance import start_record
 
     settings = {
@@ -132,7 +136,7 @@ def _open(bench: Workbench, run: EvaluateRun, out: Path) -> RunFolder:
         "weights": _weights(run),
         "labels_sha256": labels_hash(bench.split(run.split)),
     }
-    return RunFolder.open(out, start_record("evaluate", settings, bench.taxonomy))
+    return RunFolder.open(out, start_record("evaluate", settings, bench.taxonomy), held=held, check=check)
 
 
 def _weights(run: EvaluateRun) -> dict[str, str]:
@@ -174,18 +178,9 @@ def _answer(
     remember_models(folder, dict(source.models))
     total = len(split.photos)
     with goes_on(), bar(f"Evaluating {split.name}", total=total, done=total - len(todo)) as step:
-        for result in _kept(folder, source.results(todo)):
+        for result in folder.keep(source.results(todo)):
             step(result.problems)
     folder.save_run(memory=most(folder.run.get("memory", {}), peak_memory()))
-
-
-def _kept(folder: RunFolder, results: Iterator[Result]) -> Iterator[Result]:
-    try:
-        yield from folder.keep(results)
-    except OSError as why:
-        raise OutputError(
-            f"{folder.path}: cannot be written ({why.strerror}). Make room, then run the same command again."
-        ) from None
 
 
 def _live(bench: Workbench, run: EvaluateRun, boxes: Boxes | None) -> Source:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, grave
 from toeline.core.provenance import most, now_words, peak_memory, start_record
 from toeline.core.records import join_lines, problem_record
-from toeline.core.run_folder import ERRORS, claim, read_run, require_same, write_run, write_whole
+from toeline.core.run_folder import (
+    ERRORS,
+    claim,
+    claimed,
+    read_run,
+    require_same,
+    require_same_command,
+    write_run,
+    write_whole,
+    writing,
+)
 from toeline.core.words import some
 from toeline.errors import OutputError
 from toeline.evaluate.classification import score
@@ -38,17 +49,18 @@ def finetune_into(run: LoraRun, data: Path, out: Path, *, merge: bool, resume: b
     """
     training_data = read_training_data(run, data)
     record = _record(run, data, training_data)
-    if is_first():
-        record = open_folder(out, record, resume=resume)
-        _tell_problems(out, training_data.problems)
-    with goes_on("the same command with --resume"), training_bars(run.epochs) as tell:
-        trained = finetune(run, training_data, out, resume=resume, tell=tell)
-    if not is_first():
-        return FinetuneResult(record, problems=training_data.problems)
-    record |= {"trained": dict(trained.facts), "memory": most(record.get("memory", {}), peak_memory())}
-    write_run(out, record)
-    release()
-    return _finish(run, data, out, record, training_data, trained, merge=merge)
+    with claimed(out, own=(DRAWN,)) if is_first() else nullcontext(), writing(out):
+        if is_first():
+            record = open_folder(out, record, resume=resume)
+            _tell_problems(out, training_data.problems)
+        with goes_on("the same command with --resume"), training_bars(run.epochs) as tell:
+            trained = finetune(run, training_data, out, resume=resume, tell=tell)
+        if not is_first():
+            return FinetuneResult(record, problems=training_data.problems)
+        record |= {"trained": dict(trained.facts), "memory": most(record.get("memory", {}), peak_memory())}
+        write_run(out, record)
+        release()
+        return _finish(run, data, out, record, training_data, trained, merge=merge)
 
 
 def _record(run: LoraRun, data: Path, training_data: TrainingData) -> dict[str, Any]:
@@ -71,6 +83,7 @@ def open_folder(
     """
     if claim(out, own=(DRAWN,)):
         before = read_run(out)
+        require_same_command(out, before, record)
         begun = bool(before.get("trained")) or any((out / CHECKPOINTS).glob("checkpoint-*"))
         if begun:
             require_same(out, *(_lasting(r.get("settings", {}), free) for r in (before, record)))
@@ -136,10 +149,10 @@ def summary(outcome: FinetuneResult) -> Summary:
         "written": dict(outcome.written),
         "validations": list(outcome.validations),
         "worth": before_after.record() if before_after else None,
-        "problems": len(outcome.problems),
+        "problems": len(grave(outcome.problems)),
         "memory": outcome.record["memory"],
     }
-    return Summary(lines, outcome.written, record, len(outcome.problems))
+    return Summary(lines, outcome.written, record, outcome.problems)
 
 
 BEFORE, AFTER = "before", "after"

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from toeline.core.finding import Finding, Result
+from toeline.core.finding import Finding, Problem, ProblemKind, Result, kinds_of
 from toeline.core.prefetch import ahead
 from toeline.core.provenance import data_hash, now_words
 from toeline.core.records import each_line
-from toeline.core.run_folder import ERRORS, PROGRESS, RunFolder, write_whole, written
+from toeline.core.run_folder import ERRORS, PROGRESS, RunFolder, claimed, write_whole, writing, written
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.detect import load as detectors
 from toeline.errors import OutputError
 from toeline.judge import load as judges
+from toeline.pipelines.changes import changes, removed, tell_anew
 from toeline.pipelines.progress import (
     bar,
-    errors,
     escape,
     goes_on,
     out,
     saying,
     show_places,
+    tell_kinds,
+    tell_problems,
 )
 from toeline.report.draw import as_jpeg, draw
 from toeline.report.geolocate import AREAS, POINTS, locate
@@ -69,7 +74,6 @@ from toeline.report.tables import (
 )
 
 if TYPE_CHECKING:
-    from toeline.core.finding import Problem
     from toeline.data.images import Photo
     from toeline.detect.detector import DetectorOptions
     from toeline.pipelines.inspector import Boxes, Inspector
@@ -120,42 +124,49 @@ class Output:
 def inspect_into(run: InspectRun, output: Output) -> Summary:
     """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
     from toeline.core.provenance import start_record
-    from toeline.core.run_folder import RunFolder
     from toeline.data.images import file_hash
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    photos = _photos(run.photos, output.out)
+    photos, left_out = _photos(run.photos, output.out)
     typed = {**asdict(run), "photos": list(run.photos), "thresholds": list(run.thresholds)}
     made = file_hash(Path(run.calibration)) if run.calibration and Path(run.calibration).is_file() else None
     settings: dict[str, Any] = {**typed, "weights": quick_weights(run), "calibration_sha256": made}
     record = start_record(output.command, settings, taxonomy, title=output.title)
-    folder = RunFolder.open(output.out, record, own=output.own)
-    todo = [p for p in photos if p.name not in folder.names]
-    if todo:
-        _inspect(run, todo, folder, taxonomy, total=len(photos), pace=output.pace)
-    ground_truth = output.compare(folder.findings()) if output.compare else None
-    order, already = [p.name for p in photos], len(photos) - len(todo)
-    with saying("Writing tables and report"):
-        return finish(folder, order, taxonomy, already=already, ground_truth=ground_truth, workers=output.pace.workers)
+    boxes, notes = _boxes(run, taxonomy)
+    with claimed(output.out, own=output.own), writing(output.out):
+        folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
+        folder.note([*left_out, *notes, *removed(folder.stale)])
+        tell_anew(folder.stale)
+        todo = [p for p in photos if p.name not in folder.names]
+        if todo:
+            _inspect(run, todo, folder, taxonomy, boxes, total=len(photos), pace=output.pace)
+        ground_truth = output.compare(folder.findings()) if output.compare else None
+        order, already = [p.name for p in photos], len(photos) - len(todo)
+        with saying("Writing tables and report"):
+            return finish(
+                folder, order, taxonomy, already=already, ground_truth=ground_truth, workers=output.pace.workers
+            )
 
 
-def _photos(typed: Sequence[str], out: Path) -> list[Photo]:
-    """The photographs of what was typed, without pictures that are none: see _beside, and those we marked ourselves."""
-    from toeline.core.words import some
-    from toeline.data.images import find_photos
+def _photos(typed: Sequence[str], out: Path) -> tuple[list[Photo], list[Problem]]:
+    """The photographs of what was typed, and what there was left out, such as pictures that are none: see _beside."""
+    from toeline.data.images import require_outside, search_photos
     from toeline.errors import PhotoError
 
-    paths, marked = [Path(t) for t in typed], (out / "marked").resolve()
-    found = [p for p in find_photos(paths) if not p.path.resolve().is_relative_to(marked)]
-    photos = [p for p in found if not _beside(p.path, paths)]
-    if len(photos) < len(found):
-        errors.print(
-            f"{some(len(found) - len(photos), 'picture')} in folders called {' or '.join(BESIDE)} passed over: they "
-            f"belong to a data set. Name such a folder itself if it holds photographs."
+    paths = [Path(t) for t in typed]
+    require_outside(out, paths)
+    found = search_photos(paths)
+    photos, problems = [p for p in found.photos if not _beside(p.path, paths)], list(found.problems)
+    if less := len(found.photos) - len(photos):
+        what = (
+            f"left out {some(less, 'picture')} in folders called {' or '.join(BESIDE)}, which belong to a data set. "
+            f"Name such a folder itself if it holds photographs."
         )
+        problems.append(Problem.in_file(paths[0], what, note=True))
     if not photos:
         raise PhotoError(f"{', '.join(typed)}: no photographs there. Name a folder that holds some.")
-    return photos
+    tell_problems(problems)
+    return photos, problems
 
 
 def _beside(photo: Path, typed: Sequence[Path]) -> bool:
@@ -165,17 +176,22 @@ def _beside(photo: Path, typed: Sequence[Path]) -> bool:
 
 
 def _inspect(
-    run: InspectRun, todo: list[Photo], folder: RunFolder, taxonomy: Taxonomy, *, total: int, pace: Pace
+    run: InspectRun,
+    todo: list[Photo],
+    folder: RunFolder,
+    taxonomy: Taxonomy,
+    boxes: Boxes | None,
+    *,
+    total: int,
+    pace: Pace,
 ) -> None:
-
     with saying("Loading the models"):
-        boxes, notes = _boxes(run, taxonomy)
         inspector = _load(run, taxonomy, boxes)
-    folder.note(notes)
     remember_models(folder, models_of(run, inspector))
     with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
         results = inspector.inspect_all(todo, workers=pace.workers, batch=pace.batch)
-        for result in save(folder, results, taxonomy, workers=pace.workers):
+        twins = twins_of([*folder.names, *(p.name for p in todo)])
+        for result in save(folder, results, taxonomy, workers=pace.workers, twins=twins):
             step(result.problems)
 
 
@@ -258,7 +274,8 @@ class Summary:
 
     `by_severity` counts the worst first and is empty when the taxonomy has no scale; `worst` are the first rows of the
     work list.
-    `located` counts findings with a position.
+    `located` counts findings with a position. `problems` are to be mended; `notes` tell what was left out or assumed;
+    `told` has both by their kinds.
     """
 
     out: str
@@ -274,6 +291,8 @@ class Summary:
     immediate: int = 0
     worst: tuple[dict[str, Any], ...] = ()
     located: int = 0
+    notes: int = 0
+    told: tuple[ProblemKind, ...] = ()
 
     @property
     def fine(self) -> bool:
@@ -288,26 +307,51 @@ class Summary:
         return {**asdict(self), "fine": self.fine, "files": {n: f"{self.out}/{n}" for n in names}}
 
 
-def save(folder: RunFolder, results: Iterable[Result], taxonomy: Taxonomy, *, workers: int = 0) -> Iterator[Result]:
+def save(
+    folder: RunFolder,
+    results: Iterable[Result],
+    taxonomy: Taxonomy,
+    *,
+    workers: int = 0,
+    twins: Collection[str] = (),
+) -> Iterator[Result]:
     """Write every result as it comes and pass it on, without its picture. Raises OutputError when the disk refuses.
 
-    `workers` threads draw and write the marked pictures, while this one gets the next result; with 0 this one does.
+    The pictures of `twins` get names of their own: see twins_of. `workers` threads draw and write the marked pictures,
+    while this one gets the next result; with 0 this one does.
     """
-    mark = partial(_marked, folder.path, taxonomy)
-    try:
+    mark = partial(_marked, folder, taxonomy, frozenset(twins))
+    with writing(folder.path):
         yield from folder.keep(ahead(mark, results, workers=workers, most=workers + 1, greedy=False))
-    except OSError as why:
-        raise OutputError(
-            f"{folder.path}: cannot be written ({why.strerror}). Make room, then run the same command again: it goes "
-            f"on where it stopped."
-        ) from None
 
 
-def _marked(folder: Path, taxonomy: Taxonomy, result: Result) -> Result:
-    if isinstance(result.image, Image.Image):
+def twins_of(photos: Iterable[str]) -> set[str]:
+    """Names that differ from another one in nothing but case or the form of accents: one file, on some file systems."""
+    same: dict[str, list[str]] = {}
+    for photo in photos:
+        same.setdefault(unicodedata.normalize("NFC", photo).casefold(), []).append(photo)
+    return {photo for group in same.values() if len(group) > 1 for photo in group}
+
+
+def _marked(folder: RunFolder, taxonomy: Taxonomy, twins: Collection[str], result: Result) -> Result:
+    """Writes the marked picture. One that cannot be drawn, or whose name the disk refuses, is a problem of its own."""
+    if not isinstance(result.image, Image.Image):
+        return replace(result, image=None)
+    name = marked_name(result.photo, apart=result.photo in twins)
+    try:
         picture = as_jpeg(draw(result.image, result.findings, taxonomy))
-        write_whole(folder / marked_name(result.photo), picture)
-    return replace(result, image=None)
+        folder.require_there()
+        write_whole(folder.path / name, picture)
+    except (OSError, MemoryError, RuntimeError, ValueError) as why:
+        if isinstance(why, OSError) and why.errno not in OF_ONE_PICTURE:
+            raise
+        what = f"its marked picture could not be written ({getattr(why, 'strerror', None) or why})."
+        problem = Problem(result.photo, name, what, "Its findings are kept; run the same command again.")
+        return replace(result, image=None, marked="", problems=(*result.problems, problem))
+    return replace(result, image=None, marked=name)
+
+
+OF_ONE_PICTURE = {None, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # any other error is the disk's
 
 
 def finish(
@@ -340,12 +384,17 @@ def finish(
         with written(folder.path / WORKLIST) as table:
             table.writelines(joined_csv(todo))
     summary = replace(_summary(folder, book, taxonomy, already), located=len(located.marks) if located else 0)
-    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst")}
+    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst", "told")}
     done = (record for _, record in each_line(folder.path / PROGRESS))
-    folder.save_run(finished=base.run["finished"], data_sha256=data_hash(done), counts=counted)
+    told = [asdict(kind) for kind in summary.told]
+    folder.save_run(finished=base.run["finished"], data_sha256=data_hash(done), counts=counted, told=told)
     _write_report(
-        folder, replace(base, run=folder.run, located=located), order, replace(book, problems=summary.problems)
+        folder,
+        replace(base, run=folder.run, located=located, told=summary.told),
+        order,
+        replace(book, problems=summary.problems),
     )
+    folder.require_there()
     return summary
 
 
@@ -374,8 +423,8 @@ def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int
     there = links_of(chapter, name)
     return _Bound(
         part=PagePart(name, chapter.photos[0]["photo"], chapter.photos[-1]["photo"], totals),
-        table=csv_lines(rows(chapter.findings, base.taxonomy)),
-        todo=work_lines(todo),
+        table=csv_lines(rows(chapter.findings, base.taxonomy, chapter.marked)),
+        todo=work_lines(todo, chapter.marked),
         worst=worst,
         links=there if mapped else {key: there[key] for key in ((f.photo, f.instance_id) for f in worst)},
     )
@@ -395,7 +444,7 @@ def _with(book: Book, bound: _Bound, *, mapped: bool) -> Book:
 
 
 def _summary(folder: RunFolder, book: Book, taxonomy: Taxonomy, already: int) -> Summary:
-    totals = book.totals
+    totals, told = book.totals, kinds_of(folder.each_problem())
     return Summary(
         out=str(folder.path),
         photographs=totals.photographs,
@@ -404,17 +453,20 @@ def _summary(folder: RunFolder, book: Book, taxonomy: Taxonomy, already: int) ->
         findings=totals.findings,
         by_condition={c.name: totals.of_condition(c.name) for c in taxonomy.conditions},
         review=totals.review,
-        problems=sum(1 for _ in each_line(folder.path / ERRORS)),
+        problems=sum(kind.count for kind in told if not kind.note),
         seconds=round(totals.seconds, 1),
         by_severity=severities(totals.by_severity, taxonomy),
         immediate=totals.immediate,
         worst=tuple(work_rows(book.worst[:FIRST])),
+        notes=sum(kind.count for kind in told if kind.note),
+        told=told,
     )
 
 
 def _write_report(folder: RunFolder, base: PageInput, order: Sequence[str], book: Book) -> None:
     """report.html: everything, or the contents of the pages that are there already."""
-    page = replace(base, problems=folder.problems(MOST_PROBLEMS), book=book)
+    grave = (problem for problem in folder.each_problem() if not problem.note)
+    page = replace(base, problems=list(islice(grave, MOST_PROBLEMS)), book=book)
     if len(book.parts) < 2:
         whole = next(chapters(folder.path, order, PAGE), Chapter((), ()))
         alone = Book(book.totals, book.problems, side_for(book.totals.photographs))
@@ -432,11 +484,6 @@ def tell(summary: Summary) -> None:
     conditions = ", ".join(f"{n} {name}" for name, n in summary.by_condition.items())
     inspected = some(summary.photographs - summary.failed, "photograph")
     out.print(f"[bold]{some(summary.findings, 'finding')}[/] on {inspected}: {conditions}; {summary.review} to review")
-    if summary.problems:
-        out.print(
-            f"[bold yellow]{some(summary.problems, 'problem')}[/], {some(summary.failed, 'photograph')} not inspected: "
-            f"see {escape(summary.out)}/errors.jsonl"
-        )
     tell_work(summary)
     show_places(
         {
@@ -448,6 +495,7 @@ def tell(summary: Summary) -> None:
             **({"positions": f"{summary.out}/findings.geojson"} if summary.located else {}),
         }
     )
+    tell_kinds(summary.told, f"{summary.out}/{ERRORS}", f", {some(summary.failed, 'photograph')} not inspected")
 
 
 def tell_work(summary: Summary) -> None:

@@ -18,8 +18,9 @@ from toeline.core.scene import Detection, Instance, Relation, Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, photo_size, read_photo
 from toeline.data.metadata import Reading, read_position
-from toeline.errors import PhotoError, ToelineError
+from toeline.errors import ToelineError
 from toeline.judge.decide import REVIEW_BELOW, decide, sure, unreadable
+from toeline.pipelines.changes import boxes_hash, file_state
 from toeline.prompts.build import Answers, ask
 from toeline.prompts.relation_ablation import Told, given
 from toeline.prompts.relations import relate
@@ -47,6 +48,7 @@ class Underway:
     found: Found = ((), ())
     fault: Problem | None = None
     where: Reading = NOWHERE
+    file: tuple[int, ...] = ()
     seconds: float = 0.0
 
 
@@ -152,21 +154,23 @@ class Inspector:
         """Pixels of a photograph that is about to be read, counted as used; 0 for one that cannot be read."""
         try:
             wide, high = photo_size(photo.path)
-        except PhotoError:
+        except FAULTS:
             return 0
         budget.take(wide * high)
         return wide * high
 
     def _open(self, given: tuple[Photo, int], budget: Budget) -> Underway:
         photo, pixels = given
-        start = time.perf_counter()
+        start, file, image = time.perf_counter(), tuple[int, ...](), None
         try:
+            file = file_state(photo.path)  # before it is read: what is written from now on is a change
             image = read_photo(photo.path)
             budget.give_with(image, pixels)
-            seen = Underway(photo, image, file_hash(photo.path), where=read_position(photo.path))
+            seen = Underway(photo, image, file_hash(photo.path), where=read_position(photo.path), file=file)
         except FAULTS as why:
-            budget.give(pixels)
-            seen = Underway(photo, fault=_fault(photo, why))
+            if image is None:
+                budget.give(pixels)
+            seen = Underway(photo, fault=_fault(photo, why), file=file)
         return replace(seen, seconds=time.perf_counter() - start)
 
     def _detect(self, group: Sequence[Underway]) -> list[Underway]:
@@ -191,21 +195,30 @@ class Inspector:
             result = self._result(seen)
         except FAULTS as why:
             result = _failed(seen.photo, _fault(seen.photo, why))
-        return replace(result, seconds=seen.seconds + time.perf_counter() - start)
+        return replace(result, file=seen.file, seconds=seen.seconds + time.perf_counter() - start)
 
     def _result(self, seen: Underway) -> Result:
         photo, image = seen.photo, seen.image
         if image is None:
             return _failed(photo, *filter(None, [seen.fault]))
         detections, problems = seen.found
+        given = boxes_hash((d.instance for d in detections), problems) if self.boxes is not None else ""
         findings = self._findings(image, photo, detections)
         if note := image.info.get("note"):
-            problems = (*problems, Problem(photo.name, str(photo.path), note, "Save the frame you mean as a file."))
+            todo = "Save what you mean as a file of its own, if it is another part."
+            problems = (*problems, Problem(photo.name, str(photo.path), note, todo, note=True))
         if seen.where.wrong:
             todo = "Its findings are kept without a place; look at it if it matters."
             problems = (*problems, Problem(photo.name, str(photo.path), seen.where.wrong, todo))
         return Result(
-            photo.name, image.size, findings, tuple(problems), sha256=seen.sha256, place=seen.where.place, image=image
+            photo.name,
+            image.size,
+            findings,
+            tuple(problems),
+            sha256=seen.sha256,
+            place=seen.where.place,
+            boxes_sha256=given,
+            image=image,
         )
 
     def _look(self, image: Image.Image, photo: Photo) -> list[Finding]:
@@ -276,5 +289,9 @@ def _fault(photo: Photo, why: Exception) -> Problem:
     """A ToelineError says what to do by itself; other faults are named by their kind."""
     if isinstance(why, ToelineError):
         return Problem.unread(photo.path, why, name=photo.name)
+    if isinstance(why, FileNotFoundError):
+        return Problem(
+            photo.name, str(photo.path), "vanished while it was read.", "Bring it back, then run this again."
+        )
     what = f"{type(why).__name__}: {why}".strip(": ")
     return Problem(photo.name, str(photo.path), what, "Run this photograph alone; report it if it goes on.")

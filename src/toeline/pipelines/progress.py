@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ from rich.markup import escape as escape_markup
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from toeline.core.finding import kinds_of
 from toeline.core.provenance import peak_memory
 from toeline.core.run_folder import ERRORS
 from toeline.core.words import shown, some
 
 if TYPE_CHECKING:
-    from toeline.core.finding import Problem
+    from toeline.core.finding import Problem, ProblemKind
 
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -31,6 +33,21 @@ Step = Callable[[Sequence["Problem"]], None]
 def escape(text: str) -> str:
     """A name or value as rich may print it: no markup of its own, no character that moves the cursor."""
     return escape_markup(shown(text))
+
+
+def take_any_name() -> None:
+    """Let standard output have names that its encoding lacks (cp1252, ASCII): they are written as escapes."""
+    with suppress(AttributeError, ValueError):  # a stream of others, or closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def leave_output() -> None:
+    """Write no more on standard output if it takes no more; else Python tries once again as it ends, with a trace."""
+    with suppress(AttributeError, ValueError):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Rate(ProgressColumn):
@@ -101,13 +118,13 @@ def show_places(places: Mapping[str, str]) -> None:
 class Summary:
     """What a command came to: `lines` for people (markup or tables) and `places` to look at, or `record` as JSON.
 
-    `problems` is how many there were; `errors` is where they are listed.
+    `problems` are told by their kinds; `errors` is where they are listed.
     """
 
     lines: Sequence[RenderableType]
     places: Mapping[str, str]
     record: Mapping[str, Any]
-    problems: int = 0
+    problems: Sequence[Problem] = ()
     errors: str = ERRORS
     last: str = ""
 
@@ -119,11 +136,28 @@ def tell(summary: Summary, *, as_json: bool) -> None:
         return
     for line in summary.lines:
         out.print(line)
-    if summary.problems:
-        out.print(f"[bold yellow]{some(summary.problems, 'problem')}[/]: see {escape(summary.errors)}")
     show_places(summary.places)
     if summary.last:
         out.print(summary.last)
+    tell_kinds(kinds_of(summary.problems), summary.errors)
+
+
+def tell_kinds(kinds: Sequence[ProblemKind], where: str, more: str = "") -> None:
+    """The last lines of a command: what was wrong, then what was left out or assumed; all of it is listed in `where`.
+
+    `more` goes into the line that counts the problems.
+    """
+    for note, title in ((False, "[bold yellow]{}[/]{}: see {}"), (True, "[bold]Left out or assumed[/] (see {2})")):
+        if told := [kind for kind in kinds if kind.note == note]:
+            number = some(sum(kind.count for kind in told), "problem")
+            out.print(title.format(number, more, escape(where)))
+            for kind in told[:MOST_TOLD]:
+                out.print(f"  {escape(str(kind))}")
+            if len(told) > MOST_TOLD:
+                out.print(f"  [dim]and {len(told) - MOST_TOLD} kinds more[/]")
+
+
+MOST_TOLD = 12  # kinds of problems in the terminal
 
 
 def is_first() -> bool:

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from toeline.core.finding import grave
 from toeline.core.provenance import most, now_words, peak_memory, start_record
 from toeline.core.records import join_lines, problem_record
-from toeline.core.run_folder import ERRORS, write_run, write_whole
+from toeline.core.run_folder import ERRORS, claimed, write_run, write_whole, writing
 from toeline.core.words import some
 from toeline.detect.detector import DetectorOptions
 from toeline.evaluate.results import DetectorMeasurement, DetectorTraining
@@ -32,18 +33,19 @@ def train_into(run: DetectorFit, data: Path, out: Path, *, resume: bool) -> Dete
     hashes = {part.name: part.sha256() for part in (training_data.train, training_data.valid)}
     settings = {**run.record(), "data": str(data), "data_sha256": hashes}
     record = start_record("train-detector", settings, training_data.taxonomy)
-    record = open_folder(out, record, resume=resume, free=DETECTOR_CHANGE_NOTHING)
-    labels = (*training_data.train.problems, *training_data.valid.problems)
-    tell_problems(labels)
-    with goes_on("the same command with --resume"), training_bars(run.epochs) as tell:
-        fitted = fit_detector(run, training_data, out, resume=resume, tell=partial(tell, "train"))
-    record |= {"trained": dict(fitted.facts), "memory": most(record.get("memory", {}), peak_memory())}
-    write_run(out, record)
-    measured, before = _measured(run, training_data, out)
-    record["finished"] = now_words()
-    write_run(out, record)
-    problems = tuple(dict.fromkeys([*labels, *measured.problems]))
-    return _report(run, training_data, fitted, out, DetectorTraining(record, measured, before, problems, {}))
+    with claimed(out), writing(out):
+        record = open_folder(out, record, resume=resume, free=DETECTOR_CHANGE_NOTHING)
+        labels = (*training_data.train.problems, *training_data.valid.problems)
+        tell_problems(labels)
+        with goes_on("the same command with --resume"), training_bars(run.epochs) as tell:
+            fitted = fit_detector(run, training_data, out, resume=resume, tell=partial(tell, "train"))
+        record |= {"trained": dict(fitted.facts), "memory": most(record.get("memory", {}), peak_memory())}
+        write_run(out, record)
+        measured, before = _measured(run, training_data, out)
+        record["finished"] = now_words()
+        write_run(out, record)
+        problems = tuple(dict.fromkeys([*labels, *measured.problems]))
+        return _report(run, training_data, fitted, out, DetectorTraining(record, measured, before, problems, {}))
 
 
 def _measured(
@@ -145,9 +147,9 @@ def summary(outcome: DetectorTraining) -> Summary:
         "written": dict(outcome.written),
         "figures": {f.key: f.value for f in outcome.measured.figures if f.n},
         "epoch": outcome.record["trained"]["epoch"],
-        "problems": len(outcome.problems),
+        "problems": len(grave(outcome.problems)),
         "memory": outcome.record["memory"],
     }
     lines = [f"[bold]{escape(headline(outcome.measured, outcome.before))}[/]"]
     use = f"Inspect with it: toeline inspect PHOTOS --detector {escape(outcome.written['detector'])} --out ..."
-    return Summary(lines, outcome.written, record, len(outcome.problems), last=use)
+    return Summary(lines, outcome.written, record, outcome.problems, last=use)

@@ -1,7 +1,7 @@
-"""A scorecard as one self-contained page and as Markdown with the same numbers: a headline, sections, how it was made.
+"""A scorecard or an analysis as one self-contained page and as Markdown with the same numbers.
 
-Sections are plain values, so whoever measures something further adds a section and no template changes. Metrics are
-shown as they were measured; texts, plots and pictures come ready-made.
+A headline, sections, how it was made. Sections are plain values, so whoever measures something further adds a section
+and no template changes. Metrics are shown as they were measured; texts, plots and pictures come ready-made.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, ProblemKind, grave, kinds_of
 from toeline.core.statistics import Interval
 from toeline.core.words import shown
 from toeline.evaluate.metric import Metric
@@ -21,18 +21,26 @@ from toeline.evaluate.metric import Metric
 
 @dataclass(frozen=True)
 class Plot:
-    """An <svg> element, what it shows, and the widest it should be shown, in CSS pixels."""
+    """An <svg> element, what it shows, and the widest it should be shown, in CSS pixels.
+
+    `sideways` ones scroll on a telephone and are never shrunk.
+    """
 
     svg: str
     caption: str
     wide_px: int = 640
+    sideways: bool = False
+    kind: ClassVar[str] = "plot"
+
+
+LONG = 40  # letters from which a cell is a sentence: it breaks over lines and stands to the left
 
 
 @dataclass(frozen=True)
 class Grid:
     """A table of texts; the first column names the row, the first `words` columns hold words, the others numbers.
 
-    `folded` ones repeat a plot: the page hides them at first.
+    `folded` ones repeat a plot, or are long: the page hides them at first. `caption` is a sentence above the table.
     """
 
     title: str
@@ -40,6 +48,54 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     folded: bool = False
     words: int = 1
+    caption: str = ""
+    kind: ClassVar[str] = "grid"
+
+    @property
+    def sentences(self) -> set[int]:
+        """Columns that hold sentences.
+
+        >>> sorted(Grid("", ("a", "b"), (("x", "y" * 50),)).sentences)
+        [1]
+        """
+        return {at for row in self.rows for at, cell in enumerate(row) if at and len(cell) > LONG}
+
+
+@dataclass(frozen=True)
+class Words:
+    """A paragraph, or with `items` a list under it."""
+
+    text: str = ""
+    items: tuple[str, ...] = ()
+    kind: ClassVar[str] = "words"
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What should be looked at, of one kind: places with what is wrong there; `hidden` more are listed in `file`."""
+
+    title: str
+    mood: str  # bad or careful
+    weight: str
+    notes: tuple[Problem, ...]
+    hidden: int
+    file: str
+    kind: ClassVar[str] = "remarks"
+
+
+Block = Words | Grid | Plot | Remarks
+
+
+@dataclass(frozen=True)
+class Point:
+    """One sentence of what matters most; `mood` is bad, careful or good, `anchor` the section that it is from."""
+
+    mood: str
+    text: str
+    anchor: str
+
+
+MARKS = {"bad": "Wrong", "careful": "Careful", "good": "Good"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +125,10 @@ class MistakeGroup:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what belongs under it, shown in this order: text, figures, plots, tables, mistakes."""
+    """A heading with what belongs under it, shown in this order: text, figures, plots, tables, mistakes, blocks.
+
+    `blocks` keep their own order. `name` is the section's id on the page, by default its title.
+    """
 
     title: str
     text: tuple[str, ...] = ()
@@ -77,6 +136,8 @@ class Section:
     plots: tuple[Plot, ...] = ()
     grids: tuple[Grid, ...] = ()
     mistakes: tuple[MistakeGroup, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    name: str = ""
 
     @property
     def anchor(self) -> str:
@@ -85,14 +146,14 @@ class Section:
         >>> Section("Normal, or not?").anchor
         'normal-or-not'
         """
-        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+        return re.sub(r"[^a-z0-9]+", "-", (self.name or self.title).lower()).strip("-")
 
 
 @dataclass(frozen=True)
 class ScorecardPage:
-    """Everything a scorecard's page says. `tiles` are (number, what) and stand under the headline.
+    """Everything a scorecard's page says. `tiles` are (number, what) and stand under the headline, then `points`.
 
-    `files` beside the page hold the same numbers.
+    `links` are (address, what) beside those to the sections. `files` beside the page hold the same numbers.
     """
 
     title: str
@@ -102,11 +163,23 @@ class ScorecardPage:
     tiles: Sequence[tuple[str, str]] = ()
     problems: Sequence[Problem] = ()
     files: Sequence[str] = ("report.md", "scorecard.json")
+    points: Sequence[Point] = ()
+    links: Sequence[tuple[str, str]] = ()
+
+    @property
+    def told(self) -> tuple[ProblemKind, ...]:
+        """Problems and notes by their kinds."""
+        return kinds_of(self.problems)
+
+    @property
+    def grave(self) -> list[Problem]:
+        """The problems without the notes."""
+        return grave(self.problems)
 
 
 def render_html(page: ScorecardPage) -> str:
     """The page's text: nothing is loaded from outside, so it can be mailed, archived and printed."""
-    return environment().get_template("scorecard.html.j2").render(page=page, facts=run_facts(page.run))
+    return environment().get_template("scorecard.html.j2").render(page=page, facts=run_facts(page.run), marks=MARKS)
 
 
 def render_markdown(page: ScorecardPage) -> str:
@@ -114,10 +187,14 @@ def render_markdown(page: ScorecardPage) -> str:
     lines = [f"# {page.title}", "", f"**{page.headline}**", ""]
     if page.tiles:
         lines += ["; ".join(f"{what}: {number}" for number, what in page.tiles) + ".", ""]
+    if page.points:
+        lines += ["## What matters most", "", *(f"- {MARKS[p.mood]}: {p.text}" for p in page.points), ""]
+    if page.grave:
+        lines += ["## Problems", "", *(f"- {shown(f'{p} {p.todo}'.rstrip())}" for p in page.grave), ""]
+    if notes := [kind for kind in page.told if kind.note]:
+        lines += ["## Left out or assumed", "", *(f"- {shown(str(kind))}" for kind in notes), ""]
     for section in page.sections:
         lines += _section(section)
-    if page.problems:
-        lines += ["## Problems", "", *(f"- {shown(f'{p} {p.todo}'.rstrip())}" for p in page.problems), ""]
     lines += ["## How it was made", "", *_table(("what", "value"), run_facts(page.run))]
     return harmless("\n".join(lines))
 
@@ -138,11 +215,27 @@ def _section(section: Section) -> Iterator[str]:
     if section.figures:
         yield from _table(METRIC_HEAD, map(metric_cells, section.figures))
     for grid in section.grids:
-        yield from ((f"### {grid.title}", "") if grid.title else ())
-        yield from _table(grid.head, grid.rows)
+        yield from _block(grid)
     for group in section.mistakes:
         yield from (f"### {group.title or f'{group.true}, said to be {group.said}'} ({group.count})", "")
         yield from _table(("photograph", "object", "answers", "note"), map(_mistake_cells, group.shown))
+    for block in section.blocks:
+        yield from _block(block)
+
+
+def _block(block: Block) -> Iterator[str]:
+    """Plots are left out: see render_markdown."""
+    if isinstance(block, Words):
+        yield from ((block.text, "") if block.text else ())
+        yield from ((*(f"- {item}" for item in block.items), "") if block.items else ())
+    elif isinstance(block, Grid):
+        yield from ((f"### {block.title}", "") if block.title else ())
+        yield from ((block.caption, "") if block.caption else ())
+        yield from _table(block.head, block.rows)
+    elif isinstance(block, Remarks):
+        yield from (f"### {block.title} ({block.weight}, {len(block.notes) + block.hidden})", "")
+        yield from (f"- {shown(f'{p} {p.todo}'.rstrip())}" for p in block.notes)
+        yield from ((f"- and {block.hidden} more in {block.file}", "") if block.hidden else ("",))
 
 
 METRIC_HEAD = ("measured", "value", "95 % interval", "n", "majority class", "majority class of train", "target")

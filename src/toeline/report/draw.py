@@ -13,7 +13,7 @@ from functools import cache
 from io import BytesIO
 from itertools import pairwise
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFile, ImageFont
 
 from toeline.core.box import Box
 from toeline.core.finding import Finding
@@ -34,6 +34,7 @@ CROWDED_PX = 300  # a photograph with a shorter side under this shows numbers be
 
 
 JPEG_MOST_PX, FINE_CHROMA_PX = 65_500, 2_000
+JPEG_MOST_BYTES = 3  # of a pixel: noise in full color has 1.8 at quality 88
 MARKED_MOST_PX = (
     4_096  # of a marked picture's longer side: boxes and names are read at that; originals stay as they are
 )
@@ -114,9 +115,16 @@ def as_jpeg(image: Image.Image, *, quality: int = 88) -> bytes:
     if max(image.size) > JPEG_MOST_PX:
         image = image.copy()
         image.thumbnail((JPEG_MOST_PX, JPEG_MOST_PX))
-    buffer = BytesIO()
     chroma = 0 if max(image.size) < FINE_CHROMA_PX else 2  # 4:4:4 keeps small colored letters sharp, 4:2:0 saves space
-    image.save(buffer, "JPEG", quality=quality, optimize=chroma == 0, subsampling=chroma)
+    return jpeg_bytes(image, quality=quality, subsampling=chroma, optimize=chroma == 0)
+
+
+def jpeg_bytes(image: Image.Image, *, quality: int, subsampling: int, optimize: bool = True) -> bytes:
+    """The bytes of a JPEG file of any picture, however grainy: Pillow's own buffer has one byte a pixel."""
+    if optimize:
+        ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, JPEG_MOST_BYTES * image.width * image.height)
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality, optimize=optimize, subsampling=subsampling)
     return buffer.getvalue()
 
 

@@ -5,25 +5,24 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
 
-from toeline.core.finding import Finding, Problem, by_photo
+from toeline.core.finding import Finding, Problem, ProblemKind, by_photo, kinds_of
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.evaluate.metric import Metric
 from toeline.report.document import environment, run_facts
-from toeline.report.draw import LINES, legend
+from toeline.report.draw import LINES, jpeg_bytes, legend
 from toeline.report.geolocate import Located, position_words, same_words
 from toeline.report.map import map_section
 from toeline.report.tables import (
     Chapter,
     Totals,
-    marked_name,
+    marked_of,
     names_in,
     others_words,
     relation_words,
@@ -69,6 +68,7 @@ class PageInput:
     ground_truth: TruthNotes | None = None
     book: Book | None = None  # for a report of several pages; without it all is on this one
     located: Located | None = None
+    told: Sequence[ProblemKind] = ()  # problems and notes by their kinds
 
     @property
     def place(self) -> Book:
@@ -100,6 +100,7 @@ def render_page(given: PageInput) -> str:
             kinds=[t.spoken for t in given.taxonomy.types if any(f["kind"] == t.spoken for f in shown)],
             map=map_section(given.located, given.taxonomy, links),
             problems=given.problems,
+            told=given.told or kinds_of(given.problems),
             most_problems=MOST_PROBLEMS,
             truth=given.ground_truth,
             calibration=given.run.get("models", {}).get("review", {}).get("calibration"),
@@ -164,8 +165,8 @@ def _cards(given: PageInput) -> list[dict[str, Any]]:
     groups, left, cards = by_photo(given.findings), MOST_BYTES, []
     for number, record in enumerate(given.photos, start=1):
         photo = record["photo"]
-        marked = marked_name(photo)
-        picture = "" if record["failed"] or left <= 0 else thumbnail(given.folder / marked, given.place.side)
+        marked = "" if record["failed"] else marked_of(record)
+        picture = "" if not marked or left <= 0 else thumbnail(given.folder / marked, given.place.side)
         left -= len(picture)
         findings = groups.get(photo, [])
         cards.append(
@@ -175,7 +176,7 @@ def _cards(given: PageInput) -> list[dict[str, Any]]:
                 "size": record["size"],
                 "failed": record["failed"],
                 "picture": picture,
-                "href": "" if record["failed"] else given.place.up + quote(marked),
+                "href": given.place.up + quote(marked) if marked else "",
                 "findings": _shown(findings, f"p{number}", given),
                 "missed": list(given.ground_truth.missed.get(photo, ())) if given.ground_truth else [],
             }
@@ -249,9 +250,8 @@ def thumbnail(path: Path, side: int) -> str:
     except OSError:
         return ""
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    buffer = BytesIO()
-    small.save(buffer, "JPEG", quality=78 if side >= FINE_PX else 66, optimize=True)
-    return "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii")
+    raw = jpeg_bytes(small, quality=78 if side >= FINE_PX else 66, subsampling=2)
+    return "data:image/jpeg;base64," + b64encode(raw).decode("ascii")
 
 
 PAGE = 200  # photographs on a page: with embedded pictures it has a few megabytes

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from toeline.core.records import each_line, finding_from
 from toeline.core.run_folder import FINDINGS, PROGRESS
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
+from toeline.data.images import SUFFIXES
 from toeline.errors import OutputError
 
 COLUMNS = (
@@ -27,15 +30,55 @@ COLUMNS = (
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a cell that starts so is run by Excel and LibreOffice
 
 
-def marked_name(photo: str) -> str:
+MARKED, JPG = "marked", ".jpg"
+MOST_BYTES, HASH_BYTES = 255, 13  # of a name on most file systems; of the hash in it
+NOT_EVERYWHERE = re.compile(r"[:\x00-\x1f\x7f\ud800-\udfff]")  # what some file systems refuse in a name
+TOLD_APART = re.compile(r"~[0-9a-f]{12}\.jpg$", re.IGNORECASE)
+
+
+def marked_name(photo: str, *, apart: bool = False) -> str:
     """Where a photograph's marked picture lies in the output folder, always inside `marked/`, one per photograph.
 
-    >>> marked_name("berm 1/a.jpg"), marked_name("berm 1/a.png"), marked_name("../a.jpg")
-    ('marked/berm 1/a.jpg', 'marked/berm 1/a.png.jpg', 'marked/a.jpg')
+    Plain names stay as they are. A name that had to be changed or cut, or that the picture of another photograph may
+    have, ends in a hash of the photograph's name; with `apart` any does: for names that differ in case only.
+
+    >>> marked_name("berm 1/a.jpg"), marked_name("berm 1/a.png"), marked_name("a.png.jpg")
+    ('marked/berm 1/a.jpg', 'marked/berm 1/a.png.jpg', 'marked/a.png~ead5e5de8dee.jpg')
     """
-    parts = [p.replace(":", "_") for p in photo.replace("\\", "/").split("/") if p not in ("", ".", "..")]
-    name = "/".join(parts)
-    return f"marked/{name}" if name.endswith(".jpg") else f"marked/{name}.jpg"
+    parts = [part for part in photo.replace("\\", "/").split("/") if part not in ("", ".", "..")] or [""]
+    *folders, last = (_clean(part) for part in parts)
+    folders = [f"{f[: -len(JPG)]}_jpg" if f.lower().endswith(JPG) else f for f in folders]  # pictures are called so
+    stem = last.removesuffix(JPG)
+    if (
+        apart
+        or len(f"{stem}{JPG}".encode()) > MOST_BYTES
+        or "/".join((*folders, last)) != photo
+        or _may_clash(stem, last)
+    ):
+        whole = hashlib.sha256(photo.encode(errors="surrogatepass")).hexdigest()[: HASH_BYTES - 1]
+        cut = stem.encode()[: MOST_BYTES - HASH_BYTES - len(JPG)].decode(errors="ignore")
+        stem = f"{cut}~{whole}"
+    return "/".join((MARKED, *folders, stem + JPG))
+
+
+def marked_of(record: Mapping[str, Any]) -> str:
+    """Where the marked picture lies, by a line of progress.jsonl; empty when it could not be drawn."""
+    return str(record.get("marked", marked_name(record["photo"])))
+
+
+def _clean(part: str) -> str:
+    """A name that most file systems take; what others refuse is a problem of that photograph."""
+    part = NOT_EVERYWHERE.sub("_", part)
+    return part.rstrip(". ") + "_" if part.endswith((".", " ")) else part
+
+
+def _may_clash(stem: str, last: str) -> bool:
+    """Whether another photograph's picture may be called so: that of x.png is x.png.jpg, and so is that of x.png.jpg.
+
+    The picture of a photograph without a picture's suffix may be called as any.
+    """
+    pictures = stem.lower().endswith(SUFFIXES)
+    return pictures == (stem != last) or TOLD_APART.search(last) is not None
 
 
 def relation_words(finding: Finding, names: Mapping[str, str]) -> str:
@@ -56,22 +99,28 @@ def names_in(findings: Sequence[Finding], taxonomy: Taxonomy) -> dict[str, str]:
     return {f.instance_id: f"{taxonomy.spoken(f.type_name)} {f.instance_id}" for f in findings}
 
 
-def rows(findings: Iterable[Finding], taxonomy: Taxonomy) -> list[dict[str, Any]]:
-    """One flat row per finding, with the keys of COLUMNS; boxes in pixels, probabilities 0 to 1."""
+def rows(
+    findings: Iterable[Finding], taxonomy: Taxonomy, marked: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """One flat row per finding, with the keys of COLUMNS; boxes in pixels, probabilities 0 to 1.
+
+    `marked` says where the pictures of photographs lie whose names are not plain.
+    """
     out: list[dict[str, Any]] = []
     for group in by_photo(findings).values():
         names = names_in(group, taxonomy)
-        out.extend(_row(f, names, taxonomy) for f in group)
+        picture = (marked or {}).get(group[0].photo, marked_name(group[0].photo))
+        out.extend(_row(f, names, taxonomy, picture) for f in group)
     return out
 
 
-def _row(f: Finding, names: dict[str, str], taxonomy: Taxonomy) -> dict[str, Any]:
+def _row(f: Finding, names: dict[str, str], taxonomy: Taxonomy, marked: str) -> dict[str, Any]:
     second = f.verdict.second or ("", "")
     values = (
         f.photo, f.instance_id, f.type_name, f.verdict.class_name, f.verdict.condition, round(f.verdict.probability, 4),
         second[0], round(second[1], 4) if isinstance(second[1], float) else "", "yes" if f.verdict.review else "",
         f.verdict.review, round(f.score, 4), f.detector_class, others_words(f, taxonomy),
-        *(round(v, 1) for v in f.box.xyxy), relation_words(f, names), marked_name(f.photo), *_grade(f),
+        *(round(v, 1) for v in f.box.xyxy), relation_words(f, names), marked, *_grade(f),
         *_geo_position(f),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
@@ -150,9 +199,11 @@ def urgency(f: Finding) -> Urgency:
     return -f.grade.rank, -f.verdict.probability, f.photo
 
 
-def work_lines(todo: Sequence[Finding]) -> list[tuple[Urgency, bytes]]:
+def work_lines(todo: Sequence[Finding], marked: Mapping[str, str] | None = None) -> list[tuple[Urgency, bytes]]:
     """Lines of worklist.csv without their number, for a run whose findings are not in memory together."""
-    return [(urgency(f), csv_lines([row], WORKLIST_COLUMNS)) for f, row in zip(todo, work_rows(todo), strict=True)]
+    return [
+        (urgency(f), csv_lines([row], WORKLIST_COLUMNS)) for f, row in zip(todo, work_rows(todo, marked), strict=True)
+    ]
 
 
 def joined_csv(lines: list[tuple[Urgency, bytes]]) -> Iterator[bytes]:
@@ -163,17 +214,21 @@ def joined_csv(lines: list[tuple[Urgency, bytes]]) -> Iterator[bytes]:
         yield b"%d,%b" % (n, line.partition(b",")[2])
 
 
-def work_rows(todo: Sequence[Finding]) -> list[dict[str, Any]]:
-    """One flat row per finding of a work list, with the keys of COLUMNS; `n` counts from 1."""
-    return [dict(zip(WORKLIST_COLUMNS, (n, *_cells(f)), strict=True)) for n, f in enumerate(todo, start=1)]
+def work_rows(todo: Sequence[Finding], marked: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """One flat row per finding of a work list, with the keys of COLUMNS; `n` counts from 1; `marked` as in rows."""
+    pictures = marked or {}
+    return [
+        dict(zip(WORKLIST_COLUMNS, (n, *_cells(f, pictures.get(f.photo, marked_name(f.photo)))), strict=True))
+        for n, f in enumerate(todo, start=1)
+    ]
 
 
-def _cells(f: Finding) -> tuple[Any, ...]:
+def _cells(f: Finding, marked: str) -> tuple[Any, ...]:
     grade, verdict = f.grade, f.verdict
     return (
         grade.severity, grade.rank, "yes" if grade.immediate else "", grade.action, f.photo, f.instance_id, f.type_name,
         verdict.class_name, verdict.condition, round(verdict.probability, 4), "yes" if verdict.review else "",
-        verdict.review, grade.immediate, marked_name(f.photo),
+        verdict.review, grade.immediate, marked,
     )  # fmt: skip
 
 
@@ -248,6 +303,11 @@ class Chapter:
 
     photos: Sequence[Mapping[str, Any]]
     findings: Sequence[Finding]
+
+    @property
+    def marked(self) -> dict[str, str]:
+        """Where the marked picture of each photograph lies."""
+        return {p["photo"]: marked_of(p) for p in self.photos}
 
 
 @dataclass(frozen=True)

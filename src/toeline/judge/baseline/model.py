@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import log_softmax
 
+from toeline.core.run_folder import write_whole
 from toeline.errors import ModelError
 from toeline.judge.baseline.features import VERSION, measure_names
 
@@ -25,6 +26,7 @@ Scores = Mapping[
 ]  # photograph's SHA-256 -> instance id -> answer -> log-probability
 
 CLIP = 1.5  # standard deviations: beyond, a measure says no more; a new flight line is often out of the usual range
+HEAD_BYTES = 100_000_000  # of a safetensors file, at most
 LEAST = 0.005  # of every answer: what was never seen in training is unlikely, not impossible
 
 
@@ -179,11 +181,15 @@ def save_baseline(model: BaselineModel, file: Path) -> None:
         "facts": model.facts,
         "out_of_fold": model.out_of_fold,
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{file.name}.part")
     plain = {name: np.ascontiguousarray(table) for name, table in tensors.items()}
-    unfinished.write_bytes(save(plain, metadata={KEY: json.dumps(head, ensure_ascii=False, allow_nan=False)}))
-    unfinished.replace(file)
+    write_whole(file, save(plain, metadata={KEY: json.dumps(head, ensure_ascii=False, allow_nan=False)}))
+
+
+def is_baseline(file: Path) -> bool:
+    """Whether a file begins as one of these, of any version."""
+    with file.open("rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        return KEY.encode() in opened.read(min(size, HEAD_BYTES))
 
 
 def load_baseline(file: Path) -> tuple[BaselineModel, str]:

@@ -1,0 +1,108 @@
+"""What became of the inputs of a run since it was begun: what changed is done again, or the run is refused.
+
+| input | when the same command is given again |
+|---|---|
+| a photograph of other bytes, a label file of `--boxes` (or the names of its classes) | inspected anew, and said |
+| a photograph that was added | inspected; the others stay |
+| a photograph that is gone | its findings, marked picture and lines are dropped, and said; more than half: refused |
+| the boxes or classes of `evaluate`'s ground truth, a file of findings | refused (`labels_sha256`, `weights`) |
+| taxonomy, grading, calibration, weights of detector or judge, adapter, baseline or ensemble file | refused |
+| data of a training that goes on with --resume | refused (`data_sha256`); image features are kept by content |
+| data of analyze, gallery | all is made anew |
+| data of convert, split, synth | refused |
+
+A file whose size and times are as they were is not read again. The time of its last change is one of them: no program
+can set that one, so a file of the same size and date but other content is seen too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from toeline.core.finding import FEW, Problem
+from toeline.core.scene import Instance
+from toeline.core.words import some
+from toeline.data.images import Photo, file_hash
+from toeline.errors import OutputError, ToelineError
+from toeline.pipelines.progress import errors, escape
+
+Boxes = Callable[[Photo, tuple[int, int]], tuple[Iterable[Instance], Iterable[Problem]]]
+CHANGED, RELABELED, GONE = "the file changed", "the boxes changed", "it is gone"
+
+
+def file_state(path: Path) -> tuple[int, ...]:
+    """Bytes, and the times in nanoseconds of the last change of content and of any change; empty for no such file."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return ()
+    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def boxes_hash(instances: Iterable[Instance], problems: Iterable[Problem]) -> str:
+    """SHA-256 of the boxes that were given for a photograph, and of what was wrong with them."""
+    rows = [(i.id, i.type_name, i.box.xyxy, i.score, i.polygon) for i in instances]
+    said = json.dumps([rows, [(p.what, p.line) for p in problems]])
+    return hashlib.sha256(said.encode("utf-8")).hexdigest()
+
+
+def changes(
+    photos: Sequence[Photo], boxes: Boxes | None, *, read: bool = True
+) -> Callable[[Iterable[Mapping[str, Any]]], dict[str, str]]:
+    """A function that is given what progress.jsonl says and tells which of it does not hold any more, and why.
+
+    `photos` are those of now, `boxes` gives their boxes. With `read` False the photographs' bytes do not count: nobody
+    reads them. The function raises OutputError when more than half of the photographs are gone.
+    """
+    there = {photo.name: photo for photo in photos}
+
+    def check(done: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+        number, stale = 0, dict[str, str]()
+        for record in done:
+            number += 1
+            if why := _why(record, there.get(str(record["photo"])), boxes, read=read):
+                stale[str(record["photo"])] = why
+        lost = sum(why == GONE for why in stale.values())
+        if lost > number / 2:
+            raise OutputError(
+                f"{lost} of the {some(number, 'photograph')} that this run has inspected are gone, such as "
+                f"{next(name for name, why in stale.items() if why == GONE)}. Bring them back, or choose a new --out."
+            )
+        return stale
+
+    return check
+
+
+def _why(record: Mapping[str, Any], photo: Photo | None, boxes: Boxes | None, *, read: bool) -> str:
+    """Why a photograph is to be inspected anew, or nothing."""
+    if photo is None:
+        return GONE
+    try:
+        touched = read and list(record.get("file", ())) != list(file_state(photo.path))
+        if touched and file_hash(photo.path) != record["sha256"]:
+            return CHANGED
+        if boxes is not None and not record["failed"]:
+            wide, high = record["size"]
+            if record.get("boxes_sha256") != boxes_hash(*boxes(photo, (wide, high))):
+                return RELABELED
+    except (OSError, ToelineError):
+        return CHANGED
+    return ""
+
+
+def removed(stale: Mapping[str, str]) -> list[Problem]:
+    """Notes of the photographs whose findings were dropped for good."""
+    what = "was inspected before and is not there any more: its findings and its marked picture were removed."
+    return [Problem("", name, what, note=True) for name, why in stale.items() if why == GONE]
+
+
+def tell_anew(stale: Mapping[str, str]) -> None:
+    """Print what is inspected anew, and why."""
+    for why in (CHANGED, RELABELED):
+        if names := [name for name, reason in stale.items() if reason == why]:
+            more = f" and {len(names) - FEW:,} more" if len(names) > FEW else ""
+            errors.print(escape(f"Inspected anew, because {why}: {', '.join(names[:FEW])}{more}."))
