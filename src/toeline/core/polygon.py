@@ -64,11 +64,14 @@ def part_inside(points: Points, size: float) -> tuple[float, float, float, float
     >>> part_inside([(-10, 0), (10, 20), (10, 24), (-10, 4)], 100)
     (0.0, 10.0, 10.0, 24.0)
     """
-    corners = np.array([(0, 0), (0, size), (size, 0), (size, size)])
-    covered = corners[shapely.contains_xy(shapely.Polygon(points), corners)]
-    border = shapely.clip_by_rect(shapely.LinearRing(points), 0, 0, size, size)
-    bounds: list[float] = shapely.total_bounds([border, *shapely.points(covered)]).tolist()
-    return None if np.isnan(bounds[0]) else (bounds[0], bounds[1], bounds[2], bounds[3])
+    p = np.asarray(points)
+    (x1, y1), (x2, y2) = p.min(axis=0).tolist(), p.max(axis=0).tolist()
+    if min(x1, y1) < 0 or max(x2, y2) > size:
+        corners = np.array([(0, 0), (0, size), (size, 0), (size, size)])
+        covered = corners[shapely.contains_xy(shapely.Polygon(p), corners)]
+        border = shapely.clip_by_rect(shapely.LinearRing(p), 0, 0, size, size)
+        x1, y1, x2, y2 = shapely.total_bounds([border, *shapely.points(covered)]).tolist()
+    return None if np.isnan(x1) else (x1, y1, x2, y2)
 
 
 def _crossings(points: Points) -> Any:
