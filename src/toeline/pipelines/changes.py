@@ -19,15 +19,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from toeline.core.finding import FEW, Problem
+from toeline.core.reading import read_json
+from toeline.core.run_folder import RunFolder
 from toeline.core.scene import Instance
 from toeline.core.words import some
 from toeline.data.images import Photo, file_hash
-from toeline.errors import OutputError, ToelineError
+from toeline.errors import ModelError, OutputError, ToelineError
 from toeline.pipelines.progress import errors, escape
 
 Boxes = Callable[[Photo, tuple[int, int]], tuple[Iterable[Instance], Iterable[Problem]]]
@@ -106,3 +109,53 @@ def tell_anew(stale: Mapping[str, str]) -> None:
         if names := [name for name, reason in stale.items() if reason == why]:
             more = f" and {len(names) - FEW:,} more" if len(names) > FEW else ""
             errors.print(escape(f"Inspected anew, because {why}: {', '.join(names[:FEW])}{more}."))
+
+
+FILES = "files"  # in run.json: the files of judge and adapter, as they were called
+WEIGHTS, SMALL = (".safetensors", ".bin"), (".json", ".jinja", ".txt", ".model")
+
+
+def model_files(judge: str, adapter: str | None) -> dict[str, Any]:
+    """The files that judge and adapter are read from: size and times of weights in folders, SHA-256 of all others."""
+    found: dict[str, Any] = {}
+    for folder in filter(None, (judge, adapter)):
+        there = Path(folder).expanduser()
+        for file in sorted(there.iterdir()) if there.is_dir() else ():
+            if file.suffix in (*WEIGHTS, *SMALL) and file.is_file():
+                weights = file.suffix in WEIGHTS
+                found[f"{folder}/{file.name}"] = list(file_state(file)) if weights else file_hash(file)
+    return found | {str(file): file_hash(file) for file in _named_in(judge) if file.is_file()}
+
+
+def _named_in(judge: str) -> Iterator[Path]:
+    """The files in a judge's name, as of baseline:FILE, and those that a file of `toeline ensemble` names itself."""
+    _, *names = re.split("[:,]", judge)
+    for file in map(Path, names):
+        yield file
+        if judge.startswith(("ensemble:", "fuse:")) and file.suffix == ".json" and file.is_file():
+            saved = read_json(file, ModelError, advice="Fit it again.")
+            for part in saved.get("judges", ()) if isinstance(saved, dict) else ():
+                yield from _named_in(str(part)) if not str(part).startswith(("ensemble:", "fuse:")) else ()
+
+
+def require_same_models(folder: RunFolder, judge: str, adapter: str | None) -> None:
+    """Raise OutputError when judge or adapter are not what the photographs that are done were judged with.
+
+    Weights whose times differ are read: a copy is the same. Runs of earlier versions do not say what they had.
+    """
+    before = folder.run.get(FILES)
+    if before is None or not folder.names:
+        return
+    now, info = model_files(judge, adapter), folder.run.get("models", {}).get("judge", {})
+    known = {f"{judge}/{name}": sha256 for name, sha256 in info.get("weights", {}).items()}
+    known |= {f"{adapter}/{name}": sha256 for name, sha256 in info.get("adapter", {}).items()}
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name) and not (name in now and known.get(name) == _hash(name)):
+            raise OutputError(
+                f"{folder.path}: {name} is not what it was when photographs here were judged with it. Choose a new "
+                f"folder with --out, or delete this one."
+            )
+
+
+def _hash(name: str) -> str:
+    return file_hash(Path(name).expanduser())

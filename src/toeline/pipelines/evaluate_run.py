@@ -23,7 +23,7 @@ from toeline.errors import ToelineError
 from toeline.evaluate.matching import CASES, Case, Matched, case_record, match, on_found_boxes, on_true_boxes
 from toeline.evaluate.results import Evaluated
 from toeline.pipelines.boxes import DETECTOR, TRUTH, Source, chosen_boxes, decided, saved, with_prompt
-from toeline.pipelines.changes import changes, removed, tell_anew
+from toeline.pipelines.changes import changes, model_files, removed, require_same_models, tell_anew
 from toeline.prompts.relation_ablation import RELATIONS
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def once(bench: Workbench, run: EvaluateRun, out: Path, *, held: bool = False) -
     folder = _open(bench, run, out, changes(split.photos, boxes, read=not run.findings), held=held)
     todo = [p for p in split.photos if p.name not in folder.names]
     tell_anew(folder.stale)
+    require_same_models(folder, run.judge, run.adapter)
     if todo:
         _answer(bench, run, split, folder, todo, boxes)
     folder.note((*split.problems, *problems, *removed(folder.stale)))
@@ -175,7 +176,7 @@ def _answer(
 
     with saying("Loading the models"):
         source = saved(Path(run.findings), split) if run.findings else _live(bench, run, boxes)
-    remember_models(folder, dict(source.models))
+    remember_models(folder, dict(source.models), model_files(run.judge, run.adapter))
     total = len(split.photos)
     with goes_on(), bar(f"Evaluating {split.name}", total=total, done=total - len(todo)) as step:
         for result in folder.keep(source.results(todo)):
