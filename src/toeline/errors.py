@@ -5,9 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+MOST_LETTERS = 1000  # of a message; what is longer quotes a value of somebody's file
+
 
 class ToelineError(Exception):
     """Base of all faults that are the user's to mend; anything else is ours and shows its traceback."""
+
+    def __init__(self, message: str) -> None:
+        """Cuts out the middle of a message that is too long to be read: the place is at its begin, the advice last."""
+        half = MOST_LETTERS // 2
+        super().__init__(message if len(message) <= MOST_LETTERS else f"{message[:half]} ... {message[-half:]}")
 
 
 class SetupError(ToelineError):

@@ -120,10 +120,11 @@ def pickles_in(folder: Path) -> list[Path]:
     return [file for pattern in PICKLES for file in sorted(folder.glob(pattern))]
 
 
-def load_whole(family: Any, folder: Path, called: str, **how: Any) -> Any:
+def load_whole(family: Any, folder: Path, called: str, *, beside: str | None = None, **how: Any) -> Any:
     """A model of a transformers auto class, every weight from the folder's files. `called` is its word in errors.
 
-    Raises ModelError when it cannot be loaded or lacks weights, and ImportError for a library that it needs.
+    With `beside` every weight of the files must find its place too, but for those whose names begin with it. Raises
+    ModelError when it cannot be loaded or lacks weights, and ImportError for a library that it needs.
     """
     try:
         with quiet():
@@ -138,6 +139,12 @@ def load_whole(family: Any, folder: Path, called: str, **how: Any) -> Any:
         raise ModelError(
             f"{folder}: the weight files lack {len(lacking)} of the {called}'s tensors, the first {lacking[0]}. "
             f"The download is incomplete, or config.json belongs to another model."
+        )
+    odd = sorted(k for k in found["unexpected_keys"] if k.endswith(("weight", "bias")))
+    if beside is not None and (odd := [k for k in odd if not (beside and k.startswith(beside))]):
+        raise ModelError(
+            f"{folder}: {len(odd)} tensors of the weight files have no place in the {called}, the first {odd[0]}. "
+            f"config.json belongs to another model: copy both from the same place."
         )
     return model
 

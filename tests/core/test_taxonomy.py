@@ -96,7 +96,7 @@ CONTRADICTIONS: dict[str, tuple[str, str, str]] = {
     "color that is none": ('color = "#00aa00"', 'color = "green"', "color 'green' of 'sound'"),
     "no classes": (CLASSES, "", "'classes' is missing"),
     "classes as a table": (CLASSES, '[classes]\nname = "x"\n', "classes is no list of tables; write"),
-    "no TOML": ('name = "levees"', "name = levees", "cannot be read as a taxonomy"),
+    "no TOML": ('name = "levees"', "name = levees", "cannot be read as TOML"),
 }
 
 

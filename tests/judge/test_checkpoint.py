@@ -79,7 +79,7 @@ def cut(name: str) -> Harm:
 BAD: dict[str, tuple[Harm, str]] = {
     "no config": (without("config.json"), "is not a model directory: it has no config.json"),
     "an adapter": (adapter_only, "This is an adapter: pass it with --adapter"),
-    "config is no JSON": (holding("config.json", b"{nope"), "config.json cannot be read as JSON"),
+    "config is no JSON": (holding("config.json", b"{nope"), "config.json: cannot be read as JSON"),
     "config is a list": (holding("config.json", b"[]"), "config.json holds no JSON object"),
     "another kind of model": (edit(model_type="llama"), "model_type is 'llama', and the judge runs qwen2_vl"),
     "deepstack": (edit(model_type="qwen3_vl"), "qwen3_vl cannot be used: it feeds picture features into several"),
@@ -96,7 +96,7 @@ BAD: dict[str, tuple[Harm, str]] = {
     "weights of another shape": (wider_mlp, "transformers cannot load this model"),
     "no tokenizer": (without("tokenizer.json"), "has no tokenizer.json"),
     "a broken tokenizer": (holding("tokenizer.json", b"{"), "the tokenizer cannot be used"),
-    "view is no JSON": (holding("toeline.json", b"view"), "toeline.json cannot be read as JSON"),
+    "view is no JSON": (holding("toeline.json", b"view"), "toeline.json: cannot be read as JSON"),
     "view of an unknown field": (holding("toeline.json", b'{"view": {"zoom": 2}}'), "view has a wrong zoom"),
     "view of a wrong type": (holding("toeline.json", b'{"view": {"cell": "28"}}'), "view has a wrong cell"),
     "view of another model": (holding("toeline.json", b'{"view": {"cell": 32}}'), "cell is 32, but this model's is 28"),
@@ -119,7 +119,7 @@ def test_a_bad_directory_is_refused(good: Path, tmp_path: Path, harm: Harm, said
         ("no/such/folder", "there is no such model directory"),
         ("nowhere", "there is no such model directory"),
         ("owner/name-of-no-model", "not in the hub's cache, and the hub did not give it"),
-        ("replay:missing.jsonl", "missing.jsonl: these saved scores cannot be read"),
+        ("replay:missing.jsonl", "missing.jsonl: cannot be read (No such file"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused(

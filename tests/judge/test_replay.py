@@ -61,5 +61,5 @@ def test_what_was_not_saved_is_not_invented(tmp_path: Path, saved: object, said:
 def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, content: str) -> None:
     file = tmp_path / name
     file.write_text(content)
-    with pytest.raises(ModelError, match=f"{name}: these saved scores cannot be used"):
+    with pytest.raises(ModelError, match=rf"{name}: .*findings\.jsonl"):
         load_judge(f"replay:{file}")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+FAR = 1e9  # pixels; squares of larger numbers would lose the digits that count
 
 
 @dataclass(frozen=True)
 class Box:
     """Corners in pixels, `x1 <= x2`, `y1 <= y2`, y grows downward; edges are real numbers, not pixel indices.
 
-    Raises ValueError for a number that is not finite or corners in the wrong order.
+    Raises ValueError for a coordinate that is not finite or beyond FAR, and for corners in the wrong order.
     """
 
     x1: float
@@ -20,11 +21,11 @@ class Box:
     y2: float
 
     def __post_init__(self) -> None:
-        finite = math.isfinite  # four calls by hand: a data set has a million boxes
-        if not (finite(self.x1) and finite(self.y1) and finite(self.x2) and finite(self.y2)):
-            raise ValueError(f"box has a coordinate that is not a number: {self.xyxy}")
-        if self.x1 > self.x2 or self.y1 > self.y2:
-            raise ValueError(f"box corners are in the wrong order: {self.xyxy}")
+        if -FAR <= self.x1 <= self.x2 <= FAR and -FAR <= self.y1 <= self.y2 <= FAR:
+            return
+        if not all(abs(value) <= FAR for value in self.xyxy):
+            raise ValueError(f"box has a coordinate that no photograph has: {self.xyxy}")
+        raise ValueError(f"box corners are in the wrong order: {self.xyxy}")
 
     @classmethod
     def from_yolo(cls, cx: float, cy: float, w: float, h: float, *, size_wh: tuple[int, int]) -> Box:

@@ -5,13 +5,14 @@ The one module of core that needs numpy and scipy, inside functions: every room 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toeline.core.reading import number, read_json
+from toeline.core.words import cut
 from toeline.errors import OutputError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 SMALLEST = 5e-7  # findings are written with six decimals: a probability of 0 is one under half of the last of them
+USABLE = {"low": 1e-6, "high": 1e6}  # temperatures that leave something of the scores
 TEMPERATURES = (0.05, 20.0)  # where a temperature is sought; beyond, scores are not calibrated any more
 
 
@@ -135,26 +137,20 @@ def calibration_from(record: Mapping[str, Any], called: str = "calibration.json"
             raise ValueError(f"version {record['version']}")
         below = record["review_below"]
         return Calibration(
-            temperature=float(record["temperature"]),
-            by_kind={kind: float(t) for kind, t in record["by_type"].items()},
-            review_below=None if below is None else float(below),
+            temperature=number(record["temperature"], "temperature", **USABLE),
+            by_kind={kind: number(t, f"temperature of {kind}", **USABLE) for kind, t in record["by_type"].items()},
+            review_below=None if below is None else number(below, "review_below", low=0, high=1),
             fitted_on=dict(record["fitted_on"]),
             fitted_for=dict(record.get("fitted_for", {})),  # older files do not say
         )
     except (KeyError, TypeError, ValueError, AttributeError) as why:
         raise OutputError(
-            f"{called}: {why!r} is missing or not what this Toeline reads (version {VERSION}). Make it again "
-            f"with toeline evaluate --calibrate."
+            f"{called}: {cut(repr(why), 200)} is missing or not what this Toeline reads (version {VERSION}). Make it "
+            f"again with toeline evaluate --calibrate."
         ) from None
 
 
 def load_calibration(file: Path) -> Calibration:
     """Read a calibration.json. Raises OutputError, which names the file, for one that cannot be read or is none."""
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as why:
-        raise OutputError(
-            f"{file}: cannot be read as a calibration ({why}). Name the calibration.json that toeline evaluate "
-            f"--calibrate wrote."
-        ) from None
-    return calibration_from(record, str(file))
+    advice = "Name the calibration.json that toeline evaluate --calibrate wrote."
+    return calibration_from(read_json(file, OutputError, advice=advice), str(file))

@@ -34,7 +34,7 @@ def read_bytes(file: Path, fault: Fault, *, advice: str, most: int = MOST_BYTES)
         if found.st_size > most:
             raise fault(f"{shown(str(file))}: has {found.st_size:,} bytes, and the limit is {most:,}. {advice}")
         with file.open("rb") as stream:
-            return stream.read(most)  # it may grow meanwhile
+            return stream.read(found.st_size)  # it may grow meanwhile
     except OSError as why:
         raise fault(f"{shown(str(file))}: cannot be read ({why.strerror}). {advice}") from None
 

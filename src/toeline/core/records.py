@@ -13,6 +13,7 @@ from toeline.core.finding import Finding, Problem, Verdict
 from toeline.core.geo import geo_position_from, geo_position_record
 from toeline.core.scene import Alternative, Relation
 from toeline.core.severity import UNGRADED, Grade
+from toeline.core.words import cut
 from toeline.errors import OutputError
 
 DECIMALS = 6  # of probabilities and distances; a hundredth of a pixel is enough for boxes
@@ -29,10 +30,10 @@ def to_line(record: Mapping[str, Any]) -> str:
 
 def _parse(line: str, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as why:
+        record = json.loads(line)  # thousands of lines of ours: without the limits that core/reading.py has for others
+    except (ValueError, RecursionError) as why:
         raise OutputError(
-            f"{where}: not a JSON record ({why}). Remove the line, or use another output folder."
+            f"{where}: not a JSON record ({cut(str(why))}). Remove the line, or use another output folder."
         ) from None
     if not isinstance(record, dict):
         raise OutputError(f"{where}: a record was expected, not {line[:40]!r}. Remove the line.")
@@ -126,8 +127,8 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
             else UNGRADED,
             geo_position=geo_position_from(record),
         )
-    except (KeyError, TypeError, ValueError) as why:
-        name = f"{record.get('photo', '?')} {record.get('id', '?')}"
+    except (KeyError, TypeError, ValueError, AttributeError) as why:
+        name = cut(f"{record.get('photo', '?')} {record.get('id', '?')}")
         raise OutputError(f"finding {name}: {why!r} is missing or of the wrong form in findings.jsonl.") from None
 
 

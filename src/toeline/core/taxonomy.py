@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from toeline.core.reading import read_toml
 from toeline.core.severity import NO_GRADING, Grading, Legal, faults, grading_from, tables, text, texts
 from toeline.errors import TaxonomyError
 
@@ -114,13 +115,8 @@ class Taxonomy:
         """Read a taxonomy file; without `path`, the nine classes that Toeline ships. Raises TaxonomyError."""
         if path is None:
             return _default()
-        try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
-            raise TaxonomyError(
-                f"{path}: cannot be read as a taxonomy ({why}). Compare with {DEFAULT_FILE.name}."
-            ) from None
-        return cls._from_raw(raw, str(path))
+        advice = f"A taxonomy is a TOML file such as {DEFAULT_FILE.name}."
+        return cls._from_raw(read_toml(path, TaxonomyError, advice=advice), str(path))
 
     @classmethod
     def _from_raw(cls, raw: Mapping[str, Any], source: str) -> Taxonomy:

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from toeline.core import reading
 from toeline.core.question import PromptBudget
 from toeline.errors import ModelError, SetupError, need
 from toeline.judge.attention import branch_attention, patch_embed_as_linear
@@ -95,7 +96,7 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
 
     check_weights(folder)
     how = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True, **more}
-    model = load_whole(AutoModelForImageTextToText, folder, "model", **how)
+    model = load_whole(AutoModelForImageTextToText, folder, "model", beside="", **how)
     patch_embed_as_linear(model)
     return model
 
@@ -201,10 +202,8 @@ def write_view(folder: Path, view: PromptBudget) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A file that holds one JSON object. Raises ModelError."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as why:
-        raise ModelError(f"{path} cannot be read as JSON ({why}). Copy or download the model again.") from None
+    advice = "Copy or download the model again."
+    found = reading.read_json(path, ModelError, advice=advice)
     if not isinstance(found, dict):
-        raise ModelError(f"{path} holds no JSON object. Copy or download the model again.")
+        raise ModelError(f"{path} holds no JSON object. {advice}")
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.question import PromptBudget, Question, QuestionSheet
+from toeline.core.reading import number, parse_json, read_bytes
 from toeline.core.records import finding_from, read_lines
 from toeline.errors import ModelError, OutputError
 
@@ -28,12 +28,8 @@ class ReplayJudge:
     @classmethod
     def load(cls, file: Path) -> ReplayJudge:
         """Read a findings.jsonl, or JSON {photograph: {thing id: {answer: log-probability}}}. Raises ModelError."""
-        try:
-            raw = file.read_bytes()
-            text = raw.decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as why:
-            raise ModelError(f"{file}: these saved scores cannot be read ({why}). Check the path.") from None
-        saved = _from_findings(file) if file.suffix == ".jsonl" else _from_json(text, file)
+        raw = read_bytes(file, ModelError, advice="These are to be saved scores: check the path.", most=1 << 30)
+        saved = _from_findings(file) if file.suffix == ".jsonl" else _from_json(raw.decode(errors="replace"), file)
         facts = {"back_end": "replay", "model": str(file), "sha256": hashlib.sha256(raw).hexdigest()}
         return cls(saved, info=facts)
 
@@ -67,14 +63,16 @@ def _from_findings(file: Path) -> Saved:
 
 
 def _from_json(text: str, file: Path) -> Saved:
+    advice = "Expected {photograph: {thing id: {answer: log-probability}}}, or a findings.jsonl."
+    raw = parse_json(text, str(file), ModelError, advice=advice)
     try:
-        raw = json.loads(text)
         return {
-            photo: {instance: {str(k): float(v) for k, v in scores.items()} for instance, scores in instances.items()}
+            photo: {instance: {k: _score(v) for k, v in scores.items()} for instance, scores in instances.items()}
             for photo, instances in raw.items()
         }
-    except (json.JSONDecodeError, AttributeError, TypeError, ValueError) as why:
-        raise ModelError(
-            f"{file}: these saved scores cannot be used ({why}). "
-            f"Expected {{photograph: {{thing id: {{answer: log-probability}}}}}}, or a findings.jsonl."
-        ) from None
+    except (AttributeError, ValueError) as why:
+        raise ModelError(f"{file}: these saved scores cannot be used ({why}). {advice}") from None
+
+
+def _score(value: object) -> float:
+    return -math.inf if value == -math.inf else number(value, "a log-probability")

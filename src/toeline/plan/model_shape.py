@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toeline.core.question import PromptBudget
+from toeline.core.words import cut
 from toeline.errors import ModelError
 
+MOST = 10_000_000  # of any width, depth or count; vocabularies have some 100,000
 BUNDLED = Path(__file__).parent / "shapes.json"
 
 # What transformers takes where a config leaves a number out, by family (configuration_qwen2_vl.py and
@@ -67,8 +69,8 @@ class Shape:
         """Raises ValueError for numbers that no model can have."""
         for name in (f.name for f in fields(self) if f.type == "int"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}, and must be a whole number above 0")
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+                raise ValueError(f"{name} is {cut(repr(value))}, and must be a whole number from 1 to {MOST:,}")
         if self.hidden % self.heads or self.heads % self.kv_heads or self.width % self.vision_heads:
             raise ValueError("heads do not divide the widths")
 
@@ -141,14 +143,14 @@ def _from_folder(name: str, folder: Path) -> Model:
 
 def shape_of(config: Mapping[str, Any], where: Path | str) -> Shape:
     """The shape in a config.json, nested as transformers 5 writes it or flat as the hub has it. Raises ModelError."""
-    family = config.get("model_type")
+    family = str(config.get("model_type"))
     if family not in VISION_DEFAULTS:
-        raise ModelError(f"{where}: model_type is {family!r}, and the judge runs {' and '.join(VISION_DEFAULTS)}.")
-    text = {**TEXT_DEFAULTS, **(config.get("text_config") or config)}
-    vision = {**PATCH_DEFAULTS, **VISION_DEFAULTS[family], **(config.get("vision_config") or {})}
+        raise ModelError(f"{where}: model_type is {cut(family)!r}; the judge runs {' and '.join(VISION_DEFAULTS)}.")
     try:
+        text = {**TEXT_DEFAULTS, **(config.get("text_config") or config)}
+        vision = {**PATCH_DEFAULTS, **VISION_DEFAULTS[family], **(config.get("vision_config") or {})}
         return Shape(**_language(text, config), **_vision(vision, family))
-    except (ValueError, TypeError) as why:
+    except (ValueError, TypeError, OverflowError) as why:
         raise ModelError(f"{where}: these numbers make no model ({why}). Copy or download it again.") from None
 
 

@@ -14,6 +14,7 @@ from toeline.errors import ModelError, SetupError, need
 from toeline.train.config import TARGETS, LoraRun
 from toeline.train.loss import learn_packed
 from toeline.train.samples import token_classes
+from toeline.weights import first_line
 
 CHECKPOINTING_FROM = 500_000_000  # parameters; below it activations are small, and computing them twice costs a third
 HEAD = "token_head."  # of the dense loss
@@ -216,17 +217,21 @@ def load_weights(model: Any, folder: Path) -> None:
     """Put the weights of a checkpoint or a saved model into a model in memory, the dense loss's head included.
 
     transformers renames Qwen2-VL's weights as it reads and writes files, so by the names in a file alone nothing fits.
+    Raises ModelError unless every tensor of the model is in the files and every tensor of the files in the model.
     """
     from safetensors.torch import load_file
 
-    from toeline.weights import quiet
+    from toeline.weights import check_weights, load_whole
 
-    with quiet():
-        kept = type(model).from_pretrained(folder, dtype=model.dtype).state_dict()
+    files = check_weights(folder)
+    kept = load_whole(type(model), folder, "model", beside=HEAD, dtype=model.dtype, use_safetensors=True).state_dict()
     head = {k: w for k, w in model.state_dict().items() if k.startswith(HEAD)}
-    for file in folder.glob("model*.safetensors"):
+    for file in files:
         head |= {k: w for k, w in load_file(file).items() if k in head}
-    model.load_state_dict(kept | head)
+    try:
+        model.load_state_dict(kept | head)
+    except RuntimeError as why:
+        raise ModelError(f"{folder}: its weights do not fit this model ({first_line(why)}). Start again.") from None
 
 
 def merge(run: LoraRun, adapter: Path, out: Path) -> Path:
