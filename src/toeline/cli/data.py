@@ -61,7 +61,7 @@ def analyze(
     )
     found = analyze_into(run, out)
     tell_json(summary(found, out)) if as_json else tell_analysis(found, out)
-    raise typer.Exit(1 if found.unread else 0)
+    raise typer.Exit(0 if found.fine else 1)
 
 
 def gallery(

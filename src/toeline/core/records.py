@@ -153,3 +153,21 @@ def problem_from(record: Mapping[str, Any]) -> Problem:
     """The problem of one line of errors.jsonl."""
     said = {name: record.get(name) for name in ("photo", "file", "what", "todo", "line")}
     return Problem(**said, note=bool(record.get("note")))  # type: ignore[arg-type]
+
+
+def told_record(problems: Iterable[Problem]) -> dict[str, Any]:
+    """Problems, and what was left out or assumed, as the records of data sets hold them."""
+    told = [(p.note, {"file": p.file, "line": p.line, "what": p.what}) for p in problems]
+    return {name: [row for is_note, row in told if is_note == note] for name, note in TOLD.items()}
+
+
+def told_from(record: Mapping[str, Any]) -> list[Problem]:
+    """The problems and notes of such a record."""
+    return [
+        Problem("", row["file"], row["what"], line=row["line"], note=note)
+        for name, note in TOLD.items()
+        for row in record.get(name, ())
+    ]
+
+
+TOLD = {"problems": False, "left_out": True}

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from toeline.core.finding import Step
+from toeline.core.records import told_record
 from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.coco import open_coco, read_coco, write_coco
@@ -201,5 +202,5 @@ def describe(data: LabelSet) -> dict[str, Any]:
         "polygons": sum(bool(line.polygon) for line in lines),
         "classes": {str(i): name for i, name in sorted(data.names.items())},
         "notes": list(data.notes),
-        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in data.problems],
+        **told_record(data.problems),
     }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toeline.core.finding import Problem, Step
+from toeline.core.records import told_record
 from toeline.data.balance import NEAR, Assignment, assign
 from toeline.data.datasets import Carry, PlacedEntry, carry, placed
 from toeline.data.export import data_yaml, require_apart, staged
@@ -339,7 +340,7 @@ def describe(plan: SplitPlan) -> dict[str, Any]:
             for row in facts["classes"]
             if row["whole"] and not row["objects"]
         ],
-        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in plan.problems],
+        **told_record(plan.problems),
     }
 
 
