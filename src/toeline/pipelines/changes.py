@@ -54,12 +54,13 @@ def boxes_hash(instances: Iterable[Instance], problems: Iterable[Problem]) -> st
 
 
 def changes(
-    photos: Sequence[Photo], boxes: Boxes | None, *, read: bool = True
+    photos: Sequence[Photo], boxes: Boxes | None, *, read: bool = True, hashed: bool = False
 ) -> Callable[[Iterable[Mapping[str, Any]]], dict[str, str]]:
     """A function that is given what progress.jsonl says and tells which of it does not hold any more, and why.
 
     `photos` are those of now, `boxes` gives their boxes. With `read` False the photographs' bytes do not count: nobody
-    reads them. The function raises OutputError when more than half of the photographs are gone.
+    reads them. With `hashed` the settings have a hash of the boxes, so records of earlier versions need none. The
+    function raises OutputError when more than half of the photographs are gone.
     """
     there = {photo.name: photo for photo in photos}
 
@@ -67,7 +68,7 @@ def changes(
         number, stale = 0, dict[str, str]()
         for record in done:
             number += 1
-            if why := _why(record, there.get(str(record["photo"])), boxes, read=read):
+            if why := _why(record, there.get(str(record["photo"])), boxes, read=read, hashed=hashed):
                 stale[str(record["photo"])] = why
         lost = sum(why == GONE for why in stale.values())
         if lost > number / 2:
@@ -80,7 +81,7 @@ def changes(
     return check
 
 
-def _why(record: Mapping[str, Any], photo: Photo | None, boxes: Boxes | None, *, read: bool) -> str:
+def _why(record: Mapping[str, Any], photo: Photo | None, boxes: Boxes | None, *, read: bool, hashed: bool) -> str:
     """Why a photograph is to be inspected anew, or nothing."""
     if photo is None:
         return GONE
@@ -88,7 +89,7 @@ def _why(record: Mapping[str, Any], photo: Photo | None, boxes: Boxes | None, *,
         touched = read and list(record.get("file", ())) != list(file_state(photo.path))
         if touched and file_hash(photo.path) != record["sha256"]:
             return CHANGED
-        if boxes is not None and not record["failed"]:
+        if boxes is not None and not record["failed"] and not (hashed and "boxes_sha256" not in record):
             wide, high = record["size"]
             if record.get("boxes_sha256") != boxes_hash(*boxes(photo, (wide, high))):
                 return RELABELED

@@ -115,7 +115,9 @@ def once(bench: Workbench, run: EvaluateRun, out: Path, *, held: bool = False) -
 
     split = bench.split(run.split)
     boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy)
-    folder = _open(bench, run, out, changes(split.photos, boxes, read=not run.findings), held=held)
+    hashed = run.boxes == TRUTH or Path(run.boxes).is_file()  # in labels_sha256, or among the weights
+    check = changes(split.photos, boxes, read=not run.findings, hashed=hashed)
+    folder = _open(bench, run, out, check, held=held)
     todo = [p for p in split.photos if p.name not in folder.names]
     tell_anew(folder.stale)
     require_same_models(folder, run.judge, run.adapter)
