@@ -372,3 +372,32 @@ def test_a_full_standard_output_loses_nothing(
         assert inspect() == 2
     assert "standard output: cannot be written (No space left on device)" in capsys.readouterr().err
     assert Path("out/report.html").exists()
+
+
+def test_a_note_is_told_everywhere_and_is_no_fault(judge: FakeJudge, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [make_photo((200, 100), seed) for seed in range(2)]
+    Path("photos").mkdir()
+    frames[0].save("photos/two.tif", save_all=True, append_images=frames[1:])
+    assert inspect() == 0
+    told = capsys.readouterr().out.splitlines()[-2:]
+    what = "photos/two.tif: the first of 2 frames was read"
+    assert told == ["Left out or assumed (see out/errors.jsonl)", f"  {what}"]
+    run = json.loads(Path("out/run.json").read_text())
+    assert (run["counts"]["problems"], run["counts"]["notes"]) == (0, 1)
+    assert [kind["what"] for kind in run["told"]] == ["the first of 2 frames was read"]
+    page = Path("out/report.html").read_text()
+    assert page.index(what) < page.index('id="counts"')
+    judge.asked.clear()
+    assert inspect() == 0
+    assert judge.asked == []
+
+
+def test_problems_of_a_kind_are_counted_and_the_first_few_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for n in range(5):
+        write_labels(Path(f"photos/{n}.jpg"), b"no picture")
+    photo("good.jpg")
+    assert inspect() == 1
+    head, line = capsys.readouterr().out.splitlines()[-2:]
+    assert head == "5 problems, 5 photographs not inspected: see out/errors.jsonl"
+    assert line.startswith("  5 times: not a photograph, whatever its name says.")
+    assert line.endswith("(photos/0.jpg; photos/1.jpg; photos/2.jpg; and 2 more)")

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from toeline.core.finding import Problem
 from toeline.core.reading import read_json
 from toeline.core.records import read_lines, to_line
 from toeline.core.run_folder import write_whole
@@ -114,7 +115,11 @@ def ask_questions(bench: Workbench, done: Evaluated, most: int) -> list[SpatialC
             known = [spatial_from(record) for record in kept.get(photo, {}).get("cases", ())]
             sha256 = done.folder.done[photo]["sha256"]
             if not _same(known, probes) or kept[photo].get("sha256", sha256) != sha256:
-                known = list(_answers(bench, scenes[photo], files[photo], probes, done.split.groups[photo]))
+                try:
+                    known = list(_answers(bench, scenes[photo], files[photo], probes, done.split.groups[photo]))
+                except PhotoError as why:
+                    done.folder.note([Problem.unread(files[photo], why, name=photo)])
+                    continue
                 out.write(to_line({"photo": photo, "sha256": sha256, "cases": [asdict(case) for case in known]}))
                 out.flush()
             cases += known

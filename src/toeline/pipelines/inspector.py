@@ -205,7 +205,10 @@ class Inspector:
         given = boxes_hash((d.instance for d in detections), problems) if self.boxes is not None else ""
         findings = self._findings(image, photo, detections)
         if note := image.info.get("note"):
-            problems = (*problems, Problem(photo.name, str(photo.path), note, "Save the frame you mean as a file."))
+            problems = (
+                *problems,
+                Problem(photo.name, str(photo.path), note, "Save the frame you mean as a file.", note=True),
+            )
         if seen.where.wrong:
             todo = "Its findings are kept without a place; look at it if it matters."
             problems = (*problems, Problem(photo.name, str(photo.path), seen.where.wrong, todo))
