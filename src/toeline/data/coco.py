@@ -14,6 +14,7 @@ from typing import Any
 
 from toeline.core.box import Box
 from toeline.core.finding import Problem, Step
+from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Names
 from toeline.data.datasets import ALL, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
 from toeline.data.images import SUFFIXES, photo_size
@@ -339,7 +340,7 @@ def write_coco(
             step([])
         place.mkdir(parents=True, exist_ok=True)
         text = json.dumps(coco_record(photos, data.names), ensure_ascii=False, allow_nan=False)
-        (place / ANNOTATIONS).write_text(text + "\n", encoding="utf-8")
+        write_whole(place / ANNOTATIONS, text + "\n")
 
 
 def coco_record(photos: Sequence[LabeledPhoto], names: Names) -> dict[str, Any]:
