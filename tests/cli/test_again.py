@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.datasets import exit_code, make_photo, write_labels, write_photo, write_yolo
+from PIL import Image
+from tests.support.datasets import NAMES, exit_code, make_photo, write_labels, write_photo, write_yolo
 from tests.support.stand_ins import FakeJudge, fake_inspector
 
 from toeline.core.records import read_lines
@@ -52,6 +53,7 @@ def seen() -> list[str]:
 def test_what_changed_is_inspected_anew_and_what_is_gone_goes(
     judge: FakeJudge, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    write_labels(Path("labels/classes.txt"), NAMES)
     for seed, (name, line) in enumerate({"a": DRAIN, "b": TOE, "c": PLANT, "e": DRAIN}.items()):
         photo(f"{name}.jpg", seed)
         write_labels(Path(f"labels/{name}.txt"), [line])
@@ -401,3 +403,22 @@ def test_problems_of_a_kind_are_counted_and_the_first_few_are_named(capsys: pyte
     assert head == "5 problems, 5 photographs not inspected: see out/errors.jsonl"
     assert line.startswith("  5 times: not a photograph, whatever its name says.")
     assert line.endswith("(photos/0.jpg; photos/1.jpg; photos/2.jpg; and 2 more)")
+
+
+SPLIT, CONVERT = ("split", "data", "--seed", "1", "--parts", "train=1"), ("convert", "data", "--to", "coco")
+
+
+@pytest.mark.parametrize("words", [SPLIT, CONVERT])
+@pytest.mark.parametrize("carry", ["--link", "--copy"])
+def test_a_data_set_of_photographs_that_changed_is_not_called_written_already(
+    words: tuple[str, ...], carry: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_yolo(Path("data"), {"train": {f"{n}.bmp": [TOE, DRAIN] for n in "ab"}})
+    assert exit_code(*words, carry, "--out", "out") == 0
+    assert exit_code(*words, carry, "--out", "out") == 0
+    assert "written already" in capsys.readouterr().out
+    file = Path("data/train/images/a.bmp")
+    other = write_photo(Path("other.bmp"), Image.open(file).size, seed=9)
+    other.replace(file)
+    assert exit_code(*words, carry, "--out", "out") == 2
+    assert "a.bmp changed since then" in capsys.readouterr().err

@@ -82,6 +82,7 @@ def test_another_ground_truth_is_another_evaluation(judge: Listening, capsys: py
 
 def test_label_files_of_boxes_are_read_anew(judge: Listening) -> None:
     shutil.copytree("data/valid/labels", "found")
+    shutil.copy("data/data.yaml", "found/data.yaml")
     assert run("--boxes", "found") == 0
     judge.asked.clear()
     write_labels(Path("found/b_1.txt"), ["2 0.5 0.4 0.8 0.1"])

@@ -23,7 +23,7 @@ from toeline.core.records import told_record
 from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same, write_whole
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.coco import open_coco, read_coco, write_coco
-from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo
+from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo, require_carried
 from toeline.data.labels import LabelLine
 from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError, OutputError
@@ -173,6 +173,9 @@ def write_as(data: LabelSet, to: Format, out: Path, how: Carry, *, step: Step = 
     require_apart(out, [p.photo.parent for photos in data.splits.values() for p in photos])
     with staged(out, NOTE, settings) as stage:
         if stage is None:
+            inside = "images" if to is Format.YOLO else ""
+            places = [(p.photo, out / folder_of(s) / inside / p.name) for s, its in data.splits.items() for p in its]
+            require_carried(out, places)
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
         (write_coco if to is Format.COCO else write_yolo)(data, stage, how, step=step)
         record = {"settings": settings, **describe(data)}

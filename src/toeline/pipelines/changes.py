@@ -9,7 +9,7 @@
 | taxonomy, grading, calibration, weights of detector or judge, adapter, baseline or ensemble file | refused |
 | data of a training that goes on with --resume | refused (`data_sha256`); image features are kept by content |
 | data of analyze, gallery | all is made anew |
-| data of convert, split, synth | refused |
+| data of convert and split: labels or photographs; settings of synth | refused |
 
 A file whose size and times are as they were is not read again. The time of its last change is one of them: no program
 can set that one, so a file of the same size and date but other content is seen too.
