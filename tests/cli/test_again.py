@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from tests.support.datasets import NAMES, exit_code, make_photo, write_labels, write_photo, write_yolo
 from tests.support.stand_ins import FakeJudge, fake_inspector
 
 from toeline.core.records import read_lines
 from toeline.core.run_folder import alone
+from toeline.data.images import photo_size
 from toeline.pipelines.inspector import Inspector
 from toeline.report import draw
 
@@ -418,7 +418,7 @@ def test_a_data_set_of_photographs_that_changed_is_not_called_written_already(
     assert exit_code(*words, carry, "--out", "out") == 0
     assert "written already" in capsys.readouterr().out
     file = Path("data/train/images/a.bmp")
-    other = write_photo(Path("other.bmp"), Image.open(file).size, seed=9)
+    other = write_photo(Path("other.bmp"), photo_size(file), seed=9)
     other.replace(file)
     assert exit_code(*words, carry, "--out", "out") == 2
     assert "a.bmp changed since then" in capsys.readouterr().err
