@@ -18,7 +18,8 @@ from toeline.core.run_folder import Check, RunFolder, write_whole
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import LabeledSplit, read_split
 from toeline.data.images import Photo, file_hash
-from toeline.data.yolo import SPLITS, YoloSet, open_dataset
+from toeline.data.places import SPLITS
+from toeline.data.yolo import YoloSet, open_dataset
 from toeline.errors import ToelineError
 from toeline.evaluate.matching import CASES, Case, Matched, case_record, match, on_found_boxes, on_true_boxes
 from toeline.evaluate.results import Evaluated
