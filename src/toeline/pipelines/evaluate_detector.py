@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from toeline.core.finding import Problem, Step
 from toeline.core.provenance import now_words, start_record
-from toeline.core.records import join_lines, problem_record
+from toeline.core.records import counted, join_lines, problem_record
 from toeline.core.run_folder import (
     ERRORS,
     claimed,
@@ -77,7 +77,7 @@ def _score_into(
     write_run(out, record)
     measured, other = _measured(run, split, taxonomy)
     problems = tuple(dict.fromkeys([*split.problems, *measured.problems]))
-    record["finished"] = now_words()
+    record |= {"finished": now_words(), **counted(problems)}
     card = {**measured.record(), "split": split.name, "against": other.record() if other else None}
     if other:
         gain, interval = measured.precision.gained_over(other.precision)
