@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from toeline.core.box import FAR, Box
 from toeline.core.words import cut
@@ -22,7 +22,9 @@ from toeline.data.labels import ROUNDING, Points, has_area
 
 Shape = tuple[Box, Points]
 MOST_MASK = 1 << 26  # pixels of the rows and columns that a mask touches: 67 MB, and four times that for its outline
-MOST_WORK = 10_000_000  # corners looked at while the parts of one polygon are joined: about two seconds
+MOST_WORK = 10_000_000  # corners moved while the parts of one polygon are joined: about a second
+MOST_PARTS = 1000  # of one polygon
+MOST_COMPARED = 1000  # corners of each of two parts, for the shortest line between them
 OFF = 0.5  # IoU of a polygon with its own bbox; below it one of the two is wrong
 
 CROWD = "marks a crowd (iscrowd 1), as CVAT writes for every mask; it is read as one object."
@@ -172,7 +174,10 @@ def _runs(counts: Any) -> list[int]:
     here, since pycocotools reads beyond the end of a text that was cut off.
     """
     if isinstance(counts, list):
-        return [int(v) for v in counts if _whole(v)] if all(map(_whole, counts)) and counts else [-1]
+        numbers = [as_number(v) for v in counts]
+        if not numbers or not all(n is not None and n.is_integer() for n in numbers):
+            raise ValueError("no counts")
+        return [int(n) for n in numbers if n is not None]
     runs: list[int] = []
     value = shift = 0
     for letter in counts if isinstance(counts, str) else "\0":
@@ -190,15 +195,10 @@ def _runs(counts: Any) -> list[int]:
     return runs
 
 
-def _whole(value: object) -> bool:
-    number = as_number(value)
-    return number is not None and number.is_integer()
-
-
 def _polygon(parts: Sequence[Points], size_wh: tuple[int, int]) -> tuple[Shape, list[Remark]]:
     """The parts as one polygon inside the photograph. Raises ValueError."""
     joined = f"its {len(parts)} parts are joined to one polygon by lines of no width."
-    if len(parts) * sum(map(len, parts)) > MOST_WORK:
+    if len(parts) > MOST_PARTS or (len(parts) - 1) * sum(map(len, parts)) > MOST_WORK:
         raise ValueError(f"its {len(parts):,} parts are too many to be joined to one polygon")
     points, beyond = _inside(join(parts), size_wh)
     if not has_area(points, size_wh):
@@ -209,6 +209,8 @@ def _polygon(parts: Sequence[Points], size_wh: tuple[int, int]) -> tuple[Shape, 
 def join(parts: Sequence[Points]) -> Points:
     """One polygon that goes round every part, to and fro along the shortest line between corners: the area is the same.
 
+    Of more than MOST_COMPARED corners every so-many-th is looked at, so that the time grows with their number alone.
+
     >>> join([((0, 0), (2, 0), (2, 2)), ((3, 0), (5, 0), (5, 2))])
     ((0.0, 0.0), (2.0, 0.0), (3.0, 0.0), (5.0, 0.0), (5.0, 2.0), (3.0, 0.0), (2.0, 0.0), (2.0, 2.0))
     """
@@ -216,9 +218,9 @@ def join(parts: Sequence[Points]) -> Points:
         return parts[0]
     path = np.array(parts[0], dtype=np.float64)
     for part in map(np.array, parts[1:]):
-        off, nearest = cKDTree(path).query(part)
-        j = int(np.argmin(off))
-        i = int(nearest[j])
+        every = [-(-len(corners) // MOST_COMPARED) for corners in (path, part)]
+        off = cdist(path[:: every[0]], part[:: every[1]])
+        i, j = (int(at) * step for at, step in zip(np.unravel_index(off.argmin(), off.shape), every, strict=True))
         path = np.concatenate([path[: i + 1], part[j:], part[: j + 1], path[i : i + 1], path[i + 1 :]])
     return tuple(map(tuple, path.tolist()))
 
