@@ -37,6 +37,7 @@ SLOW = (
     "train",
     "judge",
     "test_benchmarks.py",
+    "test_fuzz_files.py",
     "test_legacy.py",
     "test_licenses.py",
     "models",

@@ -66,7 +66,11 @@ PIXELS, TENSORS = (
 # Room -> libraries that it must not see.
 MUST_NOT_SEE: dict[str, set[str]] = {
     "core": TENSORS | PIXELS,
-    **{f"core.{file.stem}": {"numpy", "scipy"} for file in SOURCE.glob("core/*.py") if file.stem != "calibration"},
+    **{
+        f"core.{file.stem}": {"numpy", "scipy"}
+        for file in SOURCE.glob("core/*.py")
+        if file.stem not in ("calibration", "polygon")
+    },
     "data": TENSORS,
     "synth": TENSORS,
     "prompts": TENSORS,

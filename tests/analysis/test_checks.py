@@ -10,9 +10,9 @@ from tests.support.surveys import ROOT, WORDS, make_row, make_table
 
 from toeline.analysis.analyze import analyze
 from toeline.analysis.checks import CHECKS, Checks, order_flags
-from toeline.analysis.overlap import crossing, polygon_iou
 from toeline.analysis.relations import measure_relations
 from toeline.analysis.table import Weight
+from toeline.core.polygon import crossing, polygon_iou
 from toeline.data.yolo import open_yolo
 
 
@@ -42,6 +42,12 @@ def checked(*instances: str) -> list[tuple[str, int | None]]:
 )
 def test_a_contradiction_is_found_in_its_line(instances: list[str], found: list[tuple[str, int | None]]) -> None:
     assert checked(*instances) == found
+
+
+def test_one_place_a_hundred_times_is_said_a_few_times_each() -> None:
+    found = checked(*[f"rock toe: {10 + n / 100} 10 50 30" for n in range(100)])
+    assert len(found) == 5 * 100 - 15
+    assert {line for _, line in found} == set(range(2, 101))
 
 
 def test_order_is_a_remark_only_when_it_is_turned_round_and_not_cut_off() -> None:

@@ -286,7 +286,7 @@ def test_masks_and_labels_of_a_data_set_are_no_photographs(
         (("inspect", "nowhere", "--out", "out"), "nowhere: there is no such file or folder"),
         (("inspect", "photos", "--out", "photos"), "not empty"),
         (("inspect", "photos", "--boxes", "nowhere", "--out", "out"), "no such folder of label files"),
-        (("inspect", "photos", "--taxonomy", "nowhere.toml", "--out", "out"), "cannot be read as a taxonomy"),
+        (("inspect", "photos", "--taxonomy", "nowhere.toml", "--out", "out"), "cannot be read as TOML"),
         (("inspect", "photos"), "--out"),
         (("inspect", "photos", "--out", "out", "--answers", "some"), "--answers"),
         (("inspekt",), "inspekt"),

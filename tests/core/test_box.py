@@ -79,7 +79,9 @@ def test_the_center_is_as_far_from_both_ends(a: Box) -> None:
     assert (x - a.x1, y - a.y1) == (a.x2 - x, a.y2 - y)
 
 
-@pytest.mark.parametrize("xyxy", [(1, 0, 0, 1), (0, 1, 1, 0), (math.nan, 0, 1, 1), (0, 0, math.inf, 1)])
+@pytest.mark.parametrize(
+    "xyxy", [(1, 0, 0, 1), (0, 1, 1, 0), (math.nan, 0, 1, 1), (0, 0, math.inf, 1), (0, 0, 1e308, 1)]
+)
 def test_what_is_no_box_is_refused(xyxy: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="box"):
         Box(*xyxy)

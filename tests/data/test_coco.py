@@ -210,7 +210,7 @@ def test_a_bbox_that_is_none_is_named_and_the_photograph_is_not_labeled(tmp_path
     data = read(coco(tmp_path, [{"bbox": bbox}]))
     assert lines_of(data) is None
     assert "annotation 1: " in str(data.problems[0])
-    assert "no annotation of it could be read" in str(data.problems[1])
+    assert "no label of this photograph could be read" in str(data.problems[1])
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])

@@ -192,7 +192,7 @@ def test_every_kind_of_annotation_is_read_or_told(tmp_path: Path, case: str) -> 
     lines, problems = data.splits["all"][0].lines, list(data.problems)
     if corners < 0:  # what could not be read is not nothing
         assert lines is None
-        assert "not as one with nothing on it" in str(problems.pop())
+        assert "not one with nothing on it" in str(problems.pop())
     assert [len(line.polygon) for line in lines or ()] == [corners] * (corners >= 0)
     assert [told in str(p) for p in problems] == [True] * bool(told)
     assert all(str(tmp_path / "annotations.json") in str(p) and "annotation 0" in str(p) for p in problems)

@@ -119,7 +119,7 @@ def test_a_folder_is_searched_to_the_bottom_in_natural_order(tmp_path: Path) -> 
     for name in ("a10.jpg", "a9.JPG", "deep/er/b.tiff", "c.webp", "d.bmp", "e.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    for other in ("notes.txt", ".hidden.jpg", ".cache/x.jpg", "a9.txt", "b.gif"):
+    for other in ("notes.txt", ".hidden.jpg", ".cache/x.jpg", "a9.txt", "b.doc"):
         (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / other).touch()
     assert named(tmp_path) == ["a9.JPG", "a10.jpg", "c.webp", "d.bmp", "deep/er/b.tiff", "e.png"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toeline.data.labels import MOST, apart, read_label_file, read_plain
+from toeline.data.labels import MOST_CORNERS, MOST_OBJECTS, apart, read_label_file, read_plain
 
 KNOWN = {0: "a", 1: "b", 7: "c"}
 SIZE = (640, 481)
@@ -72,7 +72,7 @@ def test_the_usual_file_is_plain(tmp_path: Path, end: str) -> None:
         "0 0.5 0.5 0.2 1_0",
         "0 0.5 0.5 0.2 1-0",
         "0 0.5 0.5 0.2 \uff11",
-        "0 0.1 0.1 0.1 0.1\n" * (MOST + 1),
+        "0 0.1 0.1 0.1 0.1\n" * (MOST_OBJECTS + 1),
     ],
 )
 def test_what_is_unusual_is_left_to_the_careful_reader(tmp_path: Path, text: str) -> None:
@@ -87,3 +87,33 @@ def test_boxes_are_apart_up_to_the_limit() -> None:
     assert apart(near, 0.5)
     near[1, 3] = 5
     assert not apart(near, 0.5)
+
+
+def test_boxes_in_several_blocks_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toeline.data.labels.BLOCK", 10)
+    corner = np.arange(7.0)[:, None] * 10
+    row = np.concatenate([corner, corner, corner + 5, corner + 5], axis=1)
+    assert apart(row, 0.5)
+    row[6] = row[0]
+    assert not apart(row, 0.5)
+
+
+def test_more_objects_than_the_limit_are_refused_with_both_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("\n0 0.1 0.1 0.1 0.1\n" * (MOST_OBJECTS + 1))
+    found, problems = read_label_file(file, SIZE, KNOWN)
+    assert found == ()
+    assert [p.what for p in problems] == [
+        "one photograph has 1,001 objects, and the limit is 1,000, so nothing in the file was read. "
+        "Cut the photograph and its labels into tiles."
+    ]
+
+
+def test_a_polygon_of_too_many_corners_is_left_out_and_the_others_stay(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("0" + " 0.1 0.2" * (MOST_CORNERS + 1) + "\n0 0.5 0.5 0.1 0.1\n")
+    found, problems = read_label_file(file, SIZE, KNOWN)
+    assert [line.line for line in found] == [2]
+    assert [(p.line, p.what) for p in problems] == [
+        (1, "the polygon has 10,001 corners, and the limit is 10,000. Simplify it.")
+    ]

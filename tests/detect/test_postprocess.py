@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,9 @@ from tests.support.stand_ins import FakeDetector
 
 from toeline.core.box import Box
 from toeline.core.scene import Alternative, Detection, Instance
-from toeline.detect.postprocess import OTHER_TYPE_IOU, SAME_TYPE_IOU, find_settled, settle
+from toeline.detect.detector import Label
+from toeline.detect.postprocess import OTHER_TYPE_IOU, SAME_TYPE_IOU, detections, find_settled, settle
+from toeline.errors import ModelError
 
 Outline = tuple[tuple[float, float], ...]
 
@@ -134,3 +137,14 @@ def test_any_detector_is_settled_photograph_by_photograph() -> None:
     found = find_settled(Doubled(), photos)
     assert [len(one) for one in found] == [3, 0, 3]
     assert {g.type_name for one in found for s in one for g in s.others} == {"toe_drain"}
+
+
+@pytest.mark.parametrize(
+    ("x2", "score", "what"), [(np.nan, 0.9, "not a number of pixels"), (1e30, 0.9, "of pixels"), (9, np.nan, "1 conf")]
+)
+def test_a_network_that_gives_no_numbers_is_not_one_that_finds_nothing(x2: float, score: float, what: str) -> None:
+    with pytest.raises(ModelError, match=what):
+        detections(
+            np.array([[0, 0, x2, 9]]), np.array([score]), np.array([0]),
+            labels={0: Label("toe_drain")}, limits={"toe_drain": 0.5}, size_wh=(20, 20),
+        )  # fmt: skip

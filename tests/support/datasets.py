@@ -82,8 +82,10 @@ def write_yolo(
             write_photo(images / photo, size_wh, seed=i)
             write_labels(labels / f"{Path(photo).stem}.txt", rows)
     if names is not None:
-        listed = ", ".join(repr(name) for name in names)
-        (root / "data.yaml").write_text(f"train: ../train/images\nval: ../valid/images\nnames: [{listed}]\n")
+        keys = {split: "val" if split == "valid" else split for split in splits} if layout != "bare" else {}
+        listed = "".join(f"{key}: {places[0].format(split=split)}\n" for split, key in keys.items())
+        named = ", ".join(repr(name) for name in names)
+        (root / "data.yaml").write_text(f"{listed}names: [{named}]\n")
     return root
 
 

@@ -32,7 +32,7 @@ from toeline.data.yolo import Entry, YoloSet
 from toeline.errors import LabelError
 from toeline.report.document import Point
 
-UNREADABLE = {CHECKS["unreadable"].name, UNREAD}
+UNREADABLE = {CHECKS["unreadable"].name, CHECKS["data_set"].name, UNREAD}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Analysis:
 
     @property
     def unread(self) -> int:
-        """Photographs and label files that could not be read."""
+        """Photographs and label files that could not be read, and what had to be guessed of the data set."""
         return sum(f.check in UNREADABLE for f in self.flags)
 
 

@@ -5,16 +5,18 @@ A fault is what cannot be right whatever the photograph shows; everything else i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from toeline.analysis.overlap import close_pairs, crossing, shared
+from toeline.analysis.overlap import close_pairs, shared
 from toeline.analysis.relations import RelationSection
 from toeline.analysis.table import Flag, PlainRow, SurveyRow, Weight, below, row_of
 from toeline.core.finding import Problem
+from toeline.core.polygon import crossing
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Meanings, Taxonomy, meanings
 from toeline.data.images import photo_size
@@ -25,6 +27,7 @@ from toeline.prompts.relations import may_relate
 
 SAME = 0.9  # IoU from which two outlines are one object drawn twice
 CLOSE = 0.5  # IoU that a detector is scored at: above it, no detector can be asked to tell the two apart
+MOST_DOUBLES = 5  # earlier objects on the place of one; a file of one box a thousand times has half a million pairs
 LOOP = 0.01  # share of a polygon's area in its smaller loop: less is a slip of a pixel
 LEAST_SIDE_PX = 2.0  # thinner than the error of an edge
 WHOLE = 0.95  # share of the photograph
@@ -92,8 +95,16 @@ CHECKS: dict[str, Check] = {
             "data_set",
             "data set that contradicts itself",
             Weight.FAULT,
-            "A label file without a photograph, two photographs with one label file, or a class name that is unknown.",
+            "A label file without a photograph, two photographs with one label file, a class name that is unknown, or "
+            "no names at all.",
             "Mend data.yaml, or move the file to where it belongs.",
+        ),
+        (
+            "aside",
+            "beside the data set, or read in a way to know of",
+            Weight.REMARK,
+            "Photographs that data.yaml does not list, places found again on this computer, and the like.",
+            "Nothing, if that is meant.",
         ),
         (
             "duplicate",
@@ -223,8 +234,9 @@ class Checks:
 def problem_flag(problem: Problem, root: Path, photo: str = "") -> Flag:
     """A problem of data/ as a flag; without `photo` it is one of the data set as a whole."""
     file = below(root, Path(problem.file))
-    if not photo:
-        return flag("data_set", "", file, problem.what)
+    if problem.note or not photo:
+        found = flag("aside" if problem.note else "data_set", photo, file, problem.what, problem.line)
+        return replace(found, todo=problem.todo or found.todo)
     if problem.line is None:
         return flag("absent" if file == photo else "unreadable", photo, file, problem.what)
     key = next((key for words, key in _LINE_KINDS if words in problem.what), "unusable")
@@ -255,8 +267,12 @@ Found = tuple[str, str, tuple[Instance, ...]]
 
 
 def _doubles(row: SurveyRow, taxonomy: Taxonomy) -> Iterator[Found]:
-    """Two objects on one place. The later line is what the flag is about."""
+    """Two objects on one place. The later line is what the flag is about; it is held against MOST_DOUBLES at most."""
+    seen: Counter[int] = Counter()
     for i, j in close_pairs([t.box for t in row.instances], CLOSE):
+        seen[j] += 1
+        if seen[j] > MOST_DOUBLES:
+            continue
         first, second = row.instances[i], row.instances[j]
         iou = shared(first, second)
         key = _double_kind(first, second, iou, same_class=_label(row, first) == _label(row, second))

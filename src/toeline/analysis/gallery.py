@@ -26,11 +26,12 @@ from toeline.analysis.table import Flag, Weight, below
 from toeline.core.box import Box
 from toeline.core.finding import Problem, Step
 from toeline.core.records import read_lines
+from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.export import require_apart, staged
 from toeline.data.images import photo_size, read_photo
-from toeline.data.labels import LabelLine, read_label_file
-from toeline.data.yolo import Entry, YoloSet, unlabeled
+from toeline.data.labels import LabelLine
+from toeline.data.yolo import Entry, YoloSet, read_labels
 from toeline.errors import LabelError, PhotoError
 from toeline.report.document import environment
 from toeline.report.draw import LINES
@@ -152,9 +153,8 @@ def _read(entry: Entry, names: Names) -> tuple[tuple[LabelLine, ...], tuple[Prob
         size = photo_size(entry.photo)
     except PhotoError as why:
         return (), (Problem.unread(entry.photo, why),)
-    if entry.labels is None:
-        return (), (unlabeled(entry.photo),)
-    return read_label_file(entry.labels, size, names)
+    lines, problems = read_labels(entry, size, names)
+    return lines or (), problems
 
 
 def _whole(photo: Image.Image, entry: Entry, names: Names, look: Mapping[int, ClassStyle]) -> Drawn:
@@ -187,9 +187,9 @@ def write_gallery(
             said |= {str(p): p for p in problems}
         for place, text in render_pages(choice, pictures):
             (stage / place).parent.mkdir(exist_ok=True)
-            (stage / place).write_text(text, encoding="utf-8")
+            write_whole(stage / place, text)
         record = {"settings": asdict(choice.run), **describe(choice, list(said.values()))}
-        (stage / NOTE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(stage / NOTE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
 
 

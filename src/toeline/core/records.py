@@ -25,7 +25,9 @@ def to_line(record: Mapping[str, Any]) -> str:
     >>> to_line({"photo": "a b.jpg", "findings": 2})
     '{"photo": "a b.jpg", "findings": 2}\\n'
     """
-    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    # A file's name that is no UTF-8 holds lone surrogates: these, and only these, become \udc.. escapes of JSON.
+    return line if line.isascii() else line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _parse(line: str, where: str) -> dict[str, Any]:
@@ -107,6 +109,9 @@ def _grade_record(grade: Grade) -> dict[str, Any]:
 def finding_from(record: Mapping[str, Any]) -> Finding:
     """The finding of one line of findings.jsonl. Raises OutputError for a line that lacks something."""
     try:
+        polygon = tuple((float(x), float(y)) for x, y in record.get("polygon", ()))
+        if polygon:
+            Box.around(polygon)  # raises for corners that are nowhere
         return Finding(
             photo=record["photo"],
             instance_id=record["id"],
@@ -117,7 +122,7 @@ def finding_from(record: Mapping[str, Any]) -> Finding:
             relations=tuple(
                 Relation(record["id"], r["name"], r["other"], float(r["distance"])) for r in record["relations"]
             ),
-            polygon=tuple((float(x), float(y)) for x, y in record.get("polygon", ())),
+            polygon=polygon,
             detector_class=record.get("detector_class", ""),  # runs of earlier versions have neither
             detector_others=tuple(
                 Alternative(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())

@@ -44,7 +44,7 @@ CLUTTER = {LOCK, ".DS_Store", "Thumbs.db", "desktop.ini"}  # the rest is what fi
 def write_whole(path: Path, data: str | bytes) -> None:
     """Write a file in one step: readers see the old one or the new one, never a half. Makes the folder."""
     with written(path) as file:
-        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+        file.write(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)  # names: see to_line
 
 
 @contextmanager

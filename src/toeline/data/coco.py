@@ -6,9 +6,7 @@ A file that contradicts itself in whose the annotations are is refused; what is 
 from __future__ import annotations
 
 import json
-import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,13 +17,15 @@ from urllib.parse import unquote
 from toeline.core.box import Box
 from toeline.core.finding import Problem, Step, grave, kinds_of
 from toeline.core.reading import read_json
+from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Names
 from toeline.core.words import cut
 from toeline.data.coco_shapes import area, as_number, read_shape
-from toeline.data.datasets import ALL, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
+from toeline.data.datasets import ALL, UNKNOWN, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
 from toeline.data.foreign import other_formats
-from toeline.data.images import SUFFIXES, photo_size
+from toeline.data.images import SUFFIXES, files_under, photo_size
 from toeline.data.labels import LabelLine
+from toeline.data.matching import folded
 from toeline.data.yolo import SPLITS, Entry
 from toeline.errors import LabelError, PhotoError
 
@@ -35,7 +35,6 @@ LISTS = ("images", "annotations", "categories")
 KIN = ("captions", "person_keypoints", "stuff", "panoptic")  # files that stand beside COCO's instances*.json
 NAMES = re.compile("coco|^instances|annotations", re.IGNORECASE)  # a file of such a name is meant to be COCO
 AGAIN = "Export the annotations again."
-NOT_LABELED = "no annotation of it could be read, so it is marked as not labeled, and not as one with nothing on it."
 
 Id = int | str
 
@@ -61,7 +60,7 @@ class CocoFile:
 
 def open_coco(root: Path) -> tuple[CocoFile, ...]:
     """The annotation files in `root` (a folder, or one such file). Raises LabelError when there is none."""
-    paths = [root] if root.is_file() else [p for p in _files(root) if p.suffix.lower() == ".json"]
+    paths = [root] if root.is_file() else sorted(p for p, _ in files_under(root, []) if p.suffix.lower() == ".json")
     files = [CocoFile(p, _split(p, root), raw) for p in paths if (raw := _load(p, must=p == root)) is not None]
     if not files:
         others = other_formats(root)
@@ -73,13 +72,6 @@ def open_coco(root: Path) -> tuple[CocoFile, ...]:
     kept = [f for f in files if f.path.parent not in instances or f.path.name.startswith("instances")]
     beside = tuple(_passed(f.path) for f in files if f not in kept)
     return (replace(kept[0], problems=beside), *kept[1:])
-
-
-def _files(base: Path) -> Iterator[Path]:
-    """Files below `base` but hidden ones and those of other programs, in the order of their names."""
-    for at, folders, names in os.walk(base):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX", "@eaDir", "$RECYCLE", "#recycle")))
-        yield from (Path(at, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _passed(path: Path) -> Problem:
@@ -118,9 +110,9 @@ def read_coco(files: Sequence[CocoFile], root: Path, *, step: Step = lambda _: N
     """
     base = root.parent if root.is_file() else root
     names, ids, notes = class_ids(files)
-    index = _index(base)
-    splits: dict[str, list[LabeledPhoto]] = defaultdict(list)
     problems = [problem for file in files for problem in file.problems]
+    index = _index(base, problems)
+    splits: dict[str, list[LabeledPhoto]] = defaultdict(list)
     for content, of_category in zip([_content(file) for file in files], ids, strict=True):
         problems += content.problems
         for photo, said in _read_file(content, of_category, base, index):
@@ -319,15 +311,10 @@ def _is_share(place: object) -> bool:
     return len(numbers) > 3 and all(v is not None and 0 <= v <= 1 for v in numbers) and any(numbers[2:])
 
 
-def folded(name: str) -> str:
-    """Equal for names that a person sees as equal."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _index(base: Path) -> Mapping[str, list[Path]]:
+def _index(base: Path, problems: list[Problem]) -> Mapping[str, list[Path]]:
     """Photographs below `base` by folded file name, for annotations that give a path which does not exist here."""
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in _files(base):
+    for path, _ in files_under(base, problems):
         if path.suffix.lower() in SUFFIXES:
             found[folded(path.name)].append(path)
     return found
@@ -465,7 +452,10 @@ def _read_image(
         return LabeledPhoto(photo, photo.name, size, None), [unknown]
     lines, said = _lines(file, annotations, ids, size, photo.name)
     if annotations and not lines:
-        return LabeledPhoto(photo, photo.name, size, None), [*said, Problem.in_file(photo, NOT_LABELED)]
+        return LabeledPhoto(photo, photo.name, size, None), [
+            *said,
+            Problem.in_file(photo, UNKNOWN.format("marked as not labeled")),
+        ]
     return LabeledPhoto(photo, photo.name, size, tuple(lines)), said
 
 
@@ -551,7 +541,7 @@ def write_coco(
             step([])
         place.mkdir(parents=True, exist_ok=True)
         text = json.dumps(coco_record(photos, data.names), ensure_ascii=False, allow_nan=False)
-        (place / ANNOTATIONS).write_text(text + "\n", encoding="utf-8")
+        write_whole(place / ANNOTATIONS, text + "\n")
 
 
 def coco_record(photos: Sequence[LabeledPhoto], names: Names) -> dict[str, Any]:

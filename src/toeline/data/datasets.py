@@ -15,15 +15,13 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from toeline.core.finding import Problem, Step
+from toeline.core.finding import Problem, Step, grave
 from toeline.core.ground_truth import TrueInstance, join
 from toeline.core.taxonomy import Names, Taxonomy, meanings
 from toeline.data.images import Photo, find_photos, photo_size
-from toeline.data.labels import LabelLine, read_label_file
-from toeline.data.yolo import Entry, LabeledScene, YoloSet, read_entry
+from toeline.data.labels import LabelLine
+from toeline.data.yolo import ALL, Entry, LabeledScene, YoloSet, read_entry, read_labels
 from toeline.errors import LabelError, PhotoError
-
-ALL = "all"  # the split of a data set that is not split
 
 
 @dataclass(frozen=True)
@@ -73,28 +71,30 @@ def folder_of(split: str) -> str:
 def read_yolo(data: YoloSet, *, step: Step = lambda _: None) -> LabelSet:
     """Every photograph with its usable label lines; photographs that cannot be opened are left out and reported."""
     splits: dict[str, tuple[LabeledPhoto, ...]] = {}
-    problems = list(data.problems)
+    problems, notes = grave(data.problems), tuple(str(p) for p in data.problems if p.note)
     for split, entries in data.splits.items():
         photos = []
         for place in placed(entries):
-            found, said = _read(place.entry.photo, place.name, place.entry.labels, data.names)
+            found, said = _read(place.entry, place.name, data.names)
             photos += [found] if found else []
             problems += said
             step(said)
         splits[split] = tuple(photos)
-    return LabelSet(data.root, data.names, splits, tuple(problems))
+    return LabelSet(data.root, data.names, splits, tuple(problems), notes)
 
 
-def _read(photo: Path, name: str, labels: Path | None, names: Names) -> tuple[LabeledPhoto | None, list[Problem]]:
+UNKNOWN = "no label of this photograph could be read, so it is {}, and not one with nothing on it."
+
+
+def _read(entry: Entry, name: str, names: Names) -> tuple[LabeledPhoto | None, list[Problem]]:
+    photo = entry.photo
     try:
         size = photo_size(photo)
     except PhotoError as why:
         return None, [Problem.in_file(photo, f"left out: {str(why).removeprefix(f'{photo}: ')}")]
-    if labels is None:
-        said = Problem.in_file(photo, "no label file belongs to this photograph; it is marked as not labeled.")
-        return LabeledPhoto(photo, name, size, None), [said]
-    lines, problems = read_label_file(labels, size, names)
-    return LabeledPhoto(photo, name, size, lines), list(problems)
+    lines, problems = read_labels(entry, size, names)
+    unknown = Problem.in_file(photo, UNKNOWN.format("marked as not labeled"))
+    return LabeledPhoto(photo, name, size, lines), [*problems, *([unknown] if lines is None and entry.labels else [])]
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,9 @@ def read_split(
     scenes, problems = [], [replace(p, todo=todo) for p in data.problems]
     for entry, scene, said in each_labeled(data, entries, taxonomy, conditions=conditions, todo=todo):
         problems += said
-        if scene and entry.labels:
+        if scene and entry.labels and not scene.known:
+            problems.append(Problem("", str(entry.photo), UNKNOWN.format("left out"), todo))
+        if scene and scene.known:
             shown = names[entry.photo.resolve()] if conditions else _below(entry.photo, data.root)
             scenes.append(replace(scene, name=shown))
     if not scenes:

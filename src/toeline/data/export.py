@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from toeline.core.finding import Step
-from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same
+from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same, write_whole
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.coco import open_coco, read_coco, write_coco
 from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo
@@ -175,7 +175,7 @@ def write_as(data: LabelSet, to: Format, out: Path, how: Carry, *, step: Step = 
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
         (write_coco if to is Format.COCO else write_yolo)(data, stage, how, step=step)
         record = {"settings": settings, **describe(data)}
-        (stage / NOTE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(stage / NOTE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return {**record, "already": False}
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,11 +18,32 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from toeline.errors import PhotoError
+from toeline.core.finding import Problem
+from toeline.core.run_folder import RUN
+from toeline.core.words import shown, some
+from toeline.errors import OutputError, PhotoError, SetupError, need
 
 MAX_PIXELS = 400_000_000  # 1.2 GB as RGB; a 12,000 x 9,000 mosaic has 108 million
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000", "HEIF")  # JPEG: MPO too; HEIF: pillow-heif
+HEIF = (".heic", ".heif", ".hif")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".avif"),
+    *(".jp2", ".j2k", ".jpx", *HEIF),
+)
+# What cameras and drawing programs write and Pillow does not read, or reads as a small preview.
+RAW = (
+    *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".raf", ".rw2", ".pef", ".srw"),
+    *(".3fr", ".fff", ".iiq", ".x3f", ".raw", ".rwl", ".gpr", ".kdc", ".dcr", ".mrw", ".erf", ".mef", ".mos"),
+)
+OTHER = (".psd", ".svg", ".jxl", ".jxr", ".exr", ".hdr", ".tga", ".pcx", ".ppm", ".pgm", ".eps", ".seq", ".insp")
+MOVIES = (".mp4", ".mov", ".avi", ".mkv", ".mts", ".m4v", ".wmv", ".insv", ".lrv")
+# Folders in which computers, network drives and programs keep copies and waste; those that begin with a dot as well.
+FOREIGN = {
+    *("@eadir", "#recycle", "@recycle", "#snapshot", "@snapshot", "$recycle.bin", "recycler", "__macosx"),
+    *("lost+found", "system volume information", "found.000", "thumbnails", "runs", "__pycache__", "node_modules"),
+}
+RESULTS = ("findings.jsonl", "analysis.json", "scorecard.json", "gallery.json", "log.jsonl")  # beside run.json: ours
+DNG_VERSION = 50706  # TIFF tag of a DNG file, whatever its name says
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 
 # EXIF orientation -> what makes the picture upright; 1 is upright already.
@@ -110,43 +132,100 @@ def read_gray(path: Path) -> Image.Image:
     return _read(path, _as_gray)
 
 
-def _read(path: Path, convert: Callable[[ImageFile.ImageFile], Image.Image]) -> Image.Image:
+def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     with _opened(path) as image:
-        turn = TURNS.get(_orientation(image))
-        frames = getattr(image, "n_frames", 1)
+        turn, note = TURNS.get(_orientation(image)), _note(image)
         try:
             seen = convert(image)
         except Exception as why:  # damaged bytes make decoders raise all kinds of errors
             raise PhotoError(f"{path}: {why or type(why).__name__}. {_ADVICE}") from None
-        moving = getattr(image, "is_animated", False) and image.format != "MPO"  # MPO: previews or a stereo pair
     if turn is not None:
         seen = seen.transpose(turn)
-    seen.info = {"note": f"the first of {frames} frames was read" if moving else ""}
+    seen.info = {"note": note}
     return seen
 
 
+def _note(image: Image.Image) -> str:
+    """What of the file is not in the picture that is read."""
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO: previews or a stereo pair
+        return f"the first of {getattr(image, 'n_frames', 1)} frames was read"
+    tags = getattr(image, "tag_v2", None) or {}
+    bands = image.info.get("bands") or tags.get(_SAMPLES, 0)
+    return f"the first three of its {bands} bands were read, as red, green and blue" if bands > 4 else ""
+
+
+_SAMPLES = 277  # TIFF tag: values for each pixel
 _ADVICE = "The file is damaged or of a kind that cannot be read; copy it again, or save it as JPEG or PNG."
 
 
-def _opened(path: Path) -> ImageFile.ImageFile:
+def _opened(path: Path) -> Image.Image:
     """The file with its header read and its size within the limit; pixels are not decoded yet."""
     try:
-        image = _open_quietly(path)
+        _require_picture(path)
+        image: Image.Image = _open_quietly(path)
+    except PhotoError:
+        raise
     except FileNotFoundError:
         raise PhotoError(f"{path}: there is no such file. Check the path.") from None
     except UnidentifiedImageError:
-        raise PhotoError(f"{path}: {_what_instead(path)}. Photographs are JPEG, PNG, TIFF, WebP or BMP.") from None
+        image = _open_bands(path)
     except Exception as why:  # as in read_photo; an OSError's own text repeats the path
         reason = getattr(why, "strerror", None) or str(why) or type(why).__name__
         raise PhotoError(f"{path}: {reason}. {_ADVICE}") from None
-    wide, high = image.size
-    if wide * high > MAX_PIXELS:
+    if fault := _fault(path, image):
         image.close()
-        raise PhotoError(
-            f"{path}: {wide} x {high} pixels are {wide * high / 1e6:.0f} million, and the limit is "
-            f"{MAX_PIXELS / 1e6:.0f} million. Cut the picture into parts, or scale it down."
-        )
+        raise PhotoError(f"{path}: {fault}")
     return image
+
+
+def _require_picture(path: Path) -> None:
+    """Raise PhotoError for what is not even opened: a pipe, which would wait for ever, and files of other kinds."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        what = "is a directory" if stat.S_ISDIR(mode) else "is no regular file"
+        raise PhotoError(f"{path}: {what}. Take it out of the folder.")
+    suffix = path.suffix.lower()
+    if why := unread_kind(suffix):
+        raise PhotoError(f"{path}: {why}")
+    if suffix in HEIF and not _can_heif():
+        raise PhotoError(f"{path}: HEIC needs pillow-heif. Run: pip install 'toeline[heic]'")
+
+
+def unread_kind(suffix: str) -> str:
+    """What to do about a picture of a kind that is not read, by its suffix in small letters; empty for others."""
+    if suffix in RAW:
+        return "a camera's raw file, which is not read. Export it as JPEG or TIFF."
+    if suffix in MOVIES:
+        return "a film, which is not read. Save the frames that count as JPEG."
+    return "a picture of a kind that is not read. Save it as JPEG or PNG." if suffix in OTHER else ""
+
+
+@cache
+def _can_heif() -> bool:
+    try:
+        need("pillow_heif", extra="heic").register_heif_opener()
+    except SetupError:
+        return False
+    return True
+
+
+def _fault(path: Path, image: Image.Image) -> str:
+    """Why a picture is not decoded, from its header: too large, far too few bytes, or a raw file under another name."""
+    wide, high = image.size
+    pixels, held = wide * high, path.stat().st_size
+    if pixels > MAX_PIXELS:
+        return (
+            f"{wide} x {high} pixels are {pixels / 1e6:.0f} million, and the limit is {MAX_PIXELS / 1e6:.0f} million. "
+            f"Cut the picture into parts, or scale it down."
+        )
+    if pixels > _LARGE and held < pixels * _FEWEST.get(image.format or "", 0.0):
+        return f"its header says {wide} x {high} pixels, and {held:,} bytes cannot hold them. Copy the file again."
+    return unread_kind(".dng") if DNG_VERSION in (getattr(image, "tag_v2", None) or {}) else ""
+
+
+_LARGE = 50_000_000  # pixels from which it is worth looking whether they can be there, before minutes are spent
+# Bytes a pixel of the emptiest picture: JPEG has 1 bit for each of 6 blocks of 256 pixels, deflate shrinks 1,032 times.
+_FEWEST = {"JPEG": 0.002, "MPO": 0.002, "PNG": 0.0001, "TIFF": 0.0001}
 
 
 def _open_quietly(path: Path) -> ImageFile.ImageFile:
@@ -155,10 +234,36 @@ def _open_quietly(path: Path) -> ImageFile.ImageFile:
         warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN or f != "HEIF"])
             _read_exif(image)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+    return image
+
+
+def _open_bands(path: Path) -> Image.Image:
+    """The first three bands of a TIFF that Pillow does not know, from a multispectral camera. Raises PhotoError."""
+    import tifffile
+
+    kinds = "Photographs are JPEG, PNG, TIFF, WebP, BMP, GIF, AVIF, JPEG 2000 or HEIC."
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            bands = page.samplesperpixel
+            if page.imagewidth * page.imagelength * bands > MAX_PIXELS:
+                raise ValueError(f"{bands} bands of {page.imagewidth} x {page.imagelength} are too much to read")
+            found = page.asarray()
+    except tifffile.TiffFileError:
+        raise PhotoError(f"{path}: {_what_instead(path)}. {kinds}") from None
+    except Exception as why:  # as in read_photo
+        raise PhotoError(f"{path}: {why or type(why).__name__}. {_ADVICE}") from None
+    first = np.moveaxis(found, 0, -1) if found.ndim == 3 and found.shape[-1] != bands else found
+    if found.dtype.kind != "u" or found.dtype.itemsize > 2 or first.ndim not in (2, 3):
+        raise PhotoError(f"{path}: its {bands} bands are of {found.dtype}, no shades of gray. {_ADVICE}")
+    if first.ndim == 3:
+        first = first[..., :3] if bands > 2 else first[..., 0]
+    image = Image.fromarray(np.ascontiguousarray(first >> (8 * (found.dtype.itemsize - 1))).astype(np.uint8))
+    image.info = {"bands": bands}
     return image
 
 
@@ -170,19 +275,19 @@ def _read_exif(image: ImageFile.ImageFile) -> None:
         Image.Image.getexif(image).clear()
 
 
-def _orientation(image: ImageFile.ImageFile) -> int:
+def _orientation(image: Image.Image) -> int:
     """1 to 8. For TIFF always 1: Pillow turns it by itself, and gives its upright size from the start."""
     found = 1 if image.format == "TIFF" else Image.Image.getexif(image).get(ORIENTATION, 1)
     return found if found in TURNS else 1
 
 
-def _as_gray(image: ImageFile.ImageFile) -> Image.Image:
-    if image.format == "JPEG" and image.mode == "RGB":
+def _as_gray(image: Image.Image) -> Image.Image:
+    if isinstance(image, ImageFile.ImageFile) and image.format == "JPEG" and image.mode == "RGB":
         image.draft("L", image.size)
     return _as_rgb(image).convert("L") if image.mode != "L" or image.format != "JPEG" else image.copy()
 
 
-def _as_rgb(image: ImageFile.ImageFile) -> Image.Image:
+def _as_rgb(image: Image.Image) -> Image.Image:
     image.load()
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_sixteen_to_eight(image)).convert("RGB")
@@ -212,34 +317,155 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@dataclass(frozen=True)
+class FoundPhotos:
+    """What was found in folders, and what of it was left out: `problems` are to be mended, notes among them not."""
+
+    photos: tuple[Photo, ...]
+    problems: tuple[Problem, ...]
+
+
 def find_photos(paths: Sequence[Path]) -> list[Photo]:
+    """As search_photos, for whoever has no use for what was left out. Raises PhotoError."""
+    return list(search_photos(paths).photos)
+
+
+def search_photos(paths: Sequence[Path]) -> FoundPhotos:
     """Every photograph in the files and folders of `paths`, each once, in natural order within a folder (2 before 10).
 
-    Folders are searched to the bottom by file suffix; hidden and other files are passed over. A file that is named
-    itself is taken whatever its suffix, so that reading it says what is wrong with it. Photographs of the same name
-    from several folders get as much of their folder's path as tells them apart. Raises PhotoError for a path that does
-    not exist, and when there is no photograph at all.
+    Folders are searched to the bottom, linked ones too, by file suffix; what is nobody's photograph (FOREIGN, hidden
+    files, results of Toeline) is left out and counted, and what cannot be read is named. A file that is named itself is
+    taken whatever its suffix, so that reading it says what is wrong with it. Photographs of the same name from several
+    folders get as much of their folder's path as tells them apart. Raises PhotoError for a path that does not exist,
+    and when there is no photograph at all.
     """
     found: dict[Path, tuple[Path, str]] = {}
+    problems: list[Problem] = []
     real = cache(Path.resolve)  # of folders: there may be a hundred thousand photographs in one
     for path in paths:
         if not path.exists():
             raise PhotoError(f"{path}: there is no such file or folder. Check the path.")
-        for photo, name in _photos_under(path) if path.is_dir() else [(path, path.name)]:
+        if not path.is_dir() and not _is_utf8(path.name):
+            problems.append(Problem.in_file(path, _NO_UTF8))
+            continue
+        for photo, name in _photos_under(path, problems) if path.is_dir() else [(path, path.name)]:
             found.setdefault(photo.resolve() if photo.is_symlink() else real(photo.parent) / photo.name, (photo, name))
     if not found:
         where = ", ".join(str(p) for p in paths) or "nothing"
-        raise PhotoError(f"{where}: no photographs there ({' '.join(SUFFIXES)}). Name a folder that holds some.")
-    return _named_apart(found)
+        first = f" {shown(str(problems[0]))}" if problems else ""
+        raise PhotoError(f"{where}: no photographs there ({' '.join(SUFFIXES)}).{first} Name a folder that holds some.")
+    return FoundPhotos(tuple(_named_apart(found)), tuple(problems))
 
 
-def _photos_under(folder: Path) -> Iterator[tuple[Path, str]]:
+def _photos_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str]]:
     names = []
-    for at, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        here = Path(at).relative_to(folder)
-        names += [(here / f).as_posix() for f in files if f.lower().endswith(SUFFIXES) and not f.startswith(".")]
+    raws: list[Path] = []
+    for file, name in files_under(folder, problems):
+        suffix = file.suffix.lower()
+        if suffix in SUFFIXES:
+            names.append(name)
+        elif unread_kind(suffix):
+            raws.append(file)
+    problems += _unread(raws, {(folder / name).with_suffix("") for name in names})
     return ((folder / name, name) for name in sorted(names, key=natural))
+
+
+def _unread(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Problem]:
+    """Pictures of kinds that are not read: one line for those beside a photograph of the same name, and for films."""
+    beside = [f for f in files if f.with_suffix("") in photos or f.suffix.lower() in MOVIES]
+    if beside:
+        kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(Counter(f.suffix.lower() for f in beside).items()))
+        what = f"{some(len(beside), 'file')} not read: films, or raw files beside a photograph of their name ({kinds})."
+        yield Problem.in_file(beside[0].parent, what, note=True)
+    for file in files:
+        if file not in beside:
+            yield Problem.in_file(file, unread_kind(file.suffix.lower()))
+
+
+_NO_UTF8 = "its name is no UTF-8, so it was left out. Rename it."
+
+
+def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str]]:
+    """Every file below a folder, with its name below it, with slashes; in no order.
+
+    Linked folders are entered, each folder once, so that circles end. What is nobody's data is left out; it is told at
+    the end in one note, with how many pictures it holds. Folders that cannot be read, names that are no UTF-8 and
+    pictures that are no regular files are problems; the rest is found.
+    """
+    seen: set[tuple[int, int]] = set()
+    left: Counter[str] = Counter()
+    real, linked = [folder], list[Path]()
+    while real or linked:  # what is there itself before what links lead to
+        at = real.pop() if real else linked.pop(0)
+        try:
+            status = at.stat()
+            entries = [] if (status.st_dev, status.st_ino) in seen else sorted(os.scandir(at), key=lambda e: e.name)
+        except OSError as why:
+            problems.append(Problem.in_file(at, f"this folder cannot be read ({why.strerror}), so nothing in it was."))
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in entries:
+            path = at / entry.name
+            if why_left := _foreign(entry, path):
+                left[why_left] += _pictures_in(path)
+            elif not _is_utf8(entry.name):
+                problems += [Problem.in_file(path, _NO_UTF8)] if entry.is_dir() or _is_picture(path) else []
+            elif entry.is_dir():
+                (linked if entry.is_symlink() else real).append(path)
+            elif entry.is_file() or entry.is_symlink():  # a link that leads nowhere is named when it is read
+                yield path, path.relative_to(folder).as_posix()
+            elif _is_picture(path):
+                problems.append(Problem.in_file(path, "is no regular file, so it was left out."))
+    if left := +left:
+        kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(left.items()))
+        what = f"left out {some(sum(left.values()), 'file')} that are no photographs of yours: {kinds}."
+        problems.append(Problem.in_file(folder, what, note=True))
+
+
+def require_outside(out: Path, paths: Iterable[Path]) -> None:
+    """Raise OutputError when `out` lies among photographs that are read: the next time it would be read as well."""
+    place = out.resolve()
+    for folder in (p.resolve() for p in paths if p.is_dir()):
+        if place.is_relative_to(folder) and not any(map(_is_foreign_folder, place.relative_to(folder).parts)):
+            raise OutputError(
+                f"{out}: lies in {folder}, among the photographs. Choose another --out; {folder / 'runs'} is left out."
+            )
+
+
+def _is_foreign_folder(name: str) -> bool:
+    return name.lower() in FOREIGN or name.startswith(".")
+
+
+def _foreign(entry: os.DirEntry[str], path: Path) -> str:
+    """Under which word something is left out that is nobody's data, or empty."""
+    if entry.name.startswith("._"):
+        return "._*"
+    if entry.name.startswith(".") and not entry.is_dir():
+        return "hidden"
+    if entry.is_dir():
+        ours = (path / RUN).is_file() and any((path / name).exists() for name in RESULTS)
+        return entry.name if _is_foreign_folder(entry.name) else "results of Toeline" if ours else ""
+    return ""
+
+
+def _pictures_in(path: Path) -> int:
+    """How many pictures lie there; a folder that cannot be read holds none that anybody sees."""
+    if not path.is_dir() or path.is_symlink():
+        return int(_is_picture(path))
+    return sum(_is_picture(Path(name)) for _, _, files in os.walk(path) for name in files)
+
+
+def _is_picture(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES or bool(unread_kind(suffix))
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:

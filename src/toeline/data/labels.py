@@ -1,7 +1,8 @@
 """Lines of YOLO label files become boxes and polygons in pixels. Knows numbers; class ids keep their number here.
 
 A line is `class center_x center_y width height` or `class x1 y1 x2 y2 x3 y3 ...`, all but the class as shares of the
-photograph; both kinds may stand in one file. Files of plain boxes are also read in columns. data.yaml names the ids.
+photograph; both kinds may stand in one file. Files of plain boxes are also read in columns. Key points behind a box
+(`kpt_shape`) are passed over. What is written in the way of other programs is named.
 """
 
 from __future__ import annotations
@@ -9,22 +10,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from toeline.core.box import Box
 from toeline.core.finding import Problem
-from toeline.core.taxonomy import Names, Taxonomy, meanings
-from toeline.errors import LabelError
+from toeline.core.words import cut
 
 ROUNDING = 1e-3  # shares this far outside 0..1 are rounding (a third of a pixel at 312 pixels) and are clipped
+MOST_OBJECTS = 1_000  # of a photograph; every two of them are compared, in some 200 MB. The fullest real one has 18
+MOST_CORNERS = 10_000  # of a polygon; its edges are compared too. A mask traced pixel by pixel has fewer
 Points = tuple[tuple[float, float], ...]
 
 
@@ -43,7 +42,7 @@ class _Unusable(ValueError):
 
 
 def read_label_file(
-    path: Path, size_wh: tuple[int, int], known: Mapping[int, str]
+    path: Path, size_wh: tuple[int, int], known: Mapping[int, str], *, keypoints: int = 0
 ) -> tuple[tuple[LabelLine, ...], tuple[Problem, ...]]:
     """The usable lines in the order of the file, and what is wrong with the others.
 
@@ -54,19 +53,33 @@ def read_label_file(
         rows = _text_lines(path)
     except (OSError, _Unusable) as why:
         return (), (Problem.in_file(path, str(getattr(why, "strerror", None) or why)),)
+    if many := over(MOST_OBJECTS, sum(bool(row.strip()) for row in rows), "objects"):
+        what = (
+            f"one photograph has {many}, so nothing in the file was read. Cut the photograph and its labels into tiles."
+        )
+        return (), (Problem.in_file(path, what),)
     kept: dict[tuple[int, Box, Points], LabelLine] = {}
     problems = []
     for number, row in enumerate(rows, start=1):
         if not row.strip():
             continue
         try:
-            class_id, box, polygon = _parse(row.split(), size_wh, known)
+            class_id, box, polygon = _parse(_without(keypoints, row.split()), size_wh, known)
             before = kept.setdefault((class_id, box, polygon), LabelLine(number, class_id, box, polygon))
             if before.line != number:
                 raise _Unusable(f"the same as line {before.line}, which is kept. Delete one of them")
         except _Unusable as why:
             problems.append(Problem.in_file(path, f"{why}.", number))
     return tuple(kept.values()), tuple(problems)
+
+
+def over(most: int, count: int, what: str) -> str:
+    """Why a file or a polygon is not read, in words; empty where `count` is no more than `most`.
+
+    >>> over(MOST_OBJECTS, 20_000, "objects"), over(MOST_OBJECTS, 18, "objects")
+    ('20,000 objects, and the limit is 1,000', '')
+    """
+    return f"{count:,} {what}, and the limit is {most:,}" if count > most else ""
 
 
 def _text_lines(path: Path) -> list[str]:
@@ -84,17 +97,77 @@ def _text_lines(path: Path) -> list[str]:
 
 def _parse(words: Sequence[str], size_wh: tuple[int, int], known: Mapping[int, str]) -> tuple[int, Box, Points]:
     """Class id, box and polygon of one line. Raises _Unusable."""
+    if other := _other_form(words):
+        raise _Unusable(other)
     class_id = _class_id(words[0], known)
     if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
         raise _Unusable(
             f"{len(words)} numbers, where 5 make a box (class, center x and y, width, height) and 7, 9, 11 and so on "
-            f"make a polygon (class, then x and y of each corner)"
+            f"make a polygon (class, then x and y of each corner){_perhaps(words)}"
         )
+    if len(words) > 5 and (probably := _pose(words)):
+        raise _Unusable(probably)
+    if many := over(MOST_CORNERS, len(words) // 2, "corners"):
+        raise _Unusable(f"the polygon has {many}. Simplify it")
     shares = _shares(words[1:])
     if len(words) == 5:
         return class_id, _box(shares, size_wh), ()
     polygon = _polygon(shares, size_wh)
     return class_id, Box.around(polygon), polygon
+
+
+def _without(keypoints: int, words: list[str]) -> list[str]:
+    """A pose line without its key points. Raises _Unusable for one of another length."""
+    if not keypoints or len(words) in (0, 5):
+        return words
+    if len(words) != 5 + keypoints:
+        raise _Unusable(f"{len(words)} numbers, where kpt_shape in data.yaml makes it 5 or {5 + keypoints}")
+    return words[:5]
+
+
+def _other_form(words: Sequence[str]) -> str:
+    """What a line is that is written in the way of another program; empty for one of numbers with blanks between."""
+    text = " ".join(words)
+    if any(c in text for c in ",;"):
+        return "its numbers are set apart by commas, or have decimal commas. YOLO labels have blanks and decimal points"
+    if len(words) in (9, 10) and not _is_number(words[8]) and all(map(_is_number, words[:8])):
+        return (
+            "is a line of DOTA (eight pixels, a name, a difficulty). Export YOLO OBB labels: class, then four corners"
+        )
+    if not _is_number(words[0]) and len(words) >= 5 and all(map(_is_number, words[-4:])):
+        name = " ".join(word for word in words[:-4])
+        return f"begins with {cut(name)!r}, where the number of a class has to be. Export the labels in YOLO format"
+    return ""
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return math.isfinite(float(word)) and "_" not in word
+    except ValueError:
+        return False
+
+
+def _perhaps(words: Sequence[str]) -> str:
+    """What an even count of numbers may mean."""
+    if len(words) == 6:
+        inside = _is_number(words[5]) and 0 <= float(words[5]) <= 1
+        conf = "a confidence, as predictions have, which are no labels, or " if inside else ""
+        return f". The sixth may be {conf}the angle of a turned box: export that as four corners (task: obb)"
+    if len(words) == 10:
+        return ". It may be four corners with a confidence, as predictions have: these are no labels"
+    if len(words) >= 8 and (len(words) - 5) % 3 == 0:
+        points = (len(words) - 5) // 3
+        return f". It may be a box and {points} key points: say so in data.yaml, kpt_shape: [{points}, 3]"
+    return ""
+
+
+def _pose(words: Sequence[str]) -> str:
+    """Why an odd count of numbers is no polygon but a box and key points: each third of them says what can be seen."""
+    points, rest = divmod(len(words) - 5, 3)
+    seen = [float(word) for word in words[7::3] if _is_number(word)]
+    if rest or len(seen) != points or not {0.0, 1.0, 2.0}.issuperset(seen) or (points < 4 and 2.0 not in seen):
+        return ""
+    return f"is probably a box and {points} key points. Say so in data.yaml, kpt_shape: [{points}, 3], to have it read"
 
 
 def _class_id(word: str, known: Mapping[int, str]) -> int:
@@ -160,8 +233,8 @@ def has_area(points: Points, size_wh: tuple[int, int]) -> bool:
     return sum(abs(ax * by - ay * bx) for (ax, ay), (bx, by) in pairwise(spokes)) / 2 > 1e-9 * size_wh[0] * size_wh[1]
 
 
+BLOCK = 100_000  # pairs of boxes that are compared at once: 4 MB
 PLAIN = b"0123456789.eE+- \t\n"  # no other byte; a minus may stand in an exponent
-MOST = 2000  # lines of a file; pairs of them are compared, and so many pairs take some 100 MB
 
 Floats = NDArray[np.float64]
 
@@ -194,7 +267,7 @@ def read_plain(path: Path, size_wh: tuple[int, int], known: Mapping[int, object]
     except ValueError:
         return None
     ids = values[::5]
-    if not 0 < len(lines) <= MOST or not known.keys() >= set(ids):
+    if not 0 < len(lines) <= MOST_OBJECTS or not known.keys() >= set(ids):
         return None
     boxes = _boxes(np.array(values).reshape(-1, 5)[:, 1:].T, size_wh)
     return None if boxes is None else PlainLabels(lines, [int(i) for i in ids], boxes)
@@ -232,64 +305,12 @@ def apart(boxes: Floats, least: float) -> bool:
     (True, False)
     """
     x1, y1, x2, y2 = boxes.T
-    wide = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
-    high = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
-    shared = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
     areas = (x2 - x1) * (y2 - y1)
-    close = shared * (1 + least) >= least * (1 - 1e-9) * (areas[:, None] + areas)
-    return int(np.count_nonzero(close)) <= len(boxes)  # each is close to itself
-
-
-def taxonomy_names(taxonomy: Taxonomy) -> Names:
-    """Class ids in the taxonomy's order."""
-    return dict(enumerate(taxonomy.answers()))
-
-
-def find_names(labels_dir: Path, taxonomy: Taxonomy) -> tuple[Names, tuple[Problem, ...]]:
-    """The class names that hold for a folder of labels, and what is wrong with the data.yaml that gives them."""
-    here = labels_dir.resolve()
-    for folder in (here, *list(here.parents)[:2]):
-        if (folder / "data.yaml").is_file():
-            return names_in(read_yaml(folder / "data.yaml"), folder / "data.yaml", taxonomy)
-    return taxonomy_names(taxonomy), ()
-
-
-def read_yaml(file: Path) -> Mapping[str, Any]:
-    """The content of a data.yaml, empty when there is none. Raises LabelError: without it class ids mean nothing."""
-    if not file.is_file():
-        return {}
-    try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as why:
-        text = " ".join(str(why).split())
-        raise LabelError(
-            f"{file}: cannot be read as YAML ({text}). Mend it, or delete it if the ids are the taxonomy's."
-        ) from None
-    if not isinstance(raw, dict):
-        raise LabelError(f"{file}: holds no `names:`. Mend it, or delete it if the ids are the taxonomy's.")
-    return raw
-
-
-def names_in(
-    raw: Mapping[str, Any], file: Path, taxonomy: Taxonomy, *, any_class: bool = False
-) -> tuple[Names, tuple[Problem, ...]]:
-    """Class names by id from a data.yaml's content. Raises LabelError when `names` is neither a list nor id: name.
-
-    A name that the taxonomy does not hold is a problem unless `any_class`.
-    """
-    given = raw.get("names")
-    if given is None:
-        missing = (Problem.in_file(file, "there is no `names:`, so class ids are taken in the taxonomy's order."),)
-        return taxonomy_names(taxonomy), missing if raw else ()
-    names: dict[int, str] = {}
-    if isinstance(given, list | dict):
-        with suppress(TypeError, ValueError):
-            names = {int(i): str(name) for i, name in (given.items() if isinstance(given, dict) else enumerate(given))}
-    if not names:
-        raise LabelError(f"{file}: `names:` is neither a list of class names nor `id: name` pairs. Mend it.")
-    known = names if any_class else meanings(names, taxonomy).kinds
-    return names, tuple(
-        Problem.in_file(file, f"class {i} {name!r} is not in the taxonomy; its labels are left out and reported.")
-        for i, name in names.items()
-        if i not in known
-    )
+    rows = max(BLOCK // len(boxes), 1)
+    close = 0
+    for r in (slice(start, start + rows) for start in range(0, len(boxes), rows)):
+        wide = np.minimum(x2[r, None], x2) - np.maximum(x1[r, None], x1)
+        high = np.minimum(y2[r, None], y2) - np.maximum(y1[r, None], y1)
+        shared = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
+        close += int(np.count_nonzero(shared * (1 + least) >= least * (1 - 1e-9) * (areas[r, None] + areas)))
+    return close <= len(boxes)  # each is close to itself

@@ -13,13 +13,15 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toeline.core.finding import Problem, Step
+from toeline.core.finding import Problem, Step, grave
+from toeline.core.run_folder import write_whole
 from toeline.data.balance import NEAR, Assignment, assign
-from toeline.data.datasets import Carry, PlacedEntry, carry, placed
+from toeline.data.datasets import UNKNOWN, Carry, PlacedEntry, carry, placed
 from toeline.data.export import data_yaml, require_apart, staged
 from toeline.data.images import file_hash, photo_size
-from toeline.data.labels import read_label_file
-from toeline.data.yolo import SPLITS, Entry, YoloSet, flight_line
+from toeline.data.labels import LabelLine
+from toeline.data.places import SPLITS
+from toeline.data.yolo import Entry, YoloSet, flight_line, read_labels
 from toeline.errors import LabelError, OutputError, PhotoError
 
 PARTS: Mapping[str, float] = {"train": 0.75, "valid": 0.15, "test": 0.10}
@@ -98,9 +100,10 @@ def plan_split(data: YoloSet, run: SplitRun, *, step: Step = lambda _: None) -> 
     ties = ties_of([place.entry.photo for place in places], grouping(run.by))
     counted, problems = [], [*data.problems, *_unmatched(places, ties, run)]
     for place, its in zip(places, ties, strict=True):
-        classes, found = _count(place.entry, data)
-        if classes is not None:
-            counted.append(Counted(_with_readable_labels(place), classes, its))
+        opened, lines, found = _count(place.entry, data)
+        if opened:  # labels of which nothing can be read are not taken over
+            known = place if lines is not None else replace(place, entry=replace(place.entry, labels=None))
+            counted.append(Counted(known, Counter(line.class_id for line in lines or ()), its))
         problems += found
         step(found)
     groups = _groups(counted)
@@ -112,25 +115,16 @@ def plan_split(data: YoloSet, run: SplitRun, *, step: Step = lambda _: None) -> 
     return SplitPlan(data, run, groups, _assigned(groups, data, run), tuple(problems), _data_hash(counted))
 
 
-def _count(entry: Entry, data: YoloSet) -> tuple[Counter[int] | None, list[Problem]]:
-    """Usable objects by class id; None for a photograph that cannot be opened."""
+def _count(entry: Entry, data: YoloSet) -> tuple[bool, tuple[LabelLine, ...] | None, list[Problem]]:
+    """Whether the photograph can be opened, and its usable labels: None where nothing is known of it."""
     try:
         size = photo_size(entry.photo)
     except PhotoError as why:
-        return None, [Problem.in_file(entry.photo, f"left out: {str(why).removeprefix(f'{entry.photo}: ')}")]
-    if entry.labels is None:
-        return Counter(), [Problem.in_file(entry.photo, "no label file belongs to this photograph; it gets none.")]
-    lines, problems = read_label_file(entry.labels, size, data.names)
-    return Counter(line.class_id for line in lines), list(problems)
-
-
-def _with_readable_labels(place: PlacedEntry) -> PlacedEntry:
-    """A label file that cannot be opened cannot be taken over; that it is unreadable has been reported."""
-    try:
-        with (place.entry.labels or place.entry.photo).open("rb"):
-            return place
-    except OSError:
-        return replace(place, entry=replace(place.entry, labels=None))
+        return False, None, [Problem.in_file(entry.photo, f"left out: {str(why).removeprefix(f'{entry.photo}: ')}")]
+    lines, problems = read_labels(entry, size, data.names)
+    if lines is None and entry.labels:
+        problems = (*problems, Problem.in_file(entry.photo, UNKNOWN.format("taken over without labels")))
+    return True, lines, list(problems)
 
 
 def _unmatched(places: Sequence[PlacedEntry], ties: Sequence[Sequence[Tie]], run: SplitRun) -> list[Problem]:
@@ -290,7 +284,7 @@ def write_split(plan: SplitPlan, out: Path, *, step: Callable[[Sequence[Problem]
         names = plan.data.names
         (stage / "data.yaml").write_text(data_yaml(list(plan.run.parts), names), encoding="utf-8")
         record = {"settings": settings, **describe(plan), "proof": _proof(plan, stage), "carried": dict(carried)}
-        (stage / NOTE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(stage / NOTE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return {**record, "already": False}
 
 
@@ -339,7 +333,8 @@ def describe(plan: SplitPlan) -> dict[str, Any]:
             for row in facts["classes"]
             if row["whole"] and not row["objects"]
         ],
-        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in plan.problems],
+        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in grave(plan.problems)],
+        "notes": [str(p) for p in plan.problems if p.note],
     }
 
 

@@ -6,31 +6,49 @@ Instance ids are "1", "2", ... by order of the usable lines of the label file, f
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, grave
 from toeline.core.ground_truth import GroundTruth
 from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Meanings, Names, ObjectClass, Taxonomy, meanings
-from toeline.data.images import find_photos, photo_size
-from toeline.data.labels import LabelLine, find_names, names_in, read_label_file, read_yaml, taxonomy_names
-from toeline.errors import LabelError, PhotoError
-
-SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # folder -> split
+from toeline.core.words import some
+from toeline.data.class_names import (
+    YAML,
+    YAML_FIRST,
+    ClassNames,
+    above,
+    darknet_settings,
+    find_names,
+    read_settings,
+    taxonomy_names,
+)
+from toeline.data.images import SUFFIXES, photo_size
+from toeline.data.labels import LabelLine, read_label_file
+from toeline.data.matching import LabelFolder, Matched, folded, label_folders, match_labels, stem_of, strays
+from toeline.data.places import ALL, MOST_SAID, SPLITS, Part, Places, guessed_places, listed_places, walk
+from toeline.errors import LabelError
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A photograph, the label file that belongs to it (None when there is none), and the split it is in."""
+    """A photograph, the label file that belongs to it (None when there is none), and the split it is in.
+
+    `keypoints` is how many numbers of key points follow each box of its labels.
+    """
 
     photo: Path
     labels: Path | None
     split: str
+    keypoints: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +77,8 @@ class LabeledScene:
     """What is seen and, apart from it, what is true. `ground_truths` is empty when the data set names types only.
 
     `lines` gives for each instance's id the line (from 1) of the label file that it stands in; `name` is what the
-    photograph is called by whoever reads a whole split.
+    photograph is called by whoever reads a whole split. Unless `known`, no label of it could be read: that there are no
+    instances does not mean that nothing is there.
     """
 
     scene: Scene
@@ -67,6 +86,7 @@ class LabeledScene:
     problems: tuple[Problem, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)
     name: str = ""
+    known: bool = True
 
     @property
     def path(self) -> Path:
@@ -100,31 +120,224 @@ def flight_line(photo: Path) -> str:
     return re.sub(r"[ _-]*\d+(_[A-Z])?$", "", stem) or stem
 
 
-def open_dataset(data: Path, taxonomy: Taxonomy) -> YoloSet:
+def open_dataset(data: Path, taxonomy: Taxonomy, *, classes: Path | None = None) -> YoloSet:
     """A data set that has to be there, as a user named it. Raises LabelError."""
     if not data.exists():
         raise LabelError(f"{data}: there is no such data set. Name a folder in YOLO layout, or its data.yaml.")
-    return open_yolo(data, taxonomy)
+    return open_yolo(data, taxonomy, classes=classes)
 
 
-def open_yolo(root: Path, taxonomy: Taxonomy, *, labels: Path | None = None, any_class: bool = False) -> YoloSet:
+def open_yolo(
+    root: Path,
+    taxonomy: Taxonomy,
+    *,
+    labels: Path | None = None,
+    any_class: bool = False,
+    classes: Path | None = None,
+) -> YoloSet:
     """Find the splits, photographs and label files below `root` (a folder, or its data.yaml); reads no label file yet.
 
-    Understood: `train|valid|val|test/images` beside `labels` (Roboflow), `images/train|val|test` beside `labels/...`
-    (ultralytics), folders that data.yaml names, and a bare folder of photographs with `labels` inside it, beside it, or
-    given by `labels`. With `any_class`, classes outside the taxonomy are no problem: for whoever reads no meaning into
-    them. Raises LabelError when there are no photographs.
+    What data.yaml says of places is obeyed; without it `train|valid|val|test/images` (Roboflow),
+    `images/train|val|test` (ultralytics) and a bare folder of photographs are understood. Labels lie where
+    `matching.label_folders` looks, or in `labels`. Class names are those of `class_names.find_names`; `classes` is the
+    file to take them from. With `any_class`, classes outside the taxonomy are no problem: for whoever reads no meaning
+    into them. Raises LabelError when there are no photographs, and where it is not clear which are meant.
     """
-    base = root.parent if root.is_file() else root
-    file = root if root.is_file() else base / "data.yaml"
-    raw = read_yaml(file)
-    names, problems = names_in(raw, file, taxonomy, any_class=any_class)
-    bare = base / "images" if (base / "images").is_dir() else base
-    splits = _filled(_split_folders(base, raw), labels) or _filled([("all", bare)], labels)
-    if not splits:
-        raise LabelError(f"{root}: no photographs here, nor in train/images or images/train. Name the data set's top.")
-    stray = _strays(entry for entries in splits.values() for entry in entries)
-    return YoloSet(base, names, splits, (*problems, *stray))
+    base, file = _opened(root)
+    raw = _settings(file)
+    places = _places(root, base, file, raw)
+    photos, repeated = _once(places.parts)
+    tops = {photo.parent: part.folder for part, photo in reversed(photos)}
+    matched = match_labels((photo for _, photo in photos), partial(_label_places, tops=tops, labels=labels))
+    keypoints = _keypoints(raw, file)
+    splits: dict[str, list[Entry]] = defaultdict(list)
+    for part, photo in photos:
+        splits[part.split].append(Entry(photo, matched.labels.get(photo), part.split, keypoints))
+    why = f"as {file.name} does not list them" if file and SPLITS.keys() & raw.keys() else "outside the usual folders"
+    beside = _beside(base, places.parts, matched, why)
+    names = _names(base, root, matched, taxonomy, any_class=any_class, classes=classes)
+    problems = (*names.problems, *places.problems, *repeated, *matched.problems, *beside)
+    return YoloSet(base, names.names, {s: tuple(its) for s, its in splits.items()}, problems)
+
+
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
+
+def _opened(root: Path) -> tuple[Path, Path | None]:
+    """The folder of a data set, and the file that says where its photographs are, if there is one."""
+    if not root.is_file():
+        return root, _settings_file(root)
+    if root.suffix.lower() in ARCHIVES:
+        raise LabelError(f"{root}: is an archive. Unpack it, and name the folder.")
+    if root.suffix.lower() not in (*YAML, ".data"):
+        raise LabelError(f"{root}: is no data set. Name a folder in YOLO layout, or its data.yaml.")
+    return root.parent, root
+
+
+def _settings_file(folder: Path) -> Path | None:
+    """data.yaml or the like; else the one other file that names places. Raises LabelError for two such files."""
+    try:
+        there = sorted(one.name for one in os.scandir(folder) if not one.name.startswith("."))
+    except OSError as why:
+        raise LabelError(f"{folder}: cannot be read ({why.strerror}). Check the path.") from None
+    for name in YAML_FIRST:
+        if usual := next((n for n in there if n.lower() == name), None):
+            return folder / usual
+    found = [folder / n for n in there if n.lower().endswith(YAML) and _names_places(folder / n)]
+    found = found or [folder / n for n in there if n.endswith(".data") and darknet_settings(folder / n).get("names")]
+    if len(found) > 1:
+        raise LabelError(f"{folder}: {' and '.join(f.name for f in found)} both say where photographs are. Name one.")
+    return found[0] if found else None
+
+
+def _settings(file: Path | None) -> Mapping[str, Any]:
+    if file is None:
+        return {}
+    return darknet_settings(file) if file.suffix == ".data" else read_settings(file)
+
+
+def _names_places(file: Path) -> bool:
+    try:
+        raw = read_settings(file)
+    except LabelError:  # of another program
+        return False
+    return bool(SPLITS.keys() & raw.keys()) and "names" in raw
+
+
+def _places(root: Path, base: Path, file: Path | None, raw: Mapping[str, Any]) -> Places:
+    """The parts of the data set: as listed, else as guessed. Raises LabelError when there are none."""
+    listed = listed_places(file, raw) if file else Places()
+    if listed.parts:
+        return listed
+    found = guessed_places(base)
+    one = {part.split for part in found.parts} == {ALL}
+    if not found.parts or (one and file and file.suffix != ".data" and grave(listed.problems)):
+        said = "".join(f" {p}" for p in listed.problems[:3])
+        raise LabelError(
+            f"{root}: no photographs here, nor in train/images or images/train.{said} Name the data set's top."
+        )
+    if one:
+        _require_top(base)
+    if listed.problems:
+        what = "none of the places that it lists is there, so the usual folders are read."
+        said = [*listed.problems, Problem("", str(file), what, "Mend its train:, val: and test:.")]
+        # obj.data is written for darknet's own folder, and exporters leave the lists out
+        found.problems += [replace(p, note=True) for p in said] if str(file).endswith(".data") else said
+    return found
+
+
+def _require_top(base: Path) -> None:
+    """Raise LabelError where the data set itself seems to be a folder or two further down."""
+    deeper = [d for d in (*sorted(base.glob("*/")), *sorted(base.glob("*/*/"))) if not d.name.startswith(".")]
+    tops = [d for d in deeper if any((d / name).is_file() for name in YAML_FIRST)]
+    if tops:
+        raise LabelError(f"{base}: holds data sets of their own ({', '.join(map(str, tops[:4]))}). Name one of them.")
+
+
+def _once(parts: Sequence[Part]) -> tuple[list[tuple[Part, Path]], list[Problem]]:
+    """Photographs with their parts, each once in a split, and what was listed twice."""
+    real: dict[Path, str] = {}
+    seen: dict[str, Path] = {}
+    of_split: dict[str, set[str]] = defaultdict(set)
+    found: list[tuple[Part, Path]] = []
+    twice: dict[str, int] = defaultdict(int)
+    for part in parts:
+        for photo in part.photos:
+            here = real.setdefault(photo.parent, os.path.realpath(photo.parent))
+            key = f"{here}{os.sep}{photo.name}"
+            if key in of_split[part.split]:
+                twice[part.split] += 1
+                continue
+            of_split[part.split].add(key)
+            found.append((part, seen.setdefault(key, photo)))
+    said = [
+        Problem.in_file(
+            Path(parts[0].folder), f"{some(n, 'photograph')} of {split} are listed twice; each counts once.", note=True
+        )
+        for split, n in twice.items()
+    ]
+    for a, b in combinations(of_split, 2):
+        if both := sorted(of_split[a] & of_split[b]):
+            what = f"{some(len(both), 'photograph')} (one is this) are in {a} and in {b}: one tells of the other."
+            said.append(Problem("", both[0], what, "Take each photograph out of one of the two."))
+    return found, said
+
+
+def _label_places(photos: Path, tops: Mapping[Path, Path], labels: Path | None) -> list[Path]:
+    top = tops[photos]
+    return [labels / photos.relative_to(top), labels] if labels else label_folders(photos, top)
+
+
+def _keypoints(raw: Mapping[str, Any], file: Path | None) -> int:
+    """How many numbers follow a box, from `kpt_shape: [17, 3]`. Raises LabelError."""
+    shape = raw.get("kpt_shape")
+    if shape is None:
+        return 0
+    if (
+        not isinstance(shape, list)
+        or len(shape) != 2
+        or not all(type(v) is int for v in shape)
+        or shape[1] not in (2, 3)
+    ):
+        raise LabelError(f"{file}: `kpt_shape: {shape}` is not the number of key points and 2 or 3. Mend it.")
+    return int(shape[0] * shape[1])
+
+
+def _names(
+    base: Path, root: Path, matched: Matched, taxonomy: Taxonomy, *, any_class: bool, classes: Path | None
+) -> ClassNames:
+    """Names from the set's top, the folders of labels and those between; only without any from above the top."""
+    named = root if root.is_file() and root.suffix.lower() in YAML else None
+    used = sorted({file.parent for file in matched.labels.values()})
+    top = Path(os.path.commonpath([base.absolute(), *(folder.absolute() for folder in used)]))
+    near = [at for folder in used for at in above(folder) if at.absolute().is_relative_to(top)]
+    higher = [[at] for at in above(base.absolute())[1:]]
+    usual = [base, base / "labels", base / "data"]  # the last two also where each split has labels of its own
+    found = find_names([[*usual, *near], *higher], taxonomy, classes=classes, named=named, any_class=any_class)
+    return found if used or found.files else replace(found, problems=())  # without labels nothing is assumed
+
+
+def _beside(base: Path, parts: Sequence[Part], matched: Matched, why: str) -> Iterator[Problem]:
+    """Photographs and label files below the data set's top that are no part of it."""
+    taken: dict[str, set[str]] = defaultdict(set)
+    for part in parts:
+        for photo in part.photos:
+            taken[str(photo.parent)].add(photo.name)
+    taken = {os.path.realpath(at): names for at, names in taken.items()}
+    known = {os.path.realpath(f.path) for f in matched.folders}
+    left: list[tuple[Path, list[str]]] = []
+    top = _survey_top(base, parts)
+    for at, _, files in walk(top) if top else ():
+        here = os.path.realpath(at)
+        mine = taken.get(here, set())
+        if lost := [f for f in files if f not in mine and f.lower().endswith(SUFFIXES)]:
+            left.append((Path(at), lost))
+        if here not in known and "labels" in Path(at).relative_to(top or base).parts:
+            matched.folders.append(LabelFolder.read(Path(at)))
+    for folder, lost in left[:MOST_SAID]:
+        what = f"{some(len(lost), 'photograph')} here ({lost[0]}) are no part of the data set, {why}; left out."
+        yield Problem.in_file(folder, what, note=True)
+    if len(left) > MOST_SAID:
+        yield Problem.in_file(base, f"{len(left) - MOST_SAID} more folders of photographs are left out.", note=True)
+    yield from strays(matched, {folded(stem_of(name)): None for _, lost in left for name in lost})
+
+
+def _survey_top(base: Path, parts: Sequence[Part]) -> Path | None:
+    """The folder that holds all parts and what may lie beside them: the data set's top or below it, not above.
+
+    A data.yaml that leads to another place is followed there, unless that is a folder above its own.
+    """
+    real = {part.folder: Path(os.path.realpath(part.folder)) for part in parts}
+    top = Path(os.path.realpath(base))
+    inside = [
+        p.parents[1] if len(p.parents) > 1 and p.parents[1].is_relative_to(top) else top
+        for p in real.values()
+        if p.is_relative_to(top)
+    ]
+    if inside:
+        return base / Path(os.path.commonpath(inside)).relative_to(top)
+    common = Path(os.path.commonpath([p.parents[1] for p in real.values() if len(p.parents) > 1] or [top]))
+    return None if top.is_relative_to(common) else common
 
 
 def read_entry(
@@ -143,9 +356,8 @@ def read_entry(
     names = taxonomy_names(taxonomy) if names is None else names
     meaning = meaning or meanings(names, taxonomy)
     size = photo_size(entry.photo)
-    if entry.labels is None:
-        return LabeledScene(Scene(entry.photo, size, (), group_of(entry.photo)), (), (unlabeled(entry.photo),))
-    lines, problems = read_label_file(entry.labels, size, {i: names[i] for i in meaning.kinds})
+    found, problems = read_labels(entry, size, {i: names[i] for i in meaning.kinds})
+    lines = found or ()
     instances = tuple(_instance(i, line, meaning) for i, line in enumerate(lines, start=1))
     ground_truths = tuple(
         _ground_truth(str(i), meaning.classes[line.class_id])
@@ -153,7 +365,22 @@ def read_entry(
         if line.class_id in meaning.classes
     )
     places = {str(i): line.line for i, line in enumerate(lines, start=1)}
-    return LabeledScene(Scene(entry.photo, size, instances, group_of(entry.photo)), ground_truths, problems, places)
+    scene = Scene(entry.photo, size, instances, group_of(entry.photo))
+    return LabeledScene(scene, ground_truths, problems, places, known=found is not None)
+
+
+def read_labels(
+    entry: Entry, size_wh: tuple[int, int], known: Names
+) -> tuple[tuple[LabelLine, ...] | None, tuple[Problem, ...]]:
+    """The usable lines of a photograph's labels, and what is wrong with them.
+
+    None where nothing is known of it: without a label file, with one that cannot be read, and where no line of it can
+    be used. That is another thing than an empty file, which says that nothing is there.
+    """
+    if entry.labels is None:
+        return None, (unlabeled(entry.photo),)
+    lines, problems = read_label_file(entry.labels, size_wh, known, keypoints=entry.keypoints)
+    return (lines if lines or not grave(problems) else None), problems
 
 
 def unlabeled(photo: Path) -> Problem:
@@ -166,19 +393,34 @@ def instances_from_labels(
 ) -> tuple[tuple[Instance, ...], tuple[Problem, ...]]:
     """The boxes and types that people drew for `photo`; the conditions of the labels end here.
 
-    The label file has the photograph's stem. Without `names`, data.yaml in `labels_dir` or up to two folders above it
-    names the class ids; without that they are in the taxonomy's order. A missing file is a problem, an empty one is an
-    answer.
+    Without `names`, they are found in `labels_dir` or up to two folders above it; without that class ids are in the
+    taxonomy's order. A missing file is a problem, an empty one is an answer.
     """
-    file = labels_dir / f"{photo.stem}.txt"
-    if not file.is_file():
-        return (), (Problem.in_file(file, "there is no such file; an empty one would mean that nothing is there."),)
-    above: tuple[Problem, ...] = ()
+    said: tuple[Problem, ...] = ()
     if names is None:
-        names, above = find_names(labels_dir, taxonomy)
+        found = find_names([above(labels_dir.resolve())], taxonomy)
+        names, said = found.names, found.problems if found.files else ()
+    matched = match_labels([photo], lambda _: [labels_dir])
+    file = matched.labels.get(photo)
+    if file is None:
+        return (), (*said, *(matched.problems or [no_labels(labels_dir, photo)]))
+    instances, problems = instances_in(file, size_wh, taxonomy, names)
+    return instances, (*said, *problems)
+
+
+def no_labels(labels_dir: Path, photo: Path) -> Problem:
+    """A photograph whose label file is not in the folder of labels."""
+    file = labels_dir / f"{photo.stem}.txt"
+    return Problem.in_file(file, "there is no such file; an empty one would mean that nothing is there.")
+
+
+def instances_in(
+    file: Path, size_wh: tuple[int, int], taxonomy: Taxonomy, names: Names
+) -> tuple[tuple[Instance, ...], tuple[Problem, ...]]:
+    """The boxes and types of one label file; conditions end here."""
     meaning = meanings(names, taxonomy)
     lines, problems = read_label_file(file, size_wh, {i: names[i] for i in meaning.kinds})
-    return tuple(_instance(i, line, meaning) for i, line in enumerate(lines, start=1)), (*above, *problems)
+    return tuple(_instance(i, line, meaning) for i, line in enumerate(lines, start=1)), problems
 
 
 def _instance(number: int, line: LabelLine, meaning: Meanings) -> Instance:
@@ -187,65 +429,3 @@ def _instance(number: int, line: LabelLine, meaning: Meanings) -> Instance:
 
 def _ground_truth(instance_id: str, c: ObjectClass) -> GroundTruth:
     return GroundTruth(instance_id, c.name, c.type, c.condition)
-
-
-def _split_folders(base: Path, raw: Mapping[str, Any]) -> list[tuple[str, Path]]:
-    """Split names and their folders of photographs: where exporters put them, then where data.yaml says they are."""
-    found: list[tuple[str, Path]] = []
-    for name, split in SPLITS.items():
-        places = (base / name / "images", base / "images" / name, base / name)
-        found += [(split, place) for place in places if place.is_dir()][:1]
-    there = {split for split, _ in found}
-    for name, split in SPLITS.items():
-        if split in there or not raw.get(name):
-            continue
-        listed = raw[name] if isinstance(raw[name], list) else [raw[name]]
-        found += [(split, place) for value in listed if (place := _resolved(base, raw, str(value))) is not None]
-    return found
-
-
-def _resolved(base: Path, raw: Mapping[str, Any], value: str) -> Path | None:
-    """A folder that data.yaml names; first without the `../` that Roboflow writes before folders beside data.yaml."""
-    tops = (base, base / str(raw.get("path") or "."))
-    tries = [top / v for v in (re.sub(r"^(\.\./)+", "", value), value) for top in tops]
-    return next((place for place in tries if place.is_dir()), None)
-
-
-def _filled(folders: Iterable[tuple[str, Path]], labels: Path | None) -> dict[str, tuple[Entry, ...]]:
-    """Entries by split; folders without photographs leave no trace."""
-    splits: dict[str, tuple[Entry, ...]] = {}
-    for split, folder in folders:
-        if entries := tuple(_entries(folder, split, labels)):
-            splits[split] = splits.get(split, ()) + entries
-    return splits
-
-
-def _entries(folder: Path, split: str, labels: Path | None) -> Iterator[Entry]:
-    with suppress(PhotoError):  # an empty split is no fault; only a data set without any photograph is one
-        for photo in find_photos([folder]):
-            yield Entry(photo.path, _labels_of(photo.path, folder, labels), split)
-
-
-def _labels_of(photo: Path, folder: Path, labels: Path | None) -> Path | None:
-    """The label file of a photograph below `folder`: in the folder of labels at the same place, or beside it."""
-    inside, name = photo.parent.relative_to(folder), f"{photo.stem}.txt"
-    swapped = [*folder.parts]
-    if "images" in swapped:  # the last one is the data set's; an earlier one may be anything
-        swapped[len(swapped) - 1 - swapped[::-1].index("images")] = "labels"
-    tops = [labels] if labels else [Path(*swapped), folder / "labels", folder.parent / "labels", folder]
-    return next((file for top in tops if (file := top / inside / name).is_file()), None)
-
-
-def _strays(entries: Iterable[Entry]) -> Iterator[Problem]:
-    """Label files without a photograph, and those that two photographs would share."""
-    owners: dict[Path, Path] = {}
-    for entry in entries:
-        if entry.labels is None:
-            continue
-        if entry.labels in owners:
-            yield Problem.in_file(entry.labels, f"belongs to {owners[entry.labels].name} and {entry.photo.name} alike.")
-        owners.setdefault(entry.labels, entry.photo)
-    for folder in sorted({file.parent for file in owners if "labels" in file.parts}):
-        for file in sorted(folder.glob("*.txt")):
-            if file not in owners and file.name != "classes.txt":
-                yield Problem.in_file(file, "no photograph belongs to these labels.")

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from toeline.core.box import Box
+from toeline.core.polygon import polygon_iou
 from toeline.core.scene import Alternative, Detection, Instance
 from toeline.detect.detector import Label
+from toeline.errors import ModelError
 
 if TYPE_CHECKING:
     from toeline.detect.detector import Detector
 
 
 MOST_INSTANCES = 100  # per photograph; the fullest real one has 18
+DAMAGED = "Its weights are damaged, or its output means something else; export it again."
 LEAST_SIDE = 1.0  # pixels of the photograph: a box thinner than one pixel, after clipping, holds nothing
 
 
@@ -36,7 +39,8 @@ def detections(
 
     Rows stay whose score is at least the limit of their type (`limits`: type name -> 0 to 1); rows of a class that is
     not in `labels` are left out, and so are boxes thinner than a pixel or with corners in the wrong order. Equal scores
-    keep their order. `outlines` are polygons in pixels of the photograph, one for each row, or none at all.
+    keep their order. `outlines` are polygons in pixels of the photograph, one for each row, or none at all. Raises
+    ModelError for a score or a place that is no number.
 
     >>> found = detections(
     ...     np.array([[-5, 2, 8, 9], [0, 0, 4, 4]]), np.array([0.5, 0.9]), np.array([0, 1]),
@@ -46,6 +50,8 @@ def detections(
     >>> [(s.instance.id, s.instance.type_name, s.instance.box.xyxy) for s in found]
     [('1', 'toe_drain', (0.0, 2.0, 8.0, 9.0))]
     """
+    if np.isnan(scores).any():
+        raise ModelError(f"the detector gave {np.isnan(scores).sum()} confidences that are no numbers. {DAMAGED}")
     corners = np.clip(boxes.astype(np.float64), 0, [*size_wh, *size_wh])
     sides = (corners[:, 2:] - corners[:, :2]).min(1)  # under zero for corners in the wrong order
     found: list[Detection] = []
@@ -54,7 +60,10 @@ def detections(
         if label is None or scores[n] < limits[label.kind] or sides[n] < min(LEAST_SIDE, *size_wh):
             continue
         polygon = outlines[n] if outlines else ()
-        box = Box(*map(float, boxes[n])).clipped(size_wh)
+        try:
+            box = Box(*map(float, boxes[n])).clipped(size_wh)
+        except ValueError as why:
+            raise ModelError(f"of a detection the {why}. {DAMAGED}") from None
         instance = Instance(str(len(found) + 1), label.kind, box, min(float(scores[n]), 1.0), polygon)
         found.append(Detection(instance, label.class_name))
     return found[:MOST_INSTANCES]
@@ -102,7 +111,6 @@ def _overlaps(
 SAME_TYPE_IOU = 0.6
 OTHER_TYPE_IOU = 0.75
 OUTLINE_IOU = 0.5  # when both have outlines: the boxes of two slanted drains side by side overlap, the drains do not
-GRID_PX = 256  # the longer side of the grid on which outlines are compared
 
 
 def find_settled(detector: Detector, images: Sequence[Image.Image]) -> list[list[Detection]]:
@@ -143,27 +151,10 @@ def _rival(detection: Detection, kept: Sequence[Detection], same: float, other: 
     close = [
         (iou, n)
         for iou, n, k in overlaps
-        if iou > (same if k.type_name == instance.type_name else other) and _meet(k, instance)
+        if iou > (same if k.type_name == instance.type_name else other)
+        and (not (k.polygon and instance.polygon) or polygon_iou(k.polygon, instance.polygon) > OUTLINE_IOU)
     ]
     return -max(close)[1] if close else None
-
-
-def _meet(a: Instance, b: Instance) -> bool:
-    """Whether the outlines cover the same ground too, as far as both are known."""
-    if not (a.polygon and b.polygon):
-        return True
-    frame = Box.around([*a.polygon, *b.polygon])
-    scale = (GRID_PX - 1) / max(frame.width, frame.height, 1e-9)
-    one, two = (_cells(instance, frame, scale) for instance in (a, b))
-    return bool((one & two).sum() > OUTLINE_IOU * (one | two).sum())
-
-
-def _cells(instance: Instance, frame: Box, scale: float) -> NDArray[np.bool_]:
-    """The cells of the grid that an outline covers, its border included."""
-    grid = Image.new("1", (GRID_PX, GRID_PX))
-    points = [((x - frame.x1) * scale, (y - frame.y1) * scale) for x, y in instance.polygon]
-    ImageDraw.Draw(grid).polygon(points, fill=1, outline=1)
-    return np.asarray(grid)
 
 
 def _told(stays: Detection, goes: Detection) -> Detection:

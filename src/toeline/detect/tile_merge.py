@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from toeline.core.box import Box
+from toeline.core.polygon import touching
 from toeline.core.scene import Detection
 
 TOUCH = 0.035  # share of a window's side: a box that ends so close to a border is taken to go on beyond it
@@ -176,25 +177,18 @@ def _looks(pieces: Sequence[Piece], members: Iterable[int]) -> set[int]:
 def _links(pieces: Sequence[Piece], looks: Sequence[TileView]) -> Iterator[tuple[float, int, int]]:
     """How well two cut pieces fit, 0 to 1, and their numbers; for those that may be one object."""
     cut = [n for n, p in enumerate(pieces) if p.cuts]
-    for at, i in enumerate(cut):
-        for j in cut[at + 1 :]:
-            if not pieces[i].looks & pieces[j].looks and (fit := _fit(pieces[i], pieces[j], looks)):
-                yield fit, i, j
+    for i, j in ((cut[a], cut[b]) for a, b in touching([pieces[n].box for n in cut])):
+        if not pieces[i].looks & pieces[j].looks and (fit := _fit(pieces[i], pieces[j], looks)):
+            yield fit, i, j
 
 
 def _fit(p: Piece, q: Piece, looks: Sequence[TileView]) -> float:
-    """Overlap of two pieces along a border that both are cut by, or of the boxes where both see the same part."""
+    """Overlap of two touching pieces along a border that both are cut by, or of the boxes where both see the same."""
     both = p.box.intersection(q.box)
-    if not _meet(p.box, q.box):
-        return 0.0
     if both >= SAME * min(p.box.area, q.box.area) > 0:
         return p.box.iou(q.box)
     sides = [side for side in p.cuts if FACING[side] in q.cuts and _beyond(side, p, q, looks)]
     return max((_along(side, p.box, q.box) for side in sides), default=0.0)
-
-
-def _meet(a: Box, b: Box) -> bool:
-    return a.x1 <= b.x2 and b.x1 <= a.x2 and a.y1 <= b.y2 and b.y1 <= a.y2
 
 
 def _beyond(side: int, p: Piece, q: Piece, looks: Sequence[TileView]) -> bool:

@@ -49,6 +49,7 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
     opened = open_yolo(Path(run.data), taxonomy)
+    show.tell_problems(opened.problems)
     require_apart(out, (entry.photo.parent for entries in opened.splits.values() for entry in entries))
     record = start_record("analyze", asdict(run), taxonomy)
     with staged(out, "run.json", asdict(run), own=OWN) as stage:

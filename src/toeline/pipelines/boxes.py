@@ -24,32 +24,37 @@ if TYPE_CHECKING:
 ADVICE = "Mend the file, then run the same command again; the rest was inspected without it."
 
 
-def label_boxes(folder: Path, taxonomy: Taxonomy) -> tuple[Boxes, list[Problem]]:
+def label_boxes(
+    folder: Path, taxonomy: Taxonomy, photos: Sequence[Photo], *, classes: Path | None = None
+) -> tuple[Boxes, list[Problem]]:
     """A function that gives the boxes of a photograph from `folder`, and what is wrong with the folder as a whole.
 
-    Photographs in subfolders have their labels in subfolders of the same names, or all in one. Raises LabelError for a
-    folder that is not there.
+    Photographs in subfolders have their labels in subfolders of the same names, or all in one; `photos` are all that
+    will be asked for, so that a label file that two could have is used for neither. `classes` is the file that names
+    the class ids. Raises LabelError for a folder that is not there.
     """
-    from toeline.data.labels import find_names
-    from toeline.data.yolo import instances_from_labels
+    from toeline.data.class_names import above, find_names
+    from toeline.data.matching import match_labels, photos_beside
+    from toeline.data.yolo import instances_in, no_labels
 
     if not folder.is_dir():
         raise LabelError(f"{folder}: there is no such folder of label files. Check --boxes.")
-    names, above = find_names(folder, taxonomy)
-    owners: dict[Path, str] = {}
+    found = find_names([above(folder.resolve())], taxonomy, classes=classes)
+    inside = {photo.path.parent: folder / Path(photo.name).parent for photo in photos}
+    there = dict.fromkeys([*(photo.path for photo in photos), *(p for at in inside for p in photos_beside(at))])
+    matched = match_labels(there, lambda at: [inside[at], folder / at.name, folder])
+    unclear = {Path(p.file): p for p in matched.problems}
 
     def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Instance], Sequence[Problem]]:
-        inside = folder / Path(photo.name).parent
-        place = inside if inside.is_dir() else folder
-        instances, found = instances_from_labels(place, photo.path, size_wh, taxonomy, names)
-        problems = [replace(p, photo=photo.name, todo=ADVICE) for p in found]
-        file = place / f"{photo.path.stem}.txt"
-        if owners.setdefault(file, photo.name) != photo.name:
-            what = f"these labels were used for {owners[file]} too, whose name differs in its ending only."
-            problems.append(Problem(photo.name, str(file), what, "Rename one photograph and its labels."))
-        return instances, problems
+        file = matched.labels.get(photo.path)
+        if file is None:
+            instances, said = (), (unclear.get(photo.path) or no_labels(inside[photo.path.parent], photo.path),)
+        else:
+            instances, said = instances_in(file, size_wh, taxonomy, found.names)
+        return instances, [replace(p, photo=photo.name, todo=p.todo or ADVICE) for p in said]
 
-    return boxes, [replace(p, todo=ADVICE) for p in above]
+    shared = [p for p in matched.problems if Path(p.file) not in there]
+    return boxes, [replace(p, todo=p.todo or ADVICE) for p in (*found.problems, *shared)]
 
 
 TRUTH, DETECTOR = "truth", "detector"  # `--boxes`; anything else is a file or a folder
@@ -111,7 +116,7 @@ def chosen_boxes(typed: str, split: LabeledSplit, taxonomy: Taxonomy) -> tuple[B
         return found_boxes(Path(typed), split), ()
     if not Path(typed).exists():
         raise LabelError(f"--boxes {typed}: is neither truth nor detector, and there is no such file or folder.")
-    boxes, problems = label_boxes(Path(typed), taxonomy)
+    boxes, problems = label_boxes(Path(typed), taxonomy, split.photos)
     return boxes, tuple(problems)
 
 

@@ -28,13 +28,13 @@ from toeline.judge import load as judges
 from toeline.pipelines.changes import changes, removed, tell_anew
 from toeline.pipelines.progress import (
     bar,
-    errors,
     escape,
     goes_on,
     out,
     saying,
     show_places,
     tell_kinds,
+    tell_problems,
 )
 from toeline.report.draw import as_jpeg, draw
 from toeline.report.geolocate import AREAS, POINTS, locate
@@ -127,15 +127,15 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     from toeline.data.images import file_hash
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    photos = _photos(run.photos, output.out)
+    photos, left_out = _photos(run.photos, output.out)
     typed = {**asdict(run), "photos": list(run.photos), "thresholds": list(run.thresholds)}
     made = file_hash(Path(run.calibration)) if run.calibration and Path(run.calibration).is_file() else None
     settings: dict[str, Any] = {**typed, "weights": quick_weights(run), "calibration_sha256": made}
     record = start_record(output.command, settings, taxonomy, title=output.title)
-    boxes, notes = _boxes(run, taxonomy)
+    boxes, notes = _boxes(run, taxonomy, photos)
     with claimed(output.out, own=output.own), writing(output.out):
         folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
-        folder.note([*notes, *removed(folder.stale)])
+        folder.note([*left_out, *notes, *removed(folder.stale)])
         tell_anew(folder.stale)
         todo = [p for p in photos if p.name not in folder.names]
         if todo:
@@ -148,23 +148,25 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
             )
 
 
-def _photos(typed: Sequence[str], out: Path) -> list[Photo]:
-    """The photographs of what was typed, without pictures that are none: see _beside, and those we marked ourselves."""
-    from toeline.core.words import some
-    from toeline.data.images import find_photos
+def _photos(typed: Sequence[str], out: Path) -> tuple[list[Photo], list[Problem]]:
+    """The photographs of what was typed, and what there was left out, such as pictures that are none: see _beside."""
+    from toeline.data.images import require_outside, search_photos
     from toeline.errors import PhotoError
 
-    paths, marked = [Path(t) for t in typed], (out / "marked").resolve()
-    found = [p for p in find_photos(paths) if not p.path.resolve().is_relative_to(marked)]
-    photos = [p for p in found if not _beside(p.path, paths)]
-    if len(photos) < len(found):
-        errors.print(
-            f"{some(len(found) - len(photos), 'picture')} in folders called {' or '.join(BESIDE)} passed over: they "
-            f"belong to a data set. Name such a folder itself if it holds photographs."
+    paths = [Path(t) for t in typed]
+    require_outside(out, paths)
+    found = search_photos(paths)
+    photos, problems = [p for p in found.photos if not _beside(p.path, paths)], list(found.problems)
+    if less := len(found.photos) - len(photos):
+        what = (
+            f"left out {some(less, 'picture')} in folders called {' or '.join(BESIDE)}, which belong to a data set. "
+            f"Name such a folder itself if it holds photographs."
         )
+        problems.append(Problem.in_file(paths[0], what, note=True))
     if not photos:
         raise PhotoError(f"{', '.join(typed)}: no photographs there. Name a folder that holds some.")
-    return photos
+    tell_problems(problems)
+    return photos, problems
 
 
 def _beside(photo: Path, typed: Sequence[Path]) -> bool:
@@ -219,10 +221,10 @@ def detector_options(thresholds: Sequence[str], *, trust: bool, device: str) -> 
     return DetectorOptions(by_type, general, trust, device)
 
 
-def _boxes(run: InspectRun, taxonomy: Taxonomy) -> tuple[Boxes | None, list[Problem]]:
+def _boxes(run: InspectRun, taxonomy: Taxonomy, photos: list[Photo]) -> tuple[Boxes | None, list[Problem]]:
     from toeline.pipelines.boxes import label_boxes
 
-    return label_boxes(Path(run.boxes), taxonomy) if run.boxes else (None, [])
+    return label_boxes(Path(run.boxes), taxonomy, photos) if run.boxes else (None, [])
 
 
 def quick_weights(run: InspectRun) -> dict[str, str]:

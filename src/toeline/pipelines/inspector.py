@@ -205,7 +205,8 @@ class Inspector:
         given = boxes_hash((d.instance for d in detections), problems) if self.boxes is not None else ""
         findings = self._findings(image, photo, detections)
         if note := image.info.get("note"):
-            problems = (*problems, Problem(photo.name, str(photo.path), note, "Save the frame you mean as a file."))
+            todo = "Save what you mean as a file of its own, if it is another part."
+            problems = (*problems, Problem(photo.name, str(photo.path), note, todo, note=True))
         if seen.where.wrong:
             todo = "Its findings are kept without a place; look at it if it matters."
             problems = (*problems, Problem(photo.name, str(photo.path), seen.where.wrong, todo))

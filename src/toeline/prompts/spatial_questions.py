@@ -36,6 +36,8 @@ CLEARLY_OFF = 2 * END_REACH
 """Least gap, a share of the diagonal, at which something is clearly not at the end of a drain."""
 CLEARLY_NEARER = 0.1
 """Least difference of two gaps, a share of the diagonal, that is asked about."""
+MOST_ASKED = 100
+"""Objects of a photograph; of every three of them is asked, and marks among more of them cannot be read."""
 TEMPLATES = ("at_lower_end_of", "above", "left_of", "nearer")
 Cell = tuple[str, ...]  # a template and the types of the things that are marked
 
@@ -53,7 +55,7 @@ class Probe:
 
 
 def probes(scene: Scene) -> tuple[Probe, ...]:
-    """Every clear question about a scene, in both directions.
+    """Every clear question about a scene of at most MOST_ASKED objects, in both directions.
 
     >>> from pathlib import Path
     >>> from toeline.core.scene import Instance
@@ -64,7 +66,7 @@ def probes(scene: Scene) -> tuple[Probe, ...]:
     at_lower_end_of ('2', '1') True
     above ('2', '1') False
     """
-    return (*_of_two(scene), *_nearer(scene))
+    return (*_of_two(scene), *_nearer(scene)) if len(scene.instances) <= MOST_ASKED else ()
 
 
 def _of_two(scene: Scene) -> Iterator[Probe]:

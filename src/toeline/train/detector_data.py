@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from toeline.core.polygon import covered
 from toeline.core.prefetch import in_processes
 from toeline.core.scene import Instance
 from toeline.data.images import read_photo
@@ -111,32 +113,13 @@ def _draw_missing(pool: ScenePool, pixels: Any, draw: Callable[[int], Any], numb
 def cut(polygon: Floats, size: int) -> tuple[float, float, float, float] | None:
     """Box of the part of a polygon inside a square of `size` pixels, or None when nothing is left.
 
-    Sutherland and Hodgman's clipping, so that a slanting drain keeps a tight box where the frame cuts it.
+    A slanting drain keeps a tight box where the frame cuts it.
 
     >>> cut(np.array([[-10, 0], [10, 20], [10, 24], [-10, 4]], np.float32), 100)
     (0.0, 10.0, 10.0, 24.0)
     """
-    points = polygon
-    for axis, bound, sign in ((0, 0.0, 1.0), (0, size, -1.0), (1, 0.0, 1.0), (1, size, -1.0)):
-        points = _keep_side(points, axis, bound, sign)
-        if len(points) == 0:
-            return None
-    (x1, y1), (x2, y2) = np.clip([points.min(0), points.max(0)], 0, size)  # rounding reaches over the edge
-    return float(x1), float(y1), float(x2), float(y2)
-
-
-def _keep_side(points: Floats, axis: int, bound: float, sign: float) -> Floats:
-    """The part of a polygon where sign * (coordinate - bound) >= 0."""
-    depth = (points[:, axis] - bound) * sign
-    if (depth >= 0).all():
-        return points
-    after, depth_after = np.roll(points, -1, axis=0), np.roll(depth, -1)
-    crosses = (depth >= 0) != (depth_after >= 0)
-    share = np.where(crosses, depth / np.where(crosses, depth - depth_after, 1.0), 0.0)
-    met = points + share[:, None] * (after - points)
-    both = np.stack([points, met], axis=1).reshape(-1, 2)  # each corner, then where its edge crosses the bound
-    kept: Floats = both[np.stack([depth >= 0, crosses], axis=1).reshape(-1)].astype(np.float32)
-    return kept
+    inside = shapely.clip_by_rect(covered(polygon), 0, 0, size, size)
+    return None if inside.is_empty else inside.bounds
 
 
 def seen_boxes(objects: Sequence[tuple[int, Floats]], view: AugmentedView, size: int) -> Floats:
