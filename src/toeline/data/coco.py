@@ -21,12 +21,13 @@ from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Names
 from toeline.core.words import cut
 from toeline.data.coco_shapes import area, as_number, read_shape
-from toeline.data.datasets import ALL, UNKNOWN, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
+from toeline.data.datasets import UNKNOWN, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
 from toeline.data.foreign import other_formats
 from toeline.data.images import SUFFIXES, files_under, photo_size
 from toeline.data.labels import LabelLine
 from toeline.data.matching import folded
-from toeline.data.yolo import SPLITS, Entry
+from toeline.data.places import ALL, SPLITS
+from toeline.data.yolo import Entry
 from toeline.errors import LabelError, PhotoError
 
 SAME_SHAPE = 0.01  # relative: how far the sides' ratio may be off before a size in the file is that of another picture
@@ -452,10 +453,8 @@ def _read_image(
         return LabeledPhoto(photo, photo.name, size, None), [unknown]
     lines, said = _lines(file, annotations, ids, size, photo.name)
     if annotations and not lines:
-        return LabeledPhoto(photo, photo.name, size, None), [
-            *said,
-            Problem.in_file(photo, UNKNOWN.format("marked as not labeled")),
-        ]
+        unknown = Problem.in_file(photo, UNKNOWN.format("marked as not labeled"))
+        return LabeledPhoto(photo, photo.name, size, None), [*said, unknown]
     return LabeledPhoto(photo, photo.name, size, tuple(lines)), said
 
 
