@@ -35,7 +35,8 @@ def ask(
     """One sheet for one photograph: one question for each thing that has more than one legal answer.
 
     `image` is RGB and of `scene.size_wh`. `relations` holds, for each thing id, its relations to its neighbors, nearest
-    first (see relate.around). The words for all list MOST_LISTED things at most. Raises ValueError for an image of another size, KeyError for an unknown prompt.
+    first (see relate.around). The words for all list MOST_LISTED things at most. Raises ValueError for an image of
+    another size, KeyError for an unknown prompt.
     """
     if image.size != scene.size_wh:
         raise ValueError(f"{scene.image}: the picture is {image.size}, the scene {scene.size_wh}")
