@@ -64,7 +64,7 @@ def analyze(
     )
     found = analyze_into(run, out)
     tell_json(summary(found, out)) if as_json else tell_analysis(found, out)
-    raise typer.Exit(0 if found.whole else 1)
+    raise typer.Exit(0 if found.fine else 1)
 
 
 def gallery(

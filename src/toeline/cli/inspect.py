@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from toeline.cli.options import Classes, Thresholds, Trust
+from toeline.cli.options import Classes, Head, Thresholds, Trust
 from toeline.core.prefetch import cores
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import InspectRun, Output, Pace, inspect_into, tell
@@ -42,6 +42,7 @@ def inspect(
     ] = "embedded",
     threshold: Thresholds = None,
     trust: Trust = False,
+    head: Head = None,
     boxes: Annotated[
         Path | None, typer.Option(metavar="LABELS_DIR", help="YOLO labels in place of a detector; types are kept.")
     ] = None,
@@ -94,6 +95,7 @@ def inspect(
         detector=detector,
         thresholds=tuple(threshold or ()),
         trust=trust,
+        head=head,
         boxes=str(boxes) if boxes else None,
         judge=judge,
         adapter=str(adapter) if adapter else None,

@@ -21,6 +21,10 @@ Thresholds = Annotated[
         "--threshold", metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."
     ),
 ]
+Head = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="What an .onnx ends with, if it is unclear: yolov8, yolov5, rows or rtdetr."),
+]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Let the detector's .pt or .bin run code as it is read: only from who you trust."),

@@ -6,6 +6,7 @@ between two formats, with class ids and no taxonomy: what is split, converted an
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import shutil
@@ -21,7 +22,7 @@ from toeline.core.taxonomy import Names, Taxonomy, meanings
 from toeline.data.images import Photo, find_photos, photo_size
 from toeline.data.labels import LabelLine
 from toeline.data.yolo import ALL, Entry, LabeledScene, YoloSet, read_entry, read_labels
-from toeline.errors import LabelError, PhotoError
+from toeline.errors import LabelError, OutputError, PhotoError
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,20 @@ def _folders(split: str) -> Iterator[str]:
         number += 1
 
 
+def is_same(source: Path, target: Path) -> bool:
+    """Whether a photograph is there with the bytes that it has now."""
+    return target.is_file() and (target.samefile(source) or filecmp.cmp(source, target, shallow=False))
+
+
+def require_carried(out: Path, places: Iterable[tuple[Path, Path]]) -> None:
+    """Raise OutputError when a photograph (source, target) of a finished data set is not what it is now."""
+    if changed := next((source for source, target in places if not is_same(source, target)), None):
+        raise OutputError(
+            f"{out}: holds this data set, but {changed} changed since then. Choose a new folder with --out, or delete "
+            f"this one; nothing was changed."
+        )
+
+
 def carry(source: Path, target: Path, how: Carry) -> str:
     """Bring a photograph to `target` unless it is there, and say how: "hard link", "symbolic link" or "copy".
 
@@ -243,7 +258,7 @@ def carry(source: Path, target: Path, how: Carry) -> str:
             except (OSError, NotImplementedError):
                 continue
             return name
-    if not target.is_file() or target.is_symlink() or target.stat().st_size != real.stat().st_size:
+    if target.is_symlink() or not is_same(real, target):
         half = target.with_name(f".{target.name[:40]}.part")  # a name may be as long as a name can be
         shutil.copyfile(real, half)
         half.replace(target)

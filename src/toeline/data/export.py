@@ -19,10 +19,11 @@ from typing import Any
 import yaml
 
 from toeline.core.finding import Step
+from toeline.core.records import told_record
 from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same, write_whole
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.coco import open_coco, read_coco, write_coco
-from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo
+from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo, require_carried
 from toeline.data.labels import LabelLine
 from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError, OutputError
@@ -176,6 +177,9 @@ def write_as(data: LabelSet, to: Format, out: Path, how: Carry, *, step: Step = 
     require_apart(out, [p.photo.parent for photos in data.splits.values() for p in photos])
     with staged(out, NOTE, settings) as stage:
         if stage is None:
+            inside = "images" if to is Format.YOLO else ""
+            places = [(p.photo, out / folder_of(s) / inside / p.name) for s, its in data.splits.items() for p in its]
+            require_carried(out, places)
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
         (write_coco if to is Format.COCO else write_yolo)(data, stage, how, step=step)
         record = {"settings": settings, **describe(data)}
@@ -205,5 +209,5 @@ def describe(data: LabelSet) -> dict[str, Any]:
         "polygons": sum(bool(line.polygon) for line in lines),
         "classes": {str(i): name for i, name in sorted(data.names.items())},
         "notes": list(data.notes),
-        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in data.problems],
+        **told_record(data.problems),
     }

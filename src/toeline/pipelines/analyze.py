@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toeline.core.finding import grave, kinds_of
+from toeline.core.records import told_from
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines import progress as show
@@ -85,6 +87,8 @@ def summary(found: Analysis, out: Path) -> dict[str, Any]:
         "faults": faults,
         "remarks": len(found.flags) - faults,
         "unread": found.unread,
+        "problems": len(grave(found.problems)),
+        "notes": len(found.problems) - len(grave(found.problems)),
         "findings": plain(found.findings),
         "files": {name: f"{out}/{name}" for name in (*FILES, *FOLDERS) if (out / name).exists()},
     }
@@ -99,6 +103,7 @@ def tell_analysis(found: Analysis, out: Path) -> None:
         show.out.print(f"  [{colors[finding.mood]}]●[/] {escape(finding.text)}")
     names = {"report": "report.html", "to look at": "problems.jsonl", "numbers": "analysis.json"}
     show.show_places({what: f"{out}/{name}" for what, name in names.items()})
+    show.tell_kinds(kinds_of(found.problems), f"{out}/report.html")
 
 
 def gallery_into(
@@ -142,6 +147,5 @@ def tell_gallery(record: Mapping[str, Any], folder: Path) -> None:
     shown = sum(c["shown"] for c in record["classes"])
     photographs = some(record["photographs"]["shown"], "photograph")
     show.out.print(f"[bold]{some(shown, 'object')}[/] and {photographs} are shown")
-    if record["problems"]:
-        show.out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in gallery.json")
     show.show_places({"open in a browser": str(folder / "index.html")})
+    show.tell_kinds(kinds_of(told_from(record)), f"{folder}/gallery.json")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from toeline.core.finding import kinds_of
 from toeline.core.geo import CameraPose, Point
+from toeline.core.records import told_from
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.pipelines.progress import bar, escape, goes_on, out, saying, show_places, tell_problems
+from toeline.pipelines.progress import bar, escape, goes_on, out, saying, show_places, tell_kinds, tell_problems
 
 if TYPE_CHECKING:
     from toeline.data.split import SplitRun
@@ -61,9 +63,8 @@ def tell_split(record: Mapping[str, Any], folder: Path) -> None:
     out.print(verdict(record))
     checked = sum(record["proof"]["photographs"].values())
     out.print(f"No group is on both sides: read from the {some(checked, 'photograph')} that were written.")
-    if record["problems"]:
-        out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in split.json")
     show_places({"data set": str(folder / "data.yaml"), "record": str(folder / "split.json")})
+    tell_kinds(kinds_of(told_from(record)), f"{folder}/split.json")
 
 
 def verdict(record: Mapping[str, Any]) -> str:
@@ -121,9 +122,8 @@ def tell_convert(record: Mapping[str, Any], folder: Path) -> None:
     out.print(f"[bold]{total}[/] ({splits}), {record['boxes']:,} boxes and {record['polygons']:,} polygons")
     for note in record["notes"]:
         out.print(f"[dim]note[/] {escape(note)}")
-    if record["problems"]:
-        out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in convert.json")
     show_places({"data set": str(folder), "record": str(folder / "convert.json")})
+    tell_kinds(kinds_of(told_from(record)), f"{folder}/convert.json")
 
 
 def synth_into(folder: Path, *, scenes: int, seed: int, size: int, workers: int, gps: Point | None) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from toeline.core.finding import Problem, Step
 from toeline.core.provenance import now_words, start_record
-from toeline.core.records import join_lines, problem_record
+from toeline.core.records import counted, join_lines, problem_record
 from toeline.core.run_folder import (
     ERRORS,
     claimed,
@@ -50,6 +50,7 @@ class DetectorScoring:
     against: str | None = "embedded"
     thresholds: tuple[str, ...] = ()
     trust: bool = False
+    head: str | None = None
     cluster: str = "photo"
     taxonomy: str | None = None
     classes: str | None = None
@@ -76,7 +77,7 @@ def _score_into(
     write_run(out, record)
     measured, other = _measured(run, split, taxonomy)
     problems = tuple(dict.fromkeys([*split.problems, *measured.problems]))
-    record["finished"] = now_words()
+    record |= {"finished": now_words(), **counted(problems)}
     card = {**measured.record(), "split": split.name, "against": other.record() if other else None}
     if other:
         gain, interval = measured.precision.gained_over(other.precision)
@@ -119,8 +120,8 @@ def _measured(
     """The detector, and the one beside it at its own thresholds."""
     from toeline.pipelines.inspect import detector_options
 
-    options = detector_options(run.thresholds, trust=run.trust, device=run.device)
-    own = detector_options((), trust=run.trust, device=run.device)
+    options = detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head)
+    own = detector_options((), trust=run.trust, device=run.device, head=run.head)
     by_flight = run.cluster == "flight"
     names = [run.detector, *([run.against] if run.against else [])]
     with bar("Looking", total=len(names) * len(split.photos)) as step:

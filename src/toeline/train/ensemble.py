@@ -65,8 +65,8 @@ def ask_both(
         try:
             if labeled:
                 _ask_one(labeled, judge, taxonomy, asked, kept)
-        except PhotoError as why:
-            faults = [Problem.unread(entry.photo, why)]
+        except (PhotoError, OSError) as why:
+            faults = [*faults, Problem.unread(entry.photo, why)]
         problems += faults
         step(faults)
     if not asked:
