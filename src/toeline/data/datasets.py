@@ -144,15 +144,14 @@ def read_split(
 
     Raises LabelError when it is not there, holds no labeled photograph, or lacks the conditions that are needed.
     """
-    name, entries = data.split(split) if split else (ALL, tuple(e for part in data.splits.values() for e in part))
+    every = {e.photo: e for part in data.splits.values() for e in part}  # some may be in two
+    name, entries = data.split(split) if split else (ALL, tuple(every.values()))
     inspected = find_photos(sorted({e.photo.parent for e in entries})) if conditions else []
     names = {photo.path.resolve(): photo.name for photo in inspected}
     scenes, problems = [], [replace(p, todo=todo) for p in data.problems]
     for entry, scene, said in each_labeled(data, entries, taxonomy, conditions=conditions, todo=todo):
         problems += said
-        if scene and entry.labels and not scene.known:
-            problems.append(Problem("", str(entry.photo), UNKNOWN.format("left out"), todo))
-        if scene and scene.known:
+        if scene:
             shown = names[entry.photo.resolve()] if conditions else _below(entry.photo, data.root)
             scenes.append(replace(scene, name=shown))
     if not scenes:
@@ -163,7 +162,7 @@ def read_split(
 def each_labeled(
     data: YoloSet, entries: Iterable[Entry], taxonomy: Taxonomy, *, conditions: bool = True, todo: str = ""
 ) -> Iterator[tuple[Entry, LabeledScene | None, list[Problem]]]:
-    """Every entry with what is on it, None where it cannot be opened, and what is wrong with it or its labels.
+    """Every entry with what is on it, None where that is not known, and what is wrong with it or its labels.
 
     Raises LabelError for labels that name types only where `conditions` are needed.
     """
@@ -176,7 +175,10 @@ def each_labeled(
             continue
         if conditions and len(found.ground_truths) < len(found.instances):
             raise LabelError(f"{entry.labels}: names types and no conditions. Name labels with conditions.")
-        yield entry, found, [replace(p, todo=todo) for p in found.problems]
+        said = [replace(p, todo=todo) for p in found.problems]
+        if not found.known and entry.labels:
+            said.append(Problem("", str(entry.photo), UNKNOWN.format("left out"), todo))
+        yield entry, found if found.known else None, said
 
 
 def _below(photo: Path, root: Path) -> str:

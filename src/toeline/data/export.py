@@ -58,10 +58,10 @@ def write_rows(place: Path, rows: Sequence[str]) -> None:
 
 
 def data_yaml(splits: Sequence[str], names: Names) -> str:
-    """data.yaml as Roboflow writes it; names whose ids are not 0, 1, 2 ... are written with their ids."""
+    """data.yaml with places below its own folder; names whose ids are not 0, 1, 2 ... are written with their ids."""
     plain = sorted(names) == list(range(len(names)))
     listed: object = [names[i] for i in sorted(names)] if plain else {i: names[i] for i in sorted(names)}
-    places = {YAML_KEYS.get(split, split): f"../{split}/images" for split in splits}  # none: open_yolo looks for images
+    places = {YAML_KEYS.get(split, split): f"{split}/images" for split in splits}  # none: open_yolo looks for images
     head: str = yaml.safe_dump({**places, "nc": len(names)}, sort_keys=False, allow_unicode=True)
     tail: str = yaml.safe_dump({"names": listed}, default_flow_style=None, sort_keys=False, allow_unicode=True)
     return head + tail
@@ -154,11 +154,15 @@ class Format(StrEnum):
     YOLO = "yolo"
 
 
-def read_other(root: Path, to: Format, taxonomy: Taxonomy, *, step: Step = lambda _: None) -> LabelSet:
+def read_other(
+    root: Path, to: Format, taxonomy: Taxonomy, *, classes: Path | None = None, step: Step = lambda _: None
+) -> LabelSet:
     """The data set in the format that is not `to`. Raises LabelError for one that is in `to` already."""
     if to is Format.YOLO:
+        if classes is not None:
+            raise LabelError(f"{root}: COCO annotations name their classes themselves. Leave --classes out.")
         return read_coco(open_coco(root), root, step=step)
-    data = open_yolo(root, taxonomy, any_class=True)
+    data = open_yolo(root, taxonomy, any_class=True, classes=classes)
     if all(entry.labels is None for entries in data.splits.values() for entry in entries):
         raise LabelError(f"{root}: no photograph here has a YOLO label file. Name the top of a YOLO data set.")
     return read_yolo(data, step=step)

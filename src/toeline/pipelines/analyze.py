@@ -32,6 +32,7 @@ class AnalyzeRun:
     data: str
     target: float = 0.90
     taxonomy: str | None = None
+    classes: str | None = None
     flight: str | None = None
     pixels: bool = True
     workers: int | None = None
@@ -50,7 +51,7 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     from toeline.pipelines.progress import bar
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    opened = open_yolo(Path(run.data), taxonomy)
+    opened = open_yolo(Path(run.data), taxonomy, classes=Path(run.classes) if run.classes else None)
     show.tell_problems(opened.problems)
     require_apart(out, (entry.photo.parent for entries in opened.splits.values() for entry in entries))
     record = start_record("analyze", asdict(run), taxonomy)
@@ -122,13 +123,21 @@ def gallery_into(
         return write_gallery(choice, folder, crew=crew, step=step)
 
 
-def gallery_of(data: Path, folder: Path, run: GalleryRun, *, flags: Path | None, taxonomy: Path | None) -> Any:
+def gallery_of(
+    data: Path,
+    folder: Path,
+    run: GalleryRun,
+    *,
+    flags: Path | None,
+    taxonomy: Path | None,
+    classes: Path | None = None,
+) -> Any:
     """The gallery of a data set, with what the analysis in `flags` found. Returns what gallery.json holds."""
     from toeline.analysis.gallery import read_flags
     from toeline.data.yolo import open_yolo
 
     words = Taxonomy.load(taxonomy)
-    opened = open_yolo(data, words, any_class=True)
+    opened = open_yolo(data, words, any_class=True, classes=classes)
     show.tell_problems(opened.problems)
     return gallery_into(opened, words, folder, read_flags(flags) if flags else (), run)
 

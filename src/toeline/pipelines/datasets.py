@@ -32,12 +32,14 @@ def split_settings(*, by: str, seed: int, parts: str, link: bool) -> SplitRun:
     return run
 
 
-def split_into(data: Path, run: SplitRun, folder: Path, *, taxonomy: Path | None = None) -> Mapping[str, Any]:
+def split_into(
+    data: Path, run: SplitRun, folder: Path, *, taxonomy: Path | None = None, classes: Path | None = None
+) -> Mapping[str, Any]:
     """Split a data set into `folder`, with progress. Returns what split.json holds."""
     from toeline.data.split import plan_split, write_split
     from toeline.data.yolo import open_yolo
 
-    opened = open_yolo(data, Taxonomy.load(taxonomy), any_class=True)
+    opened = open_yolo(data, Taxonomy.load(taxonomy), any_class=True, classes=classes)
     tell_problems(opened.problems)
     photographs = sum(map(len, opened.splits.values()))
     with bar("Reading", total=photographs) as step:
@@ -96,14 +98,16 @@ def _shares(record: Mapping[str, Any]) -> Table:
     return table
 
 
-def convert_into(data: Path, to: str, folder: Path, *, link: bool, taxonomy: Path | None = None) -> dict[str, Any]:
+def convert_into(
+    data: Path, to: str, folder: Path, *, link: bool, taxonomy: Path | None = None, classes: Path | None = None
+) -> dict[str, Any]:
     """Write a data set in the format `to`, coco or yolo, with progress. Returns what convert.json holds."""
     from toeline.data.datasets import Carry
     from toeline.data.export import Format, read_other, write_as
 
     wanted = Format(to)
     with saying("Reading"):
-        read = read_other(data, wanted, Taxonomy.load(taxonomy))
+        read = read_other(data, wanted, Taxonomy.load(taxonomy), classes=classes)
     tell_problems(read.problems)
     with goes_on(), bar("Writing", total=read.photographs) as step:
         return write_as(read, wanted, folder, Carry.LINK if link else Carry.COPY, step=lambda _: step([]))

@@ -50,15 +50,18 @@ class DetectorScoring:
     against: str | None = "embedded"
     thresholds: tuple[str, ...] = ()
     trust: bool = False
+    head: str | None = None
     cluster: str = "photo"
     taxonomy: str | None = None
+    classes: str | None = None
     device: str = "auto"
 
 
 def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     """Measure, and write everything into `out`. Raises ToelineError."""
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    split = read_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy, conditions=False)
+    data = open_dataset(Path(run.data), taxonomy, classes=Path(run.classes) if run.classes else None)
+    split = read_split(data, run.split, taxonomy, conditions=False)
     record = _record(run, split, taxonomy)
     with claimed(out) as begun, writing(out):
         if begun:  # the same run, which is then made anew
@@ -117,8 +120,8 @@ def _measured(
     """The detector, and the one beside it at its own thresholds."""
     from toeline.pipelines.inspect import detector_options
 
-    options = detector_options(run.thresholds, trust=run.trust, device=run.device)
-    own = detector_options((), trust=run.trust, device=run.device)
+    options = detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head)
+    own = detector_options((), trust=run.trust, device=run.device, head=run.head)
     by_flight = run.cluster == "flight"
     names = [run.detector, *([run.against] if run.against else [])]
     with bar("Looking", total=len(names) * len(split.photos)) as step:

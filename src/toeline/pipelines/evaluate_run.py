@@ -56,12 +56,14 @@ class EvaluateRun:
     answers: str = "type"
     findings: str | None = None
     taxonomy: str | None = None
+    classes: str | None = None
     device: str = "auto"
     decide: str = "score"
     seed: int = 0
     relations: str = "given"
     thresholds: tuple[str, ...] = ()
     trust: bool = False
+    head: str | None = None
 
 
 @dataclass
@@ -76,10 +78,15 @@ class Workbench:
         """The words of all of it."""
         return Taxonomy.load(Path(self.run.taxonomy) if self.run.taxonomy else None)
 
+    @property
+    def classes(self) -> Path | None:
+        """The file that names the class ids, where the user gave one."""
+        return Path(self.run.classes) if self.run.classes else None
+
     @cached_property
     def dataset(self) -> YoloSet:
         """Raises LabelError."""
-        return open_dataset(Path(self.run.data), self.taxonomy)
+        return open_dataset(Path(self.run.data), self.taxonomy, classes=self.classes)
 
     def split(self, name: str) -> LabeledSplit:
         """A split with its truth, read once. Raises LabelError."""
@@ -103,7 +110,9 @@ class Workbench:
         from toeline.detect.tiling import tiled
         from toeline.pipelines.inspect import detector_options
 
-        options = detector_options(self.run.thresholds, trust=self.run.trust, device=self.run.device)
+        options = detector_options(
+            self.run.thresholds, trust=self.run.trust, device=self.run.device, head=self.run.head
+        )
         return tiled(load_detector(self.run.detector, taxonomy=self.taxonomy, options=options), "auto")
 
 
@@ -115,7 +124,7 @@ def once(bench: Workbench, run: EvaluateRun, out: Path, *, held: bool = False) -
     from toeline.core.provenance import data_hash, now_words
 
     split = bench.split(run.split)
-    boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy)
+    boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy, bench.classes)
     hashed = run.boxes == TRUTH or Path(run.boxes).is_file()  # in labels_sha256, or among the weights
     check = changes(split.photos, boxes, read=not run.findings, hashed=hashed)
     folder = _open(bench, run, out, check, held=held)

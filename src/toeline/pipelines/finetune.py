@@ -166,7 +166,12 @@ def before_and_after(run: LoraRun, data: Path, out: Path, folder: Path) -> Befor
     4-bit weights, because the others may not fit.
     """
     plain = EvaluateRun(
-        data=str(data), split=run.valid, judge=run.judge, taxonomy=_typed(run.taxonomy), device=run.device
+        data=str(data),
+        split=run.valid,
+        judge=run.judge,
+        taxonomy=_typed(run.taxonomy),
+        classes=_typed(run.classes),
+        device=run.device,
     )
     trained = EvaluateRun(**{**vars(plain), "judge" if run.all_weights else "adapter": str(folder)})
     first, problems = _evaluated(run, plain, out / BEFORE)
@@ -198,7 +203,7 @@ def _in_4_bits(run: LoraRun, how: EvaluateRun) -> Any:
     """The judge with 4-bit weights, with the adapter or without."""
     from dataclasses import replace
 
-    from toeline.judge.checkpoint import add_adapter
+    from toeline.judge.adapter import add_adapter
     from toeline.train.adapter import load_judge
 
     judge = load_judge(run)

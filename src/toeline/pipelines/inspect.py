@@ -90,11 +90,13 @@ class InspectRun:
     detector: str = "embedded"
     thresholds: tuple[str, ...] = ()
     trust: bool = False
+    head: str | None = None
     boxes: str | None = None
     judge: str = "embedded"
     adapter: str | None = None
     answers: str = "type"
     taxonomy: str | None = None
+    classes: str | None = None
     device: str = "auto"
     tile: str = "auto"
     calibration: str | None = None
@@ -207,25 +209,29 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         device=run.device,
         answers="all" if run.answers == "all" else "type",
         boxes=boxes,
-        detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device),
+        detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head),
         tile=run.tile,
         calibration=run.calibration,
         review_below=run.review_below,
     )
 
 
-def detector_options(thresholds: Sequence[str], *, trust: bool, device: str) -> DetectorOptions:
+def detector_options(
+    thresholds: Sequence[str], *, trust: bool, device: str, head: str | None = None
+) -> DetectorOptions:
     """What was typed of the detector. Raises SetupError for a threshold that is none."""
     from toeline.detect.detector import DetectorOptions, read_thresholds
 
     by_type, general = read_thresholds(thresholds)
-    return DetectorOptions(by_type, general, trust, device)
+    return DetectorOptions(by_type, general, trust, device, head)
 
 
 def _boxes(run: InspectRun, taxonomy: Taxonomy, photos: list[Photo]) -> tuple[Boxes | None, list[Problem]]:
     from toeline.pipelines.boxes import label_boxes
 
-    return label_boxes(Path(run.boxes), taxonomy, photos) if run.boxes else (None, [])
+    if not run.boxes:
+        return None, []
+    return label_boxes(Path(run.boxes), taxonomy, photos, classes=Path(run.classes) if run.classes else None)
 
 
 def quick_weights(run: InspectRun) -> dict[str, str]:

@@ -39,6 +39,7 @@ class BaselineRun:
     split: str = "train"
     seed: int = 0
     folds: int = 5
+    classes: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
 
     `step` is called after each photograph with what was wrong with it.
     """
-    found = open_yolo(run.data, taxonomy)
+    found = open_yolo(run.data, taxonomy, classes=run.classes)
     table, problems = measured(found, run.split, taxonomy, step)
     cut_by = "flight line"
     if len(set(table.groups)) == 1:  # the name says no more than that all were taken together
