@@ -39,8 +39,8 @@ UNREADABLE = {CHECKS["unreadable"].name, UNREAD}
 class Analysis:
     """Everything that is known of a data set. `flags` are what should be looked at, faults first.
 
-    `problems` say what of the data set was read in part or by a guess, with notes of what was left out. `images` and `leaks`
-    are None when no pixels were looked at.
+    `problems` say what of the data set was read in part or by a guess, with notes of what was left out. `images` and
+    `leaks` are None when no pixels were looked at.
     """
 
     table: ObjectTable
