@@ -156,3 +156,11 @@ def numbers(value: object, what: str, *, low: float = -math.inf, high: float = m
     return {
         word(name, what): number(one, f"{what} of {cut(str(name))}", low=low, high=high) for name, one in value.items()
     }
+
+
+def whole(value: object, what: str, *, low: int, high: int) -> int:
+    """As number, without a fraction."""
+    found = number(value, what, low=low, high=high)
+    if found != int(found):
+        raise ValueError(f"{what} is {cut(repr(value))}, and must be a whole number from {low} to {high}")
+    return int(found)

@@ -1,63 +1,99 @@
-"""COCO data sets, read and written: which files hold them, whose photographs they mean, their categories and boxes."""
+"""COCO data sets, read and written: which files hold them, whose photographs they mean, their categories and boxes.
+
+A file that contradicts itself in whose the annotations are is refused; what is left out, changed or assumed is told.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 from toeline.core.box import Box
-from toeline.core.finding import Problem, Step
+from toeline.core.finding import Problem, Step, grave, kinds_of
+from toeline.core.reading import read_json
 from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Names
-from toeline.data.datasets import ALL, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
-from toeline.data.images import SUFFIXES, photo_size
-from toeline.data.labels import ROUNDING, LabelLine, Points, has_area
-from toeline.data.yolo import SPLITS, Entry
+from toeline.core.words import cut
+from toeline.data.coco_shapes import area, as_number, read_shape
+from toeline.data.datasets import UNKNOWN, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
+from toeline.data.foreign import other_formats
+from toeline.data.images import SUFFIXES, files_under, photo_size
+from toeline.data.labels import LabelLine
+from toeline.data.matching import folded
+from toeline.data.places import ALL, SPLITS
+from toeline.data.yolo import Entry
 from toeline.errors import LabelError, PhotoError
 
 SAME_SHAPE = 0.01  # relative: how far the sides' ratio may be off before a size in the file is that of another picture
+MOST_BYTES = 512 << 20  # of an annotation file; COCO's own largest has 448 MB
+LISTS = ("images", "annotations", "categories")
+KIN = ("captions", "person_keypoints", "stuff", "panoptic")  # files that stand beside COCO's instances*.json
+NAMES = re.compile("coco|^instances|annotations", re.IGNORECASE)  # a file of such a name is meant to be COCO
+AGAIN = "Export the annotations again."
+
+Id = int | str
 
 
 @dataclass(frozen=True)
 class CocoFile:
-    """One annotation file and the split that its place or its name says it is of."""
+    """One annotation file and the split that its place or its name says it is of.
+
+    `problems` are other files beside it that look like annotations and are not read.
+    """
 
     path: Path
     split: str
     raw: Mapping[str, Any]
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def ours(self) -> bool:
+        """Whether `convert` wrote it, as it says itself."""
+        info = self.raw.get("info")
+        return isinstance(info, Mapping) and info.get("contributor") == OURS
 
 
 def open_coco(root: Path) -> tuple[CocoFile, ...]:
     """The annotation files in `root` (a folder, or one such file). Raises LabelError when there is none."""
-    paths = [root] if root.is_file() else sorted(p for p in root.rglob("*.json") if not p.name.startswith(".c"))
+    paths = [root] if root.is_file() else sorted(p for p, _ in files_under(root, []) if p.suffix.lower() == ".json")
     files = [CocoFile(p, _split(p, root), raw) for p in paths if (raw := _load(p, must=p == root)) is not None]
     if not files:
-        raise LabelError(f"{root}: no COCO annotations here (a JSON file with images, annotations and categories).")
+        others = other_formats(root)
+        raise LabelError(
+            f"{root}: no COCO annotations here (a JSON file with images, annotations and categories)."
+            f"{f' {others}' if others else ''}"
+        )
     instances = {f.path.parent for f in files if f.path.name.startswith("instances")}
-    return tuple(f for f in files if f.path.parent not in instances or f.path.name.startswith("instances"))
+    kept = [f for f in files if f.path.parent not in instances or f.path.name.startswith("instances")]
+    beside = tuple(_passed(f.path) for f in files if f not in kept)
+    return (replace(kept[0], problems=beside), *kept[1:])
+
+
+def _passed(path: Path) -> Problem:
+    note = path.name.startswith(KIN)
+    return Problem.in_file(path, "is not read, because instances*.json stands beside it.", note=note)
 
 
 def _load(path: Path, *, must: bool) -> Mapping[str, Any] | None:
     """A file's content, or None when it is no COCO file. Raises LabelError for one that must be and is not."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        raw = json.loads(text)
-    except (OSError, ValueError) as why:
-        if must or "coco" in path.name or path.name.startswith("instances"):
-            raise LabelError(f"{path}: cannot be read as JSON ({why}). Export the annotations again.") from None
+        raw = read_json(path, LabelError, advice=AGAIN, most=MOST_BYTES)
+    except LabelError:
+        if must or NAMES.search(path.name):
+            raise
         return None
-    keys = ("images", "annotations", "categories")
-    if isinstance(raw, dict) and all(isinstance(raw.get(key), list) for key in keys):
+    if isinstance(raw, dict) and all(isinstance(raw.get(key), list) for key in LISTS):
         return raw
-    if must:
-        raise LabelError(f"{path}: lacks one of the lists images, annotations, categories, so it is no COCO file.")
+    almost = isinstance(raw, dict) and "images" in raw and NAMES.search(path.name) and not path.name.startswith(KIN)
+    if must or almost:
+        others = other_formats(path)
+        raise LabelError(f"{path}: lacks one of the lists {', '.join(LISTS)}, so it is no COCO file. {others or AGAIN}")
     return None
 
 
@@ -69,124 +105,345 @@ def _split(path: Path, root: Path) -> str:
 
 
 def read_coco(files: Sequence[CocoFile], root: Path, *, step: Step = lambda _: None) -> LabelSet:
-    """Photographs with their labels, class ids from 0 without holes, and everything that YOLO labels cannot hold."""
+    """Photographs with their labels, class ids from 0 without holes, and everything that YOLO labels cannot hold.
+
+    Raises LabelError for files that contradict themselves, and where no photograph is there.
+    """
     base = root.parent if root.is_file() else root
     names, ids, notes = class_ids(files)
-    photos = _index(base)
+    problems = [problem for file in files for problem in file.problems]
+    index = _index(base, problems)
     splits: dict[str, list[LabeledPhoto]] = defaultdict(list)
-    problems: list[Problem] = []
-    for file, of_category in zip(files, ids, strict=True):
-        for photo, said in _read_file(file, of_category, base, photos):
-            splits[file.split] += [photo] if photo else []
+    for content, of_category in zip([_content(file) for file in files], ids, strict=True):
+        problems += content.problems
+        for photo, said in _read_file(content, of_category, base, index):
+            splits[content.file.split] += [photo] if photo else []
             problems += said
-            step(said)
+            step(grave(said))
     order = list(dict.fromkeys([*SPLITS.values(), *splits]))
     named = {split: tuple(_named(split, its, problems)) for split in order if (its := splits.get(split))}
     if not named:
         raise LabelError(f"{root}: none of the photographs that the annotations name is there. {_first(problems)}")
-    return LabelSet(base, names, named, tuple(problems), tuple(notes))
+    notes += [str(kind) for kind in kinds_of(p for p in problems if p.note)]
+    return LabelSet(base, names, named, tuple(grave(problems)), tuple(notes))
 
 
 def _first(problems: Sequence[Problem]) -> str:
     return f"The first: {problems[0]}" if problems else "The annotations name none."
 
 
-def class_ids(files: Sequence[CocoFile]) -> tuple[dict[int, str], list[dict[int, int]], list[str]]:
+def as_id(value: object) -> Id | None:
+    """An id, the same whether it is written as a number or as its text; None for what is no id.
+
+    >>> as_id(7), as_id("7"), as_id(7.0), as_id("a7"), as_id(None), as_id(True), as_id([7])
+    (7, 7, 7, 'a7', None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else text or None
+    return int(value) if isinstance(value, int) or value.is_integer() else None
+
+
+def class_ids(files: Sequence[CocoFile]) -> tuple[Names, list[dict[Id, int]], list[str]]:
     """Class names by YOLO id, the YOLO id of each category id for each file, and what was renumbered, in words.
 
     Files of one data set may number their categories differently; there the name decides.
     """
-    if all(f.raw.get("info", {}).get("contributor") == OURS for f in files):
-        names = {int(c["id"]): str(c["name"]) for f in files for c in f.raw["categories"]}
-        return names, [{i: i for i in names}] * len(files), []
-    listed: list[tuple[int, str]] = []
-    ids: list[dict[int, int]] = []
+    found = [_categories(file) for file in files]
+    if (own := _own_names(files, found)) is not None:
+        return own, [{i: i for i in own}] * len(files), []
+    listed: dict[str, Id] = {}
+    ids: list[dict[Id, int]] = []
     notes: list[str] = []
-    for file in files:
-        kept, placeholder = _categories(file)
-        known, mine = {name: at for at, (_, name) in enumerate(listed)}, {}
+    for file, (kept, placeholder) in zip(files, found, strict=True):
         for number, name in kept:
-            at = known.get(name, len(listed))
-            listed += [(number, name)] if at == len(listed) else []
-            mine[number] = at
-        ids.append(mine)
+            listed.setdefault(name, number)
+        order = {name: at for at, name in enumerate(listed)}
+        ids.append({number: order[name] for number, name in kept})
         notes += [f"{file.path}: category {placeholder!r} holds nothing and is left out."] if placeholder else []
-    moved = [f"{number} {name!r} is class {at}" for at, (number, name) in enumerate(listed) if number != at]
+        twice = sorted({name for _, name in kept if [n for _, n in kept].count(name) > 1})
+        notes += [f"{file.path}: category {cut(name)!r} has several ids; all are one class." for name in twice]
+    moved = [f"{number} {name!r} is class {at}" for at, (name, number) in enumerate(listed.items()) if number != at]
     notes += [f"category ids were numbered anew from 0: {', '.join(moved)}."] if moved else []
-    return {at: name for at, (_, name) in enumerate(listed)}, ids, notes
+    return dict(enumerate(listed)), ids, notes
 
 
-def _categories(file: CocoFile) -> tuple[list[tuple[int, str]], str]:
-    """Ids and names in the order of the ids, without the group that Roboflow lists as a category of its own."""
-    try:
-        found = sorted((int(c["id"]), str(c["name"]), str(c.get("supercategory"))) for c in file.raw["categories"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise LabelError(f"{file.path}: a category lacks its id or name. Export the annotations again.") from None
-    used = {a.get("category_id") for a in file.raw["annotations"] if isinstance(a, dict)}
-    groups = {above for _, _, above in found}
-    empty = [(i, n) for i, n, above in found if n in groups and above in ("none", "None", "") and i not in used]
-    placeholder = empty[0] if len(empty) == 1 and len(found) > 1 else None
-    return [(i, n) for i, n, _ in found if (i, n) != placeholder], placeholder[1] if placeholder else ""
+def _own_names(files: Sequence[CocoFile], found: Sequence[tuple[Sequence[tuple[Id, str]], str]]) -> Names | None:
+    """The names by class id where every file is ours and all agree, whatever holes the ids have; else None."""
+    names = [dict(kept) for kept, _ in found]
+    plain = all(isinstance(i, int) and i >= 0 for i in names[0]) and len({*names[0].values()}) == len(names[0])
+    same = all(one == names[0] and len(kept) == len(one) for one, (kept, _) in zip(names, found, strict=True))
+    if not (plain and same and all(file.ours for file in files)):
+        return None
+    return {int(i): name for i, name in sorted(names[0].items())}
 
 
-def _index(base: Path) -> Mapping[str, list[Path]]:
-    """Photographs below `base` by file name, for annotations that give a path which does not exist here."""
-    found: dict[str, list[Path]] = defaultdict(list)
-    for path in base.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            found[path.name].append(path)
+def _categories(file: CocoFile) -> tuple[list[tuple[Id, str]], str]:
+    """Ids and names in the order of the ids, without the group that Roboflow lists as a category of its own.
+
+    Raises LabelError for a category without id or name, and for an id that has two names.
+    """
+    above: dict[Id, tuple[str, str]] = {}
+    for c in file.raw["categories"]:
+        number, name = (as_id(c.get("id")), c.get("name")) if isinstance(c, Mapping) else (None, None)
+        if number is None or isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
+            raise LabelError(f"{file.path}: a category lacks its id or name ({cut(repr(c))}). {AGAIN}")
+        before, _ = above.setdefault(number, (str(name), str(c.get("supercategory"))))
+        if before != str(name):
+            raise LabelError(
+                f"{file.path}: category id {cut(str(number))} has the names {cut(before)!r} and {cut(str(name))!r}, so "
+                f"nobody knows which its annotations mean. Give one of them another id, and its annotations with it."
+            )
+    if file.ours:
+        return [(i, n) for i, (n, _) in sorted(above.items(), key=_order)], ""
+    used = {as_id(a.get("category_id")) for a in file.raw["annotations"] if isinstance(a, dict)}
+    groups = {group for _, group in above.values()}
+    empty = [i for i, (n, g) in above.items() if n in groups and g in ("none", "None", "") and i not in used]
+    group = above.pop(empty[0])[0] if len(empty) == 1 and len(above) > 1 else ""
+    return [(i, n) for i, (n, _) in sorted(above.items(), key=_order)], group
+
+
+def _order(one: tuple[Id, object]) -> tuple[bool, Id]:
+    """Numbers before texts."""
+    return isinstance(one[0], str), one[0]
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A file's images by id, and their annotations; every id is checked. `problems` are of what belongs to none."""
+
+    file: CocoFile
+    images: Mapping[Id, Mapping[str, Any]]
+    annotations: Mapping[Id, Sequence[Mapping[str, Any]]]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def _content(file: CocoFile) -> _Content:
+    """Raises LabelError for a file of which nobody can tell whose its annotations are."""
+    problems: list[Problem] = []
+    images = _images(file, problems)
+    annotations: dict[Id, list[Mapping[str, Any]]] = defaultdict(list)
+    for a in _once(file, problems):
+        number = as_id(a.get("image_id"))
+        if number in images:
+            annotations[number].append(a)
+            continue
+        if number is not None and images and type(number) not in {type(i) for i in images}:
+            raise LabelError(
+                f"{file.path}: image ids are such as {cut(repr(next(iter(images))))}, and the image_id of annotation "
+                f"{cut(repr(a.get('id')))} is {cut(repr(a['image_id']))}, so nobody knows whose it is. {AGAIN}"
+            )
+        problems.append(_at(file, a, f"its image {cut(repr(a.get('image_id')))} is not in the file; left out."))
+    _require_pixels(file)
+    return _Content(file, images, annotations, [*problems, *_mixed(file)])
+
+
+def _images(file: CocoFile, problems: list[Problem]) -> dict[Id, Mapping[str, Any]]:
+    """Image records by id. Raises LabelError for an id that two photographs have."""
+    found: dict[Id, Mapping[str, Any]] = {}
+    for image in file.raw["images"]:
+        number = as_id(image.get("id")) if isinstance(image, Mapping) else None
+        if number is None:
+            what = f"image {cut(repr(image))} has no id; left out, with its annotations."
+            problems.append(Problem.in_file(file.path, what))
+            continue
+        before = found.setdefault(number, image)
+        if before is image:
+            continue
+        one, two = ([as_number(i.get(k)) or cut(repr(i.get(k))) for k in ("width", "height")] for i in (before, image))
+        if before.get("file_name") != image.get("file_name") or one != two:
+            raise LabelError(
+                f"{file.path}: image id {number!r} stands there twice, for {_called(before)} and for {_called(image)}, "
+                f"so nobody knows whose its annotations are. Export both again, or give one another id, and its "
+                f"annotations with it."
+            )
+        problems.append(Problem.in_file(file.path, f"image {number!r} stands there twice; read once.", note=True))
     return found
 
 
-def _find(file: CocoFile, name: str, base: Path, photos: Mapping[str, list[Path]]) -> Path | None:
-    """The photograph that an annotation file means: at the path it gives, else the one of that name nearest to it."""
-    given = PurePosixPath(name.replace("\\", "/"))
+def _called(image: Mapping[str, Any]) -> str:
+    size = " x ".join(cut(str(image.get(key)), 20) for key in ("width", "height"))
+    return f"{cut(repr(image.get('file_name')))} ({size})"
+
+
+def _once(file: CocoFile, problems: list[Problem]) -> Iterator[Mapping[str, Any]]:
+    """Annotations, one that stands there twice once."""
+    known: dict[Id, Mapping[str, Any]] = {}
+    for a in file.raw["annotations"]:
+        if not isinstance(a, Mapping):
+            problems.append(Problem.in_file(file.path, f"annotation {cut(repr(a))} is no mapping; left out."))
+            continue
+        number = as_id(a.get("id"))
+        before = known.setdefault(number, a) if number is not None else a
+        if before is not a:
+            same = before == a
+            what = "stands there twice; read once." if same else "is the id of several objects; all are read."
+            problems.append(_at(file, a, what, note=True))
+            if same:
+                continue
+        yield a
+
+
+def _mixed(file: CocoFile) -> list[Problem]:
+    """A note where ids are numbers here and text there, which are equal."""
+    pairs = (("images", "id", "image_id"), ("categories", "id", "category_id"))
+    said = []
+    for own, key, other in pairs:
+        kinds = {isinstance(r.get(key), str) for r in file.raw[own] if isinstance(r, Mapping)}
+        kinds |= {isinstance(a.get(other), str) for a in file.raw["annotations"] if isinstance(a, Mapping)}
+        what = f"ids of {own} are numbers here and text there; both are read as numbers."
+        said += [Problem.in_file(file.path, what, note=True)] if len(kinds) > 1 else []
+    return said
+
+
+def _require_pixels(file: CocoFile) -> None:
+    """Raise LabelError where every box, or every polygon, is a share of the photograph."""
+    places = [a.get("bbox") or a.get("segmentation") for a in file.raw["annotations"] if isinstance(a, Mapping)]
+    if file.ours or not places or not all(map(_is_share, places)):
+        return
+    raise LabelError(f"{file.path}: every place lies between 0 and 1: shares of a photograph, not pixels. {AGAIN}")
+
+
+def _is_share(place: object) -> bool:
+    values = place[0] if isinstance(place, list) and place and isinstance(place[0], list) else place
+    numbers = [as_number(v) for v in values] if isinstance(values, list) else []
+    return len(numbers) > 3 and all(v is not None and 0 <= v <= 1 for v in numbers) and any(numbers[2:])
+
+
+def _index(base: Path, problems: list[Problem]) -> Mapping[str, list[Path]]:
+    """Photographs below `base` by folded file name, for annotations that give a path which does not exist here."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path, _ in files_under(base, problems):
+        if path.suffix.lower() in SUFFIXES:
+            found[folded(path.name)].append(path)
+    return found
+
+
+MOST_NAME = 2000  # letters of a path; systems end at 4,096 bytes
+
+
+def spellings(name: str) -> list[PurePosixPath]:
+    r"""The paths that a `file_name` may mean, the most literal first: as it is; from a URL; without the eight digits
+    that Label Studio sets before the name of an upload.
+
+    >>> [str(p) for p in spellings(r"C:\flight 1\a.jpg")]
+    ['C:/flight 1/a.jpg']
+    >>> [str(p) for p in spellings("/data/upload/3/0a1b2c3d-a%20b.jpg")][-1]
+    '/data/upload/3/a b.jpg'
+    >>> [str(p) for p in spellings("/data/local-files/?d=flight/a.jpg")][-1]
+    'flight/a.jpg'
+    """
+    plain = name.replace("\\", "/")
+    path, _, query = plain.partition("?")
+    local = re.search("(?:^|&)d=([^&]+)", query)
+    tries = [plain, unquote(plain), *([unquote(path)] if query else []), *([unquote(local[1])] if local else [])]
+    tries = [text.replace("\\", "/") for text in tries]
+    tries += [re.sub("(^|/)[0-9a-f]{8}-(?=[^/]+$)", r"\1", text) for text in tries]
+    return [PurePosixPath(text) for text in dict.fromkeys(tries)]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The photographs that a `file_name` may mean: one if it is clear. `off` is 0 for a path as it stands."""
+
+    paths: Sequence[Path] = ()
+    off: int = 0
+
+
+def _find(file: CocoFile, name: str, base: Path, index: Mapping[str, list[Path]]) -> _Found:
+    """The photograph at the path that is given, else the one of that name whose folders agree best, or lie nearest."""
+    if not 0 < len(name) <= MOST_NAME or "\0" in name:
+        return _Found()
+    tries = spellings(name)
     tops = [file.path.parent, file.path.parent / "images", base, base / "images"]
-    if not given.is_absolute() and ".." not in given.parts:
-        for top in tops:
-            if (top / given).is_file():
-                return top / given
-    named = photos.get(given.name, [])
-    close = [
-        p for p in named if any(SPLITS.get(w) == file.split for part in p.parts for w in re.findall("[a-z]+", part))
-    ]
-    return named[0] if len(named) == 1 else close[0] if len(close) == 1 else None
+    for given in tries:
+        for top in tops if not given.is_absolute() and ".." not in given.parts else ():
+            if _is_file(top / given):
+                return _Found([top / given])
+    for given in tries:
+        if named := index.get(folded(given.name)):
+            ranks = {path: _rank(path, given, file, base) for path in named}
+            best = max(ranks.values())
+            return _Found([path for path in named if ranks[path] == best], off=1000 - best[0])
+    return _Found()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than this system's names are
+        return False
+
+
+def _rank(path: Path, given: PurePosixPath, file: CocoFile, base: Path) -> tuple[int, bool, bool, int]:
+    """How many folders are as in the path that is given; whether the name is, and the split; how near it lies."""
+    here, there = path.relative_to(base).parts[:-1], given.parts[:-1]
+    words = {SPLITS.get(word) for part in path.parts[:-1] for word in re.findall("[a-z]+", part)}
+    above = file.path.parent.relative_to(base).parts
+    return _equal(here[::-1], there[::-1]), path.name == given.name, file.split in words, _equal(here, above)
+
+
+def _equal(one: Iterable[str], two: Iterable[str]) -> int:
+    """How many parts are the same, from the first on."""
+    count = 0
+    for a, b in zip(one, two, strict=False):
+        if folded(a) != folded(b):
+            break
+        count += 1
+    return count
+
+
+def _whose(content: _Content, base: Path, index: Mapping[str, list[Path]]) -> dict[Id, _Found]:
+    """The photograph of each image record. One that two names could mean belongs to the nearer name, or to none."""
+    found: dict[Id, _Found] = {}
+    claims: dict[Path, dict[str, int]] = defaultdict(dict)
+    for number, image in content.images.items():
+        name = image.get("file_name")
+        found[number] = one = _find(content.file, name, base, index) if isinstance(name, str) else _Found()
+        if len(one.paths) == 1:
+            claims[one.paths[0]][str(name)] = one.off
+    for number, one in found.items():
+        offs = claims[one.paths[0]] if len(one.paths) == 1 else {}
+        nearest = [name for name, off in offs.items() if off == min(offs.values())]
+        own = content.images[number].get("file_name") in nearest
+        if offs and not (own and (one.off == 0 or len(nearest) == 1)):
+            found[number] = _Found()
+    return found
 
 
 def _read_file(
-    file: CocoFile, ids: Mapping[int, int], base: Path, photos: Mapping[str, list[Path]]
+    content: _Content, ids: Mapping[Id, int], base: Path, index: Mapping[str, list[Path]]
 ) -> Iterator[tuple[LabeledPhoto | None, list[Problem]]]:
-    """One photograph after the other, then what belongs to none."""
-    of_image: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
-    for a in file.raw["annotations"]:
-        of_image[a.get("image_id") if isinstance(a, dict) else None].append(a if isinstance(a, dict) else {})
-    for image in file.raw["images"]:
-        mine = of_image.pop(image.get("id"), []) if isinstance(image, dict) else []
-        yield _read_image(file, image if isinstance(image, dict) else {}, mine, ids, base, photos)
-    left = [a for its in of_image.values() for a in its]
-    yield None, [_at(file, a, f"its image {a.get('image_id')!r} is not in the file; left out.") for a in left]
+    """One photograph after the other."""
+    whose = _whose(content, base, index)
+    for number, image in content.images.items():
+        mine = content.annotations.get(number, ())
+        yield _read_image(content.file, image, mine, ids, whose[number])
 
 
-def _at(file: CocoFile, a: Mapping[str, Any], what: str) -> Problem:
-    return Problem.in_file(file.path, f"annotation {a.get('id')!r}: {what}")
+def _at(file: CocoFile, a: Mapping[str, Any], what: str, photo: str = "", *, note: bool = False) -> Problem:
+    which = f"annotation {cut(repr(a.get('id')))}"
+    if note:  # those that say the same are told together, with the places of the first
+        return Problem("", f"{file.path}, {which}", what, note=True)
+    return Problem.in_file(file.path, f"{which}: {what}{f' ({photo!r})' if photo else ''}")
 
 
 def _read_image(
     file: CocoFile,
     image: Mapping[str, Any],
     annotations: Sequence[Mapping[str, Any]],
-    ids: Mapping[int, int],
-    base: Path,
-    photos: Mapping[str, list[Path]],
+    ids: Mapping[Id, int],
+    found: _Found,
 ) -> tuple[LabeledPhoto | None, list[Problem]]:
     """A photograph with the labels that it can have; None when it is not there or of another shape."""
-    name = str(image.get("file_name", ""))
-    photo = _find(file, name, base, photos) if name else None
     lost = f"left out, with its {len(annotations)} annotations."
-    if photo is None:
-        return None, [
-            Problem.in_file(file.path, f"image {image.get('id')!r} {name!r} is not here, or not once; {lost}")
-        ]
+    if len(found.paths) != 1:
+        name, places = cut(repr(image.get("file_name"))), " and ".join(map(str, found.paths[:3]))
+        what = f"image {cut(repr(image.get('id')))} {name} is not here, or not once{places and f' ({places})'}; {lost}"
+        return None, [Problem.in_file(file.path, what)]
+    photo = found.paths[0]
     try:
         size = _size(image, photo)
     except (PhotoError, ValueError) as why:
@@ -194,31 +451,48 @@ def _read_image(
     if image.get("labelled") is False:
         unknown = Problem.in_file(photo, "is marked as not labeled; it gets no label file.")
         return LabeledPhoto(photo, photo.name, size, None), [unknown]
-    lines: list[LabelLine] = []
+    lines, said = _lines(file, annotations, ids, size, photo.name)
+    if annotations and not lines:
+        unknown = Problem.in_file(photo, UNKNOWN.format("marked as not labeled"))
+        return LabeledPhoto(photo, photo.name, size, None), [*said, unknown]
+    return LabeledPhoto(photo, photo.name, size, tuple(lines)), said
+
+
+def _lines(
+    file: CocoFile, annotations: Sequence[Mapping[str, Any]], ids: Mapping[Id, int], size: tuple[int, int], name: str
+) -> tuple[list[LabelLine], list[Problem]]:
+    """The usable annotations of one photograph, of equal ones the first, and what is to be said of them."""
+    lines: dict[object, LabelLine] = {}
     said: list[Problem] = []
     for number, a in enumerate(annotations, start=1):
-        shape, what = read_shape(a, size)
-        category = ids.get(a.get("category_id", -1))
-        if category is None and shape is not None:
-            shape, what = None, [f"its category {a.get('category_id')!r} is not in the file; left out."]
-        said += [_at(file, a, f"{text} ({photo.name})") for text in what]
-        if shape is not None and category is not None:
-            lines.append(LabelLine(number, category, *shape))
-    return LabeledPhoto(photo, photo.name, size, tuple(lines)), said
+        known = as_id(a.get("category_id"))
+        category = None if known is None else ids.get(known)
+        if category is None:
+            what = f"its category {cut(repr(a.get('category_id')))} is not in the file; left out."
+            said.append(_at(file, a, what, name))
+            continue
+        shape, remarks = read_shape(a, size)
+        said += [_at(file, a, remark.text, name, note=remark.note) for remark in remarks]
+        if shape is None:
+            continue
+        if lines.setdefault((category, shape), LabelLine(number, category, *shape)).line != number:
+            said.append(_at(file, a, "is the same object as one before it; read once.", note=True))
+    return list(lines.values()), said
 
 
 def _size(image: Mapping[str, Any], photo: Path) -> tuple[int, int]:
     """The size that the annotations are in; a scaled copy is as good. Raises ValueError, PhotoError."""
     real = photo_size(photo)
-    wide, high = image.get("width"), image.get("height")
-    if wide is None and high is None:
+    if image.get("width") is None and image.get("height") is None:
         return real
-    if not (isinstance(wide, int | float) and isinstance(high, int | float) and wide >= 1 and high >= 1):
-        raise ValueError(f"the annotations say that it is {wide!r} x {high!r} pixels.")
+    wide, high = as_number(image.get("width")), as_number(image.get("height"))
+    if wide is None or high is None or min(wide, high) < 1:
+        said = " x ".join(cut(repr(image.get(key)), 30) for key in ("width", "height"))
+        raise ValueError(f"the annotations say that it is {said} pixels.")
     if abs(wide * real[1] / (high * real[0]) - 1) > SAME_SHAPE:
         raise ValueError(
-            f"the annotations are for {wide} x {high} pixels, and it is {real[0]} x {real[1]} when upright. Export the "
-            f"annotations of this very file."
+            f"the annotations are for {wide:.0f} x {high:.0f} pixels, and it is {real[0]} x {real[1]} when upright. "
+            f"Export the annotations of this very file."
         )
     return int(wide), int(high)
 
@@ -231,98 +505,24 @@ def _named(split: str, photos: Sequence[LabeledPhoto], problems: list[Problem]) 
             merged[p.photo] = p
             continue
         problems.append(Problem.in_file(p.photo, "several images of the annotations are this file; put together."))
-        merged[p.photo] = replace(before, lines=(*(before.lines or ()), *(p.lines or ())))
+        merged[p.photo] = replace(before, lines=_together(before, p))
     places = placed(Entry(p.photo, None, split) for p in merged.values())
     yield from (replace(p, name=place.name) for p, place in zip(merged.values(), places, strict=True))
 
 
-Shape = tuple[Box, Points]
+def _together(one: LabeledPhoto, two: LabeledPhoto) -> tuple[LabelLine, ...] | None:
+    """The label lines of both, in the size of the first; None where neither is labeled."""
+    if one.lines is None or two.lines is None:
+        return one.lines if two.lines is None else two.lines
+    fx, fy = (a / b for a, b in zip(one.size_wh, two.size_wh, strict=True))
+    more = two.lines if fx == fy == 1 else [_scaled(line, fx, fy) for line in two.lines]
+    return tuple({(line.class_id, line.box, line.polygon): line for line in (*one.lines, *more)}.values())
 
 
-def read_shape(a: Mapping[str, Any], size_wh: tuple[int, int]) -> tuple[Shape | None, list[str]]:
-    """Box and polygon (empty for a box) inside the photograph, or None; and what was left out or changed, in words."""
-    if a.get("iscrowd") == 1:
-        return None, ["marks a crowd and no single object; left out. Draw each object if it is to count."]
-    found = a.get("segmentation")
-    parts, said = _parts(found)
-    if not parts:
-        box, why = _box(a.get("bbox"), size_wh)
-        return ((box, ()) if box else None), [*said, *why]
-    if len(parts) > 1:
-        said.append(f"its {len(parts)} parts are joined to one polygon by lines of no width.")
-    points, beyond = _inside(join(parts), size_wh)
-    if not has_area(points, size_wh):
-        box, why = _box(a.get("bbox"), size_wh)
-        kept = "its box is kept" if box else "left out"
-        return ((box, ()) if box else None), [*said, f"its polygon has no area; {kept}.", *why]
-    return (Box.around(points), points), [*said, *_beyond(beyond)]
-
-
-def _parts(found: Any) -> tuple[list[Points], list[str]]:
-    """Polygons of at least three corners. A box has no segmentation, or an empty one."""
-    if isinstance(found, Mapping):
-        return [], ["is a run-length mask, which YOLO labels cannot hold; its box is kept. Export polygons to keep it."]
-    if not found:
-        return [], []
-    rings = found if isinstance(found, list) and all(isinstance(ring, list) for ring in found) else [found]
-    good = [_points(ring) for ring in rings]
-    parts = [points for points in good if points]
-    bad = len(good) - len(parts)
-    what = "its box is kept" if not parts else "the others are kept"
-    return parts, [f"{bad} of its {len(good)} polygons have no three corners of two numbers; {what}."] if bad else []
-
-
-def _points(ring: Any) -> Points:
-    if not isinstance(ring, Sequence) or len(ring) < 6 or len(ring) % 2 or not all(_is_number(v) for v in ring):
-        return ()
-    return tuple((float(x), float(y)) for x, y in zip(ring[::2], ring[1::2], strict=True))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def join(parts: Sequence[Points]) -> Points:
-    """One polygon that goes round every part, to and fro along the shortest line between corners: the area is the same.
-
-    >>> join([((0, 0), (2, 0), (2, 2)), ((3, 0), (5, 0), (5, 2))])
-    ((0, 0), (2, 0), (3, 0), (5, 0), (5, 2), (3, 0), (2, 0), (2, 2))
-    """
-    path = list(parts[0])
-    for part in parts[1:]:
-        i, j = min(
-            ((i, j) for i in range(len(path)) for j in range(len(part))),
-            key=lambda ij: math.dist(path[ij[0]], part[ij[1]]),
-        )
-        path[i + 1 : i + 1] = [*part[j:], *part[: j + 1], path[i]]
-    return tuple(path)
-
-
-def _box(given: Any, size_wh: tuple[int, int]) -> tuple[Box | None, list[str]]:
-    """`x, y, width, height` in pixels; what lies outside the photograph is cut off."""
-    if not isinstance(given, Sequence) or len(given) != 4 or not all(_is_number(v) for v in given):
-        return None, [f"its bbox {given!r} is not four numbers; left out."]
-    x, y, wide, high = map(float, given)
-    if min(wide, high) <= 0:
-        return None, [f"its box has no area (width {wide:g}, height {high:g}); left out."]
-    box = Box(x, y, x + wide, y + high)
-    cut = box.clipped(size_wh)
-    if cut.area <= 0:
-        return None, ["its box lies outside the photograph; left out."]
-    off = max(abs(a - b) / size_wh[i % 2] for i, (a, b) in enumerate(zip(box.xyxy, cut.xyxy, strict=True)))
-    return cut, _beyond(off)
-
-
-def _inside(points: Points, size_wh: tuple[int, int]) -> tuple[Points, float]:
-    """Corners moved into the photograph, and how far one was moved, as a share of the side."""
-    wide, high = size_wh
-    moved = tuple((min(max(x, 0.0), float(wide)), min(max(y, 0.0), float(high))) for x, y in points)
-    off = max(max(abs(x - u) / wide, abs(y - v) / high) for (x, y), (u, v) in zip(points, moved, strict=True))
-    return moved, off
-
-
-def _beyond(off: float) -> list[str]:
-    return [f"reaches {off:.2%} of the photograph's side beyond its border; cut off there."] if off > ROUNDING else []
+def _scaled(line: LabelLine, fx: float, fy: float) -> LabelLine:
+    x1, y1, x2, y2 = line.box.xyxy
+    polygon = tuple((x * fx, y * fy) for x, y in line.polygon)
+    return replace(line, box=Box(x1 * fx, y1 * fy, x2 * fx, y2 * fy), polygon=polygon)
 
 
 ANNOTATIONS = "_annotations.coco.json"
@@ -372,14 +572,9 @@ def annotation(line: LabelLine, image_id: int) -> Mapping[str, Any]:
         "image_id": image_id,
         "category_id": line.class_id,
         "bbox": [box.x1, box.y1, box.width, box.height],
-        "area": _area(line.polygon) if line.polygon else box.area,
+        "area": area(line.polygon) if line.polygon else box.area,
         "iscrowd": 0,
     }
     if line.polygon:
         record["segmentation"] = [[v for point in line.polygon for v in point]]
     return record
-
-
-def _area(polygon: Points) -> float:
-    """Pixels squared, by the shoelace formula."""
-    return abs(sum(ax * by - ay * bx for (ax, ay), (bx, by) in pairwise((*polygon, polygon[0])))) / 2

@@ -141,10 +141,10 @@ def load_processor(folder: Path, vision: Any) -> Any:
         "merge_size": vision.spatial_merge_size,
         "temporal_patch_size": vision.temporal_patch_size,
     }
-    return Qwen2VLImageProcessorPil(**sizes, **_normalization(folder))
+    return Qwen2VLImageProcessorPil(**sizes, **load_preprocessing(folder))
 
 
-def _normalization(folder: Path) -> dict[str, Any]:
+def load_preprocessing(folder: Path) -> dict[str, Any]:
     """What is done to pixels: from processor_config.json, where transformers 5 nests it, else preprocessor_config.json.
 
     In this order, as transformers itself reads them. Raises ModelError for values that are none.
