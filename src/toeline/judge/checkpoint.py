@@ -6,6 +6,8 @@ Everything that can be wrong with a directory is said before weights are read, a
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +104,7 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
 
     from toeline.judge.attention import patch_embed_as_linear
 
-    check_weights(folder)
+    _check_sizes(folder, check_weights(folder))
     how = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True, **more}
     blind = "model.visual." if "config" in more else ""  # training leaves the vision tower out by a config of its own
     try:
@@ -114,6 +116,29 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
         ) from None
     patch_embed_as_linear(model)
     return model
+
+
+def _check_sizes(folder: Path, files: Sequence[Path]) -> None:
+    """Raise ModelError where config.json makes another model than the weights are: transformers would fill memory."""
+    from safetensors import safe_open
+
+    layers, blocks, embedded = set[str](), set[str](), list[int]()
+    for file in files:
+        with safe_open(file, framework="pt") as held:
+            for name in held.keys():  # noqa: SIM118 (a safetensors file is no mapping)
+                for found, word in ((layers, "layers"), (blocks, "blocks")):
+                    found.update(re.findall(rf"\b{word}\.(\d+)\.", name))
+                if name.endswith("embed_tokens.weight"):
+                    embedded = held.get_slice(name).get_shape()
+    shape = shape_of(read_json(folder / "config.json"), folder / "config.json")
+    said, there = [shape.layers, shape.depth], [len(layers), len(blocks)]
+    if embedded:
+        said, there = [*said, shape.vocab, shape.hidden], [*there, *embedded]
+    if layers and said != there:
+        raise ModelError(
+            f"{folder / 'config.json'}: layers, blocks, vocabulary and width are {said}, and of the weights {there}. "
+            f"It belongs to another model, or the download is incomplete."
+        )
 
 
 def load_tokenizer(folder: Path) -> Any:
