@@ -26,6 +26,20 @@ MOST_PARTS = 100_000  # lists and mappings of a YAML file, each counted as often
 Fault = type[ToelineError]
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path that stands in somebody's file exists; Path.exists raises an OSError for one that is too long."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_file(path: Path) -> bool:
+    """As is_there, of a file."""
+    return is_there(path) and path.is_file()
+
+
 def read_bytes(file: Path, fault: Fault, *, advice: str, most: int = MOST_BYTES) -> bytes:
     """The bytes of a regular file of at most `most` bytes. Raises `fault`, whose message ends with `advice`."""
     try:

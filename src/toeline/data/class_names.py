@@ -116,7 +116,7 @@ def _pointed(file: Path) -> Path | None:
     if not value:
         return None
     tries = (file.parent / value, file.parent.parent / value, file.parent / PurePosixPath(value).name)
-    return next((place for place in tries if place.is_file()), None)
+    return next((place for place in tries if reading.is_file(place)), None)
 
 
 def darknet_settings(file: Path) -> dict[str, str]:
@@ -174,7 +174,7 @@ def read_settings(file: Path) -> Mapping[str, Any]:
 def _names_of(raw: Mapping[str, Any], file: Path) -> tuple[dict[int, str], tuple[Problem, ...]]:
     """`names:` as a list, as `id: name`, or as the name of a file. Raises LabelError."""
     given = raw.get("names")
-    if isinstance(given, str) and (file.parent / given).is_file():
+    if isinstance(given, str) and reading.is_file(file.parent / given):
         listed = _in_list(file.parent / given)
         given = dict(listed.names) if listed else None
     pairs = list(given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ())

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from toeline.core import reading
 from toeline.core.finding import Problem
+from toeline.core.reading import is_file, is_there
 from toeline.core.words import cut, some
 from toeline.data.images import FOREIGN, SUFFIXES, search_photos
 from toeline.errors import LabelError, PhotoError
@@ -145,7 +146,7 @@ def _is_absolute(typed: str) -> bool:
 def _resolved(found: Places, top: _Top, key: str, typed: str) -> Path | None:
     """The place that is meant, which exists. Raises LabelError where it may be several."""
     tries = list(_literal(top, typed))
-    there = list({os.path.realpath(p): p for p in tries if p.exists()}.values())
+    there = list({os.path.realpath(p): p for p in tries if is_there(p)}.values())
     if there:
         if len(there) > 1:
             what = f"may be {there[0]} or {there[1]}; the first is read. Write `{typed.lstrip('./')}` if it is meant."
@@ -198,7 +199,7 @@ def by_tail(base: Path, wanted: Sequence[str]) -> list[Path]:
         for at in range(len(wanted))
         if fits(words[at:])
         for place in _spelled(base, wanted[at:])
-        if place.exists()
+        if is_there(place)
     ]
     if found or not split:
         return list(dict.fromkeys(found))
@@ -220,13 +221,13 @@ def _word(part: str) -> str:
 def _spelled(base: Path, parts: Sequence[str]) -> list[Path]:
     """The path, or with other spellings of its split where that is not there (`val` for `valid`)."""
     usual = base.joinpath(*parts)
-    if usual.exists():
+    if is_there(usual):
         return [usual]
     others = [[p] if p.lower() not in SPLITS else [n for n in SPLITS if SPLITS[n] == SPLITS[p.lower()]] for p in parts]
     paths = [base]
     for names in others:
         paths = [at / name for at in paths for name in names]
-    return [p for p in paths if p.exists()]
+    return [p for p in paths if is_there(p)]
 
 
 def _take_list(found: Places, top: _Top, split: str, file: Path) -> None:
@@ -271,14 +272,14 @@ def _photo_of(top: _Top, file: Path, typed: str) -> Path | None:
         tries = [Path(typed)]
     else:
         tries = [file.parent / typed, *_literal(top, typed)]
-    there = next((p for p in tries if p.is_file()), None)
+    there = next((p for p in tries if is_file(p)), None)
     if there is not None or not typed.lower().endswith(SUFFIXES):
         return Path(os.path.normpath(there)) if there and there.suffix.lower() in SUFFIXES else None
     parts = [p for p in typed.split("/") if p not in ("", ".", "..") and not p.endswith(":")]
     words = [_word(part) for part in parts[:-1]]
     split = next((word for word in reversed(words) if word in SPLITS.values()), "")
     places = (top.base.joinpath(*parts[at:]) for at in range(len(parts)) if not split or split in words[at:])
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if is_file(place)), None)
 
 
 def guessed_places(base: Path) -> Places:
