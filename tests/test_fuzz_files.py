@@ -195,10 +195,10 @@ def metadata(file: Path) -> None:
     exif, gps, dji = (
         part if isinstance(said, dict) and isinstance(part := said.get(name), dict) else {} for name in METADATA
     )
-    tags = ({int(k): v for k, v in part.items()} for part in (exif, gps))
+    tags, places = ({int(k): v for k, v in part.items()} for part in (exif, gps))
     fields = "".join(f' d:{name}="{str(value)[:99]}"' for name, value in dji.items())
     packet = f'<a xmlns:d="http://www.dji.com/drone-dji/1.0/"{fields}/>'
-    found = position_of(Header((1320, 990), 1, *tags, packet.encode()))
+    found = position_of(Header((1320, 990), 1, tags, places, packet.encode()))
     assert found.place is None or found.place.focal is None or 0.1 < found.place.focal < 100
 
 
@@ -214,13 +214,8 @@ KINDS: dict[str, tuple[Callable[[Path], None], str, st.SearchStrategy[bytes], in
     "calibration": (calibration, "calibration.json", as_json(CALIBRATION), 60),
     "taxonomy": (taxonomy, "taxonomy.toml", taxonomies(), 60),
     "config": (config, "config.json", as_json(CONFIG), 80),
-    "processor": (
-        lambda file: load_preprocessing(file.parent) and None,
-        "processor_config.json",
-        as_json(PROCESSOR),
-        40,
-    ),
-    "view": (lambda file: read_view([file.parent], cell=28) and None, "toeline.json", as_json(VIEW), 40),
+    "processor": (processor, "processor_config.json", as_json(PROCESSOR), 40),
+    "view": (view, "toeline.json", as_json(VIEW), 40),
     "saved answers": (saved, "saved.json", as_json(SAVED), 40),
     "findings": (findings, "findings.jsonl", as_json(FINDING), 80),
     "place": (place, "place.json", changed(PLACE).map(lambda v: json.dumps(v).encode()), 20),

@@ -16,6 +16,7 @@ from tests.support.flown import CAMERA, DOWN, gps_tags, write_flown
 from tests.support.stand_ins import FakeJudge, fake_inspector
 
 from toeline.core.geo import Meters, Point, between, moved
+from toeline.core.taxonomy import Taxonomy
 from toeline.pipelines import inspect as pipelines_inspect
 from toeline.pipelines.inspector import Inspector
 from toeline.report import inspection_page
@@ -107,6 +108,7 @@ def test_without_any_position_there_is_no_map_and_nothing_else_changes() -> None
 def labeled(name: str, at: Point, rows: list[str]) -> None:
     write_flown(Path("photos", f"{name}.jpg"), (at.latitude, at.longitude), FLYING, size_wh=(200, 150))
     write_labels(Path("labels", f"{name}.txt"), rows)
+    Path("labels", "classes.txt").write_text("\n".join(Taxonomy.load().answers()))
 
 
 def test_one_drain_on_two_photographs_is_one_object_and_two_drains_stay_two() -> None:

@@ -149,6 +149,9 @@ def test_calibration_json_comes_back_and_another_version_is_refused() -> None:
     assert calibration_from(json.loads(json.dumps(made.record()))) == made
     with pytest.raises(OutputError, match="version 7"):
         calibration_from({**made.record(), "version": 7})
-    with pytest.raises(OutputError, match="not positive"):
+    with pytest.raises(OutputError, match="temperature is 0, and must be a number from"):
         calibration_from({**made.record(), "temperature": 0})
+    for lie in (math.nan, -5, "abc", True, 10**400):
+        with pytest.raises(OutputError, match=r"review_below is .*, and must be a number from 0 to 1"):
+            calibration_from({**made.record(), "review_below": lie})
     assert math.isclose(sum(made.temper({"a": 0.2, "b": 0.8, "c": 0.0}, "rock_toe").values()), 1)

@@ -120,8 +120,8 @@ def test_patterns_and_full_names_are_those_of_the_trainers_version(said: dict[st
 
 def test_ranks_and_alphas_of_single_layers_are_kept(tmp_path: Path) -> None:
     layer = "layers.1.self_attn.q_proj"
-    new = {"rank_pattern": {layer: 2}, "alpha_pattern": {f"model.language_model.{layer}": 64, "down_proj": 3}}
-    wrapped = trained(**new)
+    alphas = {f"model.language_model.{layer}": 64, "down_proj": 3}
+    wrapped = trained(rank_pattern={layer: 2}, alpha_pattern=alphas)
     rewrite(saved(wrapped, tmp_path), OLD)
     say(tmp_path, alpha_pattern={f"model.{layer}": 64, "down_proj": 3})
     assert held(with_adapter(make_model(TOKENIZER), tmp_path)) == held(wrapped)

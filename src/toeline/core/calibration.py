@@ -144,9 +144,10 @@ def calibration_from(record: Mapping[str, Any], called: str = "calibration.json"
             fitted_for=dict(record.get("fitted_for", {})),  # older files do not say
         )
     except (KeyError, TypeError, ValueError, AttributeError) as why:
+        what = f"{cut(str(why))} is missing" if isinstance(why, KeyError) else cut(str(why), 200)
         raise OutputError(
-            f"{called}: {cut(repr(why), 200)} is missing or not what this Toeline reads (version {VERSION}). Make it "
-            f"again with toeline evaluate --calibrate."
+            f"{called}: {what}. This Toeline reads calibrations of version {VERSION}: make it again with toeline "
+            f"evaluate --calibrate."
         ) from None
 
 

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, between, geo_position_record, pose_from, wrapped
+from toeline.core.reading import whole, word
 from toeline.core.records import each_line, finding_from, to_line
 from toeline.core.run_folder import FINDINGS, PROGRESS, written
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import cut
 from toeline.data.images import natural
+from toeline.errors import OutputError
 from toeline.report.camera_geometry import clipped, footprint, ground_position_of
 
 POINTS, AREAS = "findings.geojson", "footprints.geojson"
@@ -110,8 +113,13 @@ def _write_collection(path: Path, parts: Iterable[str]) -> None:
 
 def _shot(record: Mapping[str, Any]) -> Shot | None:
     place = pose_from(record.get("place"))
-    wide, high = record["size"]
-    return Shot(record["photo"], (wide, high), place) if place else None
+    if place is None:
+        return None
+    try:
+        wide, high = (whole(side, "size", low=0, high=1_000_000) for side in record["size"])
+        return Shot(word(record["photo"], "photo"), (wide, high), place)
+    except (KeyError, TypeError, ValueError) as why:
+        raise OutputError(f"{PROGRESS}: a line is damaged ({cut(str(why))}). Use another output folder.") from None
 
 
 def _mark(record: Mapping[str, Any], shot: Shot) -> MapMark:
