@@ -365,6 +365,8 @@ def test_two_records_of_other_sizes_for_one_photograph_are_put_together_in_one_s
         ("v.json", '{"a.jpg1": {"filename": "a.jpg", "regions": [{"region_attributes": {}}]}}', "VIA"),
         ("l.json", '{"shapes": [], "imagePath": "a.jpg"}', "LabelMe"),
         ("a.xml", "<annotation><folder/><object><name>x</name></object></annotation>", "Pascal VOC"),
+        ("v.xml", "<?xml?><annotations><track id='0'/></annotations>", "CVAT for video"),
+        ("b.tfrecord", "x", "TFRecord"),
         ("a.xml", "<?xml?><annotations><version/><image id='0'/></annotations>", "CVAT"),
         ("c.json", '[{"image": "a", "annotations": [{"label": "x", "coordinates": {"x": 1}}]}]', "CreateML"),
         ("a.csv", "filename,xmin,ymin,xmax,ymax\n", "CSV"),
@@ -376,6 +378,9 @@ def test_other_formats_are_named_with_what_to_do(tmp_path: Path, file: str, text
         open_coco(tmp_path)
     with pytest.raises(LabelError, match=rf"{told}|cannot be read as JSON"):
         open_coco(tmp_path / file)
+    write_photo(tmp_path / "a.png")
+    with pytest.raises(LabelError, match=rf"no YOLO|YOLO label file\. .*{told}"):
+        read_other(tmp_path, Format.COCO, Taxonomy.load())
 
 
 def test_files_beside_instances_are_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -36,6 +36,8 @@ LISTS = ("images", "annotations", "categories")
 KIN = ("captions", "person_keypoints", "stuff", "panoptic")  # files that stand beside COCO's instances*.json
 NAMES = re.compile("coco|^instances|annotations", re.IGNORECASE)  # a file of such a name is meant to be COCO
 AGAIN = "Export the annotations again."
+
+MOST_MOVED = 30  # class ids that are told one by one; convert.json has all
 
 Id = int | str
 
@@ -163,10 +165,11 @@ def class_ids(files: Sequence[CocoFile]) -> tuple[Names, list[dict[Id, int]], li
         order = {name: at for at, name in enumerate(listed)}
         ids.append({number: order[name] for number, name in kept})
         notes += [f"{file.path}: category {placeholder!r} holds nothing and is left out."] if placeholder else []
-        twice = sorted({name for _, name in kept if [n for _, n in kept].count(name) > 1})
+        twice = [name for name, count in Counter(name for _, name in kept).items() if count > 1]
         notes += [f"{file.path}: category {cut(name)!r} has several ids; all are one class." for name in twice]
     moved = [f"{number} {name!r} is class {at}" for at, (name, number) in enumerate(listed.items()) if number != at]
-    notes += [f"category ids were numbered anew from 0: {', '.join(moved)}."] if moved else []
+    more = f" and {len(moved) - MOST_MOVED} more" if len(moved) > MOST_MOVED else ""
+    notes += [f"category ids were numbered anew from 0: {', '.join(moved[:MOST_MOVED])}{more}."] if moved else []
     return dict(enumerate(listed)), ids, notes
 
 
@@ -404,13 +407,18 @@ def _whose(content: _Content, base: Path, index: Mapping[str, list[Path]]) -> di
         found[number] = one = _find(content.file, name, base, index) if isinstance(name, str) else _Found()
         if len(one.paths) == 1:
             claims[one.paths[0]][str(name)] = one.off
+    owners = {path: _owners(offs) for path, offs in claims.items()}
     for number, one in found.items():
-        offs = claims[one.paths[0]] if len(one.paths) == 1 else {}
-        nearest = [name for name, off in offs.items() if off == min(offs.values())]
-        own = content.images[number].get("file_name") in nearest
-        if offs and not (own and (one.off == 0 or len(nearest) == 1)):
+        if len(one.paths) == 1 and content.images[number]["file_name"] not in owners[one.paths[0]]:
             found[number] = _Found()
     return found
+
+
+def _owners(offs: Mapping[str, int]) -> set[str]:
+    """Of the names that could mean one photograph, those that do: the nearest, if it is one, or paths as they stand."""
+    least = min(offs.values())
+    nearest = {name for name, off in offs.items() if off == least}
+    return nearest if least == 0 or len(nearest) == 1 else set()
 
 
 def _read_file(

@@ -25,6 +25,7 @@ from toeline.core.taxonomy import Names, Taxonomy
 from toeline.core.words import some
 from toeline.data.coco import open_coco, read_coco, write_coco
 from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo
+from toeline.data.foreign import other_formats
 from toeline.data.labels import LabelLine
 from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError, OutputError
@@ -161,7 +162,8 @@ def read_other(root: Path, to: Format, taxonomy: Taxonomy, *, step: Step = lambd
         return read_coco(open_coco(root), root, step=step)
     data = open_yolo(root, taxonomy, any_class=True)
     if all(entry.labels is None for entries in data.splits.values() for entry in entries):
-        raise LabelError(f"{root}: no photograph here has a YOLO label file. Name the top of a YOLO data set.")
+        others = other_formats(root) or "Name the top of a YOLO data set."
+        raise LabelError(f"{root}: no photograph here has a YOLO label file. {others}")
     return read_yolo(data, step=step)
 
 
