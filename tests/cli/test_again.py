@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.datasets import exit_code, make_photo, write_labels, write_photo, write_yolo
+from tests.support.datasets import NAMES, exit_code, make_photo, write_labels, write_photo, write_yolo
 from tests.support.stand_ins import FakeJudge, fake_inspector
 
 from toeline.core.records import read_lines
 from toeline.core.run_folder import alone
+from toeline.data.images import photo_size
 from toeline.pipelines.inspector import Inspector
 from toeline.report import draw
 
@@ -52,6 +53,7 @@ def seen() -> list[str]:
 def test_what_changed_is_inspected_anew_and_what_is_gone_goes(
     judge: FakeJudge, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    write_labels(Path("labels/classes.txt"), NAMES)
     for seed, (name, line) in enumerate({"a": DRAIN, "b": TOE, "c": PLANT, "e": DRAIN}.items()):
         photo(f"{name}.jpg", seed)
         write_labels(Path(f"labels/{name}.txt"), [line])
@@ -372,3 +374,51 @@ def test_a_full_standard_output_loses_nothing(
         assert inspect() == 2
     assert "standard output: cannot be written (No space left on device)" in capsys.readouterr().err
     assert Path("out/report.html").exists()
+
+
+def test_a_note_is_told_everywhere_and_is_no_fault(judge: FakeJudge, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [make_photo((200, 100), seed) for seed in range(2)]
+    Path("photos").mkdir()
+    frames[0].save("photos/two.tif", save_all=True, append_images=frames[1:])
+    assert inspect() == 0
+    told = capsys.readouterr().out.splitlines()[-2:]
+    what = "photos/two.tif: the first of 2 frames was read"
+    assert told == ["Left out or assumed (see out/errors.jsonl)", f"  {what}"]
+    run = json.loads(Path("out/run.json").read_text())
+    assert (run["counts"]["problems"], run["counts"]["notes"]) == (0, 1)
+    assert [kind["what"] for kind in run["told"]] == ["the first of 2 frames was read"]
+    page = Path("out/report.html").read_text()
+    assert page.index(what) < page.index('id="counts"')
+    judge.asked.clear()
+    assert inspect() == 0
+    assert judge.asked == []
+
+
+def test_problems_of_a_kind_are_counted_and_the_first_few_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for n in range(5):
+        write_labels(Path(f"photos/{n}.jpg"), b"no picture")
+    photo("good.jpg")
+    assert inspect() == 1
+    head, line = capsys.readouterr().out.splitlines()[-2:]
+    assert head == "5 problems, 5 photographs not inspected: see out/errors.jsonl"
+    assert line.startswith("  5 times: not a photograph, whatever its name says.")
+    assert line.endswith("(photos/0.jpg; photos/1.jpg; photos/2.jpg; and 2 more)")
+
+
+SPLIT, CONVERT = ("split", "data", "--seed", "1", "--parts", "train=1"), ("convert", "data", "--to", "coco")
+
+
+@pytest.mark.parametrize("words", [SPLIT, CONVERT])
+@pytest.mark.parametrize("carry", ["--link", "--copy"])
+def test_a_data_set_of_photographs_that_changed_is_not_called_written_already(
+    words: tuple[str, ...], carry: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_yolo(Path("data"), {"train": {f"{n}.bmp": [TOE, DRAIN] for n in "ab"}})
+    assert exit_code(*words, carry, "--out", "out") == 0
+    assert exit_code(*words, carry, "--out", "out") == 0
+    assert "written already" in capsys.readouterr().out
+    file = Path("data/train/images/a.bmp")
+    other = write_photo(Path("other.bmp"), photo_size(file), seed=9)
+    other.replace(file)
+    assert exit_code(*words, carry, "--out", "out") == 2
+    assert "a.bmp changed since then" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.datasets import exit_code, write_labels, write_photo
+from tests.support.datasets import NAMES, exit_code, write_labels, write_photo
 from tests.support.stand_ins import FakeJudge, fake_inspector
 from tests.support.tiny_judges import save_model
 
@@ -30,8 +30,9 @@ def judge() -> FakeJudge:
 
 @pytest.fixture
 def toeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judge: FakeJudge) -> Toeline:
-    """toeline("inspect", ...) in an empty folder; gives the exit code."""
+    """toeline("inspect", ...) in a folder that holds nothing but the names of the classes; gives the exit code."""
     monkeypatch.chdir(tmp_path)
+    write_labels(tmp_path / "classes.txt", NAMES)
     made = lambda *_, **given: fake_inspector(judge, boxes=given["boxes"], answers=given["answers"])  # noqa: E731
     monkeypatch.setattr(Inspector, "load", made)
 
@@ -153,8 +154,9 @@ def test_two_photographs_that_share_a_label_file_are_told(toeline: Toeline, tmp_
     write_photo(tmp_path / "photos" / "a.png", (200, 100))
     write_labels(tmp_path / "labels" / "a.txt", ["7 0.5 0.5 0.2 0.4"])
     assert toeline("inspect", "photos", "--boxes", "labels", "--out", "out") == 1
-    (problem,) = lines(tmp_path / "out" / "errors.jsonl")
-    assert (problem["file"], problem["photo"]) == ("labels/a.txt", "a.png")
+    shared, *without = lines(tmp_path / "out" / "errors.jsonl")
+    assert (shared["file"], "used for none of them" in shared["what"]) == ("labels/a.txt", True)
+    assert {problem["photo"] for problem in without} == {"a.jpg", "a.png"}
     assert sorted(p.name for p in (tmp_path / "out" / "marked").iterdir()) == ["a.jpg", "a.png.jpg"]
 
 
@@ -238,12 +240,9 @@ def test_a_finished_run_of_an_older_detector_is_not_taken_for_one_of_the_newer(
     assert "weights are others" in capsys.readouterr().err
 
 
-def test_an_output_folder_among_the_photographs_is_not_inspected(
-    toeline: Toeline, photos: Path, tmp_path: Path
-) -> None:
-    assert toeline("inspect", "photos", "--out", "photos/out") == 0
-    assert toeline("inspect", "photos", "--out", "photos/out") == 0
-    assert len(lines(photos / "out" / "progress.jsonl")) == 4
+def test_an_output_folder_among_the_photographs_is_refused(toeline: Toeline, photos: Path) -> None:
+    assert toeline("inspect", "photos", "--out", "photos/out") == 2
+    assert not (photos / "out").exists()
 
 
 def test_threads_and_batches_change_no_file_but_times(toeline: Toeline, tmp_path: Path) -> None:
@@ -274,7 +273,7 @@ def test_masks_and_labels_of_a_data_set_are_no_photographs(
         write_photo(tmp_path / "drawn" / "train" / name, (200, 100))
     assert toeline("inspect", "drawn", "--out", "out") == 0
     assert {f["photo"] for f in lines(tmp_path / "out" / "progress.jsonl")} == {"train/images/a.jpg"}
-    assert "2 pictures in folders called masks or labels passed over" in " ".join(capsys.readouterr().err.split())
+    assert "left out 2 pictures in folders called masks or labels" in " ".join(capsys.readouterr().err.split())
     assert toeline("inspect", "drawn/train/masks", "--out", "named") == 0  # whoever names the folder means it
     assert toeline("inspect", "drawn/train/labels", "drawn", "--out", "both") == 0
     assert len(lines(tmp_path / "both" / "progress.jsonl")) == 2
@@ -284,9 +283,10 @@ def test_masks_and_labels_of_a_data_set_are_no_photographs(
     ("words", "told"),
     [
         (("inspect", "nowhere", "--out", "out"), "nowhere: there is no such file or folder"),
-        (("inspect", "photos", "--out", "photos"), "not empty"),
+        (("inspect", "photos", "--out", "photos"), "among the photographs"),
+        (("inspect", "photos", "--out", "."), "not empty"),
         (("inspect", "photos", "--boxes", "nowhere", "--out", "out"), "no such folder of label files"),
-        (("inspect", "photos", "--taxonomy", "nowhere.toml", "--out", "out"), "cannot be read as TOML"),
+        (("inspect", "photos", "--taxonomy", "nowhere.toml", "--out", "out"), "nowhere.toml: cannot be read"),
         (("inspect", "photos"), "--out"),
         (("inspect", "photos", "--out", "out", "--answers", "some"), "--answers"),
         (("inspekt",), "inspekt"),
@@ -362,6 +362,7 @@ def test_the_whole_way_with_a_real_model_of_the_architecture(
     """Random weights, true code: sheets, packing, scores, verdicts."""
     save_model(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
+    write_labels(tmp_path / "classes.txt", NAMES)
     for i in range(4):
         write_labels(tmp_path / "labels" / f"{i}.txt", ["7 0.5 0.5 0.2 0.4", "3 0.5 0.8 1 0.2", "8 0.1 0.1 0.1 0.1"])
     with pytest.raises(SystemExit) as stopped:

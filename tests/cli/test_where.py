@@ -105,14 +105,14 @@ def test_without_any_position_there_is_no_map_and_nothing_else_changes() -> None
 
 
 def labeled(name: str, at: Point, rows: list[str]) -> None:
-    write_flown(Path("photos", f"{name}.jpg"), (at.latitude, at.longitude), FLYING, size_wh=(200, 200))
+    write_flown(Path("photos", f"{name}.jpg"), (at.latitude, at.longitude), FLYING, size_wh=(200, 150))
     write_labels(Path("labels", f"{name}.txt"), rows)
 
 
 def test_one_drain_on_two_photographs_is_one_object_and_two_drains_stay_two() -> None:
     """The second photograph was taken 10 m further east, so what both show lies that much to the left."""
     start = Point(*CORNERS["sw"])
-    shift = 10 / (40 / (24 / 43.2666 * 200 * 2**0.5)) / 200  # of the width
+    shift = 10 / (40 / (24 / 43.2666 * 250)) / 200  # of the width
     rows = ["5 0.5 0.5 0.05 0.4", "5 0.8 0.5 0.05 0.4", "8 0.5 0.5 0.1 0.1"]
     moved_rows = [f"5 {0.5 - shift} 0.5 0.05 0.4", f"5 {0.8 - shift} 0.5 0.05 0.4", f"3 {0.5 - shift} 0.5 0.1 0.1"]
     labeled("a", start, rows)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from tests.support.datasets import write_yolo
 
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import read_split
+from toeline.data.datasets import Carry, read_split, read_yolo
+from toeline.data.export import Format, write_as
+from toeline.data.split import SplitRun, plan_split, write_split
 from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError
 
@@ -54,3 +57,47 @@ def test_a_split_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -
     write_yolo(tmp_path, {"train": PHOTOS})
     with pytest.raises(LabelError, match=r"has no split 'test'\. Choose one of: train"):
         read_split(open_yolo(tmp_path, TAXONOMY), "test", TAXONOMY, conditions=False)
+
+
+BAD = {
+    "none of it.jpg": ["99 0.5 0.5 0.1 0.1", "nonsense"],
+    "some of it.jpg": ["6 0.2 0.3 0.1 0.5", "nonsense"],
+    "nothing there.jpg": [],
+    "blank.jpg": ["", " "],
+    "not readable.jpg": [],
+    "no labels.jpg": [],
+}
+KNOWN = ["blank.jpg", "nothing there.jpg", "some of it.jpg"]  # what is on it
+
+
+def bad_set(root: Path) -> Path:
+    """Photographs whose labels are bad in all ways."""
+    write_yolo(root, {"train": BAD})
+    (root / "train/labels/not readable.txt").write_bytes(b"\xff\xfe6\0")
+    (root / "train/labels/no labels.txt").unlink()
+    return root
+
+
+@pytest.mark.parametrize("conditions", [True, False])
+def test_what_could_not_be_read_is_never_nothing_there(tmp_path: Path, conditions: bool) -> None:
+    split = read_split(open_yolo(bad_set(tmp_path), TAXONOMY), "train", TAXONOMY, conditions=conditions)
+    assert sorted(scene.path.name for scene in split.scenes) == KNOWN
+    unknown = {Path(p.file).name for p in split.problems if "and not one with nothing on it" in p.what}
+    assert unknown == {"none of it.jpg", "not readable.jpg"}
+
+
+def test_photographs_of_which_nothing_is_known_get_no_label_file(tmp_path: Path) -> None:
+    data = open_yolo(bad_set(tmp_path / "in"), TAXONOMY)
+    whole = read_yolo(data)
+    assert sorted(p.name for p in whole.splits["train"] if p.lines is not None) == KNOWN
+    write_as(whole, Format.YOLO, tmp_path / "yolo", Carry.COPY)
+    assert sorted(p.stem for p in (tmp_path / "yolo/train/labels").iterdir()) == [Path(n).stem for n in KNOWN]
+    write_as(whole, Format.COCO, tmp_path / "coco", Carry.COPY)
+    images = json.loads((tmp_path / "coco/train/_annotations.coco.json").read_text())["images"]
+    assert sorted(image["file_name"] for image in images if image.get("labelled", True)) == KNOWN
+    plan = plan_split(data, SplitRun(parts={"train": 1.0}))
+    write_split(plan, tmp_path / "split")
+    assert sorted(p.stem for p in (tmp_path / "split/train/labels").iterdir()) == [Path(n).stem for n in KNOWN]
+    assert len(list((tmp_path / "split/train/images").iterdir())) == len(BAD)
+    for problems in (whole.problems, plan.problems):
+        assert sum("and not one with nothing on it" in p.what for p in problems) == 2

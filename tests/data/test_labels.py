@@ -89,6 +89,72 @@ def test_boxes_are_apart_up_to_the_limit() -> None:
     assert not apart(near, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            "0 0.5 0.5 0.2 0.4 0.9",
+            "The sixth may be a confidence, as predictions have, which are no labels, or the angle",
+        ),
+        (
+            "0 0.5 0.5 0.2 0.4 1.57",
+            "The sixth may be the angle of a turned box: export that as four corners (task: obb)",
+        ),
+        ("0 0.5 0.5 0.2 0.4 -30", "The sixth may be the angle"),
+        ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9 0.8", "four corners with a confidence"),
+        ("10 10 90 10 90 90 10 90 toe_drain 0", "is a line of DOTA"),
+        ("10 10 90 10 90 90 10 90 toe-drain", "is a line of DOTA"),
+        ("0,0.5,0.5,0.2,0.4", "commas"),
+        ("0 0,5 0,5 0,2 0,4", "commas"),
+        ("toe_drain 0.5 0.5 0.2 0.4", "number 1 is 'toe_drain', and has to be the number of a class. Export"),
+        ("toe drain 0.5 0.5 0.2 0.4", "'toe drain' is probably its name"),
+        ("0 120 80 60 40", "not pixels"),
+        (
+            "0 0.5 0.5 0.2 0.4" + " 0.5 0.5 2" * 17,
+            "It may be a box and 17 key points: say so in data.yaml, kpt_shape: [17, 3]",
+        ),
+        ("0 0.5 0.5 0.2 0.4" + " 0.5 0.5 1" * 4, "is probably a box and 4 key points"),
+        ("0 0.5 0.5 0.2 0.4" + " 0.5 0.5 2 0.4 0.4 0", "is probably a box and 2 key points"),
+    ],
+)
+def test_lines_of_other_forms_are_named(tmp_path: Path, row: str, said: str) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text(f"{row}\n")
+    lines, problems = read_label_file(file, SIZE, KNOWN)
+    assert not lines
+    assert said in str(*problems)
+
+
+@pytest.mark.parametrize("row", ["0.0\t0.5\t0.5\t0.2\t0.4", "0  0.5 0.5  0.2 0.4 ", "+0 .5 5e-1 0.2 0.4"])
+def test_lines_that_are_written_in_another_way_are_boxes(tmp_path: Path, row: str) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text(f"{row}\r\n")
+    lines, problems = read_label_file(file, (100, 100), KNOWN)
+    assert [line.box.xyxy for line in lines] == [(40, 30, 60, 70)]
+    assert not problems
+
+
+def test_four_corners_are_a_turned_box_with_the_box_around_it(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("0 0.5 0.1 0.9 0.5 0.5 0.9 0.1 0.5\n")
+    ((line,), problems) = read_label_file(file, (100, 100), KNOWN)
+    assert line.polygon == ((50, 10), (90, 50), (50, 90), (10, 50))
+    assert line.box.xyxy == (10, 10, 90, 90)
+    assert not problems
+
+
+@pytest.mark.parametrize(("shape", "points"), [((2, 3), "0.5 0.5 2 0 0 0"), ((3, 2), "0.5 0.5 0.1 0.2 0 0")])
+def test_key_points_are_passed_over_and_the_box_is_kept(tmp_path: Path, shape: tuple[int, int], points: str) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text(f"0 0.5 0.5 0.2 0.4 {points}\n7 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4 0.1 0.2 0.3 0.4\n")
+    lines, problems = read_label_file(file, (100, 100), KNOWN, keypoints=shape[0] * shape[1])
+    assert [(line.class_id, line.box.xyxy, line.polygon) for line in lines] == [
+        (0, (40, 30, 60, 70), ()),
+        (7, (40, 30, 60, 70), ()),
+    ]
+    assert "kpt_shape in data.yaml makes it 5 or 11" in str(*problems)
+
+
 def test_boxes_in_several_blocks_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toeline.data.labels.BLOCK", 10)
     corner = np.arange(7.0)[:, None] * 10

@@ -72,7 +72,7 @@ def test_a_turned_photograph_has_no_attitude_but_a_position(tmp_path: Path) -> N
     ],
 )
 def test_no_fix_is_no_position_and_no_fault(tmp_path: Path, gps: Any) -> None:
-    assert read_position(write_flown(tmp_path / "a.jpg", gps)) == (None, "")
+    assert read_position(write_flown(tmp_path / "a.jpg", gps)) == (None, "", "")
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_nonsense_in_angles_and_heights_is_left_out(tmp_path: Path) -> None:
 def test_a_damaged_file_and_one_without_metadata_have_no_position(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no photograph")
     whole = write_flown(tmp_path / "b.jpg", (1, 2), DOWN).read_bytes()
-    assert read_position(tmp_path / "a.jpg") == (None, "")
-    assert read_position(tmp_path / "gone.jpg") == (None, "")
-    assert read_position(write_photo(tmp_path / "c.bmp")) == (None, "")
+    assert read_position(tmp_path / "a.jpg") == (None, "", "")
+    assert read_position(tmp_path / "gone.jpg") == (None, "", "")
+    assert read_position(write_photo(tmp_path / "c.bmp")) == (None, "", "")
     for cut in range(20, 500, 7):
         (tmp_path / "b.jpg").write_bytes(whole[:cut])
         read_position(tmp_path / "b.jpg")
@@ -169,7 +169,7 @@ def test_times_have_their_zone_where_it_is_known(
     [
         ({0xA405: 24}, {}, 24 / 43.2666),
         ({0x920A: 8.8, 0xA20E: 3030.3, 0xA20F: 3030.3, 0xA210: 3, 0xA002: 4000, 0xA003: 2000}, {}, 8.8 / 14.7580),
-        ({0xA405: 24}, {"CalibratedFocalLength": "200"}, 200 / 223.607),
+        ({0xA405: 24}, {"CalibratedFocalLength": "120"}, 120 / 223.607),
         ({0xA405: 24, 0xA002: 4000, 0xA003: 3000}, {}, None),  # the file shows another shape: it was cropped
         ({0xA405: 24, 0xA404: 2.0}, {}, None),  # digital zoom
         ({0xA405: 0}, {}, None),
@@ -180,8 +180,64 @@ def test_times_have_their_zone_where_it_is_known(
 def test_focal_lengths_as_shares_of_the_diagonal(
     tmp_path: Path, camera: dict[int, Any], dji: dict[str, str], share: float | None
 ) -> None:
-    focal = read(write_flown(tmp_path / "a.jpg", (1, 2), {**DOWN, **dji}, camera=camera)).focal
-    assert focal == (share if share is None else pytest.approx(share, rel=1e-4))
+    place = read_position(write_flown(tmp_path / "a.jpg", (1, 2), {**DOWN, **dji}, camera=camera)).place
+    assert place is not None
+    assert place.focal == (share if share is None else pytest.approx(share, rel=1e-4))
+
+
+TAKEN = (528, 396)  # a photograph as taken, its focal length in pixels 366.67: 20 m of ground from 30 m
+COPY = (132, 99)
+SIZE_OF = {wh: {0xA002: wh[0], 0xA003: wh[1]} for wh in (TAKEN, COPY, (264, 198), (396, 528), (99, 132))}
+PIXELS = {"CalibratedFocalLength": "366.67"}
+CENTER = {"CalibratedOpticalCenterX": "266.1", "CalibratedOpticalCenterY": "197.2"}
+PITCH = {0x920A: 9.17, 0xA20E: 400.0, 0xA20F: 400.0, 0xA210: 3}  # 13.2 mm wide
+MM = {0xA405: 24}
+
+
+@pytest.mark.parametrize(
+    ("size", "camera", "dji", "said"),
+    [
+        (TAKEN, {**MM, **SIZE_OF[TAKEN]}, PIXELS, ""),  # as taken
+        (COPY, {**MM, **SIZE_OF[TAKEN]}, PIXELS, ""),  # size tags kept
+        (COPY, {**MM, **SIZE_OF[COPY]}, PIXELS, "assumed"),  # rewritten
+        (COPY, {**MM, **SIZE_OF[264, 198]}, PIXELS, "assumed"),  # rewritten by the first of two that scaled it
+        (COPY, MM, PIXELS, "assumed"),  # dropped
+        (COPY, MM, {}, ""),
+        (COPY, SIZE_OF[TAKEN], PIXELS, ""),
+        (COPY, SIZE_OF[COPY], {**PIXELS, **CENTER}, ""),  # the lens's center says how large it was
+        (COPY, {}, {**PIXELS, **CENTER}, ""),
+        (TAKEN, SIZE_OF[TAKEN], {**PIXELS, **CENTER}, ""),
+        (COPY, {**PITCH, **SIZE_OF[TAKEN]}, {}, ""),
+        (COPY, {**PITCH, **MM, **SIZE_OF[COPY]}, {}, "assumed"),
+        (COPY, {**PITCH, **SIZE_OF[COPY]}, {}, "told in pixels"),
+        (COPY, SIZE_OF[COPY], PIXELS, "told in pixels"),
+        (COPY, {}, PIXELS, "told in pixels"),
+        ((132, 74), {**MM, **SIZE_OF[TAKEN]}, PIXELS, "taken with 528 x 396 pixels and has 132 x 74: cropped"),
+        ((64, 64), {**MM, **SIZE_OF[TAKEN]}, PIXELS, "taken with 528 x 396 pixels and has 64 x 64"),
+        ((64, 64), {**MM, 0xA002: 64, 0xA003: 64}, PIXELS, "no camera takes"),
+        ((64, 64), MM, {}, "no camera takes"),
+        ((64, 64), MM, CENTER, "taken with 532 x 394 pixels and has 64 x 64"),
+        ((64, 64), {**MM, 0xA002: 64, 0xA003: 64}, CENTER, "taken with 532 x 394 pixels"),
+        (COPY, {**MM, **SIZE_OF[TAKEN], 0xA404: 2.0}, PIXELS, "digital zoom of 2"),
+        ((99, 132), {**MM, **SIZE_OF[TAKEN]}, PIXELS, "which way is up"),  # turned by a tool
+        ((99, 132), MM, PIXELS, "which way is up"),
+        ((99, 132), {**MM, **SIZE_OF[396, 528]}, PIXELS, ""),  # a camera that stands upright
+        (TAKEN, {**MM, 0xA002: 0, 0xA003: -5}, PIXELS, ""),
+        (TAKEN, {0xA002: "wide", 0xA003: (1, 2)}, {"CalibratedFocalLength": "1e308"}, ""),
+    ],
+)  # fmt: skip
+def test_what_was_done_to_a_photograph_since_the_flight_moves_nothing(
+    tmp_path: Path, size: tuple[int, int], camera: dict[int, Any], dji: dict[str, str], said: str
+) -> None:
+    """Either the focal length is right, or the file has no attitude or focal length and it is said why."""
+    found = read_position(write_flown(tmp_path / "a.jpg", (1, 2), {**DOWN, **dji}, camera=camera, size_wh=size))
+    assert found.place is not None
+    if said in ("", "assumed"):
+        wanted = None if "wide" in map(str, camera.values()) else pytest.approx(0.5555, rel=0.02)
+        assert (found.place.focal, found.wrong, bool(found.assumed)) == (wanted, "", said == "assumed")
+    else:
+        assert said in found.wrong
+        assert None in (found.place.focal, found.place.yaw)
 
 
 def test_a_smaller_copy_has_the_same_share(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from toeline.detect.heads import Head
 from toeline.detect.ultralytics_onnx import read_card
 from toeline.errors import ModelError
 
@@ -28,7 +29,7 @@ def read(said=SAID, shape=FREE):
 
 def test_a_model_for_any_size_takes_its_size_from_the_metadata():
     card = read()
-    assert (card.input_hw, card.dynamic, card.batch, card.stride, card.rows) == ((640, 480), True, 0, 32, False)
+    assert (card.input_hw, card.dynamic, card.batch, card.stride) == ((640, 480), True, 0, 32)
     assert card.names == {0: "toe_drain", 1: "vegetation"}
 
 
@@ -39,7 +40,7 @@ def test_a_model_for_one_size_takes_it_from_the_graph():
 
 def test_built_in_suppression_fixes_how_many_images_are_taken():
     card = read(SAID | {"args": "{'nms': True}", "batch": "2"})
-    assert (card.rows, card.batch) == (True, 2)
+    assert (card.heads, card.batch) == ({Head.ROWS}, 2)
 
 
 @pytest.mark.parametrize(("task", "extra"), [("detect", 0), ("segment", 32), ("obb", 1)])
@@ -48,12 +49,13 @@ def test_a_task_says_what_stands_behind_the_scores(task, extra):
 
 
 def test_heads_that_need_no_suppression_say_so():
-    assert read(SAID | {"end2end": "True"}).rows
+    assert read(SAID | {"end2end": "True"}).heads == {Head.ROWS}
+    assert read(SAID | {"head": "RTDETRDecoder"}).heads == {Head.RTDETR}
 
 
 def test_exports_of_older_versions_say_less():
     card = read({"names": "['toe_drain']"}, FIXED)
-    assert (card.task, card.stride, card.rows, card.names) == ("detect", 32, False, {0: "toe_drain"})
+    assert (card.task, card.stride, card.heads, card.names) == ("detect", 32, set(Head), {0: "toe_drain"})
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,9 @@ def test_exports_of_older_versions_say_less():
         ({"names": "{0: 'a', 2: 'b'}"}, FREE, "not one name for each id"),
         ({"names": "{}"}, FREE, "not one name for each id"),
         ({"task": "pose"}, FREE, "is made for 'pose'"),
-        ({"head": "RTDETRDecoder"}, FREE, "RTDETRDecoder"),
+        ({}, [1, 3, 0, 640], "pictures of 640 x 0 pixels"),
+        ({}, [1, 3, -1, 640], "pictures of 640 x -1 pixels"),
+        ({"names": "[" * 3000}, FREE, "its metadata `names` cannot be read"),
         ({"imgsz": None}, FREE, "has no `imgsz`"),
         ({"imgsz": "big"}, FREE, "its metadata `imgsz` cannot be read"),
         ({"imgsz": "[0, 640]"}, FREE, "not a size in pixels"),

@@ -40,5 +40,7 @@ def write_colored(root: Path, *, lines: int = 4, per_line: int = 4, split: str =
             labels.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(photo)
             labels.write_text("\n".join(rows) + "\n")
-    (root / "data.yaml").write_text(f"train: ../train/images\nval: ../valid/images\nnames: {list(NAMES)!r}\n")
+    keys = {"train": "train", "valid": "val"}
+    places = "".join(f"{key}: {part}/images\n" for part, key in keys.items() if (root / part).is_dir())
+    (root / "data.yaml").write_text(f"{places}names: {list(NAMES)!r}\n")
     return root

@@ -31,7 +31,7 @@ def test_layout_is_roboflows(dataset: Path) -> None:
         assert sorted(p.stem for p in (dataset / part / "labels").iterdir()) == stems
         assert len(list((dataset / part / "masks").iterdir())) == 2 * len(stems)
     yaml = (dataset / "data.yaml").read_text()
-    assert "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n" in yaml
+    assert "train: train/images\nval: valid/images\ntest: test/images\n" in yaml
     assert str(list(CLASS_NAMES)) in yaml
 
 

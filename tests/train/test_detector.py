@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from toeline.core.box import Box
+from toeline.core.polygon import part_inside
 from toeline.core.scene import Instance
 from toeline.errors import OutputError
 from toeline.evaluate.average_precision import Found, average_precision, best_thresholds, precision_record, precisions
@@ -21,7 +22,6 @@ from toeline.train.detector_data import (
     Sample,
     ScenePool,
     Views,
-    cut,
     fill_pool,
     look,
     random_view,
@@ -43,7 +43,7 @@ def test_the_box_of_a_cut_triangle_is_the_box_of_its_points_in_the_frame(corners
     a, b = np.where(a + b > 1, 1 - a, a), np.where(a + b > 1, 1 - b, b)
     dense = triangle[0] + a[:, None] * (triangle[1] - triangle[0]) + b[:, None] * (triangle[2] - triangle[0])
     inside = dense[((dense >= 0) & (dense <= 100)).all(1)]
-    box = cut(triangle, 100)
+    box = part_inside(triangle, 100)
     if len(inside):
         assert box is not None
         assert (inside.min(0) >= np.subtract(box[:2], 1e-3)).all()
@@ -55,7 +55,7 @@ def test_the_box_of_a_cut_triangle_is_the_box_of_its_points_in_the_frame(corners
 
 def test_a_slanting_drain_keeps_a_tight_box_where_the_frame_cuts_it():
     drain = np.array([[0, 0], [200, 100], [200, 110], [0, 10]], np.float32)
-    assert cut(drain, 100) == pytest.approx((0, 0, 100, 60))
+    assert part_inside(drain, 100) == pytest.approx((0, 0, 100, 60))
 
 
 @settings(deadline=None, max_examples=60)

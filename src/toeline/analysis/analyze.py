@@ -24,7 +24,7 @@ from toeline.analysis.photo_facts import PhotoFacts, look_at_all
 from toeline.analysis.power import Answer, DataAdvice, ProofSection, advise, prove
 from toeline.analysis.relations import RelationSection, measure_relations
 from toeline.analysis.table import UNREAD, Collector, Flag, ObjectTable, PlainRow, Weight, unread_flag
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, grave
 from toeline.core.taxonomy import Taxonomy, meanings
 from toeline.core.words import some
 from toeline.data.split import FLIGHT, Grouping, grouping
@@ -32,14 +32,15 @@ from toeline.data.yolo import Entry, YoloSet
 from toeline.errors import LabelError
 from toeline.report.document import Point
 
-UNREADABLE = {CHECKS["unreadable"].name, CHECKS["data_set"].name, UNREAD}
+UNREADABLE = {CHECKS["unreadable"].name, UNREAD}
 
 
 @dataclass(frozen=True)
 class Analysis:
     """Everything that is known of a data set. `flags` are what should be looked at, faults first.
 
-    `images` and `leaks` are None when no pixels were looked at.
+    `problems` are those of the data set as a whole, with notes of what was left out or assumed. `images` and `leaks`
+    are None when no pixels were looked at.
     """
 
     table: ObjectTable
@@ -54,10 +55,17 @@ class Analysis:
     leaks: Leaks | None
     flags: tuple[Flag, ...]
     findings: tuple[Point, ...]
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def fine(self) -> bool:
+        """Whether all was read, and nothing had to be guessed."""
+        partly = any(f.check == CHECKS["partly"].name for f in self.flags)
+        return not (self.unread or partly or grave(self.problems))
 
     @property
     def unread(self) -> int:
-        """Photographs and label files that could not be read, and what had to be guessed of the data set."""
+        """Photographs and label files that could not be read."""
         return sum(f.check in UNREADABLE for f in self.flags)
 
 
@@ -76,10 +84,14 @@ def analyze(
     """
     how = how or How()
     read = read_all(opened, taxonomy, how, crew=crew, step=step)
-    table, flags = read.collector.table(), [*(problem_flag(p, opened.root) for p in opened.problems), *read.flags]
+    table, flags = (
+        read.collector.table(),
+        [*(problem_flag(p, opened.root) for p in grave(opened.problems)), *read.flags],
+    )
     if not table.n_photos:
         raise LabelError(f"{opened.root}: not one photograph could be read ({read.flags[0].what}).")
-    return _counted(table, flags, target, read.seen if how.pixels else None)
+    found = _counted(table, flags, target, read.seen if how.pixels else None)
+    return replace(found, problems=opened.problems)
 
 
 def _counted(table: ObjectTable, flags: Sequence[Flag], target: float, seen: list[HashedPhoto] | None) -> Analysis:

@@ -95,9 +95,15 @@ CHECKS: dict[str, Check] = {
             "data_set",
             "data set that contradicts itself",
             Weight.FAULT,
-            "A label file without a photograph, two photographs with one label file, a class name that is unknown, or "
-            "no names at all.",
+            "A label file without a photograph, two photographs with one label file, or a class name that is unknown.",
             "Mend data.yaml, or move the file to where it belongs.",
+        ),
+        (
+            "partly",
+            "data set that is read in part or by a guess",
+            Weight.REMARK,
+            "No file names the classes, a place that data.yaml lists is not there, or a label file may be of several.",
+            "Say it in data.yaml, or with --classes FILE.",
         ),
         (
             "aside",
@@ -206,6 +212,9 @@ _LINE_KINDS = (
 )
 
 
+_CONTRADICTIONS = ("no photograph belongs to", "have no photograph", "alike, so", "is not in the taxonomy")
+
+
 def flag(
     key: str, photo: str, file: str, what: str, line: int | None = None, instances: Iterable[Instance] = ()
 ) -> Flag:
@@ -235,7 +244,9 @@ def problem_flag(problem: Problem, root: Path, photo: str = "") -> Flag:
     """A problem of data/ as a flag; without `photo` it is one of the data set as a whole."""
     file = below(root, Path(problem.file))
     if problem.note or not photo:
-        found = flag("aside" if problem.note else "data_set", photo, file, problem.what, problem.line)
+        contradicts = any(words in problem.what for words in _CONTRADICTIONS)
+        key = "aside" if problem.note else "data_set" if contradicts else "partly"
+        found = flag(key, photo, file, problem.what, problem.line)
         return replace(found, todo=problem.todo or found.todo)
     if problem.line is None:
         return flag("absent" if file == photo else "unreadable", photo, file, problem.what)

@@ -25,7 +25,7 @@ from toeline.analysis.gallery_pictures import ClassStyle, crop_picture, looks, p
 from toeline.analysis.table import Flag, Weight, below
 from toeline.core.box import Box
 from toeline.core.finding import Problem, Step
-from toeline.core.records import read_lines
+from toeline.core.records import read_lines, told_record
 from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.data.export import require_apart, staged
@@ -213,7 +213,7 @@ def describe(choice: Choice, problems: Sequence[Problem]) -> dict[str, Any]:
             for i, name in sorted(choice.data.names.items())
         ],
         "checks": [{"check": c, "all": n, "shown": len(choice.pictured[c])} for c, n in checks.items()],
-        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in problems],
+        **told_record(problems),
     }
 
 

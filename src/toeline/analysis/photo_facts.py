@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toeline.core.geo import Point
+from toeline.data.focal import PIXELS_X, PIXELS_Y, number
 from toeline.data.images import file_hash, read_gray, read_header
-from toeline.data.metadata import PIXELS_X, PIXELS_Y, clock_time, number, position_of
+from toeline.data.metadata import clock_time, position_of
 from toeline.errors import PhotoError
 
 SHARP_PX = 512  # longer side at which sharpness is measured, so that photographs of any size compare; never enlarged
@@ -140,7 +141,7 @@ def camera_of(path: Path) -> Camera:
     Time is by the camera's clock even where its zone is known: one camera's photographs are compared with one another.
     """
     header = read_header(path)
-    place, wrong = position_of(header)
+    place, wrong, _ = position_of(header)
     wide, high = (number(header.exif.get(tag)) or 0.0 for tag in (PIXELS_X, PIXELS_Y))
     taken = clock_time(header)
     return Camera(

@@ -118,6 +118,7 @@ class Report:
             run=self.run,
             tiles=_tiles(self.found),
             files=("report.md", "analysis.json", "problems.jsonl"),
+            problems=self.found.problems,
             points=self.found.findings,
             links=[(self.gallery, "Gallery")] if self.gallery else [],
         )

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from toeline.cli.options import Classes
 from toeline.pipelines.analyze import AnalyzeRun, analyze_into, gallery_of, summary, tell_analysis, tell_gallery
 from toeline.pipelines.datasets import (
     convert_into,
@@ -31,6 +32,7 @@ def analyze(
     taxonomy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
     ] = None,
+    classes: Classes = None,
     flight: Annotated[
         str | None,
         typer.Option(metavar="PATTERN", help="Regular expression: what it matches in a file name is the flight line."),
@@ -46,8 +48,8 @@ def analyze(
     """Say what a data set holds, whether it can be trusted, and what it can prove.
 
     Writes analysis.json, report.md, report.html, leaks.csv, problems.jsonl, gallery and run.json into OUT. Exit code
-    0: all was read, whatever was found in it; 1: some photographs or label files could not be read; 2: nothing could
-    be done.
+    0: all was read, whatever was found in it; 1: some photographs or label files could not be read, or class names had
+    to be guessed; 2: nothing could be done.
 
     Example: toeline analyze data/lagoon --out runs/lagoon-data
     """
@@ -55,13 +57,14 @@ def analyze(
         data=str(data),
         target=target,
         taxonomy=str(taxonomy) if taxonomy else None,
+        classes=str(classes) if classes else None,
         flight=flight,
         pixels=not no_pixels,
         workers=workers,
     )
     found = analyze_into(run, out)
     tell_json(summary(found, out)) if as_json else tell_analysis(found, out)
-    raise typer.Exit(1 if found.unread else 0)
+    raise typer.Exit(0 if found.fine else 1)
 
 
 def gallery(
@@ -78,6 +81,7 @@ def gallery(
     taxonomy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
     ] = None,
+    classes: Classes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print gallery.json on standard output.")] = False,
 ) -> None:
     """Show a data set: its objects by class, its photographs with all labels, and what an analysis found.
@@ -89,7 +93,7 @@ def gallery(
     from toeline.analysis.gallery import GalleryRun
 
     run = GalleryRun(per_class=per_class, photographs=photographs, per_problem=per_problem, seed=seed)
-    record = gallery_of(data, folder, run, flags=flags, taxonomy=taxonomy)
+    record = gallery_of(data, folder, run, flags=flags, taxonomy=taxonomy, classes=classes)
     tell_json(record) if as_json else tell_gallery(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
 
@@ -108,7 +112,8 @@ def split(
     ] = "flight",
     parts: Annotated[str, typer.Option(metavar="NAME=SHARE,...", help="Parts and their shares.")] = PARTS,
     link: Annotated[bool, typer.Option("--link/--copy", help="Link photographs where possible, or copy them.")] = True,
-    taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names if there is no data.yaml.")] = None,
+    taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names if no file says any.")] = None,
+    classes: Classes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print split.json on standard output.")] = False,
 ) -> None:
     """Split a data set by flight line: no group on both sides, every class as common in each part as in the whole.
@@ -122,7 +127,7 @@ def split(
         run = split_settings(by=by, seed=seed, parts=parts, link=link)
     except ValueError as why:
         raise typer.BadParameter(f"{why}.") from None
-    record = split_into(data, run, folder, taxonomy=taxonomy)
+    record = split_into(data, run, folder, taxonomy=taxonomy, classes=classes)
     tell_json(record) if as_json else tell_split(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
 
@@ -150,7 +155,8 @@ def convert(
         ShapesOption, typer.Option(help="Write boxes and polygons as they are, all as boxes, or all as polygons.")
     ] = ShapesOption.AS_READ,
     link: Annotated[bool, typer.Option("--link/--copy", help="Link photographs where possible, or copy them.")] = True,
-    taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names if there is no data.yaml.")] = None,
+    taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names if no file says any.")] = None,
+    classes: Classes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print convert.json on standard output.")] = False,
 ) -> None:
     """Convert a data set from YOLO to COCO or back: the same boxes, polygons, classes and splits.
@@ -159,7 +165,7 @@ def convert(
 
     Example: toeline convert lagoon-dyke --to coco --out runs/coco
     """
-    record = convert_into(data, to.value, folder, shapes=shapes.value, link=link, taxonomy=taxonomy)
+    record = convert_into(data, to.value, folder, shapes=shapes.value, link=link, taxonomy=taxonomy, classes=classes)
     tell_json(record) if as_json else tell_convert(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
 

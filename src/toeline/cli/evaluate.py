@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from toeline.cli.inspect import Answers, Device
-from toeline.cli.options import Data, Thresholds, Trust
+from toeline.cli.options import Classes, Data, Head, Thresholds, Trust
 from toeline.errors import ToelineError
 from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
@@ -42,6 +42,7 @@ def evaluate(
     detector: Annotated[str, typer.Option(metavar="embedded|PATH|HUB_ID", help="With --boxes detector.")] = "embedded",
     threshold: Thresholds = None,
     trust: Trust = False,
+    head: Head = None,
     findings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Score these saved findings; no model is loaded.")
     ] = None,
@@ -67,6 +68,7 @@ def evaluate(
     taxonomy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
     ] = None,
+    classes: Classes = None,
     device: Annotated[Device, typer.Option(help="Where the judge runs.")] = Device.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
 ) -> None:
@@ -94,11 +96,13 @@ def evaluate(
         answers=answers.value,
         findings=str(findings) if findings else None,
         taxonomy=str(taxonomy) if taxonomy else None,
+        classes=str(classes) if classes else None,
         device=device.value,
         decide=decide.value,
         seed=seed,
         thresholds=tuple(threshold or ()),
         trust=trust,
+        head=head,
     )
     scored = evaluate_into(
         run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets, spatial=spatial), out
@@ -124,8 +128,10 @@ def evaluate_detector(
         typer.Option(metavar="[TYPE=]0.4", help="Least confidence in use, for all types or one; repeatable."),
     ] = None,
     trust: Trust = False,
+    head: Head = None,
     cluster: Annotated[Cluster, typer.Option(help="What the bootstrap draws as a whole.")] = Cluster.PHOTO,
     taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Types of another owner.")] = None,
+    classes: Classes = None,
     device: Annotated[Device, typer.Option(help="Where detectors that need torch run.")] = Device.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
 ) -> None:
@@ -146,8 +152,10 @@ def evaluate_detector(
             against=None if against in ("none", detector) else against,
             thresholds=tuple(threshold or ()),
             trust=trust,
+            head=head,
             cluster=cluster.value,
             taxonomy=str(taxonomy) if taxonomy else None,
+            classes=str(classes) if classes else None,
             device=device.value,
         ),
         out,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from toeline.cli.options import Thresholds, Trust
+from toeline.cli.options import Classes, Head, Thresholds, Trust
 from toeline.core.prefetch import cores
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import InspectRun, Output, Pace, inspect_into, tell
@@ -42,6 +42,7 @@ def inspect(
     ] = "embedded",
     threshold: Thresholds = None,
     trust: Trust = False,
+    head: Head = None,
     boxes: Annotated[
         Path | None, typer.Option(metavar="LABELS_DIR", help="YOLO labels in place of a detector; types are kept.")
     ] = None,
@@ -55,6 +56,7 @@ def inspect(
     taxonomy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
     ] = None,
+    classes: Classes = None,
     device: Annotated[Device, typer.Option(help="Where the judge runs.")] = Device.AUTO,
     workers: Annotated[
         int, typer.Option(min=0, max=64, help="Threads that read and draw; 0: all in one. Changes no result.")
@@ -93,11 +95,13 @@ def inspect(
         detector=detector,
         thresholds=tuple(threshold or ()),
         trust=trust,
+        head=head,
         boxes=str(boxes) if boxes else None,
         judge=judge,
         adapter=str(adapter) if adapter else None,
         answers=answers.value,
         taxonomy=str(taxonomy) if taxonomy else None,
+        classes=str(classes) if classes else None,
         device=device.value,
         tile=tile,
         calibration=str(calibration) if calibration else None,

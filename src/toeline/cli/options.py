@@ -11,11 +11,19 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
+Classes = Annotated[
+    Path | None,
+    typer.Option("--classes", metavar="FILE", help="The file that names the class ids: data.yaml, classes.txt ..."),
+]
 Thresholds = Annotated[
     list[str] | None,
     typer.Option(
         "--threshold", metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."
     ),
+]
+Head = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="What an .onnx ends with, if it is unclear: yolov8, yolov5, rows or rtdetr."),
 ]
 Trust = Annotated[
     bool,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toeline.cli.options import annotations_of, fields_of, options_of
+from toeline.cli.options import Classes, annotations_of, fields_of, options_of
 from toeline.pipelines.baseline import (
     baseline_into,
     ensemble_into,
@@ -32,13 +32,14 @@ def baseline(
     seed: Annotated[int, typer.Option(min=0, help="Same data and seed, same file.")] = 0,
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5,
     taxonomy: Words = None,
+    classes: Classes = None,
     as_json: AsJson = False,
 ) -> None:
     """Train the baseline: a judge without a language model, whose accuracy a language model has to beat.
 
     Example: toeline baseline dataset --out runs/baseline.safetensors; then --judge baseline:runs/baseline.safetensors
     """
-    trained = baseline_into(data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy)
+    trained = baseline_into(data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy, classes=classes)
     tell_json(trained.record, indent=2) if as_json else tell_baseline(trained)
     raise typer.Exit(1 if trained.problems else 0)
 
@@ -54,6 +55,7 @@ def ensemble(
     ] = "valid",
     adapter: Annotated[Path | None, typer.Option(help="Peft adapter of the judge that is a language model.")] = None,
     taxonomy: Words = None,
+    classes: Classes = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -61,7 +63,9 @@ def ensemble(
 
     Example: toeline ensemble dataset --judge embedded --judge baseline:runs/baseline.safetensors --out runs/both.json
     """
-    fitted = ensemble_into(data, judge, file, split=split, adapter=adapter, taxonomy=taxonomy, device=device)
+    fitted = ensemble_into(
+        data, judge, file, split=split, adapter=adapter, taxonomy=taxonomy, device=device, classes=classes
+    )
     tell_json(fitted.record, indent=2) if as_json else tell_ensemble(fitted)
     raise typer.Exit(1 if fitted.problems else 0)
 

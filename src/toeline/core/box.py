@@ -24,7 +24,7 @@ class Box:
         if -FAR <= self.x1 <= self.x2 <= FAR and -FAR <= self.y1 <= self.y2 <= FAR:
             return
         if not all(abs(value) <= FAR for value in self.xyxy):
-            raise ValueError(f"box has a coordinate that no photograph has: {self.xyxy}")
+            raise ValueError(f"box has a coordinate that is not a number of pixels: {self.xyxy}")
         raise ValueError(f"box corners are in the wrong order: {self.xyxy}")
 
     @classmethod

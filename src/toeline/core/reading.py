@@ -133,3 +133,11 @@ def number(value: object, what: str, *, low: float = -math.inf, high: float = ma
         return float(value)  # type: ignore[arg-type]
     bounds = "a finite number" if math.isinf(low) and math.isinf(high) else f"a number from {low:g} to {high:g}"
     raise ValueError(f"{what} is {cut(repr(value))}, and must be {bounds}")
+
+
+def whole(value: object, what: str, *, low: int, high: int) -> int:
+    """As number, without a fraction."""
+    found = number(value, what, low=low, high=high)
+    if found != int(found):
+        raise ValueError(f"{what} is {cut(repr(value))}, and must be a whole number from {low} to {high}")
+    return int(found)

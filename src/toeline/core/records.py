@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.box import Box
-from toeline.core.finding import Finding, Problem, Verdict
+from toeline.core.finding import Finding, Problem, Verdict, kinds_of
 from toeline.core.geo import geo_position_from, geo_position_record
 from toeline.core.scene import Alternative, Relation
 from toeline.core.severity import UNGRADED, Grade
@@ -158,3 +158,28 @@ def problem_from(record: Mapping[str, Any]) -> Problem:
     """The problem of one line of errors.jsonl."""
     said = {name: record.get(name) for name in ("photo", "file", "what", "todo", "line")}
     return Problem(**said, note=bool(record.get("note")))  # type: ignore[arg-type]
+
+
+def counted(problems: Iterable[Problem]) -> dict[str, Any]:
+    """Problems and notes as run.json holds them: how many, and in words."""
+    told = kinds_of(problems)
+    number = {note: sum(kind.count for kind in told if kind.note == note) for note in (False, True)}
+    return {"counts": {"problems": number[False], "notes": number[True]}, "told": [asdict(kind) for kind in told]}
+
+
+def told_record(problems: Iterable[Problem]) -> dict[str, Any]:
+    """Problems, and what was left out or assumed, as the records of data sets hold them."""
+    told = [(p.note, {"file": p.file, "line": p.line, "what": p.what}) for p in problems]
+    return {name: [row for is_note, row in told if is_note == note] for name, note in TOLD.items()}
+
+
+def told_from(record: Mapping[str, Any]) -> list[Problem]:
+    """The problems and notes of such a record."""
+    return [
+        Problem("", row["file"], row["what"], line=row["line"], note=note)
+        for name, note in TOLD.items()
+        for row in record.get(name, ())
+    ]
+
+
+TOLD = {"problems": False, "left_out": True}

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
-from toeline.core.finding import Finding, Problem, Result
+from toeline.core.finding import Finding, Problem, Result, grave
 from toeline.core.geo import pose_record
 from toeline.core.records import (
     each_line,
@@ -325,7 +325,7 @@ def progress_record(result: Result) -> dict[str, Any]:
         "photo": result.photo,
         "size": list(result.size_wh),
         "findings": len(result.findings),
-        "problems": len(result.problems),
+        "problems": len(grave(result.problems)),
         "failed": result.failed,
         "seconds": round(result.seconds, 3),
         "sha256": result.sha256,

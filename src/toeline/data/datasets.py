@@ -6,6 +6,7 @@ between two formats, with class ids and no taxonomy: what is split, converted an
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import shutil
@@ -21,7 +22,7 @@ from toeline.core.taxonomy import Names, Taxonomy, meanings
 from toeline.data.images import Photo, find_photos, photo_size
 from toeline.data.labels import LabelLine
 from toeline.data.yolo import ALL, Entry, LabeledScene, YoloSet, read_entry, read_labels
-from toeline.errors import LabelError, PhotoError
+from toeline.errors import LabelError, OutputError, PhotoError
 
 
 @dataclass(frozen=True)
@@ -143,15 +144,14 @@ def read_split(
 
     Raises LabelError when it is not there, holds no labeled photograph, or lacks the conditions that are needed.
     """
-    name, entries = data.split(split) if split else (ALL, tuple(e for part in data.splits.values() for e in part))
+    every = {e.photo: e for part in data.splits.values() for e in part}  # some may be in two
+    name, entries = data.split(split) if split else (ALL, tuple(every.values()))
     inspected = find_photos(sorted({e.photo.parent for e in entries})) if conditions else []
     names = {photo.path.resolve(): photo.name for photo in inspected}
     scenes, problems = [], [replace(p, todo=todo) for p in data.problems]
     for entry, scene, said in each_labeled(data, entries, taxonomy, conditions=conditions, todo=todo):
         problems += said
-        if scene and entry.labels and not scene.known:
-            problems.append(Problem("", str(entry.photo), UNKNOWN.format("left out"), todo))
-        if scene and scene.known:
+        if scene:
             shown = names[entry.photo.resolve()] if conditions else _below(entry.photo, data.root)
             scenes.append(replace(scene, name=shown))
     if not scenes:
@@ -162,7 +162,7 @@ def read_split(
 def each_labeled(
     data: YoloSet, entries: Iterable[Entry], taxonomy: Taxonomy, *, conditions: bool = True, todo: str = ""
 ) -> Iterator[tuple[Entry, LabeledScene | None, list[Problem]]]:
-    """Every entry with what is on it, None where it cannot be opened, and what is wrong with it or its labels.
+    """Every entry with what is on it, None where that is not known, and what is wrong with it or its labels.
 
     Raises LabelError for labels that name types only where `conditions` are needed.
     """
@@ -175,7 +175,10 @@ def each_labeled(
             continue
         if conditions and len(found.ground_truths) < len(found.instances):
             raise LabelError(f"{entry.labels}: names types and no conditions. Name labels with conditions.")
-        yield entry, found, [replace(p, todo=todo) for p in found.problems]
+        said = [replace(p, todo=todo) for p in found.problems]
+        if not found.known and entry.labels:
+            said.append(Problem("", str(entry.photo), UNKNOWN.format("left out"), todo))
+        yield entry, found if found.known else None, said
 
 
 def _below(photo: Path, root: Path) -> str:
@@ -226,6 +229,20 @@ def _folders(split: str) -> Iterator[str]:
         number += 1
 
 
+def is_same(source: Path, target: Path) -> bool:
+    """Whether a photograph is there with the bytes that it has now."""
+    return target.is_file() and (target.samefile(source) or filecmp.cmp(source, target, shallow=False))
+
+
+def require_carried(out: Path, places: Iterable[tuple[Path, Path]]) -> None:
+    """Raise OutputError when a photograph (source, target) of a finished data set is not what it is now."""
+    if changed := next((source for source, target in places if not is_same(source, target)), None):
+        raise OutputError(
+            f"{out}: holds this data set, but {changed} changed since then. Choose a new folder with --out, or delete "
+            f"this one; nothing was changed."
+        )
+
+
 def carry(source: Path, target: Path, how: Carry) -> str:
     """Bring a photograph to `target` unless it is there, and say how: "hard link", "symbolic link" or "copy".
 
@@ -241,7 +258,7 @@ def carry(source: Path, target: Path, how: Carry) -> str:
             except (OSError, NotImplementedError):
                 continue
             return name
-    if not target.is_file() or target.is_symlink() or target.stat().st_size != real.stat().st_size:
+    if target.is_symlink() or not is_same(real, target):
         half = target.with_name(f".{target.name[:40]}.part")  # a name may be as long as a name can be
         shutil.copyfile(real, half)
         half.replace(target)

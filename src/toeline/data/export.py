@@ -20,11 +20,12 @@ from typing import Any
 import yaml
 
 from toeline.core.finding import Step
+from toeline.core.records import told_record
 from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same, write_whole
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.core.words import some
 from toeline.data.coco import open_coco, read_coco, write_coco
-from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo
+from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo, require_carried
 from toeline.data.foreign import other_formats
 from toeline.data.labels import LabelLine
 from toeline.data.yolo import open_yolo
@@ -60,10 +61,10 @@ def write_rows(place: Path, rows: Sequence[str]) -> None:
 
 
 def data_yaml(splits: Sequence[str], names: Names) -> str:
-    """data.yaml as Roboflow writes it; names whose ids are not 0, 1, 2 ... are written with their ids."""
+    """data.yaml with places below its own folder; names whose ids are not 0, 1, 2 ... are written with their ids."""
     plain = sorted(names) == list(range(len(names)))
     listed: object = [names[i] for i in sorted(names)] if plain else {i: names[i] for i in sorted(names)}
-    places = {YAML_KEYS.get(split, split): f"../{split}/images" for split in splits}  # none: open_yolo looks for images
+    places = {YAML_KEYS.get(split, split): f"{split}/images" for split in splits}  # none: open_yolo looks for images
     head: str = yaml.safe_dump({**places, "nc": len(names)}, sort_keys=False, allow_unicode=True)
     tail: str = yaml.safe_dump({"names": listed}, default_flow_style=None, sort_keys=False, allow_unicode=True)
     return head + tail
@@ -156,11 +157,15 @@ class Format(StrEnum):
     YOLO = "yolo"
 
 
-def read_other(root: Path, to: Format, taxonomy: Taxonomy, *, step: Step = lambda _: None) -> LabelSet:
+def read_other(
+    root: Path, to: Format, taxonomy: Taxonomy, *, classes: Path | None = None, step: Step = lambda _: None
+) -> LabelSet:
     """The data set in the format that is not `to`. Raises LabelError for one that is in `to` already."""
     if to is Format.YOLO:
+        if classes is not None:
+            raise LabelError(f"{root}: COCO annotations name their classes themselves. Leave --classes out.")
         return read_coco(open_coco(root), root, step=step)
-    data = open_yolo(root, taxonomy, any_class=True)
+    data = open_yolo(root, taxonomy, any_class=True, classes=classes)
     if all(entry.labels is None for entries in data.splits.values() for entry in entries):
         others = other_formats(root) or "Name the top of a YOLO data set."
         raise LabelError(f"{root}: no photograph here has a YOLO label file. {others}")
@@ -212,6 +217,9 @@ def write_as(data: LabelSet, to: Format, out: Path, how: Carry, *, step: Step = 
     require_apart(out, [p.photo.parent for photos in data.splits.values() for p in photos])
     with staged(out, NOTE, settings) as stage:
         if stage is None:
+            inside = "images" if to is Format.YOLO else ""
+            places = [(p.photo, out / folder_of(s) / inside / p.name) for s, its in data.splits.items() for p in its]
+            require_carried(out, places)
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
         (write_coco if to is Format.COCO else write_yolo)(data, stage, how, step=step)
         record = {"settings": settings, **describe(data)}
@@ -241,5 +249,5 @@ def describe(data: LabelSet) -> dict[str, Any]:
         "polygons": sum(bool(line.polygon) for line in lines),
         "classes": {str(i): name for i, name in sorted(data.names.items())},
         "notes": list(data.notes),
-        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in data.problems],
+        **told_record(data.problems),
     }

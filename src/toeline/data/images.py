@@ -345,7 +345,7 @@ def search_photos(paths: Sequence[Path]) -> FoundPhotos:
     for path in paths:
         if not path.exists():
             raise PhotoError(f"{path}: there is no such file or folder. Check the path.")
-        if not path.is_dir() and not _is_utf8(path.name):
+        if not path.is_dir() and not is_utf8(path.name):
             problems.append(Problem.in_file(path, _NO_UTF8))
             continue
         for photo, name in _photos_under(path, problems) if path.is_dir() else [(path, path.name)]:
@@ -408,7 +408,7 @@ def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, s
             path = at / entry.name
             if why_left := _foreign(entry, path):
                 left[why_left] += _pictures_in(path)
-            elif not _is_utf8(entry.name):
+            elif not is_utf8(entry.name):
                 problems += [Problem.in_file(path, _NO_UTF8)] if entry.is_dir() or _is_picture(path) else []
             elif entry.is_dir():
                 (linked if entry.is_symlink() else real).append(path)
@@ -460,7 +460,8 @@ def _is_picture(path: Path) -> bool:
     return suffix in SUFFIXES or bool(unread_kind(suffix))
 
 
-def _is_utf8(name: str) -> bool:
+def is_utf8(name: str) -> bool:
+    """Whether a file's name can be written into a text; some systems have names that cannot."""
     try:
         name.encode()
     except UnicodeEncodeError:

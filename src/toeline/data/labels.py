@@ -127,16 +127,16 @@ def _without(keypoints: int, words: list[str]) -> list[str]:
 
 def _other_form(words: Sequence[str]) -> str:
     """What a line is that is written in the way of another program; empty for one of numbers with blanks between."""
-    text = " ".join(words)
-    if any(c in text for c in ",;"):
-        return "its numbers are set apart by commas, or have decimal commas. YOLO labels have blanks and decimal points"
+    if at := next((n for n, word in enumerate(words, start=1) if "," in word or ";" in word), 0):
+        commas = "YOLO labels have blanks between numbers, and decimal points"
+        return f"number {at} is {cut(words[at - 1])!r}, which has commas. {commas}"
     if len(words) in (9, 10) and not _is_number(words[8]) and all(map(_is_number, words[:8])):
         return (
             "is a line of DOTA (eight pixels, a name, a difficulty). Export YOLO OBB labels: class, then four corners"
         )
     if not _is_number(words[0]) and len(words) >= 5 and all(map(_is_number, words[-4:])):
-        name = " ".join(word for word in words[:-4])
-        return f"begins with {cut(name)!r}, where the number of a class has to be. Export the labels in YOLO format"
+        name = f" {cut(' '.join(words[:-4]))!r} is probably its name." if len(words) > 5 else ""
+        return f"number 1 is {cut(words[0])!r}, and has to be the number of a class.{name} Export the labels as YOLO"
     return ""
 
 

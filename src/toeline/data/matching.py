@@ -158,7 +158,8 @@ def _settle(claims: Mapping[Path, Sequence[Claim]], found: Matched) -> None:
 
 
 def _shared(file: Path, photos: Sequence[Path]) -> Problem:
-    names = " and ".join(p.name if p.name != photos[0].name else str(p) for p in photos[:3])
+    apart = len({p.name for p in photos}) == len(photos)
+    names = " and ".join(p.name if apart else str(p) for p in photos[:3])
     more = f" and {len(photos) - 3} more" if len(photos) > 3 else ""
     what = f"belongs to {names}{more} alike, so it is used for none of them."
     return Problem("", str(file), what, "Rename the photographs, and give each its own label file.")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from toeline.core import reading
 from toeline.core.finding import Problem
 from toeline.core.words import cut, some
-from toeline.data.images import SUFFIXES, find_photos
+from toeline.data.images import FOREIGN, SUFFIXES, search_photos
 from toeline.errors import LabelError, PhotoError
 
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # folder -> split
@@ -45,23 +45,24 @@ class Places:
 
     def add(self, split: str, folder: Path, photos: Iterable[Path] | None = None) -> bool:
         """One part more, unless it holds no photograph."""
-        found = tuple(_photos_in(folder) if photos is None else photos)
+        found = tuple(self._photos_in(folder) if photos is None else photos)
         if found:
             self.parts.append(Part(split, folder, found))
         return bool(found)
 
-
-def _photos_in(folder: Path) -> Iterator[Path]:
-    with suppress(PhotoError):  # no photographs are no fault by themselves
-        yield from (photo.path for photo in find_photos([folder]))
+    def _photos_in(self, folder: Path) -> Iterator[Path]:
+        with suppress(PhotoError):  # no photographs are no fault by themselves
+            found = search_photos([folder])
+            self.problems += found.problems
+            yield from (photo.path for photo in found.photos)
 
 
 def listed_places(file: Path, raw: Mapping[str, Any]) -> Places:
     """What a data.yaml says. Raises LabelError for a place that may be several, and for entries that are no places."""
     found = Places()
     top = _Top(file, raw)
-    for key, split in SPLITS.items():
-        values = raw.get(key)
+    for key, split in listed_keys(raw).items():
+        values = raw[key]
         for value in values if isinstance(values, list) else [values]:
             if value is None or value == "":
                 continue
@@ -71,6 +72,15 @@ def listed_places(file: Path, raw: Mapping[str, Any]) -> Places:
                 )
             _take(found, top, key, split, value, several=isinstance(values, list))
     return found
+
+
+def listed_keys(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The entries of a data.yaml that name the photographs of a split, and which one; CVAT writes them large.
+
+    >>> listed_keys({"Train": "train.txt", "val": "images/val", "nc": 3})
+    {'Train': 'train', 'val': 'valid'}
+    """
+    return {key: SPLITS[str(key).lower()] for key in raw if str(key).lower() in SPLITS}
 
 
 @dataclass(frozen=True)
@@ -140,7 +150,7 @@ def _resolved(found: Places, top: _Top, key: str, typed: str) -> Path | None:
         if len(there) > 1:
             what = f"may be {there[0]} or {there[1]}; the first is read. Write `{typed.lstrip('./')}` if it is meant."
             found.problems.append(top.said(key, typed, what))
-        return there[0]
+        return _plain(there[0])
     wanted = [p for p in f"{top.path}/{typed}".split("/") if p not in ("", ".", "..") and not p.endswith(":")]
     fits = by_tail(top.base, wanted)
     if len(fits) > 1:
@@ -149,9 +159,17 @@ def _resolved(found: Places, top: _Top, key: str, typed: str) -> Path | None:
             f"Write which one."
         )
     if fits:
-        same = "/".join(wanted).endswith(fits[0].relative_to(top.base).as_posix())
-        found.problems.append(top.said(key, typed, f"is not there; {fits[0]} is read in its place.", note=same))
+        elsewhere = _is_absolute(typed) or top.path or top.file.suffix == ".data"  # written for another computer
+        same = bool(elsewhere) and "/".join(wanted).endswith(fits[0].relative_to(top.base).as_posix())
+        full = f"{top.path}/{typed}" if top.path else typed
+        found.problems.append(top.said(key, full, f"is not there; {fits[0]} is read in its place.", note=same))
     return fits[0] if fits else None
+
+
+def _plain(place: Path) -> Path:
+    """Without `..`, where that is the same place."""
+    short = Path(os.path.normpath(place))
+    return short if ".." in place.parts and os.path.realpath(short) == os.path.realpath(place) else place
 
 
 def _literal(top: _Top, typed: str) -> Iterator[Path]:
@@ -288,7 +306,7 @@ def _folders(place: Path) -> dict[str, str]:
 
 
 def walk(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As os.walk, without hidden folders and files."""
+    """As os.walk, without hidden files and folders, and without those of other programs."""
     for at, folders, files in os.walk(top):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f.lower() not in FOREIGN)
         yield at, folders, [f for f in files if not f.startswith(".")]

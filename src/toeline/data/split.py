@@ -13,10 +13,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toeline.core.finding import Problem, Step, grave
+from toeline.core.finding import Problem, Step
+from toeline.core.records import told_record
 from toeline.core.run_folder import write_whole
 from toeline.data.balance import NEAR, Assignment, assign
-from toeline.data.datasets import UNKNOWN, Carry, PlacedEntry, carry, placed
+from toeline.data.datasets import UNKNOWN, Carry, PlacedEntry, carry, placed, require_carried
 from toeline.data.export import data_yaml, require_apart, staged
 from toeline.data.images import file_hash, photo_size
 from toeline.data.labels import LabelLine
@@ -275,6 +276,10 @@ def write_split(plan: SplitPlan, out: Path, *, step: Callable[[Sequence[Problem]
     require_apart(out, (c.place.entry.photo.parent for its in plan.groups.values() for c in its))
     with staged(out, NOTE, settings) as stage:
         if stage is None:
+            places = [
+                (c.place.entry.photo, _place(c, out / part)) for part in plan.run.parts for c in plan.photos(part)
+            ]
+            require_carried(out, places)
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
         carried: Counter[str] = Counter()
         for part in plan.run.parts:
@@ -288,10 +293,14 @@ def write_split(plan: SplitPlan, out: Path, *, step: Callable[[Sequence[Problem]
     return {**record, "already": False}
 
 
+def _place(counted: Counted, folder: Path) -> Path:
+    return folder / "images" / counted.place.name
+
+
 def _write_photo(counted: Counted, folder: Path, plan: SplitPlan) -> str:
     """The photograph linked or copied; the labels always copied, so that mending one does not change the source."""
     place = counted.place
-    how = carry(place.entry.photo, folder / "images" / place.name, plan.run.carry)
+    how = carry(place.entry.photo, _place(counted, folder), plan.run.carry)
     if place.entry.labels is not None:
         label = folder / "labels" / place.label
         label.parent.mkdir(parents=True, exist_ok=True)
@@ -333,8 +342,7 @@ def describe(plan: SplitPlan) -> dict[str, Any]:
             for row in facts["classes"]
             if row["whole"] and not row["objects"]
         ],
-        "problems": [{"file": p.file, "line": p.line, "what": p.what} for p in grave(plan.problems)],
-        "notes": [str(p) for p in plan.problems if p.note],
+        **told_record(plan.problems),
     }
 
 

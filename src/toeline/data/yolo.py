@@ -31,10 +31,10 @@ from toeline.data.class_names import (
     read_settings,
     taxonomy_names,
 )
-from toeline.data.images import SUFFIXES, photo_size
+from toeline.data.images import SUFFIXES, is_utf8, photo_size
 from toeline.data.labels import LabelLine, read_label_file
 from toeline.data.matching import LabelFolder, Matched, folded, label_folders, match_labels, stem_of, strays
-from toeline.data.places import ALL, MOST_SAID, SPLITS, Part, Places, guessed_places, listed_places, walk
+from toeline.data.places import ALL, MOST_SAID, SPLITS, Part, Places, guessed_places, listed_keys, listed_places, walk
 from toeline.errors import LabelError
 
 
@@ -153,11 +153,19 @@ def open_yolo(
     splits: dict[str, list[Entry]] = defaultdict(list)
     for part, photo in photos:
         splits[part.split].append(Entry(photo, matched.labels.get(photo), part.split, keypoints))
-    why = f"as {file.name} does not list them" if file and SPLITS.keys() & raw.keys() else "outside the usual folders"
+    why = f"not listed in {file.name}" if file and listed_keys(raw) else "outside the folders of the data set"
     beside = _beside(base, places.parts, matched, why)
     names = _names(base, root, matched, taxonomy, any_class=any_class, classes=classes)
-    problems = (*names.problems, *places.problems, *repeated, *matched.problems, *beside)
+    skipped = (
+        [Problem.in_file(file, "key points are passed over; boxes are read.", note=True)] if file and keypoints else []
+    )
+    problems = (*names.problems, *places.problems, *skipped, *repeated, *matched.problems, *beside)
     return YoloSet(base, names.names, {s: tuple(its) for s, its in splits.items()}, problems)
+
+
+def archives(folder: Path) -> list[Path]:
+    """Packed files in a folder."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in ARCHIVES) if folder.is_dir() else []
 
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
@@ -201,7 +209,7 @@ def _names_places(file: Path) -> bool:
         raw = read_settings(file)
     except LabelError:  # of another program
         return False
-    return bool(SPLITS.keys() & raw.keys()) and "names" in raw
+    return bool(listed_keys(raw)) and "names" in raw
 
 
 def _places(root: Path, base: Path, file: Path | None, raw: Mapping[str, Any]) -> Places:
@@ -213,8 +221,9 @@ def _places(root: Path, base: Path, file: Path | None, raw: Mapping[str, Any]) -
     one = {part.split for part in found.parts} == {ALL}
     if not found.parts or (one and file and file.suffix != ".data" and grave(listed.problems)):
         said = "".join(f" {p}" for p in listed.problems[:3])
+        packed = "".join(f" {p.name} is an archive: unpack it." for p in archives(base)[:1])
         raise LabelError(
-            f"{root}: no photographs here, nor in train/images or images/train.{said} Name the data set's top."
+            f"{root}: no photographs here, nor in train/images or images/train.{said}{packed} Name the data set's top."
         )
     if one:
         _require_top(base)
@@ -258,7 +267,8 @@ def _once(parts: Sequence[Part]) -> tuple[list[tuple[Part, Path]], list[Problem]
     ]
     for a, b in combinations(of_split, 2):
         if both := sorted(of_split[a] & of_split[b]):
-            what = f"{some(len(both), 'photograph')} (one is this) are in {a} and in {b}: one tells of the other."
+            more = f", and so are {len(both) - 1:,} more" if len(both) > 1 else ""
+            what = f"is listed in {a} and in {b}{more}: what is learned from the one is measured on the other."
             said.append(Problem("", both[0], what, "Take each photograph out of one of the two."))
     return found, said
 
@@ -271,7 +281,7 @@ def _label_places(photos: Path, tops: Mapping[Path, Path], labels: Path | None) 
 def _keypoints(raw: Mapping[str, Any], file: Path | None) -> int:
     """How many numbers follow a box, from `kpt_shape: [17, 3]`. Raises LabelError."""
     shape = raw.get("kpt_shape")
-    if shape is None:
+    if shape is None and raw.get("task") != "pose":
         return 0
     if (
         not isinstance(shape, list)
@@ -279,7 +289,9 @@ def _keypoints(raw: Mapping[str, Any], file: Path | None) -> int:
         or not all(type(v) is int for v in shape)
         or shape[1] not in (2, 3)
     ):
-        raise LabelError(f"{file}: `kpt_shape: {shape}` is not the number of key points and 2 or 3. Mend it.")
+        raise LabelError(
+            f"{file}: `kpt_shape: {shape}` is not the number of key points and 2 or 3, as [17, 3]. Mend it."
+        )
     return int(shape[0] * shape[1])
 
 
@@ -297,6 +309,9 @@ def _names(
     return found if used or found.files else replace(found, problems=())  # without labels nothing is assumed
 
 
+NO_PHOTOS = ("labels", "masks")  # folders of data sets with pictures that nobody took
+
+
 def _beside(base: Path, parts: Sequence[Part], matched: Matched, why: str) -> Iterator[Problem]:
     """Photographs and label files below the data set's top that are no part of it."""
     taken: dict[str, set[str]] = defaultdict(set)
@@ -310,12 +325,13 @@ def _beside(base: Path, parts: Sequence[Part], matched: Matched, why: str) -> It
     for at, _, files in walk(top) if top else ():
         here = os.path.realpath(at)
         mine = taken.get(here, set())
-        if lost := [f for f in files if f not in mine and f.lower().endswith(SUFFIXES)]:
+        pictures = [] if Path(at).name.lower() in NO_PHOTOS else [f for f in files if f.lower().endswith(SUFFIXES)]
+        if lost := [f for f in pictures if f not in mine and is_utf8(f)]:
             left.append((Path(at), lost))
         if here not in known and "labels" in Path(at).relative_to(top or base).parts:
             matched.folders.append(LabelFolder.read(Path(at)))
     for folder, lost in left[:MOST_SAID]:
-        what = f"{some(len(lost), 'photograph')} here ({lost[0]}) are no part of the data set, {why}; left out."
+        what = f"{some(len(lost), 'photograph')} left out, {min(lost)} for one: {why}."
         yield Problem.in_file(folder, what, note=True)
     if len(left) > MOST_SAID:
         yield Problem.in_file(base, f"{len(left) - MOST_SAID} more folders of photographs are left out.", note=True)

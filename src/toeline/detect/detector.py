@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from PIL import Image
 
+from toeline.core.reading import number, whole
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Names, Taxonomy, fold, meanings
 from toeline.errors import SetupError, TaxonomyError
@@ -20,21 +21,28 @@ class Detector(Protocol):
         """For each image what was found in it, in its pixels, most confident first. An empty list is a valid answer."""
 
 
+HEADS = ("yolov8", "yolov5", "rows", "rtdetr")  # detect/heads.py says what each is
+
+
 @dataclass(frozen=True)
 class DetectorOptions:
     """How to load a detector.
 
     `thresholds` are the least confidences, 0 to 1, by type name; `general` holds for the types that are not among
     them, and None leaves them as the detector has them. `trust` allows weight files that can run code when they are
-    read. `device` is auto, cpu, cuda or mps, for the back ends that run on torch.
+    read. `device` is auto, cpu, cuda or mps, for the back ends that run on torch. `head` is what an .onnx ends with
+    (detect/heads.py), for one whose metadata and output leave that open.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
     general: float | None = None
     trust: bool = False
     device: str = "auto"
+    head: str | None = None
 
     def __post_init__(self) -> None:
+        if self.head is not None and self.head not in HEADS:
+            raise SetupError(f"there is no head {self.head!r}. Choose one of: {', '.join(HEADS)}.")
         given = {**self.thresholds} | ({} if self.general is None else {"all types": self.general})
         for name, limit in given.items():
             if not 0 <= limit <= 1:
@@ -150,6 +158,9 @@ def _misfit(names: list[str], odd: list[str], taxonomy: Taxonomy, where: str) ->
 TYPICAL = 0.18  # benchmarks/object_sizes.py on the train split of the lagoon dykes
 
 
+MOST_SIDE = 16_384  # pixels of a network's input
+
+
 class Known(NamedTuple):
     """What a detector knows of the pictures that it was trained on.
 
@@ -167,11 +178,10 @@ class Known(NamedTuple):
 
         Raises KeyError, TypeError and ValueError for a card that is none.
         """
-        side, said = int(card["input_px"]), card.get("objects", {})
-        known = cls(side, int(said.get("frame_px", side)), float(said.get("size", {}).get("50", TYPICAL)))
-        if min(known) <= 0 or known.median > 1:
-            raise ValueError(f"its objects are {said}")
-        return known
+        side, said = card["input_px"], card.get("objects", {})
+        frame = whole(said.get("frame_px", side), "objects.frame_px", low=1, high=MOST_SIDE)
+        median = number(said.get("size", {}).get("50", TYPICAL), "the median size of its objects", low=1e-4, high=1)
+        return cls(side, frame, median)
 
     @property
     def shown_px(self) -> int:

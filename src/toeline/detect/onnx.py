@@ -7,7 +7,6 @@ margins.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from toeline.core.reading import number, read_json, whole
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
-from toeline.detect.detector import DEFAULT, UNKNOWN, DetectorOptions, Known, Label
+from toeline.detect.detector import DEFAULT, MOST_SIDE, UNKNOWN, DetectorOptions, Known, Label
 from toeline.detect.letterbox import letterbox
 from toeline.detect.postprocess import detections, keep_best
 from toeline.errors import ModelError, TaxonomyError
@@ -38,21 +38,23 @@ class DetectorCard:
     @classmethod
     def load(cls, path: Path, taxonomy: Taxonomy) -> DetectorCard:
         """Read a sidecar. Raises ModelError for a bad file, TaxonomyError for a type that the taxonomy lacks."""
+        advice = "It stands beside the model and is written by toeline train-embedded detector."
+        raw = read_json(path, ModelError, advice=advice)
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            names, limits = list(raw["kinds"]), raw["thresholds"]
+            names, limits = [str(name) for name in raw["kinds"]], raw["thresholds"]
+            if not names:
+                raise ValueError("it has no kinds")
             card = cls(
-                int(raw["input_px"]),
-                int(raw["fill"]),
+                whole(raw["input_px"], "input_px", low=16, high=MOST_SIDE),
+                whole(raw["fill"], "fill", low=0, high=255),
                 (),
-                tuple(float(limits[n]) for n in names),
-                float(raw["nms_iou"]),
+                tuple(number(limits[n], f"the threshold of {n}", low=0, high=1) for n in names),
+                number(raw["nms_iou"], "nms_iou", low=0, high=1),
                 Known.read(raw),
             )
-        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as why:
+        except (ValueError, KeyError, TypeError, AttributeError) as why:
             raise ModelError(
-                f"{path}: cannot be read as the description of a detector ({type(why).__name__}: {why}). It stands "
-                f"beside the model and is written by toeline train-embedded detector."
+                f"{path}: cannot be read as the description of a detector ({type(why).__name__}: {why}). {advice}"
             ) from None
         return replace(card, kinds=_named(names, taxonomy, path))
 

@@ -1,13 +1,14 @@
-"""Runs an `.onnx` that ultralytics exported, with onnxruntime alone: neither ultralytics nor torch is loaded.
+"""Runs an `.onnx` that ultralytics or YOLOv5 exported, with onnxruntime alone: neither they nor torch are loaded.
 
-With or without built-in suppression of duplicates, for any size or one, for boxes, masks or oriented boxes.
+With or without built-in suppression of duplicates, for any size or one, for boxes, masks or oriented boxes, of any head
+that detect/heads.py knows.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from PIL import Image
 from toeline.core.box import Box
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
-from toeline.detect.detector import DetectorOptions, Label, labels_of
+from toeline.core.words import cut
+from toeline.detect.detector import MOST_SIDE, DetectorOptions, Label, labels_of
+from toeline.detect.heads import Head, Layout, Output, decode, described, nonsense, possible, settled, told
 from toeline.detect.letterbox import Fit, batches, fit_into, letterbox, planes, to_multiple
 from toeline.detect.onnx import open_session
 from toeline.detect.postprocess import detections
-from toeline.detect.yolo_decode import DecodedRows, Polygon, corners, finished, masks, outline, raw
+from toeline.detect.yolo_decode import DecodedRows, Polygon, corners, masks, outline
 from toeline.errors import ModelError
 from toeline.weights import first_line
 
@@ -43,6 +46,7 @@ class YoloDetector:
     labels: Mapping[int, Label]
     limits: Mapping[str, float]
     path: Path
+    layout: Layout | None = None  # None: whatever fits each output
 
     def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         """What was found in each image, most confident first. Raises ModelError for an output of another form."""
@@ -86,7 +90,7 @@ class YoloDetector:
         self, said: Sequence[Floats], fit: Fit, size_wh: tuple[int, int], input_hw: tuple[int, int]
     ) -> list[Detection]:
         """The outputs for one photograph, without the batch's side, as detections."""
-        rows = self._rows(said[0])
+        rows = self._rows(said[0], input_hw)
         if self.card.task == "obb":
             boxes, outlines = turned(rows.boxes, rows.extra[:, 0], fit)
         elif self.card.task == "segment":
@@ -100,19 +104,38 @@ class YoloDetector:
             boxes, rows.scores, rows.ids, labels=self.labels, limits=self.limits, size_wh=size_wh, outlines=outlines
         )
 
-    def _rows(self, said: Floats) -> DecodedRows:
-        """Finished or raw rows, whichever the output is. Raises ModelError."""
-        classes, extra, least = len(self.card.names), self.card.extra, min(self.limits.values())
+    def _rows(self, said: Floats, input_hw: tuple[int, int]) -> DecodedRows:
+        """The predictions of an output. Raises ModelError for one that its layout cannot have."""
         if not np.isfinite(said).all():
             raise ModelError(f"{self.path}: gives numbers that are not finite, so the file is damaged. {AGAIN}")
-        if said.ndim == 2 and said.shape[1] == 6 + extra and (self.card.rows or said.shape[0] != 4 + classes + extra):
-            return finished(said, least)
-        if said.ndim == 2 and said.shape[0] == 4 + classes + extra:
-            return raw(said, classes, least, oriented=self.card.task == "obb")
+        out = self.card.output(input_hw)
+        layout = self.layout or self.settle(said, input_hw)
+        if layout not in possible(said.shape, out) or (why := nonsense(layout, said, out)):
+            wrong = why if layout in possible(said.shape, out) else f"{said.shape} numbers for a photograph"
+            raise ModelError(
+                f"{self.path}: gives {wrong}, which the head {layout} does not. Name another one with --head, or "
+                f"export the model again."
+            )
+        return decode(layout, said, out, min(self.limits.values()))
+
+    def settle(self, said: Floats, input_hw: tuple[int, int]) -> Layout:
+        """The one layout of an output that its metadata, shape and content allow. Raises ModelError for none or two."""
+        out = self.card.output(input_hw)
+        layouts = [one for one in possible(said.shape, out) if one.head in self.card.heads]
+        left = settled(layouts, said, out)
+        if len(left) == 1:
+            return left[0]
+        what = described(layouts, said, out) if said.ndim == 2 else f"{said.shape} numbers for a photograph"
         raise ModelError(
-            f"{self.path}: gives {said.shape} numbers for a photograph; for {classes} classes and the task "
-            f"{self.card.task!r} they should be ({4 + classes + extra}, places) or (rows, {6 + extra}). {AGAIN}"
+            f"{self.path}: it is not clear how to read what it gives, {what}. Name its head with --head: "
+            f"{', '.join(Head)}; or export it again with its metadata: yolo export model=best.pt format=onnx"
         )
+
+    def probed(self) -> YoloDetector:
+        """With the layout settled on a picture that is always the same. Raises ModelError."""
+        said = self._run([letterbox(PROBE, self._most_hw, stride=self._stride)[0]])
+        input_hw = fit_into(PROBE.size, self._most_hw, stride=self._stride)[1]
+        return replace(self, layout=self.settle(said[0][0], input_hw))
 
 
 def turned(boxes: Floats, angles: Floats, fit: Fit) -> tuple[Floats, list[Polygon]]:
@@ -143,14 +166,18 @@ def load(path: Path, taxonomy: Taxonomy, options: DetectorOptions) -> YoloDetect
             f"{path}: has no detector.json beside it, and is no export of ultralytics either: that takes one image of "
             f"floats, this takes {shown}. Put its detector.json there, or give another model."
         )
-    card = read_card(dict(session.get_modelmeta().custom_metadata_map), inputs[0].shape, path)
+    card = read_card(dict(session.get_modelmeta().custom_metadata_map), inputs[0].shape, path, options.head)
     if card.task == "segment" and len(session.get_outputs()) < 2:
         raise ModelError(f"{path}: is made for segmentation and gives no mask prototypes. {AGAIN}")
     labels = labels_of(card.names, taxonomy, where=str(path))
     limits = {label.kind: options.threshold(label.kind, OWN_THRESHOLD) for label in labels.values()}
-    return YoloDetector(session, card, labels, limits, path)
+    return YoloDetector(session, card, labels, limits, path).probed()
 
 
+# Gray noise with a light and a dark stripe: what a network says of it need not be right, only of its own form.
+_NOISE = np.random.default_rng(20).integers(60, 190, (480, 640, 3), dtype=np.uint8)
+_NOISE[:, 200:260], _NOISE[300:340] = 230, 20
+PROBE = Image.fromarray(_NOISE)
 TASKS = ("detect", "segment", "obb")
 AGAIN = "Export it again with ultralytics: yolo export model=best.pt format=onnx"
 COEFFICIENTS = 32  # channels that mix the mask prototypes, in every segmentation head of ultralytics
@@ -162,8 +189,7 @@ class ExportCard:
 
     `input_hw` is the size of the input in pixels: exact when not `dynamic`, otherwise the most that a photograph is
     laid into. `stride` is what both sides must be a multiple of. `batch` is the number of images that the graph takes
-    at once, 0 for any. `rows` is true when the graph gives finished rows (built-in suppression of duplicates, or none
-    needed) instead of raw predictions.
+    at once, 0 for any. `heads` are those that the metadata leave possible.
     """
 
     names: Mapping[int, str]
@@ -172,18 +198,22 @@ class ExportCard:
     stride: int
     dynamic: bool
     batch: int
-    rows: bool
+    heads: frozenset[Head] = frozenset(Head)
 
     @property
     def extra(self) -> int:
         """Numbers of a prediction behind its box and scores: mask coefficients, or an angle."""
         return {"segment": COEFFICIENTS, "obb": 1}.get(self.task, 0)
 
+    def output(self, input_hw: tuple[int, int]) -> Output:
+        """What its output must be for an input of this height and width."""
+        return Output(len(self.names), self.extra, input_hw, oriented=self.task == "obb")
 
-def read_card(said: Mapping[str, str], shape: Sequence[Any], path: Path) -> ExportCard:
+
+def read_card(said: Mapping[str, str], shape: Sequence[Any], path: Path, head: str | None = None) -> ExportCard:
     """Read the metadata `said` of the model `path`, whose input has `shape` (B, 3, H, W), names for free sizes.
 
-    Raises ModelError when it is not an export of ultralytics, or not one of a detector.
+    `head` is the one that the user names. Raises ModelError when it is not an export of ultralytics, or no detector.
     """
     if len(shape) != 4 or shape[1] != 3:
         raise ModelError(
@@ -191,10 +221,10 @@ def read_card(said: Mapping[str, str], shape: Sequence[Any], path: Path) -> Expo
         )
     names = _names(said, path)
     task = said.get("task", "detect")
-    if task not in TASKS or "RTDETR" in said.get("head", ""):
+    if task not in TASKS:
         raise ModelError(
-            f"{path}: is made for {task!r} with the head {said.get('head', 'unknown')}. Toeline reads exports of the "
-            f"YOLO heads for {', '.join(TASKS)}; give the .pt of another one."
+            f"{path}: is made for {cut(task)!r} with the head {cut(said.get('head', 'unknown'))}. Toeline reads "
+            f"exports for {', '.join(TASKS)}; give a detector."
         )
     built = _literal(said, "args", path) if "args" in said else {}
     built = built if isinstance(built, dict) else {}
@@ -207,7 +237,7 @@ def read_card(said: Mapping[str, str], shape: Sequence[Any], path: Path) -> Expo
         stride=_whole(said, "stride", path, 32),
         dynamic=free,
         batch=_batch(said, shape, path, looped=nms),
-        rows=nms or said.get("end2end") == "True",
+        heads=frozenset({Head(head)} if head else told(said, nms=nms)),
     )
 
 
@@ -228,14 +258,20 @@ def _names(said: Mapping[str, str], path: Path) -> Mapping[int, str]:
 def _input_hw(said: Mapping[str, str], shape: Sequence[Any], path: Path) -> tuple[int, int]:
     """The sides of the graph's input where they are fixed, those of the metadata otherwise."""
     if isinstance(shape[2], int) and isinstance(shape[3], int):
+        if not (0 < shape[2] <= MOST_SIDE and 0 < shape[3] <= MOST_SIDE):
+            raise ModelError(f"{path}: takes pictures of {shape[3]} x {shape[2]} pixels, which is no size. {AGAIN}")
         return shape[2], shape[3]
     if "imgsz" not in said:
         raise ModelError(f"{path}: takes any size, and its metadata has no `imgsz` to say which is best. {AGAIN}")
     sides = _literal(said, "imgsz", path)
     pair = [sides, sides] if isinstance(sides, int) else sides
-    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(s, int) and s > 0 for s in pair):
+    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(_is_side(s) for s in pair):
         raise ModelError(f"{path}: its `imgsz` is {said['imgsz']!r}, which is not a size in pixels. {AGAIN}")
     return pair[0], pair[1]
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_SIDE
 
 
 def _batch(said: Mapping[str, str], shape: Sequence[Any], path: Path, *, looped: bool) -> int:
@@ -247,14 +283,19 @@ def _batch(said: Mapping[str, str], shape: Sequence[Any], path: Path, *, looped:
 
 def _whole(said: Mapping[str, str], key: str, path: Path, default: int) -> int:
     value = _literal(said, key, path) if key in said else default
-    if not isinstance(value, int) or value < 1:
-        raise ModelError(f"{path}: its `{key}` is {said[key]!r}, not a whole number above zero. {AGAIN}")
+    if not _is_side(value):
+        raise ModelError(f"{path}: its `{key}` is {cut(said[key])!r}, not a whole number above zero. {AGAIN}")
     return value
+
+
+MOST_LETTERS = 1 << 20  # of one value of the metadata
 
 
 def _literal(said: Mapping[str, str], key: str, path: Path) -> Any:
     """A value as Python would read it, without running anything. Raises ModelError."""
     try:
+        if len(said[key]) > MOST_LETTERS:
+            raise ValueError
         return ast.literal_eval(said[key])
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise ModelError(f"{path}: its metadata `{key}` cannot be read ({said[key][:200]!r}). {AGAIN}") from None
+        raise ModelError(f"{path}: its metadata `{key}` cannot be read ({cut(said[key])!r}). {AGAIN}") from None

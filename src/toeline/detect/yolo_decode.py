@@ -69,6 +69,20 @@ def raw(said: Floats, classes: int, least: float, *, oriented: bool) -> DecodedR
     return rows.only(stay[:MOST_ROWS])
 
 
+def shares(said: Floats, least: float, input_hw: tuple[int, int]) -> DecodedRows:
+    """Rows of RT-DETR: `said` (N, 4 + classes) as center and sides in shares of the input, and class scores.
+
+    Nothing is suppressed: the network itself gives each object once.
+    """
+    scores = said[:, 4:]
+    best = scores.max(1)
+    order = np.argsort(-best, kind="stable")
+    order = order[(best[order] >= least) & (best[order] > 0)][:MOST_ROWS]
+    high, wide = input_hw
+    boxes = _corners(said[order, :4] * np.array([wide, high, wide, high], np.float32))
+    return DecodedRows(boxes, best[order], scores[order].argmax(1), np.zeros((len(order), 0), np.float32))
+
+
 def _corners(boxes: Floats) -> Floats:
     """Center, width, height to x1, y1, x2, y2."""
     half = boxes[:, 2:] / 2

@@ -12,9 +12,10 @@ from typing import Any
 
 from toeline.core import reading
 from toeline.core.question import PromptBudget
-from toeline.errors import ModelError, SetupError, need
+from toeline.errors import ModelError, SetupError
+from toeline.judge.adapter import add_adapter, weights_of
 from toeline.judge.attention import branch_attention, patch_embed_as_linear
-from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device, quiet
+from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 DEEPSTACK = "it feeds picture features into several layers (deepstack), which this packed forward does not carry"
@@ -27,7 +28,7 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
     folder = find_folder(where)
     config = read_config(folder)
     if adapter is not None:
-        check_adapter(adapter)
+        weights_of(adapter)
     model = load_model(folder, dtype=pick_dtype(dtype, target), **more)
     if target == "cpu":
         branch_attention(model)
@@ -96,7 +97,8 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
 
     check_weights(folder)
     how = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True, **more}
-    model = load_whole(AutoModelForImageTextToText, folder, "model", beside="", **how)
+    blind = "model.visual." if "config" in more else ""  # training leaves the vision tower out by a config of its own
+    model = load_whole(AutoModelForImageTextToText, folder, "model", beside=blind, **how)
     patch_embed_as_linear(model)
     return model
 
@@ -130,38 +132,6 @@ def load_processor(folder: Path, vision: Any) -> Any:
     wanted = ("image_mean", "image_std", "rescale_factor")
     given = {key: value for key, value in read_json(saved).items() if key in wanted} if saved.is_file() else {}
     return Qwen2VLImageProcessorPil(**sizes, **given)
-
-
-def check_adapter(folder: Path) -> None:
-    """Raise ModelError unless this is a peft adapter with safetensors."""
-    if not folder.is_dir() or not (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            f"{folder} is not an adapter: it has no adapter_config.json. Name the folder that training wrote."
-        )
-    read_json(folder / "adapter_config.json")
-    check_weights(folder)
-
-
-def add_adapter(model: Any, folder: Path) -> Any:
-    """The model with the adapter's layers inside, frozen. Raises ModelError for an adapter of another model."""
-    from safetensors import safe_open
-
-    peft = need("peft", extra="adapter")
-    try:
-        with quiet():
-            wrapped = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
-        raise ModelError(
-            f"{folder}: the adapter does not fit this model ({first_line(why)}). Name its base model."
-        ) from None
-    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
-        given = set(file.keys())
-    if odd := sorted(given ^ set(peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False))):
-        raise ModelError(
-            f"{folder}: the adapter does not fit this model: {len(odd)} tensors have no counterpart, first {odd[0]}. "
-            f"Name the base model that it was trained on."
-        )
-    return wrapped.get_base_model()
 
 
 VIEW_FILE = "toeline.json"

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toeline.core.finding import grave, kinds_of
+from toeline.core.records import told_from
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines import progress as show
@@ -30,6 +32,7 @@ class AnalyzeRun:
     data: str
     target: float = 0.90
     taxonomy: str | None = None
+    classes: str | None = None
     flight: str | None = None
     pixels: bool = True
     workers: int | None = None
@@ -48,7 +51,7 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     from toeline.pipelines.progress import bar
 
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    opened = open_yolo(Path(run.data), taxonomy)
+    opened = open_yolo(Path(run.data), taxonomy, classes=Path(run.classes) if run.classes else None)
     show.tell_problems(opened.problems)
     require_apart(out, (entry.photo.parent for entries in opened.splits.values() for entry in entries))
     record = start_record("analyze", asdict(run), taxonomy)
@@ -84,6 +87,8 @@ def summary(found: Analysis, out: Path) -> dict[str, Any]:
         "faults": faults,
         "remarks": len(found.flags) - faults,
         "unread": found.unread,
+        "problems": len(grave(found.problems)),
+        "notes": len(found.problems) - len(grave(found.problems)),
         "findings": plain(found.findings),
         "files": {name: f"{out}/{name}" for name in (*FILES, *FOLDERS) if (out / name).exists()},
     }
@@ -98,6 +103,7 @@ def tell_analysis(found: Analysis, out: Path) -> None:
         show.out.print(f"  [{colors[finding.mood]}]●[/] {escape(finding.text)}")
     names = {"report": "report.html", "to look at": "problems.jsonl", "numbers": "analysis.json"}
     show.show_places({what: f"{out}/{name}" for what, name in names.items()})
+    show.tell_kinds(kinds_of(found.problems), f"{out}/report.html")
 
 
 def gallery_into(
@@ -117,13 +123,21 @@ def gallery_into(
         return write_gallery(choice, folder, crew=crew, step=step)
 
 
-def gallery_of(data: Path, folder: Path, run: GalleryRun, *, flags: Path | None, taxonomy: Path | None) -> Any:
+def gallery_of(
+    data: Path,
+    folder: Path,
+    run: GalleryRun,
+    *,
+    flags: Path | None,
+    taxonomy: Path | None,
+    classes: Path | None = None,
+) -> Any:
     """The gallery of a data set, with what the analysis in `flags` found. Returns what gallery.json holds."""
     from toeline.analysis.gallery import read_flags
     from toeline.data.yolo import open_yolo
 
     words = Taxonomy.load(taxonomy)
-    opened = open_yolo(data, words, any_class=True)
+    opened = open_yolo(data, words, any_class=True, classes=classes)
     show.tell_problems(opened.problems)
     return gallery_into(opened, words, folder, read_flags(flags) if flags else (), run)
 
@@ -133,6 +147,5 @@ def tell_gallery(record: Mapping[str, Any], folder: Path) -> None:
     shown = sum(c["shown"] for c in record["classes"])
     photographs = some(record["photographs"]["shown"], "photograph")
     show.out.print(f"[bold]{some(shown, 'object')}[/] and {photographs} are shown")
-    if record["problems"]:
-        show.out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in gallery.json")
     show.show_places({"open in a browser": str(folder / "index.html")})
+    show.tell_kinds(kinds_of(told_from(record)), f"{folder}/gallery.json")

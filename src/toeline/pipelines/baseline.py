@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from toeline.evaluate.matching import Case
     from toeline.evaluate.metric import Metric
     from toeline.judge.ensemble import EnsembleJudge, Scores
+    from toeline.train.baseline import BaselineRun
     from toeline.train.ensemble import AnsweredCase
 
 
@@ -107,22 +108,33 @@ class Trained(NamedTuple):
         return {"out": str(self.file), **self.facts, "problems": self.problems}
 
 
-def baseline_into(data: Path, file: Path, *, split: str, seed: int, folds: int, taxonomy: Path | None) -> Trained:
+def baseline_into(
+    data: Path,
+    file: Path,
+    *,
+    split: str,
+    seed: int,
+    folds: int,
+    taxonomy: Path | None,
+    classes: Path | None = None,
+) -> Trained:
     """Train a baseline, measure it by cross-validation, and write both to `file`. Raises ToelineError."""
     from toeline.judge.baseline.model import is_baseline
+    from toeline.train.baseline import BaselineRun
 
+    run = BaselineRun(data=data, split=split, seed=seed, folds=folds, classes=classes)
     with replacing(file, is_baseline, "file of `toeline baseline`"):
-        return _baseline_into(data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy)
+        return _baseline_into(run, file, Taxonomy.load(taxonomy))
 
 
-def _baseline_into(data: Path, file: Path, *, split: str, seed: int, folds: int, taxonomy: Path | None) -> Trained:
+def _baseline_into(run: BaselineRun, file: Path, words: Taxonomy) -> Trained:
     from toeline.data.yolo import open_yolo
     from toeline.evaluate.metric import metric_record
     from toeline.judge.baseline.model import save_baseline
-    from toeline.train.baseline import BaselineRun, train_baseline
+    from toeline.train.baseline import train_baseline
 
-    words, run = Taxonomy.load(taxonomy), BaselineRun(data=data, split=split, seed=seed, folds=folds)
-    with bar("Measuring", total=len(open_yolo(data, words).split(split)[1])) as step:
+    photographs = len(open_yolo(run.data, words, classes=run.classes).split(run.split)[1])
+    with bar("Measuring", total=photographs) as step:
         trained = train_baseline(run, words, step=step)
     table = trained.table
     rows = zip(table.photos, table.groups, table.instances, table.classes, trained.said, strict=True)
@@ -131,7 +143,7 @@ def _baseline_into(data: Path, file: Path, *, split: str, seed: int, folds: int,
     facts = {**trained.model.facts, "cross_validated": {**scored, "figures": [metric_record(f) for f in figures]}}
     save_baseline(replace(trained.model, facts=facts), file)
     counts = (len(trained.said), len(set(table.groups)))
-    return Trained(file, split, trained.cut_by, *counts, figures, facts, len(grave(trained.problems)))
+    return Trained(file, run.split, trained.cut_by, *counts, figures, facts, len(grave(trained.problems)))
 
 
 def tell_baseline(trained: Trained) -> None:
@@ -171,13 +183,15 @@ def ensemble_into(
     adapter: Path | None,
     taxonomy: Path | None,
     device: str,
+    classes: Path | None = None,
 ) -> Fitted:
     """Ask both judges about a split, fit weight and temperatures, and write them to `file`. Raises ToelineError."""
     from toeline.judge.ensemble import is_ensemble
 
     with replacing(file, is_ensemble, "file of `toeline ensemble`"):
+        words = Taxonomy.load(taxonomy)
         return _ensemble_into(
-            data, judges, file, split=split, adapter=adapter, words=Taxonomy.load(taxonomy), device=device
+            data, judges, file, split=split, adapter=adapter, words=words, device=device, classes=classes
         )
 
 
@@ -190,6 +204,7 @@ def _ensemble_into(
     adapter: Path | None,
     words: Taxonomy,
     device: str,
+    classes: Path | None,
 ) -> Fitted:
     from toeline.data.yolo import open_yolo
     from toeline.evaluate.metric import metric_record
@@ -199,8 +214,8 @@ def _ensemble_into(
 
     joined = load_judge(f"ensemble:{','.join(judges)}", device=device, adapter=adapter)
     assert isinstance(joined, EnsembleJudge)
-    with bar("Asking both", total=len(open_yolo(data, words).splits.get(split, ()))) as step:
-        answers = ask_both(data, split, joined, words, step=step)
+    with bar("Asking both", total=len(open_yolo(data, words, classes=classes).splits.get(split, ()))) as step:
+        answers = ask_both(data, split, joined, words, classes=classes, step=step)
     joined = replace(joined, mix=fit_on(answers.asked))
     figures = compared(joined, answers.asked, words)
     facts = {

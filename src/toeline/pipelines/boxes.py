@@ -105,7 +105,9 @@ def true_boxes(split: LabeledSplit) -> Boxes:
     return boxes
 
 
-def chosen_boxes(typed: str, split: LabeledSplit, taxonomy: Taxonomy) -> tuple[Boxes | None, tuple[Problem, ...]]:
+def chosen_boxes(
+    typed: str, split: LabeledSplit, taxonomy: Taxonomy, classes: Path | None = None
+) -> tuple[Boxes | None, tuple[Problem, ...]]:
     """What `--boxes` names: None for a detector, else a function, and what is wrong with its files."""
 
     if typed == DETECTOR:
@@ -116,7 +118,7 @@ def chosen_boxes(typed: str, split: LabeledSplit, taxonomy: Taxonomy) -> tuple[B
         return found_boxes(Path(typed), split), ()
     if not Path(typed).exists():
         raise LabelError(f"--boxes {typed}: is neither truth nor detector, and there is no such file or folder.")
-    boxes, problems = label_boxes(Path(typed), taxonomy, split.photos)
+    boxes, problems = label_boxes(Path(typed), taxonomy, split.photos, classes=classes)
     return boxes, tuple(problems)
 
 

@@ -9,7 +9,7 @@
 | taxonomy, grading, calibration, weights of detector or judge, adapter, baseline or ensemble file | refused |
 | data of a training that goes on with --resume | refused (`data_sha256`); image features are kept by content |
 | data of analyze, gallery | all is made anew |
-| data of convert, split, synth | refused |
+| data of convert and split: labels or photographs; settings of synth | refused |
 
 A file whose size and times are as they were is not read again. The time of its last change is one of them: no program
 can set that one, so a file of the same size and date but other content is seen too.
@@ -19,15 +19,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from toeline.core.finding import FEW, Problem
+from toeline.core.reading import read_json
+from toeline.core.run_folder import RunFolder
 from toeline.core.scene import Instance
 from toeline.core.words import some
 from toeline.data.images import Photo, file_hash
-from toeline.errors import OutputError, ToelineError
+from toeline.errors import ModelError, OutputError, ToelineError
 from toeline.pipelines.progress import errors, escape
 
 Boxes = Callable[[Photo, tuple[int, int]], tuple[Iterable[Instance], Iterable[Problem]]]
@@ -51,12 +54,13 @@ def boxes_hash(instances: Iterable[Instance], problems: Iterable[Problem]) -> st
 
 
 def changes(
-    photos: Sequence[Photo], boxes: Boxes | None, *, read: bool = True
+    photos: Sequence[Photo], boxes: Boxes | None, *, read: bool = True, hashed: bool = False
 ) -> Callable[[Iterable[Mapping[str, Any]]], dict[str, str]]:
     """A function that is given what progress.jsonl says and tells which of it does not hold any more, and why.
 
     `photos` are those of now, `boxes` gives their boxes. With `read` False the photographs' bytes do not count: nobody
-    reads them. The function raises OutputError when more than half of the photographs are gone.
+    reads them. With `hashed` the settings have a hash of the boxes, so records of earlier versions need none. The
+    function raises OutputError when more than half of the photographs are gone.
     """
     there = {photo.name: photo for photo in photos}
 
@@ -64,7 +68,7 @@ def changes(
         number, stale = 0, dict[str, str]()
         for record in done:
             number += 1
-            if why := _why(record, there.get(str(record["photo"])), boxes, read=read):
+            if why := _why(record, there.get(str(record["photo"])), boxes, read=read, hashed=hashed):
                 stale[str(record["photo"])] = why
         lost = sum(why == GONE for why in stale.values())
         if lost > number / 2:
@@ -77,7 +81,7 @@ def changes(
     return check
 
 
-def _why(record: Mapping[str, Any], photo: Photo | None, boxes: Boxes | None, *, read: bool) -> str:
+def _why(record: Mapping[str, Any], photo: Photo | None, boxes: Boxes | None, *, read: bool, hashed: bool) -> str:
     """Why a photograph is to be inspected anew, or nothing."""
     if photo is None:
         return GONE
@@ -85,7 +89,7 @@ def _why(record: Mapping[str, Any], photo: Photo | None, boxes: Boxes | None, *,
         touched = read and list(record.get("file", ())) != list(file_state(photo.path))
         if touched and file_hash(photo.path) != record["sha256"]:
             return CHANGED
-        if boxes is not None and not record["failed"]:
+        if boxes is not None and not record["failed"] and not (hashed and "boxes_sha256" not in record):
             wide, high = record["size"]
             if record.get("boxes_sha256") != boxes_hash(*boxes(photo, (wide, high))):
                 return RELABELED
@@ -106,3 +110,53 @@ def tell_anew(stale: Mapping[str, str]) -> None:
         if names := [name for name, reason in stale.items() if reason == why]:
             more = f" and {len(names) - FEW:,} more" if len(names) > FEW else ""
             errors.print(escape(f"Inspected anew, because {why}: {', '.join(names[:FEW])}{more}."))
+
+
+FILES = "files"  # in run.json: the files of judge and adapter, as they were called
+WEIGHTS, SMALL = (".safetensors", ".bin"), (".json", ".jinja", ".txt", ".model")
+
+
+def model_files(judge: str, adapter: str | None) -> dict[str, Any]:
+    """The files that judge and adapter are read from: size and times of weights in folders, SHA-256 of all others."""
+    found: dict[str, Any] = {}
+    for folder in filter(None, (judge, adapter)):
+        there = Path(folder).expanduser()
+        for file in sorted(there.iterdir()) if there.is_dir() else ():
+            if file.suffix in (*WEIGHTS, *SMALL) and file.is_file():
+                weights = file.suffix in WEIGHTS
+                found[f"{folder}/{file.name}"] = list(file_state(file)) if weights else file_hash(file)
+    return found | {str(file): file_hash(file) for file in _named_in(judge) if file.is_file()}
+
+
+def _named_in(judge: str) -> Iterator[Path]:
+    """The files in a judge's name, as of baseline:FILE, and those that a file of `toeline ensemble` names itself."""
+    _, *names = re.split("[:,]", judge)
+    for file in map(Path, names):
+        yield file
+        if judge.startswith(("ensemble:", "fuse:")) and file.suffix == ".json" and file.is_file():
+            saved = read_json(file, ModelError, advice="Fit it again.")
+            for part in saved.get("judges", ()) if isinstance(saved, dict) else ():
+                yield from _named_in(str(part)) if not str(part).startswith(("ensemble:", "fuse:")) else ()
+
+
+def require_same_models(folder: RunFolder, judge: str, adapter: str | None) -> None:
+    """Raise OutputError when judge or adapter are not what the photographs that are done were judged with.
+
+    Weights whose times differ are read: a copy is the same. Runs of earlier versions do not say what they had.
+    """
+    before = folder.run.get(FILES)
+    if before is None or not folder.names:
+        return
+    now, info = model_files(judge, adapter), folder.run.get("models", {}).get("judge", {})
+    known = {f"{judge}/{name}": sha256 for name, sha256 in info.get("weights", {}).items()}
+    known |= {f"{adapter}/{name}": sha256 for name, sha256 in info.get("adapter", {}).items()}
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name) and not (name in now and known.get(name) == _hash(name)):
+            raise OutputError(
+                f"{folder.path}: {name} is not what it was when photographs here were judged with it. Choose a new "
+                f"folder with --out, or delete this one."
+            )
+
+
+def _hash(name: str) -> str:
+    return file_hash(Path(name).expanduser())

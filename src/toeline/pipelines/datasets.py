@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from toeline.core.finding import kinds_of
 from toeline.core.geo import CameraPose, Point
+from toeline.core.records import told_from
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.pipelines.progress import bar, escape, goes_on, out, saying, show_places, tell_problems
+from toeline.pipelines.progress import bar, escape, goes_on, out, saying, show_places, tell_kinds, tell_problems
 
 if TYPE_CHECKING:
     from toeline.data.split import SplitRun
@@ -30,12 +32,14 @@ def split_settings(*, by: str, seed: int, parts: str, link: bool) -> SplitRun:
     return run
 
 
-def split_into(data: Path, run: SplitRun, folder: Path, *, taxonomy: Path | None = None) -> Mapping[str, Any]:
+def split_into(
+    data: Path, run: SplitRun, folder: Path, *, taxonomy: Path | None = None, classes: Path | None = None
+) -> Mapping[str, Any]:
     """Split a data set into `folder`, with progress. Returns what split.json holds."""
     from toeline.data.split import plan_split, write_split
     from toeline.data.yolo import open_yolo
 
-    opened = open_yolo(data, Taxonomy.load(taxonomy), any_class=True)
+    opened = open_yolo(data, Taxonomy.load(taxonomy), any_class=True, classes=classes)
     tell_problems(opened.problems)
     photographs = sum(map(len, opened.splits.values()))
     with bar("Reading", total=photographs) as step:
@@ -59,9 +63,8 @@ def tell_split(record: Mapping[str, Any], folder: Path) -> None:
     out.print(verdict(record))
     checked = sum(record["proof"]["photographs"].values())
     out.print(f"No group is on both sides: read from the {some(checked, 'photograph')} that were written.")
-    if record["problems"]:
-        out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in split.json")
     show_places({"data set": str(folder / "data.yaml"), "record": str(folder / "split.json")})
+    tell_kinds(kinds_of(told_from(record)), f"{folder}/split.json")
 
 
 def verdict(record: Mapping[str, Any]) -> str:
@@ -96,7 +99,14 @@ def _shares(record: Mapping[str, Any]) -> Table:
 
 
 def convert_into(
-    data: Path, to: str, folder: Path, *, shapes: str, link: bool, taxonomy: Path | None = None
+    data: Path,
+    to: str,
+    folder: Path,
+    *,
+    shapes: str,
+    link: bool,
+    taxonomy: Path | None = None,
+    classes: Path | None = None,
 ) -> dict[str, Any]:
     """Write a data set in the format `to`, coco or yolo, with progress. Returns what convert.json holds."""
     from toeline.data.datasets import Carry
@@ -104,7 +114,7 @@ def convert_into(
 
     wanted = Format(to)
     with saying("Reading"):
-        read = shaped(read_other(data, wanted, Taxonomy.load(taxonomy)), Shapes(shapes), wanted)
+        read = shaped(read_other(data, wanted, Taxonomy.load(taxonomy), classes=classes), Shapes(shapes), wanted)
     tell_problems(read.problems)
     with goes_on(), bar("Writing", total=read.photographs) as step:
         return write_as(read, wanted, folder, Carry.LINK if link else Carry.COPY, step=lambda _: step([]))
@@ -119,9 +129,8 @@ def tell_convert(record: Mapping[str, Any], folder: Path) -> None:
     out.print(f"[bold]{total}[/] ({splits}), {record['boxes']:,} boxes and {record['polygons']:,} polygons")
     for note in record["notes"]:
         out.print(f"[dim]note[/] {escape(note)}")
-    if record["problems"]:
-        out.print(f"[bold yellow]{some(len(record['problems']), 'problem')}[/], told above and in convert.json")
     show_places({"data set": str(folder), "record": str(folder / "convert.json")})
+    tell_kinds(kinds_of(told_from(record)), f"{folder}/convert.json")
 
 
 def synth_into(folder: Path, *, scenes: int, seed: int, size: int, workers: int, gps: Point | None) -> None:

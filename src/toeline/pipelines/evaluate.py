@@ -13,10 +13,10 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from toeline.core.finding import Problem, grave
-from toeline.core.records import join_lines
+from toeline.core.records import counted, join_lines
 from toeline.core.run_folder import ERRORS, RUN, claimed, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.yolo import SPLITS
+from toeline.data.places import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
 from toeline.evaluate.classification import Cluster, Scorecard, card_record, score
 from toeline.evaluate.matching import CASES, case_record
@@ -190,7 +190,7 @@ def sections(bench: Workbench, result: EvaluationResult) -> list[Section]:
 def write(bench: Workbench, result: EvaluationResult, scoring: Scoring, parts: list[Section]) -> None:
     """scorecard.json, report.html and report.md."""
     done, card = result.done, result.card
-    done.folder.save_run(scoring=asdict(scoring))
+    done.folder.save_run(scoring=asdict(scoring), **counted(result.problems))
     page = ScorecardPage(
         title=title_of(bench, done),
         headline=result.headline,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from toeline.core.finding import Problem, Step
 from toeline.core.provenance import now_words, start_record
-from toeline.core.records import join_lines, problem_record
+from toeline.core.records import counted, join_lines, problem_record
 from toeline.core.run_folder import (
     ERRORS,
     claimed,
@@ -50,15 +50,18 @@ class DetectorScoring:
     against: str | None = "embedded"
     thresholds: tuple[str, ...] = ()
     trust: bool = False
+    head: str | None = None
     cluster: str = "photo"
     taxonomy: str | None = None
+    classes: str | None = None
     device: str = "auto"
 
 
 def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     """Measure, and write everything into `out`. Raises ToelineError."""
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    split = read_split(open_dataset(Path(run.data), taxonomy), run.split, taxonomy, conditions=False)
+    data = open_dataset(Path(run.data), taxonomy, classes=Path(run.classes) if run.classes else None)
+    split = read_split(data, run.split, taxonomy, conditions=False)
     record = _record(run, split, taxonomy)
     with claimed(out) as begun, writing(out):
         if begun:  # the same run, which is then made anew
@@ -74,7 +77,7 @@ def _score_into(
     write_run(out, record)
     measured, other = _measured(run, split, taxonomy)
     problems = tuple(dict.fromkeys([*split.problems, *measured.problems]))
-    record["finished"] = now_words()
+    record |= {"finished": now_words(), **counted(problems)}
     card = {**measured.record(), "split": split.name, "against": other.record() if other else None}
     if other:
         gain, interval = measured.precision.gained_over(other.precision)
@@ -117,8 +120,8 @@ def _measured(
     """The detector, and the one beside it at its own thresholds."""
     from toeline.pipelines.inspect import detector_options
 
-    options = detector_options(run.thresholds, trust=run.trust, device=run.device)
-    own = detector_options((), trust=run.trust, device=run.device)
+    options = detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head)
+    own = detector_options((), trust=run.trust, device=run.device, head=run.head)
     by_flight = run.cluster == "flight"
     names = [run.detector, *([run.against] if run.against else [])]
     with bar("Looking", total=len(names) * len(split.photos)) as step:

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from toeline.core.finding import Problem
 from toeline.core.reading import read_json
 from toeline.core.records import read_lines, to_line
 from toeline.core.run_folder import write_whole
@@ -98,24 +99,38 @@ def _size(pair: Sequence[int]) -> tuple[int, int]:
 
 
 def ask_questions(bench: Workbench, done: Evaluated, most: int) -> list[SpatialCase]:
-    """Ask a balanced quiz about true boxes, photograph by photograph; what was asked before is not asked again."""
+    """Ask a balanced quiz about true boxes, photograph by photograph.
+
+    What was asked before is not asked again, unless the questions or the photograph are others now.
+    """
     from toeline.pipelines.progress import bar, goes_on
 
     scenes, file = true_scenes(done), done.folder.path / QUIZ
     asked = quiz(scenes.values(), most_per_template=most)
-    kept = {str(r["photo"]): r["cases"] for r in read_lines(file)}
+    kept = {str(r["photo"]): r for r in read_lines(file)}
     files = {p.name: p.path for p in done.split.photos}
     cases: list[SpatialCase] = []
     with goes_on(), bar("Asking where things lie", total=len(asked)) as step, file.open("a", encoding="utf-8") as out:
         for photo, probes in asked.items():
-            if photo not in kept:
-                new = _answers(bench, scenes[photo], files[photo], probes, done.split.groups[photo])
-                kept[photo] = [asdict(case) for case in new]
-                out.write(to_line({"photo": photo, "cases": kept[photo]}))
+            known = [spatial_from(record) for record in kept.get(photo, {}).get("cases", ())]
+            sha256 = done.folder.done[photo]["sha256"]
+            if not _same(known, probes) or kept[photo].get("sha256", sha256) != sha256:
+                try:
+                    known = list(_answers(bench, scenes[photo], files[photo], probes, done.split.groups[photo]))
+                except PhotoError as why:
+                    done.folder.note([Problem.unread(files[photo], why, name=photo)])
+                    continue
+                out.write(to_line({"photo": photo, "sha256": sha256, "cases": [asdict(case) for case in known]}))
                 out.flush()
-            cases += [spatial_from(record) for record in kept[photo]]
+            cases += known
             step(())
     return cases
+
+
+def _same(known: Sequence[SpatialCase], probes: Sequence[Probe]) -> bool:
+    """Whether these are the answers to these questions."""
+    before = [(c.template, (c.subject, c.other, *filter(None, [c.third])), c.truth) for c in known]
+    return before == [(p.template, tuple(p.marked), p.holds) for p in probes]
 
 
 def _answers(bench: Workbench, scene: Scene, file: Path, probes: Sequence[Probe], group: str) -> Iterator[SpatialCase]:

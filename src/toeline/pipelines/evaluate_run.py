@@ -18,12 +18,13 @@ from toeline.core.run_folder import Check, RunFolder, write_whole
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import LabeledSplit, read_split
 from toeline.data.images import Photo, file_hash
-from toeline.data.yolo import SPLITS, YoloSet, open_dataset
+from toeline.data.places import SPLITS
+from toeline.data.yolo import YoloSet, open_dataset
 from toeline.errors import ToelineError
 from toeline.evaluate.matching import CASES, Case, Matched, case_record, match, on_found_boxes, on_true_boxes
 from toeline.evaluate.results import Evaluated
 from toeline.pipelines.boxes import DETECTOR, TRUTH, Source, chosen_boxes, decided, saved, with_prompt
-from toeline.pipelines.changes import changes, removed, tell_anew
+from toeline.pipelines.changes import changes, model_files, removed, require_same_models, tell_anew
 from toeline.prompts.relation_ablation import RELATIONS
 
 if TYPE_CHECKING:
@@ -55,12 +56,14 @@ class EvaluateRun:
     answers: str = "type"
     findings: str | None = None
     taxonomy: str | None = None
+    classes: str | None = None
     device: str = "auto"
     decide: str = "score"
     seed: int = 0
     relations: str = "given"
     thresholds: tuple[str, ...] = ()
     trust: bool = False
+    head: str | None = None
 
 
 @dataclass
@@ -75,10 +78,15 @@ class Workbench:
         """The words of all of it."""
         return Taxonomy.load(Path(self.run.taxonomy) if self.run.taxonomy else None)
 
+    @property
+    def classes(self) -> Path | None:
+        """The file that names the class ids, where the user gave one."""
+        return Path(self.run.classes) if self.run.classes else None
+
     @cached_property
     def dataset(self) -> YoloSet:
         """Raises LabelError."""
-        return open_dataset(Path(self.run.data), self.taxonomy)
+        return open_dataset(Path(self.run.data), self.taxonomy, classes=self.classes)
 
     def split(self, name: str) -> LabeledSplit:
         """A split with its truth, read once. Raises LabelError."""
@@ -102,7 +110,9 @@ class Workbench:
         from toeline.detect.tiling import tiled
         from toeline.pipelines.inspect import detector_options
 
-        options = detector_options(self.run.thresholds, trust=self.run.trust, device=self.run.device)
+        options = detector_options(
+            self.run.thresholds, trust=self.run.trust, device=self.run.device, head=self.run.head
+        )
         return tiled(load_detector(self.run.detector, taxonomy=self.taxonomy, options=options), "auto")
 
 
@@ -114,10 +124,13 @@ def once(bench: Workbench, run: EvaluateRun, out: Path, *, held: bool = False) -
     from toeline.core.provenance import data_hash, now_words
 
     split = bench.split(run.split)
-    boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy)
-    folder = _open(bench, run, out, changes(split.photos, boxes, read=not run.findings), held=held)
+    boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy, bench.classes)
+    hashed = run.boxes == TRUTH or Path(run.boxes).is_file()  # in labels_sha256, or among the weights
+    check = changes(split.photos, boxes, read=not run.findings, hashed=hashed)
+    folder = _open(bench, run, out, check, held=held)
     todo = [p for p in split.photos if p.name not in folder.names]
     tell_anew(folder.stale)
+    require_same_models(folder, run.judge, run.adapter)
     if todo:
         _answer(bench, run, split, folder, todo, boxes)
     folder.note((*split.problems, *problems, *removed(folder.stale)))
@@ -175,7 +188,7 @@ def _answer(
 
     with saying("Loading the models"):
         source = saved(Path(run.findings), split) if run.findings else _live(bench, run, boxes)
-    remember_models(folder, dict(source.models))
+    remember_models(folder, dict(source.models), model_files(run.judge, run.adapter))
     total = len(split.photos)
     with goes_on(), bar(f"Evaluating {split.name}", total=total, done=total - len(todo)) as step:
         for result in folder.keep(source.results(todo)):

@@ -9,7 +9,7 @@ from typing import Any
 
 from toeline.core.finding import Problem, grave
 from toeline.core.provenance import most, now_words, peak_memory, start_record
-from toeline.core.records import join_lines, problem_record
+from toeline.core.records import counted, join_lines, problem_record
 from toeline.core.run_folder import (
     ERRORS,
     claim,
@@ -127,8 +127,9 @@ def _finish(
     record |= {"memory": most(record["memory"], peak_memory()), "finished": now_words()}
     if before_after:
         record["worth"] = before_after.record()
-    write_run(out, record)
     problems = tuple(dict.fromkeys([*training_data.problems, *(before_after.problems if before_after else ())]))
+    record |= counted(problems)
+    write_run(out, record)
     outcome = FinetuneResult(record, tuple(trained.log.validations()), before_after, problems, written)
     page = page_of(outcome, trained.log.steps(), kept=best_epoch(outcome.validations))
     write_whole(out / HTML, render_html(page))
@@ -165,7 +166,12 @@ def before_and_after(run: LoraRun, data: Path, out: Path, folder: Path) -> Befor
     4-bit weights, because the others may not fit.
     """
     plain = EvaluateRun(
-        data=str(data), split=run.valid, judge=run.judge, taxonomy=_typed(run.taxonomy), device=run.device
+        data=str(data),
+        split=run.valid,
+        judge=run.judge,
+        taxonomy=_typed(run.taxonomy),
+        classes=_typed(run.classes),
+        device=run.device,
     )
     trained = EvaluateRun(**{**vars(plain), "judge" if run.all_weights else "adapter": str(folder)})
     first, problems = _evaluated(run, plain, out / BEFORE)
@@ -197,7 +203,7 @@ def _in_4_bits(run: LoraRun, how: EvaluateRun) -> Any:
     """The judge with 4-bit weights, with the adapter or without."""
     from dataclasses import replace
 
-    from toeline.judge.checkpoint import add_adapter
+    from toeline.judge.adapter import add_adapter
     from toeline.train.adapter import load_judge
 
     judge = load_judge(run)

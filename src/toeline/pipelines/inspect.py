@@ -25,7 +25,7 @@ from toeline.core.words import some
 from toeline.detect import load as detectors
 from toeline.errors import OutputError
 from toeline.judge import load as judges
-from toeline.pipelines.changes import changes, removed, tell_anew
+from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
 from toeline.pipelines.progress import (
     bar,
     escape,
@@ -90,11 +90,13 @@ class InspectRun:
     detector: str = "embedded"
     thresholds: tuple[str, ...] = ()
     trust: bool = False
+    head: str | None = None
     boxes: str | None = None
     judge: str = "embedded"
     adapter: str | None = None
     answers: str = "type"
     taxonomy: str | None = None
+    classes: str | None = None
     device: str = "auto"
     tile: str = "auto"
     calibration: str | None = None
@@ -137,6 +139,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
         folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
         folder.note([*left_out, *notes, *removed(folder.stale)])
         tell_anew(folder.stale)
+        require_same_models(folder, run.judge, run.adapter)
         todo = [p for p in photos if p.name not in folder.names]
         if todo:
             _inspect(run, todo, folder, taxonomy, boxes, total=len(photos), pace=output.pace)
@@ -187,7 +190,7 @@ def _inspect(
 ) -> None:
     with saying("Loading the models"):
         inspector = _load(run, taxonomy, boxes)
-    remember_models(folder, models_of(run, inspector))
+    remember_models(folder, models_of(run, inspector), model_files(run.judge, run.adapter))
     with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
         results = inspector.inspect_all(todo, workers=pace.workers, batch=pace.batch)
         twins = twins_of([*folder.names, *(p.name for p in todo)])
@@ -206,25 +209,29 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         device=run.device,
         answers="all" if run.answers == "all" else "type",
         boxes=boxes,
-        detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device),
+        detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head),
         tile=run.tile,
         calibration=run.calibration,
         review_below=run.review_below,
     )
 
 
-def detector_options(thresholds: Sequence[str], *, trust: bool, device: str) -> DetectorOptions:
+def detector_options(
+    thresholds: Sequence[str], *, trust: bool, device: str, head: str | None = None
+) -> DetectorOptions:
     """What was typed of the detector. Raises SetupError for a threshold that is none."""
     from toeline.detect.detector import DetectorOptions, read_thresholds
 
     by_type, general = read_thresholds(thresholds)
-    return DetectorOptions(by_type, general, trust, device)
+    return DetectorOptions(by_type, general, trust, device, head)
 
 
 def _boxes(run: InspectRun, taxonomy: Taxonomy, photos: list[Photo]) -> tuple[Boxes | None, list[Problem]]:
     from toeline.pipelines.boxes import label_boxes
 
-    return label_boxes(Path(run.boxes), taxonomy, photos) if run.boxes else (None, [])
+    if not run.boxes:
+        return None, []
+    return label_boxes(Path(run.boxes), taxonomy, photos, classes=Path(run.classes) if run.classes else None)
 
 
 def quick_weights(run: InspectRun) -> dict[str, str]:
@@ -251,7 +258,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
     }
 
 
-def remember_models(folder: RunFolder, models: dict[str, Any]) -> None:
+def remember_models(folder: RunFolder, models: dict[str, Any], files: dict[str, Any]) -> None:
     """Write down which weights are at work. Raises OutputError for a run that was begun with others."""
     before = folder.run.get("models")
     if folder.names and before and _lasting(before) != _lasting(models):
@@ -259,7 +266,7 @@ def remember_models(folder: RunFolder, models: dict[str, Any]) -> None:
             f"{folder.path}: was begun with other model weights or on another device, and {len(folder.names)} "
             f"photographs are done. Choose a new folder with --out, or delete this one."
         )
-    folder.save_run(models=models, finished=None)
+    folder.save_run(**{"models": models, FILES: files, "finished": None})
 
 
 def _lasting(models: Any) -> Any:

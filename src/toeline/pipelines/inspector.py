@@ -208,8 +208,11 @@ class Inspector:
             todo = "Save what you mean as a file of its own, if it is another part."
             problems = (*problems, Problem(photo.name, str(photo.path), note, todo, note=True))
         if seen.where.wrong:
-            todo = "Its findings are kept without a place; look at it if it matters."
+            kept = "stand where the camera was" if seen.where.place else "are kept without a place"
+            todo = f"Its findings {kept}; inspect the file as the camera wrote it if it matters."
             problems = (*problems, Problem(photo.name, str(photo.path), seen.where.wrong, todo))
+        if seen.where.assumed:
+            problems = (*problems, Problem(photo.name, str(photo.path), seen.where.assumed, note=True))
         return Result(
             photo.name,
             image.size,

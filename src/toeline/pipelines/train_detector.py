@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.finding import grave
-from toeline.core.provenance import most, now_words, peak_memory, start_record
-from toeline.core.records import join_lines, problem_record
+from toeline.core.provenance import data_hash, most, now_words, peak_memory, start_record
+from toeline.core.records import counted, join_lines, problem_record
 from toeline.core.run_folder import ERRORS, claimed, write_run, write_whole, writing
 from toeline.core.words import some
+from toeline.data.images import Photo, file_hash
 from toeline.detect.detector import DetectorOptions
 from toeline.evaluate.results import DetectorMeasurement, DetectorTraining
 from toeline.pipelines.evaluate_detector import HTML, MARKDOWN, SCORECARD, measure
@@ -30,8 +31,10 @@ from toeline.train.detector import DetectorTrainingData, Fitted, fit_detector, r
 def train_into(run: DetectorFit, data: Path, out: Path, *, resume: bool) -> DetectorTraining:
     """Train, measure, write everything into `out`. Raises ToelineError."""
     training_data = read_detector_training_data(run, data)
-    hashes = {part.name: part.sha256() for part in (training_data.train, training_data.valid)}
-    settings = {**run.record(), "data": str(data), "data_sha256": hashes}
+    parts = (training_data.train, training_data.valid)
+    hashes = {part.name: part.sha256() for part in parts}
+    photos = {part.name: photos_hash(part.photos) for part in parts}
+    settings = {**run.record(), "data": str(data), "data_sha256": hashes, "photos_sha256": photos}
     record = start_record("train-detector", settings, training_data.taxonomy)
     with claimed(out), writing(out):
         record = open_folder(out, record, resume=resume, free=DETECTOR_CHANGE_NOTHING)
@@ -42,10 +45,15 @@ def train_into(run: DetectorFit, data: Path, out: Path, *, resume: bool) -> Dete
         record |= {"trained": dict(fitted.facts), "memory": most(record.get("memory", {}), peak_memory())}
         write_run(out, record)
         measured, before = _measured(run, training_data, out)
-        record["finished"] = now_words()
-        write_run(out, record)
         problems = tuple(dict.fromkeys([*labels, *measured.problems]))
+        record |= {"finished": now_words(), **counted(problems)}
+        write_run(out, record)
         return _report(run, training_data, fitted, out, DetectorTraining(record, measured, before, problems, {}))
+
+
+def photos_hash(photos: Sequence[Photo]) -> str:
+    """SHA-256 of the names and bytes of photographs; one that cannot be read is known by its name."""
+    return data_hash({"photo": p.name, "sha256": file_hash(p.path) if p.path.is_file() else ""} for p in photos)
 
 
 def _measured(

@@ -10,6 +10,7 @@ from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.images import read_photo
+from toeline.errors import PhotoError
 from toeline.evaluate.average_precision import DRAWS
 from toeline.evaluate.detection import DetectedPhoto, confusion, worst
 from toeline.evaluate.results import DetectorMeasurement
@@ -106,6 +107,9 @@ def _used_section(measured: DetectorMeasurement, taxonomy: Taxonomy) -> Section:
     return Section("At the thresholds in use", (text,), tuple(figures), plots=(plot,))
 
 
+MOST_STEM = 200  # bytes; with what is added, a name has at most 255
+
+
 def _worst_section(measured: DetectorMeasurement, taxonomy: Taxonomy, out: Path) -> Section | None:
     """The photographs with most faults, as pictures on the page and as files."""
     chosen = worst(measured.seen, MOST_PICTURES)
@@ -114,8 +118,12 @@ def _worst_section(measured: DetectorMeasurement, taxonomy: Taxonomy, out: Path)
     plots = []
     for rank, n in enumerate(chosen, start=1):
         photo, told = measured.photos[n], measured.seen[n]
-        picture = marked_picture(read_photo(photo.path), marks(told, taxonomy))
-        write_whole(out / WORST / f"{rank:02d}-{Path(photo.name).stem}.jpg", as_jpeg(picture))
+        try:
+            picture = marked_picture(read_photo(photo.path), marks(told, taxonomy))
+        except PhotoError:  # it was measured, and is gone by now
+            continue
+        stem = Path(photo.name).stem.encode(errors="replace")[:MOST_STEM].decode(errors="ignore")
+        write_whole(out / WORST / f"{rank:02d}-{stem}.jpg", as_jpeg(picture))
         plots.append(picture_plot(picture, f"{photo.name}: {fault_words(told)}"))
     text = "Blue: found. Orange, dashed: missed. Pink, dotted: nothing of the kind is there. Purple: another type."
     return Section("Worst photographs", (text,), plots=tuple(plots))

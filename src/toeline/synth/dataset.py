@@ -108,7 +108,7 @@ def _prepare(out: Path, settings: dict[str, object], parts: Mapping[str, float],
             (out / part / folder).mkdir(parents=True, exist_ok=True)
     (out / NOTE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     keys = {"train": "train", "valid": "val", "test": "test"}
-    rows = [f"{keys.get(part, part)}: ../{part}/images" for part in parts]
+    rows = [f"{keys.get(part, part)}: {part}/images" for part in parts]
     rows += ["", f"nc: {len(CLASS_NAMES)}", f"names: {list(CLASS_NAMES)}", ""]
     (out / "data.yaml").write_text("\n".join(rows), encoding="utf-8")
 

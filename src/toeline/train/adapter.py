@@ -241,6 +241,7 @@ def merge(run: LoraRun, adapter: Path, out: Path) -> Path:
     """
     import torch
 
+    from toeline.judge.adapter import with_adapter
     from toeline.judge.checkpoint import (
         find_folder,
         load_model,
@@ -252,12 +253,12 @@ def merge(run: LoraRun, adapter: Path, out: Path) -> Path:
     )
     from toeline.weights import quiet
 
-    peft = need("peft", extra="train")
+    need("peft", extra="train")
     folder = find_folder(source_of(run))
     config = read_config(folder)
     model = load_model(folder, dtype=getattr(torch, config.get("dtype") or config.get("torch_dtype") or "float32"))
     with quiet():
-        merged = peft.PeftModel.from_pretrained(model, str(adapter), local_files_only=True).merge_and_unload()
+        merged = with_adapter(model, adapter).merge_and_unload()
         merged.save_pretrained(out)
     load_tokenizer(folder).save_pretrained(out)
     vision = merged.config.vision_config

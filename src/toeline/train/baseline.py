@@ -19,7 +19,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import each_labeled
 from toeline.data.images import file_hash, read_photo
 from toeline.data.yolo import LabeledScene, YoloSet, open_yolo
-from toeline.errors import LabelError
+from toeline.errors import LabelError, PhotoError
 from toeline.judge.baseline.features import measure, measure_names
 from toeline.judge.baseline.model import BaselineModel, Forest, Scores, TypeModel, as_answers, standardized
 
@@ -39,6 +39,7 @@ class BaselineRun:
     split: str = "train"
     seed: int = 0
     folds: int = 5
+    classes: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
 
     `step` is called after each photograph with what was wrong with it.
     """
-    found = open_yolo(run.data, taxonomy)
+    found = open_yolo(run.data, taxonomy, classes=run.classes)
     table, problems = measured(found, run.split, taxonomy, step)
     cut_by = "flight line"
     if len(set(table.groups)) == 1:  # the name says no more than that all were taken together
@@ -96,9 +97,13 @@ def measured(found: YoloSet, split: str, taxonomy: Taxonomy, step: Step) -> tupl
     columns: list[tuple[str, str, str, str, str]] = []
     problems = list(found.problems)
     for entry, labeled, faults in each_labeled(found, found.split(split)[1], taxonomy):
-        if labeled and labeled.ground_truths:
-            rows.append(_measured(labeled, kinds))
-            columns += _columns(labeled, file_hash(entry.photo))
+        try:
+            if labeled and labeled.ground_truths:
+                row, sha256 = _measured(labeled, kinds), file_hash(entry.photo)
+                rows.append(row)
+                columns += _columns(labeled, sha256)
+        except (PhotoError, OSError) as why:
+            faults = [*faults, Problem.unread(entry.photo, why)]
         problems += faults
         step(faults)
     if not rows:

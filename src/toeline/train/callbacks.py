@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallb
 from transformers.integrations import TensorBoardCallback
 
 from toeline.core.records import read_lines
+from toeline.judge.adapter import check_loaded
 from toeline.train.adapter import load_weights
 
 SAVE_EVERY = 50  # steps between checkpoints inside an epoch; at an A30's speed about two minutes of work
@@ -66,6 +67,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]  # the documented way to giv
             load_weights(self.model, Path(resume_from_checkpoint))
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+            check_loaded(self.model, Path(resume_from_checkpoint))
 
 
 def learn(model: Any, args: Any, rows: Any, packer: Any, watch: Watch, *, resume: bool, tokenizer: Any = None) -> None:

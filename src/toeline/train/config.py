@@ -51,6 +51,9 @@ class LoraRun:
     workers: Annotated[int | None, "Processes that prepare photographs (default: 2 with a GPU, else none)."] = None
     threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
     taxonomy: Annotated[Path | None, "Types and conditions of another owner."] = None
+    classes: Annotated[
+        Path | None, "The file that names the class ids, where several might: data.yaml, classes.txt."
+    ] = None
 
     def __post_init__(self) -> None:
         """Raises SetupError for settings that contradict each other or the world."""
@@ -112,6 +115,9 @@ class DetectorFit:
     device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
     threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
     taxonomy: Annotated[Path | None, "Types of another owner."] = None
+    classes: Annotated[
+        Path | None, "The file that names the class ids, where several might: data.yaml, classes.txt."
+    ] = None
 
     def __post_init__(self) -> None:
         """Raises SetupError for settings that make no sense."""

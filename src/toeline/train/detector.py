@@ -55,7 +55,7 @@ class Fitted:
 def read_detector_training_data(run: DetectorFit, data: Path) -> DetectorTrainingData:
     """Both splits, nine classes folded to types. Raises LabelError, TaxonomyError."""
     taxonomy = Taxonomy.load(run.taxonomy)
-    dataset = open_dataset(data, taxonomy)
+    dataset = open_dataset(data, taxonomy, classes=run.classes)
     if run.valid not in dataset.splits:
         raise LabelError(
             f"{data}: has no split {run.valid!r}, which says when to stop. Cut one off (toeline split), or name "

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from toeline.core.polygon import covered
+from toeline.core.polygon import part_inside
 from toeline.core.prefetch import in_processes
 from toeline.core.scene import Instance
 from toeline.data.images import read_photo
@@ -110,18 +109,6 @@ def _draw_missing(pool: ScenePool, pixels: Any, draw: Callable[[int], Any], numb
             lines.flush()
 
 
-def cut(polygon: Floats, size: int) -> tuple[float, float, float, float] | None:
-    """Box of the part of a polygon inside a square of `size` pixels, or None when nothing is left.
-
-    A slanting drain keeps a tight box where the frame cuts it.
-
-    >>> cut(np.array([[-10, 0], [10, 20], [10, 24], [-10, 4]], np.float32), 100)
-    (0.0, 10.0, 10.0, 24.0)
-    """
-    inside = shapely.clip_by_rect(covered(polygon), 0, 0, size, size)
-    return None if inside.is_empty else inside.bounds
-
-
 def seen_boxes(objects: Sequence[tuple[int, Floats]], view: AugmentedView, size: int) -> Floats:
     """Objects of a view as rows (kind, x1, y1, x2, y2) in input pixels; what is hardly in view is left out."""
     rows = []
@@ -129,7 +116,7 @@ def seen_boxes(objects: Sequence[tuple[int, Floats]], view: AugmentedView, size:
         moved = (polygon - (view.x, view.y)) * (size / view.wide, size / view.high)
         if view.flip:
             moved[:, 0] = size - moved[:, 0]
-        box = cut(moved.astype(np.float32), size)
+        box = part_inside(moved, size)
         if box is None or min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE:
             continue
         whole = np.ptp(moved, axis=0).prod()

@@ -45,13 +45,19 @@ class JudgeAnswers:
 
 
 def ask_both(
-    data: Path, split: str, judge: EnsembleJudge, taxonomy: Taxonomy, *, step: Step = lambda _: None
+    data: Path,
+    split: str,
+    judge: EnsembleJudge,
+    taxonomy: Taxonomy,
+    *,
+    classes: Path | None = None,
+    step: Step = lambda _: None,
 ) -> JudgeAnswers:
     """What both judges say of every object of a split that has more than one answer. Raises LabelError for no object.
 
     A floor says of photographs it was trained on what it said in its cross-validation, before it had seen them.
     """
-    found = open_yolo(data, taxonomy)
+    found = open_yolo(data, taxonomy, classes=classes)
     asked: list[AnsweredCase] = []
     kept = [0, 0]
     problems = list(found.problems)
@@ -59,8 +65,8 @@ def ask_both(
         try:
             if labeled:
                 _ask_one(labeled, judge, taxonomy, asked, kept)
-        except PhotoError as why:
-            faults = [Problem.unread(entry.photo, why)]
+        except (PhotoError, OSError) as why:
+            faults = [*faults, Problem.unread(entry.photo, why)]
         problems += faults
         step(faults)
     if not asked:

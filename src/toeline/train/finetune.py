@@ -68,7 +68,7 @@ class TrainedAdapter:
 def read_training_data(run: LoraRun, data: Path) -> TrainingData:
     """Open the data set. A missing validation split is a problem that is told; raises LabelError for all worse."""
     taxonomy = Taxonomy.load(run.taxonomy)
-    dataset = open_dataset(data, taxonomy)
+    dataset = open_dataset(data, taxonomy, classes=run.classes)
     train = read_labeled_split(dataset, run.split, taxonomy)
     problems, valid = list(train.problems), None
     try:
