@@ -171,7 +171,7 @@ def _runs(counts: Any) -> list[int]:
     """Lengths of runs, of unset pixels first: a list, or pycocotools' text. Raises ValueError, IndexError.
 
     The text has five bits a letter, and from the third run on the difference to the run before the last. It is decoded
-    here, since pycocotools reads beyond the end of a text that was cut off.
+    here, since pycocotools gives memory as it is for what a text that was cut off leaves open.
     """
     if isinstance(counts, list):
         numbers = [as_number(v) for v in counts]
