@@ -131,7 +131,9 @@ def load_whole(family: Any, folder: Path, called: str, *, beside: str | None = N
             model, found = family.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, **how
             )
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as why:
+    except ImportError:
+        raise
+    except Exception as why:  # for a config that contradicts itself or the weights, transformers raises anything
         raise ModelError(
             f"{folder}: transformers cannot load this {called} ({first_line(why)}). Download it again."
         ) from None

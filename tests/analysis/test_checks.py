@@ -128,3 +128,26 @@ def test_what_cannot_be_read_is_counted_apart(tmp_path: Path) -> None:
         ("train/images/a_3.jpg", Weight.REMARK),
     ]
     assert found.unread == 2
+
+
+def test_photographs_whose_labels_cannot_be_read_are_not_counted_as_empty(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"train": {"a_1.jpg": [], "a_2.jpg": ["x"], "a_3.jpg": ["8 0.5 0.5 0.2 0.2"], "a_4.jpg": []}})
+    (tmp_path / "train/labels/a_4.txt").unlink()
+    counts = analyze(open_yolo(tmp_path, WORDS), WORDS).counts.whole
+    assert (counts.photos, counts.objects, counts.empty, counts.unknown) == (4, 1, 1, 2)
+    assert counts.objects_per_photo.mean == 0.5
+
+
+def test_assumed_names_and_what_lies_beside_are_told_and_are_no_faults(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"train": {"a_1.jpg": ["8 0.5 0.5 0.2 0.2"]}, "valid": {"b_1.jpg": []}})
+    yaml = (tmp_path / "data.yaml").read_text()
+    (tmp_path / "data.yaml").write_text(yaml.replace("val: valid/images\n", ""))
+    found = analyze(open_yolo(tmp_path, WORDS), WORDS)
+    assert [(f.check[:6], f.weight) for f in found.flags] == [("beside", Weight.REMARK)]
+    assert found.whole
+    (tmp_path / "data.yaml").unlink()
+    found = analyze(open_yolo(tmp_path, WORDS), WORDS)
+    assert [(f.check, f.todo[-15:]) for f in found.flags] == [
+        ("data set that is read in part or by a guess", "--classes FILE."),
+    ]
+    assert not found.whole

@@ -108,3 +108,12 @@ def test_a_prompt_says_whether_it_tells_relations(name):
     scene, photo = make_scene(*ROWS), make_photo((100, 100))
     without = ask(scene, photo, {}, TAXONOMY, PromptBudget(prompt=name))
     assert PROMPTS[name].tells_relations == (rendered(without) != rendered(sheet_of(scene, photo, prompt=name)))
+
+
+def test_a_hundred_objects_are_listed_and_all_are_asked():
+    rows = [f"toe_drain {n % 40} {n % 37} {n % 40 + 9} {n % 37 + 5}" for n in range(120)]
+    sheet = sheet_of(make_scene(*rows), prompt="relations")
+    assert len(sheet.questions) == 120
+    assert "\n100. toe drain" in sheet.text
+    assert "101." not in sheet.text
+    assert sheet.questions[-1].text.startswith("Object 120, enlarged: toe drain at")

@@ -39,8 +39,8 @@ UNREADABLE = {CHECKS["unreadable"].name, UNREAD}
 class Analysis:
     """Everything that is known of a data set. `flags` are what should be looked at, faults first.
 
-    `problems` are those of the data set as a whole, with notes of what was left out or assumed. `images` and `leaks`
-    are None when no pixels were looked at.
+    `problems` say what of the data set was read in part or by a guess, with notes of what was left out. `images` and
+    `leaks` are None when no pixels were looked at.
     """
 
     table: ObjectTable
@@ -84,14 +84,12 @@ def analyze(
     """
     how = how or How()
     read = read_all(opened, taxonomy, how, crew=crew, step=step)
-    table, flags = (
-        read.collector.table(),
-        [*(problem_flag(p, opened.root) for p in grave(opened.problems)), *read.flags],
-    )
+    whole = [(problem, problem_flag(problem, opened.root)) for problem in opened.problems]
+    table, flags = read.collector.table(), [*(flag for _, flag in whole), *read.flags]
     if not table.n_photos:
         raise LabelError(f"{opened.root}: not one photograph could be read ({read.flags[0].what}).")
     found = _counted(table, flags, target, read.seen if how.pixels else None)
-    return replace(found, problems=opened.problems)
+    return replace(found, problems=tuple(p for p, flag in whole if flag.check != CHECKS["data_set"].name))
 
 
 def _counted(table: ObjectTable, flags: Sequence[Flag], target: float, seen: list[HashedPhoto] | None) -> Analysis:

@@ -15,12 +15,16 @@ from toeline.prompts.crop import LEAST_MARGIN
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Sums of one split; `groups` are flight lines, `empty` photographs hold no object."""
+    """Sums of one split; `groups` are flight lines, `empty` photographs hold no object.
+
+    Of `unknown` photographs no label could be read, or there are none: what is on them is not known.
+    """
 
     photos: int
     objects: int
     groups: int
     empty: int
+    unknown: int
     objects_per_photo: Spread
 
 
@@ -80,13 +84,15 @@ def count(table: ObjectTable) -> Counts:
 
 def _part(table: ObjectTable, split: int | None) -> SplitCounts:
     there = np.ones(table.n_photos, dtype=bool) if split is None else table.split == split
+    known = table.known[there]
     per_photo = np.diff(table.first)[there]
     return SplitCounts(
         photos=int(there.sum()),
         objects=int(per_photo.sum()),
         groups=len(np.unique(table.group[there])),
-        empty=int((per_photo == 0).sum()),
-        objects_per_photo=spread(per_photo),
+        empty=int((per_photo[known] == 0).sum()),
+        unknown=int((~known).sum()),
+        objects_per_photo=spread(per_photo[known]),
     )
 
 

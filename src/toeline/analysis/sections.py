@@ -100,9 +100,11 @@ def _splits(counts: Counts) -> Block:
             figure(per.median, 1),
             figure(per.max, 0),
         )
-        rows.append((name, f"{part.photos:,}", f"{part.objects:,}", part.groups, part.empty, *numbers))
-    head = ["Split", "Photographs", "Objects", "Flight lines", "Without objects", "Per photograph: mean", "sd", "min"]
-    return grid([*head, "median", "max"], rows, "Splits, and the objects in a photograph.")
+        rows.append((name, f"{part.photos:,}", f"{part.objects:,}", part.groups, part.empty, part.unknown, *numbers))
+    head = ["Split", "Photographs", "Objects", "Flight lines", "Without objects", "Labels not known"]
+    return grid(
+        [*head, "Per photograph: mean", "sd", "min", "median", "max"], rows, "Splits, and the objects in a photograph."
+    )
 
 
 def _count_grid(what: str, rows: Sequence[Count], counts: Counts, words: Taxonomy | None = None) -> Block:

@@ -32,7 +32,8 @@ class ObjectTable:
     """P photographs and N objects, the objects of a photograph one after the other.
 
     `photos` and `label_files` are paths below the root, the second empty where there is no label file. Columns of
-    photographs: `split` and `group` are positions in `splits` and `groups`, `size_wh` (P, 2) is in pixels. Columns of
+    photographs: `split` and `group` are positions in `splits` and `groups`, `size_wh` (P, 2) is in pixels, `known` says
+    whether what is on it is known: where no label could be read, that there is no object says nothing. Columns of
     objects: `photo` is a row of the photographs, `kind` and `cls` are positions in the taxonomy's types and classes
     (`cls` is -1 where the data set names types only), `line` is that of the label file, `boxes` (N, 4) are xyxy in
     pixels.
@@ -46,6 +47,7 @@ class ObjectTable:
     split: Ints
     group: Ints
     size_wh: Floats
+    known: Bools
     photo: Ints
     kind: Ints
     cls: Ints
@@ -100,7 +102,9 @@ class Collector:
     photos: list[str] = field(default_factory=list)
     label_files: list[str] = field(default_factory=list)
     per_photo: dict[str, array[float]] = field(
-        default_factory=lambda: {n: array("d" if n == "size" else "q") for n in ("split", "group", "size", "count")}
+        default_factory=lambda: {
+            n: array("d" if n == "size" else "q") for n in ("split", "group", "size", "count", "known")
+        }
     )
     per_object: dict[str, array[float]] = field(
         default_factory=lambda: {n: array("d" if n == "box" else "i") for n in ("kind", "cls", "line", "box")}
@@ -138,6 +142,7 @@ class Collector:
         self.per_photo["group"].append(self.groups.setdefault(row.flight_line, len(self.groups)))
         self.per_photo["size"].extend(row.size_wh)
         self.per_photo["count"].append(count)
+        self.per_photo["known"].append(isinstance(row, PlainRow) or row.known)
 
     def absorb(self, other: Collector) -> None:
         """Add what another one took, after what this one took."""
@@ -147,7 +152,7 @@ class Collector:
         self.label_files += other.label_files
         self.per_photo["split"].extend(splits[int(i)] for i in other.per_photo["split"])
         self.per_photo["group"].extend(groups[int(i)] for i in other.per_photo["group"])
-        for name in ("size", "count"):
+        for name in ("size", "count", "known"):
             self.per_photo[name].extend(other.per_photo[name])
         for name, column in self.per_object.items():
             column.extend(other.per_object[name])
@@ -164,6 +169,7 @@ class Collector:
             split=_ints(photo["split"]),
             group=_ints(photo["group"]),
             size_wh=np.array(photo["size"], dtype=np.float64).reshape(-1, 2),
+            known=_ints(photo["known"]).astype(bool),
             photo=np.repeat(np.arange(len(self.photos)), _ints(photo["count"])),
             kind=_ints(instance["kind"]),
             cls=_ints(instance["cls"]),
@@ -185,7 +191,7 @@ class SurveyRow:
 
     `size_wh` is in pixels after EXIF rotation; `group` is the flight line. `ground_truths` and `lines` (of the label
     file, from 1) are by instance id; an instance has no ground truth where the data set names types only. `problems`
-    are label lines that could not be used.
+    are label lines that could not be used; `known` is as in LabeledScene.
     """
 
     name: str
@@ -197,6 +203,7 @@ class SurveyRow:
     ground_truths: Mapping[str, GroundTruth]
     lines: Mapping[str, int]
     problems: tuple[Problem, ...] = ()
+    known: bool = True
 
     @cached_property
     def scene(self) -> Scene:
@@ -263,7 +270,16 @@ def row_of(
         return None
     scene, ground_truths = read.scene, {t.instance_id: t for t in read.ground_truths}
     return SurveyRow(
-        name, split, entry, scene.size_wh, scene.flight_line, scene.instances, ground_truths, read.lines, read.problems
+        name,
+        split,
+        entry,
+        scene.size_wh,
+        scene.flight_line,
+        scene.instances,
+        ground_truths,
+        read.lines,
+        read.problems,
+        read.known,
     )
 
 

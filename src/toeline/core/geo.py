@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, NamedTuple
 
+from toeline.core.reading import number, word
+
 EQUATOR_M, FLATTENING = 6_378_137.0, 1 / 298.257223563  # of the ellipsoid of WGS 84
 ECCENTRICITY_2 = FLATTENING * (2 - FLATTENING)
 LEAST_COSINE = 1e-6  # nearer to a pole than half a meter, east has no meaning
@@ -133,10 +135,12 @@ def pose_record(place: CameraPose) -> dict[str, Any]:
 
 def pose_from(record: Mapping[str, Any] | None) -> CameraPose | None:
     """The place of a line of progress.jsonl, or None where there is none that can be used."""
+    if not isinstance(record, Mapping):
+        return None
     try:
-        return (
-            CameraPose(**{f.name: record[f.name] for f in fields(CameraPose) if f.name in record}) if record else None
-        )
+        known = {f.name: record[f.name] for f in fields(CameraPose) if f.name in record}
+        time = word(known.pop("time", ""), "time")
+        return CameraPose(**{name: number(value, name) for name, value in known.items()}, time=time)
     except (TypeError, ValueError):
         return None
 
@@ -163,11 +167,11 @@ def geo_position_from(record: Mapping[str, Any]) -> GeoPosition | None:
     if not at:
         return None
     return GeoPosition(
-        float(at["latitude"]),
-        float(at["longitude"]),
+        number(at["latitude"], "latitude", low=-90, high=90),
+        number(at["longitude"], "longitude", low=-180, high=180),
         "ground" if at["kind"] == "ground" else "camera",
-        None if at["error_m"] is None else float(at["error_m"]),
-        record.get("group") or "",
-        (same["photo"], same["id"]) if same else None,
-        tuple(record.get("group_conditions", ())),
+        None if at["error_m"] is None else number(at["error_m"], "error_m", low=0),
+        word(record.get("group") or "", "group"),
+        (word(same["photo"], "same_as"), word(same["id"], "same_as")) if same else None,
+        tuple(word(name, "group_conditions") for name in record.get("group_conditions", ())),
     )

@@ -11,7 +11,8 @@ import json
 import math
 import stat
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +129,33 @@ def number(value: object, what: str, *, low: float = -math.inf, high: float = ma
     Traceback (most recent call last):
     ValueError: the review threshold is 3, and must be a number from 0 to 1
     """
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-    if fine and math.isfinite(value):  # type: ignore[arg-type]
-        return float(value)  # type: ignore[arg-type]
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+        with suppress(OverflowError):  # a whole number of hundreds of digits
+            if math.isfinite(value):
+                return float(value)
     bounds = "a finite number" if math.isinf(low) and math.isinf(high) else f"a number from {low:g} to {high:g}"
     raise ValueError(f"{what} is {cut(repr(value))}, and must be {bounds}")
+
+
+def word(value: object, what: str) -> str:
+    """A text, or ValueError.
+
+    >>> word(3, "id")
+    Traceback (most recent call last):
+    ValueError: id is 3, and must be a text
+    """
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"{what} is {cut(repr(value))}, and must be a text")
+
+
+def numbers(value: object, what: str, *, low: float = -math.inf, high: float = math.inf) -> dict[str, float]:
+    """A mapping of texts to numbers, or ValueError: as `number`."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} is {cut(repr(value))}, and must be an object")
+    return {
+        word(name, what): number(one, f"{what} of {cut(str(name))}", low=low, high=high) for name, one in value.items()
+    }
 
 
 def whole(value: object, what: str, *, low: int, high: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from toeline.core.box import Box
 from toeline.core.finding import Finding, Problem, Verdict, kinds_of
 from toeline.core.geo import geo_position_from, geo_position_record
+from toeline.core.reading import number, numbers, word
 from toeline.core.scene import Alternative, Relation
 from toeline.core.severity import UNGRADED, Grade
 from toeline.core.words import cut
@@ -109,42 +110,64 @@ def _grade_record(grade: Grade) -> dict[str, Any]:
 def finding_from(record: Mapping[str, Any]) -> Finding:
     """The finding of one line of findings.jsonl. Raises OutputError for a line that lacks something."""
     try:
-        polygon = tuple((float(x), float(y)) for x, y in record.get("polygon", ()))
+        polygon = tuple((number(x, "polygon"), number(y, "polygon")) for x, y in record.get("polygon", ()))
         if polygon:
             Box.around(polygon)  # raises for corners that are nowhere
         return Finding(
-            photo=record["photo"],
-            instance_id=record["id"],
-            type_name=record["type"],
-            box=Box(*record["box"]),
-            score=float(record["detector_confidence"]),
+            photo=word(record["photo"], "photo"),
+            instance_id=word(record["id"], "id"),
+            type_name=word(record["type"], "type"),
+            box=Box(*(number(value, "box") for value in record["box"])),
+            score=_share(record, "detector_confidence"),
             verdict=_verdict_from(record),
             relations=tuple(
-                Relation(record["id"], r["name"], r["other"], float(r["distance"])) for r in record["relations"]
+                Relation(
+                    record["id"],
+                    word(r["name"], "relation"),
+                    word(r["other"], "other"),
+                    number(r["distance"], "distance", low=0),
+                )
+                for r in record["relations"]
             ),
             polygon=polygon,
-            detector_class=record.get("detector_class", ""),  # runs of earlier versions have neither
+            detector_class=word(
+                record.get("detector_class", ""), "detector_class"
+            ),  # runs of earlier versions have neither
             detector_others=tuple(
-                Alternative(g["type"], float(g["confidence"]), g["class"]) for g in record.get("detector_others", ())
+                Alternative(word(g["type"], "type"), _share(g, "confidence"), word(g["class"], "class"))
+                for g in record.get("detector_others", ())
             ),
-            grade=Grade(record["severity"], int(record["severity_rank"]), record["action"], record["immediate_reason"])
-            if "severity" in record
-            else UNGRADED,
+            grade=_grade_from(record),
             geo_position=geo_position_from(record),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as why:
         name = cut(f"{record.get('photo', '?')} {record.get('id', '?')}")
-        raise OutputError(f"finding {name}: {why!r} is missing or of the wrong form in findings.jsonl.") from None
+        what = f"{why} is missing" if isinstance(why, KeyError) else cut(str(why), 200)
+        raise OutputError(
+            f"finding {name}: {what}. Its line in findings.jsonl is of the wrong form: inspect the photographs again."
+        ) from None
+
+
+def _share(record: Mapping[str, Any], name: str) -> float:
+    """A probability or a confidence."""
+    return number(record[name], name, low=0, high=1)
+
+
+def _grade_from(record: Mapping[str, Any]) -> Grade:
+    if "severity" not in record:
+        return UNGRADED
+    severity, action, reason = (word(record[name], name) for name in ("severity", "action", "immediate_reason"))
+    return Grade(severity, int(number(record["severity_rank"], "severity_rank", low=0, high=1000)), action, reason)
 
 
 def _verdict_from(record: Mapping[str, Any]) -> Verdict:
     return Verdict(
-        class_name=record["class"],
-        condition=record["condition"],
-        probability=float(record["probability"]),
-        probabilities={name: float(p) for name, p in record["probabilities"].items()},
+        class_name=word(record["class"], "class"),
+        condition=word(record["condition"], "condition"),
+        probability=_share(record, "probability"),
+        probabilities=numbers(record["probabilities"], "probabilities", low=0, high=1),
         asked=bool(record["asked"]),
-        review=record["review_reason"],
+        review=word(record["review_reason"], "review_reason"),
     )
 
 

@@ -366,7 +366,7 @@ def _photos_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path,
             names.append(name)
         elif unread_kind(suffix):
             raws.append(file)
-    problems += _unread(raws, {(folder / name).with_suffix("") for name in names})
+    problems += _unread(raws, {(folder / name).with_suffix("") for name in names}) if raws else ()
     return ((folder / name, name) for name in sorted(names, key=natural))
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,22 +90,24 @@ class Matched:
         return {path: names for path, names in left.items() if names}
 
 
-Claim = tuple[tuple[int, int], Path]  # how far off the folder and the name are, and the label file
+Claim = tuple[tuple[int, int], str]  # how far off the name and the folder are, and the label file as a text
 
 
 def match_labels(photos: Iterable[Path], folders_of: Callable[[Path], Sequence[Path]]) -> Matched:
     """`folders_of` gives for a folder of photographs the folders of labels that may belong to it, the closest first."""
     index: dict[Path, LabelFolder | None] = {}
-    near: dict[Path, list[tuple[int, LabelFolder]]] = {}
-    claims: dict[Path, list[Claim]] = {}
-    for photo in photos:
-        here = photo.parent
+    near: dict[str, list[tuple[int, LabelFolder]]] = {}
+    claims: dict[str, list[Claim]] = {}  # texts: a path takes ten times as long, and there may be a hundred thousand
+    by_text = {str(photo): photo for photo in photos}
+    for photo in by_text:
+        here, _, name = photo.rpartition(os.sep)
         if here not in near:
-            places = dict.fromkeys(folders_of(here))
+            places = dict.fromkeys(folders_of(by_text[photo].parent))
             near[here] = [(rank, one) for rank, place in enumerate(places) if (one := _listed(place, index))]
-        claims[photo] = _claims(photo.name, near[here])
+        claims[photo] = _claims(name, near[here])
     found = Matched(folders=list({f.path: f for f in index.values() if f}.values()))
-    _settle(claims, found)
+    for photo, file in _settled(claims, found):
+        found.labels[by_text[photo]] = Path(file)
     return found
 
 
@@ -126,35 +128,39 @@ def _claims(name: str, near: Sequence[tuple[int, LabelFolder]]) -> list[Claim]:
         for rank, folder in near:
             for file in folder.by_stem.get(key, ()):
                 off = 0 if file == wanted + SUFFIX else 2 if file[:-4] == wanted else 4
-                found.append(((off + called, rank), folder.path / file))
+                found.append(((off + called, rank), f"{folder.path}{os.sep}{file}"))
     return found
 
 
-def _settle(claims: Mapping[Path, Sequence[Claim]], found: Matched) -> None:
-    """A label file goes to the photograph with the nearest name; what two could have, nobody gets."""
-    nearest: dict[Path, tuple[int, int]] = {}
-    owners: dict[Path, list[Path]] = defaultdict(list)
+def _settled(claims: Mapping[str, Sequence[Claim]], found: Matched) -> Iterator[tuple[str, str]]:
+    """Photographs with their label files: each file goes to the nearest name, and what two could have to nobody."""
+    owners = _owners(claims)
+    shared = {file: its for file, (_, its) in owners.items() if len(its) > 1}
+    found.problems += [_shared(Path(file), [*map(Path, its)]) for file, its in shared.items()]
+    found.unsettled |= {Path(file) for file in shared}
+    for photo, its in claims.items():
+        files = [file for _, file in sorted(its) if photo in owners[file][1]] if its else []
+        if len(files) > 1:  # a text beside a photograph may be anything
+            files = [file for file in dict.fromkeys(files) if looks_like_labels(Path(file))] or files
+        if len(files) > 1 and not _alike([*map(Path, files)]):
+            found.problems.append(_several(Path(photo), [*map(Path, files)]))
+            found.unsettled |= {*map(Path, files)}
+        elif files and not any(file in shared for file in files):
+            found.unsettled |= {*map(Path, files[1:])}
+            yield photo, files[0]
+
+
+def _owners(claims: Mapping[str, Sequence[Claim]]) -> dict[str, tuple[tuple[int, int], list[str]]]:
+    """For each label file how near the nearest photographs are, and which."""
+    owners: dict[str, tuple[tuple[int, int], list[str]]] = {}
     for photo, its in claims.items():
         for off, file in its:
-            if file not in nearest or off < nearest[file]:
-                nearest[file], owners[file] = off, [photo]
-            elif off == nearest[file] and photo not in owners[file]:
-                owners[file].append(photo)
-    shared = {file: its for file, its in owners.items() if len(its) > 1}
-    for file, its in shared.items():
-        found.problems.append(_shared(file, its))
-    found.unsettled |= shared.keys()
-    for photo, its in claims.items():
-        own = sorted({(off, file) for off, file in its if photo in owners[file]})
-        files = list(dict.fromkeys(file for _, file in own))
-        if len(files) > 1:  # a text beside a photograph may be anything
-            files = [file for file in files if looks_like_labels(file)] or files
-        if len(files) > 1 and not _alike(files):
-            found.problems.append(_several(photo, files))
-            found.unsettled |= {*files}
-        elif files and not any(file in shared for file in files):
-            found.labels[photo] = files[0]
-            found.unsettled |= {*files[1:]}
+            least, others = owners.get(file, (None, []))
+            if least is None or off < least:
+                owners[file] = off, [photo]
+            elif off == least and photo not in others:
+                others.append(photo)
+    return owners
 
 
 def _shared(file: Path, photos: Sequence[Path]) -> Problem:

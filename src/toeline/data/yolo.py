@@ -147,7 +147,7 @@ def open_yolo(
     raw = _settings(file)
     places = _places(root, base, file, raw)
     photos, repeated = _once(places.parts)
-    tops = {photo.parent: part.folder for part, photo in reversed(photos)}
+    tops = {str(photo).rpartition(os.sep)[0]: part.folder for part, photo in reversed(photos)}
     matched = match_labels((photo for _, photo in photos), partial(_label_places, tops=tops, labels=labels))
     keypoints = _keypoints(raw, file)
     splits: dict[str, list[Entry]] = defaultdict(list)
@@ -245,15 +245,17 @@ def _require_top(base: Path) -> None:
 
 def _once(parts: Sequence[Part]) -> tuple[list[tuple[Part, Path]], list[Problem]]:
     """Photographs with their parts, each once in a split, and what was listed twice."""
-    real: dict[Path, str] = {}
+    real: dict[str, str] = {}
     seen: dict[str, Path] = {}
     of_split: dict[str, set[str]] = defaultdict(set)
     found: list[tuple[Part, Path]] = []
     twice: dict[str, int] = defaultdict(int)
     for part in parts:
         for photo in part.photos:
-            here = real.setdefault(photo.parent, os.path.realpath(photo.parent))
-            key = f"{here}{os.sep}{photo.name}"
+            here, _, name = str(photo).rpartition(os.sep)  # texts: there may be a hundred thousand
+            if here not in real:
+                real[here] = os.path.realpath(here or ".")
+            key = f"{real[here]}{os.sep}{name}"
             if key in of_split[part.split]:
                 twice[part.split] += 1
                 continue
@@ -273,8 +275,8 @@ def _once(parts: Sequence[Part]) -> tuple[list[tuple[Part, Path]], list[Problem]
     return found, said
 
 
-def _label_places(photos: Path, tops: Mapping[Path, Path], labels: Path | None) -> list[Path]:
-    top = tops[photos]
+def _label_places(photos: Path, tops: Mapping[str, Path], labels: Path | None) -> list[Path]:
+    top = tops["" if photos == Path() else str(photos)]
     return [labels / photos.relative_to(top), labels] if labels else label_folders(photos, top)
 
 
@@ -287,6 +289,7 @@ def _keypoints(raw: Mapping[str, Any], file: Path | None) -> int:
         not isinstance(shape, list)
         or len(shape) != 2
         or not all(type(v) is int for v in shape)
+        or shape[0] < 1
         or shape[1] not in (2, 3)
     ):
         raise LabelError(
@@ -317,8 +320,10 @@ def _beside(base: Path, parts: Sequence[Part], matched: Matched, why: str) -> It
     taken: dict[str, set[str]] = defaultdict(set)
     for part in parts:
         for photo in part.photos:
-            taken[str(photo.parent)].add(photo.name)
-    taken = {os.path.realpath(at): names for at, names in taken.items()}
+            at, _, name = str(photo).rpartition(os.sep)
+            taken[at or "."].add(name)
+    for at in [*taken]:
+        taken[os.path.realpath(at)] |= taken.pop(at)
     known = {os.path.realpath(f.path) for f in matched.folders}
     left: list[tuple[Path, list[str]]] = []
     top = _survey_top(base, parts)

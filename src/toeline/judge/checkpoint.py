@@ -6,15 +6,19 @@ Everything that can be wrong with a directory is said before weights are read, a
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from toeline.core import reading
 from toeline.core.question import PromptBudget
+from toeline.core.reading import number
+from toeline.core.words import cut
 from toeline.errors import ModelError, SetupError
 from toeline.judge.adapter import add_adapter, weights_of
-from toeline.judge.attention import branch_attention, patch_embed_as_linear
+from toeline.judge.shape import shape_of
 from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
@@ -24,6 +28,8 @@ REFUSED = {"qwen3_vl": DEEPSTACK, "qwen3_vl_moe": DEEPSTACK}
 
 def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **more: Any) -> dict[str, Any]:
     """The fields of a QwenVLJudge; `more` goes to from_pretrained. Raises ModelError, SetupError for the machine."""
+    from toeline.judge.attention import branch_attention
+
     target = pick_device(device)
     folder = find_folder(where)
     config = read_config(folder)
@@ -76,13 +82,14 @@ def read_config(folder: Path) -> dict[str, Any]:
         hint = " This is an adapter: pass it with --adapter." if (folder / "adapter_config.json").is_file() else ""
         raise ModelError(f"{folder} is not a model directory: it has no config.json.{hint}")
     config = read_json(folder / "config.json")
-    family = config.get("model_type")
+    family = str(config.get("model_type"))
     if family not in FAMILIES:
         why = f" {family} cannot be used: {REFUSED[family]}." if family in REFUSED else ""
         raise ModelError(
-            f"{folder / 'config.json'}: model_type is {family!r}, and the judge runs {' and '.join(FAMILIES)}.{why} "
-            f"Choose a model such as Qwen/Qwen2-VL-7B-Instruct."
+            f"{folder / 'config.json'}: model_type is {cut(family)!r}, and the judge runs {' and '.join(FAMILIES)}."
+            f"{why} Choose a model such as Qwen/Qwen2-VL-7B-Instruct."
         )
+    shape_of(config, folder / "config.json")
     text = config.get("text_config") or config
     if "sliding_attention" in (text.get("layer_types") or ()) or text.get("use_sliding_window"):
         raise ModelError(
@@ -95,12 +102,43 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
     """A stock transformers model with every weight from the files. Raises ModelError for weights that do not fit."""
     from transformers import AutoModelForImageTextToText
 
-    check_weights(folder)
+    from toeline.judge.attention import patch_embed_as_linear
+
+    _check_sizes(folder, check_weights(folder))
     how = {"dtype": dtype, "attn_implementation": "sdpa", "use_safetensors": True, **more}
     blind = "model.visual." if "config" in more else ""  # training leaves the vision tower out by a config of its own
-    model = load_whole(AutoModelForImageTextToText, folder, "model", beside=blind, **how)
+    try:
+        model = load_whole(AutoModelForImageTextToText, folder, "model", beside=blind, **how)
+    except ImportError as why:  # of a library that packs weights in 4 or 8 bits
+        raise SetupError(
+            f"{folder}: its weights are quantized, and a library for that is missing ({first_line(why)}). Install it, "
+            f"or choose the model in whole precision."
+        ) from None
     patch_embed_as_linear(model)
     return model
+
+
+def _check_sizes(folder: Path, files: Sequence[Path]) -> None:
+    """Raise ModelError where config.json makes another model than the weights are: transformers would fill memory."""
+    from safetensors import safe_open
+
+    layers, blocks, embedded = set[str](), set[str](), list[int]()
+    for file in files:
+        with safe_open(file, framework="pt") as held:
+            for name in held.keys():  # noqa: SIM118 (a safetensors file is no mapping)
+                for found, word in ((layers, "layers"), (blocks, "blocks")):
+                    found.update(re.findall(rf"\b{word}\.(\d+)\.", name))
+                if name.endswith("embed_tokens.weight"):
+                    embedded = held.get_slice(name).get_shape()
+    shape = shape_of(read_json(folder / "config.json"), folder / "config.json")
+    said, there = [shape.layers, shape.depth], [len(layers), len(blocks)]
+    if embedded:
+        said, there = [*said, shape.vocab, shape.hidden], [*there, *embedded]
+    if layers and said != there:
+        raise ModelError(
+            f"{folder / 'config.json'}: layers, blocks, vocabulary and width are {said}, and of the weights {there}. "
+            f"It belongs to another model, or the download is incomplete."
+        )
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -114,7 +152,7 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         alphabet_of(tokenizer)
-    except (OSError, ValueError, TypeError, KeyError) as why:
+    except Exception as why:  # of files of a wrong form, the libraries below raise all kinds of errors
         raise ModelError(f"{folder}: the tokenizer cannot be used ({first_line(why)}). Copy its files again.") from None
     return tokenizer
 
@@ -128,10 +166,39 @@ def load_processor(folder: Path, vision: Any) -> Any:
         "merge_size": vision.spatial_merge_size,
         "temporal_patch_size": vision.temporal_patch_size,
     }
-    saved = folder / "preprocessor_config.json"
-    wanted = ("image_mean", "image_std", "rescale_factor")
-    given = {key: value for key, value in read_json(saved).items() if key in wanted} if saved.is_file() else {}
-    return Qwen2VLImageProcessorPil(**sizes, **given)
+    return Qwen2VLImageProcessorPil(**sizes, **load_preprocessing(folder))
+
+
+def load_preprocessing(folder: Path) -> dict[str, Any]:
+    """What is done to pixels: from processor_config.json, where transformers 5 nests it, else preprocessor_config.json.
+
+    In this order, as transformers itself reads them. Raises ModelError for values that are none.
+    """
+    for name, nested in (("processor_config.json", "image_processor"), ("preprocessor_config.json", "")):
+        found = read_json(folder / name) if (folder / name).is_file() else {}
+        found = found.get(nested) if nested else found
+        if found:
+            break
+    try:
+        if not isinstance(found or {}, dict):
+            raise ValueError(f"image_processor is {cut(repr(found))}, and must be an object")
+        return _checked(found or {})
+    except ValueError as why:
+        raise ModelError(f"{folder / name}: {why}. Copy or download the model again.") from None
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
+    given = {key: found[key] for key in ("do_rescale", "do_normalize") if isinstance(found.get(key), bool)}
+    if (factor := found.get("rescale_factor")) is not None:
+        given["rescale_factor"] = number(factor, "rescale_factor", low=1e-6, high=1)
+    for key, least in (("image_mean", -1000), ("image_std", 1e-6)):
+        values = found.get(key)
+        if values is None:
+            continue
+        if not isinstance(values, list) or len(values) != 3:
+            raise ValueError(f"{key} is {cut(repr(values))}, and must be a list of three numbers")
+        given[key] = [number(value, key, low=least, high=1000) for value in values]
+    return given
 
 
 VIEW_FILE = "toeline.json"

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from math import isqrt
 from typing import NamedTuple
 
-from toeline.plan.model_shape import WHOLE, Model, Shape, count, linear, lora_parameters
+from toeline.judge.shape import Shape
+from toeline.plan.model_shape import WHOLE, Model, count, linear, lora_parameters
 
 FLOAT = 4  # bytes of float32, in which pixels come and norms, rotations and LoRA are computed
 SCORE = 8  # bytes per attention score without a fused kernel: the float32 score and its softmax

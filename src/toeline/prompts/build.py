@@ -14,6 +14,7 @@ from toeline.prompts.crop import cut, whole
 from toeline.prompts.evidence import measure, spoken
 from toeline.prompts.templates import PROMPTS, ShownInstance, around, place
 
+MOST_LISTED = 100  # objects, as many as a detector gives: some 2,300 tokens, read again with each few questions
 Answers = Literal["type", "all"]
 
 
@@ -34,7 +35,8 @@ def ask(
     """One sheet for one photograph: one question for each thing that has more than one legal answer.
 
     `image` is RGB and of `scene.size_wh`. `relations` holds, for each thing id, its relations to its neighbors, nearest
-    first (see relate.around). Raises ValueError for an image of another size, KeyError for an unknown prompt.
+    first (see relate.around). The words for all list MOST_LISTED things at most. Raises ValueError for an image of
+    another size, KeyError for an unknown prompt.
     """
     if image.size != scene.size_wh:
         raise ValueError(f"{scene.image}: the picture is {image.size}, the scene {scene.size_wh}")
@@ -61,4 +63,6 @@ def ask(
     )
     shown = prompt.shows_photograph and view.scene_tokens > 0 and questions
     picture = whole(image, view) if shown else None
-    return QuestionSheet(str(scene.image), picture, prompt.shared(list(seen.values())), questions, scene, image)
+    return QuestionSheet(
+        str(scene.image), picture, prompt.shared(list(seen.values())[:MOST_LISTED]), questions, scene, image
+    )

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import log_softmax
 
+from toeline.core.calibration import USABLE
+from toeline.core.reading import number, numbers, parse_json, read_bytes, word
 from toeline.core.run_folder import write_whole
+from toeline.core.words import cut
 from toeline.errors import ModelError
 from toeline.judge.baseline.features import VERSION, measure_names
 
@@ -159,6 +162,7 @@ FOREST = {
     "right": np.int32,
     "share": np.float32,
 }
+MOST_BYTES = 1 << 30  # a baseline has some MB
 AGAIN = "Train it again with `toeline baseline DATA --out FILE`."
 
 
@@ -167,10 +171,10 @@ def save_baseline(model: BaselineModel, file: Path) -> None:
     from safetensors.numpy import save
 
     tensors: dict[str, Any] = {}
-    for number, kind in enumerate(model.by_type):
+    for i, kind in enumerate(model.by_type):
         part = model.by_type[kind]
-        tensors |= {f"{number}.{name}": getattr(part, name) for name in LINEAR}
-        tensors |= {f"{number}.{name}": getattr(part.forest, name) for name in FOREST}
+        tensors |= {f"{i}.{name}": getattr(part, name) for name in LINEAR}
+        tensors |= {f"{i}.{name}": getattr(part.forest, name) for name in FOREST}
     head = {
         "version": VERSION,
         "kinds": model.kinds,
@@ -194,10 +198,7 @@ def is_baseline(file: Path) -> bool:
 
 def load_baseline(file: Path) -> tuple[BaselineModel, str]:
     """The model of a baseline file and the file's SHA-256. Raises ModelError, saying what to do, for any other file."""
-    try:
-        raw = file.read_bytes()
-    except OSError as why:
-        raise ModelError(f"{file}: this file cannot be read ({why.strerror or why}). Check the path.") from None
+    raw = read_bytes(file, ModelError, advice="This is to be a baseline file: check the path.", most=MOST_BYTES)
     head, tensors = _parts(raw, file)
     if head.get("version") != VERSION:
         raise ModelError(f"{file}: holds measures of version {head.get('version')}; these are {VERSION}. {AGAIN}")
@@ -208,6 +209,8 @@ def load_baseline(file: Path) -> tuple[BaselineModel, str]:
         raise ModelError(f"{file}: is damaged ({why}). Copy it again, or train it again.") from None
     if not same:
         raise ModelError(f"{file}: was trained on other measures than this Toeline takes. {AGAIN}")
+    if lacking := set(model.kinds) - set(model.classes.values()):
+        raise ModelError(f"{file}: has no class of type {cut(min(lacking))}. {AGAIN}")
     return model, hashlib.sha256(raw).hexdigest()
 
 
@@ -218,7 +221,8 @@ def _parts(raw: bytes, file: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
     try:
         tensors = load(raw)
         size = int.from_bytes(raw[:8], "little")
-        head = json.loads(json.loads(raw[8 : 8 + size])["__metadata__"][KEY])
+        outer = parse_json(raw[8 : 8 + size].decode(), str(file), ModelError, advice=AGAIN)
+        head = parse_json(outer["__metadata__"][KEY], str(file), ModelError, advice=AGAIN)
     except (SafetensorError, ValueError, KeyError, TypeError):
         raise ModelError(f"{file}: is no baseline file. {AGAIN}") from None
     if not isinstance(head, dict):
@@ -228,9 +232,7 @@ def _parts(raw: bytes, file: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
 
 def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> BaselineModel:
     names = tuple(map(str, head["names"]))
-    temperature = float(head["temperature"])
-    if not 0 < temperature < np.inf:
-        raise ValueError(f"temperature is {temperature}")
+    temperature = number(head["temperature"], "temperature", **USABLE)
     parts = {kind: _type_model(i, tuple(said), tensors) for i, (kind, said) in enumerate(head["answers"].items())}
     for kind, part in parts.items():
         if len(part.weights) != len(names):
@@ -239,18 +241,21 @@ def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> BaselineModel
             raise ValueError(f"{kind} has other answers than classes")
     return BaselineModel(
         kinds=tuple(map(str, head["kinds"])),
-        classes=dict(head["classes"]),
+        classes={word(name, "class"): word(kind, "type") for name, kind in head["classes"].items()},
         names=names,
         by_type=parts,
         temperature=temperature,
         facts=dict(head["facts"]),
-        out_of_fold=dict(head["out_of_fold"]),
+        out_of_fold={
+            photo: {instance: numbers(scores, "out_of_fold", high=0.0) for instance, scores in instances.items()}
+            for photo, instances in head["out_of_fold"].items()
+        },
     )
 
 
-def _type_model(number: int, answers: tuple[str, ...], tensors: Mapping[str, Any]) -> TypeModel:
-    linear = {name: _table(tensors[f"{number}.{name}"], np.float64) for name in LINEAR}
-    forest = {name: _table(tensors[f"{number}.{name}"], kind) for name, kind in FOREST.items()}
+def _type_model(place: int, answers: tuple[str, ...], tensors: Mapping[str, Any]) -> TypeModel:
+    linear = {name: _table(tensors[f"{place}.{name}"], np.float64) for name in LINEAR}
+    forest = {name: _table(tensors[f"{place}.{name}"], kind) for name, kind in FOREST.items()}
     return TypeModel(answers, **linear, forest=Forest(**forest))
 
 
