@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.datasets import NAMES, write_photo, write_yolo
 from tests.support.datasets import exit_code as run
 
@@ -361,6 +365,8 @@ def test_two_records_of_other_sizes_for_one_photograph_are_put_together_in_one_s
         ("v.json", '{"a.jpg1": {"filename": "a.jpg", "regions": [{"region_attributes": {}}]}}', "VIA"),
         ("l.json", '{"shapes": [], "imagePath": "a.jpg"}', "LabelMe"),
         ("a.xml", "<annotation><folder/><object><name>x</name></object></annotation>", "Pascal VOC"),
+        ("v.xml", "<?xml?><annotations><track id='0'/></annotations>", "CVAT for video"),
+        ("b.tfrecord", "x", "TFRecord"),
         ("a.xml", "<?xml?><annotations><version/><image id='0'/></annotations>", "CVAT"),
         ("c.json", '[{"image": "a", "annotations": [{"label": "x", "coordinates": {"x": 1}}]}]', "CreateML"),
         ("a.csv", "filename,xmin,ymin,xmax,ymax\n", "CSV"),
@@ -372,6 +378,9 @@ def test_other_formats_are_named_with_what_to_do(tmp_path: Path, file: str, text
         open_coco(tmp_path)
     with pytest.raises(LabelError, match=rf"{told}|cannot be read as JSON"):
         open_coco(tmp_path / file)
+    write_photo(tmp_path / "a.png")
+    with pytest.raises(LabelError, match=rf"no YOLO|YOLO label file\. .*{told}"):
+        read_other(tmp_path, Format.COCO, Taxonomy.load())
 
 
 def test_files_beside_instances_are_told(tmp_path: Path) -> None:
@@ -400,3 +409,56 @@ def test_what_convert_writes_is_read_back_the_same(tmp_path: Path) -> None:
     back = read(tmp_path / "coco")
     assert back.names == dict(enumerate(NAMES))
     assert [p.lines for p in back.splits["train"]] == [p.lines for p in sent.splits["train"]]
+
+
+ODD: list[Any] = [None, True, -1, 0, 1, 1.5, 1e308, -1e308, float("nan"), float("inf"), 10**30, "", "1", "x", "\0"]
+ODD += ["../a", "é\ud800", "x" * 5000, [], [[]], [[[1]]], {}, {"id": 1}, [None] * 6, [1, 2, 3, 4], [5] * 7]
+ODD += [{"counts": "0", "size": [30, 40]}]
+
+
+def whole() -> dict[str, Any]:
+    """A record with everything that is read."""
+    mask = {"counts": [40, 10, 1150], "size": [30, 40]}
+    shapes: list[dict[str, Any]] = [
+        {"bbox": BOX},
+        {"bbox": BOX, "attributes": {"rotation": 30}},
+        {"bbox": BOX, "rotation": 30},
+        {"segmentation": [[0, 0, 20, 0, 20, 20]]},
+        {"segmentation": mask, "iscrowd": 1},
+        {"segmentation": {**mask, "counts": "X1:T35"}},
+    ]
+    return {
+        "info": {"contributor": "toeline"},
+        "images": [image(), image(12, "b.png"), image(13, "deep/c.png", labelled=False)],
+        "annotations": [{"id": i, "image_id": 11, "category_id": 1, **a} for i, a in enumerate(shapes)],
+        "categories": [{"id": 1, "name": "drain", "supercategory": "x"}, {"id": 4, "name": "stone"}],
+    }
+
+
+def spots(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in a record: its holder and its key."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in [*inner]:
+        yield value, key
+        yield from spots(one)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**32), st.sampled_from(ODD)), min_size=1, max_size=4))
+def test_whatever_stands_in_a_record_ends_in_labels_or_in_words(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, Any]]
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "fuzz"
+    if not folder.is_dir():
+        for photo in ("a.png", "b.png", "deep/c.png"):
+            write_photo(folder / photo)
+    record = whole()
+    for number, value in changes:
+        places = list(spots(record))
+        holder, key = places[number % len(places)]
+        holder[key] = copy.deepcopy(value)
+    (folder / "annotations.json").write_text(json.dumps(record))
+    with contextlib.suppress(LabelError):
+        data = read(folder)
+        lines = [line for photos in data.splits.values() for p in photos for line in p.lines or ()]
+        assert all(line.box.width >= 0 and line.box.height >= 0 for line in lines)
+        assert all(len(str(p)) < 800 for p in data.problems)

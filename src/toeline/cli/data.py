@@ -139,10 +139,21 @@ class To(StrEnum):
     YOLO = "yolo"
 
 
+class ShapesOption(StrEnum):
+    """What objects are written as."""
+
+    AS_READ = "as-read"
+    BOXES = "boxes"
+    POLYGONS = "polygons"
+
+
 def convert(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in the other format.")],
     to: Annotated[To, typer.Option(help="The format to write.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the new data set.")],
+    shapes: Annotated[
+        ShapesOption, typer.Option(help="Write boxes and polygons as they are, all as boxes, or all as polygons.")
+    ] = ShapesOption.AS_READ,
     link: Annotated[bool, typer.Option("--link/--copy", help="Link photographs where possible, or copy them.")] = True,
     taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names if no file says any.")] = None,
     classes: Classes = None,
@@ -154,7 +165,7 @@ def convert(
 
     Example: toeline convert lagoon-dyke --to coco --out runs/coco
     """
-    record = convert_into(data, to.value, folder, link=link, taxonomy=taxonomy, classes=classes)
+    record = convert_into(data, to.value, folder, shapes=shapes.value, link=link, taxonomy=taxonomy, classes=classes)
     tell_json(record) if as_json else tell_convert(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
 

@@ -68,6 +68,11 @@ class Box:
     def center(self) -> tuple[float, float]:
         return (self.x1 + self.x2) / 2, (self.y1 + self.y2) / 2
 
+    @property
+    def corners(self) -> tuple[tuple[float, float], ...]:
+        """From the upper left, clockwise."""
+        return (self.x1, self.y1), (self.x2, self.y1), (self.x2, self.y2), (self.x1, self.y2)
+
     def intersection(self, other: Box) -> float:
         """Area that both boxes cover, in pixels squared; 0 when they only touch."""
         wide = min(self.x2, other.x2) - max(self.x1, other.x1)

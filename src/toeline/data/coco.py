@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from toeline.core.box import Box
 from toeline.core.finding import Problem, Step, grave, kinds_of
@@ -20,12 +19,12 @@ from toeline.core.reading import read_json
 from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Names
 from toeline.core.words import cut
+from toeline.data.coco_photos import FoundPhoto, find_photo, photos_by_name
 from toeline.data.coco_shapes import area, as_number, read_shape
 from toeline.data.datasets import UNKNOWN, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
 from toeline.data.foreign import other_formats
-from toeline.data.images import SUFFIXES, files_under, photo_size
+from toeline.data.images import files_under, photo_size
 from toeline.data.labels import LabelLine
-from toeline.data.matching import folded
 from toeline.data.places import ALL, SPLITS
 from toeline.data.yolo import Entry
 from toeline.errors import LabelError, PhotoError
@@ -36,6 +35,8 @@ LISTS = ("images", "annotations", "categories")
 KIN = ("captions", "person_keypoints", "stuff", "panoptic")  # files that stand beside COCO's instances*.json
 NAMES = re.compile("coco|^instances|annotations", re.IGNORECASE)  # a file of such a name is meant to be COCO
 AGAIN = "Export the annotations again."
+
+MOST_MOVED = 30  # class ids that are told one by one; convert.json has all
 
 Id = int | str
 
@@ -112,7 +113,7 @@ def read_coco(files: Sequence[CocoFile], root: Path, *, step: Step = lambda _: N
     base = root.parent if root.is_file() else root
     names, ids, notes = class_ids(files)
     problems = [problem for file in files for problem in file.problems]
-    index = _index(base, problems)
+    index = photos_by_name(base, problems)
     splits: dict[str, list[LabeledPhoto]] = defaultdict(list)
     for content, of_category in zip([_content(file) for file in files], ids, strict=True):
         problems += content.problems
@@ -163,10 +164,11 @@ def class_ids(files: Sequence[CocoFile]) -> tuple[Names, list[dict[Id, int]], li
         order = {name: at for at, name in enumerate(listed)}
         ids.append({number: order[name] for number, name in kept})
         notes += [f"{file.path}: category {placeholder!r} holds nothing and is left out."] if placeholder else []
-        twice = sorted({name for _, name in kept if [n for _, n in kept].count(name) > 1})
+        twice = [name for name, count in Counter(name for _, name in kept).items() if count > 1]
         notes += [f"{file.path}: category {cut(name)!r} has several ids; all are one class." for name in twice]
     moved = [f"{number} {name!r} is class {at}" for at, (name, number) in enumerate(listed.items()) if number != at]
-    notes += [f"category ids were numbered anew from 0: {', '.join(moved)}."] if moved else []
+    more = f" and {len(moved) - MOST_MOVED} more" if len(moved) > MOST_MOVED else ""
+    notes += [f"category ids were numbered anew from 0: {', '.join(moved[:MOST_MOVED])}{more}."] if moved else []
     return dict(enumerate(listed)), ids, notes
 
 
@@ -312,105 +314,29 @@ def _is_share(place: object) -> bool:
     return len(numbers) > 3 and all(v is not None and 0 <= v <= 1 for v in numbers) and any(numbers[2:])
 
 
-def _index(base: Path, problems: list[Problem]) -> Mapping[str, list[Path]]:
-    """Photographs below `base` by folded file name, for annotations that give a path which does not exist here."""
-    found: dict[str, list[Path]] = defaultdict(list)
-    for path, _ in files_under(base, problems):
-        if path.suffix.lower() in SUFFIXES:
-            found[folded(path.name)].append(path)
-    return found
-
-
-MOST_NAME = 2000  # letters of a path; systems end at 4,096 bytes
-
-
-def spellings(name: str) -> list[PurePosixPath]:
-    r"""The paths that a `file_name` may mean, the most literal first: as it is; from a URL; without the eight digits
-    that Label Studio sets before the name of an upload.
-
-    >>> [str(p) for p in spellings(r"C:\flight 1\a.jpg")]
-    ['C:/flight 1/a.jpg']
-    >>> [str(p) for p in spellings("/data/upload/3/0a1b2c3d-a%20b.jpg")][-1]
-    '/data/upload/3/a b.jpg'
-    >>> [str(p) for p in spellings("/data/local-files/?d=flight/a.jpg")][-1]
-    'flight/a.jpg'
-    """
-    plain = name.replace("\\", "/")
-    path, _, query = plain.partition("?")
-    local = re.search("(?:^|&)d=([^&]+)", query)
-    tries = [plain, unquote(plain), *([unquote(path)] if query else []), *([unquote(local[1])] if local else [])]
-    tries = [text.replace("\\", "/") for text in tries]
-    tries += [re.sub("(^|/)[0-9a-f]{8}-(?=[^/]+$)", r"\1", text) for text in tries]
-    return [PurePosixPath(text) for text in dict.fromkeys(tries)]
-
-
-@dataclass(frozen=True)
-class _Found:
-    """The photographs that a `file_name` may mean: one if it is clear. `off` is 0 for a path as it stands."""
-
-    paths: Sequence[Path] = ()
-    off: int = 0
-
-
-def _find(file: CocoFile, name: str, base: Path, index: Mapping[str, list[Path]]) -> _Found:
-    """The photograph at the path that is given, else the one of that name whose folders agree best, or lie nearest."""
-    if not 0 < len(name) <= MOST_NAME or "\0" in name:
-        return _Found()
-    tries = spellings(name)
-    tops = [file.path.parent, file.path.parent / "images", base, base / "images"]
-    for given in tries:
-        for top in tops if not given.is_absolute() and ".." not in given.parts else ():
-            if _is_file(top / given):
-                return _Found([top / given])
-    for given in tries:
-        if named := index.get(folded(given.name)):
-            ranks = {path: _rank(path, given, file, base) for path in named}
-            best = max(ranks.values())
-            return _Found([path for path in named if ranks[path] == best], off=1000 - best[0])
-    return _Found()
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # longer than this system's names are
-        return False
-
-
-def _rank(path: Path, given: PurePosixPath, file: CocoFile, base: Path) -> tuple[int, bool, bool, int]:
-    """How many folders are as in the path that is given; whether the name is, and the split; how near it lies."""
-    here, there = path.relative_to(base).parts[:-1], given.parts[:-1]
-    words = {SPLITS.get(word) for part in path.parts[:-1] for word in re.findall("[a-z]+", part)}
-    above = file.path.parent.relative_to(base).parts
-    return _equal(here[::-1], there[::-1]), path.name == given.name, file.split in words, _equal(here, above)
-
-
-def _equal(one: Iterable[str], two: Iterable[str]) -> int:
-    """How many parts are the same, from the first on."""
-    count = 0
-    for a, b in zip(one, two, strict=False):
-        if folded(a) != folded(b):
-            break
-        count += 1
-    return count
-
-
-def _whose(content: _Content, base: Path, index: Mapping[str, list[Path]]) -> dict[Id, _Found]:
+def _whose(content: _Content, base: Path, index: Mapping[str, list[Path]]) -> dict[Id, FoundPhoto]:
     """The photograph of each image record. One that two names could mean belongs to the nearer name, or to none."""
-    found: dict[Id, _Found] = {}
+    found: dict[Id, FoundPhoto] = {}
     claims: dict[Path, dict[str, int]] = defaultdict(dict)
+    beside, split = content.file.path.parent, content.file.split
     for number, image in content.images.items():
         name = image.get("file_name")
-        found[number] = one = _find(content.file, name, base, index) if isinstance(name, str) else _Found()
+        one = find_photo(name, beside, split, base, index) if isinstance(name, str) else FoundPhoto()
+        found[number] = one
         if len(one.paths) == 1:
             claims[one.paths[0]][str(name)] = one.off
+    owners = {path: _owners(offs) for path, offs in claims.items()}
     for number, one in found.items():
-        offs = claims[one.paths[0]] if len(one.paths) == 1 else {}
-        nearest = [name for name, off in offs.items() if off == min(offs.values())]
-        own = content.images[number].get("file_name") in nearest
-        if offs and not (own and (one.off == 0 or len(nearest) == 1)):
-            found[number] = _Found()
+        if len(one.paths) == 1 and content.images[number]["file_name"] not in owners[one.paths[0]]:
+            found[number] = FoundPhoto()
     return found
+
+
+def _owners(offs: Mapping[str, int]) -> set[str]:
+    """Of the names that could mean one photograph, those that do: the nearest, if it is one, or paths as they stand."""
+    least = min(offs.values())
+    nearest = {name for name, off in offs.items() if off == least}
+    return nearest if least == 0 or len(nearest) == 1 else set()
 
 
 def _read_file(
@@ -435,7 +361,7 @@ def _read_image(
     image: Mapping[str, Any],
     annotations: Sequence[Mapping[str, Any]],
     ids: Mapping[Id, int],
-    found: _Found,
+    found: FoundPhoto,
 ) -> tuple[LabeledPhoto | None, list[Problem]]:
     """A photograph with the labels that it can have; None when it is not there or of another shape."""
     lost = f"left out, with its {len(annotations)} annotations."

@@ -171,7 +171,7 @@ def _runs(counts: Any) -> list[int]:
     """Lengths of runs, of unset pixels first: a list, or pycocotools' text. Raises ValueError, IndexError.
 
     The text has five bits a letter, and from the third run on the difference to the run before the last. It is decoded
-    here, since pycocotools reads beyond the end of a text that was cut off.
+    here, since pycocotools gives memory as it is for what a text that was cut off leaves open.
     """
     if isinstance(counts, list):
         numbers = [as_number(v) for v in counts]
@@ -288,12 +288,8 @@ def turned(box: Box, degrees: float) -> Points:
     [(3.0, -1.0), (3.0, 3.0), (1.0, 3.0), (1.0, -1.0)]
     """
     (cx, cy), sine, cosine = box.center, math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    sides = [(x - cx, y - cy) for x, y in _corners(box)]
+    sides = [(x - cx, y - cy) for x, y in box.corners]
     return tuple((cx + dx * cosine - dy * sine, cy + dx * sine + dy * cosine) for dx, dy in sides)
-
-
-def _corners(box: Box) -> Points:
-    return (box.x1, box.y1), (box.x2, box.y1), (box.x2, box.y2), (box.x1, box.y2)
 
 
 def clipped(points: Points, size_wh: tuple[int, int]) -> Points:
@@ -317,7 +313,7 @@ def _is_unturned(parts: Sequence[Points], a: Mapping[str, Any]) -> bool:
     try:
         if not _rotation(a)[0] % 180 or len(parts) > 1:
             return False
-        corners = _corners(_box(a.get("bbox")))
+        corners = _box(a.get("bbox")).corners
     except ValueError:
         return False
     return all(any(math.dist(p, c) < 0.01 for c in corners) for p in parts[0])

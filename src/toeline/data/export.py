@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from toeline.core.finding import Step
 from toeline.core.records import told_record
 from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same, write_whole
 from toeline.core.taxonomy import Names, Taxonomy
+from toeline.core.words import some
 from toeline.data.coco import open_coco, read_coco, write_coco
 from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo, require_carried
+from toeline.data.foreign import other_formats
 from toeline.data.labels import LabelLine
 from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError, OutputError
@@ -164,8 +167,45 @@ def read_other(
         return read_coco(open_coco(root), root, step=step)
     data = open_yolo(root, taxonomy, any_class=True, classes=classes)
     if all(entry.labels is None for entries in data.splits.values() for entry in entries):
-        raise LabelError(f"{root}: no photograph here has a YOLO label file. Name the top of a YOLO data set.")
+        others = other_formats(root) or "Name the top of a YOLO data set."
+        raise LabelError(f"{root}: no photograph here has a YOLO label file. {others}")
     return read_yolo(data, step=step)
+
+
+class Shapes(StrEnum):
+    """What objects are written as."""
+
+    AS_READ = "as-read"
+    BOXES = "boxes"
+    POLYGONS = "polygons"
+
+
+MIXED = (
+    "{} of boxes and polygons together: ultralytics leaves the photographs of such files out. For ultralytics, convert "
+    "with --shapes polygons, or with --shapes boxes."
+)
+
+
+def shaped(data: LabelSet, shapes: Shapes, to: Format) -> LabelSet:
+    """All objects as boxes, or all as polygons (a box's has four corners); else as they are, noted where mixed."""
+    photos = [p for its in data.splits.values() for p in its]
+    if shapes is Shapes.AS_READ:
+        mixed = sum(len({bool(line.polygon) for line in p.lines or ()}) > 1 for p in photos) if to is Format.YOLO else 0
+        return replace(data, notes=(*data.notes, MIXED.format(some(mixed, "label file")))) if mixed else data
+    change = _as_box if shapes is Shapes.BOXES else _as_polygon
+    splits = {
+        split: tuple(p if p.lines is None else replace(p, lines=tuple(map(change, p.lines))) for p in its)
+        for split, its in data.splits.items()
+    }
+    return replace(data, splits=splits)
+
+
+def _as_box(line: LabelLine) -> LabelLine:
+    return replace(line, polygon=())
+
+
+def _as_polygon(line: LabelLine) -> LabelLine:
+    return line if line.polygon else replace(line, polygon=line.box.corners)
 
 
 def write_as(data: LabelSet, to: Format, out: Path, how: Carry, *, step: Step = lambda _: None) -> dict[str, Any]:

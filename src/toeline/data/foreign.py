@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -39,21 +38,29 @@ def format_of(file: Path) -> str:
         return ""
     if file.suffix.lower() in (".tfrecord", ".record"):
         return "TensorFlow (TFRecord)"
-    return next((name for name, pattern in FORMATS.items() if re.search(pattern, text)), "")
+    return next((name for name, words in FORMATS if all(word in text for word in words)), "")
 
 
-# Name -> what stands in its files and in no other's; the first that is found counts.
-FORMATS: Mapping[str, str] = {
-    "CVAT for images (XML)": r"<annotations>[\s\S]*<(image|track)\b",
-    "Pascal VOC (XML)": r"<annotation\b[\s\S]*<(object|filename|folder)\b",
-    "VGG Image Annotator (VIA)": r'"_via_\w+"|"region_attributes"|region_shape_attributes',
-    "LabelMe (JSON)": r'"shapes"[\s\S]*"imagePath"|"imagePath"[\s\S]*"shapes"|"shape_type"',
-    "Label Studio (JSON)": r'"annotations"[\s\S]*"(from_name|rectanglelabels|polygonlabels|brushlabels|completed_by)"',
-    "Label Studio (JSON-MIN)": r'"(rectanglelabels|polygonlabels|brushlabels|annotation_id|original_width)"',
-    "Labelbox (JSON)": r'"(data_row|labeling_service|featureId)"',
-    "Supervisely (JSON)": r'"classTitle"',
-    "V7 Darwin (JSON)": r'"bounding_box"[\s\S]*"team"|darwin',
-    "CreateML (JSON)": r'"coordinates"\s*:\s*\{[^}]*"(x|width)"',
-    "Datumaro (JSON)": r'"items"\s*:[\s\S]*"label_id"|"dm_format_version"',
-    "a table (CSV)": r"^[^\n]*\b(xmin|x_min|x1)\b[^\n]*(,|;)",
-}
+# A format and what stands in its files, all of it; the first that fits counts.
+FORMATS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("CVAT for images (XML)", ("<annotations", "<image ")),
+    ("CVAT for video (XML)", ("<annotations", "<track ")),
+    ("Pascal VOC (XML)", ("<annotation", "<object", "<name")),
+    ("Pascal VOC (XML)", ("<annotation", "<filename")),
+    ("VGG Image Annotator (VIA)", ('"_via_',)),
+    ("VGG Image Annotator (VIA)", ('"region_attributes"',)),
+    ("VGG Image Annotator (VIA)", ("region_shape_attributes",)),
+    ("LabelMe (JSON)", ('"shapes"', '"imagePath"')),
+    ("Label Studio (JSON)", ('"annotations"', '"completed_by"')),
+    ("Label Studio (JSON)", ('"annotations"', '"from_name"')),
+    *(("Label Studio (JSON-MIN)", (f'"{kind}labels"',)) for kind in ("rectangle", "polygon", "brush")),
+    ("Label Studio (JSON-MIN)", ('"annotation_id"',)),
+    ("Labelbox (JSON)", ('"data_row"',)),
+    ("Supervisely (JSON)", ('"classTitle"',)),
+    ("V7 Darwin (JSON)", ('"bounding_box"', '"item"')),
+    ("CreateML (JSON)", ('"annotations"', '"coordinates"', '"label"')),
+    ("Datumaro (JSON)", ('"items"', '"label_id"')),
+    ("a table (CSV)", ("xmin", "ymin", "xmax")),
+    ("a table (CSV)", ("x_min", "y_min", "x_max")),
+    ("a table (CSV)", ("x1,", "y1,", "x2,")),
+)

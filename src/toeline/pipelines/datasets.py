@@ -99,15 +99,22 @@ def _shares(record: Mapping[str, Any]) -> Table:
 
 
 def convert_into(
-    data: Path, to: str, folder: Path, *, link: bool, taxonomy: Path | None = None, classes: Path | None = None
+    data: Path,
+    to: str,
+    folder: Path,
+    *,
+    shapes: str,
+    link: bool,
+    taxonomy: Path | None = None,
+    classes: Path | None = None,
 ) -> dict[str, Any]:
     """Write a data set in the format `to`, coco or yolo, with progress. Returns what convert.json holds."""
     from toeline.data.datasets import Carry
-    from toeline.data.export import Format, read_other, write_as
+    from toeline.data.export import Format, Shapes, read_other, shaped, write_as
 
     wanted = Format(to)
     with saying("Reading"):
-        read = read_other(data, wanted, Taxonomy.load(taxonomy), classes=classes)
+        read = shaped(read_other(data, wanted, Taxonomy.load(taxonomy), classes=classes), Shapes(shapes), wanted)
     tell_problems(read.problems)
     with goes_on(), bar("Writing", total=read.photographs) as step:
         return write_as(read, wanted, folder, Carry.LINK if link else Carry.COPY, step=lambda _: step([]))
