@@ -222,3 +222,10 @@ def test_a_raw_file_under_another_name_is_no_photograph(tmp_path: Path) -> None:
     make_photo((64, 48)).save(tmp_path / "a.tif", tiffinfo={50706: b"\1\4\0\0"})
     with pytest.raises(PhotoError, match="raw file"):
         read_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["loop", "loop.jpg"])
+def test_a_link_to_itself_stops_nothing(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    (tmp_path / name).symlink_to(name)
+    assert "a.jpg" in [p.name for p in search_photos([tmp_path]).photos]

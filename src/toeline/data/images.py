@@ -349,7 +349,8 @@ def search_photos(paths: Sequence[Path]) -> FoundPhotos:
             problems.append(Problem.in_file(path, _NO_UTF8))
             continue
         for photo, name in _photos_under(path, problems) if path.is_dir() else [(path, path.name)]:
-            found.setdefault(photo.resolve() if photo.is_symlink() else real(photo.parent) / photo.name, (photo, name))
+            place = Path(os.path.realpath(photo)) if photo.is_symlink() else real(photo.parent) / photo.name
+            found.setdefault(place, (photo, name))
     if not found:
         where = ", ".join(str(p) for p in paths) or "nothing"
         first = f" {shown(str(problems[0]))}" if problems else ""
@@ -377,8 +378,9 @@ def _unread(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Problem
         kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(Counter(f.suffix.lower() for f in beside).items()))
         what = f"{some(len(beside), 'file')} not read: films, or raw files beside a photograph of their name ({kinds})."
         yield Problem.in_file(beside[0].parent, what, note=True)
+    told = set(beside)
     for file in files:
-        if file not in beside:
+        if file not in told:
             yield Problem.in_file(file, unread_kind(file.suffix.lower()))
 
 
@@ -409,10 +411,10 @@ def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, s
             if why_left := _foreign(entry, path):
                 left[why_left] += _pictures_in(path)
             elif not is_utf8(entry.name):
-                problems += [Problem.in_file(path, _NO_UTF8)] if entry.is_dir() or _is_picture(path) else []
-            elif entry.is_dir():
+                problems += [Problem.in_file(path, _NO_UTF8)] if _is_folder(entry) or _is_picture(path) else []
+            elif _is_folder(entry):
                 (linked if entry.is_symlink() else real).append(path)
-            elif entry.is_file() or entry.is_symlink():  # a link that leads nowhere is named when it is read
+            elif entry.is_symlink() or entry.is_file():  # a link that leads nowhere is named when it is read
                 yield path, path.relative_to(folder).as_posix()
             elif _is_picture(path):
                 problems.append(Problem.in_file(path, "is no regular file, so it was left out."))
@@ -432,6 +434,14 @@ def require_outside(out: Path, paths: Iterable[Path]) -> None:
             )
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """A link that leads back to itself, or to where nobody may look, is no folder; reading it says what is wrong."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def _is_foreign_folder(name: str) -> bool:
     return name.lower() in FOREIGN or name.startswith(".")
 
@@ -440,9 +450,9 @@ def _foreign(entry: os.DirEntry[str], path: Path) -> str:
     """Under which word something is left out that is nobody's data, or empty."""
     if entry.name.startswith("._"):
         return "._*"
-    if entry.name.startswith(".") and not entry.is_dir():
+    if entry.name.startswith(".") and not _is_folder(entry):
         return "hidden"
-    if entry.is_dir():
+    if _is_folder(entry):
         ours = (path / RUN).is_file() and any((path / name).exists() for name in RESULTS)
         return entry.name if _is_foreign_folder(entry.name) else "results of Toeline" if ours else ""
     return ""
