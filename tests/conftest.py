@@ -53,6 +53,8 @@ SLOW = (
     "analysis/test_plain.py",
     "analysis/test_gallery.py",
     "data/test_export.py",
+    "data/test_fuzz_sets.py",
+    "test_fuzz_files.py",
     "detect/test_tiling.py",
     "detect/test_transformers.py",
     "detect/test_ultralytics_pt.py",

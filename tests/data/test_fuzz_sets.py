@@ -240,7 +240,7 @@ def fate(name: str, text: str) -> str:
     return said
 
 
-@settings(max_examples=500)
+@settings(max_examples=100)
 @given(lie=lies())
 def test_a_file_that_lies_is_read_or_refused(lie: tuple[str, str]) -> None:
     fate(*lie)
