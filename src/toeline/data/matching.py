@@ -32,7 +32,7 @@ MOST_SAID = 20  # label files of one folder that are named one by one
 def folded(name: str) -> str:
     """Equal for names that a person sees as equal.
 
-    >>> folded("Digue_Ete\u0301.JPG") == folded("digue_été.jpg")
+    >>> folded("Digue_E\u0301te\u0301.JPG") == folded("digue_été.jpg")
     True
     """
     return (

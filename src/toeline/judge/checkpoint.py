@@ -174,6 +174,7 @@ def load_preprocessing(folder: Path) -> dict[str, Any]:
 
     In this order, as transformers itself reads them. Raises ModelError for values that are none.
     """
+    found: Any = None
     for name, nested in (("processor_config.json", "image_processor"), ("preprocessor_config.json", "")):
         found = read_json(folder / name) if (folder / name).is_file() else {}
         found = found.get(nested) if nested else found
