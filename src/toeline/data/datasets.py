@@ -21,7 +21,8 @@ from toeline.core.ground_truth import TrueInstance, join
 from toeline.core.taxonomy import Names, Taxonomy, meanings
 from toeline.data.images import Photo, find_photos, photo_size
 from toeline.data.labels import LabelLine
-from toeline.data.yolo import ALL, Entry, LabeledScene, YoloSet, read_entry, read_labels
+from toeline.data.places import ALL
+from toeline.data.yolo import Entry, LabeledScene, YoloSet, read_entry, read_labels
 from toeline.errors import LabelError, OutputError, PhotoError
 
 

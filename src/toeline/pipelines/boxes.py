@@ -48,9 +48,9 @@ def label_boxes(
     def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Instance], Sequence[Problem]]:
         file = matched.labels.get(photo.path)
         if file is None:
-            instances, said = (), (unclear.get(photo.path) or no_labels(inside[photo.path.parent], photo.path),)
-        else:
-            instances, said = instances_in(file, size_wh, taxonomy, found.names)
+            missing = unclear.get(photo.path) or no_labels(inside[photo.path.parent], photo.path)
+            return (), [replace(missing, photo=photo.name, todo=missing.todo or ADVICE)]
+        instances, said = instances_in(file, size_wh, taxonomy, found.names)
         return instances, [replace(p, photo=photo.name, todo=p.todo or ADVICE) for p in said]
 
     shared = [p for p in matched.problems if Path(p.file) not in there]
