@@ -229,9 +229,9 @@ def _places(root: Path, base: Path, file: Path | None, raw: Mapping[str, Any]) -
         _require_top(base)
     if listed.problems:
         what = "none of the places that it lists is there, so the usual folders are read."
-        lost = [*listed.problems, Problem("", str(file), what, "Mend its train:, val: and test:.")]
+        missed = [*listed.problems, Problem("", str(file), what, "Mend its train:, val: and test:.")]
         # obj.data is written for darknet's own folder, and exporters leave the lists out
-        found.problems += [replace(p, note=True) for p in lost] if str(file).endswith(".data") else lost
+        found.problems += [replace(p, note=True) for p in missed] if str(file).endswith(".data") else missed
     return found
 
 

@@ -48,8 +48,8 @@ def label_boxes(
     def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Instance], Sequence[Problem]]:
         file = matched.labels.get(photo.path)
         if file is None:
-            lost = unclear.get(photo.path) or no_labels(inside[photo.path.parent], photo.path)
-            return (), [replace(lost, photo=photo.name, todo=lost.todo or ADVICE)]
+            missing = unclear.get(photo.path) or no_labels(inside[photo.path.parent], photo.path)
+            return (), [replace(missing, photo=photo.name, todo=missing.todo or ADVICE)]
         instances, said = instances_in(file, size_wh, taxonomy, found.names)
         return instances, [replace(p, photo=photo.name, todo=p.todo or ADVICE) for p in said]
 
