@@ -119,3 +119,15 @@ def test_a_public_name_is_there(name: str) -> None:
 def test_a_name_that_is_not_public_says_so() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         toeline.nonsense  # noqa: B018
+
+
+def test_every_row_of_inputs_has_a_test_that_is_there() -> None:
+    rows = [
+        line for line in (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")
+    ]
+    rows = [row for row in rows if not row.endswith("| test |")]
+    tests = [re.fullmatch(r".*\| `([\w/]+\.py)::(test_\w+)` \|", row) for row in rows]
+    assert len(rows) > 40
+    assert [row for row, test in zip(rows, tests, strict=True) if test is None] == []
+    lost = [t[0] for t in tests if t and f"def {t[2]}(" not in (ROOT / "tests" / t[1]).read_text(encoding="utf-8")]
+    assert lost == []
