@@ -48,7 +48,7 @@ def test_what_is_nobodys_photograph_is_left_out_and_counted_in_one_line(tmp_path
         write_whole(tmp_path / name, b"\0\5\x16\7")
     assert names(tmp_path) == ["a.jpg", "flight/b.jpg"]
     (note,) = said(tmp_path, notes=True)
-    assert f"left out {len(FOREIGN)} files that are no photographs of yours" in note
+    assert f"left out as no photographs of yours: {len(FOREIGN)} files (" in note
     assert "@eaDir 2" in note
     assert said(tmp_path, notes=False) == []
 

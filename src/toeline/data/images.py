@@ -420,7 +420,7 @@ def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, s
                 problems.append(Problem.in_file(path, "is no regular file, so it was left out."))
     if left := +left:
         kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(left.items()))
-        what = f"left out {some(sum(left.values()), 'file')} that are no photographs of yours: {kinds}."
+        what = f"left out as no photographs of yours: {some(sum(left.values()), 'file')} ({kinds})."
         problems.append(Problem.in_file(folder, what, note=True))
 
 
