@@ -144,10 +144,10 @@ def test_assumed_names_and_what_lies_beside_are_told_and_are_no_faults(tmp_path:
     (tmp_path / "data.yaml").write_text(yaml.replace("val: valid/images\n", ""))
     found = analyze(open_yolo(tmp_path, WORDS), WORDS)
     assert [(f.check[:6], f.weight) for f in found.flags] == [("beside", Weight.REMARK)]
-    assert found.whole
+    assert found.fine
     (tmp_path / "data.yaml").unlink()
     found = analyze(open_yolo(tmp_path, WORDS), WORDS)
     assert [(f.check, f.todo[-15:]) for f in found.flags] == [
         ("data set that is read in part or by a guess", "--classes FILE."),
     ]
-    assert not found.whole
+    assert not found.fine

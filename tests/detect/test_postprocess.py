@@ -141,7 +141,7 @@ def test_any_detector_is_settled_photograph_by_photograph() -> None:
 
 @pytest.mark.parametrize(
     ("x2", "score", "what"),
-    [(np.nan, 0.9, "no photograph has"), (1e30, 0.9, "no photograph has"), (9, np.nan, "1 conf")],
+    [(np.nan, 0.9, "not a number of pixels"), (1e30, 0.9, "not a number of pixels"), (9, np.nan, "1 conf")],
 )
 def test_a_network_that_gives_no_numbers_is_not_one_that_finds_nothing(x2: float, score: float, what: str) -> None:
     with pytest.raises(ModelError, match=what):

@@ -70,7 +70,8 @@ def part_inside(points: Points, size: float) -> tuple[float, float, float, float
         corners = np.array([(0, 0), (0, size), (size, 0), (size, size)])
         covered = corners[shapely.contains_xy(shapely.Polygon(p), corners)]
         border = shapely.clip_by_rect(shapely.LinearRing(p), 0, 0, size, size)
-        x1, y1, x2, y2 = shapely.total_bounds([border, *shapely.points(covered)]).tolist()
+        within = p[((p >= 0) & (p <= size)).all(axis=1)]  # what only touches the frame is not a part of its clip
+        x1, y1, x2, y2 = shapely.total_bounds([border, *shapely.points(covered), *shapely.points(within)]).tolist()
     return None if np.isnan(x1) else (x1, y1, x2, y2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -181,7 +182,8 @@ def flown(start: Point, index: int) -> CameraPose:
 
 def stamped(jpeg: bytes, place: CameraPose) -> bytes:
     """A JPEG with EXIF and DJI's XMP of `place` put in; its pixels are not touched."""
-    exif, packet = _exif(place), XMP_HEAD + _packet(place).encode()
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        exif, packet = _exif(place), XMP_HEAD + _packet(place, picture.size).encode()
     segments = [EXIF_MARKER + (len(body) + 2).to_bytes(2, "big") + body for body in (exif, packet)]
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
 
@@ -217,8 +219,10 @@ def _sexagesimal(degrees: float) -> tuple[float, float, float]:
     return float(minutes // 60), float(minutes % 60), seconds / 10_000
 
 
-def _packet(place: CameraPose) -> str:
+def _packet(place: CameraPose, size_wh: tuple[int, int]) -> str:
     fields = {
+        "CalibratedOpticalCenterX": size_wh[0] / 2,  # says that the picture is whole, though no camera takes squares
+        "CalibratedOpticalCenterY": size_wh[1] / 2,
         "GpsLatitude": place.latitude,
         "GpsLongitude": place.longitude,
         "AbsoluteAltitude": place.altitude_m,
