@@ -16,6 +16,8 @@ GRID = 256  # else cells are counted, so many along each side of the box around 
 BLOCK = 16  # edges of which all meetings are looked at before more are looked for
 ENOUGH, LOOKS = 100, 500_000  # crossings of a border with itself, and pairs of edges; more are not looked for
 
+TOUCH = 1e-4  # pixels: a border this near to the frame touches it, which a clip of the very frame would leave out
+
 Points = Sequence[tuple[float, float]] | NDArray[np.floating]
 
 
@@ -61,17 +63,16 @@ def part_inside(points: Points, size: float) -> tuple[float, float, float, float
 
     A slanting drain keeps a tight box where the frame cuts it.
 
-    >>> part_inside([(-10, 0), (10, 20), (10, 24), (-10, 4)], 100)
-    (0.0, 10.0, 10.0, 24.0)
+    >>> [round(v, 3) for v in part_inside([(-10, 0), (10, 20), (10, 24), (-10, 4)], 100)]
+    [0.0, 10.0, 10.0, 24.0]
     """
     p = np.asarray(points)
     (x1, y1), (x2, y2) = p.min(axis=0).tolist(), p.max(axis=0).tolist()
     if min(x1, y1) < 0 or max(x2, y2) > size:
         corners = np.array([(0, 0), (0, size), (size, 0), (size, size)])
         covered = corners[shapely.contains_xy(shapely.Polygon(p), corners)]
-        border = shapely.clip_by_rect(shapely.LinearRing(p), 0, 0, size, size)
-        within = p[((p >= 0) & (p <= size)).all(axis=1)]  # what only touches the frame is not a part of its clip
-        x1, y1, x2, y2 = shapely.total_bounds([border, *shapely.points(covered), *shapely.points(within)]).tolist()
+        border = shapely.clip_by_rect(shapely.LinearRing(p), -TOUCH, -TOUCH, size + TOUCH, size + TOUCH)
+        x1, y1, x2, y2 = np.clip(shapely.total_bounds([border, *shapely.points(covered)]), 0, size).tolist()
     return None if np.isnan(x1) else (x1, y1, x2, y2)
 
 
