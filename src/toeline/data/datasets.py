@@ -156,7 +156,10 @@ def read_split(
             shown = names[entry.photo.resolve()] if conditions else _below(entry.photo, data.root)
             scenes.append(replace(scene, name=shown))
     if not scenes:
-        raise LabelError(f"{data.root}: none of the photographs of the split {name!r} can be opened and has labels.")
+        first = next((f" The first problem: {p}" for p in grave(problems)), "")
+        raise LabelError(
+            f"{data.root}: none of the photographs of the split {name!r} can be opened and has labels.{first}"
+        )
     return LabeledSplit(name, tuple(scenes), tuple(dict.fromkeys(problems)))
 
 
