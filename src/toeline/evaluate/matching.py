@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from toeline.core.box import Box
 from toeline.core.finding import Finding
 from toeline.core.ground_truth import TrueInstance
@@ -62,15 +65,26 @@ def pair_up(found: Sequence[tuple[str, Box]], true: Sequence[tuple[str, Box]], *
     >>> pair_up([("a", Box(0, 0, 2, 2))], [("a", Box(0, 0, 1, 1)), ("a", Box(0, 0, 2, 1.8))])
     {0: 1}
     """
+    if not true:
+        return {}
+    labels, corners = np.array([label for label, _ in true]), np.array([box.xyxy for _, box in true])
     pairs: dict[int, int] = {}
-    free = set(range(len(true)))
+    free = np.ones(len(true), dtype=bool)
     for i, (label, box) in enumerate(found):
-        overlaps = [(box.iou(true[j][1]), -j) for j in free if true[j][0] == label]
-        best, j = max(overlaps, default=(0.0, 0))
-        if best >= iou:
-            pairs[i] = -j
-            free.discard(-j)
+        overlaps = np.where(free & (labels == label), _ious(box, corners), -1.0)
+        j = int(overlaps.argmax())  # the first of equals
+        if overlaps[j] >= iou:
+            pairs[i] = j
+            free[j] = False
     return pairs
+
+
+def _ious(box: Box, others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As Box.iou, with each of `others` (N, 4)."""
+    low, high = np.maximum(others[:, :2], box.xyxy[:2]), np.minimum(others[:, 2:], box.xyxy[2:])
+    shared = np.maximum(high - low, 0.0).prod(axis=1)
+    union = box.area + (others[:, 2:] - others[:, :2]).prod(axis=1) - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros(len(others)), where=union > 0))
 
 
 CASES = "cases.jsonl"
