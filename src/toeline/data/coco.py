@@ -24,7 +24,7 @@ from toeline.data.coco_shapes import area, as_number, read_shape
 from toeline.data.datasets import UNKNOWN, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
 from toeline.data.foreign import other_formats
 from toeline.data.images import files_under, photo_size
-from toeline.data.labels import LabelLine
+from toeline.data.labels import MOST_OBJECTS, LabelLine, over
 from toeline.data.places import ALL, SPLITS
 from toeline.data.yolo import Entry
 from toeline.errors import LabelError, PhotoError
@@ -374,6 +374,9 @@ def _read_image(
         size = _size(image, photo)
     except (PhotoError, ValueError) as why:
         return None, [Problem.in_file(photo, f"{str(why).removeprefix(f'{photo}: ')} It is {lost}")]
+    if many := over(MOST_OBJECTS, len(annotations), "annotations"):
+        what = f"has {many}; it is marked as not labeled. Annotate its parts as photographs of their own."
+        return LabeledPhoto(photo, photo.name, size, None), [Problem.in_file(photo, what)]
     if image.get("labelled") is False:
         unknown = Problem.in_file(photo, "is marked as not labeled; it gets no label file.")
         return LabeledPhoto(photo, photo.name, size, None), [unknown]

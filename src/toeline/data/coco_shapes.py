@@ -18,7 +18,7 @@ from scipy.spatial.distance import cdist
 
 from toeline.core.box import FAR, Box
 from toeline.core.words import cut
-from toeline.data.labels import ROUNDING, Points, has_area
+from toeline.data.labels import MOST_CORNERS, ROUNDING, Points, has_area, over
 
 Shape = tuple[Box, Points]
 MOST_MASK = 1 << 26  # pixels of the rows and columns that a mask touches: 67 MB, and four times that for its outline
@@ -67,6 +67,8 @@ def read_shape(a: Mapping[str, Any], size_wh: tuple[int, int]) -> tuple[Shape | 
     fault = ""
     try:
         parts, more = _outlines(a.get("segmentation"), size_wh)
+        if many := over(MOST_CORNERS, sum(map(len, parts)), "corners"):
+            raise ValueError(f"its polygon has {many}")
         if parts and not _is_unturned(parts, a):
             shape, changed = _polygon(parts, size_wh)
             return shape, [*said, *more, *changed, *_contradiction(shape[0], a, size_wh)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from toeline.core.calibration import Calibration, load_calibration
-from toeline.core.finding import Finding, Problem, Result, graded, may_be_immediate
+from toeline.core.finding import Finding, Problem, Result, graded, grave, may_be_immediate
 from toeline.core.prefetch import Budget, ahead, batches
 from toeline.core.scene import Detection, Instance, Relation, Scene
 from toeline.core.taxonomy import Taxonomy
@@ -203,6 +203,9 @@ class Inspector:
             return _failed(photo, *filter(None, [seen.fault]))
         detections, problems = seen.found
         given = boxes_hash((d.instance for d in detections), problems) if self.boxes is not None else ""
+        if self.boxes is not None and not detections and grave(problems):
+            # Its boxes could not be read: that is not a photograph with nothing on it.
+            return replace(_failed(photo, *problems), sha256=seen.sha256, boxes_sha256=given)
         findings = self._findings(image, photo, detections)
         if note := image.info.get("note"):
             todo = "Save what you mean as a file of its own, if it is another part."
