@@ -12,10 +12,11 @@ from PIL import Image
 
 from toeline.core.box import Box
 from toeline.core.taxonomy import Taxonomy
+from toeline.detect.detector import DetectorOptions
 from toeline.detect.letterbox import letterbox
 from toeline.detect.load import EMBEDDED, load_detector
 from toeline.detect.onnx import DetectorCard, OnnxDetector
-from toeline.errors import ModelError, TaxonomyError
+from toeline.errors import ModelError, SetupError, TaxonomyError
 
 KINDS = ("toe_drain", "rock_toe", "slope_drain", "vegetation")
 CARD = DetectorCard(input_px=416, fill=114, kinds=KINDS, thresholds=(0.5, 0.4, 0.3, 0.2), nms_iou=0.6)
@@ -219,3 +220,32 @@ def test_a_type_that_the_taxonomy_lacks_is_told_before_any_photograph(tmp_path):
     path = write(tmp_path, {**CARD_JSON, "kinds": ["spillway"], "thresholds": {"spillway": 0.5}})
     with pytest.raises(TaxonomyError, match="finds types that the taxonomy"):
         load_detector(str(path), taxonomy=Taxonomy.load())
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores", "what"),
+    [
+        (np.full((5, 4), np.nan), np.zeros((5, 4)), "not finite"),
+        (np.zeros((5, 4)), np.full((5, 4), np.nan), "not finite"),
+        (np.zeros((5, 4)), np.zeros((5, 3)), "do not belong together"),
+        (np.zeros((5, 3)), np.zeros((5, 4)), "do not belong together"),
+        (np.zeros(()), np.zeros((5, 4)), "do not belong together"),
+    ],
+)
+def test_a_model_that_gives_nonsense_is_not_one_that_finds_nothing(
+    boxes: np.ndarray, scores: np.ndarray, what: str
+) -> None:
+    class Session:
+        def run(self, *_: object) -> list[np.ndarray]:
+            return [boxes, scores]
+
+    card = DetectorCard(64, 114, ("toe_drain", "rock_toe", "slope_drain", "vegetation"), (0.5,) * 4, 0.5)
+    with pytest.raises(ModelError, match=what):
+        OnnxDetector(Session(), card).find([Image.new("RGB", (64, 64))])
+
+
+def test_a_head_that_would_change_nothing_is_refused() -> None:
+    with pytest.raises(SetupError, match=r"--head is for an \.onnx without"):
+        load_detector("embedded", taxonomy=Taxonomy.load(), options=DetectorOptions(head="yolov8"))
+    with pytest.raises(SetupError, match="there is no head 'v8'"):
+        DetectorOptions(head="v8")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from toeline.cli.options import Classes, annotations_of, fields_of, options_of
+from toeline.core.finding import grave
 from toeline.pipelines.baseline import (
     baseline_into,
     ensemble_into,
@@ -41,7 +42,7 @@ def baseline(
     """
     trained = baseline_into(data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy, classes=classes)
     tell_json(trained.record, indent=2) if as_json else tell_baseline(trained)
-    raise typer.Exit(1 if trained.problems else 0)
+    raise typer.Exit(1 if grave(trained.problems) else 0)
 
 
 def ensemble(
@@ -67,7 +68,7 @@ def ensemble(
         data, judge, file, split=split, adapter=adapter, taxonomy=taxonomy, device=device, classes=classes
     )
     tell_json(fitted.record, indent=2) if as_json else tell_ensemble(fitted)
-    raise typer.Exit(1 if fitted.problems else 0)
+    raise typer.Exit(1 if grave(fitted.problems) else 0)
 
 
 OWN = {  # what is no part of the settings: where it goes, and what else is done

@@ -8,7 +8,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.detect import ultralytics_onnx as onnx
 from toeline.detect import ultralytics_pt as pt
 from toeline.detect.detector import DEFAULT, Detector, DetectorOptions
-from toeline.errors import ModelError
+from toeline.errors import ModelError, SetupError
 from toeline.weights import is_hub_id
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "detector" / "model.onnx"
@@ -26,6 +26,13 @@ def load_detector(name: str, *, taxonomy: Taxonomy, options: DetectorOptions = D
     model, or a threshold, names a type that the taxonomy does not have.
     """
     options = options.settled(taxonomy)
+    found = _load(name, taxonomy, options)
+    if options.head is not None and not isinstance(found, onnx.YoloDetector):
+        raise SetupError(f"--head is for an .onnx without a detector.json; {name} says itself what it ends with.")
+    return found
+
+
+def _load(name: str, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
     path = EMBEDDED if name == "embedded" else Path(name).expanduser()
     if path.is_dir():
         return _of_directory(path, taxonomy, options)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from toeline.core.reading import number, read_json, whole
@@ -22,6 +23,9 @@ from toeline.detect.detector import DEFAULT, MOST_SIDE, UNKNOWN, DetectorOptions
 from toeline.detect.letterbox import letterbox
 from toeline.detect.postprocess import detections, keep_best
 from toeline.errors import ModelError, TaxonomyError
+from toeline.weights import first_line
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class OnnxDetector:
     def _find(self, image: Image.Image) -> list[Detection]:
         card = self.card
         square, fit = letterbox(image, (card.input_px, card.input_px), fill=card.fill, smooth=True)
-        boxes, scores = self.session.run(["boxes", "scores"], {"photo": square[None]})
+        boxes, scores = self._run(square[None])
         rows, kinds = np.nonzero(scores >= np.asarray(card.thresholds, np.float32))
         best = keep_best(boxes[rows], scores[rows, kinds], kinds, iou=card.nms_iou)
         rows, kinds = rows[best], kinds[best]
@@ -130,6 +134,26 @@ class OnnxDetector:
             limits=dict.fromkeys(card.kinds, 0.0),  # the thresholds are by column: two may be of one type
             size_wh=image.size,
         )
+
+    def _run(self, photo: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """Boxes (A, 4) and scores (A, kinds) of one photograph. Raises ModelError for what is none of both."""
+        try:
+            boxes, scores = self.session.run(["boxes", "scores"], {"photo": photo})
+        except Exception as why:  # onnxruntime has no common base for its own errors
+            raise ModelError(f"the detector cannot be run ({first_line(why)[:200]}). {AGAIN}") from None
+        if (
+            np.ndim(boxes) != 2
+            or np.shape(boxes) != (len(scores), 4)
+            or np.shape(scores)[1:] != (len(self.card.kinds),)
+        ):
+            what = f"boxes of {np.shape(boxes)} and scores of {np.shape(scores)} for {len(self.card.kinds)} kinds"
+            raise ModelError(f"the detector gives {what}, which do not belong together. {AGAIN}")
+        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+            raise ModelError(f"the detector gives numbers that are not finite, so its weights are damaged. {AGAIN}")
+        return boxes, scores
+
+
+AGAIN = "Export it again with toeline train-embedded detector."
 
 
 def open_session(weights: Path, threads: int) -> Any:

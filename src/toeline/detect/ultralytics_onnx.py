@@ -73,7 +73,7 @@ class YoloDetector:
     def _run(self, laid: Sequence[NDArray[np.uint8]]) -> list[Floats]:
         """The graph's outputs, (B, ...) each; a graph for a certain number of images gets black ones for the rest."""
         (wanted,) = self.session.get_inputs()
-        size = self.card.batch or len(laid)
+        size = self.card.batch or len(laid)  # at most MOST_BATCH
         feed = np.zeros((size, 3, *laid[0].shape[:2]), TYPES[wanted.type])
         for n, pixels in enumerate(laid):
             feed[n] = planes(pixels)
@@ -135,6 +135,9 @@ class YoloDetector:
         """With the layout settled on a picture that is always the same. Raises ModelError."""
         said = self._run([letterbox(PROBE, self._most_hw, stride=self._stride)[0]])
         input_hw = fit_into(PROBE.size, self._most_hw, stride=self._stride)[1]
+        if said[0].ndim != 3 or not len(said[0]):
+            what = f"{said[0].shape} numbers, where a detector gives (photographs, rows, columns)"
+            raise ModelError(f"{self.path}: gives {what}. {AGAIN}")
         return replace(self, layout=self.settle(said[0][0], input_hw))
 
 
@@ -250,7 +253,7 @@ def _names(said: Mapping[str, str], path: Path) -> Mapping[int, str]:
     names = _literal(said, "names", path)
     if isinstance(names, list):
         names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names or sorted(names) != list(range(len(names))):
+    if not isinstance(names, dict) or not names or set(names) != set(range(len(names))):
         raise ModelError(f"{path}: its class names are {said['names'][:200]!r}, not one name for each id. {AGAIN}")
     return {int(i): str(name) for i, name in names.items()}
 
@@ -274,9 +277,14 @@ def _is_side(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_SIDE
 
 
+MOST_BATCH = 1024  # photographs at once
+
+
 def _batch(said: Mapping[str, str], shape: Sequence[Any], path: Path, *, looped: bool) -> int:
     """Images at once, 0 for any. Built-in suppression loops over as many as were there when the graph was made."""
     if isinstance(shape[0], int):
+        if not 0 < shape[0] <= MOST_BATCH:
+            raise ModelError(f"{path}: takes {shape[0]} photographs at once, which is no number of them. {AGAIN}")
         return shape[0]
     return _whole(said, "batch", path, 1) if looped else 0
 
@@ -297,5 +305,5 @@ def _literal(said: Mapping[str, str], key: str, path: Path) -> Any:
         if len(said[key]) > MOST_LETTERS:
             raise ValueError
         return ast.literal_eval(said[key])
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise ModelError(f"{path}: its metadata `{key}` cannot be read ({cut(said[key])!r}). {AGAIN}") from None

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toeline.core.box import Box
-from toeline.core.finding import grave
+from toeline.core.finding import grave, kinds_of
+from toeline.core.records import counted
 from toeline.core.run_folder import replacing
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.pipelines.progress import bar, errors, out, show_places
+from toeline.pipelines.progress import bar, errors, out, show_places, tell_kinds
 
 if TYPE_CHECKING:
+    from toeline.core.finding import Problem
     from toeline.evaluate.matching import Case
     from toeline.evaluate.metric import Metric
     from toeline.judge.ensemble import EnsembleJudge, Scores
@@ -100,12 +102,12 @@ class Trained(NamedTuple):
     groups: int
     figures: list[Metric]
     facts: Mapping[str, Any]
-    problems: int
+    problems: tuple[Problem, ...]
 
     @property
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        return {"out": str(self.file), **self.facts, "problems": self.problems}
+        return {"out": str(self.file), **self.facts, **counted(self.problems), "problems": len(grave(self.problems))}
 
 
 def baseline_into(
@@ -143,7 +145,7 @@ def _baseline_into(run: BaselineRun, file: Path, words: Taxonomy) -> Trained:
     facts = {**trained.model.facts, "cross_validated": {**scored, "figures": [metric_record(f) for f in figures]}}
     save_baseline(replace(trained.model, facts=facts), file)
     counts = (len(trained.said), len(set(table.groups)))
-    return Trained(file, run.split, trained.cut_by, *counts, figures, facts, len(grave(trained.problems)))
+    return Trained(file, run.split, trained.cut_by, *counts, figures, facts, trained.problems)
 
 
 def tell_baseline(trained: Trained) -> None:
@@ -155,6 +157,7 @@ def tell_baseline(trained: Trained) -> None:
     out.print(f"\n{title}", metric_table(trained.figures))
     use = f"toeline inspect PHOTOS --judge baseline:{trained.file} --out runs/baseline"
     show_places({"written": str(trained.file), "next": use})
+    tell_kinds(kinds_of(trained.problems), "--json for all of them")
 
 
 class Fitted(NamedTuple):
@@ -166,7 +169,7 @@ class Fitted(NamedTuple):
     kept: tuple[int, int]
     figures: Mapping[str, list[Metric]]
     facts: Mapping[str, Any]
-    problems: int
+    problems: tuple[Problem, ...]
 
     @property
     def record(self) -> dict[str, Any]:
@@ -225,7 +228,7 @@ def _ensemble_into(
         "figures": {name: [metric_record(f) for f in rows] for name, rows in figures.items()},
     }
     save_ensemble(file, joined, facts)
-    return Fitted(file, split, joined, answers.kept, figures, facts, len(grave(answers.problems)))
+    return Fitted(file, split, joined, answers.kept, figures, facts, answers.problems)
 
 
 def tell_ensemble(fitted: Fitted) -> None:
@@ -243,3 +246,4 @@ def tell_ensemble(fitted: Fitted) -> None:
         errors.print("[dim]A judge that was trained on these photographs gets too much weight; Toeline cannot know.[/]")
     use = f"toeline inspect PHOTOS --judge ensemble:{fitted.file} --out runs/ensemble"
     show_places({"written": str(fitted.file), "next": use})
+    tell_kinds(kinds_of(fitted.problems), "--json for all of them")

@@ -121,7 +121,7 @@ def _measured(
     from toeline.pipelines.inspect import detector_options
 
     options = detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head)
-    own = detector_options((), trust=run.trust, device=run.device, head=run.head)
+    own = detector_options((), trust=run.trust, device=run.device)
     by_flight = run.cluster == "flight"
     names = [run.detector, *([run.against] if run.against else [])]
     with bar("Looking", total=len(names) * len(split.photos)) as step:
