@@ -371,12 +371,17 @@ def _photos_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path,
     return ((folder / name, name) for name in sorted(names, key=natural))
 
 
+MOST_NAMED = 10  # files in one line
+
+
 def _unread(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Problem]:
     """Pictures of kinds that are not read: one line for those beside a photograph of the same name, and for films."""
     beside = [f for f in files if f.with_suffix("") in photos or f.suffix.lower() in MOVIES]
     if beside:
         kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(Counter(f.suffix.lower() for f in beside).items()))
-        what = f"{some(len(beside), 'file')} not read: films, or raw files beside a photograph of their name ({kinds})."
+        names = ", ".join(f.name for f in beside[:MOST_NAMED]) + (" ..." if len(beside) > MOST_NAMED else "")
+        what = f"{some(len(beside), 'file')} not read: films, or raw files beside a photograph of their name"
+        what = f"{what} ({kinds}): {names}"
         yield Problem.in_file(beside[0].parent, what, note=True)
     told = set(beside)
     for file in files:
