@@ -11,8 +11,8 @@ from typing import Any
 # Before anything imports torch or a hub client: they read these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-for size in ("COLUMNS", "LINES"):  # of whoever runs the tests; xdist sets them for its workers
-    os.environ.pop(size, None)
+os.environ["COLUMNS"] = ""  # no width of whoever runs the tests; xdist sets one for its workers
+os.environ["LINES"] = ""
 # One thread each where several processes share the cores (pytest -n 2).
 os.environ.setdefault("OMP_NUM_THREADS", str(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)))
 
