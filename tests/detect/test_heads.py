@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toeline.detect.heads import Head, Layout, Output, decode, nonsense, possible, settled, told
+from toeline.detect.heads import Head, HeadLayout, Output, decode, nonsense, possible, settled, told
 
 SIDE = 640
 CELLS = 8400  # of the grids of a network for 640 x 640
@@ -94,4 +94,4 @@ def test_what_stays_open_is_not_guessed(said: np.ndarray, classes: int) -> None:
     ],
 )
 def test_content_that_a_head_cannot_give_is_said(head: Head, said: np.ndarray, why: str) -> None:
-    assert why in nonsense(Layout(head), said, Output(2, 0, (SIDE, SIDE)))
+    assert why in nonsense(HeadLayout(head), said, Output(2, 0, (SIDE, SIDE)))

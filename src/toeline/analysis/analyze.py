@@ -30,7 +30,7 @@ from toeline.core.words import some
 from toeline.data.split import FLIGHT, Grouping, grouping
 from toeline.data.yolo import Entry, YoloSet
 from toeline.errors import LabelError
-from toeline.report.document import Point
+from toeline.report.document import Highlight
 
 UNREADABLE = {CHECKS["unreadable"].name, UNREAD}
 
@@ -54,7 +54,7 @@ class Analysis:
     images: Images | None
     leaks: Leaks | None
     flags: tuple[Flag, ...]
-    findings: tuple[Point, ...]
+    findings: tuple[Highlight, ...]
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -228,36 +228,38 @@ class Mood(StrEnum):
     GOOD = "good"
 
 
-def leak_findings(leaks: Leaks) -> Iterator[Point]:
+def leak_findings(leaks: Leaks) -> Iterator[Highlight]:
     """Whether one split can know of another."""
     crossing = any(p.crosses for p in leaks.pairs) or leaks.shared
-    yield Point(Mood.BAD if crossing else Mood.GOOD, leaks.verdict, "leaks")
+    yield Highlight(Mood.BAD if crossing else Mood.GOOD, leaks.verdict, "leaks")
     inside = sum(not p.crosses for p in leaks.pairs)
     if inside:
-        yield Point(Mood.CAREFUL, f"{some(inside, 'pair')} of copies or near copies lie within one split.", "leaks")
+        yield Highlight(Mood.CAREFUL, f"{some(inside, 'pair')} of copies or near copies lie within one split.", "leaks")
 
 
-def label_findings(flags: Sequence[Flag]) -> Iterator[Point]:
+def label_findings(flags: Sequence[Flag]) -> Iterator[Highlight]:
     """Faults and remarks by number and kind."""
     faults = Counter(f.check for f in flags if f.weight is Weight.FAULT)
     remarks = Counter(f.check for f in flags if f.weight is Weight.REMARK)
     if faults:
-        yield Point(Mood.BAD, f"{some(faults.total(), 'fault')} in the labels and files: {_list(faults)}.", "labels")
+        yield Highlight(
+            Mood.BAD, f"{some(faults.total(), 'fault')} in the labels and files: {_list(faults)}.", "labels"
+        )
     else:
-        yield Point(Mood.GOOD, "No label contradicts another one or the rules of the format.", "labels")
+        yield Highlight(Mood.GOOD, "No label contradicts another one or the rules of the format.", "labels")
     if remarks:
         text = f"{some(remarks.total(), 'label')} to look at, which may be right: {_list(remarks)}."
-        yield Point(Mood.CAREFUL, text, "labels")
+        yield Highlight(Mood.CAREFUL, text, "labels")
 
 
-def image_findings(flags: Sequence[Flag]) -> Iterator[Point]:
+def image_findings(flags: Sequence[Flag]) -> Iterator[Highlight]:
     """Photographs that are odd as pictures, by kind."""
     odd = Counter(f.check for f in flags if f.check in IMAGE_CHECKS)
     if odd:
-        yield Point(Mood.CAREFUL, f"Photographs to look at: {_list(odd)}.", "images")
+        yield Highlight(Mood.CAREFUL, f"Photographs to look at: {_list(odd)}.", "images")
 
 
-def proof_findings(proof: ProofSection) -> Iterator[Point]:
+def proof_findings(proof: ProofSection) -> Iterator[Highlight]:
     """Whether each split that is measured on can show the target, as a whole and class by class."""
     goal = f"{100 * proof.target:g} %"
     for split in _measured_on(proof):
@@ -272,11 +274,11 @@ def proof_findings(proof: ProofSection) -> Iterator[Point]:
             else ""
         )
         text = f"Can {split} show {goal} on the condition? {whole.words}{majority_baseline}"
-        yield Point(mood, text, "proof")
+        yield Highlight(mood, text, "proof")
         if too_few:
             names = ", ".join(map(repr, too_few))
             text = f"{split} is too small to show {goal} for {len(too_few)} of {len(classes)} classes: {names}."
-            yield Point(Mood.CAREFUL, text, "proof")
+            yield Highlight(Mood.CAREFUL, text, "proof")
 
 
 def _measured_on(proof: ProofSection) -> list[str]:
@@ -285,7 +287,7 @@ def _measured_on(proof: ProofSection) -> list[str]:
     return [s for s in splits if s != "train"] or splits
 
 
-def count_findings(counts: Counts) -> Iterator[Point]:
+def count_findings(counts: Counts) -> Iterator[Highlight]:
     """Imbalance and what is missing."""
     if counts.imbalance is not None:
         n = {c.name: c.n for c in counts.by_class}
@@ -293,13 +295,13 @@ def count_findings(counts: Counts) -> Iterator[Point]:
             f"{counts.most!r} ({n[counts.most]}) is {counts.imbalance:.1f} times as frequent as {counts.least!r} "
             f"({n[counts.least]})."
         )
-        yield Point(Mood.CAREFUL if counts.imbalance >= 3 else Mood.GOOD, text, "advice")
+        yield Highlight(Mood.CAREFUL if counts.imbalance >= 3 else Mood.GOOD, text, "advice")
     if counts.unnamed:
         text = f"The condition of {some(counts.unnamed, 'object')} is not known: the data set names types only."
-        yield Point(Mood.CAREFUL, text, "counts")
+        yield Highlight(Mood.CAREFUL, text, "counts")
     for split, names in counts.lacking.items():
         if names and not counts.unnamed:
-            yield Point(Mood.BAD, f"{split} has none of {', '.join(map(repr, names))}.", "counts")
+            yield Highlight(Mood.BAD, f"{split} has none of {', '.join(map(repr, names))}.", "counts")
 
 
 def _list(counts: Counter[str]) -> str:

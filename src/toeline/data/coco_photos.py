@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from toeline.core.finding import Problem
+from toeline.core.reading import is_file
 from toeline.data.images import SUFFIXES, files_under
 from toeline.data.matching import folded
 from toeline.data.places import SPLITS
@@ -63,7 +64,7 @@ def find_photo(name: str, beside: Path, split: str, base: Path, index: Mapping[s
     tops = [beside, beside / "images", base, base / "images"]
     for given in tries:
         for top in tops if not given.is_absolute() and ".." not in given.parts else ():
-            if _is_file(top / given):
+            if is_file(top / given):
                 return FoundPhoto([top / given])
     for given in tries:
         if named := index.get(folded(given.name)):
@@ -71,13 +72,6 @@ def find_photo(name: str, beside: Path, split: str, base: Path, index: Mapping[s
             best = max(ranks.values())
             return FoundPhoto([path for path in named if ranks[path] == best], off=1000 - best[0])
     return FoundPhoto()
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # longer than this system's names are
-        return False
 
 
 def _rank(path: Path, given: PurePosixPath, beside: Path, split: str) -> tuple[int, bool, bool, int]:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from toeline.core.box import FAR, Box
 from toeline.core.words import cut
@@ -218,6 +217,8 @@ def join(parts: Sequence[Points]) -> Points:
     """
     if len(parts) == 1:
         return parts[0]
+    from scipy.spatial.distance import cdist  # half a second to import, in every command and worker that reads labels
+
     path = np.array(parts[0], dtype=np.float64)
     for part in map(np.array, parts[1:]):
         every = [-(-len(corners) // MOST_COMPARED) for corners in (path, part)]

@@ -72,7 +72,7 @@ class LabelFolder:
 
 
 @dataclass
-class Matched:
+class MatchedLabels:
     """The label file of each photograph that has one, and what was open. `folders` are those that hold labels."""
 
     labels: dict[Path, Path] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Matched:
 Claim = tuple[tuple[int, int], str]  # how far off the name and the folder are, and the label file as a text
 
 
-def match_labels(photos: Iterable[Path], folders_of: Callable[[Path], Sequence[Path]]) -> Matched:
+def match_labels(photos: Iterable[Path], folders_of: Callable[[Path], Sequence[Path]]) -> MatchedLabels:
     """`folders_of` gives for a folder of photographs the folders of labels that may belong to it, the closest first."""
     index: dict[Path, LabelFolder | None] = {}
     near: dict[str, list[tuple[int, LabelFolder]]] = {}
@@ -105,7 +105,7 @@ def match_labels(photos: Iterable[Path], folders_of: Callable[[Path], Sequence[P
             places = dict.fromkeys(folders_of(by_text[photo].parent))
             near[here] = [(rank, one) for rank, place in enumerate(places) if (one := _listed(place, index))]
         claims[photo] = _claims(name, near[here])
-    found = Matched(folders=list({f.path: f for f in index.values() if f}.values()))
+    found = MatchedLabels(folders=list({f.path: f for f in index.values() if f}.values()))
     for photo, file in _settled(claims, found):
         found.labels[by_text[photo]] = Path(file)
     return found
@@ -132,7 +132,7 @@ def _claims(name: str, near: Sequence[tuple[int, LabelFolder]]) -> list[Claim]:
     return found
 
 
-def _settled(claims: Mapping[str, Sequence[Claim]], found: Matched) -> Iterator[tuple[str, str]]:
+def _settled(claims: Mapping[str, Sequence[Claim]], found: MatchedLabels) -> Iterator[tuple[str, str]]:
     """Photographs with their label files: each file goes to the nearest name, and what two could have to nobody."""
     owners = _owners(claims)
     shared = {file: its for file, (_, its) in owners.items() if len(its) > 1}
@@ -218,7 +218,7 @@ def _swapped(folder: Path) -> list[Path]:
     ]
 
 
-def strays(found: Matched, elsewhere: Mapping[str, object]) -> list[Problem]:
+def strays(found: MatchedLabels, elsewhere: Mapping[str, object]) -> list[Problem]:
     """Label files without a photograph. `elsewhere` holds the folded stems of photographs that are not of this set."""
     said: list[Problem] = []
     for folder, names in sorted(found.unused().items()):

@@ -33,7 +33,7 @@ from toeline.data.class_names import (
 )
 from toeline.data.images import SUFFIXES, is_utf8, photo_size
 from toeline.data.labels import LabelLine, read_label_file
-from toeline.data.matching import LabelFolder, Matched, folded, label_folders, match_labels, stem_of, strays
+from toeline.data.matching import LabelFolder, MatchedLabels, folded, label_folders, match_labels, stem_of, strays
 from toeline.data.places import ALL, MOST_SAID, SPLITS, Part, Places, guessed_places, listed_keys, listed_places, walk
 from toeline.errors import LabelError
 
@@ -299,7 +299,7 @@ def _keypoints(raw: Mapping[str, Any], file: Path | None) -> int:
 
 
 def _names(
-    base: Path, root: Path, matched: Matched, taxonomy: Taxonomy, *, any_class: bool, classes: Path | None
+    base: Path, root: Path, matched: MatchedLabels, taxonomy: Taxonomy, *, any_class: bool, classes: Path | None
 ) -> ClassNames:
     """Names from the set's top, the folders of labels and those between; only without any from above the top."""
     named = root if root.is_file() and root.suffix.lower() in YAML else None
@@ -315,7 +315,7 @@ def _names(
 NO_PHOTOS = ("labels", "masks")  # folders of data sets with pictures that nobody took
 
 
-def _beside(base: Path, parts: Sequence[Part], matched: Matched, why: str) -> Iterator[Problem]:
+def _beside(base: Path, parts: Sequence[Part], matched: MatchedLabels, why: str) -> Iterator[Problem]:
     """Photographs and label files below the data set's top that are no part of it."""
     taken: dict[str, set[str]] = defaultdict(set)
     for part in parts:

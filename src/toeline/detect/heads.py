@@ -34,7 +34,7 @@ class Head(StrEnum):
     RTDETR = "rtdetr"  # center and sides as shares of the input, a score for each class
 
 
-class Layout(NamedTuple):
+class HeadLayout(NamedTuple):
     """A head, and whether its output stands on its side."""
 
     head: Head
@@ -53,19 +53,19 @@ class Output(NamedTuple):
     oriented: bool = False
 
 
-def possible(shape: Sequence[int], out: Output) -> list[Layout]:
+def possible(shape: Sequence[int], out: Output) -> list[HeadLayout]:
     """Every layout that an output (two sides) can have."""
     if len(shape) != 2:
         return []
     scores, (rows, columns) = out.classes + out.extra, shape
-    found = [Layout(Head.YOLOV8)] if rows == 4 + scores else []
-    found += [Layout(Head.YOLOV8, turned=True)] if columns == 4 + scores else []
-    found += [Layout(Head.YOLOV5)] if columns == 5 + scores else []
-    found += [Layout(Head.YOLOV5, turned=True)] if rows == 5 + scores else []
-    found += [Layout(Head.ROWS)] if columns == 6 + out.extra else []
+    found = [HeadLayout(Head.YOLOV8)] if rows == 4 + scores else []
+    found += [HeadLayout(Head.YOLOV8, turned=True)] if columns == 4 + scores else []
+    found += [HeadLayout(Head.YOLOV5)] if columns == 5 + scores else []
+    found += [HeadLayout(Head.YOLOV5, turned=True)] if rows == 5 + scores else []
+    found += [HeadLayout(Head.ROWS)] if columns == 6 + out.extra else []
     if not out.extra:
-        found += [Layout(Head.RTDETR)] if columns == 4 + out.classes else []
-        found += [Layout(Head.RTDETR, turned=True)] if rows == 4 + out.classes else []
+        found += [HeadLayout(Head.RTDETR)] if columns == 4 + out.classes else []
+        found += [HeadLayout(Head.RTDETR, turned=True)] if rows == 4 + out.classes else []
     return found
 
 
@@ -81,7 +81,7 @@ def told(said: Mapping[str, str], *, nms: bool) -> set[Head]:
     return {Head.YOLOV8, Head.ROWS, Head.RTDETR} if ours else set(Head)  # its own YOLOv5 has the newer head
 
 
-def settled(layouts: Sequence[Layout], said: Floats, out: Output) -> list[Layout]:
+def settled(layouts: Sequence[HeadLayout], said: Floats, out: Output) -> list[HeadLayout]:
     """What of `layouts` is left when the number of rows and the content of one output have been looked at.
 
     First those of a grid that has just as many rows, then those that have no grid, then any.
@@ -92,7 +92,7 @@ def settled(layouts: Sequence[Layout], said: Floats, out: Output) -> list[Layout
     return next(filter(None, groups), [])
 
 
-def _fits_grid(layout: Layout, shape: Sequence[int], out: Output) -> bool:
+def _fits_grid(layout: HeadLayout, shape: Sequence[int], out: Output) -> bool:
     """Whether an output has just as many rows as a YOLO network's grids have cells; three anchors each in YOLOv5."""
     if layout.head not in (Head.YOLOV8, Head.YOLOV5) or not all(out.input_hw):
         return False
@@ -102,7 +102,7 @@ def _fits_grid(layout: Layout, shape: Sequence[int], out: Output) -> bool:
     return max(shape) in [anchors * n for n in cells]
 
 
-def nonsense(layout: Layout, said: Floats, out: Output) -> str:
+def nonsense(layout: HeadLayout, said: Floats, out: Output) -> str:
     """Why an output cannot be of this layout, or empty. An output of nothing but zeros fits all."""
     return next(chain(_faults(layout.head, upright(layout, said), out), [""]))
 
@@ -137,13 +137,13 @@ def _place_faults(head: Head, boxes: Floats, out: Output) -> Iterator[str]:
         yield "places far beyond the picture"
 
 
-def upright(layout: Layout, said: Floats) -> Floats:
+def upright(layout: HeadLayout, said: Floats) -> Floats:
     """The output as rows of numbers, one row a prediction."""
     columns_first = layout.turned != (layout.head is Head.YOLOV8)
     return said.T if columns_first else said
 
 
-def decode(layout: Layout, said: Floats, out: Output, least: float) -> DecodedRows:
+def decode(layout: HeadLayout, said: Floats, out: Output, least: float) -> DecodedRows:
     """Predictions of an output with a confidence of `least` or more, in pixels of the input."""
     rows = upright(layout, said)
     if layout.head is Head.ROWS:
@@ -155,7 +155,7 @@ def decode(layout: Layout, said: Floats, out: Output, least: float) -> DecodedRo
     return raw(rows.T, out.classes, least, oriented=out.oriented)
 
 
-def described(layouts: Sequence[Layout], said: Floats, out: Output) -> str:
+def described(layouts: Sequence[HeadLayout], said: Floats, out: Output) -> str:
     """What was tried, and why it does not fit, in words."""
     tried = [f"{one}: {nonsense(one, said, out) or 'makes sense'}" for one in layouts]
     return f"{said.shape} numbers for {some(out.classes, 'class').replace('classs', 'classes')} ({'; '.join(tried)})"

@@ -21,7 +21,7 @@ from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import cut
 from toeline.detect.detector import MOST_SIDE, DetectorOptions, Label, labels_of
-from toeline.detect.heads import Head, Layout, Output, decode, described, nonsense, possible, settled, told
+from toeline.detect.heads import Head, HeadLayout, Output, decode, described, nonsense, possible, settled, told
 from toeline.detect.letterbox import Fit, batches, fit_into, letterbox, planes, to_multiple
 from toeline.detect.onnx import open_session
 from toeline.detect.postprocess import detections
@@ -46,7 +46,7 @@ class YoloDetector:
     labels: Mapping[int, Label]
     limits: Mapping[str, float]
     path: Path
-    layout: Layout | None = None  # None: whatever fits each output
+    layout: HeadLayout | None = None  # None: whatever fits each output
 
     def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         """What was found in each image, most confident first. Raises ModelError for an output of another form."""
@@ -118,7 +118,7 @@ class YoloDetector:
             )
         return decode(layout, said, out, min(self.limits.values()))
 
-    def settle(self, said: Floats, input_hw: tuple[int, int]) -> Layout:
+    def settle(self, said: Floats, input_hw: tuple[int, int]) -> HeadLayout:
         """The one layout of an output that its metadata, shape and content allow. Raises ModelError for none or two."""
         out = self.card.output(input_hw)
         layouts = [one for one in possible(said.shape, out) if one.head in self.card.heads]

@@ -87,7 +87,7 @@ Block = Words | Grid | Plot | Remarks
 
 
 @dataclass(frozen=True)
-class Point:
+class Highlight:
     """One sentence of what matters most; `mood` is bad, careful or good, `anchor` the section that it is from."""
 
     mood: str
@@ -163,7 +163,7 @@ class ScorecardPage:
     tiles: Sequence[tuple[str, str]] = ()
     problems: Sequence[Problem] = ()
     files: Sequence[str] = ("report.md", "scorecard.json")
-    points: Sequence[Point] = ()
+    points: Sequence[Highlight] = ()
     links: Sequence[tuple[str, str]] = ()
 
     @property
