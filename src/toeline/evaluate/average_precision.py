@@ -229,7 +229,7 @@ class Found(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """The score that gives a type its best F1, and precision and recall there at IoU 0.5."""
+    """The score that gives a type its best F measure, and precision and recall there at IoU 0.5."""
 
     score: float
     precision: float
@@ -264,10 +264,13 @@ def precision_record(precision: Precisions) -> dict[str, Any]:
 
 
 def best_thresholds(
-    found: Sequence[Found], ground_truth: Sequence[Floats], kinds: Sequence[str]
+    found: Sequence[Found], ground_truth: Sequence[Floats], kinds: Sequence[str], *, beta: float = 1.0
 ) -> Mapping[str, Threshold]:
-    """Per type, the score threshold of highest F1 at IoU 0.5, matched greedily from the most confident detection."""
-    return {name: _best(*_hits(found, ground_truth, k)) for k, name in enumerate(kinds)}
+    """Per type, the score threshold of highest F measure at IoU 0.5, matched greedily from the most confident detection.
+
+    `beta` is how many times as much recall counts as precision (van Rijsbergen 1979).
+    """
+    return {name: _best(*_hits(found, ground_truth, k), beta) for k, name in enumerate(kinds)}
 
 
 def _hits(found: Sequence[Found], ground_truth: Sequence[Floats], kind: int) -> tuple[Floats, NDArray[np.bool_], int]:
@@ -288,13 +291,13 @@ def _hits(found: Sequence[Found], ground_truth: Sequence[Floats], kind: int) -> 
     return np.asarray(scores, np.float32), np.asarray(hits, bool), total
 
 
-def _best(scores: Floats, hits: NDArray[np.bool_], total: int) -> Threshold:
+def _best(scores: Floats, hits: NDArray[np.bool_], total: int, beta: float) -> Threshold:
     if not len(scores) or not total:
         return Threshold(0.5, 0.0, 0.0)
     order = np.argsort(-scores, kind="stable")
     right = np.cumsum(hits[order])
     said = np.arange(1, len(right) + 1)
-    best = int(np.argmax(2 * right / (said + total)))
+    best = int(np.argmax((1 + beta**2) * right / (said + beta**2 * total)))
     return Threshold(float(scores[order][best]), float(right[best] / said[best]), float(right[best] / total))
 
 

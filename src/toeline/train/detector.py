@@ -31,6 +31,7 @@ from toeline.train.detector_loop import Tell, TrainingPlan, load_weights
 from toeline.train.detector_model import EXTRA, build
 
 WARM_UP = 0.05  # share of the steps
+LAST = {"choose": False, "patience": 0, "untrained": False}  # of a plan that keeps the weights of its last step
 LIBRARIES = ("torch", "transformers", "accelerate", "libreyolo", "onnx", "onnxscript", "pycocotools", "torchvision")
 
 
@@ -70,11 +71,20 @@ def read_detector_training_data(run: DetectorFit, data: Path) -> DetectorTrainin
 
 
 def fit_detector(
-    run: DetectorFit, training_data: DetectorTrainingData, out: Path, *, resume: bool, tell: Tell
+    run: DetectorFit,
+    training_data: DetectorTrainingData,
+    out: Path,
+    *,
+    resume: bool,
+    tell: Tell,
+    thresholds: Mapping[str, Threshold] | None = None,
+    choose: bool = True,
 ) -> Fitted:
     """Train, keep the best epoch, write the detector into `out`. Raises ToelineError.
 
-    `tell` hears steps done, steps in all, and each line of the log.
+    Its thresholds are those of best F1 on the validation split unless `thresholds` has others. Without `choose` the last
+    epoch is kept, so that the validation split has chosen nothing. `tell` hears steps done, steps in all, and each line
+    of the log.
     """
     torch = need("torch", extra=EXTRA)
     need("accelerate", extra=EXTRA)
@@ -83,10 +93,10 @@ def fit_detector(
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
     try:
-        plan = _plan_of_fit(run, training_data, out, tell)
+        plan = replace(_plan_of_fit(run, training_data, out, tell), **({} if choose else LAST))
         log = plan.train(resume=resume)
         facts = _facts(run, training_data, plan.learner, log)
-        plan.learner.write(out, {"thresholds": _rounded(plan.thresholds()), "training": facts})
+        plan.learner.write(out, {"thresholds": _rounded(thresholds or plan.thresholds()), "training": facts})
         return Fitted(facts, log)
     except (RuntimeError, MemoryError) as why:
         from toeline.train.adapter import is_out_of_memory

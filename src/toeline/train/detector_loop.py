@@ -35,8 +35,8 @@ class TrainingPlan:
 
     `rate` is the share of the `peak` learning rate, by the step and the seconds spent. `held` is what is measured on
     every `per_epoch` steps; after `patience` measurements without a better one training stops (0: never), and after
-    `limit_s` seconds. `untrained` measures the weights before the first step too. `tell` hears steps done, steps in
-    all, and each line of the log.
+    `limit_s` seconds. `untrained` measures the weights before the first step too. Without `choose` the weights of the
+    last step are kept, and only they are measured. `tell` hears steps done, steps in all, and each line of the log.
     """
 
     learner: DetectorLearner
@@ -51,6 +51,7 @@ class TrainingPlan:
     patience: int = 0
     limit_s: float = math.inf
     untrained: bool = False
+    choose: bool = True
     tell: Tell = lambda done, total, line: None
 
     def train(self, *, resume: bool) -> Log:
@@ -152,11 +153,12 @@ class DetectorWatch(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, model: nn.Module, **_: Any) -> None:
         self.average.update_parameters(model)
         self.plan.tell(state.global_step, self.plan.steps, None)
-        late = self.spent_s() > self.plan.limit_s
-        if late or state.global_step % self.plan.per_epoch == 0 or state.global_step == self.plan.steps:
-            self._validate(state, math.ceil(state.global_step / self.plan.per_epoch))
+        ends = self.spent_s() > self.plan.limit_s or state.global_step == self.plan.steps
+        if ends or state.global_step % self.plan.per_epoch == 0:
+            if ends or self.plan.choose:
+                self._validate(state, math.ceil(state.global_step / self.plan.per_epoch))
             control.should_save = True
-            control.should_training_stop |= late or is_stuck(self.history, self.plan.patience)
+            control.should_training_stop |= ends or is_stuck(self.history, self.plan.patience)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         _save(self.average.module, Path(args.output_dir) / f"checkpoint-{state.global_step}" / AVERAGE)
