@@ -247,6 +247,26 @@ def joined(ties: Sequence[Sequence[Tie]]) -> list[int]:
     return [root(i) for i in range(len(ties))]
 
 
+def folds_of(groups: Sequence[str], folds: int) -> list[int]:
+    """The fold of each photograph, by the groups (flight lines) that must not be torn apart; folds of about equal size.
+
+    With one group only every photograph is one by itself. Fewer folds come out where there are fewer groups.
+
+    >>> folds_of(["a", "a", "b", "c"], 2)
+    [0, 0, 1, 1]
+    """
+    from sklearn.model_selection import GroupKFold
+
+    whole = groups if len(set(groups)) > 1 else [str(n) for n in range(len(groups))]
+    folds = min(folds, len(set(whole)))
+    found = [0] * len(whole)
+    if folds > 1:
+        for n, (_, held) in enumerate(GroupKFold(folds).split(whole, groups=whole)):
+            for i in held:
+                found[i] = n
+    return found
+
+
 def on_several_sides(sides: Mapping[str, Sequence[Path]], group_of: Grouping) -> dict[str, dict[str, list[str]]]:
     """For each kind of tie, the keys that photographs of more than one side share, with these sides; empty is proof."""
     photos = [(side, photo) for side, its in sides.items() for photo in its]

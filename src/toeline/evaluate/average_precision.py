@@ -246,6 +246,19 @@ def average_precision(found: Sequence[Found], ground_truth: Sequence[Floats], ki
     return precisions(said, true, kinds, [""] * len(true), draws=0)
 
 
+def found_of(instances: Sequence[Instance], kinds: Sequence[str]) -> Found:
+    """Detections of one picture as `average_precision` and `best_thresholds` take them."""
+    boxes = np.asarray([t.box.xyxy for t in instances], np.float32).reshape(-1, 4)
+    scores = np.asarray([t.score for t in instances], np.float32)
+    return Found(boxes, scores, np.asarray([kinds.index(t.type_name) for t in instances], np.int64))
+
+
+def true_rows(instances: Sequence[Instance], kinds: Sequence[str]) -> Floats:
+    """The true objects of one picture, likewise."""
+    rows = [(kinds.index(t.type_name), *t.box.xyxy) for t in instances]
+    return np.asarray(rows, np.float32).reshape(-1, 5)
+
+
 def _instances(boxes: Floats, indices: NDArray[Any], scores: Floats, kinds: Sequence[str]) -> list[Instance]:
     rows = zip(boxes.tolist(), indices.tolist(), scores.tolist(), strict=True)
     return [Instance("", kinds[int(k)], Box(*corners), score) for corners, k, score in rows]

@@ -178,3 +178,57 @@ class DetectorRun:
     threads: int = 2
     workers: int = 2
     measure_every: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnRun:
+    """Settings of one `toeline learn`; equal settings on the same data are the same run."""
+
+    split: Annotated[str, "The split to train on."] = "train"
+    valid: Annotated[
+        str, "The split that is only measured on; where there is none, a fifth of the flight lines is cut off for it."
+    ] = "valid"
+    folds: Annotated[int, "Parts of train, cut by flight line: each is answered by models that never saw it."] = 3
+    epochs: Annotated[int, "How often the detector sees each photograph."] = 30
+    judge_epochs: Annotated[int, "How often the judge does; 0: the baseline alone."] = 5
+    budget: Annotated[float | None, "Minutes of training: fewer epochs, and no judge where too little is left."] = None
+    risk: Annotated[float, "Percent of wrong answers that may pass unseen by a person."] = 10.0
+    seed: Annotated[int, "Where chance begins."] = 0
+    device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
+    threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
+    taxonomy: Annotated[Path | None, "Types and conditions of another owner."] = None
+    classes: Annotated[
+        Path | None, "The file that names the class ids, where several might: data.yaml, classes.txt."
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Raises SetupError for settings that make no sense."""
+        if self.folds < 2:
+            raise SetupError(f"--folds must be 2 or more, not {self.folds}: each part is answered by the others' models.")
+        if self.epochs < 1 or self.judge_epochs < 0:
+            raise SetupError("--epochs must be above 0, and --judge-epochs 0 or more.")
+        if self.budget is not None and not self.budget > 0:
+            raise SetupError(f"--budget is in minutes and above 0, not {self.budget:g}.")
+        if not 0 < self.risk < 100:
+            raise SetupError(f"--risk is a percentage above 0 and below 100, not {self.risk:g}.")
+
+    @property
+    def detector(self) -> DetectorFit:
+        """How each detector is trained: from the embedded one, with a fixed number of epochs."""
+        return DetectorFit(
+            split=self.split, valid=self.valid, epochs=self.epochs, patience=0, seed=self.seed, device=self.device,
+            threads=self.threads, taxonomy=self.taxonomy, classes=self.classes,
+        )  # fmt: skip
+
+    @property
+    def judge(self) -> LoraRun:
+        """How each judge is trained: all weights of the embedded one, with finer crops (docs/log.md, 2026-11-26)."""
+        return LoraRun(
+            split=self.split, valid=self.valid, epochs=self.judge_epochs, lr=1e-4, full=True, crop_tokens=100,
+            patience=0, seed=self.seed, device=self.device, threads=self.threads, taxonomy=self.taxonomy,
+            classes=self.classes,
+        )  # fmt: skip
+
+    def record(self) -> dict[str, Any]:
+        """As run.json holds it: paths as they were typed."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}

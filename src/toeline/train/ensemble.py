@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -72,6 +72,17 @@ def ask_both(
     if not asked:
         raise LabelError(f"{data}: {split} has no labeled object with a choice of answers. Name another --split.")
     return JudgeAnswers(tuple(asked), (kept[0], kept[1]), tuple(problems))
+
+
+def ask_scenes(
+    scenes: Iterable[LabeledScene], judge: EnsembleJudge, taxonomy: Taxonomy, *, step: Step = lambda _: None
+) -> list[AnsweredCase]:
+    """As `ask_both`, of photographs that were read before. Raises PhotoError for one that has gone since."""
+    asked: list[AnsweredCase] = []
+    for labeled in scenes:
+        _ask_one(labeled, judge, taxonomy, asked, [0, 0])
+        step(())
+    return asked
 
 
 def _ask_one(

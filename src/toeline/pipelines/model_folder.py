@@ -1,0 +1,95 @@
+"""A model folder, as `toeline learn` writes it: detector, judge, calibration, and what they were trained on and scored.
+
+`model.json` names the parts by their place in the folder, with a hash of each file, so that a folder may be moved and a
+part that was exchanged is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toeline.core.reading import read_json, whole
+from toeline.core.run_folder import write_whole
+from toeline.data.images import file_hash
+from toeline.errors import ModelError
+
+MODEL, VERSION = "model.json", 1
+DETECTOR, JUDGE, BASELINE, ENSEMBLE = "detector", "judge", "baseline.safetensors", "ensemble.json"
+CALIBRATION, WORDS = "calibration.json", "taxonomy.toml"
+ADVICE = "Name a folder that toeline learn wrote."
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """One folder with all that inspection needs. `trained_on` and `scores` are what its makers measured."""
+
+    path: Path
+    files: Mapping[str, str]
+    trained_on: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> ModelFolder:
+        """Read a folder, and compare each part with its hash. Raises ModelError."""
+        record = read_json(path / MODEL, ModelError, advice=ADVICE)
+        try:
+            version = whole(record["version"], "version", low=1, high=VERSION)
+            files = {str(name): str(sha256) for name, sha256 in record["files"].items()}
+            made = cls(path, files, dict(record["trained_on"]), dict(record["scores"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as why:
+            what = f"{why} is missing" if isinstance(why, KeyError) else str(why)
+            raise ModelError(f"{path / MODEL}: is no description of a model folder ({what}). {ADVICE}") from None
+        assert version == VERSION
+        made._require_whole()
+        return made
+
+    def _require_whole(self) -> None:
+        inside = self.path.resolve()
+        for name, sha256 in self.files.items():
+            file = self.path / name
+            if not file.is_file() or not file.resolve().is_relative_to(inside):
+                raise ModelError(f"{self.path}: {name} is missing. Copy the whole folder, or run toeline learn again.")
+            if file_hash(file) != sha256:
+                raise ModelError(
+                    f"{file}: is another file than toeline learn wrote, so what {MODEL} says of the model does not hold. "
+                    f"Bring it back, or name the parts by themselves (--detector, --judge, --calibration)."
+                )
+
+    @property
+    def detector(self) -> str:
+        """As --detector takes it."""
+        return str(self.path / DETECTOR)
+
+    @property
+    def judge(self) -> str:
+        """As --judge takes it: the ensemble where there is one, else the baseline."""
+        baseline = f"baseline:{self.path / BASELINE}"
+        if ENSEMBLE not in self.files:
+            return baseline
+        return f"ensemble:{self.path / ENSEMBLE},{self.path / JUDGE},{baseline}"
+
+    @property
+    def calibration(self) -> str:
+        """As --calibration takes it."""
+        return str(self.path / CALIBRATION)
+
+    @property
+    def taxonomy(self) -> str | None:
+        """As --taxonomy takes it; None for the nine classes that Toeline knows."""
+        return str(self.path / WORDS) if WORDS in self.files else None
+
+
+def write_model(path: Path, parts: Sequence[str], trained_on: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
+    """Write model.json. `parts` are files and folders in `path`."""
+    files = [f for part in parts for f in (sorted((path / part).rglob("*")) if (path / part).is_dir() else [path / part])]
+    record = {
+        "version": VERSION,
+        "files": {f.relative_to(path).as_posix(): file_hash(f) for f in files if f.is_file()},
+        "trained_on": dict(trained_on),
+        "scores": dict(scores),
+    }
+    write_whole(path / MODEL, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
