@@ -41,6 +41,7 @@ def test_the_commands_are_the_promised_ones() -> None:
         "inspect",
         "plan",
         "split",
+        "suggest",
         "synth",
         "train-detector",
         "train-embedded",

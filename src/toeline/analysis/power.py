@@ -274,12 +274,21 @@ def _advice_words(
         )
 
 
+def more_photos(n: int, photos: int) -> int:
+    """Photographs to add until a class has FEW objects, at as many on each as now: `n` objects on `photos` of them.
+
+    >>> more_photos(20, 10), more_photos(60, 10)
+    (15, 0)
+    """
+    return max(0, math.ceil((FEW - n) * photos / n))
+
+
 def _missing(classes: tuple[ClassAdvice, ...], split: str) -> Iterator[str]:
     for c in classes:
         if c.n == 0:
             yield f"{split} has no {c.name!r} at all: a model cannot learn it. Add photographs of it first."
         elif c.n < FEW:
-            more = math.ceil((FEW - c.n) * c.photos / c.n)
+            more = more_photos(c.n, c.photos)
             again = f" Until then show each of those {c.repeat:.1f} times." if c.repeat and c.repeat >= 1.05 else ""
             yield (
                 f"{c.name!r} has {c.n} objects in {c.photos} photographs of {split}, under {FEW}: add some {more} "

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from toeline._version import __version__
-from toeline.cli.data import analyze, convert, gallery, split, synth
+from toeline.cli.data import analyze, convert, gallery, split, suggest, synth
 from toeline.cli.evaluate import compare, evaluate, evaluate_detector
 from toeline.cli.inspect import demo, inspect, plan
 from toeline.cli.train import baseline, ensemble, finetune, train_detector, train_embedded
@@ -37,6 +37,7 @@ app.command("synth")(synth)
 app.command("finetune")(finetune)
 app.command("train-detector")(train_detector)
 app.command("gallery")(gallery)
+app.command("suggest")(suggest)
 app.command("split")(split)
 app.command("convert")(convert)
 app.command("baseline")(baseline)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from toeline.cli.options import Classes
+from toeline.cli.options import Classes, annotations_of, options_of
 from toeline.pipelines.analyze import AnalyzeRun, analyze_into, gallery_of, summary, tell_analysis, tell_gallery
 from toeline.pipelines.datasets import (
     convert_into,
@@ -20,7 +20,9 @@ from toeline.pipelines.datasets import (
     tell_convert,
     tell_split,
 )
-from toeline.pipelines.progress import tell_json
+from toeline.pipelines.progress import tell, tell_json
+from toeline.pipelines.suggest import SuggestRun, suggest_into
+from toeline.pipelines.suggest import summary as suggest_summary
 
 
 def analyze(
@@ -97,6 +99,31 @@ def gallery(
     tell_json(record) if as_json else tell_gallery(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
 
+
+SUGGEST_OWN = {  # what is no part of the settings
+    "data": Annotated[Path, typer.Argument(metavar="SOURCE", help="What `toeline inspect` wrote, or a data set.")],
+    "out": Annotated[Path, typer.Option("--out", metavar="DIR|FILE.txt", help="Folder for the results, or a list.")],
+    "as_json": Annotated[bool, typer.Option("--json", help="Print all of it as JSON on standard output.")],
+}
+
+
+def suggest(data: Path, out: Path, as_json: bool, **settings: Any) -> None:
+    """Say what more labels would help most: photographs that the models are least sure of, thin classes, flight lines.
+
+    Of an inspection, the photographs of most worth, spread over flight lines; of a data set, what its classes and
+    flight lines lack, and its photographs without labels. Writes suggest.txt (paths, for a labeling tool), suggest.csv,
+    suggest.html, errors.jsonl and run.json into DIR. Exit code 0: all was read; 1: something could not be read; 2:
+    nothing could be done.
+
+    Example: toeline suggest runs/first --n 50 --out runs/to-label
+    """
+    found = suggest_into(data, SuggestRun(**settings), out)
+    tell(suggest_summary(found, out), as_json=as_json)
+    raise typer.Exit(0 if found.fine else 1)
+
+
+suggest.__signature__ = options_of(SuggestRun, SUGGEST_OWN)  # type: ignore[attr-defined]
+suggest.__annotations__ = annotations_of(suggest.__signature__)  # type: ignore[attr-defined]
 
 PARTS = "train=0.75,valid=0.15,test=0.10"
 

@@ -50,10 +50,11 @@ def fields_of(record: type, spelled: Mapping[str, str] | None = None) -> list[in
 
 
 def options_of(record: type, own: Mapping[str, Any], spelled: Mapping[str, str] | None = None) -> inspect.Signature:
-    """DATA and `own["out"]` first, then the record's fields, then the other `own`, which are switches."""
+    """DATA (or `own["data"]`) and `own["out"]` first, then the record's fields, then the other `own`: switches."""
     keyword = inspect.Parameter.KEYWORD_ONLY
-    first = [inspect.Parameter(n, keyword, annotation=kind) for n, kind in (("data", Data), ("out", own["out"]))]
-    switches = {name: option for name, option in own.items() if name != "out"}
+    places = {"data": own.get("data", Data), "out": own["out"]}
+    first = [inspect.Parameter(name, keyword, annotation=kind) for name, kind in places.items()]
+    switches = {name: option for name, option in own.items() if name not in places}
     last = [inspect.Parameter(name, keyword, default=False, annotation=kind) for name, kind in switches.items()]
     return inspect.Signature([*first, *fields_of(record, spelled), *last])
 

@@ -115,9 +115,26 @@ def flight_line(photo: Path) -> str:
     >>> flight_line(Path("Lagoon1_B0_0087_V_JPG.rf.1f.jpg")), flight_line(Path("Stage1_R6-Berm-105_35m_213_V_jpg.jpg"))
     ('Lagoon1_B0', 'Stage1_R6-Berm-105_35m')
     """
+    stem = _stem(photo)
+    return FRAME.sub("", stem) or stem
+
+
+FRAME = re.compile(r"[ _-]*(\d+)(_[A-Z])?$")
+
+
+def _stem(photo: Path) -> str:
     stem = re.sub(r"\.rf\.[^.]*$", "", photo.stem)
-    stem = re.sub(r"_(jpe?g|png|tiff?|webp|bmp)$", "", stem, flags=re.IGNORECASE)
-    return re.sub(r"[ _-]*\d+(_[A-Z])?$", "", stem) or stem
+    return re.sub(r"_(jpe?g|png|tiff?|webp|bmp)$", "", stem, flags=re.IGNORECASE)
+
+
+def frame_number(photo: Path) -> int | None:
+    """The number at the end of a photograph's name, which grows along a flight line; its last nine digits.
+
+    >>> frame_number(Path("Lagoon1_B0_0087_V_JPG.rf.1f.jpg")), frame_number(Path("dyke.jpg"))
+    (87, None)
+    """
+    found = FRAME.search(_stem(photo))
+    return int(found[1][-9:]) if found else None
 
 
 def open_dataset(data: Path, taxonomy: Taxonomy, *, classes: Path | None = None) -> YoloSet:

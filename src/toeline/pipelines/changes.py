@@ -8,7 +8,7 @@
 | the boxes or classes of `evaluate`'s ground truth, a file of findings | refused (`labels_sha256`, `weights`) |
 | taxonomy, grading, calibration, weights of detector or judge, adapter, baseline or ensemble file | refused |
 | data of a training that goes on with --resume | refused (`data_sha256`); image features are kept by content |
-| data of analyze, gallery | all is made anew |
+| data of analyze, gallery, suggest | all is made anew |
 | data of convert and split: labels or photographs; settings of synth | refused |
 
 A file whose size and times are as they were is not read again. The time of its last change is one of them: no program
