@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from toeline.evaluate.metric import Metric, metric_record
 from toeline.evaluate.spatial import Agreement, SpatialCard
 
 if TYPE_CHECKING:
+    from toeline.analysis.suggest import SeenPhoto
     from toeline.data.datasets import LabeledSplit
     from toeline.data.yolo import LabeledScene
 
@@ -66,6 +67,57 @@ class EvaluationResult:
     def fine(self) -> bool:
         """Whether everything that was asked for was done."""
         return not grave(self.problems)
+
+
+@dataclass(frozen=True)
+class LearnResult:
+    """What `toeline learn` came to. `before` are the models in the package on the validation split, `after` its own.
+
+    `steps` holds what each step came to; `out_of_fold` is the average precision of the folds' detectors on photographs
+    of train that they never saw; `seen` are these photographs with the answers out of fold.
+    """
+
+    record: Mapping[str, Any]
+    steps: Mapping[str, Mapping[str, Any]]
+    detector: DetectorMeasurement
+    shipped: DetectorMeasurement
+    out_of_fold: Precisions
+    before: EvaluationResult
+    after: EvaluationResult
+    trust: Trusted
+    seen: Sequence[SeenPhoto]
+    problems: tuple[Problem, ...]
+    written: Mapping[str, str]
+
+    @property
+    def fine(self) -> bool:
+        """Whether everything that was asked for was done."""
+        return not grave(self.problems)
+
+    def metrics(self) -> dict[str, Metric]:
+        """The figures on the validation split that are quoted: detector, judge on true boxes, both stages."""
+        stages = self.after.stages
+        assert stages and stages.true_boxes, "both stages were evaluated"
+        return {
+            "detector": self.detector.figure("map_50"),
+            "judge": stages.true_boxes["accuracy"],
+            "both_stages": stages.card["accuracy"],
+        }
+
+    def scores(self) -> dict[str, Any]:
+        """As model.json and scorecard.json hold them."""
+        point = self.trust.point
+        return {
+            "split": self.after.done.split.name,
+            **{name: metric_record(metric) for name, metric in self.metrics().items()},
+            "out_of_fold": {"map_50": self.out_of_fold.map_50, "log_loss": self.steps["joined"]["log_loss"]},
+            "judge_kept": self.steps["joined"]["kept"],
+            "probabilities": {
+                "before": self.trust.before.record(),
+                "after": self.trust.after.record() if self.trust.after else None,
+                "review": point._asdict() if point else None,
+            },
+        }
 
 
 @dataclass(frozen=True)

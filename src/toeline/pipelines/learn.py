@@ -16,20 +16,54 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toeline.analysis.suggest import SeenObject, SeenPhoto
+from toeline.core.box import Box
+from toeline.core.calibration import Calibration, load_calibration, log_loss, padded
 from toeline.core.finding import Problem
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import counted, join_lines, problem_record, read_lines
-from toeline.core.run_folder import ERRORS, claimed, read_run, require_same, require_same_command, write_run, write_whole, writing
+from toeline.core.run_folder import (
+    ERRORS,
+    claimed,
+    read_run,
+    require_same,
+    require_same_command,
+    write_run,
+    write_whole,
+    writing,
+)
 from toeline.core.scene import Instance
-from toeline.core.words import some
+from toeline.core.taxonomy import Taxonomy
 from toeline.data.split import folds_of
 from toeline.data.yolo import LabeledScene
 from toeline.detect.detector import DetectorOptions
+from toeline.errors import SetupError
 from toeline.evaluate.average_precision import Precisions, best_thresholds, found_of, precisions, true_rows
+from toeline.evaluate.calibration import calibrated, reliability, review_at, review_curve
+from toeline.evaluate.matching import Case
+from toeline.evaluate.results import LearnResult, Trusted
+from toeline.judge.decide import probabilities
+from toeline.pipelines.baseline import NOWHERE
+from toeline.pipelines.boxes import DETECTOR as FOUND
+from toeline.pipelines.boxes import TRUTH
+from toeline.pipelines.evaluate import Scoring, evaluate_into
 from toeline.pipelines.evaluate_detector import measure
-from toeline.pipelines.model_folder import BASELINE, CALIBRATION, DETECTOR, ENSEMBLE, JUDGE, ModelFolder, write_model
-from toeline.pipelines.progress import bar, errors, goes_on, tell_problems, training_bars
-from toeline.train.config import LearnRun
+from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
+from toeline.pipelines.model_folder import (
+    BASELINE,
+    CALIBRATION,
+    DETECTOR,
+    ENSEMBLE,
+    JUDGE,
+    MODEL,
+    WORDS,
+    ModelFolder,
+    write_model,
+)
+from toeline.pipelines.progress import Summary, bar, errors, escape, goes_on, tell_problems, training_bars
+from toeline.report.document import render_html, render_markdown
+from toeline.report.learn_page import page_of
+from toeline.train.config import EMBEDDED, LearnRun
 from toeline.train.detector import DetectorTrainingData, fit_detector, read_detector_training_data
 from toeline.train.ensemble import AnsweredCase, ask_scenes, ensemble_out_of_fold, fit_on
 from toeline.train.finetune import CHECKPOINTS, TrainingData, finetune, read_training_data, release
@@ -39,8 +73,14 @@ if TYPE_CHECKING:
     from toeline.judge.ensemble import EnsembleJudge
 
 STEPS, DONE, ANSWERS, DETECTIONS = "steps", "done.json", "answers.jsonl", "detections.jsonl"
+DATA, BEFORE, EVALUATION, TRUE_BOXES = "data", "before", "evaluation", "true-boxes"
+SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
+VALID_SHARE = 0.2  # of the flight lines, to measure on, where a data set has no split for it
+DETECTOR_FILES = ("model.onnx", "detector.json")
+USUAL_S = {"baseline": 0.3, "detector": 0.25, "judge": 1.1, "joined": 0.1}  # a photograph, on two cores of a CPU
+LEAST_EPOCHS = {"detector": 6, "judge": 3}  # fewer teach nothing worth having
 RECALL = 2.0  # times as much as precision when thresholds are set: a miss is worse than a finding that a person drops
-OWN = (STEPS, DETECTOR, JUDGE, BASELINE, ENSEMBLE, CALIBRATION)
+OWN = (STEPS, DATA, BEFORE, EVALUATION)
 
 
 @dataclass(frozen=True)
@@ -93,6 +133,21 @@ class Learning:
                 parts.append(LearnStep(f"{kind}-{k + 1}", label, kind, seen, partial(act, k)))
             parts.append(LearnStep(kind, f"the {kind}, on all of {run.split}", kind, n * epochs, partial(act, None)))
         return [*parts, LearnStep("joined", "how sure it is", "joined", n, self.joined)]
+
+    def planned(self, record: dict[str, Any]) -> Learning:
+        """With the number of epochs that the budget allows; chosen once, for a run that goes on must stay the same."""
+        run = self.run
+        if run.budget is not None:
+            chosen = record.setdefault("epochs", None) or affordable(run, len(self.boxes.train.scenes), self.pace())
+            record["epochs"] = chosen
+            run = replace(run, epochs=chosen["detector"], judge_epochs=chosen["judge"])
+        return replace(self, run=run)
+
+    def pace(self) -> float:
+        """Seconds in which this machine trains the detector on a photograph."""
+        from toeline.train.detector import seconds_a_photograph
+
+        return seconds_a_photograph(self.run.detector, self.boxes)
 
     def outside(self, scenes: Iterable[LabeledScene], fold: int | None) -> tuple[LabeledScene, ...]:
         """Photographs to train on for a fold; all for None."""
@@ -196,9 +251,29 @@ class Learning:
             AnsweredCase(**row) for k in self.folds for row in read_lines(self.folder(f"judge-{k + 1}") / ANSWERS)
         ]
 
+    def seen(self) -> list[SeenPhoto]:
+        """Every photograph of train with what the judge that was kept said of its objects, out of fold."""
+        objects: dict[tuple[str, str], list[SeenObject]] = {}
+        for row in read_lines(self.folder("joined") / ANSWERS):
+            name = self.boxes.taxonomy.spoken(row["type_name"])
+            one = SeenObject(name, answers=probabilities(row["said"]))
+            objects.setdefault((row["photo"], row["flight_line"]), []).append(one)
+        return [SeenPhoto(photo, line, tuple(its)) for (photo, line), its in objects.items()]
+
+    def trained_on(self) -> dict[str, Any]:
+        """What model.json says of the photographs."""
+        scenes = self.boxes.train.scenes
+        return {
+            "split": self.run.split,
+            "photographs": len(scenes),
+            "objects": self.boxes.train.objects,
+            "flight_lines": sorted({s.flight_line for s in scenes}),
+            "folds": len(self.folds),
+            "photographs_sha256": list(self.sheets.train.photos_sha256),
+        }
+
     def joined(self, folder: Path) -> Mapping[str, Any]:
         """Which judge is kept, by the log loss out of fold; its weights, and its calibration."""
-        from toeline.core.calibration import log_loss, padded
         from toeline.judge.ensemble import save_ensemble
 
         asked = self.answers()
@@ -220,6 +295,211 @@ class Learning:
         return {"kept": kept, "log_loss": losses, "objects": len(asked)}
 
 
+def affordable(run: LearnRun, photographs: int, pace: float) -> dict[str, int]:
+    """How many epochs the detector and the judge get in `run.budget` minutes, when the detector takes `pace` seconds.
+
+    Half of the budget at least is the detector's, which loses the most objects. A judge of fewer epochs than
+    LEAST_EPOCHS is left out; a detector of fewer is a SetupError that says how long it takes.
+    """
+    assert run.budget is not None
+    often = photographs * run.folds  # of the folds together all but one, and all once more
+    judge_s = often * USUAL_S["judge"] * pace / USUAL_S["detector"]
+    left_s = 60 * run.budget - photographs * USUAL_S["baseline"]
+    judge = min(run.judge_epochs, int(left_s / 2 / judge_s))
+    judge = judge if judge >= LEAST_EPOCHS["judge"] else 0
+    detector = min(run.epochs, int((left_s - judge * judge_s) / (often * pace)))
+    if detector < min(LEAST_EPOCHS["detector"], run.epochs):
+        least = LEAST_EPOCHS["detector"] * often * pace / 60
+        raise SetupError(f"--budget {run.budget:g}: this machine needs {least:,.0f} minutes for {LEAST_EPOCHS['detector']} epochs of the detector on {photographs:,} photographs. Give more, or fewer --folds.")
+    return {"detector": detector, "judge": judge}
+
+
+def _box(corners: Sequence[float]) -> Box:
+    return Box(*corners)
+
+
 def _detection_record(photo: LabeledScene, found: Sequence[Instance]) -> dict[str, Any]:
     rows = [(t.type_name, round(t.score, 5), [round(v, 2) for v in t.box.xyxy]) for t in found]
     return {"photo": photo.name, "found": rows}
+
+
+def learn_into(run: LearnRun, data: Path, out: Path) -> LearnResult:
+    """Train, measure and write everything into `out`; the same again goes on where it was. Raises ToelineError."""
+    with claimed(out, own=OWN) as begun, writing(out):
+        data, cut = _with_valid(run, data, out)
+        learning = Learning.of(run, data, out)
+        record = _record(learning)
+        if begun:
+            before = read_run(out)
+            require_same_command(out, before, record)
+            require_same(out, before.get("settings", {}), record["settings"])
+            record = before
+        learning = learning.planned(record)
+        write_run(out, record)
+        problems = tuple(dict.fromkeys([*cut, *learning.boxes.train.problems, *learning.sheets.problems]))
+        tell_problems(problems)
+        with goes_on():
+            done = carry_out(learning)
+            parts = publish(learning, done)
+            return _measured(learning, record, done, parts, problems)
+
+
+def _with_valid(run: LearnRun, data: Path, out: Path) -> tuple[Path, list[Problem]]:
+    """The data set itself, or one in `out` with a fifth of its flight lines cut off, where it has no such split."""
+    from toeline.data.datasets import Carry
+    from toeline.data.places import ALL, SPLITS
+    from toeline.data.split import SplitRun, plan_split, write_split
+    from toeline.data.yolo import open_dataset
+
+    found = open_dataset(data, Taxonomy.load(run.taxonomy), classes=run.classes)
+    if SPLITS.get(run.valid, run.valid) in found.splits:
+        return data, []
+    name, entries = (ALL, found.splits[ALL]) if [*found.splits] == [ALL] else found.split(run.split)
+    parts = {run.split: 1 - VALID_SHARE, run.valid: VALID_SHARE}
+    plan = plan_split(replace(found, splits={name: entries}), SplitRun(seed=run.seed, parts=parts, carry=Carry.LINK))
+    write_split(plan, out / DATA)
+    lines = ", ".join(plan.groups_of[run.valid])
+    what = f"has no split {run.valid!r}: flight lines {lines} were cut off to measure on; nothing is trained on them."
+    return out / DATA, [Problem.in_file(data, what, note=True), *plan.problems]
+
+
+def _record(learning: Learning) -> dict[str, Any]:
+    """run.json as it begins; equal settings and data are the same run."""
+    boxes, sheets = learning.boxes, learning.sheets
+    hashes = {part.name: part.sha256() for part in (boxes.train, boxes.valid)}
+    settings = {
+        **learning.run.record(),
+        "data": str(learning.data),
+        "boxes_sha256": hashes,
+        "data_sha256": {part.name: part.sha256 for part in (sheets.train, sheets.valid) if part},
+    }
+    record = start_record("learn", settings, boxes.taxonomy, title="Learning")
+    return {**record, "photographs_sha256": list(sheets.train.photos_sha256)}
+
+
+def carry_out(learning: Learning) -> dict[str, dict[str, Any]]:
+    """Do every step that is not yet done. What each came to, and its seconds."""
+    steps, done = learning.steps, dict[str, dict[str, Any]]()
+    for n, step in enumerate(steps):
+        folder = learning.folder(step.name)
+        note = folder / DONE
+        if not note.exists():
+            errors.print(f"[bold]Step {n + 1} of {len(steps)}: {step.label}[/]{_time_left(steps[n:], steps[:n], done)}")
+            folder.mkdir(parents=True, exist_ok=True)
+            began = time.monotonic()
+            facts = dict(step.act(folder))
+            facts["seconds"] = round(time.monotonic() - began, 1)
+            write_whole(note, json.dumps(facts, indent=1) + "\n")
+        done[step.name] = json.loads(note.read_text(encoding="utf-8"))
+    return done
+
+
+def _time_left(left: Sequence[LearnStep], before: Sequence[LearnStep], done: Mapping[str, Mapping[str, Any]]) -> str:
+    """How long the steps that are left may take, by what a photograph has taken in those that are done."""
+    spent: dict[str, list[float]] = {}
+    for step in before:
+        both = spent.setdefault(step.kind, [0.0, 0.0])
+        both[0] += done[step.name]["seconds"]
+        both[1] += step.photographs
+    known = {kind: seconds / max(photographs, 1) for kind, (seconds, photographs) in spent.items()}
+    pace = known.get("detector", 0.0) / USUAL_S["detector"] or 1.0  # of this machine
+    seconds = sum(s.photographs * known.get(s.kind, USUAL_S[s.kind] * pace) for s in left)
+    return f", about {max(1, round(seconds / 60)):,} min left"
+
+
+def publish(learning: Learning, done: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Put the parts that were kept into the folder, beside each other; their names."""
+    out, parts = learning.out, [DETECTOR, BASELINE, CALIBRATION]
+    (out / DETECTOR).mkdir(exist_ok=True)
+    for name in DETECTOR_FILES:
+        write_whole(out / DETECTOR / name, (learning.folder("detector") / name).read_bytes())
+    write_whole(out / BASELINE, (learning.folder("baseline") / BASELINE).read_bytes())
+    if done["joined"]["kept"] == "ensemble":
+        write_whole(out / ENSEMBLE, (learning.folder("joined") / ENSEMBLE).read_bytes())
+        (out / JUDGE).mkdir(exist_ok=True)
+        for file in sorted((learning.folder("judge") / "model").iterdir()):
+            write_whole(out / JUDGE / file.name, file.read_bytes())
+        parts += [ENSEMBLE, JUDGE]
+    if learning.run.taxonomy:
+        write_whole(out / WORDS, learning.run.taxonomy.read_bytes())
+        parts.append(WORDS)
+    write_whole(out / CALIBRATION, json.dumps(_calibration(learning, parts).record(), indent=2, ensure_ascii=False) + "\n")
+    return parts
+
+
+def _calibration(learning: Learning, parts: Sequence[str]) -> Calibration:
+    """Temperatures and thresholds of review, of the answers out of fold, for the judge that is kept."""
+    from toeline.evaluate.calibration import fit
+    from toeline.judge.judge import fingerprint
+    from toeline.judge.load import load_judge
+
+    taxonomy = learning.boxes.taxonomy
+    cases = [case_of(row, taxonomy) for row in read_lines(learning.folder("joined") / ANSWERS)]
+    judge = load_judge(ModelFolder(learning.out, dict.fromkeys(parts, "")).judge, device=learning.run.device)
+    whose = {"judge": MODEL, "fingerprint": fingerprint(judge.info), "prompt": judge.view.prompt}
+    made = fit(cases, split=f"{learning.run.split}, out of fold", risk=learning.run.risk / 100)
+    return replace(made, fitted_for=whose)
+
+
+def case_of(row: Mapping[str, Any], taxonomy: Taxonomy) -> Case:
+    """An answer out of fold as a case of an evaluation, on the true box."""
+    chances = probabilities(row["said"])
+    best = max(chances, key=chances.__getitem__)
+    true, said = taxonomy.class_of(row["right"]), taxonomy.class_of(best)
+    return Case(
+        row["photo"], row["flight_line"], row["instance_id"], row["type_name"], NOWHERE, true.name, true.condition,
+        said.name, said.condition, chances[best], chances,
+    )  # fmt: skip
+
+
+def _measured(
+    learning: Learning,
+    record: dict[str, Any],
+    done: Mapping[str, Mapping[str, Any]],
+    parts: Sequence[str],
+    problems: tuple[Problem, ...],
+) -> LearnResult:
+    """What the folder scores on the validation split, beside what is shipped; model.json and the report."""
+    run, out, taxonomy = learning.run, learning.out, learning.boxes.taxonomy
+    folder = ModelFolder(out, dict.fromkeys(parts, ""))
+    shipped = EvaluateRun(
+        data=str(learning.data), split=run.valid, boxes=FOUND, device=run.device,
+        taxonomy=str(run.taxonomy) if run.taxonomy else None, classes=str(run.classes) if run.classes else None,
+    )  # fmt: skip
+    own = replace(shipped, detector=folder.detector, judge=folder.judge)
+    before = evaluate_into(shipped, Scoring(), out / BEFORE)
+    after = evaluate_into(own, Scoring(), out / EVALUATION)
+    with bar("Measuring the detectors", total=2 * len(learning.boxes.valid.scenes)) as step:
+        options = DetectorOptions(device=run.device)
+        detector, other = (
+            measure(name, learning.boxes.valid, taxonomy, options, step=step) for name in (folder.detector, EMBEDDED)
+        )
+    made = load_calibration(Path(folder.calibration))
+    bench = Workbench(own)
+    cases = once(bench, replace(own, boxes=TRUTH), out / EVALUATION / TRUE_BOXES).cases
+    tempered = calibrated(cases, made)
+    point = review_at(tempered, made.step(run.risk / 100).below)
+    trust = Trusted(reliability(cases), review_curve(tempered), reliability(tempered), made, point)
+    problems = tuple(dict.fromkeys([*problems, *before.problems, *after.problems]))
+    record |= {"finished": now_words(), "steps": done, **counted(problems)}
+    result = LearnResult(
+        record=record, steps=done, detector=replace(detector, name="this detector"),
+        shipped=replace(other, name="the embedded detector"), out_of_fold=learning.out_of_fold, before=before,
+        after=after, trust=trust, seen=learning.seen(), problems=problems,
+        written={"model": str(out), "report": str(out / HTML), "figures": str(out / SCORECARD)},
+    )  # fmt: skip
+    write_model(out, parts, learning.trained_on(), result.scores())
+    page = page_of(result, taxonomy)
+    write_whole(out / ERRORS, join_lines(map(problem_record, problems)))
+    write_whole(out / SCORECARD, json.dumps(result.scores(), indent=2, ensure_ascii=False) + "\n")
+    write_whole(out / HTML, render_html(page))
+    write_whole(out / MARKDOWN, render_markdown(page))
+    write_run(out, record)
+    return result
+
+
+def summary(result: LearnResult) -> Summary:
+    """What it came to, and how the folder is used."""
+    use = f"Inspect with it: toeline inspect PHOTOS --model {escape(result.written['model'])} --out ..."
+    lines = [f"[bold]{escape(line)}[/]" if not n else escape(line) for n, line in enumerate(result.sentences)]
+    return Summary(lines, result.written, {"written": dict(result.written), **result.scores()}, result.problems, last=use)

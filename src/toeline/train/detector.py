@@ -144,6 +144,26 @@ def _plan_of_fit(run: DetectorFit, training_data: DetectorTrainingData, out: Pat
     )
 
 
+PROBED = 2  # batches, the first of which is not counted
+
+
+def seconds_a_photograph(run: DetectorFit, training_data: DetectorTrainingData) -> float:
+    """How long this machine takes to train on a photograph: measured on a batch. Raises ToelineError."""
+    torch = need("torch", extra=EXTRA)
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    plan = _plan_of_fit(run, training_data, Path(), lambda done, total, line: None)
+    network, loss = plan.learner.network.train(), plan.learner.loss
+    assert loss is not None, "only the embedded network is trained by whoever asks"
+    began = 0.0
+    for turn in range(PROBED):
+        began = time.perf_counter()
+        batch = plan.learner.batch([plan.views.view(turn * plan.batch + i) for i in range(plan.batch)])
+        batch = {name: part.to(plan.learner.device) for name, part in batch.items()}
+        loss(network.to(plan.learner.device)(batch["input"]), batch["labels"]).backward()
+    return (time.perf_counter() - began) / plan.batch
+
+
 def _rounded(thresholds: Mapping[str, Threshold]) -> dict[str, float]:
     return {kind: round(t.score, 3) for kind, t in thresholds.items()}
 
