@@ -197,11 +197,12 @@ def test_a_data_set_with_all_labels_and_one_with_a_broken_photograph(capsys: pyt
         (("run", "--flight", "(", "--out", "out"), "--flight"),
         (("run", "--out", "photos/out"), "among the photographs"),
         (("evaluated", "--out", "out"), "was not written by `toeline inspect`"),
+        (("begun", "--out", "out"), "no photograph was inspected yet"),
     ],
 )
 def test_what_cannot_be_done_says_why(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     inspected({"a_1.jpg": [finding("a_1.jpg", 0.6)]})
-    evaluated = write_run(Path("evaluated"), [])
+    evaluated, _ = write_run(Path("evaluated"), []), write_run(Path("begun"), [])
     (evaluated / "run.json").write_text('{"command": "evaluate", "settings": {"data": "x"}}')
     assert suggest(*words) == 2
     assert said in " ".join(capsys.readouterr().err.split())

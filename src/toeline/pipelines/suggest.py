@@ -151,6 +151,8 @@ def _of_run(
     if "photos" not in record.get("settings", {}):
         raise OutputError(f"{folder}: was not written by `toeline inspect`. Name its folder, or a data set.")
     progress = read_lines(folder / PROGRESS)
+    if not progress:
+        raise OutputError(f"{folder}: no photograph was inspected yet. Run the same `toeline inspect` again.")
     findings = by_photo(map(finding_from, read_lines(folder / FINDINGS)))
     limits = _limits(record["settings"], taxonomy, [f.score for its in findings.values() for f in its])
     files, problems = _files(record, progress)
@@ -200,7 +202,9 @@ def _limits(settings: Mapping[str, Any], taxonomy: Taxonomy, scores: Sequence[fl
     if settings.get("boxes"):
         return dict.fromkeys((t.name for t in taxonomy.types), 0.0)
     typed = DetectorOptions(*read_thresholds(settings.get("thresholds", ()))).settled(taxonomy)
-    cards = [DetectorCard.load(f, taxonomy) for f in weight_files(settings["detector"]) if f.name == CARD]
+    cards = [
+        DetectorCard.load(f, taxonomy) for f in weight_files(settings.get("detector", "embedded")) if f.name == CARD
+    ]
     own = {kind: limit for card in cards for kind, limit in zip(card.kinds, card.thresholds, strict=True)}
     least = min(scores, default=0.0)
     return {t.name: typed.threshold(t.name, own.get(t.name, least)) for t in taxonomy.types}
