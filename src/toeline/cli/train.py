@@ -19,7 +19,7 @@ from toeline.pipelines.baseline import (
 )
 from toeline.pipelines.progress import is_first, tell, tell_json
 from toeline.pipelines.train_embedded import shipped
-from toeline.train.config import DetectorFit, LoraRun
+from toeline.train.config import DetectorFit, LearnRun, LoraRun
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
 Words = Annotated[Path | None, typer.Option("--taxonomy", help="Types, conditions and classes of another owner.")]
@@ -128,6 +128,34 @@ def train_detector(data: Path, out: Path, resume: bool, as_json: bool, **setting
 
 train_detector.__signature__ = options_of(DetectorFit, DETECTOR_OWN, SPELLED)  # type: ignore[attr-defined]
 train_detector.__annotations__ = annotations_of(train_detector.__signature__)  # type: ignore[attr-defined]
+
+LEARN_OWN = {  # what is no part of the settings
+    "out": Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again goes on.")],
+    "as_json": Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")],
+}
+
+
+def learn(data: Path, out: Path, as_json: bool, **settings: Any) -> None:
+    """From labeled photographs to a model of your own: detector, judge, and how sure they are, in one folder.
+
+    Trains the detector, the baseline and the embedded judge, each also without every fold of train (cut by flight
+    line), and sets thresholds, weights and calibration by what these say of photographs they never saw. The validation
+    split is measured on at the end and chooses nothing. Writes model.json with its parts, report.html, report.md,
+    scorecard.json, errors.jsonl and run.json into DIR; inspect with --model DIR. Stopped or killed, the same command
+    goes on where it was. Exit code 0: all done; 1: some photographs or labels have problems; 2: nothing could be done.
+    Needs the extra train-detector.
+
+    Example: toeline learn dataset --out models/lagoon
+    """
+    from toeline.pipelines.learn import learn_into, summary
+
+    result = learn_into(LearnRun(**settings), data, out)
+    tell(summary(result), as_json=as_json)
+    raise typer.Exit(0 if result.fine else 1)
+
+
+learn.__signature__ = options_of(LearnRun, LEARN_OWN)  # type: ignore[attr-defined]
+learn.__annotations__ = annotations_of(learn.__signature__)  # type: ignore[attr-defined]
 
 EXAMPLE = "Example: toeline train-embedded {name} --out runs/{name} --seed 1"
 

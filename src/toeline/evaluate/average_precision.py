@@ -279,7 +279,7 @@ def precision_record(precision: Precisions) -> dict[str, Any]:
 def best_thresholds(
     found: Sequence[Found], ground_truth: Sequence[Floats], kinds: Sequence[str], *, beta: float = 1.0
 ) -> Mapping[str, Threshold]:
-    """Per type, the score threshold of highest F measure at IoU 0.5, matched greedily from the most confident detection.
+    """Per type, the score of highest F measure at IoU 0.5, matched greedily from the most confident detection.
 
     `beta` is how many times as much recall counts as precision (van Rijsbergen 1979).
     """

@@ -29,7 +29,6 @@ from toeline.evaluate.metric import Metric, metric_record
 from toeline.evaluate.spatial import Agreement, SpatialCard
 
 if TYPE_CHECKING:
-    from toeline.analysis.suggest import SeenPhoto
     from toeline.data.datasets import LabeledSplit
     from toeline.data.yolo import LabeledScene
 
@@ -74,7 +73,7 @@ class LearnResult:
     """What `toeline learn` came to. `before` are the models in the package on the validation split, `after` its own.
 
     `steps` holds what each step came to; `out_of_fold` is the average precision of the folds' detectors on photographs
-    of train that they never saw; `seen` are these photographs with the answers out of fold.
+    of train that they never saw; `doubts` are tables (title, head, rows) of where the judge was least sure of these.
     """
 
     record: Mapping[str, Any]
@@ -85,7 +84,7 @@ class LearnResult:
     before: EvaluationResult
     after: EvaluationResult
     trust: Trusted
-    seen: Sequence[SeenPhoto]
+    doubts: Sequence[tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]]
     problems: tuple[Problem, ...]
     written: Mapping[str, str]
 
@@ -97,12 +96,32 @@ class LearnResult:
     def metrics(self) -> dict[str, Metric]:
         """The figures on the validation split that are quoted: detector, judge on true boxes, both stages."""
         stages = self.after.stages
-        assert stages and stages.true_boxes, "both stages were evaluated"
+        assert stages, "both stages were evaluated"
+        assert stages.true_boxes, "and the judge on true boxes"
         return {
             "detector": self.detector.figure("map_50"),
             "judge": stages.true_boxes["accuracy"],
             "both_stages": stages.card["accuracy"],
         }
+
+    @property
+    def sentences(self) -> list[str]:
+        """What it came to: both stages, then what they were, then who goes to a person."""
+        m, stages, point = self.metrics(), self.before.stages, self.trust.point
+        assert stages, "both stages were evaluated"
+        both = m["both_stages"]
+        low, high = both.interval
+        said = [
+            f"The right class in the right place for {both.count or 0:,} of {both.n:,} objects on "
+            f"{self.after.done.split.name}: {100 * both.value:.1f} % (95 % interval {100 * low:.1f} to "
+            f"{100 * high:.1f}); the models in the package get {100 * stages.card['accuracy'].value:.1f} %."
+        ]
+        if point and self.trust.calibration and self.trust.calibration.risk is not None:
+            said.append(
+                f"For at most {100 * self.trust.calibration.risk:g} % wrong unseen, {100 * point.review:.0f} % of the "
+                f"answers go to a person; of the other {point.kept:,} there, {point.wrong:,} are wrong."
+            )
+        return said
 
     def scores(self) -> dict[str, Any]:
         """As model.json and scorecard.json hold them."""

@@ -38,6 +38,7 @@ from toeline.pipelines.evaluate_parts import (
     tiles_both,
 )
 from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, EvaluateRun, Workbench, once
+from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import Summary, escape, tell_problems
 from toeline.report.document import ScorecardPage, Section, metric_cells, render_html, render_markdown
 from toeline.report.end_to_end_page import stage_sections
@@ -71,6 +72,7 @@ class Scoring:
 
 def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationResult:
     """Evaluate, score and write everything into `out`. Raises ToelineError."""
+    run = with_model(run)
     bench = Workbench(run)
     targets = read_targets(scoring.targets, bench)
     require_other_split(run, scoring)

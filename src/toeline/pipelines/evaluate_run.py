@@ -64,6 +64,7 @@ class EvaluateRun:
     thresholds: tuple[str, ...] = ()
     trust: bool = False
     head: str | None = None
+    model: str | None = None
     answered: str | None = None
 
 

@@ -26,6 +26,7 @@ from toeline.detect import load as detectors
 from toeline.errors import OutputError
 from toeline.judge import load as judges
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
+from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import (
     bar,
     escape,
@@ -101,6 +102,7 @@ class InspectRun:
     tile: str = "auto"
     calibration: str | None = None
     review_below: float | None = None
+    model: str | None = None
     risk: float | None = None  # percent
 
 
@@ -129,6 +131,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     from toeline.core.provenance import start_record
     from toeline.data.images import file_hash
 
+    run = with_model(run)
     taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
     photos, left_out = _photos(run.photos, output.out)
     typed = {**asdict(run), "photos": list(run.photos), "thresholds": list(run.thresholds)}

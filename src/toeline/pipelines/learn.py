@@ -11,12 +11,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toeline.analysis.suggest import SeenObject, SeenPhoto
+from toeline.analysis.suggest import SeenObject, SeenPhoto, doubted
 from toeline.core.box import Box
 from toeline.core.calibration import Calibration, load_calibration, log_loss, padded
 from toeline.core.finding import Problem
@@ -241,24 +241,29 @@ class Learning:
         baseline = BaselineJudge.load(self.folder("baseline") / BASELINE)
         if model is None:
             return EnsembleJudge((baseline, baseline), (BASELINE, BASELINE))
-        return EnsembleJudge((load_judge(str(model), device=self.run.device), baseline), (JUDGE, f"baseline:{BASELINE}"))
+        return EnsembleJudge(
+            (load_judge(str(model), device=self.run.device), baseline), (JUDGE, f"baseline:{BASELINE}")
+        )
 
     def answers(self) -> list[AnsweredCase]:
         """What both judges said of every object of train, out of fold."""
         if not self.run.judge_epochs:
             return ask_scenes(self.sheets.train.scenes, self.both(None), self.sheets.taxonomy)
-        return [
-            AnsweredCase(**row) for k in self.folds for row in read_lines(self.folder(f"judge-{k + 1}") / ANSWERS)
-        ]
+        return [AnsweredCase(**row) for k in self.folds for row in read_lines(self.folder(f"judge-{k + 1}") / ANSWERS)]
 
-    def seen(self) -> list[SeenPhoto]:
-        """Every photograph of train with what the judge that was kept said of its objects, out of fold."""
+    def doubts(self) -> list[tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]]:
+        """Classes and flight lines of train by how many objects the judge was unsure of out of fold, as tables."""
         objects: dict[tuple[str, str], list[SeenObject]] = {}
         for row in read_lines(self.folder("joined") / ANSWERS):
             name = self.boxes.taxonomy.spoken(row["type_name"])
             one = SeenObject(name, answers=probabilities(row["said"]))
             objects.setdefault((row["photo"], row["flight_line"]), []).append(one)
-        return [SeenPhoto(photo, line, tuple(its)) for (photo, line), its in objects.items()]
+        tables = doubted(SeenPhoto(photo, line, tuple(its)) for (photo, line), its in objects.items())
+        heads = (("class that was said", "objects", "in doubt"), ("flight line", "objects", "in doubt"))
+        return [
+            ("", head, tuple((need.name, f"{need.n:,}", need.words) for need in needs))
+            for head, needs in zip(heads, tables, strict=True)
+        ]
 
     def trained_on(self) -> dict[str, Any]:
         """What model.json says of the photographs."""
@@ -292,7 +297,7 @@ class Learning:
             save_ensemble(folder / ENSEMBLE, judge, {"fitted_on": f"{self.run.split}, out of fold", "n": len(asked)})
         rows = zip(asked, scores[kept] or (), strict=True)
         write_whole(folder / ANSWERS, join_lines({**x._asdict(), "said": dict(said)} for x, said in rows))
-        return {"kept": kept, "log_loss": losses, "objects": len(asked)}
+        return {"kept": kept, "log_loss": losses, "objects": len(asked), "folds": len(self.folds)}
 
 
 def affordable(run: LearnRun, photographs: int, pace: float) -> dict[str, int]:
@@ -309,8 +314,11 @@ def affordable(run: LearnRun, photographs: int, pace: float) -> dict[str, int]:
     judge = judge if judge >= LEAST_EPOCHS["judge"] else 0
     detector = min(run.epochs, int((left_s - judge * judge_s) / (often * pace)))
     if detector < min(LEAST_EPOCHS["detector"], run.epochs):
-        least = LEAST_EPOCHS["detector"] * often * pace / 60
-        raise SetupError(f"--budget {run.budget:g}: this machine needs {least:,.0f} minutes for {LEAST_EPOCHS['detector']} epochs of the detector on {photographs:,} photographs. Give more, or fewer --folds.")
+        epochs = LEAST_EPOCHS["detector"]
+        raise SetupError(
+            f"--budget {run.budget:g}: this machine needs {epochs * often * pace / 60:,.0f} minutes for {epochs} epochs "
+            f"of the detector on {photographs:,} photographs. Give more, or fewer --folds."
+        )
     return {"detector": detector, "judge": judge}
 
 
@@ -423,7 +431,9 @@ def publish(learning: Learning, done: Mapping[str, Mapping[str, Any]]) -> list[s
     if learning.run.taxonomy:
         write_whole(out / WORDS, learning.run.taxonomy.read_bytes())
         parts.append(WORDS)
-    write_whole(out / CALIBRATION, json.dumps(_calibration(learning, parts).record(), indent=2, ensure_ascii=False) + "\n")
+    write_whole(
+        out / CALIBRATION, json.dumps(_calibration(learning, parts).record(), indent=2, ensure_ascii=False) + "\n"
+    )
     return parts
 
 
@@ -485,7 +495,7 @@ def _measured(
     result = LearnResult(
         record=record, steps=done, detector=replace(detector, name="this detector"),
         shipped=replace(other, name="the embedded detector"), out_of_fold=learning.out_of_fold, before=before,
-        after=after, trust=trust, seen=learning.seen(), problems=problems,
+        after=after, trust=trust, doubts=learning.doubts(), problems=problems,
         written={"model": str(out), "report": str(out / HTML), "figures": str(out / SCORECARD)},
     )  # fmt: skip
     write_model(out, parts, learning.trained_on(), result.scores())
@@ -502,4 +512,6 @@ def summary(result: LearnResult) -> Summary:
     """What it came to, and how the folder is used."""
     use = f"Inspect with it: toeline inspect PHOTOS --model {escape(result.written['model'])} --out ..."
     lines = [f"[bold]{escape(line)}[/]" if not n else escape(line) for n, line in enumerate(result.sentences)]
-    return Summary(lines, result.written, {"written": dict(result.written), **result.scores()}, result.problems, last=use)
+    return Summary(
+        lines, result.written, {"written": dict(result.written), **result.scores()}, result.problems, last=use
+    )

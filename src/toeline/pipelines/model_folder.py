@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toeline.core.reading import read_json, whole
 from toeline.core.run_folder import write_whole
 from toeline.data.images import file_hash
-from toeline.errors import ModelError
+from toeline.errors import ModelError, SetupError
 
+if TYPE_CHECKING:
+    from toeline.pipelines.evaluate_run import EvaluateRun
+    from toeline.pipelines.inspect import InspectRun
+
+Run = TypeVar("Run", "InspectRun", "EvaluateRun")
 MODEL, VERSION = "model.json", 1
 DETECTOR, JUDGE, BASELINE, ENSEMBLE = "detector", "judge", "baseline.safetensors", "ensemble.json"
 CALIBRATION, WORDS = "calibration.json", "taxonomy.toml"
@@ -55,7 +60,7 @@ class ModelFolder:
                 raise ModelError(f"{self.path}: {name} is missing. Copy the whole folder, or run toeline learn again.")
             if file_hash(file) != sha256:
                 raise ModelError(
-                    f"{file}: is another file than toeline learn wrote, so what {MODEL} says of the model does not hold. "
+                    f"{file}: is another file than toeline learn wrote, so what {MODEL} says of it does not hold. "
                     f"Bring it back, or name the parts by themselves (--detector, --judge, --calibration)."
                 )
 
@@ -70,6 +75,8 @@ class ModelFolder:
         baseline = f"baseline:{self.path / BASELINE}"
         if ENSEMBLE not in self.files:
             return baseline
+        if "," in str(self.path):
+            raise ModelError(f"{self.path}: the path of a model must hold no comma. Rename that folder.")
         return f"ensemble:{self.path / ENSEMBLE},{self.path / JUDGE},{baseline}"
 
     @property
@@ -83,9 +90,25 @@ class ModelFolder:
         return str(self.path / WORDS) if WORDS in self.files else None
 
 
+def with_model(run: Run) -> Run:
+    """Settings of an inspection or evaluation with the parts that `model` names. Raises ModelError, SetupError."""
+    if run.model is None:
+        return run
+    for name in ("detector", "judge", "adapter", "calibration"):
+        if getattr(run, name, None) not in (None, "embedded"):
+            raise SetupError(f"--model {run.model} holds all parts: leave --{name} out, or name the parts without it.")
+    folder = ModelFolder.load(Path(run.model))
+    parts = {"detector": folder.detector, "judge": folder.judge, "taxonomy": run.taxonomy or folder.taxonomy}
+    if hasattr(run, "calibration"):
+        parts["calibration"] = folder.calibration
+    return replace(run, **parts)
+
+
 def write_model(path: Path, parts: Sequence[str], trained_on: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
     """Write model.json. `parts` are files and folders in `path`."""
-    files = [f for part in parts for f in (sorted((path / part).rglob("*")) if (path / part).is_dir() else [path / part])]
+    files = [
+        f for part in parts for f in (sorted((path / part).rglob("*")) if (path / part).is_dir() else [path / part])
+    ]
     record = {
         "version": VERSION,
         "files": {f.relative_to(path).as_posix(): file_hash(f) for f in files if f.is_file()},

@@ -204,7 +204,9 @@ class LearnRun:
     def __post_init__(self) -> None:
         """Raises SetupError for settings that make no sense."""
         if self.folds < 2:
-            raise SetupError(f"--folds must be 2 or more, not {self.folds}: each part is answered by the others' models.")
+            raise SetupError(
+                f"--folds must be 2 or more, not {self.folds}: each part is answered by the others' models."
+            )
         if self.epochs < 1 or self.judge_epochs < 0:
             raise SetupError("--epochs must be above 0, and --judge-epochs 0 or more.")
         if self.budget is not None and not self.budget > 0:

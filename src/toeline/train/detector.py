@@ -82,9 +82,9 @@ def fit_detector(
 ) -> Fitted:
     """Train, keep the best epoch, write the detector into `out`. Raises ToelineError.
 
-    Its thresholds are those of best F1 on the validation split unless `thresholds` has others. Without `choose` the last
-    epoch is kept, so that the validation split has chosen nothing. `tell` hears steps done, steps in all, and each line
-    of the log.
+    Its thresholds are those of best F1 on the validation split unless `thresholds` has others. Without `choose` the
+    last epoch is kept, so that the validation split has chosen nothing. `tell` hears steps done, steps in all, and each
+    line of the log.
     """
     torch = need("torch", extra=EXTRA)
     need("accelerate", extra=EXTRA)
