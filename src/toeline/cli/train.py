@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toeline.cli.options import Classes, annotations_of, fields_of, options_of
+from toeline.cli.options import Classes, Data, with_settings
 from toeline.core.finding import grave
 from toeline.pipelines.baseline import (
     baseline_into,
@@ -21,13 +21,13 @@ from toeline.pipelines.progress import is_first, tell, tell_json
 from toeline.pipelines.train_embedded import shipped
 from toeline.train.config import DetectorFit, LoraRun
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
+YoloData = Annotated[Path, typer.Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
 Words = Annotated[Path | None, typer.Option("--taxonomy", help="Types, conditions and classes of another owner.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")]
 
 
 def baseline(
-    data: Data,
+    data: YoloData,
     file: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the trained baseline is written.")],
     split: Annotated[str, typer.Option(help="The only split that is looked at.")] = "train",
     seed: Annotated[int, typer.Option(min=0, help="Same data and seed, same file.")] = 0,
@@ -46,7 +46,7 @@ def baseline(
 
 
 def ensemble(
-    data: Data,
+    data: YoloData,
     judge: Annotated[list[str], typer.Option(help="A judge, twice: --judge embedded --judge baseline:FILE.")],
     file: Annotated[
         Path, typer.Option("--out", metavar="FILE.json", help="Where weight and temperatures are written.")
@@ -71,15 +71,15 @@ def ensemble(
     raise typer.Exit(1 if grave(fitted.problems) else 0)
 
 
-OWN = {  # what is no part of the settings: where it goes, and what else is done
-    "out": Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")],
-    "merge": Annotated[bool, typer.Option("--merge", help="Also write the judge with the adapter added to it.")],
-    "resume": Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last checkpoint.")],
-    "as_json": Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")],
-}
+Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last checkpoint.")]
+Merge = Annotated[bool, typer.Option("--merge", help="Also write the judge with the adapter added to it.")]
 
 
-def finetune(data: Path, out: Path, merge: bool, resume: bool, as_json: bool, **settings: Any) -> None:
+@with_settings
+def finetune(
+    data: Data, out: Folder, run: LoraRun, merge: Merge = False, resume: Resume = False, as_json: AsJson = False
+) -> None:
     """Fine-tune a judge with LoRA on labeled photographs, and say whether it was worth it.
 
     Writes adapter/ (plain peft), report.html, report.md, log.jsonl, run.json, errors.jsonl, and before/ and after/ with
@@ -91,24 +91,20 @@ def finetune(data: Path, out: Path, merge: bool, resume: bool, as_json: bool, **
     """
     from toeline.pipelines.finetune import finetune_into, summary
 
-    outcome = finetune_into(LoraRun(**settings), data, out, merge=merge, resume=resume)
+    outcome = finetune_into(run, data, out, merge=merge, resume=resume)
     if is_first():
         tell(summary(outcome), as_json=as_json)
     raise typer.Exit(0 if outcome.fine else 1)
 
 
-finetune.__signature__ = options_of(LoraRun, OWN)  # type: ignore[attr-defined]
-finetune.__annotations__ = annotations_of(finetune.__signature__)  # type: ignore[attr-defined]
-
-DETECTOR_OWN = {  # what is no part of the settings
-    "out": Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")],
-    "resume": Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last checkpoint.")],
-    "as_json": Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")],
-}
-SPELLED = {"begin": "--from"}  # a Python word
-
-
-def train_detector(data: Path, out: Path, resume: bool, as_json: bool, **settings: Any) -> None:
+@with_settings
+def train_detector(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")],
+    run: DetectorFit,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
     """Train a detector on labeled photographs, and measure it on the validation split.
 
     Classes are folded to their types and polygons to boxes. Writes model.onnx and detector.json (with --model what
@@ -121,13 +117,10 @@ def train_detector(data: Path, out: Path, resume: bool, as_json: bool, **setting
     """
     from toeline.pipelines.train_detector import summary, train_into
 
-    outcome = train_into(DetectorFit(**settings), data, out, resume=resume)
+    outcome = train_into(run, data, out, resume=resume)
     tell(summary(outcome), as_json=as_json)
     raise typer.Exit(0 if outcome.fine else 1)
 
-
-train_detector.__signature__ = options_of(DetectorFit, DETECTOR_OWN, SPELLED)  # type: ignore[attr-defined]
-train_detector.__annotations__ = annotations_of(train_detector.__signature__)  # type: ignore[attr-defined]
 
 EXAMPLE = "Example: toeline train-embedded {name} --out runs/{name} --seed 1"
 
@@ -157,16 +150,15 @@ def training() -> typer.Typer:
 def add_command(app: typer.Typer, name: str, settings: type[Any], act: Callable[[Any], Any]) -> None:
     """A command whose options are the fields of a settings dataclass and whose help is its docstring."""
 
-    def command(**options: Any) -> None:
-        written = act(settings(**options))
-        typer.echo(f"Written: {written if isinstance(written, Path) else options.get('out', '')}")
+    def command(run: Any) -> None:
+        written = act(run)
+        typer.echo(f"Written: {written if isinstance(written, Path) else getattr(run, 'out', '')}")
 
     command.__doc__ = "\n\n".join(
         (f"Train the {name} from scratch on drawn scenes.", flowing(settings), EXAMPLE.format(name=name))
     )
-    command.__signature__ = inspect.Signature(fields_of(settings))  # type: ignore[attr-defined]
-    command.__annotations__ = annotations_of(command.__signature__)  # type: ignore[attr-defined]
-    app.command(name)(command)
+    command.__annotations__ = {"run": settings}
+    app.command(name)(with_settings(command))
 
 
 def flowing(documented: object) -> str:

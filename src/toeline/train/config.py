@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from typer import Option
+
 from toeline.errors import SetupError
 from toeline.weights import is_hub_id
 
@@ -95,9 +97,10 @@ SCRATCH, EMBEDDED = "scratch", "embedded"
 class DetectorFit:
     """Settings of one training; equal settings on the same data are the same run."""
 
-    begin: Annotated[str, "Weights to begin with: embedded, the folder of an earlier run, a hub id, or scratch."] = (
-        EMBEDDED
-    )
+    begin: Annotated[
+        str,
+        Option("--from", help="Weights to begin with: embedded, the folder of an earlier run, a hub id, or scratch."),
+    ] = EMBEDDED
     model: Annotated[str | None, "A detector of transformers instead (RT-DETR, D-FINE ...): directory or hub id."] = (
         None
     )
