@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from toeline.cli.options import Classes, Head, Thresholds, Trust
+from toeline.cli.options import Classes, Head, Thresholds, Trust, with_settings
 from toeline.core.prefetch import cores
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import InspectRun, Output, Pace, inspect_into, tell
-from toeline.pipelines.plan import DEFAULT_JUDGE, tell_plan
+from toeline.pipelines.plan import tell_plan
 from toeline.pipelines.progress import tell_json
+from toeline.plan.plan import PlanRequest
 
 BATCH = 4  # enough to keep a graphics card busy with a small detector, and few pictures in memory
 
@@ -122,47 +123,9 @@ def demo(
     raise typer.Exit(0 if demonstrate(folder) else 1)
 
 
-class Task(StrEnum):
-    """What the judge is to do."""
-
-    INSPECT = "inspect"
-    FINETUNE = "finetune"
-
-
-class Dtype(StrEnum):
-    """How the weights are held."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-    INT8 = "int8"
-    INT4 = "int4"
-    NF4 = "nf4"
-
-
+@with_settings
 def plan(
-    judge: Annotated[str, typer.Option(metavar="embedded|DIR|HUB_ID", help="What is to run.")] = DEFAULT_JUDGE,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda or mps of this machine, or a30, m2max-42, rtx4090, h200 and others.")
-    ] = "auto",
-    task: Annotated[Task, typer.Option(help="Inspect photographs, or fine-tune with LoRA.")] = Task.INSPECT,
-    objects: Annotated[int, typer.Option(help="Objects on a photograph.")] = 5,
-    image: Annotated[
-        int | None,
-        typer.Option(metavar="PIXELS", help="Side at which a photograph is shown; by default the judge's own."),
-    ] = None,
-    dtype: Annotated[Dtype, typer.Option(help="How the weights are held; auto as the judge loads them.")] = Dtype.AUTO,
-    trim: Annotated[int, typer.Option(metavar="TOKENS", help="Tokens that a trimmed vocabulary keeps; 0: all.")] = 0,
-    chunk: Annotated[int, typer.Option(metavar="OBJECTS", help="Objects in one packed sequence; 0: all.")] = 0,
-    rank: Annotated[int, typer.Option(help="LoRA rank, with --task finetune.")] = 16,
-    checkpointing: Annotated[
-        bool, typer.Option("--checkpointing/--no-checkpointing", help="Compute activations twice to keep few.")
-    ] = True,
-    cached_features: Annotated[
-        bool, typer.Option("--cached-features", help="Image features from disk, the vision tower not loaded.")
-    ] = False,
-    qlora: Annotated[bool, typer.Option("--qlora", help="Frozen weights of the language model in NF4.")] = False,
+    asked: PlanRequest,
     check: Annotated[
         bool, typer.Option("--check", help="Load the judge, run one drawn photograph, compare with the plan.")
     ] = False,
@@ -175,20 +138,4 @@ def plan(
 
     Example: toeline plan --judge Qwen/Qwen2-VL-7B-Instruct --device a30
     """
-    from toeline.plan.plan import PlanRequest
-
-    asked = PlanRequest(
-        judge=judge,
-        device=device,
-        task=task.value,
-        objects=objects,
-        image=image,
-        dtype=dtype.value,
-        trim=trim,
-        chunk=chunk,
-        rank=rank,
-        checkpointing=checkpointing,
-        cached_features=cached_features,
-        qlora=qlora,
-    )
     tell_plan(asked, check=check, as_json=as_json)
