@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from toeline.cli.options import Classes
-from toeline.pipelines.analyze import AnalyzeRun, analyze_into, gallery_of, summary, tell_analysis, tell_gallery
+from toeline.cli.options import with_settings
+from toeline.pipelines.analyze import analyze_into, gallery_of, summary, tell_analysis, tell_gallery
 from toeline.pipelines.datasets import (
     convert_into,
     position,
@@ -21,25 +23,13 @@ from toeline.pipelines.datasets import (
     tell_split,
 )
 from toeline.pipelines.progress import tell_json
+from toeline.pipelines.settings import AnalyzeRun, Classes, Taxonomy
 
 
+@partial(with_settings, first="data")
 def analyze(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A YOLO data set: its top folder, or its data.yaml.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; an earlier analysis there is replaced.")],
-    target: Annotated[
-        float, typer.Option(min=0.01, max=0.999, help="The accuracy that should be shown, as a share.")
-    ] = 0.90,
-    taxonomy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
-    ] = None,
-    classes: Classes = None,
-    flight: Annotated[
-        str | None,
-        typer.Option(metavar="PATTERN", help="Regular expression: what it matches in a file name is the flight line."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read and draw; as many as there are cores.")
-    ] = None,
+    run: AnalyzeRun,
     no_pixels: Annotated[
         bool, typer.Option("--no-pixels", help="Labels only: no look at the photographs, no gallery.")
     ] = False,
@@ -53,16 +43,7 @@ def analyze(
 
     Example: toeline analyze data/lagoon --out runs/lagoon-data
     """
-    run = AnalyzeRun(
-        data=str(data),
-        target=target,
-        taxonomy=str(taxonomy) if taxonomy else None,
-        classes=str(classes) if classes else None,
-        flight=flight,
-        pixels=not no_pixels,
-        workers=workers,
-    )
-    found = analyze_into(run, out)
+    found = analyze_into(replace(run, pixels=not no_pixels), out)
     tell_json(summary(found, out)) if as_json else tell_analysis(found, out)
     raise typer.Exit(0 if found.fine else 1)
 
@@ -78,9 +59,7 @@ def gallery(
     photographs: Annotated[int, typer.Option(min=0, help="Whole photographs shown, at most.")] = 300,
     per_problem: Annotated[int, typer.Option(min=1, help="Pictures of each kind of problem, at most.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Decides what is shown where there is more.")] = 0,
-    taxonomy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
-    ] = None,
+    taxonomy: Taxonomy = None,
     classes: Classes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print gallery.json on standard output.")] = False,
 ) -> None:

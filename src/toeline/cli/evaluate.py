@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from toeline.cli.inspect import Answers, Device
-from toeline.cli.options import Classes, Data, Head, Thresholds, Trust
+from toeline.cli.options import Thresholds, Trust, with_settings
 from toeline.errors import ToelineError
 from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
+from toeline.pipelines.settings import Classes, Data, DetectorScoring, Head, Taxonomy
 
 
 class Decide(StrEnum):
@@ -65,9 +67,7 @@ def evaluate(
     targets: Annotated[
         str, typer.Option(metavar="none|zero-shot|fine-tuned|KEY=SHARE,...", help="What figures are held against.")
     ] = "none",
-    taxonomy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
-    ] = None,
+    taxonomy: Taxonomy = None,
     classes: Classes = None,
     device: Annotated[Device, typer.Option(help="Where the judge runs.")] = Device.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
@@ -111,28 +111,10 @@ def evaluate(
     raise typer.Exit(0 if scored.fine else 1)
 
 
+@partial(with_settings, first="data out detector")
 def evaluate_detector(
-    data: Data,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
-    detector: Annotated[
-        str, typer.Option(metavar="embedded|PATH|HUB_ID", help="Finds the objects: .pt, .onnx, directory or hub id.")
-    ] = "embedded",
-    split: Annotated[str, typer.Option(help="Its split to measure on: valid, test, train, or all if it has none.")] = (
-        "valid"
-    ),
-    against: Annotated[
-        str, typer.Option(metavar="embedded|none|PATH|HUB_ID", help="Another detector to set beside it.")
-    ] = "embedded",
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[TYPE=]0.4", help="Least confidence in use, for all types or one; repeatable."),
-    ] = None,
-    trust: Trust = False,
-    head: Head = None,
-    cluster: Annotated[Cluster, typer.Option(help="What the bootstrap draws as a whole.")] = Cluster.PHOTO,
-    taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Types of another owner.")] = None,
-    classes: Classes = None,
-    device: Annotated[Device, typer.Option(help="Where detectors that need torch run.")] = Device.AUTO,
+    run: DetectorScoring,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
 ) -> None:
     """Measure a detector on labeled photographs: average precision with intervals, thresholds, the worst photographs.
@@ -142,24 +124,9 @@ def evaluate_detector(
 
     Example: toeline evaluate-detector dataset --detector best.pt --split valid --out runs/detector
     """
-    from toeline.pipelines.evaluate_detector import DetectorScoring, score_into, summary
+    from toeline.pipelines.evaluate_detector import score_into, summary
 
-    scored = score_into(
-        DetectorScoring(
-            data=str(data),
-            split=split,
-            detector=detector,
-            against=None if against in ("none", detector) else against,
-            thresholds=tuple(threshold or ()),
-            trust=trust,
-            head=head,
-            cluster=cluster.value,
-            taxonomy=str(taxonomy) if taxonomy else None,
-            classes=str(classes) if classes else None,
-            device=device.value,
-        ),
-        out,
-    )
+    scored = score_into(run, out)
     tell_summary(summary(scored), as_json=as_json)
     raise typer.Exit(0 if scored.fine else 1)
 
@@ -173,9 +140,7 @@ def compare(
         Path | None, typer.Option("--out", metavar="DIR", help="Write compare.html, .md and .json.")
     ] = None,
     cluster: Annotated[Cluster, typer.Option(help="What the bootstrap draws as a whole.")] = Cluster.PHOTO,
-    taxonomy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
-    ] = None,
+    taxonomy: Taxonomy = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON on standard output.")] = False,
 ) -> None:
     """Compare evaluations on the same objects: differences with intervals, gains and losses, which objects flipped.

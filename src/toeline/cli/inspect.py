@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from toeline.cli.options import Classes, Head, Thresholds, Trust, with_settings
+from toeline.cli.options import Thresholds, Trust, with_settings
 from toeline.core.prefetch import cores
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import InspectRun, Output, Pace, inspect_into, tell
 from toeline.pipelines.plan import tell_plan
 from toeline.pipelines.progress import tell_json
+from toeline.pipelines.settings import Classes, Head, Taxonomy
 from toeline.plan.plan import PlanRequest
 
 BATCH = 4  # enough to keep a graphics card busy with a small detector, and few pictures in memory
@@ -54,9 +55,7 @@ def inspect(
     answers: Annotated[
         Answers, typer.Option(help="Class names of the object's type, or all, so that the judge can overrule it.")
     ] = Answers.TYPE,
-    taxonomy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
-    ] = None,
+    taxonomy: Taxonomy = None,
     classes: Classes = None,
     device: Annotated[Device, typer.Option(help="Where the judge runs.")] = Device.AUTO,
     workers: Annotated[

@@ -7,26 +7,16 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
-from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from typer.models import OptionInfo, ParameterInfo
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
-Classes = Annotated[
-    Path | None,
-    typer.Option("--classes", metavar="FILE", help="The file that names the class ids: data.yaml, classes.txt ..."),
-]
 Thresholds = Annotated[
     list[str] | None,
     typer.Option(
         "--threshold", metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."
     ),
-]
-Head = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="What an .onnx ends with, if it is unclear: yolov8, yolov5, rows or rtdetr."),
 ]
 Trust = Annotated[
     bool,
@@ -35,10 +25,10 @@ Trust = Annotated[
 Command = Callable[..., None]
 
 
-def with_settings(command: Command, order: str = "") -> Command:
+def with_settings(command: Command, first: str = "") -> Command:
     """The command with every parameter that is a settings record typed as options: one for each field, in its place.
 
-    `order` names all that can be typed, where that is another order or not all.
+    `first` names those that --help lists first, where that is not the order of the signature.
     """
     own = inspect.signature(command, eval_str=True).parameters
     records: dict[str, Any] = {name: p.annotation for name, p in own.items() if is_dataclass(p.annotation)}
@@ -47,20 +37,21 @@ def with_settings(command: Command, order: str = "") -> Command:
 
     @wraps(command)
     def act(**typed: Any) -> None:
+        typed = {name: tuple(value) if isinstance(value, list) else value for name, value in typed.items()}
         for name, record in records.items():
             typed[name] = record(**{f.name: typed.pop(f.name) for f in fields(record) if f.name in typed})
         command(**typed)
 
-    signature = inspect.Signature([options[name] for name in order.split() or options])
+    signature = inspect.Signature([options[name] for name in dict.fromkeys([*first.split(), *options])])
     act.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
     act.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     return act
 
 
 def fields_of(record: type) -> list[inspect.Parameter]:
-    """The options of all fields of a record in their order."""
+    """The options of a record's fields in their order, but for those of field(metadata={"option": False})."""
     hints = get_type_hints(record, include_extras=True)
-    return [option_of(f, hints[f.name]) for f in fields(record)]
+    return [option_of(f, hints[f.name]) for f in fields(record) if f.metadata.get("option", True)]
 
 
 def option_of(field: Field[Any], hint: Any) -> inspect.Parameter:
@@ -72,6 +63,8 @@ def option_of(field: Field[Any], hint: Any) -> inspect.Parameter:
     option = copy(remark) if isinstance(remark, ParameterInfo) else typer.Option(help=remark)
     if isinstance(option, OptionInfo) and option.default is ...:  # where typer.Option("--from") has the name
         option.default = f"--{field.name.replace('_', '-')}"
+    if get_origin(kind) is tuple:
+        kind = list[get_args(kind)[0]]  # type: ignore[misc]  # the form that typer knows
     default = inspect.Parameter.empty if field.default is MISSING else field.default
     annotation = Annotated[kind, option]  # type: ignore[valid-type]  # known when it runs
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

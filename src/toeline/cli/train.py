@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toeline.cli.options import Classes, Data, with_settings
+from toeline.cli.options import with_settings
 from toeline.core.finding import grave
 from toeline.pipelines.baseline import (
     baseline_into,
@@ -18,6 +18,7 @@ from toeline.pipelines.baseline import (
     tell_ensemble,
 )
 from toeline.pipelines.progress import is_first, tell, tell_json
+from toeline.pipelines.settings import Classes, Data
 from toeline.pipelines.train_embedded import shipped
 from toeline.train.config import DetectorFit, LoraRun
 
