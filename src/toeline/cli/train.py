@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,56 +19,41 @@ from toeline.pipelines.baseline import (
     tell_ensemble,
 )
 from toeline.pipelines.progress import is_first, tell, tell_json
-from toeline.pipelines.settings import Classes, Data
+from toeline.pipelines.settings import Data
 from toeline.pipelines.train_embedded import shipped
-from toeline.train.config import DetectorFit, LoraRun
+from toeline.train.config import BaselineRun, DetectorFit, EnsembleRun, LoraRun
 
-YoloData = Annotated[Path, typer.Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
-Words = Annotated[Path | None, typer.Option("--taxonomy", help="Types, conditions and classes of another owner.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")]
 
 
+@partial(with_settings, first="data")
 def baseline(
-    data: YoloData,
     file: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the trained baseline is written.")],
-    split: Annotated[str, typer.Option(help="The only split that is looked at.")] = "train",
-    seed: Annotated[int, typer.Option(min=0, help="Same data and seed, same file.")] = 0,
-    folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5,
-    taxonomy: Words = None,
-    classes: Classes = None,
+    run: BaselineRun,
     as_json: AsJson = False,
 ) -> None:
     """Train the baseline: a judge without a language model, whose accuracy a language model has to beat.
 
     Example: toeline baseline dataset --out runs/baseline.safetensors; then --judge baseline:runs/baseline.safetensors
     """
-    trained = baseline_into(data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy, classes=classes)
+    trained = baseline_into(run, file)
     tell_json(trained.record, indent=2) if as_json else tell_baseline(trained)
     raise typer.Exit(1 if grave(trained.problems) else 0)
 
 
+@partial(with_settings, first="data judges")
 def ensemble(
-    data: YoloData,
-    judge: Annotated[list[str], typer.Option(help="A judge, twice: --judge embedded --judge baseline:FILE.")],
     file: Annotated[
         Path, typer.Option("--out", metavar="FILE.json", help="Where weight and temperatures are written.")
     ],
-    split: Annotated[
-        str, typer.Option(help="Photographs to fit on; no judge may have been trained on them.")
-    ] = "valid",
-    adapter: Annotated[Path | None, typer.Option(help="Peft adapter of the judge that is a language model.")] = None,
-    taxonomy: Words = None,
-    classes: Classes = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    run: EnsembleRun,
     as_json: AsJson = False,
 ) -> None:
     """Fit how two judges are joined: a temperature for each and a weight, on a split that neither was trained on.
 
     Example: toeline ensemble dataset --judge embedded --judge baseline:runs/baseline.safetensors --out runs/both.json
     """
-    fitted = ensemble_into(
-        data, judge, file, split=split, adapter=adapter, taxonomy=taxonomy, device=device, classes=classes
-    )
+    fitted = ensemble_into(run, file)
     tell_json(fitted.record, indent=2) if as_json else tell_ensemble(fitted)
     raise typer.Exit(1 if grave(fitted.problems) else 0)
 

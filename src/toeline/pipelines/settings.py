@@ -11,11 +11,10 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
+from toeline.train.config import Classes
+
 Data = Annotated[Path, Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
 Taxonomy = Annotated[Path | None, Option(metavar="FILE", help="Types and conditions of another owner.")]
-Classes = Annotated[
-    Path | None, Option(metavar="FILE", help="The file that names the class ids: data.yaml, classes.txt ...")
-]
 Detector = Annotated[
     str, Option(metavar="embedded|PATH|HUB_ID", help="Finds the objects: .pt, .onnx, directory or hub id.")
 ]

@@ -9,13 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from typer import Option
+from typer import Argument, Option
 
 from toeline.errors import SetupError
 from toeline.weights import is_hub_id
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")  # of the language model; the vision tower's layers are called qkv
 CHANGE_NOTHING = ("checkpointing", "max_tokens", "workers", "threads")  # in the result: a run may go on with others
+YoloData = Annotated[Path, Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
+Classes = Annotated[
+    Path | None, Option(metavar="FILE", help="The file that names the class ids: data.yaml, classes.txt ...")
+]
 Balance = Literal["none", "weights", "oversample"]
 Switch = Literal["auto", "on", "off"]
 
@@ -181,3 +185,31 @@ class DetectorRun:
     threads: int = 2
     workers: int = 2
     measure_every: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineRun:
+    """Settings of one training. `folds` is lowered to the number of flight lines where there are fewer, and cut by
+    photograph where there is only one."""
+
+    data: YoloData
+    split: Annotated[str, "The only split that is looked at."] = "train"
+    seed: Annotated[int, Option(min=0, help="Same data and seed, same file.")] = 0
+    folds: Annotated[int, Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5
+    taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
+    classes: Classes = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleRun:
+    """Settings of one fit of an ensemble."""
+
+    data: YoloData
+    judges: Annotated[
+        tuple[str, ...], Option("--judge", help="A judge, twice: --judge embedded --judge baseline:FILE.")
+    ]
+    split: Annotated[str, "Photographs to fit on; no judge may have been trained on them."] = "valid"
+    adapter: Annotated[Path | None, "Peft adapter of the judge that is a language model."] = None
+    taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
+    classes: Classes = None
+    device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
