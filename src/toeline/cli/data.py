@@ -23,7 +23,8 @@ from toeline.pipelines.datasets import (
     tell_split,
 )
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import AnalyzeRun, Classes, Taxonomy
+from toeline.pipelines.settings import AnalyzeRun, Taxonomy
+from toeline.train.config import Classes
 
 
 @partial(with_settings, first="data")

@@ -12,16 +12,6 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import OptionInfo, ParameterInfo
 
-Thresholds = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--threshold", metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."
-    ),
-]
-Trust = Annotated[
-    bool,
-    typer.Option("--trust", help="Let the detector's .pt or .bin run code as it is read: only from who you trust."),
-]
 Command = Callable[..., None]
 
 
