@@ -37,7 +37,8 @@ from toeline.pipelines.baseline import SHOWN, Said
 from toeline.pipelines.baseline import measured as figures_of
 from toeline.prompts.build import ask
 from toeline.prompts.relations import around
-from toeline.train.baseline import BaselineRun, FeatureTable, fit, measured, train_baseline
+from toeline.train.baseline import FeatureTable, fit, measured, train_baseline
+from toeline.train.config import BaselineRun
 from toeline.train.ensemble import ask_both, fit_on
 
 SHUFFLES = 3

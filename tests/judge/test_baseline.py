@@ -22,7 +22,8 @@ from toeline.judge.baseline.model import KEY, BaselineModel, Forest, load_baseli
 from toeline.judge.load import load_judge
 from toeline.prompts.build import ask
 from toeline.train import baseline as floor_fit
-from toeline.train.baseline import BaselineRun, TrainedBaseline, train_baseline
+from toeline.train.baseline import TrainedBaseline, train_baseline
+from toeline.train.config import BaselineRun
 
 TAXONOMY = Taxonomy.load()
 

@@ -17,7 +17,8 @@ from toeline.errors import LabelError
 from toeline.judge.baseline.model import load_baseline, save_baseline, standardized
 from toeline.judge.load import load_judge
 from toeline.train import baseline as floor_fit
-from toeline.train.baseline import SHRINK, BaselineRun, FeatureTable, TrainedBaseline, fit, train_baseline
+from toeline.train.baseline import SHRINK, FeatureTable, TrainedBaseline, fit, train_baseline
+from toeline.train.config import BaselineRun
 
 TAXONOMY = Taxonomy.load()
 

@@ -17,7 +17,8 @@ from toeline.judge.baseline.model import load_baseline, save_baseline
 from toeline.judge.ensemble import EnsembleJudge
 from toeline.judge.load import load_judge
 from toeline.train import baseline as floor_fit
-from toeline.train.baseline import BaselineRun, train_baseline
+from toeline.train.baseline import train_baseline
+from toeline.train.config import BaselineRun
 from toeline.train.ensemble import ask_both, ensemble_out_of_fold
 
 TAXONOMY = Taxonomy.load()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from toeline.cli.options import Classes, annotations_of, options_of
-from toeline.pipelines.analyze import AnalyzeRun, analyze_into, gallery_of, summary, tell_analysis, tell_gallery
+from toeline.cli.options import with_settings
+from toeline.pipelines.analyze import analyze_into, gallery_of, summary, tell_analysis, tell_gallery
 from toeline.pipelines.datasets import (
     convert_into,
     position,
@@ -21,27 +23,16 @@ from toeline.pipelines.datasets import (
     tell_split,
 )
 from toeline.pipelines.progress import tell, tell_json
-from toeline.pipelines.suggest import SuggestRun, suggest_into
+from toeline.pipelines.settings import AnalyzeRun, SuggestRun, Taxonomy
+from toeline.pipelines.suggest import suggest_into
 from toeline.pipelines.suggest import summary as suggest_summary
+from toeline.train.config import Classes
 
 
+@partial(with_settings, first="data")
 def analyze(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A YOLO data set: its top folder, or its data.yaml.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; an earlier analysis there is replaced.")],
-    target: Annotated[
-        float, typer.Option(min=0.01, max=0.999, help="The accuracy that should be shown, as a share.")
-    ] = 0.90,
-    taxonomy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
-    ] = None,
-    classes: Classes = None,
-    flight: Annotated[
-        str | None,
-        typer.Option(metavar="PATTERN", help="Regular expression: what it matches in a file name is the flight line."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read and draw; as many as there are cores.")
-    ] = None,
+    run: AnalyzeRun,
     no_pixels: Annotated[
         bool, typer.Option("--no-pixels", help="Labels only: no look at the photographs, no gallery.")
     ] = False,
@@ -55,16 +46,7 @@ def analyze(
 
     Example: toeline analyze data/lagoon --out runs/lagoon-data
     """
-    run = AnalyzeRun(
-        data=str(data),
-        target=target,
-        taxonomy=str(taxonomy) if taxonomy else None,
-        classes=str(classes) if classes else None,
-        flight=flight,
-        pixels=not no_pixels,
-        workers=workers,
-    )
-    found = analyze_into(run, out)
+    found = analyze_into(replace(run, pixels=not no_pixels), out)
     tell_json(summary(found, out)) if as_json else tell_analysis(found, out)
     raise typer.Exit(0 if found.fine else 1)
 
@@ -80,9 +62,7 @@ def gallery(
     photographs: Annotated[int, typer.Option(min=0, help="Whole photographs shown, at most.")] = 300,
     per_problem: Annotated[int, typer.Option(min=1, help="Pictures of each kind of problem, at most.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Decides what is shown where there is more.")] = 0,
-    taxonomy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Types and conditions of another owner.")
-    ] = None,
+    taxonomy: Taxonomy = None,
     classes: Classes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print gallery.json on standard output.")] = False,
 ) -> None:
@@ -100,14 +80,13 @@ def gallery(
     raise typer.Exit(1 if record["problems"] else 0)
 
 
-SUGGEST_OWN = {  # what is no part of the settings
-    "data": Annotated[Path, typer.Argument(metavar="SOURCE", help="What `toeline inspect` wrote, or a data set.")],
-    "out": Annotated[Path, typer.Option("--out", metavar="DIR|FILE.txt", help="Folder for the results, or a list.")],
-    "as_json": Annotated[bool, typer.Option("--json", help="Print all of it as JSON on standard output.")],
-}
-
-
-def suggest(data: Path, out: Path, as_json: bool, **settings: Any) -> None:
+@with_settings
+def suggest(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="What `toeline inspect` wrote, or a data set.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR|FILE.txt", help="Folder for the results, or a list.")],
+    run: SuggestRun,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON on standard output.")] = False,
+) -> None:
     """Say what more labels would help most: photographs that the models are least sure of, thin classes, flight lines.
 
     Of an inspection, the photographs of most worth, spread over flight lines; of a data set, what its classes and
@@ -117,13 +96,10 @@ def suggest(data: Path, out: Path, as_json: bool, **settings: Any) -> None:
 
     Example: toeline suggest runs/first --n 50 --out runs/to-label
     """
-    found = suggest_into(data, SuggestRun(**settings), out)
+    found = suggest_into(source, run, out)
     tell(suggest_summary(found, out), as_json=as_json)
     raise typer.Exit(0 if found.fine else 1)
 
-
-suggest.__signature__ = options_of(SuggestRun, SUGGEST_OWN)  # type: ignore[attr-defined]
-suggest.__annotations__ = annotations_of(suggest.__signature__)  # type: ignore[attr-defined]
 
 PARTS = "train=0.75,valid=0.15,test=0.10"
 

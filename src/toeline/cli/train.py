@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from toeline.cli.options import Classes, annotations_of, fields_of, options_of
+from toeline.cli.options import with_settings
 from toeline.core.finding import grave
 from toeline.pipelines.baseline import (
     baseline_into,
@@ -18,68 +19,54 @@ from toeline.pipelines.baseline import (
     tell_ensemble,
 )
 from toeline.pipelines.progress import is_first, tell, tell_json
+from toeline.pipelines.settings import Data
 from toeline.pipelines.train_embedded import shipped
-from toeline.train.config import DetectorFit, LearnRun, LoraRun
+from toeline.train.config import BaselineRun, DetectorFit, EnsembleRun, LearnRun, LoraRun
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
-Words = Annotated[Path | None, typer.Option("--taxonomy", help="Types, conditions and classes of another owner.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")]
 
 
+@partial(with_settings, first="data")
 def baseline(
-    data: Data,
     file: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the trained baseline is written.")],
-    split: Annotated[str, typer.Option(help="The only split that is looked at.")] = "train",
-    seed: Annotated[int, typer.Option(min=0, help="Same data and seed, same file.")] = 0,
-    folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5,
-    taxonomy: Words = None,
-    classes: Classes = None,
+    run: BaselineRun,
     as_json: AsJson = False,
 ) -> None:
     """Train the baseline: a judge without a language model, whose accuracy a language model has to beat.
 
     Example: toeline baseline dataset --out runs/baseline.safetensors; then --judge baseline:runs/baseline.safetensors
     """
-    trained = baseline_into(data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy, classes=classes)
+    trained = baseline_into(run, file)
     tell_json(trained.record, indent=2) if as_json else tell_baseline(trained)
     raise typer.Exit(1 if grave(trained.problems) else 0)
 
 
+@partial(with_settings, first="data judges")
 def ensemble(
-    data: Data,
-    judge: Annotated[list[str], typer.Option(help="A judge, twice: --judge embedded --judge baseline:FILE.")],
     file: Annotated[
         Path, typer.Option("--out", metavar="FILE.json", help="Where weight and temperatures are written.")
     ],
-    split: Annotated[
-        str, typer.Option(help="Photographs to fit on; no judge may have been trained on them.")
-    ] = "valid",
-    adapter: Annotated[Path | None, typer.Option(help="Peft adapter of the judge that is a language model.")] = None,
-    taxonomy: Words = None,
-    classes: Classes = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    run: EnsembleRun,
     as_json: AsJson = False,
 ) -> None:
     """Fit how two judges are joined: a temperature for each and a weight, on a split that neither was trained on.
 
     Example: toeline ensemble dataset --judge embedded --judge baseline:runs/baseline.safetensors --out runs/both.json
     """
-    fitted = ensemble_into(
-        data, judge, file, split=split, adapter=adapter, taxonomy=taxonomy, device=device, classes=classes
-    )
+    fitted = ensemble_into(run, file)
     tell_json(fitted.record, indent=2) if as_json else tell_ensemble(fitted)
     raise typer.Exit(1 if grave(fitted.problems) else 0)
 
 
-OWN = {  # what is no part of the settings: where it goes, and what else is done
-    "out": Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")],
-    "merge": Annotated[bool, typer.Option("--merge", help="Also write the judge with the adapter added to it.")],
-    "resume": Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last checkpoint.")],
-    "as_json": Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")],
-}
+Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last checkpoint.")]
+Merge = Annotated[bool, typer.Option("--merge", help="Also write the judge with the adapter added to it.")]
 
 
-def finetune(data: Path, out: Path, merge: bool, resume: bool, as_json: bool, **settings: Any) -> None:
+@with_settings
+def finetune(
+    data: Data, out: Folder, run: LoraRun, merge: Merge = False, resume: Resume = False, as_json: AsJson = False
+) -> None:
     """Fine-tune a judge with LoRA on labeled photographs, and say whether it was worth it.
 
     Writes adapter/ (plain peft), report.html, report.md, log.jsonl, run.json, errors.jsonl, and before/ and after/ with
@@ -91,24 +78,20 @@ def finetune(data: Path, out: Path, merge: bool, resume: bool, as_json: bool, **
     """
     from toeline.pipelines.finetune import finetune_into, summary
 
-    outcome = finetune_into(LoraRun(**settings), data, out, merge=merge, resume=resume)
+    outcome = finetune_into(run, data, out, merge=merge, resume=resume)
     if is_first():
         tell(summary(outcome), as_json=as_json)
     raise typer.Exit(0 if outcome.fine else 1)
 
 
-finetune.__signature__ = options_of(LoraRun, OWN)  # type: ignore[attr-defined]
-finetune.__annotations__ = annotations_of(finetune.__signature__)  # type: ignore[attr-defined]
-
-DETECTOR_OWN = {  # what is no part of the settings
-    "out": Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")],
-    "resume": Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last checkpoint.")],
-    "as_json": Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")],
-}
-SPELLED = {"begin": "--from"}  # a Python word
-
-
-def train_detector(data: Path, out: Path, resume: bool, as_json: bool, **settings: Any) -> None:
+@with_settings
+def train_detector(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")],
+    run: DetectorFit,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
     """Train a detector on labeled photographs, and measure it on the validation split.
 
     Classes are folded to their types and polygons to boxes. Writes model.onnx and detector.json (with --model what
@@ -121,21 +104,18 @@ def train_detector(data: Path, out: Path, resume: bool, as_json: bool, **setting
     """
     from toeline.pipelines.train_detector import summary, train_into
 
-    outcome = train_into(DetectorFit(**settings), data, out, resume=resume)
+    outcome = train_into(run, data, out, resume=resume)
     tell(summary(outcome), as_json=as_json)
     raise typer.Exit(0 if outcome.fine else 1)
 
 
-train_detector.__signature__ = options_of(DetectorFit, DETECTOR_OWN, SPELLED)  # type: ignore[attr-defined]
-train_detector.__annotations__ = annotations_of(train_detector.__signature__)  # type: ignore[attr-defined]
-
-LEARN_OWN = {  # what is no part of the settings
-    "out": Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again goes on.")],
-    "as_json": Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")],
-}
-
-
-def learn(data: Path, out: Path, as_json: bool, **settings: Any) -> None:
+@with_settings
+def learn(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again goes on.")],
+    run: LearnRun,
+    as_json: AsJson = False,
+) -> None:
     """From labeled photographs to a model of your own: detector, judge, and how sure they are, in one folder.
 
     Trains the detector, the baseline and the embedded judge, each also without every fold of train (cut by flight
@@ -149,13 +129,10 @@ def learn(data: Path, out: Path, as_json: bool, **settings: Any) -> None:
     """
     from toeline.pipelines.learn import learn_into, summary
 
-    result = learn_into(LearnRun(**settings), data, out)
+    result = learn_into(run, data, out)
     tell(summary(result), as_json=as_json)
     raise typer.Exit(0 if result.fine else 1)
 
-
-learn.__signature__ = options_of(LearnRun, LEARN_OWN)  # type: ignore[attr-defined]
-learn.__annotations__ = annotations_of(learn.__signature__)  # type: ignore[attr-defined]
 
 EXAMPLE = "Example: toeline train-embedded {name} --out runs/{name} --seed 1"
 
@@ -185,16 +162,15 @@ def training() -> typer.Typer:
 def add_command(app: typer.Typer, name: str, settings: type[Any], act: Callable[[Any], Any]) -> None:
     """A command whose options are the fields of a settings dataclass and whose help is its docstring."""
 
-    def command(**options: Any) -> None:
-        written = act(settings(**options))
-        typer.echo(f"Written: {written if isinstance(written, Path) else options.get('out', '')}")
+    def command(run: Any) -> None:
+        written = act(run)
+        typer.echo(f"Written: {written if isinstance(written, Path) else getattr(run, 'out', '')}")
 
     command.__doc__ = "\n\n".join(
         (f"Train the {name} from scratch on drawn scenes.", flowing(settings), EXAMPLE.format(name=name))
     )
-    command.__signature__ = inspect.Signature(fields_of(settings))  # type: ignore[attr-defined]
-    command.__annotations__ = annotations_of(command.__signature__)  # type: ignore[attr-defined]
-    app.command(name)(command)
+    command.__annotations__ = {"run": settings}
+    app.command(name)(with_settings(command))
 
 
 def flowing(documented: object) -> str:

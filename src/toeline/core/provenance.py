@@ -38,6 +38,12 @@ def start_record(command: str, settings: Mapping[str, Any], taxonomy: Taxonomy, 
     }
 
 
+def settings_of(run: Any) -> dict[str, Any]:
+    """The fields of a settings record as JSON gives them back: paths as they were typed, tuples as lists."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(run), default=str))
+    return settings
+
+
 def versions() -> dict[str, str]:
     """Versions of what results depend on; what is not installed is left out."""
     found = {"toeline": __version__, "python": platform.python_version()}

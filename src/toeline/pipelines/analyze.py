@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines import progress as show
 from toeline.pipelines.progress import bar, escape
+from toeline.pipelines.settings import AnalyzeRun
 
 if TYPE_CHECKING:
     from toeline.analysis.analyze import Analysis, Crew
@@ -25,19 +25,6 @@ if TYPE_CHECKING:
 SHOWN = 100  # whole photographs in the gallery; `toeline gallery` shows more
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnalyzeRun:
-    """Settings of one analysis, as the user typed them."""
-
-    data: str
-    target: float = 0.90
-    taxonomy: str | None = None
-    classes: str | None = None
-    flight: str | None = None
-    pixels: bool = True
-    workers: int | None = None
-
-
 def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     """Analyze and write everything. Raises ToelineError."""
     from toeline.analysis.analyze import Crew, How, beside
@@ -45,17 +32,17 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     from toeline.analysis.gallery import GalleryRun
     from toeline.analysis.report import OWN, Report, save
     from toeline.analysis.sections import sections
-    from toeline.core.provenance import now_words, start_record
+    from toeline.core.provenance import now_words, settings_of, start_record
     from toeline.data.export import require_apart, staged
     from toeline.data.yolo import open_yolo
     from toeline.pipelines.progress import bar
 
-    taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    opened = open_yolo(Path(run.data), taxonomy, classes=Path(run.classes) if run.classes else None)
+    taxonomy = Taxonomy.load(run.taxonomy)
+    opened = open_yolo(run.data, taxonomy, classes=run.classes)
     show.tell_problems(opened.problems)
     require_apart(out, (entry.photo.parent for entries in opened.splits.values() for entry in entries))
-    record = start_record("analyze", asdict(run), taxonomy)
-    with staged(out, "run.json", asdict(run), own=OWN) as stage:
+    record = start_record("analyze", settings_of(run), taxonomy)
+    with staged(out, "run.json", settings_of(run), own=OWN) as stage:
         assert stage is not None, "with names of its own to replace, an analysis is always made anew"
         how = How(flight=run.flight, pixels=run.pixels)
         with Crew(run.workers or os.cpu_count() or 1) as crew:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from toeline.evaluate.matching import Case
     from toeline.evaluate.metric import Metric
     from toeline.judge.ensemble import EnsembleJudge, Scores
-    from toeline.train.baseline import BaselineRun
+    from toeline.train.config import BaselineRun, EnsembleRun
     from toeline.train.ensemble import AnsweredCase
 
 
@@ -110,23 +110,12 @@ class Trained(NamedTuple):
         return {"out": str(self.file), **self.facts, **counted(self.problems), "problems": len(grave(self.problems))}
 
 
-def baseline_into(
-    data: Path,
-    file: Path,
-    *,
-    split: str,
-    seed: int,
-    folds: int,
-    taxonomy: Path | None,
-    classes: Path | None = None,
-) -> Trained:
+def baseline_into(run: BaselineRun, file: Path) -> Trained:
     """Train a baseline, measure it by cross-validation, and write both to `file`. Raises ToelineError."""
     from toeline.judge.baseline.model import is_baseline
-    from toeline.train.baseline import BaselineRun
 
-    run = BaselineRun(data=data, split=split, seed=seed, folds=folds, classes=classes)
     with replacing(file, is_baseline, "file of `toeline baseline`"):
-        return _baseline_into(run, file, Taxonomy.load(taxonomy))
+        return _baseline_into(run, file, Taxonomy.load(run.taxonomy))
 
 
 def _baseline_into(run: BaselineRun, file: Path, words: Taxonomy) -> Trained:
@@ -177,58 +166,36 @@ class Fitted(NamedTuple):
         return {"out": str(self.file), **asdict(self.joined.mix), **self.facts}
 
 
-def ensemble_into(
-    data: Path,
-    judges: Sequence[str],
-    file: Path,
-    *,
-    split: str,
-    adapter: Path | None,
-    taxonomy: Path | None,
-    device: str,
-    classes: Path | None = None,
-) -> Fitted:
+def ensemble_into(run: EnsembleRun, file: Path) -> Fitted:
     """Ask both judges about a split, fit weight and temperatures, and write them to `file`. Raises ToelineError."""
     from toeline.judge.ensemble import is_ensemble
 
     with replacing(file, is_ensemble, "file of `toeline ensemble`"):
-        words = Taxonomy.load(taxonomy)
-        return _ensemble_into(
-            data, judges, file, split=split, adapter=adapter, words=words, device=device, classes=classes
-        )
+        return _ensemble_into(run, file, Taxonomy.load(run.taxonomy))
 
 
-def _ensemble_into(
-    data: Path,
-    judges: Sequence[str],
-    file: Path,
-    *,
-    split: str,
-    adapter: Path | None,
-    words: Taxonomy,
-    device: str,
-    classes: Path | None,
-) -> Fitted:
+def _ensemble_into(run: EnsembleRun, file: Path, words: Taxonomy) -> Fitted:
     from toeline.data.yolo import open_yolo
     from toeline.evaluate.metric import metric_record
     from toeline.judge.ensemble import EnsembleJudge, save_ensemble
     from toeline.judge.load import load_judge
     from toeline.train.ensemble import ask_both, fit_on
 
-    joined = load_judge(f"ensemble:{','.join(judges)}", device=device, adapter=adapter)
+    joined = load_judge(f"ensemble:{','.join(run.judges)}", device=run.device, adapter=run.adapter)
     assert isinstance(joined, EnsembleJudge)
-    with bar("Asking both", total=len(open_yolo(data, words, classes=classes).splits.get(split, ()))) as step:
-        answers = ask_both(data, split, joined, words, classes=classes, step=step)
+    photographs = len(open_yolo(run.data, words, classes=run.classes).splits.get(run.split, ()))
+    with bar("Asking both", total=photographs) as step:
+        answers = ask_both(run.data, run.split, joined, words, classes=run.classes, step=step)
     joined = replace(joined, mix=fit_on(answers.asked))
     figures = compared(joined, answers.asked, words)
     facts = {
-        "split": split,
+        "split": run.split,
         "objects": len(answers.asked),
         "out_of_fold": answers.kept,
         "figures": {name: [metric_record(f) for f in rows] for name, rows in figures.items()},
     }
     save_ensemble(file, joined, facts)
-    return Fitted(file, split, joined, answers.kept, figures, facts, answers.problems)
+    return Fitted(file, run.split, joined, answers.kept, figures, facts, answers.problems)
 
 
 def tell_ensemble(fitted: Fitted) -> None:

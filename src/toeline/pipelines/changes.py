@@ -116,10 +116,10 @@ FILES = "files"  # in run.json: the files of judge and adapter, as they were cal
 WEIGHTS, SMALL = (".safetensors", ".bin"), (".json", ".jinja", ".txt", ".model")
 
 
-def model_files(judge: str, adapter: str | None) -> dict[str, Any]:
+def model_files(judge: str, adapter: str | Path | None) -> dict[str, Any]:
     """The files that judge and adapter are read from: size and times of weights in folders, SHA-256 of all others."""
     found: dict[str, Any] = {}
-    for folder in filter(None, (judge, adapter)):
+    for folder in map(str, filter(None, (judge, adapter))):
         there = Path(folder).expanduser()
         for file in sorted(there.iterdir()) if there.is_dir() else ():
             if file.suffix in (*WEIGHTS, *SMALL) and file.is_file():
@@ -139,7 +139,7 @@ def _named_in(judge: str) -> Iterator[Path]:
                 yield from _named_in(str(part)) if not str(part).startswith(("ensemble:", "fuse:")) else ()
 
 
-def require_same_models(folder: RunFolder, judge: str, adapter: str | None) -> None:
+def require_same_models(folder: RunFolder, judge: str, adapter: str | Path | None) -> None:
     """Raise OutputError when judge or adapter are not what the photographs that are done were judged with.
 
     Weights whose times differ are read: a copy is the same. Runs of earlier versions do not say what they had.

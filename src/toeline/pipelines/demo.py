@@ -9,8 +9,9 @@ from rich.table import Table
 
 from toeline.core.run_folder import claim
 from toeline.core.taxonomy import Taxonomy
-from toeline.pipelines.inspect import InspectRun, Output, inspect_into, tell
+from toeline.pipelines.inspect import Output, inspect_into, tell
 from toeline.pipelines.progress import bar, out, show_places
+from toeline.pipelines.settings import InspectRun
 
 if TYPE_CHECKING:
     from toeline.core.finding import Finding
@@ -45,7 +46,7 @@ def demonstrate(folder: Path) -> bool:
         ground_truth.append(notes_of(matched_with(scenes, findings, taxonomy), taxonomy, note=NOTE))
         return ground_truth[0]
 
-    run = InspectRun(photos=(str(scenes / "valid" / "images"),))
+    run = InspectRun(photos=(scenes / "valid" / "images",))
     title = f"Demonstration: {SCENES} drawn scenes"
     summary = inspect_into(run, Output(out=folder, command="demo", title=title, own=("scenes",), compare=compare))
     tell(summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ from toeline.core.run_folder import ERRORS, RUN, claimed, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.places import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
-from toeline.evaluate.calibration import RISK
-from toeline.evaluate.classification import Cluster, Scorecard, card_record, score
+from toeline.evaluate.classification import Scorecard, card_record, score
 from toeline.evaluate.matching import CASES, case_record
 from toeline.evaluate.metric import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Metric, metric_record
 from toeline.evaluate.results import Evaluated, EvaluationResult, PromptResult, Spatial, Stages
@@ -37,9 +36,10 @@ from toeline.pipelines.evaluate_parts import (
     stages_of,
     tiles_both,
 )
-from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, EvaluateRun, Workbench, once
+from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, Workbench, once
 from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import Summary, escape, tell_problems
+from toeline.pipelines.settings import EvaluateRun, Scoring
 from toeline.report.document import ScorecardPage, Section, metric_cells, render_html, render_markdown
 from toeline.report.end_to_end_page import stage_sections
 from toeline.report.experiments_page import prompts_section, spatial_section
@@ -50,29 +50,13 @@ CALIBRATION_FILE = "calibration.json"
 TRAIN = "train"  # the split on which the majority-class baseline is fitted too
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scoring:
-    """How answers are counted; changing it needs no new answers. `targets` as typed: a name of TARGETS, or pairs.
-
-    With `calibrate`, `risk` is the most percent that may be wrong of the answers that no person sees. `spatial` is how
-    many questions of a template are asked about where things lie; 0 leaves spatial reasoning out.
-    """
-
-    calibrate: str | None = None
-    risk: float = 100 * RISK
-    cluster: str = "photo"
-    targets: str = "none"
-    spatial: int = 0
-
-    @property
-    def clusters(self) -> Cluster:
-        """As the scorecard calls it."""
-        return "group" if self.cluster == "flight" else "photo"
-
-
 def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationResult:
     """Evaluate, score and write everything into `out`. Raises ToelineError."""
     run = with_model(run)
+    if run.findings:
+        if (run.judge, run.adapter, run.boxes, run.detector, run.prompt) != ("embedded", None, TRUTH, "embedded", None):
+            raise ToelineError("--findings are scored as they are. Leave out --judge, --adapter, --boxes and --prompt.")
+        run = replace(run, judge="", boxes="", detector="")
     bench = Workbench(run)
     targets = read_targets(scoring.targets, bench)
     require_other_split(run, scoring)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toeline.core.finding import Problem, Step
-from toeline.core.provenance import now_words, start_record
+from toeline.core.provenance import now_words, settings_of, start_record
 from toeline.core.records import counted, join_lines, problem_record
 from toeline.core.run_folder import (
     ERRORS,
@@ -29,6 +29,7 @@ from toeline.data.yolo import LabeledScene, open_dataset
 from toeline.errors import PhotoError
 from toeline.evaluate.results import DetectorEvaluation, DetectorMeasurement
 from toeline.pipelines.progress import Summary, bar, escape, saying
+from toeline.pipelines.settings import DetectorScoring
 from toeline.report.detector_page import headline, sections, tiles
 from toeline.report.document import ScorecardPage, render_html, render_markdown
 
@@ -40,27 +41,11 @@ SCORECARD, DETECTIONS, HTML, MARKDOWN = "scorecard.json", "detections.jsonl", "r
 COMMAND = "evaluate-detector"
 
 
-@dataclass(frozen=True, kw_only=True)
-class DetectorScoring:
-    """Settings of one measurement, as the user typed them; equal settings on the same data are the same run."""
-
-    data: str
-    split: str = "valid"
-    detector: str = "embedded"
-    against: str | None = "embedded"
-    thresholds: tuple[str, ...] = ()
-    trust: bool = False
-    head: str | None = None
-    cluster: str = "photo"
-    taxonomy: str | None = None
-    classes: str | None = None
-    device: str = "auto"
-
-
 def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     """Measure, and write everything into `out`. Raises ToelineError."""
-    taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
-    data = open_dataset(Path(run.data), taxonomy, classes=Path(run.classes) if run.classes else None)
+    run = replace(run, against=None if run.against in ("none", run.detector) else run.against)
+    taxonomy = Taxonomy.load(run.taxonomy)
+    data = open_dataset(run.data, taxonomy, classes=run.classes)
     split = read_split(data, run.split, taxonomy, conditions=False)
     record = _record(run, split, taxonomy)
     with claimed(out) as begun, writing(out):
@@ -106,8 +91,7 @@ def _record(run: DetectorScoring, split: LabeledSplit, taxonomy: Taxonomy) -> di
 
     files = [f for name in (run.detector, run.against) if name for f in weight_files(name)]
     settings = {
-        **asdict(run),
-        "thresholds": list(run.thresholds),
+        **settings_of(run),
         "weights": {f"{f.parent.name}/{f.name}": file_hash(f) for f in files},
         "labels_sha256": split.sha256(),
     }

@@ -31,7 +31,8 @@ from toeline.evaluate.matching import Matched, match
 from toeline.evaluate.results import Evaluated, PromptResult, Spatial, Stages, best_of
 from toeline.evaluate.spatial import Agreement, SpatialCase, agreement, score_spatial, spatial_from
 from toeline.pipelines.boxes import TRUTH
-from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
+from toeline.pipelines.evaluate_run import Workbench, once
+from toeline.pipelines.settings import EvaluateRun
 from toeline.prompts.relation_ablation import RELATIONS
 from toeline.prompts.spatial_questions import Probe, quiz
 from toeline.report.document import interval_words, tenths

@@ -25,6 +25,7 @@ from toeline.evaluate.matching import CASES, Case, Matched, case_record, match, 
 from toeline.evaluate.results import Evaluated
 from toeline.pipelines.boxes import DETECTOR, TRUTH, Source, chosen_boxes, decided, saved, with_prompt
 from toeline.pipelines.changes import changes, model_files, removed, require_same_models, tell_anew
+from toeline.pipelines.settings import EvaluateRun, InspectRun
 from toeline.prompts.relation_ablation import RELATIONS
 
 if TYPE_CHECKING:
@@ -37,37 +38,6 @@ ADVICE = "Mend it, then run the same command again; the rest was evaluated witho
 CALIBRATION, TRUE_BOXES = "calibration", "true-boxes"  # folders below an evaluation
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluateRun:
-    """Settings of one evaluation, as the user typed them; equal settings on the same data are the same run.
-
-    `boxes` is truth, detector, or a file of findings or folder of labels. `findings` replaces judge, boxes and
-    detector, which are then empty. `decide` is score or generate (with `seed`), `relations` names what the prompt is
-    told of them (prompts/relation_ablation.py). `answered` says how, when not by asking the judge (calibrate.py).
-    """
-
-    data: str
-    split: str
-    judge: str = "embedded"
-    adapter: str | None = None
-    boxes: str = TRUTH
-    detector: str = "embedded"
-    prompt: str | None = None
-    answers: str = "type"
-    findings: str | None = None
-    taxonomy: str | None = None
-    classes: str | None = None
-    device: str = "auto"
-    decide: str = "score"
-    seed: int = 0
-    relations: str = "given"
-    thresholds: tuple[str, ...] = ()
-    trust: bool = False
-    head: str | None = None
-    model: str | None = None
-    answered: str | None = None
-
-
 @dataclass
 class Workbench:
     """What several evaluations of one command share: the vocabulary, the data set, and models that are loaded once."""
@@ -78,17 +48,12 @@ class Workbench:
     @cached_property
     def taxonomy(self) -> Taxonomy:
         """The words of all of it."""
-        return Taxonomy.load(Path(self.run.taxonomy) if self.run.taxonomy else None)
-
-    @property
-    def classes(self) -> Path | None:
-        """The file that names the class ids, where the user gave one."""
-        return Path(self.run.classes) if self.run.classes else None
+        return Taxonomy.load(self.run.taxonomy)
 
     @cached_property
     def dataset(self) -> YoloSet:
         """Raises LabelError."""
-        return open_dataset(Path(self.run.data), self.taxonomy, classes=self.classes)
+        return open_dataset(self.run.data, self.taxonomy, classes=self.run.classes)
 
     def split(self, name: str) -> LabeledSplit:
         """A split with its truth, read once. Raises LabelError."""
@@ -102,8 +67,7 @@ class Workbench:
         """Raises ModelError and SetupError."""
         from toeline.judge.load import load_judge
 
-        adapter = Path(self.run.adapter) if self.run.adapter else None
-        return load_judge(self.run.judge, device=self.run.device, adapter=adapter)
+        return load_judge(self.run.judge, device=self.run.device, adapter=self.run.adapter)
 
     @cached_property
     def detector(self) -> Detector:
@@ -126,7 +90,7 @@ def once(bench: Workbench, run: EvaluateRun, out: Path, *, held: bool = False) -
     from toeline.core.provenance import data_hash, now_words
 
     split = bench.split(run.split)
-    boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy, bench.classes)
+    boxes, problems = (None, ()) if run.findings else chosen_boxes(run.boxes, split, bench.taxonomy, bench.run.classes)
     hashed = run.boxes == TRUTH or Path(run.boxes).is_file()  # in labels_sha256, or among the weights
     check = changes(split.photos, boxes, read=not run.findings, hashed=hashed)
     folder = _open(bench, run, out, check, held=held)
@@ -143,11 +107,10 @@ def once(bench: Workbench, run: EvaluateRun, out: Path, *, held: bool = False) -
 
 
 def _open(bench: Workbench, run: EvaluateRun, out: Path, check: Check, *, held: bool) -> RunFolder:
-    from toeline.core.provenance import start_record
+    from toeline.core.provenance import settings_of, start_record
 
     settings = {
-        **asdict(run),
-        "thresholds": list(run.thresholds),
+        **settings_of(run),
         "weights": _weights(run),
         "labels_sha256": labels_hash(bench.split(run.split)),
     }
@@ -156,15 +119,14 @@ def _open(bench: Workbench, run: EvaluateRun, out: Path, check: Check, *, held: 
 
 def _weights(run: EvaluateRun) -> dict[str, str]:
     """SHA-256 of what answers, as far as it is hashed in no time; the judge's own weights are under `models`."""
-    from toeline.pipelines.inspect import InspectRun, quick_weights
+    from toeline.pipelines.inspect import quick_weights
 
     if run.findings:
-        file = Path(run.findings)
-        return {file.name: file_hash(file)} if file.is_file() else {}
-    boxes = None if run.boxes == DETECTOR else run.boxes
+        return {run.findings.name: file_hash(run.findings)} if run.findings.is_file() else {}
+    boxes = None if run.boxes == DETECTOR else Path(run.boxes)
     hashes = quick_weights(InspectRun(photos=(), detector=run.detector, boxes=boxes, judge=run.judge))
-    if boxes and Path(boxes).is_file():
-        hashes[Path(boxes).name] = file_hash(Path(boxes))
+    if boxes and boxes.is_file():
+        hashes[boxes.name] = file_hash(boxes)
     return hashes
 
 
@@ -189,7 +151,7 @@ def _answer(
     from toeline.pipelines.progress import bar, goes_on, saying
 
     with saying("Loading the models"):
-        source = saved(Path(run.findings), split) if run.findings else _live(bench, run, boxes)
+        source = saved(run.findings, split) if run.findings else _live(bench, run, boxes)
     remember_models(folder, dict(source.models), model_files(run.judge, run.adapter))
     total = len(split.photos)
     with goes_on(), bar(f"Evaluating {split.name}", total=total, done=total - len(todo)) as step:
@@ -206,7 +168,7 @@ def _live(bench: Workbench, run: EvaluateRun, boxes: Boxes | None) -> Source:
         detector=None if boxes else bench.detector,
         judge=judge,
         taxonomy=bench.taxonomy,
-        answers="all" if run.answers == "all" else "type",
+        answers=run.answers,
         boxes=boxes,
         relations=RELATIONS[run.relations],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from toeline.errors import OutputError
 from toeline.evaluate.classification import score
 from toeline.evaluate.compare import Run, compare
 from toeline.evaluate.results import BeforeAfter, FinetuneResult
-from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
+from toeline.pipelines.evaluate_run import Workbench, once
 from toeline.pipelines.progress import Summary, escape, goes_on, is_first, tell_problems, training_bars
+from toeline.pipelines.settings import EvaluateRun
 from toeline.train.config import CHANGE_NOTHING, LoraRun
 from toeline.train.finetune import (
     CHECKPOINTS,
@@ -167,14 +169,14 @@ def before_and_after(run: LoraRun, data: Path, out: Path, folder: Path) -> Befor
     4-bit weights, because the others may not fit.
     """
     plain = EvaluateRun(
-        data=str(data),
+        data=data,
         split=run.valid,
         judge=run.judge,
-        taxonomy=_typed(run.taxonomy),
-        classes=_typed(run.classes),
-        device=run.device,
+        taxonomy=run.taxonomy,
+        classes=run.classes,
+        device=run.device,  # type: ignore[arg-type]  # refused before, if there is none of this name
     )
-    trained = EvaluateRun(**{**vars(plain), "judge" if run.all_weights else "adapter": str(folder)})
+    trained = replace(plain, judge=str(folder)) if run.all_weights else replace(plain, adapter=folder)
     first, problems = _evaluated(run, plain, out / BEFORE)
     second, more = _evaluated(run, trained, out / AFTER)
     taxonomy = Workbench(plain).taxonomy
@@ -184,10 +186,6 @@ def before_and_after(run: LoraRun, data: Path, out: Path, folder: Path) -> Befor
         compare(Run(BEFORE, first), Run(AFTER, second), taxonomy),
         tuple(dict.fromkeys([*problems, *more])),
     )
-
-
-def _typed(path: Path | None) -> str | None:
-    return str(path) if path else None
 
 
 def _evaluated(run: LoraRun, how: EvaluateRun, out: Path) -> tuple[Any, list[Problem]]:
@@ -202,12 +200,10 @@ def _evaluated(run: LoraRun, how: EvaluateRun, out: Path) -> tuple[Any, list[Pro
 
 def _in_4_bits(run: LoraRun, how: EvaluateRun) -> Any:
     """The judge with 4-bit weights, with the adapter or without."""
-    from dataclasses import replace
-
     from toeline.judge.adapter import add_adapter
     from toeline.train.adapter import load_judge
 
     judge = load_judge(run)
     if how.adapter is None:
         return judge
-    return replace(judge, model=add_adapter(judge.model, Path(how.adapter)).eval(), adapter=Path(how.adapter))
+    return replace(judge, model=add_adapter(judge.model, how.adapter).eval(), adapter=how.adapter)

@@ -37,6 +37,7 @@ from toeline.pipelines.progress import (
     tell_kinds,
     tell_problems,
 )
+from toeline.pipelines.settings import InspectRun, Pace
 from toeline.report.draw import as_jpeg, draw
 from toeline.report.geolocate import AREAS, POINTS, locate
 from toeline.report.inspection_page import (
@@ -81,37 +82,7 @@ if TYPE_CHECKING:
 
 
 BESIDE = ("masks", "labels")
-
-
-@dataclass(frozen=True, kw_only=True)
-class InspectRun:
-    """Settings of one inspection, as the user typed them; equal settings are the same run."""
-
-    photos: tuple[str, ...]
-    detector: str = "embedded"
-    thresholds: tuple[str, ...] = ()
-    trust: bool = False
-    head: str | None = None
-    boxes: str | None = None
-    judge: str = "embedded"
-    adapter: str | None = None
-    answers: str = "type"
-    taxonomy: str | None = None
-    classes: str | None = None
-    device: str = "auto"
-    tile: str = "auto"
-    calibration: str | None = None
-    review_below: float | None = None
-    model: str | None = None
-    risk: float | None = None  # percent
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How fast, which changes nothing of what comes out: so another pace is no other run."""
-
-    workers: int = 0
-    batch: int = 1
+ALONE = Pace(workers=0, batch=1)  # one photograph after another, in one thread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,21 +93,20 @@ class Output:
     command: str
     title: str = ""
     own: tuple[str, ...] = ()
-    pace: Pace = Pace()
+    pace: Pace = ALONE
     compare: Callable[[list[Finding]], TruthNotes] | None = None
 
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
     """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
-    from toeline.core.provenance import start_record
+    from toeline.core.provenance import settings_of, start_record
     from toeline.data.images import file_hash
 
     run = with_model(run)
-    taxonomy = Taxonomy.load(Path(run.taxonomy) if run.taxonomy else None)
+    taxonomy = Taxonomy.load(run.taxonomy)
     photos, left_out = _photos(run.photos, output.out)
-    typed = {**asdict(run), "photos": list(run.photos), "thresholds": list(run.thresholds)}
-    made = file_hash(Path(run.calibration)) if run.calibration and Path(run.calibration).is_file() else None
-    settings: dict[str, Any] = {**typed, "weights": quick_weights(run), "calibration_sha256": made}
+    made = file_hash(run.calibration) if run.calibration and run.calibration.is_file() else None
+    settings = {**settings_of(run), "weights": quick_weights(run), "calibration_sha256": made}
     record = start_record(output.command, settings, taxonomy, title=output.title)
     boxes, notes = _boxes(run, taxonomy, photos)
     with claimed(output.out, own=output.own), writing(output.out):
@@ -155,12 +125,11 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
             )
 
 
-def _photos(typed: Sequence[str], out: Path) -> tuple[list[Photo], list[Problem]]:
+def _photos(paths: Sequence[Path], out: Path) -> tuple[list[Photo], list[Problem]]:
     """The photographs of what was typed, and what there was left out, such as pictures that are none: see _beside."""
     from toeline.data.images import require_outside, search_photos
     from toeline.errors import PhotoError
 
-    paths = [Path(t) for t in typed]
     require_outside(out, paths)
     found = search_photos(paths)
     photos, problems = [p for p in found.photos if not _beside(p.path, paths)], list(found.problems)
@@ -171,7 +140,7 @@ def _photos(typed: Sequence[str], out: Path) -> tuple[list[Photo], list[Problem]
         )
         problems.append(Problem.in_file(paths[0], what, note=True))
     if not photos:
-        raise PhotoError(f"{', '.join(typed)}: no photographs there. Name a folder that holds some.")
+        raise PhotoError(f"{', '.join(map(str, paths))}: no photographs there. Name a folder that holds some.")
     tell_problems(problems)
     return photos, problems
 
@@ -211,7 +180,7 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         adapter=run.adapter,
         taxonomy=taxonomy,
         device=run.device,
-        answers="all" if run.answers == "all" else "type",
+        answers=run.answers,
         boxes=boxes,
         detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head),
         tile=run.tile,
@@ -236,7 +205,7 @@ def _boxes(run: InspectRun, taxonomy: Taxonomy, photos: list[Photo]) -> tuple[Bo
 
     if not run.boxes:
         return None, []
-    return label_boxes(Path(run.boxes), taxonomy, photos, classes=Path(run.classes) if run.classes else None)
+    return label_boxes(run.boxes, taxonomy, photos, classes=run.classes)
 
 
 def quick_weights(run: InspectRun) -> dict[str, str]:
@@ -254,7 +223,7 @@ def quick_weights(run: InspectRun) -> dict[str, str]:
 
 def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
     """What is at work, called as the user called it: where it lies on this machine says nothing later."""
-    detector = {"labels": run.boxes} if run.boxes else {"model": run.detector}
+    detector = {"labels": str(run.boxes)} if run.boxes else {"model": run.detector}
     made = inspector.calibration
     return {
         "detector": detector,

@@ -46,9 +46,9 @@ from toeline.judge.decide import probabilities
 from toeline.pipelines.baseline import NOWHERE
 from toeline.pipelines.boxes import DETECTOR as FOUND
 from toeline.pipelines.boxes import TRUTH
-from toeline.pipelines.evaluate import Scoring, evaluate_into
+from toeline.pipelines.evaluate import evaluate_into
 from toeline.pipelines.evaluate_detector import measure
-from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
+from toeline.pipelines.evaluate_run import Workbench, once
 from toeline.pipelines.model_folder import (
     BASELINE,
     CALIBRATION,
@@ -61,9 +61,10 @@ from toeline.pipelines.model_folder import (
     write_model,
 )
 from toeline.pipelines.progress import Summary, bar, errors, escape, goes_on, tell_problems, training_bars
+from toeline.pipelines.settings import EvaluateRun, Scoring
 from toeline.report.document import render_html, render_markdown
 from toeline.report.learn_page import page_of
-from toeline.train.config import EMBEDDED, LearnRun
+from toeline.train.config import EMBEDDED, BaselineRun, LearnRun
 from toeline.train.detector import DetectorTrainingData, fit_detector, read_detector_training_data
 from toeline.train.ensemble import AnsweredCase, ask_scenes, ensemble_out_of_fold, fit_on
 from toeline.train.finetune import CHECKPOINTS, TrainingData, finetune, read_training_data, release
@@ -165,10 +166,11 @@ class Learning:
         """The judge without a language model, which keeps its own answers out of fold."""
         from toeline.pipelines.baseline import baseline_into
 
-        made = baseline_into(
-            self.data, folder / BASELINE, split=self.run.split, seed=self.run.seed, folds=5,
-            taxonomy=self.run.taxonomy, classes=self.run.classes,
+        run = BaselineRun(
+            data=self.data, split=self.run.split, seed=self.run.seed, taxonomy=self.run.taxonomy,
+            classes=self.run.classes,
         )  # fmt: skip
+        made = baseline_into(run, folder / BASELINE)
         return {"cross_validated": made.facts["cross_validated"]}
 
     def detector(self, fold: int | None, folder: Path) -> Mapping[str, Any]:
@@ -473,18 +475,19 @@ def _measured(
     run, out, taxonomy = learning.run, learning.out, learning.boxes.taxonomy
     folder = ModelFolder(out, dict.fromkeys(parts, ""))
     shipped = EvaluateRun(
-        data=str(learning.data), split=run.valid, boxes=FOUND, device=run.device,
-        taxonomy=str(run.taxonomy) if run.taxonomy else None, classes=str(run.classes) if run.classes else None,
+        data=learning.data, split=run.valid, boxes=FOUND, device=run.device, taxonomy=run.taxonomy,
+        classes=run.classes,
     )  # fmt: skip
     own = replace(shipped, detector=folder.detector, judge=folder.judge)
-    before = evaluate_into(shipped, Scoring(), out / BEFORE)
-    after = evaluate_into(own, Scoring(), out / EVALUATION)
+    before, after = (
+        evaluate_into(one, Scoring(spatial=0), out / name) for one, name in ((shipped, BEFORE), (own, EVALUATION))
+    )
     with bar("Measuring the detectors", total=2 * len(learning.boxes.valid.scenes)) as step:
         options = DetectorOptions(device=run.device)
         detector, other = (
             measure(name, learning.boxes.valid, taxonomy, options, step=step) for name in (folder.detector, EMBEDDED)
         )
-    made = load_calibration(Path(folder.calibration))
+    made = load_calibration(folder.calibration)
     bench = Workbench(own)
     cases = once(bench, replace(own, boxes=TRUTH), out / EVALUATION / TRUE_BOXES).cases
     tempered = calibrated(cases, made)

@@ -18,8 +18,7 @@ from toeline.data.images import file_hash
 from toeline.errors import ModelError, SetupError
 
 if TYPE_CHECKING:
-    from toeline.pipelines.evaluate_run import EvaluateRun
-    from toeline.pipelines.inspect import InspectRun
+    from toeline.pipelines.settings import EvaluateRun, InspectRun
 
 Run = TypeVar("Run", "InspectRun", "EvaluateRun")
 MODEL, VERSION = "model.json", 1
@@ -80,14 +79,14 @@ class ModelFolder:
         return f"ensemble:{self.path / ENSEMBLE},{self.path / JUDGE},{baseline}"
 
     @property
-    def calibration(self) -> str:
+    def calibration(self) -> Path:
         """As --calibration takes it."""
-        return str(self.path / CALIBRATION)
+        return self.path / CALIBRATION
 
     @property
-    def taxonomy(self) -> str | None:
+    def taxonomy(self) -> Path | None:
         """As --taxonomy takes it; None for the nine classes that Toeline knows."""
-        return str(self.path / WORDS) if WORDS in self.files else None
+        return self.path / WORDS if WORDS in self.files else None
 
 
 def with_model(run: Run) -> Run:
@@ -97,11 +96,10 @@ def with_model(run: Run) -> Run:
     for name in ("detector", "judge", "adapter", "calibration"):
         if getattr(run, name, None) not in (None, "embedded"):
             raise SetupError(f"--model {run.model} holds all parts: leave --{name} out, or name the parts without it.")
-    folder = ModelFolder.load(Path(run.model))
-    parts = {"detector": folder.detector, "judge": folder.judge, "taxonomy": run.taxonomy or folder.taxonomy}
-    if hasattr(run, "calibration"):
-        parts["calibration"] = folder.calibration
-    return replace(run, **parts)
+    folder = ModelFolder.load(run.model)
+    calibration = {"calibration": folder.calibration} if hasattr(run, "calibration") else {}
+    words = run.taxonomy or folder.taxonomy
+    return replace(run, detector=folder.detector, judge=folder.judge, taxonomy=words, **calibration)
 
 
 def write_model(path: Path, parts: Sequence[str], trained_on: Mapping[str, Any], scores: Mapping[str, Any]) -> None:

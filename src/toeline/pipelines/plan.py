@@ -383,9 +383,6 @@ def _limit(bound: Limit) -> dict[str, Any]:
     }
 
 
-DEFAULT_JUDGE = "Qwen/Qwen2-VL-7B-Instruct"
-
-
 def tell_plan(asked: PlanRequest, *, check: bool, as_json: bool) -> None:
     """Plan, and say it; with `check` load and run the judge as well. Raises ToelineError."""
     from toeline.plan.plan import advise, limits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from toeline.core.finding import Finding, Problem, by_photo, grave
 from toeline.core.geo import pose_from
-from toeline.core.provenance import now_words, start_record
+from toeline.core.provenance import now_words, settings_of, start_record
 from toeline.core.reading import is_file
 from toeline.core.records import counted, finding_from, join_lines, problem_from, problem_record, read_lines
 from toeline.core.run_folder import ERRORS, FINDINGS, PROGRESS, RUN, read_run, replacing, write_run, write_whole
@@ -21,6 +21,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.errors import LabelError, OutputError, PhotoError, SetupError
 from toeline.pipelines.progress import Summary, bar, escape, tell_problems
+from toeline.pipelines.settings import SuggestRun
 
 if TYPE_CHECKING:
     from toeline.analysis.suggest import Need, SeenObject, Suggestion
@@ -45,16 +46,6 @@ NEEDED = (
     ("class", "objects", "photographs", "flight lines", "what more would do"),
     ("flight line", "objects", "labeled", "classes", "what more would do"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SuggestRun:
-    """Settings of `toeline suggest`."""
-
-    n: Annotated[int, "Photographs to suggest, at most."] = 50
-    flight: Annotated[str | None, "Regular expression: what it matches in a file name is the flight line."] = None
-    taxonomy: Annotated[str | None, "Types and conditions of another owner (default: the run's)."] = None
-    classes: Annotated[str | None, "The file that names the class ids: data.yaml, classes.txt ..."] = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +114,7 @@ def suggest_into(source: Path, run: SuggestRun, out: Path) -> Suggested:
         with replacing(out, _is_list, "list of photographs"):
             write_whole(out, listed)
         return found
-    record = start_record("suggest", {"source": str(source), **asdict(run)}, taxonomy)
+    record = start_record("suggest", {"source": str(source), **settings_of(run)}, taxonomy)
     with staged(out, RUN, record["settings"], own=(RUN, LIST, CSV, HTML, ERRORS)) as stage:
         assert stage is not None, "with names of its own to replace, it is always made anew"
         write_whole(stage / LIST, listed)
@@ -233,7 +224,7 @@ def _of_data(source: Path, run: SuggestRun, taxonomy: Taxonomy, group_of: Groupi
     from toeline.analysis.suggest import SeenPhoto, class_needs, line_needs, suggestions
     from toeline.data.yolo import open_dataset
 
-    opened = open_dataset(source, taxonomy, classes=Path(run.classes) if run.classes else None)
+    opened = open_dataset(source, taxonomy, classes=run.classes)
     tell_problems(opened.problems)
     with bar("Reading", total=sum(map(len, opened.splits.values()))) as step:
         read = read_all(opened, taxonomy, How(flight=run.flight), step=step)

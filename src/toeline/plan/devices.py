@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from toeline.errors import SetupError
 from toeline.plan.cost import Compute
 
+Half = Literal["bfloat16", "float16"]
 HERE = ("auto", "cpu", "cuda", "mps")
 SHARE_OF_PEAK = 0.5  # of a maker's figure that real matrix products reach; an assumption, see docs/plan.md
 SHARE_OF_TEST = 0.8  # of what a bare matrix product reached on this machine
@@ -39,7 +40,7 @@ class Device:
     memory: int
     flops: Mapping[str, float] = field(default_factory=dict)
     bandwidth: float = 0.0
-    half: str = "bfloat16"
+    half: Half = "bfloat16"
     tested: bool = False
 
     @property
@@ -113,7 +114,8 @@ def _this(kind: str) -> Device:
     """This machine, as far as it can be asked; its speed is tested."""
     import torch
 
-    title, memory, half = f"{os.cpu_count()} CPU cores", 0, "bfloat16"
+    half: Half = "bfloat16"
+    title, memory = f"{os.cpu_count()} CPU cores", 0
     if kind == "cuda":
         about = torch.cuda.get_device_properties(0)
         title, memory = about.name, about.total_memory

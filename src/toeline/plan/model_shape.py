@@ -70,7 +70,6 @@ WHOLE = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes per weight
 INT4_GROUP = 128  # weights that share one 16-bit scale, as in GPTQ, AWQ and torchao
 NF4_BLOCK, NF4_SECOND = 64, 256  # QLoRA's double quantization, arXiv 2305.14314, section 3
 QUANTIZED = ("int8", "int4", "nf4")
-PRECISIONS = (*WHOLE, *QUANTIZED)
 
 
 class ModelPart(NamedTuple):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
+
+from typer import Option
 
 from toeline.errors import SetupError
 from toeline.plan import cost as works
@@ -21,9 +23,10 @@ from toeline.plan.cost import (
     vision_lines,
 )
 from toeline.plan.devices import ALLOWANCE, KNOWN, Device
-from toeline.plan.model_shape import PRECISIONS, QUANTIZED, Model, Weights, load_bytes
+from toeline.plan.model_shape import QUANTIZED, Model, Weights, load_bytes
 
-TASKS = ("inspect", "finetune")
+Task = Literal["inspect", "finetune"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "int4", "nf4"]
 TIGHT = 0.95  # share of the memory above which a plan that fits may not in practice
 
 
@@ -31,25 +34,32 @@ TIGHT = 0.95  # share of the memory above which a plan that fits may not in prac
 class PlanRequest:
     """What is to be planned, as the user typed it; `image` in pixels, `trim` in tokens, `chunk` in objects (0: all)."""
 
-    judge: str
-    device: str = "auto"
-    task: str = "inspect"
-    objects: int = 5
-    image: int | None = None
-    dtype: str = "auto"
-    trim: int = 0
-    chunk: int = 0
-    rank: int = 16
-    checkpointing: bool = True
-    cached_features: bool = False
-    qlora: bool = False
+    judge: Annotated[str, Option(metavar="embedded|DIR|HUB_ID", help="What is to run.")] = "Qwen/Qwen2-VL-7B-Instruct"
+    device: Annotated[str, "auto, cpu, cuda or mps of this machine, or a30, m2max-42, rtx4090, h200 and others."] = (
+        "auto"
+    )
+    task: Annotated[Task, "Inspect photographs, or fine-tune with LoRA."] = "inspect"
+    objects: Annotated[int, "Objects on a photograph."] = 5
+    image: Annotated[
+        int | None,
+        Option(metavar="PIXELS", help="Side at which a photograph is shown; by default the judge's own."),
+    ] = None
+    dtype: Annotated[Dtype, "How the weights are held; auto as the judge loads them."] = "auto"
+    trim: Annotated[int, Option(metavar="TOKENS", help="Tokens that a trimmed vocabulary keeps; 0: all.")] = 0
+    chunk: Annotated[int, Option(metavar="OBJECTS", help="Objects in one packed sequence; 0: all.")] = 0
+    rank: Annotated[int, "LoRA rank, with --task finetune."] = 16
+    checkpointing: Annotated[
+        bool, Option("--checkpointing/--no-checkpointing", help="Compute activations twice to keep few.")
+    ] = True
+    cached_features: Annotated[bool, "Image features from disk, the vision tower not loaded."] = False
+    qlora: Annotated[bool, "Frozen weights of the language model in NF4."] = False
 
     def __post_init__(self) -> None:
         """Raises SetupError for what cannot be planned."""
-        if self.task not in TASKS:
-            raise SetupError(f"unknown task {self.task!r}. Choose {' or '.join(TASKS)}.")
-        if self.dtype not in ("auto", *PRECISIONS):
-            raise SetupError(f"unknown dtype {self.dtype!r}. Choose auto, {', '.join(PRECISIONS)}.")
+        if self.task not in get_args(Task):
+            raise SetupError(f"unknown task {self.task!r}. Choose {' or '.join(get_args(Task))}.")
+        if self.dtype not in get_args(Dtype):
+            raise SetupError(f"unknown dtype {self.dtype!r}. Choose {', '.join(get_args(Dtype))}.")
         if self.task == "finetune" and self.dtype in QUANTIZED:
             raise SetupError(f"LoRA is not trained on {self.dtype} weights. Choose --qlora, which holds them in NF4.")
         least = {"objects": self.objects, "rank": self.rank, "image": 1 if self.image is None else self.image}

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,24 +21,13 @@ from toeline.data.yolo import LabeledScene, YoloSet, open_yolo
 from toeline.errors import LabelError, PhotoError
 from toeline.judge.baseline.features import measure, measure_names
 from toeline.judge.baseline.model import BaselineModel, Forest, Scores, TypeModel, as_answers, standardized
+from toeline.train.config import BaselineRun
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 TEMPERATURES = (0.2, 5.0)  # narrower than usual: out-of-fold scores of few objects leave it open
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaselineRun:
-    """Settings of one training. `folds` is lowered to the number of flight lines where there are fewer, and cut by
-    photograph where there is only one."""
-
-    data: Path
-    split: str = "train"
-    seed: int = 0
-    folds: int = 5
-    classes: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)

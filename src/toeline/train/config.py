@@ -9,11 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from typer import Argument, Option
+
 from toeline.errors import SetupError
 from toeline.weights import is_hub_id
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")  # of the language model; the vision tower's layers are called qkv
 CHANGE_NOTHING = ("checkpointing", "max_tokens", "workers", "threads")  # in the result: a run may go on with others
+YoloData = Annotated[Path, Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
+Classes = Annotated[
+    Path | None, Option(metavar="FILE", help="The file that names the class ids: data.yaml, classes.txt ...")
+]
 Balance = Literal["none", "weights", "oversample"]
 Switch = Literal["auto", "on", "off"]
 
@@ -95,9 +101,10 @@ SCRATCH, EMBEDDED = "scratch", "embedded"
 class DetectorFit:
     """Settings of one training; equal settings on the same data are the same run."""
 
-    begin: Annotated[str, "Weights to begin with: embedded, the folder of an earlier run, a hub id, or scratch."] = (
-        EMBEDDED
-    )
+    begin: Annotated[
+        str,
+        Option("--from", help="Weights to begin with: embedded, the folder of an earlier run, a hub id, or scratch."),
+    ] = EMBEDDED
     model: Annotated[str | None, "A detector of transformers instead (RT-DETR, D-FINE ...): directory or hub id."] = (
         None
     )
@@ -181,6 +188,34 @@ class DetectorRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselineRun:
+    """Settings of one training. `folds` is lowered to the number of flight lines where there are fewer, and cut by
+    photograph where there is only one."""
+
+    data: YoloData
+    split: Annotated[str, "The only split that is looked at."] = "train"
+    seed: Annotated[int, Option(min=0, help="Same data and seed, same file.")] = 0
+    folds: Annotated[int, Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5
+    taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
+    classes: Classes = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleRun:
+    """Settings of one fit of an ensemble."""
+
+    data: YoloData
+    judges: Annotated[
+        tuple[str, ...], Option("--judge", help="A judge, twice: --judge embedded --judge baseline:FILE.")
+    ]
+    split: Annotated[str, "Photographs to fit on; no judge may have been trained on them."] = "valid"
+    adapter: Annotated[Path | None, "Peft adapter of the judge that is a language model."] = None
+    taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
+    classes: Classes = None
+    device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
 class LearnRun:
     """Settings of one `toeline learn`; equal settings on the same data are the same run."""
 
@@ -194,12 +229,10 @@ class LearnRun:
     budget: Annotated[float | None, "Minutes of training: fewer epochs, and no judge where too little is left."] = None
     risk: Annotated[float, "Percent of wrong answers that may pass unseen by a person."] = 10.0
     seed: Annotated[int, "Where chance begins."] = 0
-    device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "Where it is trained and measured."] = "auto"
     threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
     taxonomy: Annotated[Path | None, "Types and conditions of another owner."] = None
-    classes: Annotated[
-        Path | None, "The file that names the class ids, where several might: data.yaml, classes.txt."
-    ] = None
+    classes: Classes = None
 
     def __post_init__(self) -> None:
         """Raises SetupError for settings that make no sense."""

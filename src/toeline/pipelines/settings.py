@@ -1,0 +1,211 @@
+"""Settings of commands, written once: the command line makes its options of the fields and their remarks.
+
+They stand here, and not beside what uses them, so that `toeline --help` need not load that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Argument, Option
+
+from toeline.core.prefetch import cores
+from toeline.train.config import Classes
+
+Data = Annotated[Path, Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
+Taxonomy = Annotated[Path | None, Option(metavar="FILE", help="Types and conditions of another owner.")]
+Detector = Annotated[
+    str, Option(metavar="embedded|PATH|HUB_ID", help="Finds the objects: .pt, .onnx, directory or hub id.")
+]
+Thresholds = Annotated[
+    tuple[str, ...],
+    Option(
+        "--threshold", metavar="[TYPE=]0.4", help="Least confidence of the detector, for all types or one; repeatable."
+    ),
+]
+Trust = Annotated[bool, "Let the detector's .pt or .bin run code as it is read: only from who you trust."]
+Head = Annotated[
+    str | None,
+    Option(metavar="NAME", help="What an .onnx ends with, if it is unclear: yolov8, yolov5, rows or rtdetr."),
+]
+Model = Annotated[
+    Path | None, Option(metavar="DIR", help="All parts from one folder of toeline learn, in place of those by name.")
+]
+Adapter = Annotated[Path | None, Option(metavar="DIR", help="A peft adapter for the judge.")]
+Split = Annotated[str, "Its split to measure on: valid, test, train, or all if it has none."]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+JudgeDevice = Annotated[Device, "Where the judge runs."]
+Answers = Literal["type", "all"]
+Cluster = Annotated[Literal["photo", "flight"], "What the bootstrap draws as a whole."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyzeRun:
+    """Settings of one analysis, as the user typed them."""
+
+    data: Annotated[Path, Argument(metavar="DATA", help="A YOLO data set: its top folder, or its data.yaml.")]
+    target: Annotated[float, Option(min=0.01, max=0.999, help="The accuracy that should be shown, as a share.")] = 0.90
+    taxonomy: Taxonomy = None
+    classes: Classes = None
+    flight: Annotated[
+        str | None,
+        Option(metavar="PATTERN", help="Regular expression: what it matches in a file name is the flight line."),
+    ] = None
+    pixels: bool = field(default=True, metadata={"option": False})  # --no-pixels says the opposite
+    workers: Annotated[int | None, Option(min=1, help="Processes that read and draw; as many as there are cores.")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorScoring:
+    """Settings of one measurement, as the user typed them; equal settings on the same data are the same run."""
+
+    data: Data
+    split: Split = "valid"
+    detector: Detector = "embedded"
+    against: Annotated[
+        str | None, Option(metavar="embedded|none|PATH|HUB_ID", help="Another detector to set beside it.")
+    ] = "embedded"
+    thresholds: Annotated[
+        tuple[str, ...],
+        Option(
+            "--threshold",
+            metavar="[TYPE=]0.4",
+            help="Least confidence in use, for all types or one; repeatable.",
+        ),
+    ] = ()
+    trust: Trust = False
+    head: Head = None
+    cluster: Cluster = "photo"
+    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Types of another owner.")] = None
+    classes: Classes = None
+    device: Annotated[Device, "Where detectors that need torch run."] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectRun:
+    """Settings of one inspection, as the user typed them; equal settings are the same run."""
+
+    photos: Annotated[tuple[Path, ...], Argument(metavar="PHOTOS", help="Photographs, or folders of them.")]
+    detector: Detector = "embedded"
+    thresholds: Thresholds = ()
+    trust: Trust = False
+    head: Head = None
+    boxes: Annotated[
+        Path | None, Option(metavar="LABELS_DIR", help="YOLO labels in place of a detector; types are kept.")
+    ] = None
+    judge: Annotated[str, Option(metavar="embedded|PATH|HUB_ID", help="A model of the Qwen2-VL family.")] = "embedded"
+    adapter: Adapter = None
+    answers: Annotated[Answers, "Class names of the object's type, or all, so that the judge can overrule it."] = "type"
+    taxonomy: Taxonomy = None
+    classes: Classes = None
+    device: JudgeDevice = "auto"
+    tile: Annotated[
+        str, Option(metavar="auto|off|SIZE[,OVERLAP]", help="Pixels of the tiles that large photographs are cut in.")
+    ] = "auto"
+    calibration: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="calibration.json of toeline evaluate --calibrate, for the same judge."),
+    ] = None
+    review_below: Annotated[
+        float | None,
+        Option(min=0, max=1, help="Less probable, a person should look; else the calibration's, or 0.5."),
+    ] = None
+    risk: Annotated[
+        float | None,
+        Option(min=0, max=100, metavar="PERCENT", help="Most wrong answers among those that nobody sees."),
+    ] = None
+    model: Model = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast, which changes nothing of what comes out: so another pace is no other run.
+
+    A batch of 4 keeps a graphics card busy with a small detector, and few pictures in memory.
+    """
+
+    workers: Annotated[
+        int, Option(min=0, max=64, help="Threads that read and draw; 0: all in one. Changes no result.")
+    ] = min(8, cores())
+    batch: Annotated[int, Option(min=1, max=256, help="Photographs that the detector is asked about at a time.")] = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRun:
+    """Settings of one evaluation, as the user typed them; equal settings on the same data are the same run.
+
+    `boxes` is truth, detector, or a file of findings or folder of labels. `findings` replaces judge, boxes and
+    detector, which are then empty. `decide` is score or generate (with `seed`), `relations` names what the prompt is
+    told of them (prompts/relation_ablation.py). `answered` says how, when not by asking the judge (calibrate.py).
+    """
+
+    data: Data
+    split: Split
+    judge: Annotated[str, Option(metavar="embedded|PATH|HUB_ID", help="What says the condition.")] = "embedded"
+    adapter: Adapter = None
+    boxes: Annotated[
+        str, Option(metavar="truth|detector|PATH", help="Whose boxes; PATH: findings.jsonl, or a labels folder.")
+    ] = "truth"
+    detector: Annotated[str, Option(metavar="embedded|PATH|HUB_ID", help="With --boxes detector.")] = "embedded"
+    prompt: Annotated[
+        str | None,
+        Option(metavar="NAME|all|prompts.json", help="Another prompt than the judge's own; all: side by side."),
+    ] = None
+    answers: Annotated[Answers, "Class names of the object's type, or all."] = "type"
+    findings: Annotated[Path | None, Option(metavar="FILE", help="Score these saved findings; no model is loaded.")] = (
+        None
+    )
+    taxonomy: Taxonomy = None
+    classes: Classes = None
+    device: JudgeDevice = "auto"
+    decide: Annotated[
+        Literal["score", "generate"], "Score the class names, or let the model write (50 tokens, temperature 0.7)."
+    ] = "score"
+    seed: Annotated[int, Option(min=0, help="With --decide generate.")] = 0
+    relations: str = field(default="given", metadata={"option": False})
+    thresholds: Thresholds = ()
+    trust: Trust = False
+    head: Head = None
+    model: Model = None
+    answered: str | None = field(default=None, metadata={"option": False})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How answers are counted; changing it needs no new answers. `targets` as typed: a name of TARGETS, or pairs.
+
+    With `calibrate`, `risk` is the most percent that may be wrong of the answers that no person sees.
+    """
+
+    calibrate: Annotated[
+        str | None, Option(metavar="SPLIT", help="Fit temperature and review threshold on this other split.")
+    ] = None
+    risk: Annotated[
+        float, Option(min=0, max=100, metavar="PERCENT", help="With --calibrate: most wrong answers that nobody sees.")
+    ] = 10.0
+    cluster: Cluster = "photo"
+    targets: Annotated[
+        str, Option(metavar="none|zero-shot|fine-tuned|KEY=SHARE,...", help="What figures are held against.")
+    ] = "none"
+    spatial: Annotated[int, Option(min=0, help="Questions of each kind about where things lie; 0 leaves that out.")] = (
+        150
+    )
+
+    @property
+    def clusters(self) -> Literal["group", "photo"]:
+        """As the scorecard calls it."""
+        return "group" if self.cluster == "flight" else "photo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuggestRun:
+    """Settings of `toeline suggest`."""
+
+    n: Annotated[int, Option(min=1, help="Photographs to suggest, at most.")] = 50
+    flight: Annotated[str | None, "Regular expression: what it matches in a file name is the flight line."] = None
+    taxonomy: Annotated[Path | None, "Types and conditions of another owner (default: the run's)."] = None
+    classes: Annotated[Path | None, "The file that names the class ids: data.yaml, classes.txt ..."] = None
