@@ -83,6 +83,8 @@ def test_names_are_found_wherever_tools_write_them(tmp_path: Path, files: dict[s
         ),
         ({"notes.json": PAIRS, "obj.names": "vegetation\n"}, r"obj\.names and .*notes\.json"),
         ({"classes.txt": LISTED.replace("\n", "\n\n", 1)}, r"classes\.txt: line 2 is blank"),
+        ({"classes.txt": "# of the lagoon\n" + LISTED}, r"classes\.txt: line 1 looks like a comment"),
+        ({"classes.txt": "1 rock toe\n2 vegetation\n"}, r"numbers its classes from 1"),
         ({"data.yaml": "names: {0: rock toe, '0': vegetation}\n"}, r"class 0 stands there twice"),
         ({"data.yaml": "names: {0: rock toe, 0: vegetation}\n"}, r"stands there twice"),
         ({"data.yaml": "names: [rock toe, null]\n"}, r"class 1 is 'None', which is no text"),

@@ -267,12 +267,16 @@ def _once(parts: Sequence[Part]) -> tuple[list[tuple[Part, Path]], list[Problem]
         )
         for split, n in twice.items()
     ]
+    return found, [*said, *in_two_splits(of_split)]
+
+
+def in_two_splits(of_split: Mapping[str, set[str]]) -> Iterator[Problem]:
+    """Photographs that two splits share."""
     for a, b in combinations(of_split, 2):
         if both := sorted(of_split[a] & of_split[b]):
             more = f", and so are {len(both) - 1:,} more" if len(both) > 1 else ""
             what = f"is listed in {a} and in {b}{more}: what is learned from the one is measured on the other."
-            said.append(Problem("", both[0], what, "Take each photograph out of one of the two."))
-    return found, said
+            yield Problem("", both[0], what, "Take each photograph out of one of the two.")
 
 
 def _label_places(photos: Path, tops: Mapping[str, Path], labels: Path | None) -> list[Path]:
@@ -335,12 +339,16 @@ def _beside(base: Path, parts: Sequence[Part], matched: MatchedLabels, why: str)
             left.append((Path(at), lost))
         if here not in known and "labels" in Path(at).relative_to(top or base).parts:
             matched.folders.append(LabelFolder.read(Path(at)))
-    for folder, lost in left[:MOST_SAID]:
-        what = f"{some(len(lost), 'photograph')} left out, {min(lost)} for one: {why}."
-        yield Problem.in_file(folder, what, note=True)
-    if len(left) > MOST_SAID:
-        yield Problem.in_file(base, f"{len(left) - MOST_SAID} more folders of photographs are left out.", note=True)
+    yield from left_out(base, left, why)
     yield from strays(matched, {folded(stem_of(name)): None for _, lost in left for name in lost})
+
+
+def left_out(base: Path, left: Sequence[tuple[Path, list[str]]], why: str) -> list[Problem]:
+    """Notes of folders below `base` with names of photographs that were not taken."""
+    said = [(folder, f"{some(len(lost), 'photograph')} left out, {min(lost)} for one: {why}.") for folder, lost in left]
+    if (more := len(said) - MOST_SAID) > 0:
+        said[MOST_SAID:] = [(base, f"{more} more folders of photographs are left out.")]
+    return [Problem.in_file(folder, what, note=True) for folder, what in said]
 
 
 def _survey_top(base: Path, parts: Sequence[Part]) -> Path | None:
