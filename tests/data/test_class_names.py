@@ -128,7 +128,8 @@ def test_without_any_name_the_order_is_assumed_and_that_is_a_problem(tmp_path: P
 
 def test_a_set_without_labels_needs_no_names(tmp_path: Path) -> None:
     write_photo(tmp_path / "a.jpg")
-    assert not open_yolo(tmp_path, TAXONOMY).problems
+    (problem,) = open_yolo(tmp_path, TAXONOMY).problems
+    assert "no photograph here has a YOLO label file. Name the top" in str(problem)
 
 
 def test_a_count_that_is_wrong_and_a_name_of_two_ids_are_told(tmp_path: Path) -> None:

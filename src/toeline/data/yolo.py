@@ -31,6 +31,7 @@ from toeline.data.class_names import (
     read_settings,
     taxonomy_names,
 )
+from toeline.data.foreign import other_formats
 from toeline.data.images import SUFFIXES, is_utf8, photo_size
 from toeline.data.labels import LabelLine, read_label_file
 from toeline.data.matching import LabelFolder, MatchedLabels, folded, label_folders, match_labels, stem_of, strays
@@ -159,8 +160,15 @@ def open_yolo(
     skipped = (
         [Problem.in_file(file, "key points are passed over; boxes are read.", note=True)] if file and keypoints else []
     )
-    problems = (*names.problems, *places.problems, *skipped, *repeated, *matched.problems, *beside)
+    bare = [] if matched.labels else [_unlabeled_set(base)]
+    problems = (*bare, *names.problems, *places.problems, *skipped, *repeated, *matched.problems, *beside)
     return YoloSet(base, names.names, {s: tuple(its) for s, its in splits.items()}, problems)
+
+
+def _unlabeled_set(base: Path) -> Problem:
+    """A data set in which no photograph has a label file: its labels lie elsewhere, or are of another kind."""
+    others = other_formats(base) or "Name the top of a YOLO data set, whose `labels` lie beside its `images`."
+    return Problem.in_file(base, f"no photograph here has a YOLO label file. {others}")
 
 
 def archives(folder: Path) -> list[Path]:
