@@ -38,7 +38,7 @@ RAW = (
 OTHER = (
     *(".psd", ".svg", ".jxl", ".jxr", ".exr", ".hdr", ".tga", ".pcx", ".ppm", ".pgm", ".pbm", ".eps", ".seq", ".insp"),
     *(".apng", ".avifs", ".jpf", ".jpc", ".j2c", ".jps", ".rjpg", ".rjpeg", ".dib", ".ico", ".icns", ".sgi", ".qoi"),
-    *(".btf", ".tf8", ".ecw", ".sid", ".img", ".bil", ".heics", ".heifs"),
+    *(".btf", ".tf8", ".ecw", ".sid", ".bil", ".heics", ".heifs"),
 )
 MOVIES = (".mp4", ".mov", ".avi", ".mkv", ".mts", ".m4v", ".wmv", ".insv", ".lrv")
 # Folders in which computers, network drives and programs keep copies and waste; those that begin with a dot as well.

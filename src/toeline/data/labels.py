@@ -107,11 +107,12 @@ def _parse(words: Sequence[str], size_wh: tuple[int, int], known: Mapping[int, s
             f"{len(words)} numbers, where 5 make a box (class, center x and y, width, height) and 7, 9, 11 and so on "
             f"make a polygon (class, then x and y of each corner){_perhaps(words)}"
         )
-    if len(words) > 5 and (probably := _pose(words)):
+    values = _floats(words[1:])
+    if len(words) > 5 and (probably := _pose(values)):
         raise _Unusable(probably)
     if many := over(MOST_CORNERS, len(words) // 2, "corners"):
         raise _Unusable(f"the polygon has {many}. Simplify it")
-    shares = _shares(words[1:])
+    shares = _shares(words[1:], values)
     if len(words) == 5:
         return class_id, _box(shares, size_wh), ()
     polygon = _polygon(shares, size_wh)
@@ -163,16 +164,12 @@ def _perhaps(words: Sequence[str]) -> str:
     return ""
 
 
-def _pose(words: Sequence[str]) -> str:
+def _pose(values: Sequence[float]) -> str:
     """Why an odd count of numbers is no polygon but a box and key points.
 
     Each third of them says what can be seen; or, as no outline does, they fill the box that the first four numbers
     make, and cross themselves when all numbers are taken for corners.
     """
-    try:
-        values = [float(word) for word in words[1:]]
-    except ValueError:
-        return ""
     for each in (3, 2):
         points, rest = divmod(len(values) - 4, each)
         if not rest and ((each == 3 and _seen(values[6::3])) or _fills_box(values, each)):
@@ -229,12 +226,16 @@ def _number(word: str, place: int) -> float:
     return value
 
 
-def _shares(words: Sequence[str]) -> list[float]:
-    """All numbers after the class id: the usual line at once, any other one by one, to say what is wrong with it."""
+def _floats(words: Sequence[str]) -> list[float]:
+    """All numbers after the class id; one that is none where a word is no number."""
     try:
-        values = [float(word) for word in words]
+        return [float(word) for word in words]
     except ValueError:
-        values = [math.nan]
+        return [math.nan]
+
+
+def _shares(words: Sequence[str], values: list[float]) -> list[float]:
+    """All numbers after the class id: the usual line at once, any other one by one, to say what is wrong with it."""
     usual = min(values) >= 0 and max(values) <= 1 and not math.isnan(sum(values)) and "_" not in "".join(words)
     return values if usual else [_share(word, place) for place, word in enumerate(words, start=2)]
 
