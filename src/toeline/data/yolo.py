@@ -160,7 +160,7 @@ def open_yolo(
     skipped = (
         [Problem.in_file(file, "key points are passed over; boxes are read.", note=True)] if file and keypoints else []
     )
-    bare = [] if matched.labels else [_unlabeled_set(base)]
+    bare = [] if matched.labels or matched.problems else [_unlabeled_set(base)]
     problems = (*bare, *names.problems, *places.problems, *skipped, *repeated, *matched.problems, *beside)
     return YoloSet(base, names.names, {s: tuple(its) for s, its in splits.items()}, problems)
 
