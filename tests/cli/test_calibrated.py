@@ -80,6 +80,13 @@ def test_the_threshold_is_the_calibrations_unless_one_is_given(calibration: Path
     assert all("at 0.70, under the floor of 0.80" in verdict.review for _, verdict in verdicts(tmp_path / "plain"))
 
 
+@pytest.mark.parametrize("on", [{}, {"n": 3}, {"objects": None, "split": []}])
+def test_a_calibration_need_not_say_what_it_was_fitted_on(calibration: Path, on: dict[str, object]) -> None:
+    record = json.loads(calibration.read_text())
+    calibration.write_text(json.dumps({**record, "fitted_on": on}))
+    assert inspect("--calibration", str(calibration)) == 0
+
+
 def test_a_changed_calibration_is_another_run(calibration: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert inspect("--calibration", str(calibration)) == 0
     record = json.loads(calibration.read_text())

@@ -83,6 +83,8 @@ def test_names_are_found_wherever_tools_write_them(tmp_path: Path, files: dict[s
         ),
         ({"notes.json": PAIRS, "obj.names": "vegetation\n"}, r"obj\.names and .*notes\.json"),
         ({"classes.txt": LISTED.replace("\n", "\n\n", 1)}, r"classes\.txt: line 2 is blank"),
+        ({"classes.txt": "# of the lagoon\n" + LISTED}, r"classes\.txt: line 1 looks like a comment"),
+        ({"classes.txt": "1 rock toe\n2 vegetation\n"}, r"numbers its classes from 1"),
         ({"data.yaml": "names: {0: rock toe, '0': vegetation}\n"}, r"class 0 stands there twice"),
         ({"data.yaml": "names: {0: rock toe, 0: vegetation}\n"}, r"stands there twice"),
         ({"data.yaml": "names: [rock toe, null]\n"}, r"class 1 is 'None', which is no text"),
@@ -126,7 +128,8 @@ def test_without_any_name_the_order_is_assumed_and_that_is_a_problem(tmp_path: P
 
 def test_a_set_without_labels_needs_no_names(tmp_path: Path) -> None:
     write_photo(tmp_path / "a.jpg")
-    assert not open_yolo(tmp_path, TAXONOMY).problems
+    (problem,) = open_yolo(tmp_path, TAXONOMY).problems
+    assert "no photograph here has a YOLO label file. Name the top" in str(problem)
 
 
 def test_a_count_that_is_wrong_and_a_name_of_two_ids_are_told(tmp_path: Path) -> None:

@@ -401,6 +401,38 @@ def test_a_half_written_annotation_file_beside_a_good_one_is_refused(tmp_path: P
         open_coco(root)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [('{"images": [], "annotations": [', "as JSON"), ('{"images": [], "annotations": []}', "lacks one")],
+)
+def test_annotations_beside_good_ones_that_cannot_be_read_are_told(tmp_path: Path, text: str, told: str) -> None:
+    root = coco(tmp_path, [{}], file="train.json")
+    (root / "val.json").write_text(text)
+    (root / "settings.json").write_text("{ // of an editor")
+    (problem,) = read(root).problems
+    assert told in str(problem)
+    assert str(problem).startswith(f"{root / 'val.json'}: is not read")
+    (root / "train.json").unlink()
+    with pytest.raises(LabelError, match=told):
+        read(root)
+
+
+def test_photographs_that_are_not_listed_are_noted_and_those_of_two_splits_told(tmp_path: Path) -> None:
+    root = coco(tmp_path, [{}], photos=("a.png", "b.png"), file="train.json")
+    data = read(root)
+    assert data.problems == ()
+    assert f"{root}: 1 photograph left out, b.png for one: not listed in the annotations" in str(data.notes)
+    (root / "val.json").write_bytes((root / "train.json").read_bytes())
+    (problem,) = read(root).problems
+    assert "is listed in train and in valid" in str(problem)
+
+
+def test_one_share_among_pixels_is_told(tmp_path: Path) -> None:
+    data = read(coco(tmp_path, [{}, {"bbox": [0.1, 0.1, 0.3, 0.3]}]))
+    assert len(lines_of(data) or ()) == 1
+    assert "annotation 2: its place lies between 0 and 1" in str(*data.problems)
+
+
 def test_what_convert_writes_is_read_back_the_same(tmp_path: Path) -> None:
     root = write_yolo(tmp_path / "in", {"train": {"a.png": ["5 0.5 0.5 0.2 0.4"]}})
     sent = read_other(root, Format.COCO, Taxonomy.load())

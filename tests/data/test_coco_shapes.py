@@ -84,11 +84,33 @@ def test_rotation_at_top_level_is_read_and_the_assumption_told() -> None:
     assert "attributes.rotation is 45 and its rotation 30" in nothing({**CVAT, "rotation": 30})
 
 
-@pytest.mark.parametrize("a", [{"bbox": [180, 50, 40, 200, 45]}, {"bbox": [1, 1, 9, 9], "angle": 0.7}])
+TURNED: list[dict[str, Any]] = [
+    {"angle": 0.7}, {"attributes": {"Rotation": 30}}, {"attributes": {"angle": "0.5"}}, {"rbox": [5, 5, 9, 4, 30]},
+    {"attributes": [{"name": "rotation", "value": 30}]}, {"extra": {"rotation": 45}}, {"rotated_bbox": [1, 1, 9, 4, 1]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("a", [{"bbox": [180, 50, 40, 200, 45]}, *({"bbox": [1, 1, 9, 9], **a} for a in TURNED)])
 def test_an_angle_of_unknown_meaning_is_not_guessed(a: dict[str, Any]) -> None:
     assert "nothing says whether" in nothing(a)
     assert "Export polygons, or CVAT's attributes.rotation" in nothing(a)
     assert shape({**a, "segmentation": [[10, 10, 50, 10, 50, 50]]})[0] == (10, 10, 50, 50)  # a polygon needs no angle
+
+
+def test_a_box_that_is_not_turned_needs_no_angle() -> None:
+    for a in (
+        {"angle": 0},
+        {"attributes": {"Rotation": 0.0, "angle": "left"}},
+        {"rbox": None},
+        {"extra": {"theta": ""}},
+    ):
+        assert shape({"bbox": [1, 1, 9, 9], **a})[0] == (1, 1, 10, 10)
+
+
+def test_a_bbox_whose_area_is_that_of_two_corners_is_told() -> None:
+    assert "its area of 100 is that of corners 10, 10 and 20, 20" in nothing({"bbox": [10, 10, 20, 20], "area": 100})
+    for told in (400, 396, 0, None, 250, "x"):  # also a mask's area, which is less than its box
+        assert shape({"bbox": [10, 10, 20, 20], "area": told})[0] == (10, 10, 30, 30)
 
 
 def test_the_corners_of_the_unturned_box_are_turned_and_any_other_polygon_is_not() -> None:

@@ -115,6 +115,8 @@ def test_boxes_are_apart_up_to_the_limit() -> None:
         ),
         ("0 0.5 0.5 0.2 0.4" + " 0.5 0.5 1" * 4, "is probably a box and 4 key points"),
         ("0 0.5 0.5 0.2 0.4" + " 0.5 0.5 2 0.4 0.4 0", "is probably a box and 2 key points"),
+        ("0 0.5 0.5 0.2 0.4 0.45 0.6 0.55 0.35 0.41 0.4 0.58 0.68 0.5 0.5", "a box and 5 key points"),
+        ("0 0.5 0.5 0.2 0.4 0.45 0.6 0.9 0.55 0.35 0.8 0.41 0.4 0.7 0.58 0.68 0.98", "a box and 4 key points"),
     ],
 )
 def test_lines_of_other_forms_are_named(tmp_path: Path, row: str, said: str) -> None:
@@ -123,6 +125,20 @@ def test_lines_of_other_forms_are_named(tmp_path: Path, row: str, said: str) -> 
     lines, problems = read_label_file(file, SIZE, KNOWN)
     assert not lines
     assert said in str(*problems)
+
+
+def test_outlines_are_no_key_points(tmp_path: Path) -> None:
+    """Whatever their place and size: a star of 24 corners never crosses itself."""
+    rng, file = np.random.default_rng(3), tmp_path / "a.txt"
+    rows = []
+    for corners in rng.choice([6, 8, 9, 12, 24], 200):
+        turn = np.arange(corners) / corners * 2 * np.pi
+        reach = rng.uniform(0.02, 0.4) * rng.uniform(0.5, 1, corners)
+        places = rng.uniform(0.1, 0.9, 2) + np.stack([np.cos(turn), np.sin(turn)], 1) * reach[:, None]
+        rows.append(" ".join(map(str, [0, *places.clip(0, 1).ravel()])))
+    file.write_text("\n".join(rows))
+    lines, problems = read_label_file(file, SIZE, KNOWN)
+    assert (len(lines), problems) == (200, ())
 
 
 @pytest.mark.parametrize("row", ["0.0\t0.5\t0.5\t0.2\t0.4", "0  0.5 0.5  0.2 0.4 ", "+0 .5 5e-1 0.2 0.4"])

@@ -125,6 +125,14 @@ def test_raw_files_films_and_drawings_are_named_with_what_to_do(tmp_path: Path) 
     assert "2 files not read: films, or raw files beside a photograph" in said(tmp_path, notes=True)[0]
 
 
+@pytest.mark.parametrize("suffix", ["apng", "jpf", "avifs", "dib", "ico", "rjpg", "jxl", "pbm", "QOI"])
+def test_pictures_of_kinds_that_are_not_read_are_named(tmp_path: Path, suffix: str) -> None:
+    write_photo(tmp_path / "a.jpg")
+    write_whole(tmp_path / f"b.{suffix}", b"\0\1")
+    (line,) = said(tmp_path, notes=False)
+    assert f"b.{suffix}: a picture of a kind that is not read. Save it as JPEG" in line
+
+
 @pytest.mark.parametrize("suffix", ["jfif", "jpe", "JPEG", "jif", "avif", "jp2", "gif", "webp", "heic", "mpo"])
 def test_whatever_pillow_reads_is_read(tmp_path: Path, suffix: str) -> None:
     file = io.BytesIO()
@@ -216,6 +224,21 @@ def test_a_header_that_promises_what_the_file_cannot_hold_is_refused_at_once(tmp
     (tmp_path / "a.jpg").write_bytes(bytes(raw))
     with pytest.raises(PhotoError, match="cannot hold them"):
         read_photo(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_that_ends_long_before_its_last_row_is_no_gray_photograph(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    make_photo((64, 48)).save(file, "JPEG")
+    raw = bytearray(file.getvalue())
+    at = raw.index(b"\xff\xc0") + 5
+    raw[at : at + 4] = (3000).to_bytes(2, "big") * 2
+    (tmp_path / "a.jpg").write_bytes(bytes(raw))
+    with pytest.raises(PhotoError, match=r"3000 x 3000 pixels, and .* bytes cannot hold them"):
+        read_photo(tmp_path / "a.jpg")
+    for made in ("a.jpg", "a.png", "a.tif"):  # the emptiest pictures there are
+        how = {"quality": 1, "progressive": True, "optimize": True} if made == "a.jpg" else {}
+        Image.new("RGB", (3000, 3000)).save(tmp_path / made, compression="tiff_deflate", **how)
+        assert read_photo(tmp_path / made).size == (3000, 3000)
 
 
 def test_a_raw_file_under_another_name_is_no_photograph(tmp_path: Path) -> None:

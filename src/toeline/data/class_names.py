@@ -234,10 +234,19 @@ def _in_list(file: Path) -> _Given | None:
             f"{file}: line {rows.index('') + 1} is blank, and it is not clear whether it counts as a class. Delete it. "
             f"{MEND}"
         )
-    counted = [re.fullmatch(rf"{at}[\s:,]+(\S.*)", row) for at, row in enumerate(rows)]
-    if all(counted):  # `0 toe drain`, as TensorFlow's labels.txt has it
-        rows = [found.group(1) for found in counted if found]
-    return _Given(file, dict(enumerate(rows)))
+    if marked := next((at for at, row in enumerate(rows, start=1) if row.startswith(("#", "//"))), 0):
+        raise LabelError(
+            f"{file}: line {marked} looks like a comment, and it is not clear whether it counts as a class. Delete it. "
+            f"{MEND}"
+        )
+    counted = [re.fullmatch(r"([0-9]+)[\s:,]+(\S.*)", row) for row in rows]
+    if not all(counted):
+        return _Given(file, dict(enumerate(rows)))
+    ids = [int(found[1]) for found in counted if found]
+    if ids == [*range(1, len(rows) + 1)]:
+        raise LabelError(f"{file}: numbers its classes from 1, and class ids are counted from 0. {MEND}")
+    names = [found[2] for found in counted if found]  # `0 toe drain`, as TensorFlow's labels.txt has it
+    return _Given(file, dict(enumerate(names if ids == [*range(len(rows))] else rows)))
 
 
 def _is_labels(row: str) -> bool:

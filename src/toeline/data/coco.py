@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,15 @@ from toeline.core.reading import read_json
 from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Names
 from toeline.core.words import cut
-from toeline.data.coco_photos import FoundPhoto, find_photo, photos_by_name
+from toeline.data.coco_photos import MOST_NAME, FoundPhoto, find_photo, photos_by_name, spellings
 from toeline.data.coco_shapes import area, as_number, read_shape
 from toeline.data.datasets import UNKNOWN, Carry, LabeledPhoto, LabelSet, carry, folder_of, placed
 from toeline.data.foreign import other_formats
 from toeline.data.images import files_under, photo_size
 from toeline.data.labels import MOST_OBJECTS, LabelLine, over
+from toeline.data.matching import folded
 from toeline.data.places import ALL, SPLITS
-from toeline.data.yolo import Entry
+from toeline.data.yolo import Entry, in_two_splits, left_out
 from toeline.errors import LabelError, PhotoError
 
 SAME_SHAPE = 0.01  # relative: how far the sides' ratio may be off before a size in the file is that of another picture
@@ -63,17 +64,27 @@ class CocoFile:
 def open_coco(root: Path) -> tuple[CocoFile, ...]:
     """The annotation files in `root` (a folder, or one such file). Raises LabelError when there is none."""
     paths = [root] if root.is_file() else sorted(p for p, _ in files_under(root, []) if p.suffix.lower() == ".json")
-    files = [CocoFile(p, _split(p, root), raw) for p in paths if (raw := _load(p, must=p == root)) is not None]
+    files: list[CocoFile] = []
+    unread: list[Problem] = []
+    for path in paths:
+        try:
+            raw = _load(path, must=path == root)
+        except LabelError as why:
+            if path == root or NAMES.search(path.name):
+                raise
+            unread.append(Problem.in_file(path, f"is not read: {str(why).removeprefix(f'{path}: ')}"))
+            continue
+        files += [CocoFile(path, _split(path, root), raw)] if raw is not None else []
     if not files:
-        others = other_formats(root)
+        others = other_formats(root) or " ".join(map(str, unread[:1]))
         raise LabelError(
             f"{root}: no COCO annotations here (a JSON file with images, annotations and categories)."
             f"{f' {others}' if others else ''}"
         )
     instances = {f.path.parent for f in files if f.path.name.startswith("instances")}
     kept = [f for f in files if f.path.parent not in instances or f.path.name.startswith("instances")]
-    beside = tuple(_passed(f.path) for f in files if f not in kept)
-    return (replace(kept[0], problems=beside), *kept[1:])
+    beside = [_passed(f.path) for f in files if f not in kept]
+    return (replace(kept[0], problems=(*unread, *beside)), *kept[1:])
 
 
 def _passed(path: Path) -> Problem:
@@ -82,20 +93,34 @@ def _passed(path: Path) -> Problem:
 
 
 def _load(path: Path, *, must: bool) -> Mapping[str, Any] | None:
-    """A file's content, or None when it is no COCO file. Raises LabelError for one that must be and is not."""
+    """A file's content, or None when it is of another kind. Raises LabelError for one that seems to be COCO and is not.
+
+    With `must` every file has to be COCO.
+    """
     try:
         raw = read_json(path, LabelError, advice=AGAIN, most=MOST_BYTES)
     except LabelError:
-        if must or NAMES.search(path.name):
+        if must or NAMES.search(path.name) or _names_lists(path):
             raise
         return None
-    if isinstance(raw, dict) and all(isinstance(raw.get(key), list) for key in LISTS):
-        return raw
-    almost = isinstance(raw, dict) and "images" in raw and NAMES.search(path.name) and not path.name.startswith(KIN)
-    if must or almost:
+    there = [key for key in LISTS if isinstance(raw, dict) and isinstance(raw.get(key), list)]
+    if len(there) == len(LISTS):
+        return raw if isinstance(raw, dict) else None
+    almost = len(there) > 1 or (isinstance(raw, dict) and "images" in raw and NAMES.search(path.name))
+    if must or (almost and not path.name.startswith(KIN)):
         others = other_formats(path)
         raise LabelError(f"{path}: lacks one of the lists {', '.join(LISTS)}, so it is no COCO file. {others or AGAIN}")
     return None
+
+
+def _names_lists(path: Path) -> bool:
+    """Whether a file that cannot be parsed begins as annotations do."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(1 << 16)
+    except OSError:
+        return False
+    return any(f'"{key}"'.encode() in head for key in LISTS)
 
 
 def _split(path: Path, root: Path) -> str:
@@ -125,8 +150,22 @@ def read_coco(files: Sequence[CocoFile], root: Path, *, step: Step = lambda _: N
     named = {split: tuple(_named(split, its, problems)) for split in order if (its := splits.get(split))}
     if not named:
         raise LabelError(f"{root}: none of the photographs that the annotations name is there. {_first(problems)}")
+    problems += in_two_splits({split: {str(p.photo) for p in photos} for split, photos in named.items()})
+    problems += _unlisted(files, base, index, {p.photo for photos in splits.values() for p in photos})
     notes += [str(kind) for kind in kinds_of(p for p in problems if p.note)]
     return LabelSet(base, names, named, tuple(grave(problems)), tuple(notes))
+
+
+def _unlisted(
+    files: Sequence[CocoFile], base: Path, index: Mapping[str, Sequence[Path]], taken: Collection[Path]
+) -> list[Problem]:
+    """Notes of photographs that no file lists; those that one lists and that could not be read are told already."""
+    said = [image.get("file_name") for file in files for image in file.raw["images"] if isinstance(image, Mapping)]
+    listed = {folded(path.name) for name in said if isinstance(name, str) for path in spellings(name[:MOST_NAME])}
+    lost: dict[Path, list[str]] = defaultdict(list)
+    for path in (p for name, paths in index.items() if name not in listed for p in paths if p not in taken):
+        lost[path.parent].append(path.name)
+    return left_out(base, sorted(lost.items()), "not listed in the annotations")
 
 
 def _first(problems: Sequence[Problem]) -> str:
@@ -399,6 +438,9 @@ def _lines(
         if category is None:
             what = f"its category {cut(repr(a.get('category_id')))} is not in the file; left out."
             said.append(_at(file, a, what, name))
+            continue
+        if not file.ours and _is_share(a.get("bbox") or a.get("segmentation")):
+            said.append(_at(file, a, "its place lies between 0 and 1: shares of the photograph? Left out.", name))
             continue
         shape, remarks = read_shape(a, size)
         said += [_at(file, a, remark.text, name, note=remark.note) for remark in remarks]

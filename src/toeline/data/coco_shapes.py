@@ -7,6 +7,7 @@ files of others: each is checked for type and range before it is used, and costs
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -232,6 +233,7 @@ def _from_box(a: Mapping[str, Any], size_wh: tuple[int, int]) -> tuple[Shape, li
     """The bbox, turned where it is said so. Raises ValueError."""
     box = _box(a.get("bbox"))
     degrees, said = _rotation(a)
+    _require_sides(box, a.get("area"))
     if degrees % 180:
         corners = turned(box, degrees)
         points = clipped(corners, size_wh)
@@ -260,6 +262,20 @@ def _box(given: Any) -> Box:
     return Box(x, y, x + wide, y + high)
 
 
+def _require_sides(box: Box, area: object) -> None:
+    """Raise ValueError for a bbox whose area, as it is told, is that of two corners, not that of corner and sides."""
+    told, (x, y), (wide, high) = as_number(area), box.xyxy[:2], (box.width, box.height)
+    if told and min(wide - x, high - y) > 0 and not _near(told, wide * high) and _near(told, (wide - x) * (high - y)):
+        raise ValueError(
+            f"its area of {told:g} is that of corners {x:g}, {y:g} and {wide:g}, {high:g}, and a bbox has a corner, a "
+            f"width and a height. Export it as COCO"
+        )
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) <= 0.01 * abs(other)
+
+
 def _rotation(a: Mapping[str, Any]) -> tuple[float, list[Remark]]:
     """Degrees clockwise about the center of the bbox; 0 where none are given. Raises ValueError."""
     attributes = a.get("attributes")
@@ -267,14 +283,33 @@ def _rotation(a: Mapping[str, Any]) -> tuple[float, list[Remark]]:
     top = _degrees(a.get("rotation"))
     if own and top and own != top:
         raise ValueError(f"its attributes.rotation is {own:g} and its rotation {top:g}")
-    for key in ("angle", "theta"):
-        if a.get(key):
-            value = cut(repr(a[key]))
+    known = [id(place) for place in (a, attributes) if isinstance(place, Mapping)]
+    for place, key, value in ((p, *pair) for p in (a, attributes, a.get("extra")) for pair in _said(p)):
+        read = key == "rotation" and id(place) in known
+        if re.sub("[^a-z]", "", key.lower()) in ANGLES and not read and _turns(value):
             raise ValueError(
-                f"it has the {key} {value}, and nothing says whether these are degrees or radians, and which way it "
-                f"turns. Export polygons, or CVAT's attributes.rotation"
+                f"it has the {cut(key)} {cut(repr(value))}, and nothing says whether these are degrees or radians, and "
+                f"which way it turns. Export polygons, or CVAT's attributes.rotation"
             )
     return own or top, [Remark(TOP_ROTATION)] if top and not own else []
+
+
+# Words for the angle of a box, or for a box with one, that other tools write; spelled without what is no letter.
+ANGLES = {
+    *("rotation", "angle", "theta", "rotationangle", "rotationdegrees", "rotationdeg", "rotate", "rbox"),
+    *("rotatedbox", "rotatedbbox", "bboxrotated", "rotbox", "obb", "orientedbbox", "orientedbox"),
+}
+
+
+def _said(found: object) -> list[tuple[str, object]]:
+    """Names with their values, of a mapping or of a list of `name` and `value`."""
+    if isinstance(found, list):
+        return [(str(one.get("name")), one.get("value")) for one in found if isinstance(one, Mapping)]
+    return [(str(key), value) for key, value in found.items()] if isinstance(found, Mapping) else []
+
+
+def _turns(value: object) -> bool:
+    return any(as_number(v) for v in value) if isinstance(value, list) else bool(as_number(value))
 
 
 def _degrees(value: object) -> float:

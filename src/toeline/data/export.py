@@ -19,14 +19,13 @@ from typing import Any
 
 import yaml
 
-from toeline.core.finding import Step
+from toeline.core.finding import Step, grave
 from toeline.core.records import told_record
 from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same, write_whole
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.core.words import some
 from toeline.data.coco import open_coco, read_coco, write_coco
 from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo, require_carried
-from toeline.data.foreign import other_formats
 from toeline.data.labels import LabelLine
 from toeline.data.yolo import open_yolo
 from toeline.errors import LabelError, OutputError
@@ -167,8 +166,7 @@ def read_other(
         return read_coco(open_coco(root), root, step=step)
     data = open_yolo(root, taxonomy, any_class=True, classes=classes)
     if all(entry.labels is None for entries in data.splits.values() for entry in entries):
-        others = other_formats(root) or "Name the top of a YOLO data set."
-        raise LabelError(f"{root}: no photograph here has a YOLO label file. {others}")
+        raise LabelError(" ".join(map(str, grave(data.problems)[:2])))
     return read_yolo(data, step=step)
 
 

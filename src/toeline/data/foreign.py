@@ -55,6 +55,8 @@ FORMATS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Label Studio (JSON)", ('"annotations"', '"from_name"')),
     *(("Label Studio (JSON-MIN)", (f'"{kind}labels"',)) for kind in ("rectangle", "polygon", "brush")),
     ("Label Studio (JSON-MIN)", ('"annotation_id"',)),
+    ("VoTT (JSON)", ('"assets"', '"tags"')),
+    ("VoTT (JSON)", ('"asset"', '"regions"')),
     ("Labelbox (JSON)", ('"data_row"',)),
     ("Supervisely (JSON)", ('"classTitle"',)),
     ("V7 Darwin (JSON)", ('"bounding_box"', '"item"')),

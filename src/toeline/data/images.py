@@ -35,11 +35,16 @@ RAW = (
     *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".raf", ".rw2", ".pef", ".srw"),
     *(".3fr", ".fff", ".iiq", ".x3f", ".raw", ".rwl", ".gpr", ".kdc", ".dcr", ".mrw", ".erf", ".mef", ".mos"),
 )
-OTHER = (".psd", ".svg", ".jxl", ".jxr", ".exr", ".hdr", ".tga", ".pcx", ".ppm", ".pgm", ".eps", ".seq", ".insp")
+OTHER = (
+    *(".psd", ".svg", ".jxl", ".jxr", ".exr", ".hdr", ".tga", ".pcx", ".ppm", ".pgm", ".pbm", ".eps", ".seq", ".insp"),
+    *(".apng", ".avifs", ".jpf", ".jpc", ".j2c", ".jps", ".rjpg", ".rjpeg", ".dib", ".ico", ".icns", ".sgi", ".qoi"),
+    *(".btf", ".tf8", ".ecw", ".sid", ".bil", ".heics", ".heifs"),
+)
 MOVIES = (".mp4", ".mov", ".avi", ".mkv", ".mts", ".m4v", ".wmv", ".insv", ".lrv")
 # Folders in which computers, network drives and programs keep copies and waste; those that begin with a dot as well.
 FOREIGN = {
     *("@eadir", "#recycle", "@recycle", "#snapshot", "@snapshot", "$recycle.bin", "recycler", "__macosx"),
+    *("@recently-snapshot", "@sharebin", "@tmp", "~snapshot", "network trash folder", "temporary items", "thumbs"),
     *("lost+found", "system volume information", "found.000", "thumbnails", "runs", "__pycache__", "node_modules"),
 }
 RESULTS = ("findings.jsonl", "analysis.json", "scorecard.json", "gallery.json", "log.jsonl")  # beside run.json: ours
@@ -223,7 +228,7 @@ def _fault(path: Path, image: Image.Image) -> str:
     return unread_kind(".dng") if DNG_VERSION in (getattr(image, "tag_v2", None) or {}) else ""
 
 
-_LARGE = 50_000_000  # pixels from which it is worth looking whether they can be there, before minutes are spent
+_LARGE = 1_000_000  # pixels from which it is worth looking whether they can be there; headers count as bytes, too
 # Bytes a pixel of the emptiest picture: JPEG has 1 bit for each of 6 blocks of 256 pixels, deflate shrinks 1,032 times.
 _FEWEST = {"JPEG": 0.002, "MPO": 0.002, "PNG": 0.0001, "TIFF": 0.0001}
 

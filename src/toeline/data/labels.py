@@ -24,6 +24,8 @@ from toeline.core.words import cut
 ROUNDING = 1e-3  # shares this far outside 0..1 are rounding (a third of a pixel at 312 pixels) and are clipped
 MOST_OBJECTS = 1_000  # of a photograph; every two of them are compared, in some 200 MB. The fullest real one has 18
 MOST_CORNERS = 10_000  # of a polygon; its edges are compared too. A mask traced pixel by pixel has fewer
+MOST_KEY_POINTS = 200  # of one object; whole bodies have 133
+SPREAD = 0.5  # share of half the box's side that key points reach at least
 Points = tuple[tuple[float, float], ...]
 
 
@@ -105,11 +107,12 @@ def _parse(words: Sequence[str], size_wh: tuple[int, int], known: Mapping[int, s
             f"{len(words)} numbers, where 5 make a box (class, center x and y, width, height) and 7, 9, 11 and so on "
             f"make a polygon (class, then x and y of each corner){_perhaps(words)}"
         )
-    if len(words) > 5 and (probably := _pose(words)):
+    values = _floats(words[1:])
+    if len(words) > 5 and (probably := _pose(values)):
         raise _Unusable(probably)
     if many := over(MOST_CORNERS, len(words) // 2, "corners"):
         raise _Unusable(f"the polygon has {many}. Simplify it")
-    shares = _shares(words[1:])
+    shares = _shares(words[1:], values)
     if len(words) == 5:
         return class_id, _box(shares, size_wh), ()
     polygon = _polygon(shares, size_wh)
@@ -161,13 +164,48 @@ def _perhaps(words: Sequence[str]) -> str:
     return ""
 
 
-def _pose(words: Sequence[str]) -> str:
-    """Why an odd count of numbers is no polygon but a box and key points: each third of them says what can be seen."""
-    points, rest = divmod(len(words) - 5, 3)
-    seen = [float(word) for word in words[7::3] if _is_number(word)]
-    if rest or len(seen) != points or not {0.0, 1.0, 2.0}.issuperset(seen) or (points < 4 and 2.0 not in seen):
-        return ""
-    return f"is probably a box and {points} key points. Say so in data.yaml, kpt_shape: [{points}, 3], to have it read"
+def _pose(values: Sequence[float]) -> str:
+    """Why an odd count of numbers is no polygon but a box and key points.
+
+    Each third of them says what can be seen; or, as no outline does, they fill the box that the first four numbers
+    make, and cross themselves when all numbers are taken for corners.
+    """
+    for each in (3, 2):
+        points, rest = divmod(len(values) - 4, each)
+        if not rest and ((each == 3 and _seen(values[6::3])) or _fills_box(values, each)):
+            return (
+                f"is probably a box and {points} key points. Say so in data.yaml, kpt_shape: [{points}, {each}], to "
+                f"have it read"
+            )
+    return ""
+
+
+def _seen(third: Sequence[float]) -> bool:
+    """Whether these are 0, 1 and 2: not told, hidden, seen."""
+    return {0.0, 1.0, 2.0}.issuperset(third) and (len(third) > 3 or 2.0 in third)
+
+
+def _fills_box(values: Sequence[float], each: int) -> bool:
+    """Whether key points of `each` numbers lie in the box before them and spread over it, and are no plain outline."""
+    if not 4 <= len(values[4::each]) <= MOST_KEY_POINTS:  # fewer are as likely the corners of anything
+        return False
+    for at, half, along in zip(
+        values[:2], (values[2] / 2, values[3] / 2), (values[4::each], values[5::each]), strict=True
+    ):
+        told = [value for value in along if value] or [at]  # 0 is a point that is not told
+        low, high = min(told), max(told)
+        if low < at - half - ROUNDING or high > at + half + ROUNDING or high - low < SPREAD * half:
+            return False
+    return _crosses(np.array(values).reshape(-1, 2))
+
+
+def _crosses(corners: NDArray[np.float64]) -> bool:
+    """Whether any two edges of a polygon (N, 2) cross in their insides."""
+    ends = np.roll(corners, -1, axis=0)
+    along, off = ends - corners, corners[None] - corners[:, None]
+    start = along[:, None, 0] * off[..., 1] - along[:, None, 1] * off[..., 0]  # side of each edge that a corner is on
+    apart = start * np.roll(start, -1, axis=1) < 0  # edge j begins and ends on different sides of edge i
+    return bool((apart & apart.T).any())
 
 
 def _class_id(word: str, known: Mapping[int, str]) -> int:
@@ -188,12 +226,16 @@ def _number(word: str, place: int) -> float:
     return value
 
 
-def _shares(words: Sequence[str]) -> list[float]:
-    """All numbers after the class id: the usual line at once, any other one by one, to say what is wrong with it."""
+def _floats(words: Sequence[str]) -> list[float]:
+    """All numbers after the class id; one that is none where a word is no number."""
     try:
-        values = [float(word) for word in words]
+        return [float(word) for word in words]
     except ValueError:
-        values = [math.nan]
+        return [math.nan]
+
+
+def _shares(words: Sequence[str], values: list[float]) -> list[float]:
+    """All numbers after the class id: the usual line at once, any other one by one, to say what is wrong with it."""
     usual = min(values) >= 0 and max(values) <= 1 and not math.isnan(sum(values)) and "_" not in "".join(words)
     return values if usual else [_share(word, place) for place, word in enumerate(words, start=2)]
 

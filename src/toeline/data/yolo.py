@@ -31,6 +31,7 @@ from toeline.data.class_names import (
     read_settings,
     taxonomy_names,
 )
+from toeline.data.foreign import other_formats
 from toeline.data.images import SUFFIXES, is_utf8, photo_size
 from toeline.data.labels import LabelLine, read_label_file
 from toeline.data.matching import LabelFolder, MatchedLabels, folded, label_folders, match_labels, stem_of, strays
@@ -176,8 +177,15 @@ def open_yolo(
     skipped = (
         [Problem.in_file(file, "key points are passed over; boxes are read.", note=True)] if file and keypoints else []
     )
-    problems = (*names.problems, *places.problems, *skipped, *repeated, *matched.problems, *beside)
+    bare = [] if matched.labels or matched.problems else [_unlabeled_set(base)]
+    problems = (*bare, *names.problems, *places.problems, *skipped, *repeated, *matched.problems, *beside)
     return YoloSet(base, names.names, {s: tuple(its) for s, its in splits.items()}, problems)
+
+
+def _unlabeled_set(base: Path) -> Problem:
+    """A data set in which no photograph has a label file: its labels lie elsewhere, or are of another kind."""
+    others = other_formats(base) or "Name the top of a YOLO data set, whose `labels` lie beside its `images`."
+    return Problem.in_file(base, f"no photograph here has a YOLO label file. {others}")
 
 
 def archives(folder: Path) -> list[Path]:
@@ -284,12 +292,16 @@ def _once(parts: Sequence[Part]) -> tuple[list[tuple[Part, Path]], list[Problem]
         )
         for split, n in twice.items()
     ]
+    return found, [*said, *in_two_splits(of_split)]
+
+
+def in_two_splits(of_split: Mapping[str, set[str]]) -> Iterator[Problem]:
+    """Photographs that two splits share."""
     for a, b in combinations(of_split, 2):
         if both := sorted(of_split[a] & of_split[b]):
             more = f", and so are {len(both) - 1:,} more" if len(both) > 1 else ""
             what = f"is listed in {a} and in {b}{more}: what is learned from the one is measured on the other."
-            said.append(Problem("", both[0], what, "Take each photograph out of one of the two."))
-    return found, said
+            yield Problem("", both[0], what, "Take each photograph out of one of the two.")
 
 
 def _label_places(photos: Path, tops: Mapping[str, Path], labels: Path | None) -> list[Path]:
@@ -352,12 +364,16 @@ def _beside(base: Path, parts: Sequence[Part], matched: MatchedLabels, why: str)
             left.append((Path(at), lost))
         if here not in known and "labels" in Path(at).relative_to(top or base).parts:
             matched.folders.append(LabelFolder.read(Path(at)))
-    for folder, lost in left[:MOST_SAID]:
-        what = f"{some(len(lost), 'photograph')} left out, {min(lost)} for one: {why}."
-        yield Problem.in_file(folder, what, note=True)
-    if len(left) > MOST_SAID:
-        yield Problem.in_file(base, f"{len(left) - MOST_SAID} more folders of photographs are left out.", note=True)
+    yield from left_out(base, left, why)
     yield from strays(matched, {folded(stem_of(name)): None for _, lost in left for name in lost})
+
+
+def left_out(base: Path, left: Sequence[tuple[Path, list[str]]], why: str) -> list[Problem]:
+    """Notes of folders below `base` with names of photographs that were not taken."""
+    said = [(folder, f"{some(len(lost), 'photograph')} left out, {min(lost)} for one: {why}.") for folder, lost in left]
+    if (more := len(said) - MOST_SAID) > 0:
+        said[MOST_SAID:] = [(base, f"{more} more folders of photographs are left out.")]
+    return [Problem.in_file(folder, what, note=True) for folder, what in said]
 
 
 def _survey_top(base: Path, parts: Sequence[Part]) -> Path | None:

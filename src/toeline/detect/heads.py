@@ -22,6 +22,7 @@ from toeline.detect.yolo_decode import DecodedRows, finished, raw, shares
 Floats = NDArray[np.float32]
 SLACK = 0.01  # by which rounding in half precision may leave 0..1
 STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))  # of the grids of YOLO networks: usual, P6, P2, tiny
+MOST_TURN = 6.3  # radians: once round; an OBB head gives less than half of that
 FAR = 4.0  # how many input sides away from the input a corner may lie
 
 
@@ -109,6 +110,8 @@ def nonsense(layout: HeadLayout, said: Floats, out: Output) -> str:
 
 def _faults(head: Head, rows: Floats, out: Output) -> Iterator[str]:
     boxes, rest = rows[:, :4], rows[:, 4:]
+    if not len(rows) and head is not Head.ROWS:  # only suppression can leave none
+        yield "not one prediction, whatever the picture"
     scores = rest[:, :1] if head is Head.ROWS else rest[:, : out.classes + (head is Head.YOLOV5)]
     if not np.isfinite(rows).all():
         yield "numbers that are not finite"
@@ -123,6 +126,8 @@ def _faults(head: Head, rows: Floats, out: Output) -> Iterator[str]:
             yield "corners in the wrong order"
     elif (boxes[:, 2:] < -SLACK).any():
         yield "sides below zero"
+    if out.oriented and np.abs(rows[some_score, -1]).max(initial=0) > MOST_TURN:
+        yield "angles that are degrees and no radians"
     yield from _place_faults(head, boxes[some_score], out)
 
 

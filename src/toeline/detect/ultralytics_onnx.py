@@ -19,7 +19,7 @@ from PIL import Image
 from toeline.core.box import Box
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
-from toeline.core.words import cut
+from toeline.core.words import cut, some
 from toeline.detect.detector import MOST_SIDE, DetectorOptions, Label, labels_of
 from toeline.detect.heads import Head, HeadLayout, Output, decode, described, nonsense, possible, settled, told
 from toeline.detect.letterbox import Fit, batches, fit_into, letterbox, planes, to_multiple
@@ -53,10 +53,10 @@ class YoloDetector:
         found: list[list[Detection]] = [[] for _ in images]
         # A graph for any number gets one: on a CPU more are no faster, and sums in another order could turn a tie over.
         shapes = [fit_into(image.size, self._most_hw, stride=self._stride)[1] for image in images]
-        for some in batches(shapes, most=self.card.batch or 1):
-            laid = [letterbox(images[n], self._most_hw, stride=self._stride) for n in some]
+        for together in batches(shapes, most=self.card.batch or 1):
+            laid = [letterbox(images[n], self._most_hw, stride=self._stride) for n in together]
             said = self._run([pixels for pixels, _ in laid])
-            for place, n in enumerate(some):
+            for place, n in enumerate(together):
                 found[n] = self._read([part[place] for part in said], laid[place][1], images[n].size, shapes[n])
         return found
 
@@ -169,12 +169,20 @@ def load(path: Path, taxonomy: Taxonomy, options: DetectorOptions) -> YoloDetect
             f"{path}: has no detector.json beside it, and is no export of ultralytics either: that takes one image of "
             f"floats, this takes {shown}. Put its detector.json there, or give another model."
         )
-    card = read_card(dict(session.get_modelmeta().custom_metadata_map), inputs[0].shape, path, options.head)
+    card = read_card(_metadata(session, path), inputs[0].shape, path, options.head)
     if card.task == "segment" and len(session.get_outputs()) < 2:
         raise ModelError(f"{path}: is made for segmentation and gives no mask prototypes. {AGAIN}")
     labels = labels_of(card.names, taxonomy, where=str(path))
     limits = {label.kind: options.threshold(label.kind, OWN_THRESHOLD) for label in labels.values()}
     return YoloDetector(session, card, labels, limits, path).probed()
+
+
+def _metadata(session: Any, path: Path) -> dict[str, str]:
+    """What the file says of itself. Raises ModelError."""
+    try:
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except UnicodeDecodeError as why:  # onnxruntime checks no letters when it reads the file
+        raise ModelError(f"{path}: its metadata is no UTF-8 text ({why.reason}). {AGAIN}") from None
 
 
 # Gray noise with a light and a dark stripe: what a network says of it need not be right, only of its own form.
@@ -231,17 +239,31 @@ def read_card(said: Mapping[str, str], shape: Sequence[Any], path: Path, head: s
         )
     built = _literal(said, "args", path) if "args" in said else {}
     built = built if isinstance(built, dict) else {}
-    free = not all(isinstance(side, int) for side in shape[2:])
     nms = bool(built.get("nms"))
-    return ExportCard(
+    card = ExportCard(
         names=names,
         task=task,
         input_hw=_input_hw(said, shape, path),
         stride=_whole(said, "stride", path, 32),
-        dynamic=free,
+        dynamic=not all(isinstance(side, int) for side in shape[2:]),
         batch=_batch(said, shape, path, looped=nms),
         heads=frozenset({Head(head)} if head else told(said, nms=nms)),
     )
+    _require_size(card, path)
+    return card
+
+
+MOST_PIXELS = 1 << 26  # of all the photographs that a graph takes at once: 805 MB as floats
+
+
+def _require_size(card: ExportCard, path: Path) -> None:
+    """Raise ModelError for an input that would take more memory than any detector needs."""
+    high, wide = to_multiple(card.input_hw, card.stride) if card.dynamic else card.input_hw
+    if (count := max(card.batch, 1)) * high * wide > MOST_PIXELS:
+        raise ModelError(
+            f"{path}: takes {some(count, 'photograph')} of {wide} x {high} pixels at once, and the limit is "
+            f"{MOST_PIXELS:,} pixels. Export it with another batch or imgsz."
+        )
 
 
 def _names(said: Mapping[str, str], path: Path) -> Mapping[int, str]:
@@ -255,7 +277,9 @@ def _names(said: Mapping[str, str], path: Path) -> Mapping[int, str]:
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names or set(names) != set(range(len(names))):
         raise ModelError(f"{path}: its class names are {said['names'][:200]!r}, not one name for each id. {AGAIN}")
-    return {int(i): str(name) for i, name in names.items()}
+    if odd := [name for name in names.values() if not isinstance(name, str)]:
+        raise ModelError(f"{path}: the name of a class is {cut(repr(odd[0]))}, which is no text. {AGAIN}")
+    return {int(i): name for i, name in names.items()}
 
 
 def _input_hw(said: Mapping[str, str], shape: Sequence[Any], path: Path) -> tuple[int, int]:
@@ -269,7 +293,7 @@ def _input_hw(said: Mapping[str, str], shape: Sequence[Any], path: Path) -> tupl
     sides = _literal(said, "imgsz", path)
     pair = [sides, sides] if isinstance(sides, int) else sides
     if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(_is_side(s) for s in pair):
-        raise ModelError(f"{path}: its `imgsz` is {said['imgsz']!r}, which is not a size in pixels. {AGAIN}")
+        raise ModelError(f"{path}: its `imgsz` is {cut(said['imgsz'])!r}, which is not a size in pixels. {AGAIN}")
     return pair[0], pair[1]
 
 
@@ -296,6 +320,14 @@ def _whole(said: Mapping[str, str], key: str, path: Path, default: int) -> int:
     return value
 
 
+def _require_once(tree: ast.Expression) -> None:
+    """Raise ValueError for a key that stands twice, of which Python would keep the last."""
+    for keys in (node.keys for node in ast.walk(tree) if isinstance(node, ast.Dict)):
+        said = [key.value for key in keys if isinstance(key, ast.Constant)]
+        if len(set(said)) < len(said):
+            raise ValueError("a key stands there twice")
+
+
 MOST_LETTERS = 1 << 20  # of one value of the metadata
 
 
@@ -304,6 +336,8 @@ def _literal(said: Mapping[str, str], key: str, path: Path) -> Any:
     try:
         if len(said[key]) > MOST_LETTERS:
             raise ValueError
-        return ast.literal_eval(said[key])
+        tree = ast.parse(said[key].strip(), mode="eval")
+        _require_once(tree)
+        return ast.literal_eval(tree)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise ModelError(f"{path}: its metadata `{key}` cannot be read ({cut(said[key])!r}). {AGAIN}") from None
