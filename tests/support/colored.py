@@ -20,11 +20,11 @@ COLORS: Mapping[str, tuple[int, int, int]] = {
 PLACES = ((4, 4, 12, 40), (20, 4, 28, 40), (40, 6, 60, 20))  # x1, y1, x2, y2 in pixels
 
 
-def write_colored(root: Path, *, lines: int = 4, per_line: int = 4, split: str = "train") -> Path:
-    """`lines` flight lines of `per_line` photographs, 64 x 48 pixels, three objects on each."""
+def write_colored(root: Path, *, lines: int = 4, per_line: int = 4, split: str = "train", first: int = 0) -> Path:
+    """`lines` flight lines of `per_line` photographs, 64 x 48 pixels, three objects on each; the `first` is A for 0."""
     rng = np.random.default_rng(7)
     classes = list(COLORS)
-    for line in range(lines):
+    for line in range(first, first + lines):
         for frame in range(per_line):
             pixels = rng.normal(190, 12, (48, 64, 3))
             rows = []

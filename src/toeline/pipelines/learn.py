@@ -86,7 +86,7 @@ OWN = (STEPS, DATA, BEFORE, EVALUATION)
 
 @dataclass(frozen=True)
 class LearnStep:
-    """One piece of work in the folder `steps/NAME`. `photographs` are how often one is trained on, for the time left."""
+    """One piece of work in the folder `steps/NAME`. `photographs` is how often one is trained on: for the time left."""
 
     name: str
     label: str
@@ -174,7 +174,7 @@ class Learning:
         return {"cross_validated": made.facts["cross_validated"]}
 
     def detector(self, fold: int | None, folder: Path) -> Mapping[str, Any]:
-        """A detector; that of a fold looks at the fold's photographs, that of all is measured on the validation split."""
+        """A detector; that of a fold looks at the fold's photographs, that of all at the validation split."""
         data, valid = self.boxes, self.boxes.valid
         if fold is not None:
             valid = replace(data.train, name=f"fold {fold + 1}", scenes=self.inside(data.train.scenes, fold))
@@ -318,8 +318,8 @@ def affordable(run: LearnRun, photographs: int, pace: float) -> dict[str, int]:
     if detector < min(LEAST_EPOCHS["detector"], run.epochs):
         epochs = LEAST_EPOCHS["detector"]
         raise SetupError(
-            f"--budget {run.budget:g}: this machine needs {epochs * often * pace / 60:,.0f} minutes for {epochs} epochs "
-            f"of the detector on {photographs:,} photographs. Give more, or fewer --folds."
+            f"--budget {run.budget:g}: this machine needs {epochs * often * pace / 60:,.0f} minutes for {epochs} "
+            f"epochs of the detector on {photographs:,} photographs. Give more, or fewer --folds."
         )
     return {"detector": detector, "judge": judge}
 

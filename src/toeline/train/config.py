@@ -259,7 +259,7 @@ class LearnRun:
     def judge(self) -> LoraRun:
         """How each judge is trained: all weights of the embedded one, with finer crops (docs/log.md, 2026-11-26)."""
         return LoraRun(
-            split=self.split, valid=self.valid, epochs=self.judge_epochs, lr=1e-4, full=True, crop_tokens=100,
+            split=self.split, valid=self.valid, epochs=max(1, self.judge_epochs), lr=1e-4, full=True, crop_tokens=100,
             patience=0, seed=self.seed, device=self.device, threads=self.threads, taxonomy=self.taxonomy,
             classes=self.classes,
         )  # fmt: skip

@@ -1,0 +1,199 @@
+"""`toeline learn` with detectors that are not trained (the embedded one, copied), so that nothing here takes minutes.
+
+That detectors are trained without choosing on the validation split is in tests/train/test_detector_fit.py.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.colored import write_colored
+from tests.support.datasets import exit_code
+
+from toeline.core.calibration import load_calibration
+from toeline.core.run_folder import read_run
+from toeline.errors import ModelError, SetupError
+from toeline.judge.load import load_judge
+from toeline.pipelines import learn
+from toeline.pipelines.model_folder import MODEL, ModelFolder, with_model
+from toeline.pipelines.settings import EvaluateRun, InspectRun
+from toeline.train.config import LearnRun
+
+EMBEDDED = Path(learn.__file__).parent.parent / "models" / "detector"
+RUN = LearnRun(epochs=1, judge_epochs=0, folds=2)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Four flight lines to train on, two to measure on; colors say what is blocked."""
+    root = write_colored(tmp_path / "data", lines=4, per_line=3)
+    write_colored(root, lines=2, per_line=2, split="valid", first=4)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What detectors were asked to train on, in their order; each is a copy of the embedded one."""
+    asked: list[dict[str, Any]] = []
+
+    def fit(run: Any, data: Any, out: Path, *, thresholds: Any = None, choose: bool = True, **_: Any) -> None:
+        lines = {s.flight_line for s in data.train.scenes}
+        asked.append({"lines": lines, "held": {s.flight_line for s in data.valid.scenes}, "choose": choose})
+        asked[-1]["thresholds"] = thresholds
+        for name in learn.DETECTOR_FILES:
+            shutil.copy(EMBEDDED / name, out / name)
+
+    monkeypatch.setattr(learn, "fit_detector", fit)
+    return asked
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The model's own files, less times."""
+    return {name: (folder / name).read_bytes() for name in (*ModelFolder.load(folder).files, MODEL)}
+
+
+def test_no_part_says_out_of_fold_what_it_was_trained_on(data: Path, tmp_path: Path, trained: list[Any]) -> None:
+    learn.learn_into(RUN, data, tmp_path / "model")
+    first, second, whole = trained
+    assert not first["lines"] & first["held"]
+    assert not second["lines"] & second["held"]
+    assert first["held"] | second["held"] == first["lines"] | second["lines"] == whole["lines"]
+    assert not whole["lines"] & whole["held"], "the last is measured on the validation split"
+    assert not any(t["choose"] for t in trained), "and no split chooses an epoch"
+    assert (first["thresholds"], second["thresholds"]) == (None, None)
+    assert whole["thresholds"].keys() == {"toe_drain", "rock_toe", "slope_drain", "vegetation"}
+
+
+def test_labels_of_the_validation_split_change_no_file_of_the_model(data: Path, tmp_path: Path) -> None:
+    learn.learn_into(RUN, data, tmp_path / "one")
+    for file in (data / "valid" / "labels").glob("*.txt"):
+        rows = [line.split() for line in file.read_text().splitlines()]
+        file.write_text("".join(f"{(int(r[0]) + 1) % 9} 0.5 0.5 0.25 0.25\n" for r in rows))
+    learn.learn_into(RUN, data, tmp_path / "two")
+    one, two = (files(tmp_path / name) for name in ("one", "two"))
+    assert one.pop(MODEL) != two.pop(MODEL), "what it scores is another"
+    assert one == two
+
+
+def test_killed_in_any_step_it_goes_on_to_the_same_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn.learn_into(RUN, data, tmp_path / "whole")
+    steps = [step.name for step in learn.Learning.of(RUN, data, tmp_path).steps]
+    assert steps == ["baseline", "detector-1", "detector-2", "detector", "joined"]
+    for name in ("baseline", "detector", "joined"):
+        with monkeypatch.context() as patch:
+            patch.setattr(learn.Learning, name, killed_in(getattr(learn.Learning, name)))
+            with pytest.raises(KeyboardInterrupt):
+                learn.learn_into(RUN, data, tmp_path / "killed")
+    learn.learn_into(RUN, data, tmp_path / "killed")
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def killed_in(act: Callable[..., Any]) -> Callable[..., Any]:
+    """A step that is killed when its work is done, before that is written down."""
+
+    def killed(*args: Any) -> Any:
+        act(*args)
+        raise KeyboardInterrupt
+
+    return killed
+
+
+def test_other_settings_or_labels_are_another_model(data: Path, tmp_path: Path) -> None:
+    learn.learn_into(RUN, data, tmp_path / "model")
+    assert exit_code("learn", str(data), "--out", str(tmp_path / "model"), "--folds", "3") == 2
+    (next((data / "train" / "labels").glob("*.txt"))).write_text("3 0.5 0.5 0.5 0.5\n")
+    again = ("--folds", "2", "--epochs", "1", "--judge-epochs", "0")
+    assert exit_code("learn", str(data), "--out", str(tmp_path / "model"), *again) == 2
+
+
+def test_without_a_validation_split_flight_lines_are_cut_off(data: Path, tmp_path: Path, trained: list[Any]) -> None:
+    shutil.rmtree(data / "valid")
+    result = learn.learn_into(RUN, data, tmp_path / "model")
+    assert result.after.done.split.name == "valid"
+    assert len({line for t in trained for line in t["lines"]}) == 3, "of four flight lines one is measured on"
+    note = next(p for p in result.problems if "were cut off" in p.what)
+    assert note.note
+    assert "flight line" in note.what
+
+
+def test_inspection_takes_the_folder_and_refuses_what_was_exchanged(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    learn.learn_into(RUN, data, out)
+    photos, found = str(data / "valid" / "images"), tmp_path / "found"
+    assert exit_code("inspect", photos, "--model", str(out), "--out", str(found)) == 0
+    settings = read_run(found)["settings"]
+    assert settings["detector"] == str(out / "detector")
+    assert settings["judge"] == f"baseline:{out / 'baseline.safetensors'}"
+    assert exit_code("evaluate", str(data), "--split", "valid", "--model", str(out), "--out", str(tmp_path / "e")) == 0
+    assert exit_code("inspect", photos, "--model", str(out), "--judge", "embedded:x", "--out", str(tmp_path / "b")) == 2
+    (out / "detector" / "model.onnx").write_bytes(b"another")
+    with pytest.raises(ModelError, match="is another file than toeline learn wrote"):
+        ModelFolder.load(out)
+    (out / "detector" / "model.onnx").unlink()
+    with pytest.raises(ModelError, match="is missing"):
+        ModelFolder.load(out)
+
+
+@pytest.mark.parametrize("said", ["", "{}", "[]", '{"version": 2}', '{"version": 1, "files": ["a"]}', '{"version": 1}'])
+def test_what_is_no_model_folder_is_named(tmp_path: Path, said: str) -> None:
+    (tmp_path / MODEL).write_text(said)
+    with pytest.raises(ModelError, match="Name a folder that toeline learn wrote"):
+        ModelFolder.load(tmp_path)
+
+
+def test_a_model_folder_names_nothing_outside_itself(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "secret").write_text("x")
+    record = {"version": 1, "files": {"../secret": "0"}, "trained_on": {}, "scores": {}}
+    (tmp_path / "m" / MODEL).write_text(json.dumps(record))
+    with pytest.raises(ModelError, match="is missing"):
+        ModelFolder.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("more", [{"detector": "a.onnx"}, {"judge": "b"}, {"adapter": Path("c")}])
+def test_a_model_and_a_part_contradict_each_other(more: dict[str, Any]) -> None:
+    with pytest.raises(SetupError, match="holds all parts"):
+        with_model(InspectRun(photos=(Path("p"),), model=Path("m"), **more))
+    with pytest.raises(SetupError, match="holds all parts"):
+        with_model(EvaluateRun(data=Path("d"), split="valid", model=Path("m"), **more))
+
+
+def test_the_calibration_is_for_the_judge_that_was_kept(data: Path, tmp_path: Path) -> None:
+    learn.learn_into(RUN, data, tmp_path / "model")
+    folder = ModelFolder.load(tmp_path / "model")
+    made = load_calibration(folder.calibration)
+    assert made.fitted_on["split"] == "train, out of fold"
+    assert made.risk == 0.1
+    info = load_judge(folder.judge).info
+    assert made.fitted_for["fingerprint"] == {"sha256": info["sha256"]}
+
+
+def test_a_budget_buys_the_detector_first() -> None:
+    run = LearnRun(budget=90)
+    assert learn.affordable(run, 168, 0.25) == {"detector": 30, "judge": 4}
+    assert learn.affordable(LearnRun(budget=20), 168, 0.25) == {"detector": 9, "judge": 0}
+    assert learn.affordable(LearnRun(budget=1000), 168, 0.25) == {"detector": 30, "judge": 5}
+    with pytest.raises(SetupError, match="needs 13 minutes for 6 epochs"):
+        learn.affordable(LearnRun(budget=5), 168, 0.25)
+
+
+def test_a_budget_is_planned_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paces = iter([0.01, 100.0])
+    monkeypatch.setattr(learn.Learning, "pace", lambda self: next(paces))
+    run = LearnRun(epochs=8, judge_epochs=0, folds=2, budget=10)
+    for _ in range(2):
+        result = learn.learn_into(run, data, tmp_path / "model")
+        assert result.record["epochs"] == {"detector": 8, "judge": 0}
+
+
+@pytest.mark.parametrize("wrong", [{"folds": 1}, {"epochs": 0}, {"judge_epochs": -1}, {"budget": 0}, {"risk": 100}])
+def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SetupError):
+        LearnRun(**wrong)
