@@ -4,14 +4,15 @@ Reads the files of src/toeline with `ast` and runs nothing. A body is what stand
 counted in lines of the file, functions inside it included. A circle is a file that reaches itself through imports, late
 ones and those under TYPE_CHECKING included.
 
-"stays" says how far one value travels: in how many functions, of how many files, the value of the parameter `data` of
-`toeline evaluate-detector` arrives. An expression holds the value if it is the name of the parameter, a name that was
-assigned an expression that holds it, or a call such as `str(data)` that gets it and is of no function of the package.
-Where a call of a function of the package gets such an expression, that parameter of that function holds it too; where
-a call makes a record of it, the field of that record does, and so does `run.field` wherever `run` is annotated with the
-record's name. What functions of the package make of it (the opened data set, its photographs) is another value and not
-followed. Functions are found by name through the imports of the file, methods where one class of the package alone has
-one of that name. It was 25 in 18 files before the rooms were drawn anew, so its limit is 25: no way longer than that.
+"stays" says how far one value travels: in how many functions, of how many files, DATA of `toeline evaluate-detector`
+arrives, which is the field `data` of that command's settings record. An expression holds the value if it is the name of
+the parameter, a name that was assigned an expression that holds it, or a call such as `str(data)` that gets it and is
+of no function of the package. Where a call of a function of the package gets such an expression, that parameter of that
+function holds it too; where a call makes a record of it, the field of that record does, and so does `run.field`
+wherever `run` is annotated with the record's name. What functions of the package make of it (the opened data set, its
+photographs) is another value and not followed. Functions are found by name through the imports of the file, methods
+where one class of the package alone has one of that name. It was 25 in 18 files before the rooms were drawn anew, so
+its limit is 25: no way longer than that.
 
 Exit code 1 when a figure is over its limit.
 """
@@ -31,7 +32,7 @@ from statistics import median, quantiles
 from typing import NamedTuple
 
 SOURCE = Path(__file__).parent.parent / "src" / "toeline"
-START = ("toeline.cli.evaluate", "evaluate_detector", "data")
+START = ("DetectorScoring", "data")  # the record that the command gets, and its field
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -157,9 +158,8 @@ class Walk:
         counted = Counter(name for name, _ in found)
         return {name: where for name, where in found if counted[name] == 1}
 
-    def follow(self, file: str, function: str, parameter: str) -> set[tuple[str, str]]:
-        """File and function of every stay."""
-        self.parameters.add((file, function, parameter))
+    def follow(self) -> set[tuple[str, str]]:
+        """File and function of every stay, from the parameters and fields that are known to hold the value."""
         stays: set[tuple[str, str]] = set()
         before = -1
         while before != len(self.parameters) + len(self.fields):
@@ -240,7 +240,7 @@ def figures(sources: Mapping[str, Source]) -> list[Figure]:
     cli = [s for s in sources.values() if s.name.startswith("toeline.cli.")]
     bodies = sorted(body_lines(f) for s in sources.values() for f in s.functions)
     classes = Counter(n.name for s in sources.values() for n in ast.walk(s.tree) if isinstance(n, ast.ClassDef))
-    stays = Walk(sources).follow(*START)
+    stays = Walk(sources, fields={START}).follow()
     return [
         Figure("files without __init__", len(files), 170),
         Figure("lines of src", sum(s.lines for s in sources.values()), 31_000),

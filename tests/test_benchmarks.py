@@ -164,5 +164,5 @@ def test_the_structure_has_no_circle_and_keeps_its_counts() -> None:
         "toeline.b": structure.Source("toeline.b", "from toeline import a\ndef g(y):\n    h(y)\ndef h(x):\n    0\n"),
     }
     assert structure.files_in_circles(planted) == ["toeline.a", "toeline.b"]
-    stays = structure.Walk(planted).follow("toeline.a", "f", "data")
+    stays = structure.Walk(planted, parameters={("toeline.a", "f", "data")}).follow()
     assert stays == {("toeline.a", "f"), ("toeline.b", "g"), ("toeline.b", "h")}
