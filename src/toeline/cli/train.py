@@ -19,7 +19,7 @@ from toeline.pipelines.baseline import (
 )
 from toeline.pipelines.progress import is_first, tell, tell_json
 from toeline.pipelines.train_embedded import shipped
-from toeline.train.config import DetectorFit, LoraRun
+from toeline.train.config import DetectorFit, Features, LoraRun
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="YOLO data set: its folder, or its data.yaml.")]
 Words = Annotated[Path | None, typer.Option("--taxonomy", help="Types, conditions and classes of another owner.")]
@@ -32,6 +32,9 @@ def baseline(
     split: Annotated[str, typer.Option(help="The only split that is looked at.")] = "train",
     seed: Annotated[int, typer.Option(min=0, help="Same data and seed, same file.")] = 0,
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5,
+    features: Annotated[Features, typer.Option(help="What is read: also an ImageNet network's, with pretrained.")] = (
+        "measures"
+    ),
     taxonomy: Words = None,
     classes: Classes = None,
     as_json: AsJson = False,
@@ -40,7 +43,9 @@ def baseline(
 
     Example: toeline baseline dataset --out runs/baseline.safetensors; then --judge baseline:runs/baseline.safetensors
     """
-    trained = baseline_into(data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy, classes=classes)
+    trained = baseline_into(
+        data, file, split=split, seed=seed, folds=folds, taxonomy=taxonomy, classes=classes, features=features
+    )
     tell_json(trained.record, indent=2) if as_json else tell_baseline(trained)
     raise typer.Exit(1 if grave(trained.problems) else 0)
 

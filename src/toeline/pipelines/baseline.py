@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from toeline.evaluate.metric import Metric
     from toeline.judge.ensemble import EnsembleJudge, Scores
     from toeline.train.baseline import BaselineRun
+    from toeline.train.config import Features
     from toeline.train.ensemble import AnsweredCase
 
 
@@ -119,12 +120,13 @@ def baseline_into(
     folds: int,
     taxonomy: Path | None,
     classes: Path | None = None,
+    features: Features = "measures",
 ) -> Trained:
     """Train a baseline, measure it by cross-validation, and write both to `file`. Raises ToelineError."""
     from toeline.judge.baseline.model import is_baseline
     from toeline.train.baseline import BaselineRun
 
-    run = BaselineRun(data=data, split=split, seed=seed, folds=folds, classes=classes)
+    run = BaselineRun(data=data, split=split, seed=seed, folds=folds, classes=classes, features=features)
     with replacing(file, is_baseline, "file of `toeline baseline`"):
         return _baseline_into(run, file, Taxonomy.load(taxonomy))
 

@@ -15,6 +15,7 @@ from toeline.weights import is_hub_id
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")  # of the language model; the vision tower's layers are called qkv
 CHANGE_NOTHING = ("checkpointing", "max_tokens", "workers", "threads")  # in the result: a run may go on with others
 Balance = Literal["none", "weights", "oversample"]
+Features = Literal["measures", "pretrained"]  # what a baseline reads; with the second an ImageNet network's too
 Switch = Literal["auto", "on", "off"]
 
 
