@@ -65,7 +65,7 @@ def main() -> None:
 def choices(data: Path, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """One row per variant: means over the SHUFFLES of accuracy, balanced accuracy, normal or not, and log loss."""
     found = open_yolo(data, taxonomy)
-    table, _ = measured(found, found.splits["train"], taxonomy, lambda _: None)
+    table, _ = measured(found, "train", taxonomy, lambda _: None)
     names = measure_names(tuple(t.name for t in taxonomy.types))
     without = {
         "all measures": (),

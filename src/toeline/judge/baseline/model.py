@@ -262,9 +262,12 @@ def _parts(raw: bytes, file: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
 def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> BaselineModel:
     names = tuple(map(str, head["names"]))
     temperature = number(head["temperature"], "temperature", **USABLE)
-    network = word(head["network"], "network") if head["version"] == POOLED_VERSION else ""
+    pooled = head["version"] == POOLED_VERSION
+    network = word(head["network"], "network") if pooled else ""
+    if pooled and not network:
+        raise ValueError("it names no feature network")
     parts = {
-        kind: _type_model(i, tuple(said), tensors, wide=bool(network))
+        kind: _type_model(i, tuple(said), tensors, wide=pooled)
         for i, (kind, said) in enumerate(head["answers"].items())
     }
     for kind, part in parts.items():
