@@ -34,11 +34,12 @@ from toeline.judge.baseline.judge import BaselineJudge
 from toeline.judge.baseline.model import LEAST, TypeModel
 from toeline.judge.baseline.pooling import COLUMNS
 from toeline.pipelines.baseline import Said
-from toeline.train.baseline import TEMPERATURES, BaselineRun, FeatureTable, fit, measured, train_baseline
+from toeline.train.baseline import TEMPERATURES, BaselineRun, FeatureTable, fit, fit_wide, measured, train_baseline
 
 FOLDS = 5
 CUTS = (None, 0, 1, 2, 3, 4)  # None: that of `toeline baseline`; the others: shuffled with this seed
 FLOOR, CHOSEN = "measures", "half of each (`--features pretrained`)"
+CONTROL = "half of each, but the second linear model sees the measures alone"
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Read = Callable[[TypeModel, Any], Any]
 
@@ -52,8 +53,8 @@ READERS: dict[str, Read] = {
     FLOOR: lambda m, rows: replace(m, wide=None).log_probs(rows),
     "one linear model of measures and pretrained features": wide_alone,
     CHOSEN: lambda m, rows: m.log_probs(rows),
+    CONTROL: lambda m, rows: m.log_probs(rows),
 }
-CONTROL = "half of each, but the second linear model sees measures alone"
 
 
 def main() -> None:
@@ -70,12 +71,7 @@ def main() -> None:
 
 def cross_validated(data: Path, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     table, _ = measured(open_yolo(data, taxonomy), "train", taxonomy, lambda _: None, feature_network())
-    blind = table.rows.copy()
-    blind[:, -COLUMNS:] = 0
-    found = {
-        **outcomes(table, taxonomy, READERS),
-        **outcomes(replace(table, rows=blind), taxonomy, {CONTROL: READERS[CHOSEN]}),
-    }
+    found = outcomes(table, taxonomy)
     asked = np.array([len(taxonomy.answers(str(kind))) > 1 for kind in table.kinds])
     lines = ClusterBootstrap.of([str(g) for g in table.groups])
     return [
@@ -90,27 +86,41 @@ def cross_validated(data: Path, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     ]
 
 
-def outcomes(table: FeatureTable, taxonomy: Taxonomy, readers: dict[str, Read]) -> dict[str, tuple[Array, Array]]:
+def outcomes(table: FeatureTable, taxonomy: Taxonomy) -> dict[str, tuple[Array, Array]]:
     """For each way of reading (cuts, objects): whether the answer is right, and its calibrated log loss."""
-    rights: dict[str, list[Any]] = {name: [] for name in readers}
-    losses: dict[str, list[Any]] = {name: [] for name in readers}
+    rights: dict[str, list[Any]] = {name: [] for name in READERS}
+    losses: dict[str, list[Any]] = {name: [] for name in READERS}
     options = [taxonomy.answers(str(kind)) for kind in table.kinds]
     target = [o.index(c) for o, c in zip(options, table.classes, strict=True)]
     asked = [i for i, o in enumerate(options) if len(o) > 1]
     for cut in CUTS:
-        said = {name: [np.zeros(1)] * len(table.rows) for name in readers}
-        for seen, unseen in folds(cut, table):
-            models = fit(table.only(seen), taxonomy, seed=0, pooled=COLUMNS)
-            for kind, model in models.items():
-                for i in unseen[table.kinds[unseen] == kind]:
-                    for name, read in readers.items():
-                        said[name][i] = read(model, table.rows[i : i + 1])[0]
-        for name, rows in said.items():
+        for name, rows in answered(cut, table, taxonomy).items():
             warm = fit_temperature([rows[i] for i in asked], [target[i] for i in asked], bounds=TEMPERATURES)
             rights[name].append([float(np.argmax(s) == t) for s, t in zip(rows, target, strict=True)])
             losses[name].append([-log_softmax(s / warm)[t] for s, t in zip(rows, target, strict=True)])
         print(cut, {name: round(float(np.mean(right[-1])), 4) for name, right in rights.items()}, flush=True)
-    return {name: (np.array(rights[name]), np.array(losses[name])) for name in readers}
+    return {name: (np.array(rights[name]), np.array(losses[name])) for name in READERS}
+
+
+def answered(cut: int | None, table: FeatureTable, taxonomy: Taxonomy) -> dict[str, list[Any]]:
+    """For each way of reading the log-probabilities of each object, by models that saw nothing of its flight line."""
+    said = {name: [np.zeros(1)] * len(table.rows) for name in READERS}
+    for seen, unseen in folds(cut, table):
+        part = table.only(seen)
+        for kind, model in fit(part, taxonomy, seed=0, pooled=COLUMNS).items():
+            blind = without_network(model, part.only(part.kinds == kind))
+            for i in unseen[table.kinds[unseen] == kind]:
+                for name, read in READERS.items():
+                    said[name][i] = read(blind if name == CONTROL else model, table.rows[i : i + 1])[0]
+    return said
+
+
+def without_network(model: TypeModel, part: FeatureTable) -> TypeModel:
+    """The same with a second linear model that was fitted where all pooled features are 0."""
+    rows = part.rows.copy()
+    rows[:, -COLUMNS:] = 0
+    target = np.array([model.answers.index(name) for name in part.classes])
+    return replace(model, wide=fit_wide(rows, target, len(model.answers), COLUMNS))
 
 
 def folds(cut: int | None, table: FeatureTable) -> Iterator[tuple[Any, Any]]:
@@ -130,11 +140,9 @@ def compared(mine: Any, floor: Any, key: str, clusters: ClusterBootstrap, among:
 def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
     """Everything is trained and fitted on train; valid is measured."""
     judges, found = {}, open_yolo(data, taxonomy)
-    clocks: dict[str, dict[str, float]] = {}
+    clocks: dict[str, float] = {}
     for name, features in ((FLOOR, "measures"), (CHOSEN, "pretrained")):
-        start = time.process_time()
         judges[name] = BaselineJudge(train_baseline(BaselineRun(data=data, features=features), taxonomy).model, name)  # type: ignore[arg-type]
-        clocks[name] = {"train_cpu_seconds": time.process_time() - start}
     said: dict[str, list[Said]] = {name: [] for name in judges}
     losses: dict[str, list[float]] = {name: [] for name in judges}
     entries = found.splits["valid"]
@@ -143,7 +151,7 @@ def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
         start = time.process_time()
         sheets = [sheet_of(judge, labeled.scene, image, taxonomy) for _, labeled, image in loaded]
         scored = [judge.score(sheet) for sheet in sheets]
-        clocks[name]["cpu_seconds_per_photograph"] = (time.process_time() - start) / len(loaded)
+        clocks[name] = (time.process_time() - start) / len(loaded)
         for (entry, labeled, _), sheet, rows in zip(loaded, sheets, scored, strict=True):
             by_id = {q.instance_id: row for q, row in zip(sheet.questions, rows, strict=True)}
             for true in labeled.ground_truths:
@@ -156,7 +164,7 @@ def valid(data: Path, taxonomy: Taxonomy) -> dict[str, Any]:
     loss = {name: np.array(rows) for name, rows in losses.items()}
     return {
         name: {
-            **clocks[name],
+            "cpu_seconds_per_photograph": clocks[name],
             "temperature": judges[name].model.temperature,
             **compared(right[name], right[FLOOR], "nine", photos),
             **compared(right[name], right[FLOOR], "condition", photos, asked),
@@ -213,8 +221,7 @@ def figures_of(row: dict[str, Any]) -> str:
         low, high = figure["interval"]
         told.append(f"{figure['label']} {100 * figure['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
     told.append(f"{row['gained']} objects won and {row['lost']} lost against the measures alone")
-    told.append(f"training {row['train_cpu_seconds']:.0f} CPU seconds")
-    return "; ".join([*told, f"a photograph {row['cpu_seconds_per_photograph']:.3f}"])
+    return "; ".join([*told, f"{row['cpu_seconds_per_photograph']:.3f} CPU seconds a photograph"])
 
 
 if __name__ == "__main__":

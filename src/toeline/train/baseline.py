@@ -227,9 +227,13 @@ def _fit_type(part: FeatureTable, answers: tuple[str, ...], seed: int, pooled: i
         TREES, min_samples_leaf=LEAF, max_features=TRIED, class_weight="balanced", random_state=seed
     ).fit(measures, target)
     narrow = _linear(measures, target, n, penalty=SHRINK, clip=CLIP, share=np.ones(measures.shape[1]))
-    share = np.repeat([MEASURE_WEIGHT, 1.0], [measures.shape[1], pooled])
-    wide = _linear(part.rows, target, n, penalty=WIDE_SHRINK, clip=WIDE_CLIP, share=share) if pooled else None
-    return TypeModel(answers, narrow, _forest(trees, n), wide)
+    return TypeModel(answers, narrow, _forest(trees, n), fit_wide(part.rows, target, n, pooled) if pooled else None)
+
+
+def fit_wide(rows: NDArray[np.float32], target: NDArray[np.int64], n: int, pooled: int) -> Linear:
+    """The linear model of n answers that reads measures and, in the last `pooled` columns, pooled features."""
+    share = np.repeat([MEASURE_WEIGHT, 1.0], [rows.shape[1] - pooled, pooled])
+    return _linear(rows, target, n, penalty=WIDE_SHRINK, clip=WIDE_CLIP, share=share)
 
 
 def _linear(
