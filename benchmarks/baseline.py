@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from results import write
-from scipy.special import log_softmax
 from sklearn.model_selection import GroupKFold
 
 from toeline.core.box import Box
@@ -30,7 +29,7 @@ from toeline.data.yolo import open_yolo, read_entry
 from toeline.evaluate.metric import metric_record
 from toeline.judge.baseline.features import measure_names
 from toeline.judge.baseline.judge import BaselineJudge
-from toeline.judge.baseline.model import TypeModel, standardized
+from toeline.judge.baseline.model import TypeModel
 from toeline.judge.ensemble import EnsembleJudge, combined
 from toeline.judge.load import load_judge
 from toeline.pipelines.baseline import SHOWN, Said
@@ -46,7 +45,7 @@ FOLDS = 5
 Read = Callable[[TypeModel, Any], Any]
 READERS: dict[str, Read] = {
     "linear and trees": lambda m, rows: m.log_probs(rows),
-    "linear alone": lambda m, rows: log_softmax(standardized(rows, m.mean, m.spread) @ m.weights + m.bias, axis=-1),
+    "linear alone": lambda m, rows: np.log(m.linear.probabilities(rows[:, : len(m.linear.weights)])),
     "trees alone": lambda m, rows: np.log(m.forest.probabilities(rows) + 1e-9),
 }
 
@@ -67,7 +66,7 @@ def main() -> None:
 def choices(data: Path, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """One row per variant: means over the SHUFFLES of accuracy, balanced accuracy, normal or not, and log loss."""
     found = open_yolo(data, taxonomy)
-    table, _ = measured(found, found.splits["train"], taxonomy, lambda _: None)
+    table, _ = measured(found, "train", taxonomy, lambda _: None)
     names = measure_names(tuple(t.name for t in taxonomy.types))
     without = {
         "all measures": (),

@@ -160,6 +160,22 @@ def hashes(folder: Path) -> dict[str, str]:
     return found
 
 
+def open_session(weights: Path, threads: int) -> Any:
+    """An onnxruntime session on the CPU; 0 threads are one for each core. Raises ModelError for an unreadable file."""
+    import onnxruntime as runtime
+
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    try:
+        return runtime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
+    except Exception as why:  # onnxruntime has no common base for its own errors
+        raise ModelError(
+            f"{weights}: not a readable ONNX model ({str(why).splitlines()[0][:200]}). Fetch or export it again."
+        ) from None
+
+
 def first_line(why: Exception) -> str:
     """What a library's error says, without the rest of it."""
     return next(iter(str(why).strip().splitlines()), type(why).__name__)

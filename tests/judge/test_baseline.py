@@ -14,11 +14,12 @@ from tests.support.colored import write_colored
 
 from toeline.core.question import Question, QuestionSheet
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.feature_maps import feature_network
 from toeline.data.images import file_hash, read_photo
 from toeline.data.yolo import open_yolo, read_entry
 from toeline.errors import ModelError
 from toeline.judge.baseline.judge import OTHER_TYPE, BaselineJudge
-from toeline.judge.baseline.model import KEY, BaselineModel, Forest, load_baseline, save_baseline
+from toeline.judge.baseline.model import KEY, BaselineModel, Forest, TypeModel, load_baseline, save_baseline
 from toeline.judge.load import load_judge
 from toeline.prompts.build import ask
 from toeline.train import baseline as floor_fit
@@ -149,6 +150,87 @@ def test_a_file_that_does_not_fit_is_refused(file: Path, change: dict[str, objec
     file.write_bytes(rewritten(file, change))
     with pytest.raises(ModelError, match=said):
         load_judge(f"floor:{file}")
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BaselineModel]:
+    """A small data set, and a baseline of it that reads pretrained features."""
+    data = write_colored(tmp_path_factory.mktemp("small"), lines=2, per_line=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(floor_fit, "TREES", 4)
+        patch.setattr(floor_fit, "LEAF", 1)
+        return data, train_baseline(BaselineRun(data=data, features="pretrained"), TAXONOMY).model
+
+
+def test_pretrained_features_are_read_as_they_were_trained(
+    pretrained: tuple[Path, BaselineModel], tmp_path: Path
+) -> None:
+    data, model = pretrained
+    save_baseline(model, tmp_path / "first")
+    judge = load_judge(f"baseline:{tmp_path / 'first'}")
+    sheet, ground_truths, _ = sheet_of(data)
+    said = judge.score(sheet)
+    assert said == BaselineJudge(model).score(sheet)
+    assert said != BaselineJudge(replace(model, by_type=without_wide(model))).score(sheet)
+    for question, scores in zip(sheet.questions, said, strict=True):
+        assert max(scores, key=scores.__getitem__) == ground_truths[question.instance_id]
+    assert judge.info["features"] == "pretrained"
+    assert "onnxruntime" in judge.info["versions"]
+    save_baseline(load_baseline(tmp_path / "first")[0], tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "first").read_bytes()
+
+
+def without_wide(model: BaselineModel) -> dict[str, TypeModel]:
+    return {kind: replace(part, wide=None) for kind, part in model.by_type.items()}
+
+
+def test_features_of_another_network_are_refused(pretrained: tuple[Path, BaselineModel], tmp_path: Path) -> None:
+    data, model = pretrained
+    other = replace(model, network="0" * 64)
+    save_baseline(other, tmp_path / "other")
+    with pytest.raises(ModelError, match=r"features of another network \(000000000000\.\.\.\).*Train it again"):
+        load_judge(f"baseline:{tmp_path / 'other'}")
+    with pytest.raises(ModelError, match="another network"):
+        BaselineJudge(other).score(sheet_of(data)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"network": 3}, "is damaged"),
+        ({"network": ""}, "is damaged"),
+        ({"names": ["a"]}, "weights for 1 measures"),
+        ({"version": 3}, "measures of version 3"),
+    ],
+)
+def test_a_file_with_pretrained_features_that_does_not_fit_is_refused(
+    pretrained: tuple[Path, BaselineModel], tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    save_baseline(pretrained[1], tmp_path / "x")
+    (tmp_path / "x").write_bytes(rewritten(tmp_path / "x", change))
+    with pytest.raises(ModelError, match=said):
+        load_judge(f"baseline:{tmp_path / 'x'}")
+
+
+def test_a_file_of_measures_that_says_it_has_more_is_refused(file: Path) -> None:
+    file.write_bytes(rewritten(file, {"version": 2, "network": feature_network().sha256}))
+    with pytest.raises(ModelError, match="is damaged"):
+        load_judge(f"baseline:{file}")
+
+
+def test_weights_for_fewer_features_are_refused(pretrained: tuple[Path, BaselineModel], tmp_path: Path) -> None:
+    model = pretrained[1]
+    cut = {kind: replace(part, wide=part.linear) for kind, part in model.by_type.items()}
+    save_baseline(replace(model, by_type=cut), tmp_path / "x")
+    with pytest.raises(ModelError, match=r"weights for 1147 columns"):
+        load_judge(f"baseline:{tmp_path / 'x'}")
+
+
+def test_files_of_measures_alone_keep_their_form(file: Path) -> None:
+    raw = file.read_bytes()
+    head = json.loads(json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"][KEY])
+    assert head["version"] == 1
+    assert "network" not in head
 
 
 @pytest.mark.parametrize("content", [b"", b"no floor", pickle.dumps({"a": 1}), b"\xff" * 64])

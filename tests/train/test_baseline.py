@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,19 @@ from tests.support.colored import write_colored
 from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import LabelError
-from toeline.judge.baseline.model import load_baseline, save_baseline, standardized
+from toeline.judge.baseline.model import WIDE_CLIP, load_baseline, save_baseline, standardized
+from toeline.judge.baseline.pooling import COLUMNS
 from toeline.judge.load import load_judge
 from toeline.train import baseline as floor_fit
-from toeline.train.baseline import SHRINK, FeatureTable, TrainedBaseline, fit, train_baseline
+from toeline.train.baseline import (
+    MEASURE_WEIGHT,
+    SHRINK,
+    WIDE_SHRINK,
+    FeatureTable,
+    TrainedBaseline,
+    fit,
+    train_baseline,
+)
 from toeline.train.config import BaselineRun
 
 TAXONOMY = Taxonomy.load()
@@ -69,6 +79,44 @@ def test_same_data_and_seed_give_the_same_file(tmp_path: Path) -> None:
     a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
     assert a == b
     assert a != c
+
+
+def test_pretrained_features_give_the_same_file_and_honest_scores(tmp_path: Path) -> None:
+    """Out-of-fold scores come from models that saw no feature of the flight line either."""
+    write_colored(tmp_path, lines=3, per_line=2)
+    run = BaselineRun(data=tmp_path, features="pretrained")
+    first, again = train_baseline(run, TAXONOMY), train_baseline(run, TAXONOMY)
+    for name, trained in (("a", first), ("b", again)):
+        save_baseline(trained.model, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert first.table.rows.shape == (18, 219 + COLUMNS)
+    line = str(first.table.groups[0])
+    others = first.table.only(first.table.groups != line)
+    part = replace(first.model, by_type=fit(others, TAXONOMY, 0, pooled=COLUMNS))
+    photo, instance, kind = (str(c[0]) for c in (first.table.photos, first.table.instances, first.table.kinds))
+    said = part.log_probs(kind, first.table.rows[:1])[0]
+    assert list(first.model.out_of_fold[photo][instance].values()) == pytest.approx(said, abs=1e-5)
+
+
+def test_pooled_features_are_read_by_a_linear_model_of_their_own() -> None:
+    """The measures count twice as much as pooled features in its penalty, and it counts as much as the other two."""
+    found = table()
+    wide = replace(found, rows=np.hstack([found.rows[:, 6:], found.rows[:, :6]]))
+    plain, both = (fit(part, TAXONOMY, 0, pooled=n)["slope_drain"] for part, n in ((table_of(wide), 0), (wide, 6)))
+    assert both.wide is not None
+    assert plain.wide is None
+    rows, target = wide.rows[wide.kinds == "slope_drain"], np.arange(30) % 2
+    mean, spread = rows.mean(axis=0, dtype=float), rows.std(axis=0, dtype=float)
+    seen = standardized(rows, mean, spread, WIDE_CLIP) * np.repeat([MEASURE_WEIGHT, 1], 6)
+    expected = LogisticRegression(C=WIDE_SHRINK, class_weight="balanced", max_iter=2000).fit(seen, target)
+    assert both.wide.probabilities(rows)[:, :2] == pytest.approx(expected.predict_proba(seen), abs=1e-6)
+    mixed = (np.exp(plain.log_probs(rows[:, :6])) + expected.predict_proba(seen) @ np.eye(2, 3)) / 2
+    assert np.exp(both.log_probs(rows)) == pytest.approx(mixed, abs=0.006)
+
+
+def table_of(wide: FeatureTable) -> FeatureTable:
+    """The same objects with the measures alone."""
+    return replace(wide, rows=wide.rows[:, :6])
 
 
 def test_one_flight_line_is_cut_by_photograph(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from toeline.detect.detector import DEFAULT, MOST_SIDE, UNKNOWN, DetectorOptions
 from toeline.detect.letterbox import letterbox
 from toeline.detect.postprocess import detections, keep_best
 from toeline.errors import ModelError, TaxonomyError
-from toeline.weights import first_line
+from toeline.weights import first_line, open_session
 
 Floats = NDArray[np.float32]
 
@@ -160,19 +160,3 @@ class OnnxDetector:
 
 
 AGAIN = "Export it again with toeline train-embedded detector."
-
-
-def open_session(weights: Path, threads: int) -> Any:
-    """An onnxruntime session. Raises ModelError for a file that onnxruntime cannot read."""
-    import onnxruntime as runtime
-
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only
-    try:
-        return runtime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
-    except Exception as why:  # onnxruntime has no common base for its own errors
-        raise ModelError(
-            f"{weights}: not a readable ONNX model ({str(why).splitlines()[0][:200]}). Fetch or export it again."
-        ) from None

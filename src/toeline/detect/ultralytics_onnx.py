@@ -23,11 +23,10 @@ from toeline.core.words import cut, some
 from toeline.detect.detector import MOST_SIDE, DetectorOptions, Label, labels_of
 from toeline.detect.heads import Head, HeadLayout, Output, decode, described, nonsense, possible, settled, told
 from toeline.detect.letterbox import Fit, batches, fit_into, letterbox, planes, to_multiple
-from toeline.detect.onnx import open_session
 from toeline.detect.postprocess import detections
 from toeline.detect.yolo_decode import DecodedRows, Polygon, corners, masks, outline
 from toeline.errors import ModelError
-from toeline.weights import first_line
+from toeline.weights import first_line, open_session
 
 Floats = NDArray[np.float32]
 OWN_THRESHOLD = 0.25  # what ultralytics predicts with unless told otherwise

@@ -64,7 +64,7 @@ from toeline.pipelines.progress import Summary, bar, errors, escape, goes_on, te
 from toeline.pipelines.settings import EvaluateRun, Scoring
 from toeline.report.document import render_html, render_markdown
 from toeline.report.learn_page import page_of
-from toeline.train.config import EMBEDDED, BaselineRun, LearnRun
+from toeline.train.config import EMBEDDED, BaselineRun, Features, LearnRun
 from toeline.train.detector import DetectorTrainingData, fit_detector, read_detector_training_data
 from toeline.train.ensemble import AnsweredCase, ask_scenes, ensemble_out_of_fold, fit_on
 from toeline.train.finetune import CHECKPOINTS, TrainingData, finetune, read_training_data, release
@@ -77,6 +77,7 @@ STEPS, DONE, ANSWERS, DETECTIONS = "steps", "done.json", "answers.jsonl", "detec
 DATA, BEFORE, EVALUATION, TRUE_BOXES = "data", "before", "evaluation", "true-boxes"
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
 VALID_SHARE = 0.2  # of the flight lines, to measure on, where a data set has no split for it
+FEATURES: tuple[Features, ...] = ("measures", "pretrained")
 DETECTOR_FILES = ("model.onnx", "detector.json")
 USUAL_S = {"baseline": 0.3, "detector": 0.25, "judge": 1.1, "joined": 0.1}  # a photograph, on two cores of a CPU
 LEAST_EPOCHS = {"detector": 6, "judge": 3}  # fewer teach nothing worth having
@@ -163,15 +164,20 @@ class Learning:
         return self.out / STEPS / step
 
     def baseline(self, folder: Path) -> Mapping[str, Any]:
-        """The judge without a language model, which keeps its own answers out of fold."""
+        """The judge without a language model, with the features of less log loss out of fold; it keeps those answers."""
         from toeline.pipelines.baseline import baseline_into
 
         run = BaselineRun(
             data=self.data, split=self.run.split, seed=self.run.seed, taxonomy=self.run.taxonomy,
             classes=self.run.classes,
         )  # fmt: skip
-        made = baseline_into(run, folder / BASELINE)
-        return {"cross_validated": made.facts["cross_validated"]}
+        made = {
+            which: baseline_into(replace(run, features=which), folder / f"{which}.safetensors") for which in FEATURES
+        }
+        losses = {which: float(one.facts["cross_validated"]["log_loss"]) for which, one in made.items()}
+        best = min(FEATURES, key=losses.__getitem__)
+        write_whole(folder / BASELINE, made[best].file.read_bytes())
+        return {"features": best, "log_loss": losses, "cross_validated": made[best].facts["cross_validated"]}
 
     def detector(self, fold: int | None, folder: Path) -> Mapping[str, Any]:
         """A detector; that of a fold looks at the fold's photographs, that of all at the validation split."""

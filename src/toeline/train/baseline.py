@@ -16,11 +16,23 @@ from toeline.core.calibration import fit_temperature, log_loss, padded
 from toeline.core.finding import Problem, Step
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import each_labeled
+from toeline.data.feature_maps import FeatureNetwork, feature_network
 from toeline.data.images import file_hash, read_photo
 from toeline.data.yolo import LabeledScene, YoloSet, open_yolo
 from toeline.errors import LabelError, PhotoError
-from toeline.judge.baseline.features import measure, measure_names
-from toeline.judge.baseline.model import BaselineModel, Forest, Scores, TypeModel, as_answers, standardized
+from toeline.judge.baseline.features import measure_names
+from toeline.judge.baseline.model import (
+    CLIP,
+    WIDE_CLIP,
+    BaselineModel,
+    Forest,
+    Linear,
+    Scores,
+    TypeModel,
+    as_answers,
+    standardized,
+)
+from toeline.judge.baseline.pooling import COLUMNS, columns
 from toeline.train.config import BaselineRun
 
 if TYPE_CHECKING:
@@ -52,7 +64,8 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
     `step` is called after each photograph with what was wrong with it.
     """
     found = open_yolo(run.data, taxonomy, classes=run.classes)
-    table, problems = measured(found, run.split, taxonomy, step)
+    network = feature_network() if run.features == "pretrained" else None
+    table, problems = measured(found, run.split, taxonomy, step, network)
     cut_by = "flight line"
     if len(set(table.groups)) == 1:  # the name says no more than that all were taken together
         table, cut_by = replace(table, groups=table.photos), "photograph"
@@ -63,7 +76,8 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
         kinds=tuple(t.name for t in taxonomy.types),
         classes={c.name: c.type for c in taxonomy.classes},
         names=measure_names(tuple(t.name for t in taxonomy.types)),
-        by_type=fit(table, taxonomy, run.seed),
+        by_type=fit(table, taxonomy, run.seed, pooled=COLUMNS if network else 0),
+        network=network.sha256 if network else "",
     )
     raw = cross_validated(model, table, taxonomy, folds, run.seed)
     answers = [model.answers(kind) for kind in table.kinds]
@@ -78,32 +92,31 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
     return TrainedBaseline(model, table, said, loss, folds, cut_by, tuple(problems))
 
 
-def measured(found: YoloSet, split: str, taxonomy: Taxonomy, step: Step) -> tuple[FeatureTable, list[Problem]]:
+def measured(
+    found: YoloSet, split: str, taxonomy: Taxonomy, step: Step, network: FeatureNetwork | None = None
+) -> tuple[FeatureTable, list[Problem]]:
     """All labeled objects of all photographs that can be read. Raises LabelError when there are none."""
     kinds = [t.name for t in taxonomy.types]
     rows: list[NDArray[np.float32]] = []
-    columns: list[tuple[str, str, str, str, str]] = []
+    known: list[tuple[str, str, str, str, str]] = []
     problems = list(found.problems)
     for entry, labeled, faults in each_labeled(found, found.split(split)[1], taxonomy):
         try:
             if labeled and labeled.ground_truths:
-                row, sha256 = _measured(labeled, kinds), file_hash(entry.photo)
+                row = columns(labeled.scene, read_photo(labeled.scene.image), kinds, network)
+                sha256 = file_hash(entry.photo)
                 rows.append(row)
-                columns += _columns(labeled, sha256)
+                known += _known(labeled, sha256)
         except (PhotoError, OSError) as why:
             faults = [*faults, Problem.unread(entry.photo, why)]
         problems += faults
         step(faults)
     if not rows:
         raise LabelError(f"{found.root}: there is no object with a condition in this split. Name labeled photographs.")
-    return FeatureTable(np.concatenate(rows), *(np.array(column) for column in zip(*columns, strict=True))), problems
+    return FeatureTable(np.concatenate(rows), *(np.array(column) for column in zip(*known, strict=True))), problems
 
 
-def _measured(labeled: LabeledScene, kinds: Sequence[str]) -> NDArray[np.float32]:
-    return measure(labeled.scene, read_photo(labeled.scene.image), kinds)
-
-
-def _columns(labeled: LabeledScene, sha256: str) -> Iterator[tuple[str, str, str, str, str]]:
+def _known(labeled: LabeledScene, sha256: str) -> Iterator[tuple[str, str, str, str, str]]:
     ground_truths = {ground_truth.instance_id: ground_truth for ground_truth in labeled.ground_truths}
     for instance in labeled.scene.instances:
         yield instance.type_name, ground_truths[instance.id].class_name, labeled.scene.flight_line, sha256, instance.id
@@ -117,7 +130,7 @@ def cross_validated(
 
     said: list[NDArray[np.float64]] = [np.zeros(0)] * len(table.rows)
     for seen, unseen in GroupKFold(folds).split(table.rows, groups=table.groups):
-        part = replace(model, by_type=fit(table.only(seen), taxonomy, seed))
+        part = replace(model, by_type=fit(table.only(seen), taxonomy, seed, pooled=COLUMNS if model.network else 0))
         for i in unseen:
             said[i] = part.log_probs(str(table.kinds[i]), table.rows[i : i + 1])[0]
     return said
@@ -139,6 +152,7 @@ def _facts(run: BaselineRun, taxonomy: Taxonomy, table: FeatureTable, model: Bas
     return {
         "split": run.split,
         "seed": run.seed,
+        "features": run.features,
         "photographs": len(set(table.photos)),
         "objects": len(table.rows),
         "flight_lines": len(set(table.groups)),
@@ -146,11 +160,14 @@ def _facts(run: BaselineRun, taxonomy: Taxonomy, table: FeatureTable, model: Bas
         "taxonomy": taxonomy.name,
         "taxonomy_sha256": hashlib.sha256(words.encode()).hexdigest(),
         "temperature": model.temperature,
-        "versions": {name: version(name) for name in ("numpy", "scikit-learn", "opencv-python-headless", "toeline")},
+        "versions": {name: version(name) for name in (*LIBRARIES, *(["onnxruntime"] if model.network else []))},
     }
 
 
+LIBRARIES = ("numpy", "scikit-learn", "opencv-python-headless", "toeline")
 SHRINK = 0.01  # inverse strength of the linear models' penalty (C), on standardized measures
+WIDE_SHRINK = 0.0033  # the same where pooled features are read too; there ...
+MEASURE_WEIGHT = 2  # ... a measure counts as much as four pooled features: 219 against 928
 TREES = 200
 LEAF = 5  # fewest objects in a leaf
 TRIED = 0.2  # share of the measures that each split chooses from
@@ -174,40 +191,60 @@ class FeatureTable:
         return FeatureTable(*(column[which] for column in vars(self).values()))
 
 
-def fit(table: FeatureTable, taxonomy: Taxonomy, seed: int) -> dict[str, TypeModel]:
-    """A model for each type of which the table shows two answers or more; sklearn is needed here and nowhere later."""
+def fit(table: FeatureTable, taxonomy: Taxonomy, seed: int, *, pooled: int = 0) -> dict[str, TypeModel]:
+    """A model for each type of which the table shows two answers or more; sklearn is needed here and nowhere later.
+
+    The last `pooled` columns of the table are pooled features.
+    """
     models = {}
     for t in taxonomy.types:
         part = table.only(table.kinds == t.name)
         if len(set(part.classes)) > 1:
-            models[t.name] = _fit_type(part, taxonomy.answers(t.name), seed)
+            models[t.name] = _fit_type(part, taxonomy.answers(t.name), seed, pooled)
     return models
 
 
-def _fit_type(part: FeatureTable, answers: tuple[str, ...], seed: int) -> TypeModel:
+def _fit_type(part: FeatureTable, answers: tuple[str, ...], seed: int, pooled: int) -> TypeModel:
     from sklearn.ensemble import ExtraTreesClassifier
 
+    n, measures = len(answers), part.rows[:, : part.rows.shape[1] - pooled]
     target = np.array([answers.index(name) for name in part.classes])
     trees = ExtraTreesClassifier(
         TREES, min_samples_leaf=LEAF, max_features=TRIED, class_weight="balanced", random_state=seed
-    ).fit(part.rows, target)
-    return TypeModel(answers, **_linear(part.rows, target, len(answers)), forest=_forest(trees, len(answers)))
+    ).fit(measures, target)
+    narrow = _linear(measures, target, n, penalty=SHRINK, clip=CLIP, share=np.ones(measures.shape[1]))
+    return TypeModel(answers, narrow, _forest(trees, n), fit_wide(part.rows, target, n, pooled) if pooled else None)
 
 
-def _linear(rows: NDArray[np.float32], target: NDArray[np.int64], n: int) -> dict[str, NDArray[np.float64]]:
-    """The fields of a TypeModel's linear model; an answer that was never seen gets the bias NEVER."""
+def fit_wide(rows: NDArray[np.float32], target: NDArray[np.int64], n: int, pooled: int) -> Linear:
+    """The linear model of n answers that reads measures and, in the last `pooled` columns, pooled features."""
+    share = np.repeat([MEASURE_WEIGHT, 1.0], [rows.shape[1] - pooled, pooled])
+    return _linear(rows, target, n, penalty=WIDE_SHRINK, clip=WIDE_CLIP, share=share)
+
+
+def _linear(
+    rows: NDArray[np.float32],
+    target: NDArray[np.int64],
+    n: int,
+    *,
+    penalty: float,
+    clip: float,
+    share: NDArray[np.float64],
+) -> Linear:
+    """A linear model of n answers; one that was never seen gets the bias NEVER. `share` (F,) scales the standardized
+    columns before they are penalized alike, by the inverse of `penalty`."""
     from sklearn.linear_model import LogisticRegression
 
     mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     spread = np.where(spread > CONSTANT, spread, 1.0)
-    model = LogisticRegression(C=SHRINK, class_weight="balanced", max_iter=2000)
-    model.fit(standardized(rows, mean, spread), target)
+    model = LogisticRegression(C=penalty, class_weight="balanced", max_iter=2000)
+    model.fit(standardized(rows, mean, spread, clip) * share, target)
     coefficients, intercept = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes: that of the second against the first
         coefficients, intercept = np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercept)
     weights, bias = np.zeros((rows.shape[1], n)), np.full(n, NEVER)
-    weights[:, model.classes_], bias[model.classes_] = coefficients.T, intercept
-    return {"mean": mean, "spread": spread, "weights": weights, "bias": bias}
+    weights[:, model.classes_], bias[model.classes_] = coefficients.T * share[:, None], intercept
+    return Linear(mean, spread, weights, bias, clip)
 
 
 def _forest(trees: Any, n: int) -> Forest:

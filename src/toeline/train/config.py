@@ -21,6 +21,7 @@ Classes = Annotated[
     Path | None, Option(metavar="FILE", help="The file that names the class ids: data.yaml, classes.txt ...")
 ]
 Balance = Literal["none", "weights", "oversample"]
+Features = Literal["measures", "pretrained"]  # what a baseline reads; with the second an ImageNet network's too
 Switch = Literal["auto", "on", "off"]
 
 
@@ -190,12 +191,13 @@ class DetectorRun:
 @dataclass(frozen=True, kw_only=True)
 class BaselineRun:
     """Settings of one training. `folds` is lowered to the number of flight lines where there are fewer, and cut by
-    photograph where there is only one."""
+    photograph where there is only one. `features` "pretrained" reads those of an ImageNet network too."""
 
     data: YoloData
     split: Annotated[str, "The only split that is looked at."] = "train"
     seed: Annotated[int, Option(min=0, help="Same data and seed, same file.")] = 0
     folds: Annotated[int, Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5
+    features: Annotated[Features, "What is read: also an ImageNet network's, with pretrained."] = "measures"
     taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
     classes: Classes = None
 

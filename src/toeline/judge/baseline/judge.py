@@ -10,9 +10,10 @@ from typing import Any
 
 from toeline.core.calibration import normalized
 from toeline.core.question import PromptBudget, Question, QuestionSheet
+from toeline.data.feature_maps import FeatureNetwork, feature_network
 from toeline.errors import ModelError
-from toeline.judge.baseline.features import measure
-from toeline.judge.baseline.model import BaselineModel, as_answers, load_baseline
+from toeline.judge.baseline.model import AGAIN, BaselineModel, as_answers, load_baseline
+from toeline.judge.baseline.pooling import columns
 
 OTHER_TYPE = 0.01  # probability of all answers of other types together, when they are legal: the type is trusted
 VIEW = PromptBudget(scene_tokens=0, crop_tokens=0)  # it looks at the photograph itself, so nothing is drawn for it
@@ -36,7 +37,21 @@ class BaselineJudge:
     def load(cls, file: Path) -> BaselineJudge:
         """Read a file that `toeline baseline` wrote. Raises ModelError."""
         model, sha256 = load_baseline(file)
-        return cls(model, str(file), sha256)
+        judge = cls(model, str(file), sha256)
+        judge.network()  # refused now, not at the first photograph
+        return judge
+
+    def network(self) -> FeatureNetwork | None:
+        """The network whose features it was trained on, if any. Raises ModelError where this Toeline has another."""
+        if not self.model.network:
+            return None
+        network = feature_network()
+        if network.sha256 != self.model.network:
+            raise ModelError(
+                f"{self.file or 'this baseline'}: was trained on features of another network "
+                f"({self.model.network[:12]}...) than this Toeline has ({network.sha256[:12]}...). {AGAIN}"
+            )
+        return network
 
     @property
     def info(self) -> Mapping[str, Any]:
@@ -54,7 +69,7 @@ class BaselineJudge:
             return unseen
         asked = {question.instance_id: question for question in sheet.questions}
         instances = [instance for instance in scene.instances if instance.id in asked]
-        rows = measure(scene, picture, self.model.kinds, only=asked)
+        rows = columns(scene, picture, self.model.kinds, self.network(), only=asked)
         found = {
             instance.id: self._over(asked[instance.id], instance.type_name, row)
             for instance, row in zip(instances, rows, strict=True)

@@ -19,6 +19,7 @@ from toeline.core.run_folder import write_whole
 from toeline.core.words import cut
 from toeline.errors import ModelError
 from toeline.judge.baseline.features import VERSION, measure_names
+from toeline.judge.baseline.pooling import COLUMNS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,7 @@ Scores = Mapping[
 ]  # photograph's SHA-256 -> instance id -> answer -> log-probability
 
 CLIP = 1.5  # standard deviations: beyond, a measure says no more; a new flight line is often out of the usual range
+WIDE_CLIP = 2.0  # the same in the linear model that reads pooled features too
 HEAD_BYTES = 100_000_000  # of a safetensors file, at most
 LEAST = 0.005  # of every answer: what was never seen in training is unlikely, not impossible
 
@@ -77,34 +79,57 @@ class Forest:
 
 
 @dataclass(frozen=True, eq=False)
-class TypeModel:
-    """The answers of one type: a linear model of standardized measures, and a forest of the measures as they are.
+class Linear:
+    """A linear model of standardized columns: `mean` and `spread` (F,), at most `clip` of them; then `weights`
+    (F, answers) and `bias` (answers,)."""
 
-    `mean` and `spread` (F,) standardize, CLIP bounds; then `weights` (F, answers) and `bias` (answers,).
-    """
-
-    answers: tuple[str, ...]
     mean: NDArray[np.float64]
     spread: NDArray[np.float64]
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
-    forest: Forest
+    clip: float = CLIP
 
     def __post_init__(self) -> None:
-        n, features = len(self.answers), len(self.weights)
-        if self.weights.shape[1:] != (n,) or self.bias.shape != (n,) or self.forest.share.shape[1:] != (n,):
-            raise ValueError(f"there are {n} answers, and scores of another number")
-        if self.mean.shape != (features,) or self.spread.shape != (features,) or not (self.spread > 0).all():
+        columns = (len(self.weights),)
+        if self.mean.shape != columns or self.spread.shape != columns or not (self.spread > 0).all():
             raise ValueError("measures cannot be standardized")
         if not all(np.isfinite(table).all() for table in (self.mean, self.spread, self.weights, self.bias)):
             raise ValueError("the linear model holds something that is not a number")
-        if self.forest.feature.max() >= features:
+
+    def probabilities(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n, F) columns to (n, answers)."""
+        seen = standardized(rows, self.mean, self.spread, self.clip)
+        return np.asarray(np.exp(log_softmax(seen @ self.weights + self.bias, axis=-1)))
+
+
+@dataclass(frozen=True, eq=False)
+class TypeModel:
+    """The answers of one type: a linear model of standardized measures, and a forest of the measures as they are.
+
+    With pretrained features `wide` is a linear model of measures and pooled features, which counts as much as both.
+    """
+
+    answers: tuple[str, ...]
+    linear: Linear
+    forest: Forest
+    wide: Linear | None = None
+
+    def __post_init__(self) -> None:
+        n, measures = len(self.answers), len(self.linear.weights)
+        by_answer = [self.forest.share.shape[1:]]
+        for part in (self.linear, *([self.wide] if self.wide else [])):
+            by_answer += [part.weights.shape[1:], part.bias.shape]
+        if set(by_answer) != {(n,)}:
+            raise ValueError(f"there are {n} answers, and scores of another number")
+        if self.forest.feature.max() >= measures:
             raise ValueError("the forest asks for a measure that there is not")
 
     def log_probs(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(n, F) measures to (n, answers) log-probabilities: the mean of both models, not yet calibrated."""
-        linear = np.exp(log_softmax(standardized(rows, self.mean, self.spread) @ self.weights + self.bias, axis=-1))
-        mean = (linear + self.forest.probabilities(rows)) / 2
+        """(n, F) measures, then pooled features if any, to (n, answers) log-probabilities, not yet calibrated."""
+        measures = rows[:, : len(self.linear.weights)]
+        mean = (self.linear.probabilities(measures) + self.forest.probabilities(measures)) / 2
+        if self.wide:
+            mean = (mean + self.wide.probabilities(rows)) / 2
         return np.asarray(np.log(LEAST + (1 - LEAST * len(self.answers)) * mean))
 
 
@@ -115,6 +140,7 @@ class BaselineModel:
     `classes` are the taxonomy's class names with their types, in its order; `names` the measures, in theirs.
     `temperature` divides log-probabilities. `facts` say what it was trained on and what it scored. `out_of_fold` are
     its scores, calibrated, of the objects it was trained on, each by a model that had not seen its flight line.
+    `network` is the SHA-256 of the feature network whose features it reads beside the measures, or empty.
     """
 
     kinds: tuple[str, ...]
@@ -124,6 +150,7 @@ class BaselineModel:
     temperature: float = 1.0
     facts: Mapping[str, Any] = field(default_factory=dict)
     out_of_fold: Scores = field(default_factory=dict)
+    network: str = ""
 
     def answers(self, kind: str) -> tuple[str, ...]:
         """The class names of a type, in the taxonomy's order."""
@@ -141,10 +168,10 @@ class BaselineModel:
 
 
 def standardized(
-    rows: NDArray[np.float32], mean: NDArray[np.float64], spread: NDArray[np.float64]
+    rows: NDArray[np.float32], mean: NDArray[np.float64], spread: NDArray[np.float64], clip: float = CLIP
 ) -> NDArray[np.float64]:
-    """(n, F) measures in standard deviations from the mean, at most CLIP of them."""
-    return np.clip((rows.astype(np.float64) - mean) / spread, -CLIP, CLIP)
+    """(n, F) columns in standard deviations from the mean, at most `clip` of them."""
+    return np.clip((rows.astype(np.float64) - mean) / spread, -clip, clip)
 
 
 def as_answers(log_probs: NDArray[np.float64], answers: Sequence[str]) -> dict[str, float]:
@@ -153,6 +180,7 @@ def as_answers(log_probs: NDArray[np.float64], answers: Sequence[str]) -> dict[s
 
 
 KEY = "toeline_floor"
+POOLED_VERSION = 2  # of a file with pretrained features too; raise both when pooling changes. VERSION has none
 LINEAR = ("mean", "spread", "weights", "bias")  # all float64
 FOREST = {
     "roots": np.int32,
@@ -173,10 +201,11 @@ def save_baseline(model: BaselineModel, file: Path) -> None:
     tensors: dict[str, Any] = {}
     for i, kind in enumerate(model.by_type):
         part = model.by_type[kind]
-        tensors |= {f"{i}.{name}": getattr(part, name) for name in LINEAR}
+        tensors |= {f"{i}.{name}": getattr(part.linear, name) for name in LINEAR}
+        tensors |= {f"{i}.wide.{name}": getattr(part.wide, name) for name in LINEAR if part.wide}
         tensors |= {f"{i}.{name}": getattr(part.forest, name) for name in FOREST}
     head = {
-        "version": VERSION,
+        **({"version": POOLED_VERSION, "network": model.network} if model.network else {"version": VERSION}),
         "kinds": model.kinds,
         "classes": model.classes,
         "names": model.names,
@@ -200,7 +229,7 @@ def load_baseline(file: Path) -> tuple[BaselineModel, str]:
     """The model of a baseline file and the file's SHA-256. Raises ModelError, saying what to do, for any other file."""
     raw = read_bytes(file, ModelError, advice="This is to be a baseline file: check the path.", most=MOST_BYTES)
     head, tensors = _parts(raw, file)
-    if head.get("version") != VERSION:
+    if head.get("version") not in (VERSION, POOLED_VERSION):
         raise ModelError(f"{file}: holds measures of version {head.get('version')}; these are {VERSION}. {AGAIN}")
     try:
         model = _model(head, tensors)
@@ -233,10 +262,19 @@ def _parts(raw: bytes, file: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
 def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> BaselineModel:
     names = tuple(map(str, head["names"]))
     temperature = number(head["temperature"], "temperature", **USABLE)
-    parts = {kind: _type_model(i, tuple(said), tensors) for i, (kind, said) in enumerate(head["answers"].items())}
+    pooled = head["version"] == POOLED_VERSION
+    network = word(head["network"], "network") if pooled else ""
+    if pooled and not network:
+        raise ValueError("it names no feature network")
+    parts = {
+        kind: _type_model(i, tuple(said), tensors, wide=pooled)
+        for i, (kind, said) in enumerate(head["answers"].items())
+    }
     for kind, part in parts.items():
-        if len(part.weights) != len(names):
-            raise ValueError(f"{kind} has {len(part.weights)} weights for {len(names)} measures")
+        if len(part.linear.weights) != len(names):
+            raise ValueError(f"{kind} has {len(part.linear.weights)} weights for {len(names)} measures")
+        if part.wide and len(part.wide.weights) != len(names) + COLUMNS:
+            raise ValueError(f"{kind} has {len(part.wide.weights)} weights for {len(names) + COLUMNS} columns")
         if part.answers != tuple(name for name, of in head["classes"].items() if of == kind):
             raise ValueError(f"{kind} has other answers than classes")
     return BaselineModel(
@@ -250,13 +288,22 @@ def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> BaselineModel
             photo: {instance: numbers(scores, "out_of_fold", high=0.0) for instance, scores in instances.items()}
             for photo, instances in head["out_of_fold"].items()
         },
+        network=network,
     )
 
 
-def _type_model(place: int, answers: tuple[str, ...], tensors: Mapping[str, Any]) -> TypeModel:
-    linear = {name: _table(tensors[f"{place}.{name}"], np.float64) for name in LINEAR}
+def _type_model(place: int, answers: tuple[str, ...], tensors: Mapping[str, Any], *, wide: bool) -> TypeModel:
     forest = {name: _table(tensors[f"{place}.{name}"], kind) for name, kind in FOREST.items()}
-    return TypeModel(answers, **linear, forest=Forest(**forest))
+    return TypeModel(
+        answers,
+        _linear(tensors, f"{place}.", CLIP),
+        Forest(**forest),
+        _linear(tensors, f"{place}.wide.", WIDE_CLIP) if wide else None,
+    )
+
+
+def _linear(tensors: Mapping[str, Any], before: str, clip: float) -> Linear:
+    return Linear(**{name: _table(tensors[f"{before}{name}"], np.float64) for name in LINEAR}, clip=clip)
 
 
 def _table(found: Any, kind: Any) -> Any:
