@@ -186,14 +186,25 @@ def quiet() -> Iterator[None]:
     """No progress bars, load reports or deprecations between libraries: what matters in them is raised."""
     from transformers.utils import logging
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level = logging.get_verbosity()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), no_bars():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.set_verbosity(level)
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """No progress bars of transformers beside ours, such as those of checkpoints that are written."""
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
         if bars:
             logging.enable_progress_bar()

@@ -164,7 +164,7 @@ class Learning:
         return self.out / STEPS / step
 
     def baseline(self, folder: Path) -> Mapping[str, Any]:
-        """The judge without a language model, with the features of less log loss out of fold; it keeps those answers."""
+        """The judge without a language model, with the features of less log loss out of fold; it keeps its answers."""
         from toeline.pipelines.baseline import baseline_into
 
         run = BaselineRun(
@@ -499,7 +499,8 @@ def _measured(
     tempered = calibrated(cases, made)
     point = review_at(tempered, made.step(run.risk / 100).below)
     trust = Trusted(reliability(cases), review_curve(tempered), reliability(tempered), made, point)
-    problems = tuple(dict.fromkeys([*problems, *before.problems, *after.problems]))
+    every = [*problems, *before.problems, *after.problems]  # the same ones, with other advice: the first counts
+    problems = tuple({(p.photo, p.file, p.line, p.what): p for p in reversed(every)}.values())[::-1]
     record |= {"finished": now_words(), "steps": done, **counted(problems)}
     result = LearnResult(
         record=record, steps=done, detector=replace(detector, name="this detector"),

@@ -22,6 +22,7 @@ from transformers.integrations import TensorBoardCallback
 from toeline.core.records import read_lines
 from toeline.judge.adapter import check_loaded
 from toeline.train.adapter import load_weights
+from toeline.weights import no_bars
 
 SAVE_EVERY = 50  # steps between checkpoints inside an epoch; at an A30's speed about two minutes of work
 
@@ -89,7 +90,8 @@ def learn(model: Any, args: Any, rows: Any, packer: Any, watch: Watch, *, resume
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             callback.logging_dir = str(watch.log.path.with_name("tensorboard"))
-    trainer.train(resume_from_checkpoint=last)
+    with no_bars():
+        trainer.train(resume_from_checkpoint=last)
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]

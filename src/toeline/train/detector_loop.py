@@ -23,6 +23,7 @@ from toeline.evaluate.average_precision import Threshold, average_precision, bes
 from toeline.train.callbacks import VALID, Log, checkpoint_of, is_stuck
 from toeline.train.detector_backends import DetectorLearner
 from toeline.train.detector_data import Sample, Views
+from toeline.weights import no_bars
 
 LOG, CHECKPOINTS = "log.jsonl", "checkpoints"
 AVERAGE, BEST = "average.safetensors", "best.safetensors"
@@ -76,7 +77,8 @@ class TrainingPlan:
             callbacks=[watch],
         )
         trainer.remove_callback(PrinterCallback)  # standard output is for results
-        trainer.train(resume_from_checkpoint=last)
+        with no_bars():
+            trainer.train(resume_from_checkpoint=last)
         # accelerate leaves its autocast around the network's forward, and it would be exported with it
         trainer.accelerator.unwrap_model(self.learner.network, keep_fp32_wrapper=False)
 

@@ -23,6 +23,7 @@ from torch import nn
 from toeline.errors import ModelError, need
 from toeline.evaluate.average_precision import Found
 from toeline.train.detector_data import KINDS, Sample, plain, scaled
+from toeline.weights import quiet
 
 EXTRA = "train-detector"
 NMS_IOU = 0.6  # two boxes of one type that overlap more are one object; slope drains stand side by side, never inside
@@ -80,17 +81,18 @@ def export(network: Any, out: Path, size: int, record: Mapping[str, Any]) -> Non
     """Write model.onnx (the contract is in detect/onnx.py) and detector.json beside it."""
     network.eval()
     network[1].export = True
-    torch.onnx.export(
-        Whole(network).eval(),
-        (torch.zeros((1, size, size, 3), dtype=torch.uint8),),
-        str(out / "model.onnx"),
-        input_names=["photo"],
-        output_names=["boxes", "scores"],
-        opset_version=18,
-        dynamo=True,
-        external_data=False,
-        verbose=False,  # it would print on standard output, which is for results
-    )
+    with quiet():
+        torch.onnx.export(
+            Whole(network).eval(),
+            (torch.zeros((1, size, size, 3), dtype=torch.uint8),),
+            str(out / "model.onnx"),
+            input_names=["photo"],
+            output_names=["boxes", "scores"],
+            opset_version=18,
+            dynamo=True,
+            external_data=False,
+            verbose=False,  # it would print on standard output, which is for results
+        )
     (out / "detector.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
