@@ -39,6 +39,7 @@ def test_the_commands_are_the_promised_ones() -> None:
         "finetune",
         "gallery",
         "inspect",
+        "learn",
         "plan",
         "split",
         "suggest",

@@ -177,9 +177,9 @@ def test_the_calibration_is_for_the_judge_that_was_kept(data: Path, tmp_path: Pa
 
 def test_a_budget_buys_the_detector_first() -> None:
     run = LearnRun(budget=90)
-    assert learn.affordable(run, 168, 0.25) == {"detector": 30, "judge": 4}
+    assert learn.affordable(run, 168, 0.25) == {"detector": 24, "judge": 3}
     assert learn.affordable(LearnRun(budget=20), 168, 0.25) == {"detector": 9, "judge": 0}
-    assert learn.affordable(LearnRun(budget=1000), 168, 0.25) == {"detector": 30, "judge": 5}
+    assert learn.affordable(LearnRun(budget=1000, judge_epochs=9), 168, 0.25) == {"detector": 24, "judge": 9}
     with pytest.raises(SetupError, match="needs 13 minutes for 6 epochs"):
         learn.affordable(LearnRun(budget=5), 168, 0.25)
 

@@ -226,8 +226,8 @@ class LearnRun:
         str, "The split that is only measured on; where there is none, a fifth of the flight lines is cut off for it."
     ] = "valid"
     folds: Annotated[int, "Parts of train, cut by flight line: each is answered by models that never saw it."] = 3
-    epochs: Annotated[int, "How often the detector sees each photograph."] = 30
-    judge_epochs: Annotated[int, "How often the judge does; 0: the baseline alone."] = 5
+    epochs: Annotated[int, "How often the detector sees each photograph."] = 24
+    judge_epochs: Annotated[int, "How often the judge does; 0: the baseline alone."] = 3
     budget: Annotated[float | None, "Minutes of training: fewer epochs, and no judge where too little is left."] = None
     risk: Annotated[float, "Percent of wrong answers that may pass unseen by a person."] = 10.0
     seed: Annotated[int, "Where chance begins."] = 0
