@@ -45,6 +45,7 @@ SLOW = (
     "models",
     "plan",
     "synth",
+    "pipelines/test_learn.py",
     "report/test_book.py",
     "analysis/test_counts.py",
     "analysis/test_pairs.py",

@@ -28,16 +28,19 @@ EMBEDDED = Path(learn.__file__).parent.parent / "models" / "detector"
 RUN = LearnRun(epochs=1, judge_epochs=0, folds=2)
 
 
+def dataset(root: Path) -> Path:
+    """Four flight lines to train on, two to measure on; colors say what is blocked."""
+    write_colored(root, lines=4, per_line=3)
+    return write_colored(root, lines=2, per_line=2, split="valid", first=4)
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four flight lines to train on, two to measure on; colors say what is blocked."""
-    root = write_colored(tmp_path / "data", lines=4, per_line=3)
-    write_colored(root, lines=2, per_line=2, split="valid", first=4)
-    return root
+    """A data set of its own, for whoever changes it."""
+    return dataset(tmp_path / "data")
 
 
-@pytest.fixture(autouse=True)
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def stand_in(patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What detectors were asked to train on, in their order; each is a copy of the embedded one."""
     asked: list[dict[str, Any]] = []
 
@@ -48,42 +51,56 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         for name in learn.DETECTOR_FILES:
             shutil.copy(EMBEDDED / name, out / name)
 
-    monkeypatch.setattr(learn, "fit_detector", fit)
+    patch.setattr(learn, "fit_detector", fit)
+    patch.setattr(learn, "FEATURES", ("measures",))  # the others are tested with the baseline
     return asked
 
 
+@pytest.fixture(autouse=True)
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """See stand_in."""
+    return stand_in(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[dict[str, Any]]]:
+    """A data set, the model of it, and what its detectors were trained on; for whoever changes neither."""
+    root = tmp_path_factory.mktemp("learned")
+    with pytest.MonkeyPatch.context() as patch:
+        asked = stand_in(patch)
+        learn.learn_into(RUN, dataset(root / "data"), root / "model")
+    return root / "data", root / "model", asked
+
+
 def files(folder: Path) -> dict[str, bytes]:
-    """The model's own files, less times."""
+    """The model's own files."""
     return {name: (folder / name).read_bytes() for name in (*ModelFolder.load(folder).files, MODEL)}
 
 
-def test_no_part_says_out_of_fold_what_it_was_trained_on(data: Path, tmp_path: Path, trained: list[Any]) -> None:
-    learn.learn_into(RUN, data, tmp_path / "model")
-    first, second, whole = trained
+def test_no_part_says_out_of_fold_what_it_was_trained_on(learned: Any) -> None:
+    first, second, whole = learned[2]
     assert not first["lines"] & first["held"]
     assert not second["lines"] & second["held"]
     assert first["held"] | second["held"] == first["lines"] | second["lines"] == whole["lines"]
     assert not whole["lines"] & whole["held"], "the last is measured on the validation split"
-    assert not any(t["choose"] for t in trained), "and no split chooses an epoch"
+    assert not any(t["choose"] for t in learned[2]), "and no split chooses an epoch"
     assert (first["thresholds"], second["thresholds"]) == (None, None)
     assert whole["thresholds"].keys() == {"toe_drain", "rock_toe", "slope_drain", "vegetation"}
 
 
-def test_labels_of_the_validation_split_change_no_file_of_the_model(data: Path, tmp_path: Path) -> None:
-    learn.learn_into(RUN, data, tmp_path / "one")
+def test_labels_of_the_validation_split_change_no_file_of_the_model(learned: Any, data: Path, tmp_path: Path) -> None:
     for file in (data / "valid" / "labels").glob("*.txt"):
         rows = [line.split() for line in file.read_text().splitlines()]
         file.write_text("".join(f"{(int(r[0]) + 1) % 9} 0.5 0.5 0.25 0.25\n" for r in rows))
     learn.learn_into(RUN, data, tmp_path / "two")
-    one, two = (files(tmp_path / name) for name in ("one", "two"))
+    one, two = (files(folder) for folder in (learned[1], tmp_path / "two"))
     assert one.pop(MODEL) != two.pop(MODEL), "what it scores is another"
     assert one == two
 
 
 def test_killed_in_any_step_it_goes_on_to_the_same_folder(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    learned: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learn.learn_into(RUN, data, tmp_path / "whole")
     steps = [step.name for step in learn.Learning.of(RUN, data, tmp_path).steps]
     assert steps == ["baseline", "detector-1", "detector-2", "detector", "joined"]
     for name in ("baseline", "detector", "joined"):
@@ -92,7 +109,7 @@ def test_killed_in_any_step_it_goes_on_to_the_same_folder(
             with pytest.raises(KeyboardInterrupt):
                 learn.learn_into(RUN, data, tmp_path / "killed")
     learn.learn_into(RUN, data, tmp_path / "killed")
-    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+    assert files(tmp_path / "killed") == files(learned[1])
 
 
 def killed_in(act: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,12 +122,15 @@ def killed_in(act: Callable[..., Any]) -> Callable[..., Any]:
     return killed
 
 
-def test_other_settings_or_labels_are_another_model(data: Path, tmp_path: Path) -> None:
-    learn.learn_into(RUN, data, tmp_path / "model")
-    assert exit_code("learn", str(data), "--out", str(tmp_path / "model"), "--folds", "3") == 2
+def test_other_settings_or_labels_are_another_model(learned: Any, tmp_path: Path) -> None:
+    data, model = (shutil.copytree(folder, tmp_path / folder.name) for folder in learned[:2])
+    record = read_run(model)
+    record["settings"]["data"] = str(data)  # moved, and otherwise the same
+    (model / "run.json").write_text(json.dumps(record))
+    assert exit_code("learn", str(data), "--out", str(model), "--folds", "3") == 2
     (next((data / "train" / "labels").glob("*.txt"))).write_text("3 0.5 0.5 0.5 0.5\n")
     again = ("--folds", "2", "--epochs", "1", "--judge-epochs", "0")
-    assert exit_code("learn", str(data), "--out", str(tmp_path / "model"), *again) == 2
+    assert exit_code("learn", str(data), "--out", str(model), *again) == 2
 
 
 def test_without_a_validation_split_flight_lines_are_cut_off(data: Path, tmp_path: Path, trained: list[Any]) -> None:
@@ -123,9 +143,8 @@ def test_without_a_validation_split_flight_lines_are_cut_off(data: Path, tmp_pat
     assert "flight line" in note.what
 
 
-def test_inspection_takes_the_folder_and_refuses_what_was_exchanged(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "model"
-    learn.learn_into(RUN, data, out)
+def test_inspection_takes_the_folder_and_refuses_what_was_exchanged(learned: Any, tmp_path: Path) -> None:
+    data, out = learned[0], shutil.copytree(learned[1], tmp_path / "model")
     photos, found = str(data / "valid" / "images"), tmp_path / "found"
     assert exit_code("inspect", photos, "--model", str(out), "--out", str(found)) == 0
     settings = read_run(found)["settings"]
@@ -165,9 +184,8 @@ def test_a_model_and_a_part_contradict_each_other(more: dict[str, Any]) -> None:
         with_model(EvaluateRun(data=Path("d"), split="valid", model=Path("m"), **more))
 
 
-def test_the_calibration_is_for_the_judge_that_was_kept(data: Path, tmp_path: Path) -> None:
-    learn.learn_into(RUN, data, tmp_path / "model")
-    folder = ModelFolder.load(tmp_path / "model")
+def test_the_calibration_is_for_the_judge_that_was_kept(learned: Any) -> None:
+    folder = ModelFolder.load(learned[1])
     made = load_calibration(folder.calibration)
     assert made.fitted_on["split"] == "train, out of fold"
     assert made.risk == 0.1
