@@ -22,7 +22,6 @@ from toeline.evaluate.calibration import (
     reliability,
     review_at,
     review_curve,
-    suggest,
     temperature_of,
 )
 from toeline.evaluate.matching import Case
@@ -138,8 +137,7 @@ def test_a_review_curve_worked_by_hand() -> None:
         pytest.approx(row) for row in [(0.2, 4, 2), (0.4, 3, 1), (0.6, 2, 1), (0.8, 1, 0), (1.0, 0, 0)]
     ]
     assert review_at(cases, 0.85) == pytest.approx((0.85, 0.8, 0.0, 1, 0))
-    assert suggest(curve, target_error=0.4).threshold == 0.7
-    assert suggest(curve, target_error=0.01).threshold == 0.9
+    assert review_at(cases, 1.0) == pytest.approx((1.0, 1.0, 0.0, 0, 0))
     assert len(review_curve(some_cases(500), points=50)) == 50
     assert review_curve([]) == (review_at([], 0.0),)
 

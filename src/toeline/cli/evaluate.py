@@ -59,8 +59,12 @@ def evaluate(
     ] = 150,
     answers: Annotated[Answers, typer.Option(help="Class names of the object's type, or all.")] = Answers.TYPE,
     calibrate: Annotated[
-        str | None, typer.Option(metavar="SPLIT", help="Fit the temperature on this other split.")
+        str | None, typer.Option(metavar="SPLIT", help="Fit temperature and review threshold on this other split.")
     ] = None,
+    risk: Annotated[
+        float,
+        typer.Option(min=0, max=100, metavar="PERCENT", help="With --calibrate: most wrong answers that nobody sees."),
+    ] = 10.0,
     cluster: Annotated[Cluster, typer.Option(help="What the bootstrap draws as a whole.")] = Cluster.PHOTO,
     targets: Annotated[
         str, typer.Option(metavar="none|zero-shot|fine-tuned|KEY=SHARE,...", help="What figures are held against.")
@@ -105,7 +109,7 @@ def evaluate(
         head=head,
     )
     scored = evaluate_into(
-        run, Scoring(calibrate=calibrate, cluster=cluster.value, targets=targets, spatial=spatial), out
+        run, Scoring(calibrate=calibrate, risk=risk, cluster=cluster.value, targets=targets, spatial=spatial), out
     )
     tell_summary(summary(scored), as_json=as_json)
     raise typer.Exit(0 if scored.fine else 1)

@@ -76,6 +76,10 @@ def inspect(
         float | None,
         typer.Option(min=0, max=1, help="Less probable, a person should look; else the calibration's, or 0.5."),
     ] = None,
+    risk: Annotated[
+        float | None,
+        typer.Option(min=0, max=100, metavar="PERCENT", help="Most wrong answers among those that nobody sees."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
     """Inspect photographs: what stands there, where, and in what condition.
@@ -106,6 +110,7 @@ def inspect(
         tile=tile,
         calibration=str(calibration) if calibration else None,
         review_below=review_below,
+        risk=risk,
     )
     summary = inspect_into(run, Output(out=out, command="inspect", pace=Pace(workers=workers, batch=batch)))
     tell_json(summary.record()) if as_json else tell(summary)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toeline.core.reading import number, read_json
 from toeline.core.words import cut
@@ -82,6 +83,22 @@ def padded(rows: Sequence[ArrayLike] | NDArray[Any]) -> NDArray[Any]:
     return table
 
 
+class ReviewStep(NamedTuple):
+    """With answers under `below` sent to a person, no more than `at_most` of the rest are wrong (an upper bound).
+
+    On the held answers that it was learned from, `sent` is the share that goes to a person (unreadable answers are
+    among them), and `wrong` the share of the rest that is wrong.
+    """
+
+    below: float
+    at_most: float
+    sent: float
+    wrong: float
+
+
+SEND_ALL = ReviewStep(1.0, 0.0, 1.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Temperatures for one judge, and under which probability a person should look.
@@ -89,7 +106,9 @@ class Calibration:
     A judge's log-probabilities are divided by the temperature: over 1 makes it less sure, under 1 surer; which answer
     is best never changes. `by_kind` holds types that have one of their own. `fitted_on` says on what: split, counts,
     log loss before and after; `fitted_for` whose answers they were: the judge's name, its hashes and its prompt, empty
-    when only findings were there. Raises ValueError for a temperature that is not positive.
+    when only findings were there. `review_below` is the threshold for `risk`, the share of wrong answers that nobody
+    sees; `steps` give it for any other, the least work first (evaluate/calibration.py learns them). Files of before
+    have neither. Raises ValueError for a temperature that is not positive.
     """
 
     temperature: float = 1.0
@@ -97,6 +116,8 @@ class Calibration:
     review_below: float | None = None
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
     fitted_for: Mapping[str, Any] = field(default_factory=dict)
+    risk: float | None = None
+    steps: tuple[ReviewStep, ...] = ()
 
     def __post_init__(self) -> None:
         for value in (self.temperature, *self.by_kind.values()):
@@ -106,6 +127,14 @@ class Calibration:
     def of(self, kind: str) -> float:
         """The temperature for objects of a type."""
         return self.by_kind.get(kind, self.temperature)
+
+    def step(self, risk: float) -> ReviewStep:
+        """The least work that leaves at most `risk` wrong; SEND_ALL where no threshold is known to.
+
+        >>> Calibration(steps=(ReviewStep(0, 0.3, 0, 0.25), ReviewStep(0.8, 0.1, 0.5, 0.06))).step(0.2).below
+        0.8
+        """
+        return next((step for step in self.steps if step.at_most <= risk), SEND_ALL)
 
     def temper(self, probabilities: Mapping[str, float], kind: str) -> dict[str, float]:
         """The probabilities of one object's answers, calibrated; they sum to 1. As `normalized`, of probabilities.
@@ -125,6 +154,10 @@ class Calibration:
             "temperature": self.temperature,
             "by_type": dict(self.by_kind),
             "review_below": self.review_below,
+            "review": {
+                "risk": self.risk,
+                **{name: [step[i] for step in self.steps] for i, name in enumerate(ReviewStep._fields)},
+            },
             "fitted_on": dict(self.fitted_on),
             "fitted_for": dict(self.fitted_for),
         }
@@ -135,13 +168,16 @@ def calibration_from(record: Mapping[str, Any], called: str = "calibration.json"
     try:
         if record["version"] != VERSION:
             raise ValueError(f"version {record['version']}")
-        below = record["review_below"]
+        below, review = record["review_below"], record.get("review", {})  # older files have no "review"
+        risk = review.get("risk")
         return Calibration(
             temperature=number(record["temperature"], "temperature", **USABLE),
             by_kind={kind: number(t, f"temperature of {kind}", **USABLE) for kind, t in record["by_type"].items()},
             review_below=None if below is None else number(below, "review_below", low=0, high=1),
             fitted_on=dict(record["fitted_on"]),
             fitted_for=dict(record.get("fitted_for", {})),  # older files do not say
+            risk=None if risk is None else number(risk, "risk", low=0, high=1),
+            steps=_steps(review),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as why:
         what = f"{cut(str(why))} is missing" if isinstance(why, KeyError) else cut(str(why), 200)
@@ -149,6 +185,18 @@ def calibration_from(record: Mapping[str, Any], called: str = "calibration.json"
             f"{called}: {what}. This Toeline reads calibrations of version {VERSION}: make it again with toeline "
             f"evaluate --calibrate."
         ) from None
+
+
+def _steps(review: Mapping[str, Any]) -> tuple[ReviewStep, ...]:
+    """Raises ValueError for columns of unequal length, and for steps that do not ask more work for less risk."""
+    columns = [
+        [number(value, f"{name} of review", low=0, high=1) for value in review.get(name, ())]
+        for name in ReviewStep._fields
+    ]
+    steps = tuple(map(ReviewStep._make, zip(*columns, strict=True)))
+    if any(b.below <= a.below or b.at_most >= a.at_most for a, b in pairwise(steps)):
+        raise ValueError("the steps of review are not in order")
+    return steps
 
 
 def load_calibration(file: Path) -> Calibration:

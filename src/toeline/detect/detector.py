@@ -21,6 +21,12 @@ class Detector(Protocol):
         """For each image what was found in it, in its pixels, most confident first. An empty list is a valid answer."""
 
 
+def limits_of(detector: object) -> Mapping[str, float]:
+    """The least confidence of each type, of a detector that says so in `limits`; empty for others."""
+    limits = getattr(detector, "limits", {})
+    return limits if isinstance(limits, Mapping) else {}
+
+
 HEADS = ("yolov8", "yolov5", "rows", "rtdetr")  # detect/heads.py says what each is
 
 

@@ -7,7 +7,7 @@ margins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,12 @@ class OnnxDetector:
     def known(self) -> Known:
         """What it knows of the photographs that it was trained on."""
         return self.card.known
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """The thresholds in use; of columns of one type the lowest."""
+        pairs = zip(self.card.kinds, self.card.thresholds, strict=True)
+        return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
     @classmethod
     def load(

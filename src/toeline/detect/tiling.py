@@ -6,7 +6,7 @@ Knows windows and pixels. How large the tiles are is decided in scale.py, what i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from PIL import Image
 
 from toeline.core.box import Box
 from toeline.core.scene import Detection
-from toeline.detect.detector import UNKNOWN, Known
+from toeline.detect.detector import UNKNOWN, Known, limits_of
 from toeline.detect.tile_merge import TileView, join, loose_ends
 from toeline.errors import SetupError
 
@@ -39,6 +39,11 @@ class TiledDetector:
     detector: Detector
     tiling: Tiling
     batch: int = BATCH
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """Those of the detector."""
+        return limits_of(self.detector)
 
     def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         """As the detector's own `find`; things of a photograph in tiles are renumbered, most confident first.

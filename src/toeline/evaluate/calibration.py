@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from toeline.core.calibration import SMALLEST, Calibration, fit_temperature, log_loss
+from toeline.core.calibration import SMALLEST, Calibration, ReviewStep, fit_temperature, log_loss
 from toeline.evaluate.matching import Case
 from toeline.evaluate.metric import Array, divided
 
 BINS = 10
 FOLDS = 5
-TARGET_ERROR = 0.05  # share of wrong answers among those that nobody looks at, on the calibration split
+RISK = 0.1  # share of wrong answers among those that nobody looks at, unless another is asked for
+SURE = 0.9  # of the bounds by which thresholds are chosen: one-sided, so one choice in ten may leave more wrong
+LEAST_STEP = 0.001  # of risk between two thresholds in calibration.json
 CURVE_POINTS = 201  # of a review curve, at most
 CHANCE_SETS = 200  # simulated, to see what the calibration error of a perfectly calibrated judge would be
 
@@ -133,10 +135,11 @@ def _table(sure: Array, right: npt.ArrayLike, places: npt.NDArray[np.intp]) -> t
     return tuple(Bin(float(p), float(share), int(count)) for p, share, count in rows if count)
 
 
-def fit(cases: Sequence[Case], *, split: str, folds: int = FOLDS) -> Calibration:
+def fit(cases: Sequence[Case], *, split: str, risk: float = RISK, folds: int = FOLDS) -> Calibration:
     """Temperatures that make the log loss of these cases least (Guo et al. 2017). Evaluate on another split.
 
     Types get their own only if that is better on held-out flight lines. Without an answered case nothing is changed.
+    The thresholds for review are those of `review_steps`, after the temperatures.
     """
     held = answered(cases)
     if not held:
@@ -146,8 +149,10 @@ def fit(cases: Sequence[Case], *, split: str, folds: int = FOLDS) -> Calibration
     plain, split_up = _held_out(held, folds)
     own = len(kinds) > 1 and split_up < plain
     made = Calibration(whole, {k: temperature_of([c for c in held if c.type_name == k]) for k in kinds} if own else {})
+    made = replace(made, risk=risk, steps=review_steps(calibrated(cases, made)))
     return replace(
         made,
+        review_below=made.step(risk).below,
         fitted_on={
             "split": split,
             "objects": len(held),
@@ -200,9 +205,12 @@ def calibrated(cases: Sequence[Case], calibration: Calibration) -> list[Case]:
 
 
 def review_at(cases: Sequence[Case], threshold: float) -> ReviewPoint:
-    """What is left when a person sees every answer under `threshold`; of the objects that the judge was asked about."""
+    """What is left when a person sees every answer under `threshold`; of the objects that the judge was asked about.
+
+    1 or more sends every answer.
+    """
     asked = [c for c in cases if c.asked]
-    kept = [c for c in asked if c.readable and c.probability >= threshold]
+    kept = [c for c in asked if c.readable and c.probability >= threshold and threshold < 1]
     wrong = sum(not c.right for c in kept)
     share = 1 - len(kept) / len(asked) if asked else 0.0
     return ReviewPoint(threshold, share, wrong / len(kept) if kept else 0.0, len(kept), wrong)
@@ -216,9 +224,35 @@ def review_curve(cases: Sequence[Case], *, points: int = CURVE_POINTS) -> tuple[
     return tuple(review_at(cases, steps[i]) for i in chosen)
 
 
-def suggest(curve: Sequence[ReviewPoint], *, target_error: float) -> ReviewPoint:
-    """The least work that leaves no more than `target_error` wrong among the answers nobody sees.
+def review_steps(cases: Sequence[Case], *, sure: float = SURE) -> tuple[ReviewStep, ...]:
+    """For every risk the least work that keeps it: answers under `below` go to a person, at most `at_most` of the rest
+    are wrong. Of the calibrated answers that a judge gave without having been trained on them.
 
-    Chosen on these cases, so it flatters them: take the threshold, and measure it with `review_at` on another split.
+    One threshold for all types: a calibrated probability is the chance of being right, with two answers as with three,
+    and refusing what is least likely right is the best rule for any risk (Chow 1970, "On optimum recognition error and
+    reject tradeoff"). Thresholds for each type were tried and leave more wrong, for they rest on fewer answers.
+
+    `at_most` is Clopper and Pearson's upper bound of the share wrong, as in "Selective classification for deep neural
+    networks" (Geifman and El-Yaniv 2017), not the share that is wrong here: the threshold that just keeps a risk on the
+    answers it is chosen on breaks it on others every second time. Their correction for having tried many thresholds is
+    left out, as is stopping at the first bound that fails (Angelopoulos et al. 2021, "Learn then test"): on answers
+    drawn from their own probabilities a risk is exceeded in less than one choice of ten all the same, because
+    the thresholds near the chosen one are wrong about nearly the same answers, and both corrections send a third
+    more to a person. The bound holds for answers like these. Those of another flight line are not quite: between
+    flight lines of one site one choice in three exceeds the risk (benchmarks/results/review.md).
     """
-    return min((p for p in curve if p.errors_left <= target_error), key=lambda p: p.review, default=curve[-1])
+    from scipy.stats import beta
+
+    asked = [c for c in cases if c.asked]
+    held = sorted(answered(cases), key=lambda c: c.probability)
+    chances, wrong = np.array([c.probability for c in held]), np.array([not c.right for c in held], dtype=np.int64)
+    first = np.flatnonzero(np.diff(chances, prepend=-1.0) > 0)  # of equal probabilities
+    first = first[chances[first] < 1]  # a threshold of 1 sends all
+    kept = len(held) - first
+    missed = wrong[::-1].cumsum()[::-1][first]
+    bounds = np.where(missed < kept, beta.ppf(sure, missed + 1, np.maximum(kept - missed, 1)), 1.0)
+    steps: list[ReviewStep] = []
+    for at, bound, n, w in zip(first.tolist(), bounds.tolist(), kept.tolist(), missed.tolist(), strict=True):
+        if not steps or bound < steps[-1].at_most - LEAST_STEP:
+            steps.append(ReviewStep(float(chances[at]) if at else 0.0, bound, 1 - n / len(asked), w / n))
+    return tuple(steps)

@@ -18,11 +18,13 @@ from toeline.core.run_folder import ERRORS, RUN, claimed, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.places import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
+from toeline.evaluate.calibration import RISK
 from toeline.evaluate.classification import Cluster, Scorecard, card_record, score
 from toeline.evaluate.matching import CASES, case_record
 from toeline.evaluate.metric import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Metric, metric_record
 from toeline.evaluate.results import Evaluated, EvaluationResult, PromptResult, Spatial, Stages
 from toeline.pipelines.boxes import DETECTOR, TRUTH
+from toeline.pipelines.calibrate import calibrated_on, require_unseen, trust_of, worse
 from toeline.pipelines.evaluate_parts import (
     ALL,
     chosen_prompt,
@@ -34,10 +36,9 @@ from toeline.pipelines.evaluate_parts import (
     side_by_side,
     stages_of,
     tiles_both,
-    trust_of,
 )
 from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, EvaluateRun, Workbench, once
-from toeline.pipelines.progress import Summary, escape
+from toeline.pipelines.progress import Summary, escape, tell_problems
 from toeline.report.document import ScorecardPage, Section, metric_cells, render_html, render_markdown
 from toeline.report.end_to_end_page import stage_sections
 from toeline.report.experiments_page import prompts_section, spatial_section
@@ -52,10 +53,12 @@ TRAIN = "train"  # the split on which the majority-class baseline is fitted too
 class Scoring:
     """How answers are counted; changing it needs no new answers. `targets` as typed: a name of TARGETS, or pairs.
 
-    `spatial` is how many questions of a template are asked about where things lie; 0 leaves spatial reasoning out.
+    With `calibrate`, `risk` is the most percent that may be wrong of the answers that no person sees. `spatial` is how
+    many questions of a template are asked about where things lie; 0 leaves spatial reasoning out.
     """
 
     calibrate: str | None = None
+    risk: float = 100 * RISK
     cluster: str = "photo"
     targets: str = "none"
     spatial: int = 0
@@ -74,6 +77,8 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationRe
     every = run.prompt == ALL
     run = own_prompt(bench, run) if every else replace(run, prompt=chosen_prompt(run.prompt))
     bench.split(run.split)  # what is wrong with it is said before a folder is made
+    if scoring.calibrate and not run.findings:
+        require_unseen(bench, run, scoring.calibrate)
     with claimed(out), writing(out):
         return _evaluate_into(bench, run, scoring, out, targets, every=every)
 
@@ -82,13 +87,18 @@ def _evaluate_into(
     bench: Workbench, run: EvaluateRun, scoring: Scoring, out: Path, targets: Mapping[str, float], *, every: bool
 ) -> EvaluationResult:
     done = once(bench, run, out, held=True)
-    further = {name: once(bench, other, out / name) for name, other in _further(run, scoring, done)}
+    answer = {CALIBRATION: calibrated_on, TRUE_BOXES: once}
+    further = {name: answer[name](bench, other, out / name) for name, other in _further(run, scoring, done)}
     if not done.cases and done.matched is None:
         raise OutputError(f"{out}: no object of {run.split} was judged, so there is nothing to measure.")
     card = scored(bench, done, scoring, targets)
     beside = {TRUE_BOXES: scored(bench, further[TRUE_BOXES], scoring, targets)} if TRUE_BOXES in further else {}
     if CALIBRATION in further:
         done.folder.note(in_both(done, further[CALIBRATION]))
+    trust = trust_of(done, further.get(CALIBRATION), scoring.risk / 100)
+    doubts = worse(trust, out / CALIBRATION_FILE, done.split.name)
+    tell_problems(doubts)
+    done.folder.note(doubts)
     prompts = _prompts(bench, run, scoring, done, card) if every else ()
     spatial = _spatial(bench, run, scoring, done, targets)
     problems = [p for one in (done, *further.values()) for p in one.folder.problems()]
@@ -100,8 +110,8 @@ def _evaluate_into(
         done=done,
         card=card,
         headline=headline_both(stages, done.split.name) if stages else headline_of(done, card),
-        problems=tuple(dict.fromkeys(problems)),
-        trust=trust_of(done, further.get(CALIBRATION)),
+        problems=tuple(dict.fromkeys([*doubts, *problems])),
+        trust=trust,
         stages=stages,
         beside=beside,
         spatial=spatial,

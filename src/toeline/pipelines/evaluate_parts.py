@@ -23,23 +23,13 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.images import read_photo
 from toeline.errors import ModelError, PhotoError
-from toeline.evaluate.calibration import (
-    TARGET_ERROR,
-    calibrated,
-    fit,
-    reliability,
-    review_at,
-    review_curve,
-    suggest,
-)
 from toeline.evaluate.classification import HEADLINE, Cluster, Scorecard
 from toeline.evaluate.compare import Comparison, Run, compare, compare_all
 from toeline.evaluate.detection import detection_metrics, sort_out
 from toeline.evaluate.end_to_end import error_breakdown, score_both, seen
 from toeline.evaluate.matching import Matched, match
-from toeline.evaluate.results import Evaluated, PromptResult, Spatial, Stages, Trusted, best_of
+from toeline.evaluate.results import Evaluated, PromptResult, Spatial, Stages, best_of
 from toeline.evaluate.spatial import Agreement, SpatialCase, agreement, score_spatial, spatial_from
-from toeline.judge.judge import fingerprint
 from toeline.pipelines.boxes import TRUTH
 from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
 from toeline.prompts.relation_ablation import RELATIONS
@@ -367,28 +357,3 @@ def tiles_both(found: Stages, done: Evaluated) -> list[tuple[str, str]]:
         tiles.append((tenths(missed.value), "of defects missed"))
     tiles += [(f"{counts.false + counts.double:,}", "findings too many"), (f"{counts.objects:,}", "true objects")]
     return [*tiles, *time_tile(done)]
-
-
-def trust_of(done: Evaluated, other: Evaluated | None) -> Trusted:
-    """Measure the probabilities of `done`; with the cases of another split, fit there and measure again here."""
-    before = reliability(done.cases)
-    if other is None:
-        return Trusted(before, review_curve(done.cases))
-    made = replace(fit(other.cases, split=other.split.name), fitted_for=_whose(other.folder.run.get("models", {})))
-    threshold = suggest(review_curve(calibrated(other.cases, made)), target_error=TARGET_ERROR).threshold
-    cases = calibrated(done.cases, made)
-    return Trusted(
-        before,
-        review_curve(cases),
-        reliability(cases),
-        replace(made, review_below=min(threshold, 1.0)),
-        review_at(cases, threshold),
-    )
-
-
-def _whose(models: Mapping[str, Any]) -> dict[str, Any]:
-    """Whose answers they were, as `inspect --calibration` asks; nothing when only findings were there."""
-    judge = models.get("judge")
-    if not judge:
-        return {}
-    return {"judge": judge["model"], "fingerprint": fingerprint(judge), "prompt": judge["view"]["prompt"]}

@@ -43,7 +43,7 @@ class EvaluateRun:
 
     `boxes` is truth, detector, or a file of findings or folder of labels. `findings` replaces judge, boxes and
     detector, which are then empty. `decide` is score or generate (with `seed`), `relations` names what the prompt is
-    told of them (prompts/relation_ablation.py).
+    told of them (prompts/relation_ablation.py). `answered` says how, when not by asking the judge (calibrate.py).
     """
 
     data: str
@@ -64,6 +64,7 @@ class EvaluateRun:
     thresholds: tuple[str, ...] = ()
     trust: bool = False
     head: str | None = None
+    answered: str | None = None
 
 
 @dataclass

@@ -58,6 +58,7 @@ def finetune_into(run: LoraRun, data: Path, out: Path, *, merge: bool, resume: b
         if not is_first():
             return FinetuneResult(record, problems=training_data.problems)
         record |= {"trained": dict(trained.facts), "memory": most(record.get("memory", {}), peak_memory())}
+        record["photographs_sha256"] = list(training_data.train.photos_sha256)  # asked by evaluate --calibrate
         write_run(out, record)
         release()
         return _finish(run, data, out, record, training_data, trained, merge=merge)

@@ -101,6 +101,7 @@ class InspectRun:
     tile: str = "auto"
     calibration: str | None = None
     review_below: float | None = None
+    risk: float | None = None  # percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +214,7 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         tile=run.tile,
         calibration=run.calibration,
         review_below=run.review_below,
+        risk=None if run.risk is None else run.risk / 100,
     )
 
 
@@ -254,7 +256,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
     return {
         "detector": detector,
         "judge": {**inspector.judge.info, "model": run.judge},
-        "review": {"below": inspector.review_below, "calibration": made.record() if made else None},
+        "review": {**asdict(inspector.floor), "calibration": made.record() if made else None},
     }
 
 

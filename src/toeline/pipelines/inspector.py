@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,8 @@ from toeline.core.scene import Detection, Instance, Relation, Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import Photo, file_hash, photo_size, read_photo
 from toeline.data.metadata import Reading, read_position
-from toeline.errors import ToelineError
-from toeline.judge.decide import REVIEW_BELOW, decide, sure, unreadable
+from toeline.errors import OutputError, ToelineError
+from toeline.judge.decide import Floor, decide, doubtful, sure, unreadable
 from toeline.pipelines.changes import boxes_hash, file_state
 from toeline.prompts.build import Answers, ask
 from toeline.prompts.relation_ablation import Told, given
@@ -57,7 +57,8 @@ class Inspector:
     """A detector and a judge with the vocabulary they share. Build it with `load`, or hand in your own two.
 
     `answers` is "type" (the class names of the object's type) or "all" (so that the judge can overrule the detector). A
-    finding whose probability is under `review_below`, after `calibration` if there is one, is marked for review.
+    finding is marked for review as judge/decide.py says: its answer by `review_below`, or what `calibration` says for
+    `risk` (a share; its own when None); besides, what was weakly detected and near ties between types.
     `boxes`, when given, replaces the detector: a function of a photograph and its size in pixels that returns its
     things and what was wrong with their labels. `relations` is what the judge is told of where things lie; experiments
     hand in something else (prompts/relation_ablation.py).
@@ -67,10 +68,11 @@ class Inspector:
     judge: Judge
     taxonomy: Taxonomy
     answers: Answers = "type"
-    review_below: float = REVIEW_BELOW
+    review_below: float | None = None
     boxes: Boxes | None = None
     relations: Callable[[Scene], Told] = given
     calibration: Calibration | None = None
+    risk: float | None = None
 
     @classmethod
     def load(
@@ -87,6 +89,7 @@ class Inspector:
         detector_options: DetectorOptions | None = None,
         tile: str = "auto",
         calibration: Calibration | str | Path | None = None,
+        risk: float | None = None,
     ) -> Inspector:
         """Load both models, by default those that Toeline ships; with `boxes` no detector is loaded.
 
@@ -104,21 +107,34 @@ class Inspector:
         from toeline.judge.load import load_judge
 
         made = load_calibration(Path(calibration)) if isinstance(calibration, str | Path) else calibration
+        require_thresholds(made, review_below, risk)
         words = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.load(Path(taxonomy) if taxonomy else None)
         options = detector_options or DetectorOptions(device=device)
         stage_2 = load_judge(str(judge), device=device, adapter=Path(adapter) if adapter else None)
         if made is not None:
             require_fitted_for(made, stage_2)
-        learned = made.review_below if made else None
         return cls(
             detector=None if boxes else tiled(load_detector(str(detector), taxonomy=words, options=options), tile),
             judge=stage_2,
             taxonomy=words,
             answers=answers,
-            review_below=next(one for one in (review_below, learned, REVIEW_BELOW) if one is not None),
+            review_below=review_below,
             boxes=boxes,
             calibration=made,
+            risk=risk,
         )
+
+    @property
+    def floor(self) -> Floor:
+        """Under which probability an answer goes to a person, and what for."""
+        return Floor.chosen(self.review_below, self.calibration, self.risk)
+
+    @cached_property
+    def _limits(self) -> Mapping[str, float]:
+        """The detector's thresholds; none where boxes are given."""
+        from toeline.detect.detector import limits_of
+
+        return {} if self.boxes is not None else limits_of(self.detector)
 
     def inspect(self, photo: str | Path | Image.Image) -> list[Finding]:
         """The findings on one photograph. Raises PhotoError for a file that cannot be read.
@@ -269,9 +285,11 @@ class Inspector:
                 kind=instance.type_name,
                 review_below=self.review_below,
                 calibration=self.calibration,
+                risk=self.risk,
             )
         else:
             verdict = unreadable()
+        verdict = doubtful(verdict, seen, self._limits, self.taxonomy)
         return Finding(
             photo.name, instance.id, instance.type_name, instance.box, instance.score, verdict, relations,
             instance.polygon, seen.class_name, seen.others,
@@ -285,6 +303,17 @@ class Inspector:
         kinds = {i: self.taxonomy.class_of(name).type for i, name in said.items() if name}
         instances = tuple(replace(t, type_name=kinds.get(t.id, t.type_name)) for t in scene.instances)
         return graded(findings, relate(replace(scene, instances=instances)), self.taxonomy)
+
+
+def require_thresholds(made: Calibration | None, review_below: float | None, risk: float | None) -> None:
+    """Raise OutputError for a risk that nothing says the threshold for."""
+    if risk is None:
+        return
+    if review_below is not None:
+        raise OutputError("--risk and --review-below both say what goes to a person. Leave one of them out.")
+    if made is None or not made.steps:
+        lacks = "needs --calibration" if made is None else "needs a calibration of this version; that one has no risks"
+        raise OutputError(f"--risk {lacks}: make one with toeline evaluate --calibrate, or give --review-below.")
 
 
 def _failed(photo: Photo, *problems: Problem) -> Result:

@@ -17,7 +17,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.images import read_photo
 from toeline.errors import PhotoError
-from toeline.evaluate.calibration import TARGET_ERROR, Reliability, ReviewPoint
+from toeline.evaluate.calibration import SURE, Reliability, ReviewPoint
 from toeline.evaluate.classification import HEADLINE, UNREADABLE, Scorecard, normal_condition, side_of
 from toeline.evaluate.matching import Case
 from toeline.evaluate.metric import Metric
@@ -150,7 +150,7 @@ def trust_section(trust: Trusted) -> list[Section]:
         if trust.calibration
         else "No temperature was fitted: that needs another split (--calibrate).",
     ]
-    text += [_advice(point), USE] if point else []
+    text += [_advice(point, trust.calibration), USE] if point and trust.calibration else []
     return [
         Section(
             "Probabilities",
@@ -173,11 +173,19 @@ def _fitted(made: Calibration) -> str:
     )
 
 
-def _advice(point: ReviewPoint) -> str:
-    words = (
-        f"Suggested: a person looks at answers under {point.threshold:.2f}. That was chosen on the other split so that "
-        f"at most {tenths(TARGET_ERROR)} of the rest are wrong there. "
-    )
+def _advice(point: ReviewPoint, made: Calibration) -> str:
+    """What the threshold does that keeps the risk that was asked for, where it was chosen and where it is measured."""
+    risk = made.risk or 0.0
+    step = made.step(risk)
+    words = f"To leave at most {tenths(risk)} wrong (--risk), a person looks at "
+    if step.below < 1:
+        words += (
+            f"answers under {step.below:.2f}, as chosen on the other split. There that leaves {tenths(step.wrong)} "
+            f"wrong of the {tenths(1 - step.sent)} that nobody sees; of other answers like them it is at most "
+            f"{tenths(step.at_most)}, with a certainty of {SURE:.0%}. "
+        )
+    else:
+        words += "every answer: on the other split no threshold is sure to keep that. "
     if not point.kept:
         return words + "Here that is every answer: with this judge a person has to look at all of them."
     return words + (

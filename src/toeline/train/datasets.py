@@ -36,8 +36,8 @@ class TrainingSplit:
     """The photographs of one split on which there is something to ask. Indexing reads a photograph's pixels.
 
     `nothing` counts photographs without an object that leaves a choice. `sha256` is of all photographs and of what is
-    true of them. `problems` name what could not be used. With `drawn_by`, photographs come with a map of what covers
-    each pixel, from the labels' polygons by this taxonomy.
+    true of them, `photos_sha256` of each photograph's file. `problems` name what could not be used. With `drawn_by`,
+    photographs come with a map of what covers each pixel, from the labels' polygons by this taxonomy.
     """
 
     name: str
@@ -46,6 +46,7 @@ class TrainingSplit:
     nothing: int = 0
     sha256: str = ""
     drawn_by: Taxonomy | None = None
+    photos_sha256: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -70,7 +71,7 @@ def read_labeled_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> Train
     """Read one split. Raises LabelError for a split that is not there, or on which nothing can be asked."""
     split, entries = dataset.split(name)
     problems = [replace(p, todo=ADVICE) for p in dataset.problems]
-    scenes, hashed = [], hashlib.sha256()
+    scenes, hashed, digests = [], hashlib.sha256(), list[str]()
     with ThreadPoolExecutor(READERS) as readers:
         labeled = each_labeled(dataset, entries, taxonomy, todo=ADVICE)
         for (entry, found, said), digest in zip(labeled, readers.map(_digest, entries), strict=True):
@@ -80,7 +81,9 @@ def read_labeled_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> Train
             if found:
                 hashed.update(f"{digest} {_true(found)}\n".encode())
                 scenes.append(found)
-    whole = TrainingSplit(split, tuple(scenes), tuple(dict.fromkeys(problems)), sha256=hashed.hexdigest())
+                digests.append(str(digest))
+    said = tuple(dict.fromkeys(problems))
+    whole = TrainingSplit(split, tuple(scenes), said, sha256=hashed.hexdigest(), photos_sha256=tuple(digests))
     return _asked(whole, taxonomy, dataset)
 
 

@@ -94,10 +94,8 @@ def _ask_one(
 
 def _unseen(part: Judge, sheet: QuestionSheet, sha256: str) -> tuple[Sequence[Scores], bool]:
     """The scores of a sheet by a judge that had not seen it, and whether they were kept from its cross-validation."""
-    if isinstance(part, BaselineJudge):
-        kept = [said for q in sheet.questions if (said := part.out_of_fold(sha256, q)) is not None]
-        if kept:
-            return kept, True
+    if isinstance(part, BaselineJudge) and (kept := part.unseen(sheet, sha256)):
+        return kept, True
     return part.score(sheet), False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,17 @@ VIEW = PromptBudget(scene_tokens=0, crop_tokens=0)  # it looks at the photograph
 
 @dataclass(frozen=True)
 class BaselineJudge:
-    """A trained baseline as a judge; `file` is what the user called it, `sha256` of its bytes."""
+    """A trained baseline as a judge; `file` is what the user called it, `sha256` of its bytes.
+
+    Of photographs in `held` (names, with the SHA-256 of their files) that it was trained on, it says what it said in
+    its cross-validation.
+    """
 
     model: BaselineModel
     file: str = ""
     sha256: str = ""
     view: PromptBudget = VIEW
+    held: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, file: Path) -> BaselineJudge:
@@ -45,6 +50,8 @@ class BaselineJudge:
             raise ModelError(f"{sheet.photo}: the baseline measures photographs, and this sheet holds none.")
         for question in sheet.questions:
             self._require_known(question, scene.instance(question.instance_id).type_name, sheet.photo)
+        if (unseen := self.unseen(sheet, self.held.get(sheet.photo, ""))) is not None:
+            return unseen
         asked = {question.instance_id: question for question in sheet.questions}
         instances = [instance for instance in scene.instances if instance.id in asked]
         rows = measure(scene, picture, self.model.kinds, only=asked)
@@ -57,6 +64,11 @@ class BaselineJudge:
     def _over(self, question: Question, kind: str, row: Any) -> dict[str, float]:
         own = as_answers(self.model.log_probs(kind, row[None])[0], self.model.answers(kind))
         return over(own, question.answers)
+
+    def unseen(self, sheet: QuestionSheet, photo_sha256: str) -> list[dict[str, float]] | None:
+        """As `out_of_fold`, of a whole sheet."""
+        kept = [said for q in sheet.questions if (said := self.out_of_fold(photo_sha256, q)) is not None]
+        return kept or None
 
     def out_of_fold(self, photo_sha256: str, question: Question) -> dict[str, float] | None:
         """The score of an object that this baseline was trained on, by a model that had not seen its flight line.
