@@ -80,6 +80,10 @@ def inspect(
         float | None,
         typer.Option(min=0, max=100, metavar="PERCENT", help="Most wrong answers among those that nobody sees."),
     ] = None,
+    domain: Annotated[
+        str,
+        typer.Option(metavar="auto|off|FILE", help="Photographs that the models were measured on; auto: as shipped."),
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
     """Inspect photographs: what stands there, where, and in what condition.
@@ -111,6 +115,7 @@ def inspect(
         calibration=str(calibration) if calibration else None,
         review_below=review_below,
         risk=risk,
+        domain=domain,
     )
     summary = inspect_into(run, Output(out=out, command="inspect", pace=Pace(workers=workers, batch=batch)))
     tell_json(summary.record()) if as_json else tell(summary)
