@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.datasets import make_photo
 
 from toeline.data.domain import (
     FALSE_ALARMS,
@@ -22,7 +23,7 @@ from toeline.data.domain import (
     load_domain,
     save_domain,
 )
-from toeline.data.photo_measures import DETECTIONS, FEATURES, PICTURE, Measures, measures_of
+from toeline.data.photo_measures import FEATURES, PICTURE, Measures, measures_of
 from toeline.errors import ModelError
 
 CARD = DomainCard("drawn numbers", "40 other ones", (Score("right", 0.8, 0.7, 0.9, 100),))
@@ -33,7 +34,7 @@ def rows(n: int, *, seed: int, away: float = 0.0, light: float = 0.0, line: int 
     rng = np.random.default_rng(seed)
     offsets = np.repeat(rng.normal(0, 1, (-(-n // line), 30)), line, axis=0)[:n]
     values = rng.normal(0, 1, (n, 30)) + offsets + away
-    return [{FEATURES: v, PICTURE: rng.normal(0, 1, 4) + light} for v in values]
+    return [{FEATURES: v, PICTURE: rng.normal(0, 1, 3) + light} for v in values]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_photographs_are_measured_by_the_function_that_is_given(tmp_path: Path) 
 
 def test_a_photograph_with_other_measures_is_refused(domain) -> None:
     with pytest.raises(ModelError, match="other measures"):
-        domain.standing({FEATURES: np.zeros(29), PICTURE: np.zeros(4)})
+        domain.standing({FEATURES: np.zeros(29), PICTURE: np.zeros(3)})
 
 
 def test_a_file_gives_the_same_domain_and_the_same_bytes(domain, tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_a_file_gives_the_same_domain_and_the_same_bytes(domain, tmp_path: Path)
 
 def test_a_file_of_many_photographs_stays_small(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    many = [{FEATURES: rng.normal(0, 1, 464), PICTURE: rng.normal(0, 1, 4)} for _ in range(900)]
+    many = [{FEATURES: rng.normal(0, 1, 464), PICTURE: rng.normal(0, 1, 3)} for _ in range(900)]
     save_domain(fit(many, [str(i) for i in range(900)], CARD), tmp_path / "a")
     assert (tmp_path / "a").stat().st_size < 300_000
 
@@ -141,7 +142,7 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_run_in_plain_words() -> None:
     assert RunStanding(0, 0).said(CARD) == ""
     assert RunStanding(9, 0).said(CARD) == (
-        "Measured on photographs like these: expected are right 80% (70% to 90%, n = 100), as on 40 other ones."
+        "Measured on photographs like these: 80% right (95 % interval 70% to 90%, n = 100) on 40 other ones."
     )
     assert (
         RunStanding(49, 2).said(CARD).endswith("2 of 49 photographs are not like them: their findings need a person.")
@@ -166,6 +167,10 @@ class Network:
 def test_a_photograph_is_measured_all_over() -> None:
     flat = measures_of(Image.new("RGB", (64, 32), (10, 20, 30)), Network())  # type: ignore[arg-type]
     assert list(flat[FEATURES]) == [10, 20, 30, 0, 0, 0]
-    assert flat[PICTURE][:2] == pytest.approx((0.0, 6.0))
-    assert flat[PICTURE][3] == pytest.approx(0)
-    assert DETECTIONS not in flat
+    assert flat[PICTURE] == pytest.approx((0.0, 19 / 255, 0.0), abs=0.005)
+
+
+def test_a_photograph_that_was_enlarged_is_the_same_photograph() -> None:
+    photo = make_photo((80, 60))
+    small, large = (measures_of(one, Network()) for one in (photo, photo.resize((640, 480), Image.Resampling.BICUBIC)))  # type: ignore[arg-type]
+    assert large[PICTURE] == pytest.approx(small[PICTURE], rel=0.01)

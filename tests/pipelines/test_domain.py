@@ -20,8 +20,8 @@ from toeline.core.records import finding_from
 from toeline.core.scene import Instance
 from toeline.data.domain import DomainCard, Score, fit, save_domain
 from toeline.data.photo_measures import FEATURES, PICTURE
-from toeline.pipelines.domain import SHIPPED, domain_file
-from toeline.pipelines.inspect import InspectRun, Output, Summary, inspect_into, tell
+from toeline.pipelines.domain import SHIPPED, domain_facts, domain_file
+from toeline.pipelines.inspect import InspectRun, Output, Summary, _as_measured, inspect_into, tell
 
 CARD = DomainCard("pale pictures", "other pale ones", (Score("right classes", 0.8, 0.7, 0.9, 50),))
 NEAR, FAR = 0, 255  # of red: what the measure of these tests takes for the distance
@@ -47,7 +47,7 @@ class Overlapping(FakeDetector):
 def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Summary]:
     """Inspects photographs that are near or far in one folder, with stand-ins that stop after `most`."""
     rng = np.random.default_rng(0)
-    near = [{FEATURES: rng.normal(0, 1, 8), PICTURE: rng.normal(0, 1, 4)} for _ in range(60)]
+    near = [{FEATURES: rng.normal(0, 1, 8), PICTURE: rng.normal(0, 1, 3)} for _ in range(60)]
     save_domain(fit(near, [str(i) for i in range(60)], CARD), tmp_path / "domain")
     far = {NEAR: near[0], FAR: {**near[0], FEATURES: near[0][FEATURES] + 40}}
 
@@ -76,7 +76,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 def test_photographs_like_those_of_training_are_left_alone(run_on, tmp_path: Path, capsys) -> None:
     summary = run_on([NEAR] * 3)
     said = summary.domain["said"]
-    assert said.startswith("Measured on photographs like these: expected are right classes 80% (70% to 90%, n = 50)")
+    assert said.startswith("Measured on photographs like these: 80% right classes (95 % interval 70% to 90%, n = 50)")
     assert said in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert not any(line["review_reason"].startswith("not measured") for line in lines(tmp_path / "out"))
     tell(summary)
@@ -146,3 +146,23 @@ def test_the_shipped_domain_goes_with_the_shipped_models(detector, judge, boxes,
     assert domain_file("auto", **more) == (SHIPPED if shipped else None)
     assert domain_file("off", **more) is None
     assert domain_file("mine", **more) == Path("mine")
+
+
+@pytest.mark.parametrize(
+    ("more", "scores"),
+    [
+        ({}, 1),
+        ({"review_below": 0.9}, 1),
+        ({"judge": "baseline:x"}, 0),
+        ({"boxes": "labels"}, 0),
+        ({"answers": "all"}, 0),
+    ],
+)
+def test_what_both_shipped_models_scored_together_is_said_of_both_together_only(tmp_path: Path, more, scores) -> None:
+    rng = np.random.default_rng(0)
+    domain = fit([{FEATURES: rng.normal(0, 1, 8), PICTURE: rng.normal(0, 1, 3)} for _ in range(30)], range(30), CARD)
+    run = InspectRun(photos=("x",), **more)
+    save_domain(domain, file := tmp_path / "mine")
+    assert len(domain_facts(domain, file, as_measured=_as_measured(run))["card"]["scores"]) == 1
+    assert SHIPPED
+    assert len(domain_facts(domain, SHIPPED, as_measured=_as_measured(run))["card"]["scores"]) == scores

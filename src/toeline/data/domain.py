@@ -1,9 +1,11 @@
 """Whether a photograph is like those that a model was trained and measured on. Knows rows of numbers only.
 
-How far a photograph is from them: its mean distance to the nearest ones among them, on the principal axes of what the
-feature network sees (Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors") and of what it is as
-a picture. The limit is a quantile of the distances of photographs that were held out flight line by flight line (split
-conformal: Vovk et al. 2005; Bates et al. 2023, "Testing for outliers with conformal p-values").
+How far a photograph is from them: on the principal axes of what the feature network sees, the mean distance to the
+nearest ones of training (Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors"), and beside the
+axes how far it lies from them (the residual, as Wang et al. 2022, "ViM"); the same of what it is as a picture. The
+limit is a quantile of the distances of photographs that were held out flight line by flight line (split conformal:
+Vovk et al. 2005; Bates et al. 2023, "Testing for outliers with conformal p-values"). What else was tried, and what it
+did, is in benchmarks/results/domain.md.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ FEWEST = 20  # photographs: with fewer no quantile leaves 5 % beyond it
 MOST_KEPT = 400  # photographs in the file
 TOLERATED = 1 / 3  # share of a run beyond the limit; what flight lines held out of training have: benchmarks/domain.py
 SURE = 1.645  # a one-sided bound of 95 %
-WHAT = {FEATURES: "what it shows", PICTURE: "its sharpness, light or size"}
+WHAT = {FEATURES: "what it shows", PICTURE: "its sharpness or light"}
 TABLES = ("mean", "spread", "axes", "kept")
 FEWEST_OF_A_LINE = 8  # photographs, for its share to say something
 UNMEASURED = "Not measured on photographs like these: every finding needs a person"
@@ -43,7 +45,7 @@ AGAIN = "Make it again with the model that it belongs to, or leave --domain out.
 
 
 class Score(NamedTuple):
-    """A share that was measured on other photographs of the same kind, with its 95 % interval; `n` counts objects."""
+    """A share with its 95 % interval, of `n`; `what` says of what it is, as in 80 % "of objects found"."""
 
     what: str
     value: float
@@ -52,7 +54,7 @@ class Score(NamedTuple):
     n: int
 
     def __str__(self) -> str:
-        return f"{self.what} {self.value:.0%} ({self.low:.0%} to {self.high:.0%}, n = {self.n:,})"
+        return f"{self.value:.0%} {self.what} (95 % interval {self.low:.0%} to {self.high:.0%}, n = {self.n:,})"
 
 
 @dataclass(frozen=True)
@@ -101,21 +103,23 @@ class PartModel:
             raise ValueError("measures cannot be standardized")
 
     @classmethod
-    def fit(cls, rows: Row) -> PartModel:
-        """Of (n, F) measures; a measure that hardly varies counts as if it varied by a hundredth of its size."""
+    def fit(cls, rows: Row, axes: int = AXES) -> PartModel:
+        """Of (n, F) measures of training."""
         mean = rows.mean(0)
-        spread = np.maximum(rows.std(0), 0.01 * np.abs(mean) + 1e-6)
+        spread = rows.std(0) + 1e-6
         scaled = (rows - mean) / spread
-        axes = np.linalg.svd(scaled, full_matrices=False)[2][:AXES].T
-        kept = scaled @ axes
-        return cls(mean, spread, axes, kept[:: math.ceil(len(kept) / MOST_KEPT)])
+        onto = np.linalg.svd(scaled, full_matrices=False)[2][:axes].T
+        kept = scaled @ onto
+        return cls(mean, spread, onto, kept[:: math.ceil(len(kept) / MOST_KEPT)])
 
     def distances(self, rows: Row) -> Row:
-        """(m, F) measures to (m,) mean distances to the NEIGHBORS nearest."""
-        at = ((rows - self.mean) / self.spread) @ self.axes
+        """(m, F) measures to (m,) distances: to the NEIGHBORS nearest in the mean, and from the axes."""
+        scaled = (rows - self.mean) / self.spread
+        at = scaled @ self.axes
         squares = (at**2).sum(1)[:, None] + (self.kept**2).sum(1) - 2 * at @ self.kept.T
-        nearest = np.sort(np.sqrt(np.maximum(squares, 0)), axis=1)[:, :NEIGHBORS]
-        return np.asarray(nearest.mean(1) / self.usual)
+        nearest = np.sort(np.sqrt(np.maximum(squares, 0)), axis=1)[:, :NEIGHBORS].mean(1)
+        beside = ((scaled - at @ self.axes.T) ** 2).sum(1)
+        return np.asarray(np.sqrt(nearest**2 + beside) / self.usual)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,11 +169,11 @@ def fit(measures: Sequence[Measures], groups: Sequence[str], card: DomainCard) -
     parts, far = dict[str, PartModel](), list[Row]()
     for name in WHAT:
         rows = np.stack([one[name] for one in measures])
-        held = _held_out(rows, lines)
-        parts[name] = replace(PartModel.fit(rows), usual=_quantile(held))
+        held = held_out(rows, lines, lambda its: PartModel.fit(its).distances)
+        parts[name] = replace(PartModel.fit(rows), usual=quantile(held))
         far.append(held / parts[name].usual)
     farthest = np.max(far, axis=0)
-    limit = _quantile(farthest)
+    limit = quantile(farthest)
     by_line = {str(line): farthest[lines == line] > limit for line in dict.fromkeys(lines)}
     return DomainModel(
         parts, limit, card, len(measures), float((farthest > limit).mean()), _line_facts(by_line, set(groups))
@@ -182,8 +186,8 @@ def _line_facts(beyond: Mapping[str, Row], lines: Collection[str]) -> dict[str, 
     return {"flight_lines": len(lines), "most_of_a_line": max(shares, default=None)}
 
 
-def _held_out(rows: Row, lines: Row) -> Row:
-    """The distance of each photograph from those of other folds; no flight line is in two."""
+def held_out(rows: Row, lines: Row, make: Callable[[Row], Callable[[Row], Row]]) -> Row:
+    """The distance of each photograph, by what `make` gives of those of other folds; no flight line is in two folds."""
     fold_of, sizes = dict[Any, int](), np.zeros(FOLDS)
     for line, size in sorted(zip(*np.unique(lines, return_counts=True), strict=True), key=lambda pair: -pair[1]):
         fold_of[line] = int(sizes.argmin())
@@ -191,11 +195,11 @@ def _held_out(rows: Row, lines: Row) -> Row:
     folds = np.array([fold_of[line] for line in lines])
     held = np.empty(len(rows))
     for fold in np.unique(folds):
-        held[folds == fold] = PartModel.fit(rows[folds != fold]).distances(rows[folds == fold])
+        held[folds == fold] = make(rows[folds != fold])(rows[folds == fold])
     return held
 
 
-def _quantile(values: Row) -> float:
+def quantile(values: Row) -> float:
     """The limit that FALSE_ALARMS of new values of the same kind, at most, are beyond."""
     place = math.ceil((len(values) + 1) * (1 - FALSE_ALARMS))
     return float(np.sort(values)[min(place, len(values)) - 1])
@@ -233,7 +237,7 @@ class RunStanding(NamedTuple):
         which = f"{self.beyond:,} of {some(self.n, 'photograph')}"
         if self.unlike:
             return f"{UNMEASURED}. {which} are unlike those that the models were trained on ({card.trained_on})."
-        expected = f": expected are {card.scores[0]}, as on {card.measured_on}" if card.scores else ""
+        expected = f": {card.scores[0]} on {card.measured_on}" if card.scores else ""
         apart = f" {which} are not like them: their findings need a person." if self.beyond else ""
         return f"Measured on photographs like these{expected}.{apart}"
 

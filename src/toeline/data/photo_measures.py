@@ -1,44 +1,45 @@
-"""A photograph as a row of numbers by which it is compared with others. Knows pixels and confidences; no types.
-
-Three parts: what the feature network sees all over it, what it is as a picture, and how sure a detector was on it.
-"""
+"""A photograph as rows of numbers by which it is compared with others. Knows pixels; no types, no conditions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from toeline.data.feature_maps import FeatureNetwork
+from toeline.data.feature_maps import FeatureNetwork, feature_network, scaled_hw
+from toeline.data.images import read_photo
 
 SHARP_PX = 512  # longer side at which sharpness is measured, so that photographs of any size compare; never enlarged
-FEATURES, PICTURE, DETECTIONS = "features", "picture", "detections"
-BEST = 3  # confidences that count
+FEATURES, PICTURE = "features", "picture"
 
 Row = NDArray[np.float64]
 Measures = Mapping[str, Row]
 
 
-def measures_of(image: Image.Image, network: FeatureNetwork, confidences: Iterable[float] | None = None) -> Measures:
-    """The parts of a photograph, upright and RGB; `confidences` are those of a detector, None where none looked.
+def measures_in(photo: Path) -> Measures:
+    """As `measures_of`, of a file and with the network of the package. Raises ModelError and PhotoError."""
+    return measures_of(read_photo(photo), feature_network())
 
-    FEATURES: mean and standard deviation of each channel of each map of the network. PICTURE: the logarithms of
-    sharpness and of the longer side in pixels, brightness and its deviation (0 to 1). DETECTIONS: the best confidence,
-    the mean of the BEST best (0 for one that is not there), and the logarithm of how many. Raises ModelError.
+
+def measures_of(image: Image.Image, network: FeatureNetwork) -> Measures:
+    """What is measured of a photograph, upright and RGB, at the size at which the network sees it.
+
+    FEATURES: mean and standard deviation of each channel of each map. PICTURE: the logarithm of the sharpness, mean and
+    standard deviation of gray (0 to 1). The photograph's own size counts only by the detail that it has. Raises
+    ModelError.
     """
-    pooled = [values for found in network.maps(np.asarray(image)) for values in (found.mean((1, 2)), found.std((1, 2)))]
-    gray = image.convert("L")
-    values = np.asarray(gray, np.float64) / 255
-    picture = (math.log1p(sharpness(gray)), math.log2(max(image.size)), values.mean(), values.std())
-    parts = {FEATURES: np.concatenate(pooled).astype(np.float64), PICTURE: np.array(picture)}
-    if confidences is None:
-        return parts
-    ranked = sorted(confidences, reverse=True)
-    best = (ranked + [0.0] * BEST)[:BEST]
-    return {**parts, DETECTIONS: np.array((best[0], sum(best) / BEST, math.log1p(len(ranked))))}
+    high, wide = scaled_hw((image.height, image.width))
+    scaled = image.resize((wide, high), Image.Resampling.BICUBIC)
+    maps = network.maps(np.asarray(scaled))
+    pooled = [half for found in maps for half in (found.mean((1, 2)), found.std((1, 2)))]
+    gray = scaled.convert("L")
+    light = np.asarray(gray, np.float64) / 255
+    picture = np.array((math.log1p(sharpness(gray)), light.mean(), light.std()))
+    return {FEATURES: np.concatenate(pooled).astype(np.float64), PICTURE: picture}
 
 
 def sharpness(gray: Image.Image, values: NDArray[np.uint8] | None = None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,17 @@ def domain_file(domain: str, *, detector: str, judge: str, boxes: bool) -> Path 
     return SHIPPED if shipped else None
 
 
-def domain_facts(domain: DomainModel | None, file: Path | None) -> dict[str, Any]:
-    """What run.json says of it from the beginning; empty where none is at work."""
+def domain_facts(domain: DomainModel | None, file: Path | None, *, as_measured: bool) -> dict[str, Any]:
+    """What run.json says of it from the beginning; empty where none is at work.
+
+    Scores of the shipped models are left out unless they are at work `as_measured`: both, and with their own settings.
+    """
     if domain is None or file is None:
         return {}
+    card = domain.card if as_measured or file != SHIPPED else replace(domain.card, scores=())
     return {
         "sha256": file_hash(file),
-        "card": card_record(domain.card),
+        "card": card_record(card),
         "photographs": domain.n,
         "false_alarms": domain.false_alarms,
     }

@@ -227,6 +227,12 @@ def _domain(run: InspectRun) -> Path | None:
     return domain_file(run.domain, detector=run.detector, judge=run.judge, boxes=bool(run.boxes))
 
 
+def _as_measured(run: InspectRun) -> bool:
+    """Whether both shipped models are at work, as they were when they were measured."""
+    plain = InspectRun(photos=run.photos, device=run.device, tile=run.tile, domain=run.domain, taxonomy=run.taxonomy)
+    return replace(run, calibration=None, review_below=None, risk=None) == plain  # these change no answer
+
+
 def detector_options(
     thresholds: Sequence[str], *, trust: bool, device: str, head: str | None = None
 ) -> DetectorOptions:
@@ -266,7 +272,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
         "detector": detector,
         "judge": {**inspector.judge.info, "model": run.judge},
         "review": {**asdict(inspector.floor), "calibration": made.record() if made else None},
-        "domain": domain_facts(inspector.domain, _domain(run)),
+        "domain": domain_facts(inspector.domain, _domain(run), as_measured=_as_measured(run)),
     }
 
 
