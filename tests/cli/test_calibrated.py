@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.support.colored import write_colored
 from tests.support.datasets import exit_code, write_photo, write_yolo
 from tests.support.stand_ins import FakeJudge, stand_in
 
@@ -13,8 +16,19 @@ from toeline.core.calibration import calibration_from, load_calibration
 from toeline.core.finding import Verdict
 from toeline.core.question import PromptBudget
 from toeline.core.records import finding_from, read_lines
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.images import file_hash
+from toeline.data.yolo import open_dataset
 from toeline.errors import OutputError
+from toeline.evaluate.matching import read_cases
+from toeline.judge.baseline.model import load_baseline, save_baseline
 from toeline.judge.judge import fingerprint
+from toeline.pipelines import evaluate as evaluation
+from toeline.report.document import Plot
+from toeline.train.baseline import BaselineRun, train_baseline
+from toeline.train.datasets import read_labeled_split
+
+TAXONOMY = Taxonomy.load()
 
 # The fake judge gives the second answer of a type 0.7: here it is right on half of what it is asked.
 TRAIN = {"c_1.jpg": ["6 0.2 0.3 0.1 0.5", "5 0.6 0.3 0.1 0.5"], "d_1.jpg": ["4 0.5 0.8 0.8 0.2", "3 0.5 0.2 0.8 0.2"]}
@@ -78,6 +92,125 @@ def test_the_threshold_is_the_calibrations_unless_one_is_given(calibration: Path
     assert not any(verdict.review for _, verdict in verdicts(tmp_path / "low"))
     assert inspect("--review-below", "0.8", "--out", "plain") == 0
     assert all("at 0.70, under the floor of 0.80" in verdict.review for _, verdict in verdicts(tmp_path / "plain"))
+
+
+def test_any_risk_can_be_asked_for(calibration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four answers, half of them wrong: at most 90 % wrong is sure, and 10 %, the default, is not."""
+    made = load_calibration(calibration)
+    assert (made.risk, made.review_below) == (0.1, 1.0)
+    assert inspect("--calibration", str(calibration)) == 0
+    assert all("no answer is sure enough for at most 10 % wrong" in v.review for _, v in verdicts(tmp_path / "out"))
+    assert inspect("--calibration", str(calibration), "--risk", "90", "--out", "any") == 0
+    assert not any(verdict.review for _, verdict in verdicts(tmp_path / "any"))
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Every answer goes to a person, so that of others like them at most 10 % are wrong" in page
+    table = (tmp_path / "out" / "findings.csv").read_text(encoding="utf-8")
+    assert "no answer is sure enough for at most 10 % wrong" in table
+    record = json.loads(calibration.read_text())
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps({k: v for k, v in record.items() if k != "review"}))
+    capsys.readouterr()
+    for words, told in (
+        (("--risk", "90"), "--risk needs --calibration"),
+        (("--risk", "90", "--calibration", "old.json"), "that one has no risks"),
+        (("--risk", "90", "--calibration", str(calibration), "--review-below", "0.5"), "Leave one of them out"),
+    ):
+        assert inspect(*words, "--out", "none") == 2
+        assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_calibration_that_makes_things_worse_is_said_before_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judge: FakeJudge
+) -> None:
+    """Always right on train: there the temperature is lowest, and on valid, right half of the time, that is a lie."""
+    monkeypatch.chdir(tmp_path)
+    train = {"c_1.jpg": ["6 0.2 0.3 0.1 0.5", "4 0.5 0.8 0.8 0.2"]}
+    write_yolo(tmp_path / "data", {"valid": VALID, "train": train}, size_wh=SIZE)
+    write_photo(tmp_path / "data" / "train" / "images" / "c_1.jpg", SIZE, seed=100)
+    stand_in(monkeypatch, judge)
+    file, told = tmp_path / "eval" / "calibration.json", []
+    monkeypatch.setattr(evaluation, "tell_problems", lambda problems: told.append((file.exists(), *problems)))
+    assert exit_code("evaluate", "data", "--split", "valid", "--calibrate", "train", "--out", "eval") == 1
+    ((there, problem),) = told
+    assert not there
+    assert "the calibration of train makes probabilities worse on valid" in problem.what
+    assert "it raises the calibration error from" in problem.what
+    assert "and the log loss from" in problem.what
+    assert "worse on valid" in read_lines(tmp_path / "eval" / "errors.jsonl")[0]["what"]
+    assert "makes probabilities worse on valid" in (tmp_path / "eval" / "report.md").read_text(encoding="utf-8")
+    made = load_calibration(file)
+    assert made.temperature < 0.1
+    before, after = made.fitted_on["log_loss"]
+    assert (made.fitted_on["measured_on"], after > before + 1) == ("valid", True)
+
+
+def record_of_training(folder: Path, **more: Any) -> None:
+    settings = {"split": "train", "data": "data", "data_sha256": {"train": "?", "valid": "?"}}
+    (folder / "adapter").mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"command": "finetune", "settings": settings, **more}))
+
+
+def test_the_split_that_an_adapter_was_trained_on_is_refused(
+    calibration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "evaluate",
+        "data",
+        "--split",
+        "valid",
+        "--calibrate",
+        "train",
+        "--adapter",
+        "tuned/adapter",
+        "--out",
+        "new",
+    )
+    photo = tmp_path / "data" / "train" / "images" / "c_1.jpg"
+    record_of_training(tmp_path / "tuned", photographs_sha256=[file_hash(photo)])
+    assert exit_code(*words) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "tuned/adapter was trained on 1 of the 2 photographs of that split" in told
+    assert "--split train of data" in told
+    assert "toeline split" in told
+    assert not (tmp_path / "new").exists()
+    record = json.loads((tmp_path / "tuned" / "run.json").read_text())
+    del record["photographs_sha256"]  # earlier records have one hash of the whole split
+    whole = read_labeled_split(open_dataset(tmp_path / "data", TAXONOMY), "train", TAXONOMY)
+    record["settings"]["data_sha256"]["train"] = whole.sha256
+    (tmp_path / "tuned" / "run.json").write_text(json.dumps(record))
+    assert exit_code(*words) == 2
+    assert "was trained on all 2 photographs" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "tuned" / "run.json").write_text(json.dumps({**record, "photographs_sha256": ["another"]}))
+    assert exit_code(*words) == 0
+
+
+def test_a_baseline_is_calibrated_on_what_it_said_in_its_cross_validation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("toeline.train.baseline.TREES", 3)
+    for plot in ("confusion_plot", "reliability_plot", "band_plot"):
+        monkeypatch.setattr(f"toeline.report.judge_page.{plot}", lambda *_, **__: Plot("<svg></svg>", "not drawn here"))
+    data = write_colored(tmp_path / "data")
+    save_baseline(train_baseline(BaselineRun(data=data), TAXONOMY).model, tmp_path / "floor")
+    write_colored(data, split="valid", lines=2, per_line=3)
+    for photo in (data / "valid" / "images").iterdir():  # other bytes, or these would be photographs of train
+        photo.write_bytes(photo.read_bytes() + b" ")
+    words = ("evaluate", "data", "--split", "valid", "--spatial", "0", "--calibrate", "train", "--judge")
+    for name in ("baseline:floor", "ensemble:baseline:floor,baseline:floor"):
+        assert exit_code(*words, name, "--out", name[:3]) in (0, 1)
+        kept = load_baseline(tmp_path / "floor")[0].out_of_fold
+        hashes = {p.name: file_hash(p) for p in (data / "train" / "images").iterdir()}
+        cases = [c for c in read_cases(tmp_path / name[:3] / "calibration") if c.asked]
+        assert cases
+        for case in cases:
+            said = kept[hashes[case.photo]][case.instance_id]
+            chances = {name: math.exp(score) for name, score in said.items()}
+            assert dict(case.probabilities) == pytest.approx(chances, abs=1e-5)
+        made = load_calibration(tmp_path / name[:3] / "calibration.json")
+        assert made.fitted_on["answers"] == "out of fold"
+        notes = read_lines(tmp_path / name[:3] / "calibration" / "errors.jsonl")
+        assert any("what it said of them in its cross-validation" in n["what"] and n["note"] for n in notes)
 
 
 def test_a_changed_calibration_is_another_run(calibration: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 from tests.support.cases import TAXONOMY, case, some_cases
@@ -22,6 +24,7 @@ from toeline.evaluate.calibration import (
     reliability,
     review_at,
     review_curve,
+    review_steps,
     temperature_of,
 )
 from toeline.evaluate.matching import Case
@@ -140,6 +143,66 @@ def test_a_review_curve_worked_by_hand() -> None:
     assert review_at(cases, 1.0) == pytest.approx((1.0, 1.0, 0.0, 0, 0))
     assert len(review_curve(some_cases(500), points=50)) == 50
     assert review_curve([]) == (review_at([], 0.0),)
+
+
+def test_the_least_work_for_each_risk_worked_by_hand() -> None:
+    """60 right answers, a wrong one that is less sure than 40 of them, and an unreadable one; scipy's binomial."""
+    sure = [0.9] * 40 + [0.8] + [0.7] * 20
+    said = ["rock toe"] * 40 + ["rock toe damaged"] + ["rock toe"] * 20
+    rows = enumerate(zip(said, sure, strict=True))
+    cases = [case("rock toe", name, instance_id=str(i), probability=p) for i, (name, p) in rows]
+    nobody, best = review_steps([*cases, case("rock toe", "", instance_id="x")])
+    assert (nobody.below, nobody.sent, nobody.wrong) == (0.0, pytest.approx(1 / 62), pytest.approx(1 / 61))
+    assert (best.below, best.sent, best.wrong) == (0.9, pytest.approx(22 / 62), 0.0)
+    for step, wrong, kept in ((nobody, 1, 61), (best, 0, 40)):
+        assert stats.binom.cdf(wrong, kept, step.at_most) == pytest.approx(0.1)  # so few, or fewer, once in ten
+    made = Calibration(steps=(nobody, best))
+    assert [made.step(risk).below for risk in (1.0, 0.07, 0.06, 0.05)] == [0.0, 0.0, 0.9, 1.0]
+    assert review_at(cases, made.step(0.01).below).review == 1.0
+
+
+@pytest.mark.parametrize("risk", [0.05, 0.1, 0.25])
+@pytest.mark.parametrize("count", [100, 400])
+def test_the_risk_of_the_rest_is_kept_on_answers_that_are_like_those_it_was_learned_from(
+    count: int, risk: float
+) -> None:
+    """Nine times in ten and up to chance, for types of two answers and of three; more answers, less work."""
+    drawn, rng = honest(2000, seed=5), np.random.default_rng(count)
+    sure = np.array([c.probability for c in drawn])
+    broken, sent = 0, []
+    for _ in range(100):
+        steps = review_steps([drawn[i] for i in rng.choice(len(drawn), count)])
+        below = Calibration(steps=steps).step(risk).below
+        rest = sure[sure >= below] if below < 1 else sure[:0]
+        sent.append(1 - len(rest) / len(sure))
+        broken += len(rest) > 0 and float(np.mean(1 - rest)) > risk
+    assert broken <= 18  # of 100, where 10 are expected at most: more would be a chance of one in a hundred
+    assert np.mean(sent) < 1 or count == 100
+
+
+def test_answers_of_two_and_of_three_are_held_to_one_risk() -> None:
+    drawn = honest(2000, seed=6)
+    made = fit(drawn, split="held", risk=0.2)
+    for kind in ("rock_toe", "slope_drain"):
+        left = review_at([c for c in calibrated(drawn, made) if c.type_name == kind], made.step(0.2).below)
+        assert 0 < left.errors_left < 0.25
+        assert 0 < left.review < 1  # half of all chance is 0.5 with two answers: a floor of 0.5 would send none
+
+
+def test_thresholds_for_every_risk_come_back_and_files_of_before_load() -> None:
+    made = fit(honest(300, seed=4), split="train", risk=0.2)
+    record = json.loads(json.dumps(made.record()))
+    assert calibration_from(record) == made
+    assert made.review_below == made.step(0.2).below
+    assert len(made.steps) > 20
+    before = calibration_from({k: v for k, v in record.items() if k != "review"})
+    assert (before.review_below, before.steps, before.risk) == (made.review_below, (), None)
+    rows = record["review"]
+    swapped, short, beyond = rows["below"][::-1], rows["sent"][1:], [7, *rows["at_most"][1:]]
+    lies: tuple[dict[str, Any], ...] = ({"below": swapped}, {"sent": short}, {"at_most": beyond}, {"risk": "x"})
+    for lie in lies:
+        with pytest.raises(OutputError, match="make it again"):
+            calibration_from({**record, "review": {**rows, **lie}})
 
 
 def test_calibration_json_comes_back_and_another_version_is_refused() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toeline.core.calibration import Calibration
+from toeline.core.box import Box
+from toeline.core.calibration import Calibration, ReviewStep
+from toeline.core.scene import Alternative, Detection, Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import TaxonomyError
-from toeline.judge.decide import decide, sure
+from toeline.judge.decide import Floor, decide, doubtful, sure
 
 TAXONOMY = Taxonomy.load()
 SLOPE = TAXONOMY.answers("slope_drain")
@@ -86,3 +90,66 @@ def test_a_calibration_changes_how_sure_and_never_what() -> None:
         assert (warm.probability > plain.probability) == (temperature < 1)
         assert math.isclose(sum(warm.probabilities.values()), 1)
     assert "under the floor of 0.50" in decide(scores, TAXONOMY, calibration=Calibration(20.0), review_below=0.5).review
+
+
+ROCK = TAXONOMY.answers("rock_toe")
+STEPS = (ReviewStep(0.0, 0.3, 0.0, 0.25), ReviewStep(0.6, 0.1, 0.4, 0.05))
+KNOWN = Calibration(review_below=0.6, risk=0.1, steps=STEPS)
+UNDER, ALL = "under the floor of 0.60 for at most 10 % wrong", "and no answer is sure enough"
+
+
+@pytest.mark.parametrize(
+    ("shares", "more", "reason"),
+    [
+        ((0.59, 0.41), {}, "best is rock toe at 0.59, with rock toe damaged close behind at 0.41"),
+        ((0.61, 0.39), {}, ""),
+        ((0.59, 0.41), {"review_below": 0.5}, ""),
+        ((0.59, 0.41), {"calibration": KNOWN}, f"best is rock toe at 0.59, {UNDER}"),
+        ((0.59, 0.41), {"calibration": KNOWN, "risk": 0.35}, ""),
+        ((0.99, 0.01), {"calibration": KNOWN, "risk": 0.01}, f"best is rock toe at 0.99, {ALL} for at most 1 % wrong"),
+        ((0.99, 0.01), {"review_below": 1.0}, f"best is rock toe at 0.99, {ALL}"),
+        ((0.55, 0.45), {"calibration": Calibration(review_below=0.5)}, ""),
+    ],
+)  # fmt: skip
+def test_a_type_of_two_answers_is_for_review_too(shares: tuple[float, ...], more: dict[str, Any], reason: str) -> None:
+    scores = {name: math.log(share) for name, share in zip(ROCK, shares, strict=True)}
+    assert decide(scores, TAXONOMY, kind="rock_toe", **more).review == reason
+
+
+def test_of_three_answers_the_lead_counts_as_well() -> None:
+    assert decide(logs(0.51, 0.32, 0.17), TAXONOMY).review == (
+        "best is slope drain at 0.51, with slope drain blocked close behind at 0.32"
+    )
+    assert decide(logs(0.51, 0.30, 0.19), TAXONOMY).review == ""
+
+
+def test_a_risk_without_thresholds_is_refused() -> None:
+    for made in (None, Calibration(review_below=0.6)):
+        with pytest.raises(ValueError, match="needs a calibration"):
+            Floor.chosen(calibration=made, risk=0.1)
+
+
+def seen(score: float, *others: Alternative) -> Detection:
+    return Detection(Instance("1", "rock_toe", Box(0, 0, 9, 9), score), others=others)
+
+
+@pytest.mark.parametrize(
+    ("detection", "limits", "reason"),
+    [
+        (seen(0.51), {"rock_toe": 0.4}, "weakly detected: at 0.51, little over the threshold of 0.40"),
+        (seen(0.53), {"rock_toe": 0.4}, ""),
+        (seen(0.51), {}, ""),
+        (seen(1.0), {"rock_toe": 1.0}, ""),
+        (seen(0.6, Alternative("toe_drain", 0.5)), {}, "detected as rock toe at 0.60, and as toe drain at 0.50"),
+        (seen(0.6, Alternative("toe_drain", 0.4)), {}, ""),
+        (seen(0.6, Alternative("rock_toe", 0.6, "rock toe damaged")), {}, ""),
+    ],
+)
+def test_a_weak_detection_and_a_near_tie_of_types_are_for_review(
+    detection: Detection, limits: dict[str, float], reason: str
+) -> None:
+    fine = decide({"rock toe": -0.1, "rock toe damaged": -2.35}, TAXONOMY, kind="rock_toe")
+    assert doubtful(fine, detection, limits, TAXONOMY).review == reason
+    doubted = doubtful(replace(fine, review="unsure"), detection, limits, TAXONOMY).review
+    assert doubted == "; ".join(filter(None, ["unsure", reason]))
+    assert doubtful(sure("vegetation", TAXONOMY), detection, limits, TAXONOMY).review == reason

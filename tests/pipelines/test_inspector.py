@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from toeline.core.finding import Problem
 from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.core.scene import Alternative, Detection
 from toeline.data.images import Photo, find_photos, read_photo
+from toeline.detect.tiling import tiled
 from toeline.errors import PhotoError
 from toeline.pipelines import inspector as inspector_module
 from toeline.prompts.templates import PROMPTS
@@ -54,6 +55,23 @@ def test_an_unsure_answer_is_marked_for_review(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "a.jpg", (200, 100))
     assert fake_inspector(review_below=0.5).inspect(photo)[0].verdict.review == ""
     assert "0.70, under the floor of 0.75" in fake_inspector(review_below=0.75).inspect(photo)[0].verdict.review
+
+
+@dataclass(frozen=True)
+class LimitedDetector(FakeDetector):
+    """Says its thresholds: the plant, at 0.7, is little over its own."""
+
+    limits: Mapping[str, float] = field(default_factory=lambda: {"slope_drain": 0.5, "vegetation": 0.65})
+
+
+def test_what_is_weakly_detected_is_marked_for_review_in_tiles_as_well(tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "a.jpg", (200, 100))
+    for detector in (LimitedDetector(), tiled(LimitedDetector(), "auto")):
+        reviews = [f.verdict.review for f in fake_inspector(detector=detector).inspect(photo)]
+        assert reviews == ["", "", "weakly detected: at 0.70, little over the threshold of 0.65"]
+    boxes = LimitedDetector().instances(make_photo((200, 100)))
+    given = fake_inspector(detector=LimitedDetector(), boxes=lambda *_: (boxes, ()))
+    assert not any(f.verdict.review for f in given.inspect(photo))  # a person's boxes have no threshold
 
 
 def test_nothing_found_asks_nobody(tmp_path: Path) -> None:

@@ -230,16 +230,16 @@ def review_steps(cases: Sequence[Case], *, sure: float = SURE) -> tuple[ReviewSt
 
     One threshold for all types: a calibrated probability is the chance of being right, with two answers as with three,
     and refusing what is least likely right is the best rule for any risk (Chow 1970, "On optimum recognition error and
-    reject tradeoff"). Thresholds for each type were tried and leave more wrong, for they rest on fewer answers.
+    reject tradeoff"). Thresholds for each type rest on fewer answers: they leave more wrong, or send far more.
 
     `at_most` is Clopper and Pearson's upper bound of the share wrong, as in "Selective classification for deep neural
     networks" (Geifman and El-Yaniv 2017), not the share that is wrong here: the threshold that just keeps a risk on the
     answers it is chosen on breaks it on others every second time. Their correction for having tried many thresholds is
-    left out, as is stopping at the first bound that fails (Angelopoulos et al. 2021, "Learn then test"): on answers
-    drawn from their own probabilities a risk is exceeded in less than one choice of ten all the same, because
-    the thresholds near the chosen one are wrong about nearly the same answers, and both corrections send a third
-    more to a person. The bound holds for answers like these. Those of another flight line are not quite: between
-    flight lines of one site one choice in three exceeds the risk (benchmarks/results/review.md).
+    left out, as is stopping at the first bound that fails (Angelopoulos et al. 2021, "Learn then test"): thresholds
+    near the chosen one are wrong about nearly the same answers, so that of answers drawn from their own probabilities
+    a choice exceeds its risk one time in ten or less all the same, and both corrections send more to a person. The
+    bound is for answers like these: on other flight lines of one site it is exceeded up to three times in ten
+    (benchmarks/results/review.md).
     """
     from scipy.stats import beta
 

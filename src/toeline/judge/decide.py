@@ -18,8 +18,8 @@ REVIEW_BELOW = 0.5  # without a calibration: below it the best answer is less li
 LEAD = 0.2  # and so is a smaller lead over the second answer: of two answers the best one never has less than 0.5
 WEAK = 0.2  # of the way from the detector's threshold to 1: what is not beyond is a weak detection
 TIE = 0.2  # of the confidence: another type that comes as near is a near tie
-# LEAD and WEAK were measured on photographs trained on or never seen by the models in question, by flight line within
-# train: benchmarks/results/review.md. The shipped detector tells of no other types, so TIE follows LEAD.
+# What LEAD and WEAK separate is measured inside a train split: benchmarks/results/review.md. The shipped detector tells
+# of no other types there, so TIE is as much as LEAD.
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def doubtful(verdict: Verdict, seen: Detection, limits: Mapping[str, float], tax
     limit = limits.get(instance.type_name)
     reasons = [verdict.review] if verdict.review else []
     if limit is not None and instance.score < limit + WEAK * (1 - limit):
-        reasons.append(f"weakly detected at {instance.score:.2f}, and {limit:.2f} is the least")
+        reasons.append(f"weakly detected: at {instance.score:.2f}, little over the threshold of {limit:.2f}")
     others = [o for o in seen.others if o.type_name != instance.type_name]
     rival = max(others, key=lambda o: o.score, default=None)
     if rival and rival.score > (1 - TIE) * instance.score:
