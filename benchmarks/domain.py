@@ -8,7 +8,8 @@ fits one. What is held against them: the real valid split (other flight lines), 
 drawn scenes; the further photographs of the same site (another export, 224 pixels); and 49 unrelated pictures: 20
 photographs of scikit-image, 14 of noise, 15 of roads through fields that are drawn with the ground of drawn scenes and
 show no dyke. The distance was chosen among those of the second table by the unrelated pictures and photographs of train
-that were held out by flight line; the valid split was no part of that. `--ship` writes the shipped domain file.
+that were held out by flight line, and so were the parts (real train against drawn scenes); figures of valid were seen,
+and decided nothing. `--ship` writes the shipped domain file.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from toeline.data.domain import (
 from toeline.data.photo_measures import FEATURES, PICTURE, Measures, measures_of
 from toeline.errors import ModelError
 
+BOTH = (FEATURES, PICTURE)
 CARD = DomainCard("drawn numbers", "40 other ones", (Score("right", 0.8, 0.7, 0.9, 100),))
 
 
@@ -39,7 +40,7 @@ def rows(n: int, *, seed: int, away: float = 0.0, light: float = 0.0, line: int 
 
 @pytest.fixture(scope="module")
 def domain() -> DomainModel:
-    return fit(rows(200, seed=1, line=5), [str(i // 5) for i in range(200)], CARD)
+    return fit(rows(200, seed=1, line=5), [str(i // 5) for i in range(200)], CARD, BOTH)
 
 
 def beyond(domain: DomainModel, measures: list[Measures]) -> int:

@@ -2,7 +2,7 @@
 
 How far a photograph is from them: on the principal axes of what the feature network sees, the mean distance to the
 nearest ones of training (Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors"), and beside the
-axes how far it lies from them (the residual, as Wang et al. 2022, "ViM"); the same of what it is as a picture. The
+axes how far it lies from them (the residual, as Wang et al. 2022, "ViM"). The
 limit is a quantile of the distances of photographs that were held out flight line by flight line (split conformal:
 Vovk et al. 2005; Bates et al. 2023, "Testing for outliers with conformal p-values"). What else was tried, and what it
 did, is in benchmarks/results/domain.md.
@@ -158,8 +158,12 @@ def fit_domain(
     return fit([measure(photo) for photo in photos], groups, card)
 
 
-def fit(measures: Sequence[Measures], groups: Sequence[str], card: DomainCard) -> DomainModel:
-    """As fit_domain, of measures. Where all are of one flight line they are held out photograph by photograph.
+def fit(
+    measures: Sequence[Measures], groups: Sequence[str], card: DomainCard, of: Sequence[str] = (FEATURES,)
+) -> DomainModel:
+    """As fit_domain, of measures, by their parts `of`. Features alone are as good as both, and miss less: domain.md.
+
+    Where all are of one flight line they are held out photograph by photograph.
 
     Raises ValueError for fewer than FEWEST photographs.
     """
@@ -167,7 +171,7 @@ def fit(measures: Sequence[Measures], groups: Sequence[str], card: DomainCard) -
         raise ValueError(f"a domain needs {FEWEST} photographs or more, and there are {len(measures)}")
     lines = np.array(list(groups) if len(set(groups)) > 1 else range(len(measures)))
     parts, far = dict[str, PartModel](), list[Row]()
-    for name in WHAT:
+    for name in of:
         rows = np.stack([one[name] for one in measures])
         held = held_out(rows, lines, lambda its: PartModel.fit(its).distances)
         parts[name] = replace(PartModel.fit(rows), usual=quantile(held))
