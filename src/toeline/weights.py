@@ -6,13 +6,16 @@ Everything that can be wrong with a directory is said before weights are read. K
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from toeline.core.reading import parse_json
+from toeline.core.run_folder import write_whole
 from toeline.errors import ModelError, SetupError, ToelineError
 
 HUB_TIMEOUT_S = 10.0
@@ -158,6 +161,32 @@ def hashes(folder: Path) -> dict[str, str]:
         with file.open("rb") as stream:
             found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found
+
+
+def write_tables(file: Path, tables: Mapping[str, Any], head: Mapping[str, Any], key: str) -> None:
+    """A safetensors file with a record under `key` of its header, whole or not at all. Equal content, equal bytes."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    plain = {name: np.ascontiguousarray(table) for name, table in tables.items()}
+    write_whole(file, save(plain, metadata={key: json.dumps(head, ensure_ascii=False, allow_nan=False)}))
+
+
+def tables_of(raw: bytes, file: Path, key: str, *, what: str, advice: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The record and the tables of such a file's bytes. Raises ModelError for what is no `what`."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tables = load(raw)
+        size = int.from_bytes(raw[:8], "little")
+        outer = parse_json(raw[8 : 8 + size].decode(), str(file), ModelError, advice=advice)
+        head = parse_json(outer["__metadata__"][key], str(file), ModelError, advice=advice)
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        head = None
+    if not isinstance(head, dict):
+        raise ModelError(f"{file}: is no {what}. {advice}")
+    return head, tables
 
 
 def open_session(weights: Path, threads: int) -> Any:

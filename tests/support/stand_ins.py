@@ -67,9 +67,10 @@ def fake_inspector(judge: FakeJudge | None = None, **more: Any) -> Inspector:
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, judge: FakeJudge) -> None:
-    """Commands load `judge` and a FakeDetector whatever is typed, and draw no plots in a scorecard."""
+    """Commands load `judge` and a FakeDetector whatever is typed, without the shipped domain; pages have no plots."""
     monkeypatch.setattr("toeline.judge.load.load_judge", lambda *_, **__: judge)
     monkeypatch.setattr("toeline.detect.load.load_detector", lambda *_, **__: FakeDetector())
+    monkeypatch.setattr("toeline.pipelines.domain.SHIPPED", None)  # these were measured nowhere
     for plot in ("confusion_plot", "reliability_plot", "band_plot"):
         monkeypatch.setattr(
             f"toeline.report.judge_page.{plot}", lambda *_, **__: Plot("<svg></svg>", "not drawn in this test")

@@ -19,9 +19,9 @@ from toeline.core.geo import Point
 from toeline.data.focal import PIXELS_X, PIXELS_Y, number
 from toeline.data.images import file_hash, read_gray, read_header
 from toeline.data.metadata import clock_time, position_of
+from toeline.data.photo_measures import sharpness
 from toeline.errors import PhotoError
 
-SHARP_PX = 512  # longer side at which sharpness is measured, so that photographs of any size compare; never enlarged
 DARK, BURNT = 16, 250  # gray values of 255 under and over which nothing can be seen
 
 Gray = NDArray[np.uint8]
@@ -104,17 +104,6 @@ def hashes(gray: Image.Image) -> tuple[int, int, int]:
 
 def _bits(found: Any) -> int:
     return int(str(found), 16)
-
-
-def sharpness(gray: Image.Image, values: Gray | None = None) -> float:
-    """Variance of the Laplacian with the photograph at most SHARP_PX long. `values` are those of `gray`, if at hand."""
-    import cv2
-
-    if max(gray.size) > SHARP_PX:
-        gray, values = gray.copy(), None
-        gray.thumbnail((SHARP_PX, SHARP_PX), Image.Resampling.BOX)
-    _, deviation = cv2.meanStdDev(cv2.Laplacian(np.asarray(gray) if values is None else values, cv2.CV_16S))
-    return float(deviation[0, 0] ** 2)
 
 
 def stretch(pixels: Gray) -> float:

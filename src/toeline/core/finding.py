@@ -172,7 +172,8 @@ class Result:
     `file` says whether it is still the same one without reading it: bytes, and the times of its last changes.
     `boxes_sha256` is of the boxes that were given for it. `marked` is where its marked picture lies in the output
     folder, empty when it could not be drawn.
-    `place` is where the photograph was taken, if the file says so.
+    `place` is where the photograph was taken, if the file says so. `domain` says how far it is from the photographs
+    that the models were measured on (1 is the limit) and in what, where that was looked at.
     `image` is kept for whoever draws on it and is no part of what a Result says.
     """
 
@@ -187,6 +188,7 @@ class Result:
     file: tuple[int, ...] = ()
     boxes_sha256: str = ""
     marked: str | None = None
+    domain: tuple[float, str] | None = None
     image: Picture | None = field(default=None, compare=False, repr=False)
 
 
@@ -244,6 +246,30 @@ def _what(finding: Finding, taxonomy: Taxonomy) -> tuple[str, str]:
     if not finding.verdict.readable:
         return finding.type_name, ""
     return taxonomy.class_of(finding.verdict.class_name).type, finding.verdict.condition
+
+
+UNLIKE_PHOTO = "not measured on photographs like this one"  # the domain check of one photograph, and of a run
+UNLIKE_RUN = "not measured on photographs like those of this run"
+
+
+def held_back(finding: Finding, reason: str) -> Finding:
+    """The finding as one that is not to be trusted: a person looks first, and nothing is to be done at once."""
+    verdict, grade = finding.verdict, finding.grade
+    if verdict.review.startswith((UNLIKE_PHOTO, UNLIKE_RUN)):
+        return finding
+    review = "; ".join(filter(None, (reason, verdict.review)))
+    untrusted = replace(grade, immediate="", withheld=grade.immediate)
+    return replace(finding, verdict=replace(verdict, review=review), grade=untrusted)
+
+
+def let_go(finding: Finding, reason: str) -> Finding:
+    """The finding as it was before `held_back` for that reason."""
+    verdict, grade = finding.verdict, finding.grade
+    if not verdict.review.startswith(reason):
+        return finding
+    review = verdict.review.removeprefix(reason).removeprefix("; ")
+    trusted = replace(grade, immediate=grade.withheld, withheld="")
+    return replace(finding, verdict=replace(verdict, review=review), grade=trusted)
 
 
 def by_photo(findings: Iterable[Finding]) -> dict[str, list[Finding]]:

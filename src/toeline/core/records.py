@@ -104,6 +104,7 @@ def _grade_record(grade: Grade) -> dict[str, Any]:
         "action": grade.action,
         "immediate": bool(grade.immediate),
         "immediate_reason": grade.immediate,
+        **({"withheld_reason": grade.withheld} if grade.withheld else {}),
     }
 
 
@@ -157,7 +158,8 @@ def _grade_from(record: Mapping[str, Any]) -> Grade:
     if "severity" not in record:
         return UNGRADED
     severity, action, reason = (word(record[name], name) for name in ("severity", "action", "immediate_reason"))
-    return Grade(severity, int(number(record["severity_rank"], "severity_rank", low=0, high=1000)), action, reason)
+    rank = int(number(record["severity_rank"], "severity_rank", low=0, high=1000))
+    return Grade(severity, rank, action, reason, word(record.get("withheld_reason", ""), "withheld_reason"))
 
 
 def _verdict_from(record: Mapping[str, Any]) -> Verdict:

@@ -332,6 +332,7 @@ def progress_record(result: Result) -> dict[str, Any]:
         **({"file": list(result.file)} if result.file else {}),
         **({"boxes_sha256": result.boxes_sha256} if result.boxes_sha256 else {}),
         **({"marked": result.marked} if result.marked is not None else {}),
+        **({"domain": list(result.domain)} if result.domain else {}),
         **({"place": pose_record(result.place)} if result.place else {}),
     }
 

@@ -78,13 +78,14 @@ class Grade:
     """What the owner's scale says of one finding.
 
     `severity` is empty when nothing grades it, `rank` its place on the scale, 0 for the least. `immediate` is why it
-    cannot wait, or empty.
+    cannot wait, or empty; `withheld` is why it could not wait if it were to be trusted (core/finding.py, held_back).
     """
 
     severity: str = ""
     rank: int = 0
     action: str = ""
     immediate: str = ""
+    withheld: str = ""
 
 
 UNGRADED = Grade()

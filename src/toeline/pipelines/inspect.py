@@ -26,6 +26,7 @@ from toeline.detect import load as detectors
 from toeline.errors import OutputError
 from toeline.judge import load as judges
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
+from toeline.pipelines.domain import domain_facts, domain_file, settle
 from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import (
     bar,
@@ -107,6 +108,8 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     photos, left_out = _photos(run.photos, output.out)
     made = file_hash(run.calibration) if run.calibration and run.calibration.is_file() else None
     settings = {**settings_of(run), "weights": quick_weights(run), "calibration_sha256": made}
+    if domain := _domain(run):
+        settings["domain_sha256"] = file_hash(domain) if domain.is_file() else None
     record = start_record(output.command, settings, taxonomy, title=output.title)
     boxes, notes = _boxes(run, taxonomy, photos)
     with claimed(output.out, own=output.own), writing(output.out):
@@ -187,7 +190,18 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         calibration=run.calibration,
         review_below=run.review_below,
         risk=None if run.risk is None else run.risk / 100,
+        domain=_domain(run),
     )
+
+
+def _domain(run: InspectRun) -> Path | None:
+    return domain_file(run.domain, detector=run.detector, judge=run.judge, boxes=bool(run.boxes))
+
+
+def _as_measured(run: InspectRun) -> bool:
+    """Whether both shipped models are at work, as they were when they were measured."""
+    plain = InspectRun(photos=run.photos, device=run.device, tile=run.tile, domain=run.domain, taxonomy=run.taxonomy)
+    return replace(run, calibration=None, review_below=None, risk=None) == plain  # these change no answer
 
 
 def detector_options(
@@ -229,6 +243,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
         "detector": detector,
         "judge": {**inspector.judge.info, "model": run.judge},
         "review": {**asdict(inspector.floor), "calibration": made.record() if made else None},
+        "domain": domain_facts(inspector.domain, _domain(run), as_measured=_as_measured(run)),
     }
 
 
@@ -256,7 +271,8 @@ class Summary:
     `by_severity` counts the worst first and is empty when the taxonomy has no scale; `worst` are the first rows of the
     work list.
     `located` counts findings with a position. `problems` are to be mended; `notes` tell what was left out or assumed;
-    `told` has both by their kinds.
+    `told` has both by their kinds. `domain` says whether the photographs are like those that the models were measured
+    on; it is empty where that is not known.
     """
 
     out: str
@@ -274,6 +290,7 @@ class Summary:
     located: int = 0
     notes: int = 0
     told: tuple[ProblemKind, ...] = ()
+    domain: dict[str, Any] = field(default_factory=dict)
 
     @property
     def fine(self) -> bool:
@@ -349,8 +366,10 @@ def finish(
     `order` names the photographs as they were asked for. No more than a few pages' photographs are in memory at a time;
     of the work list, which is sorted as a whole, it is the finished lines.
     """
-    located = locate(folder.path, taxonomy)  # first: it writes into findings.jsonl where they are
-    base = PageInput(folder.path, (), (), (), {**folder.run, "finished": now_words()}, taxonomy, ground_truth)
+    domain = settle(folder)
+    located = locate(folder.path, taxonomy)  # before all else: both write into findings.jsonl
+    run = {**folder.run, "domain": domain, "finished": now_words()}
+    base = PageInput(folder.path, (), (), (), run, taxonomy, ground_truth)
     number = len(folder.names)
     bind = partial(_bound, base, pages=-(-number // PAGE), side=side_for(number), mapped=located is not None)
     read = enumerate(chapters(folder.path, order, PAGE), start=1)
@@ -364,11 +383,12 @@ def finish(
     if taxonomy.grading:
         with written(folder.path / WORKLIST) as table:
             table.writelines(joined_csv(todo))
-    summary = replace(_summary(folder, book, taxonomy, already), located=len(located.marks) if located else 0)
-    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst", "told")}
+    summary = _summary(folder, book, taxonomy, already)
+    summary = replace(summary, located=len(located.marks) if located else 0, domain=domain)
+    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst", "told", "domain")}
     done = (record for _, record in each_line(folder.path / PROGRESS))
     told = [asdict(kind) for kind in summary.told]
-    folder.save_run(finished=base.run["finished"], data_sha256=data_hash(done), counts=counted, told=told)
+    folder.save_run(finished=run["finished"], domain=domain, data_sha256=data_hash(done), counts=counted, told=told)
     _write_report(
         folder,
         replace(base, run=folder.run, located=located, told=summary.told),
@@ -462,6 +482,8 @@ def tell(summary: Summary) -> None:
         out.print(f"This run was finished already; tables and report in {escape(summary.out)} were made anew.")
     elif summary.already:
         out.print(f"Taken up where it stopped: {some(summary.already, 'photograph')} had been done before.")
+    if said := summary.domain.get("said"):
+        out.print(escape(said), style="bold yellow" if summary.domain["beyond"] else "")
     conditions = ", ".join(f"{n} {name}" for name, n in summary.by_condition.items())
     inspected = some(summary.photographs - summary.failed, "photograph")
     out.print(f"[bold]{some(summary.findings, 'finding')}[/] on {inspected}: {conditions}; {summary.review} to review")

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from toeline.core.calibration import Calibration, load_calibration
-from toeline.core.finding import Finding, Problem, Result, graded, grave, may_be_immediate
+from toeline.core.finding import UNLIKE_PHOTO, Finding, Problem, Result, graded, grave, held_back, may_be_immediate
 from toeline.core.prefetch import Budget, ahead, batches
 from toeline.core.scene import Detection, Instance, Relation, Scene
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.domain import DomainModel, Standing, load_domain
+from toeline.data.feature_maps import feature_network
 from toeline.data.images import Photo, file_hash, photo_size, read_photo
 from toeline.data.metadata import Reading, read_position
+from toeline.data.photo_measures import measures_of
 from toeline.errors import OutputError, ToelineError
 from toeline.judge.decide import Floor, decide, doubtful, sure, unreadable
 from toeline.pipelines.changes import boxes_hash, file_state
@@ -61,7 +64,8 @@ class Inspector:
     `risk` (a share; its own when None); besides, what was weakly detected and near ties between types.
     `boxes`, when given, replaces the detector: a function of a photograph and its size in pixels that returns its
     things and what was wrong with their labels. `relations` is what the judge is told of where things lie; experiments
-    hand in something else (prompts/relation_ablation.py).
+    hand in something else (prompts/relation_ablation.py). `domain` knows the photographs that the models were measured
+    on: on others every finding is for a person, and none is to be acted on at once.
     """
 
     detector: Detector | None
@@ -73,6 +77,7 @@ class Inspector:
     relations: Callable[[Scene], Told] = given
     calibration: Calibration | None = None
     risk: float | None = None
+    domain: DomainModel | None = None
 
     @classmethod
     def load(
@@ -90,6 +95,7 @@ class Inspector:
         tile: str = "auto",
         calibration: Calibration | str | Path | None = None,
         risk: float | None = None,
+        domain: DomainModel | str | Path | None = None,
     ) -> Inspector:
         """Load both models, by default those that Toeline ships; with `boxes` no detector is loaded.
 
@@ -97,8 +103,9 @@ class Inspector:
         a hub id, `adapter` a peft adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps.
         `detector_options` has thresholds and whether the detector's file is trusted to run code, `tile` how large
         photographs are cut for the detector: auto, off, or a side in pixels. `calibration` is what `toeline evaluate
-        --calibrate` wrote for this judge; `review_below` is then its review threshold, else 0.5. Raises ModelError,
-        OutputError, SetupError and TaxonomyError.
+        --calibrate` wrote for this judge; `review_below` is then its review threshold, else 0.5. `domain` is a
+        domain file (data/domain.py); without one nothing is compared. Raises ModelError, OutputError, SetupError and
+        TaxonomyError.
         """
         from toeline.detect.detector import DetectorOptions
         from toeline.detect.load import load_detector
@@ -122,6 +129,7 @@ class Inspector:
             boxes=boxes,
             calibration=made,
             risk=risk,
+            domain=load_domain(Path(domain)) if isinstance(domain, str | Path) else domain,
         )
 
     @property
@@ -222,7 +230,8 @@ class Inspector:
         if self.boxes is not None and not detections and grave(problems):
             # Its boxes could not be read: that is not a photograph with nothing on it.
             return replace(_failed(photo, *problems), sha256=seen.sha256, boxes_sha256=given)
-        findings = self._findings(image, photo, detections)
+        standing = self._standing(image)
+        findings = self._findings(image, photo, detections, standing)
         if note := image.info.get("note"):
             todo = "Save what you mean as a file of its own, if it is another part."
             problems = (*problems, Problem(photo.name, str(photo.path), note, todo, note=True))
@@ -240,12 +249,16 @@ class Inspector:
             sha256=seen.sha256,
             place=seen.where.place,
             boxes_sha256=given,
+            domain=standing,
             image=image,
         )
 
     def _look(self, image: Image.Image, photo: Photo) -> list[Finding]:
         ((detections, _),) = self._find([Underway(photo, image)])
-        return list(self._findings(image, photo, detections))
+        return list(self._findings(image, photo, detections, self._standing(image)))
+
+    def _standing(self, image: Image.Image) -> Standing | None:
+        return self.domain.standing(measures_of(image, feature_network())) if self.domain else None
 
     def _find(self, group: Sequence[Underway]) -> list[Found]:
         """For each photograph, all of which are open: what is on it, and what is wrong with its labels."""
@@ -259,14 +272,17 @@ class Inspector:
             return [([], ()) for _ in images]
         return [(detections, ()) for detections in find_settled(self.detector, images)]
 
-    def _findings(self, image: Image.Image, photo: Photo, detections: Sequence[Detection]) -> tuple[Finding, ...]:
+    def _findings(
+        self, image: Image.Image, photo: Photo, detections: Sequence[Detection], standing: Standing | None
+    ) -> tuple[Finding, ...]:
         scene = Scene(Path(photo.name), image.size, tuple(s.instance for s in detections))
         relations = self.relations(scene)
         sheet = ask(scene, image, relations, self.taxonomy, self.judge.view, answers=self.answers)
         scores = self.judge.score(sheet) if sheet.questions else []
         said = {q.instance_id: s for q, s in zip(sheet.questions, scores, strict=True)}
         findings = [self._finding(photo, s, said.get(s.instance.id), relations[s.instance.id]) for s in detections]
-        return self._graded(scene, findings)
+        done = self._graded(scene, findings)
+        return tuple(held_back(f, UNLIKE_PHOTO) for f in done) if standing and standing.beyond else done
 
     def _finding(
         self, photo: Photo, seen: Detection, log_probs: Mapping[str, float] | None, relations: tuple[Relation, ...]

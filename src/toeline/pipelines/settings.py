@@ -118,6 +118,10 @@ class InspectRun:
         float | None,
         Option(min=0, max=100, metavar="PERCENT", help="Most wrong answers among those that nobody sees."),
     ] = None
+    domain: Annotated[
+        str,
+        Option(metavar="auto|off|FILE", help="Photographs that the models were measured on; auto: as shipped."),
+    ] = "auto"
     model: Model = None
 
 

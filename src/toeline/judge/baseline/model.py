@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,12 +13,12 @@ import numpy as np
 from scipy.special import log_softmax
 
 from toeline.core.calibration import USABLE
-from toeline.core.reading import number, numbers, parse_json, read_bytes, word
-from toeline.core.run_folder import write_whole
+from toeline.core.reading import number, numbers, read_bytes, word
 from toeline.core.words import cut
 from toeline.errors import ModelError
 from toeline.judge.baseline.features import VERSION, measure_names
 from toeline.judge.baseline.pooling import COLUMNS
+from toeline.weights import tables_of, write_tables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -196,8 +195,6 @@ AGAIN = "Train it again with `toeline baseline DATA --out FILE`."
 
 def save_baseline(model: BaselineModel, file: Path) -> None:
     """Write a baseline file, whole or not at all. The same model gives the same bytes."""
-    from safetensors.numpy import save
-
     tensors: dict[str, Any] = {}
     for i, kind in enumerate(model.by_type):
         part = model.by_type[kind]
@@ -214,8 +211,7 @@ def save_baseline(model: BaselineModel, file: Path) -> None:
         "facts": model.facts,
         "out_of_fold": model.out_of_fold,
     }
-    plain = {name: np.ascontiguousarray(table) for name, table in tensors.items()}
-    write_whole(file, save(plain, metadata={KEY: json.dumps(head, ensure_ascii=False, allow_nan=False)}))
+    write_tables(file, tensors, head, KEY)
 
 
 def is_baseline(file: Path) -> bool:
@@ -228,7 +224,7 @@ def is_baseline(file: Path) -> bool:
 def load_baseline(file: Path) -> tuple[BaselineModel, str]:
     """The model of a baseline file and the file's SHA-256. Raises ModelError, saying what to do, for any other file."""
     raw = read_bytes(file, ModelError, advice="This is to be a baseline file: check the path.", most=MOST_BYTES)
-    head, tensors = _parts(raw, file)
+    head, tensors = tables_of(raw, file, KEY, what="baseline file", advice=AGAIN)
     if head.get("version") not in (VERSION, POOLED_VERSION):
         raise ModelError(f"{file}: holds measures of version {head.get('version')}; these are {VERSION}. {AGAIN}")
     try:
@@ -241,22 +237,6 @@ def load_baseline(file: Path) -> tuple[BaselineModel, str]:
     if lacking := set(model.kinds) - set(model.classes.values()):
         raise ModelError(f"{file}: has no class of type {cut(min(lacking))}. {AGAIN}")
     return model, hashlib.sha256(raw).hexdigest()
-
-
-def _parts(raw: bytes, file: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        tensors = load(raw)
-        size = int.from_bytes(raw[:8], "little")
-        outer = parse_json(raw[8 : 8 + size].decode(), str(file), ModelError, advice=AGAIN)
-        head = parse_json(outer["__metadata__"][KEY], str(file), ModelError, advice=AGAIN)
-    except (SafetensorError, ValueError, KeyError, TypeError):
-        raise ModelError(f"{file}: is no baseline file. {AGAIN}") from None
-    if not isinstance(head, dict):
-        raise ModelError(f"{file}: is no baseline file. {AGAIN}")
-    return head, tensors
 
 
 def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> BaselineModel:

@@ -1,0 +1,84 @@
+"""What a run as a whole is worth: whether its photographs are like those that its models were measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toeline.core.finding import UNLIKE_RUN, held_back, let_go
+from toeline.core.records import each_line, finding_from, finding_record, to_line
+from toeline.core.run_folder import FINDINGS, PROGRESS, RunFolder, written
+from toeline.data.domain import RunStanding, card_from, card_record
+from toeline.data.images import file_hash
+
+if TYPE_CHECKING:
+    from toeline.data.domain import DomainModel
+
+SHIPPED: Path | None = Path(__file__).parent.parent / "models" / "domain" / "domain.safetensors"
+AUTO, OFF = "auto", "off"
+
+
+def domain_file(domain: str, *, detector: str, judge: str, boxes: bool) -> Path | None:
+    """The domain file of what was typed; of itself the shipped one, where one of the shipped models is at work."""
+    if domain != AUTO:
+        return None if domain == OFF else Path(domain)
+    shipped = "embedded" in judge or (detector == "embedded" and not boxes)
+    return SHIPPED if shipped else None
+
+
+def domain_facts(domain: DomainModel | None, file: Path | None, *, as_measured: bool) -> dict[str, Any]:
+    """What run.json says of it from the beginning; empty where none is at work.
+
+    Scores of the shipped models are left out unless they are at work `as_measured`: both, and with their own settings.
+    """
+    if domain is None or file is None:
+        return {}
+    card = domain.card if as_measured or file != SHIPPED else replace(domain.card, scores=())
+    return {
+        "sha256": file_hash(file),
+        "card": card_record(card),
+        "photographs": domain.n,
+        "false_alarms": domain.false_alarms,
+    }
+
+
+def settle(folder: RunFolder) -> dict[str, Any]:
+    """The verdict on all photographs that are done, as run.json holds it; empty where none was asked for.
+
+    Where the run as a whole is not like what was measured, every finding in findings.jsonl is held back, also of
+    photographs that would pass alone; a verdict of before, on fewer photographs, is taken back.
+    """
+    card = folder.run.get("models", {}).get("domain", {}).get("card")
+    if not card:
+        return {}
+    ratios = [r["domain"][0] for _, r in each_line(folder.path / PROGRESS) if r.get("domain")]
+    standing = RunStanding(len(ratios), sum(ratio > 1 for ratio in ratios))
+    if any(before != after for before, after in _settled(folder, unlike=standing.unlike)):
+        with written(folder.path / FINDINGS) as file:
+            file.writelines(after for _, after in _settled(folder, unlike=standing.unlike))
+    return {
+        "photographs": standing.n,
+        "beyond": standing.beyond,
+        "least_share": round(standing.least, 4),
+        "unlike": standing.unlike,
+        "said": standing.said(card_from(card)),
+    }
+
+
+def _settled(folder: RunFolder, *, unlike: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Each line of findings.jsonl, and what it is to be; a line that stays is the same bytes."""
+    for line, record in each_line(folder.path / FINDINGS):
+        before = finding_from(record)
+        after = held_back(before, UNLIKE_RUN) if unlike else let_go(before, UNLIKE_RUN)
+        yield line, line if after == before else to_line(_with_verdict(record, finding_record(after))).encode("utf-8")
+
+
+def _with_verdict(record: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with what a verdict changes; the rest, such as positions, stays as it is written."""
+    changed = {name: made[name] for name in VERDICT if name in made}
+    return {**{k: v for k, v in record.items() if k != "withheld_reason"}, **changed}
+
+
+VERDICT = ("review", "review_reason", "immediate", "immediate_reason", "withheld_reason")
