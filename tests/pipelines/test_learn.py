@@ -102,7 +102,7 @@ def test_killed_in_any_step_it_goes_on_to_the_same_folder(
     learned: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = [step.name for step in learn.Learning.of(RUN, data, tmp_path).steps]
-    assert steps == ["baseline", "detector-1", "detector-2", "detector", "joined"]
+    assert steps == ["baseline", "detector-1", "detector-2", "detector", "joined", "domain"]
     for name in ("baseline", "detector", "joined"):
         with monkeypatch.context() as patch:
             patch.setattr(learn.Learning, name, killed_in(getattr(learn.Learning, name)))

@@ -34,6 +34,9 @@ from toeline.core.run_folder import (
 )
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.data.domain import FEWEST, DomainCard, Score, fit_domain, load_domain, save_domain
+from toeline.data.photo_measures import Measures, measures_in
 from toeline.data.split import folds_of
 from toeline.data.yolo import LabeledScene
 from toeline.detect.detector import DetectorOptions
@@ -53,6 +56,7 @@ from toeline.pipelines.model_folder import (
     BASELINE,
     CALIBRATION,
     DETECTOR,
+    DOMAIN,
     ENSEMBLE,
     JUDGE,
     MODEL,
@@ -78,8 +82,9 @@ DATA, BEFORE, EVALUATION, TRUE_BOXES = "data", "before", "evaluation", "true-box
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
 VALID_SHARE = 0.2  # of the flight lines, to measure on, where a data set has no split for it
 FEATURES: tuple[Features, ...] = ("measures", "pretrained")
+EXPECTED = {"both_stages": "of objects right in class and place", "judge": "of classes right on true boxes"}
 DETECTOR_FILES = ("model.onnx", "detector.json")
-USUAL_S = {"baseline": 0.3, "detector": 0.25, "judge": 1.1, "joined": 0.1}  # a photograph, on two cores of a CPU
+USUAL_S = {"baseline": 0.3, "detector": 0.25, "judge": 1.5, "joined": 0.1, "domain": 0.2}  # a photograph, on a CPU
 LEAST_EPOCHS = {"detector": 6, "judge": 3}  # fewer teach nothing worth having
 RECALL = 2.0  # times as much as precision when thresholds are set: a miss is worse than a finding that a person drops
 OWN = (STEPS, DATA, BEFORE, EVALUATION)
@@ -134,7 +139,8 @@ class Learning:
                 label = f"a {kind} without fold {k + 1} of {len(self.folds)}"
                 parts.append(LearnStep(f"{kind}-{k + 1}", label, kind, seen, partial(act, k)))
             parts.append(LearnStep(kind, f"the {kind}, on all of {run.split}", kind, n * epochs, partial(act, None)))
-        return [*parts, LearnStep("joined", "how sure it is", "joined", n, self.joined)]
+        parts.append(LearnStep("joined", "how sure it is", "joined", n, self.joined))
+        return [*parts, LearnStep("domain", "what its photographs are like", "domain", n, self.domain)]
 
     def planned(self, record: dict[str, Any]) -> Learning:
         """With the number of epochs that the budget allows; chosen once, for a run that goes on must stay the same."""
@@ -258,6 +264,26 @@ class Learning:
         if not self.run.judge_epochs:
             return ask_scenes(self.sheets.train.scenes, self.both(None), self.sheets.taxonomy)
         return [AnsweredCase(**row) for k in self.folds for row in read_lines(self.folder(f"judge-{k + 1}") / ANSWERS)]
+
+    def domain(self, folder: Path) -> Mapping[str, Any]:
+        """What the photographs of train are like, so that inspection can tell others from them."""
+        scenes = self.boxes.train.scenes
+        if len(scenes) < FEWEST:
+            return {"photographs": 0}
+        trained_on = (
+            f"{some(len(scenes), 'photograph')} of {some(len({s.flight_line for s in scenes}), 'flight line')} of "
+            f"{self.data.resolve().name}"
+        )
+        with bar("Looking at the photographs", total=len(scenes)) as step:
+
+            def measured(photo: Path) -> Measures:
+                step(())
+                return measures_in(photo)
+
+            lines = [s.flight_line for s in scenes]
+            model = fit_domain([s.path for s in scenes], lines, measured, DomainCard(trained_on))
+        save_domain(model, folder / DOMAIN)
+        return {"photographs": model.n, "false_alarms": model.false_alarms, **model.facts}
 
     def doubts(self) -> list[tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]]:
         """Classes and flight lines of train by how many objects the judge was unsure of out of fold, as tables."""
@@ -501,6 +527,11 @@ def _measured(
     trust = Trusted(reliability(cases), review_curve(tempered), reliability(tempered), made, point)
     every = [*problems, *before.problems, *after.problems]  # the same ones, with other advice: the first counts
     problems = tuple({(p.photo, p.file, p.line, p.what): p for p in reversed(every)}.values())[::-1]
+    if done["domain"]["photographs"]:
+        parts = [*parts, DOMAIN]
+    else:
+        what = f"has fewer than {FEWEST} photographs to train on: inspection cannot tell whether others are like them."
+        problems += (Problem.in_file(learning.data, what, note=True),)
     record |= {"finished": now_words(), "steps": done, **counted(problems)}
     result = LearnResult(
         record=record, steps=done, detector=replace(detector, name="this detector"),
@@ -508,6 +539,8 @@ def _measured(
         after=after, trust=trust, doubts=learning.doubts(), problems=problems,
         written={"model": str(out), "report": str(out / HTML), "figures": str(out / SCORECARD)},
     )  # fmt: skip
+    if DOMAIN in parts:
+        write_domain(learning, result)
     write_model(out, parts, learning.trained_on(), result.scores())
     page = page_of(result, taxonomy)
     write_whole(out / ERRORS, join_lines(map(problem_record, problems)))
@@ -516,6 +549,18 @@ def _measured(
     write_whole(out / MARKDOWN, render_markdown(page))
     write_run(out, record)
     return result
+
+
+def write_domain(learning: Learning, result: LearnResult) -> None:
+    """The domain file with what the model scores on the validation split, which is what may then be expected."""
+    model, metrics = load_domain(learning.folder("domain") / DOMAIN), result.metrics()
+    scores = tuple(
+        Score(what, m.value, m.interval.low, m.interval.high, m.n)
+        for key, what in EXPECTED.items()
+        if (m := metrics[key])
+    )
+    measured_on = f"{result.after.done.split.name} of {learning.data.resolve().name}"
+    save_domain(replace(model, card=replace(model.card, measured_on=measured_on, scores=scores)), learning.out / DOMAIN)
 
 
 def summary(result: LearnResult) -> Summary:

@@ -10,20 +10,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from toeline.core.reading import read_json, whole
 from toeline.core.run_folder import write_whole
 from toeline.data.images import file_hash
 from toeline.errors import ModelError, SetupError
+from toeline.pipelines.domain import AUTO, OFF
+from toeline.pipelines.settings import EvaluateRun, InspectRun
 
-if TYPE_CHECKING:
-    from toeline.pipelines.settings import EvaluateRun, InspectRun
-
-Run = TypeVar("Run", "InspectRun", "EvaluateRun")
+Run = TypeVar("Run", InspectRun, EvaluateRun)
 MODEL, VERSION = "model.json", 1
 DETECTOR, JUDGE, BASELINE, ENSEMBLE = "detector", "judge", "baseline.safetensors", "ensemble.json"
-CALIBRATION, WORDS = "calibration.json", "taxonomy.toml"
+CALIBRATION, DOMAIN, WORDS = "calibration.json", "domain.safetensors", "taxonomy.toml"
 ADVICE = "Name a folder that toeline learn wrote."
 
 
@@ -84,6 +83,11 @@ class ModelFolder:
         return self.path / CALIBRATION
 
     @property
+    def domain(self) -> str:
+        """As --domain takes it; off where there were too few photographs for one."""
+        return str(self.path / DOMAIN) if DOMAIN in self.files else OFF
+
+    @property
     def taxonomy(self) -> Path | None:
         """As --taxonomy takes it; None for the nine classes that Toeline knows."""
         return self.path / WORDS if WORDS in self.files else None
@@ -97,9 +101,12 @@ def with_model(run: Run) -> Run:
         if getattr(run, name, None) not in (None, "embedded"):
             raise SetupError(f"--model {run.model} holds all parts: leave --{name} out, or name the parts without it.")
     folder = ModelFolder.load(run.model)
-    calibration = {"calibration": folder.calibration} if hasattr(run, "calibration") else {}
     words = run.taxonomy or folder.taxonomy
-    return replace(run, detector=folder.detector, judge=folder.judge, taxonomy=words, **calibration)
+    run = replace(run, detector=folder.detector, judge=folder.judge, taxonomy=words)
+    if isinstance(run, InspectRun):  # evaluation calibrates by itself, and needs no domain
+        domain = folder.domain if run.domain == AUTO else run.domain
+        run = replace(run, calibration=folder.calibration, domain=domain)
+    return run
 
 
 def write_model(path: Path, parts: Sequence[str], trained_on: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
