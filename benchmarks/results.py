@@ -68,12 +68,12 @@ def rounded(value: float) -> float:
 
 def as_json(value: Any, indent: str = "") -> str:
     """JSON in which everything that fits into a line stands on one."""
-    line = json.dumps(value)
+    line = json.dumps(value, separators=(",", ":"))
     if not isinstance(value, dict | list) or len(indent) + len(line) < WIDTH:
         return line
     deeper = indent + " "
     if isinstance(value, dict):
-        rows = [f"{deeper}{json.dumps(k)}: {as_json(v, deeper)}" for k, v in value.items()]
+        rows = [f"{deeper}{json.dumps(k)}:{as_json(v, deeper)}" for k, v in value.items()]
     else:
         rows = [f"{deeper}{as_json(v, deeper)}" for v in value]
     opening, closing = "{}" if isinstance(value, dict) else "[]"

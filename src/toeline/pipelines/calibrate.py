@@ -21,7 +21,8 @@ from toeline.evaluate.calibration import calibrated, fit, reliability, review_at
 from toeline.evaluate.results import Evaluated, Trusted
 from toeline.judge.judge import fingerprint
 from toeline.pipelines.boxes import TRUTH
-from toeline.pipelines.evaluate_run import EvaluateRun, Workbench, once
+from toeline.pipelines.evaluate_run import Workbench, once
+from toeline.pipelines.settings import EvaluateRun
 from toeline.report.document import tenths
 
 if TYPE_CHECKING:

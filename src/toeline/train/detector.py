@@ -31,7 +31,6 @@ from toeline.train.detector_loop import Tell, TrainingPlan, load_weights
 from toeline.train.detector_model import EXTRA, build
 
 WARM_UP = 0.05  # share of the steps
-LAST = {"choose": False, "patience": 0, "untrained": False}  # of a plan that keeps the weights of its last step
 LIBRARIES = ("torch", "transformers", "accelerate", "libreyolo", "onnx", "onnxscript", "pycocotools", "torchvision")
 
 
@@ -93,7 +92,9 @@ def fit_detector(
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
     try:
-        plan = replace(_plan_of_fit(run, training_data, out, tell), **({} if choose else LAST))
+        plan = _plan_of_fit(run, training_data, out, tell)
+        if not choose:
+            plan = replace(plan, choose=False, patience=0, untrained=False)
         log = plan.train(resume=resume)
         facts = _facts(run, training_data, plan.learner, log)
         plan.learner.write(out, {"thresholds": _rounded(thresholds or plan.thresholds()), "training": facts})
