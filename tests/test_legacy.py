@@ -24,6 +24,7 @@ EVALUATED = ("evaluate", "data", "--split", "valid", "--device", "cpu", "--judge
 TUNING = ("--rank", "2", "--alpha", "8", "--lr", "0.01", "--epochs", "2", "--accumulate", "2", "--patience", "0")
 TRAIN = ("finetune", "data", "--judge", "judge", "--device", "cpu", "--threads", "1", *TUNING, "--out", "tuning")
 TIMES = {"seconds"}
+REVIEW = {"review", "review_reason"}
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,11 @@ def same(now: Any, then: Any, where: str = "") -> None:
     if isinstance(then, Mapping):
         assert then.keys() <= now.keys(), f"{where}: lacks {sorted(then.keys() - now.keys())}"
         for name in then.keys() - TIMES:
-            same(now[name], then[name], f"{where}.{name}")
+            if name in REVIEW:  # more goes to a person than before, and nothing less
+                assert not then[name] or now["review"], where
+                assert str(then.get("review_reason", "")) in now["review_reason"], where
+            else:
+                same(now[name], then[name], f"{where}.{name}")
     elif isinstance(then, Sequence) and not isinstance(then, str):
         assert len(now) == len(then), f"{where}: has {len(now)} entries, had {len(then)}"
         for n, (one, other) in enumerate(zip(now, then, strict=True)):

@@ -152,8 +152,8 @@ def test_the_least_work_for_each_risk_worked_by_hand() -> None:
     rows = enumerate(zip(said, sure, strict=True))
     cases = [case("rock toe", name, instance_id=str(i), probability=p) for i, (name, p) in rows]
     nobody, best = review_steps([*cases, case("rock toe", "", instance_id="x")])
-    assert (nobody.below, nobody.sent, nobody.wrong) == (0.0, pytest.approx(1 / 62), pytest.approx(1 / 61))
-    assert (best.below, best.sent, best.wrong) == (0.9, pytest.approx(22 / 62), 0.0)
+    assert (nobody.below, nobody.sent, nobody.wrong) == pytest.approx((0.0, 1 / 62, 1 / 61))
+    assert (best.below, best.sent, best.wrong) == pytest.approx((0.9, 22 / 62, 0.0))
     for step, wrong, kept in ((nobody, 1, 61), (best, 0, 40)):
         assert stats.binom.cdf(wrong, kept, step.at_most) == pytest.approx(0.1)  # so few, or fewer, once in ten
     made = Calibration(steps=(nobody, best))

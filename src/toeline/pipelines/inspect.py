@@ -277,12 +277,12 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
 
 
 def remember_models(folder: RunFolder, models: dict[str, Any], files: dict[str, Any]) -> None:
-    """Write down which weights are at work. Raises OutputError for a run that was begun with others."""
+    """Write down which weights and rule for review are at work. Raises OutputError for a run begun with others."""
     before = folder.run.get("models")
     if folder.names and before and _lasting(before) != _lasting(models):
         raise OutputError(
-            f"{folder.path}: was begun with other model weights or on another device, and {len(folder.names)} "
-            f"photographs are done. Choose a new folder with --out, or delete this one."
+            f"{folder.path}: was begun with other model weights, on another device, or by another rule for "
+            f"review, and {len(folder.names)} photographs are done. Choose a new folder with --out, or delete this one."
         )
     folder.save_run(**{"models": models, FILES: files, "finished": None})
 

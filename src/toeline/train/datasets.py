@@ -82,8 +82,8 @@ def read_labeled_split(dataset: YoloSet, name: str, taxonomy: Taxonomy) -> Train
                 hashed.update(f"{digest} {_true(found)}\n".encode())
                 scenes.append(found)
                 digests.append(str(digest))
-    said = tuple(dict.fromkeys(problems))
-    whole = TrainingSplit(split, tuple(scenes), said, sha256=hashed.hexdigest(), photos_sha256=tuple(digests))
+    unlike = tuple(dict.fromkeys(problems))
+    whole = TrainingSplit(split, tuple(scenes), unlike, sha256=hashed.hexdigest(), photos_sha256=tuple(digests))
     return _asked(whole, taxonomy, dataset)
 
 
