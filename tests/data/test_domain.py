@@ -146,7 +146,7 @@ def test_a_run_in_plain_words() -> None:
         "Measured on photographs like these: 80% right (95 % interval 70% to 90%, n = 100) on 40 other ones."
     )
     assert (
-        RunStanding(49, 2).said(CARD).endswith("2 of 49 photographs are not like them: their findings need a person.")
+        RunStanding(49, 2).said(CARD).endswith("2 of 49 photographs are not like them: findings there need a person.")
     )
     assert (
         RunStanding(49, 45)

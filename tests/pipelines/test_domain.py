@@ -86,7 +86,7 @@ def test_photographs_like_those_of_training_are_left_alone(run_on, tmp_path: Pat
 def test_one_photograph_among_others_is_held_back_alone(run_on, tmp_path: Path) -> None:
     summary = run_on([NEAR] * 9 + [FAR])
     assert (summary.domain["beyond"], summary.domain["unlike"]) == (1, False)
-    assert "1 of 10 photographs are not like them: their findings need a person." in summary.domain["said"]
+    assert "1 of 10 photographs is not like them: findings there need a person." in summary.domain["said"]
     found = lines(tmp_path / "out")
     assert {line["photo"] for line in found if line["review_reason"].startswith(UNLIKE_PHOTO)} == {"09.png"}
     assert summary.domain == json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["domain"]

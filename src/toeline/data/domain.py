@@ -242,7 +242,8 @@ class RunStanding(NamedTuple):
         if self.unlike:
             return f"{UNMEASURED}. {which} are unlike those that the models were trained on ({card.trained_on})."
         expected = f": {card.scores[0]} on {card.measured_on}" if card.scores else ""
-        apart = f" {which} are not like them: their findings need a person." if self.beyond else ""
+        be = "is" if self.beyond == 1 else "are"
+        apart = f" {which} {be} not like them: findings there need a person." if self.beyond else ""
         return f"Measured on photographs like these{expected}.{apart}"
 
 

@@ -103,7 +103,7 @@ def render_page(given: PageInput) -> str:
             told=given.told or kinds_of(given.problems),
             most_problems=MOST_PROBLEMS,
             truth=given.ground_truth,
-            domain={"said": "", **(given.run.get("domain") or {})},
+            domain={"said": "", "beyond": 0, **(given.run.get("domain") or {})},
             review={"calibration": None, "risk": None, **given.run.get("models", {}).get("review", {})},
             embedded=sum(bool(card["picture"]) for card in cards),
             pictures=sum(not card["failed"] for card in cards),
