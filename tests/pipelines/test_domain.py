@@ -63,7 +63,7 @@ def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sum
             if not (photo := tmp_path / "photos" / f"{i:02}.png").exists():
                 photo.parent.mkdir(exist_ok=True)
                 Image.new("RGB", (200, 100), (red, 0, 0)).save(photo)
-        given = InspectRun(photos=(str(tmp_path / "photos"),), domain=str(tmp_path / "domain"))
+        given = InspectRun(photos=(tmp_path / "photos",), domain=str(tmp_path / "domain"))
         return inspect_into(given, Output(out=tmp_path / out, command="inspect"))
 
     return run
@@ -161,7 +161,7 @@ def test_the_shipped_domain_goes_with_the_shipped_models(detector, judge, boxes,
 def test_what_both_shipped_models_scored_together_is_said_of_both_together_only(tmp_path: Path, more, scores) -> None:
     rng = np.random.default_rng(0)
     domain = fit([{FEATURES: rng.normal(0, 1, 8), PICTURE: rng.normal(0, 1, 3)} for _ in range(30)], range(30), CARD)
-    run = InspectRun(photos=("x",), **more)
+    run = InspectRun(photos=(Path("x"),), **more)
     save_domain(domain, file := tmp_path / "mine")
     assert len(domain_facts(domain, file, as_measured=_as_measured(run))["card"]["scores"]) == 1
     assert SHIPPED

@@ -193,7 +193,7 @@ def test_a_data_set_with_all_labels_and_one_with_a_broken_photograph(capsys: pyt
     ("words", "said"),
     [
         (("nowhere", "--out", "out"), "there is no such data set"),
-        (("run", "--n", "0", "--out", "out"), "--n 0"),
+        (("run", "--n", "0", "--out", "out"), "Invalid value for '--n'"),
         (("run", "--flight", "(", "--out", "out"), "--flight"),
         (("run", "--out", "photos/out"), "among the photographs"),
         (("evaluated", "--out", "out"), "was not written by `toeline inspect`"),

@@ -18,15 +18,26 @@ from PIL import Image
 from toeline.core.finding import Finding, Problem, ProblemKind, Result, kinds_of
 from toeline.core.prefetch import ahead
 from toeline.core.provenance import data_hash, now_words
+from toeline.core.reading import is_file
 from toeline.core.records import each_line
-from toeline.core.run_folder import ERRORS, PROGRESS, RunFolder, claimed, write_whole, writing, written
+from toeline.core.run_folder import (
+    ERRORS,
+    PROGRESS,
+    RUN,
+    RunFolder,
+    claimed,
+    read_run,
+    write_whole,
+    writing,
+    written,
+)
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.detect import load as detectors
 from toeline.errors import OutputError
 from toeline.judge import load as judges
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
-from toeline.pipelines.domain import domain_facts, domain_file, settle
+from toeline.pipelines.domain import AUTO, OFF, domain_facts, domain_file, settle
 from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import (
     bar,
@@ -103,13 +114,15 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     from toeline.core.provenance import settings_of, start_record
     from toeline.data.images import file_hash
 
-    run = with_model(run)
+    run = _as_begun(with_model(run), output.out)
     taxonomy = Taxonomy.load(run.taxonomy)
     photos, left_out = _photos(run.photos, output.out)
     made = file_hash(run.calibration) if run.calibration and run.calibration.is_file() else None
     settings = {**settings_of(run), "weights": quick_weights(run), "calibration_sha256": made}
     if domain := _domain(run):
         settings["domain_sha256"] = file_hash(domain) if domain.is_file() else None
+    if run.domain == OFF:
+        settings.pop("domain")  # as runs of before there was one have it
     record = start_record(output.command, settings, taxonomy, title=output.title)
     boxes, notes = _boxes(run, taxonomy, photos)
     with claimed(output.out, own=output.own), writing(output.out):
@@ -192,6 +205,12 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         risk=None if run.risk is None else run.risk / 100,
         domain=_domain(run),
     )
+
+
+def _as_begun(run: InspectRun, out: Path) -> InspectRun:
+    """The settings, less the domain check where a run was begun before there was one: it goes on without."""
+    begun = is_file(out / RUN) and "domain" not in read_run(out).get("settings", {"domain": ""})
+    return replace(run, domain=OFF) if begun and run.domain == AUTO else run
 
 
 def _domain(run: InspectRun) -> Path | None:

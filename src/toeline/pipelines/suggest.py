@@ -19,7 +19,7 @@ from toeline.core.records import counted, finding_from, join_lines, problem_from
 from toeline.core.run_folder import ERRORS, FINDINGS, PROGRESS, RUN, read_run, replacing, write_run, write_whole
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.errors import LabelError, OutputError, PhotoError, SetupError
+from toeline.errors import LabelError, OutputError, PhotoError
 from toeline.pipelines.progress import Summary, bar, escape, tell_problems
 from toeline.pipelines.settings import SuggestRun
 
@@ -101,8 +101,6 @@ def suggest_into(source: Path, run: SuggestRun, out: Path) -> Suggested:
     from toeline.analysis.analyze import flight_lines
     from toeline.data.export import require_apart, staged
 
-    if run.n < 1:
-        raise SetupError(f"--n {run.n}: ask for one photograph or more.")
     group_of, inspected = flight_lines(run.flight), is_file(source / RUN) and is_file(source / FINDINGS)
     of_run = read_run(source) if inspected else {}
     named = run.taxonomy or of_run.get("settings", {}).get("taxonomy")
