@@ -144,8 +144,8 @@ class DomainModel:
             if row is None or row.shape != part.mean.shape:
                 raise ModelError(f"the domain file was made with other measures ({name}) than this Toeline. {AGAIN}")
             far[name] = float(part.distances(row[None])[0])
-        part = max(far, key=far.__getitem__)
-        return Standing(round(far[part] / self.limit, 4), part)
+        farthest = max(far, key=far.__getitem__)
+        return Standing(round(far[farthest] / self.limit, 4), farthest)
 
 
 def fit_domain(
@@ -300,7 +300,9 @@ def card_from(record: Mapping[str, Any]) -> DomainCard:
     scores = tuple(
         Score(
             word(one["what"], "what"),
-            *(number(one[name], name, low=0, high=1) for name in ("value", "low", "high")),
+            number(one["value"], "value", low=0, high=1),
+            number(one["low"], "low", low=0, high=1),
+            number(one["high"], "high", low=0, high=1),
             whole(one["n"], "n", low=0, high=10**9),
         )
         for one in record["scores"]
