@@ -11,13 +11,13 @@ majority-class baselines, errors by stage, the same judge on true boxes. Nothing
 defines every figure. A detector or judge of your own is called own-detector or own-judge in the results; --note says
 in a sentence what they are.
 
-Both stages trained on the real train split, as benchmarks/results/integration_trained.md has them:
+Both stages trained on the real train split by hand; benchmarks/learn.py does it in one command:
 
     toeline train-detector ../shared/data/lagoon-dyke --out runs/trained-detector
     toeline finetune ../shared/data/lagoon-dyke --out runs/trained-judge --full --lr 1e-4 --epochs 12 \\
         --crop-tokens 100 --patience 0
     python benchmarks/integration.py --scenes 0 --baseline --detector runs/trained-detector/model.onnx \\
-        --judge runs/trained-judge/model --stem integration_trained --note "..."
+        --judge runs/trained-judge/model --stem own --note "..."
 """
 
 from __future__ import annotations

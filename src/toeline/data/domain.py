@@ -240,7 +240,8 @@ class RunStanding(NamedTuple):
             return ""
         which = f"{self.beyond:,} of {some(self.n, 'photograph')}"
         if self.unlike:
-            return f"{UNMEASURED}. {which} are unlike those that the models were trained on ({card.trained_on})."
+            verb = "is" if self.n == 1 else "are"
+            return f"{UNMEASURED}. {which} {verb} unlike those that the models were trained on ({card.trained_on})."
         expected = f": {card.scores[0]} on {card.measured_on}" if card.scores else ""
         be = "is" if self.beyond == 1 else "are"
         apart = f" {which} {be} not like them: findings there need a person." if self.beyond else ""
