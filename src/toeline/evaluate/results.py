@@ -107,14 +107,17 @@ class LearnResult:
     @property
     def sentences(self) -> list[str]:
         """What it came to: both stages, then what they were, then who goes to a person."""
-        m, stages, point = self.metrics(), self.before.stages, self.trust.point
+        m, stages, own, point = self.metrics(), self.before.stages, self.after.stages, self.trust.point
         assert stages, "both stages were evaluated"
-        both = m["both_stages"]
+        assert own, "in both"
+        both, counts = m["both_stages"], own.error_breakdown.counts
         low, high = both.interval
         said = [
             f"The right class in the right place for {both.count or 0:,} of {both.n:,} objects on "
             f"{self.after.done.split.name}: {100 * both.value:.1f} % (95 % interval {100 * low:.1f} to "
-            f"{100 * high:.1f}); the models in the package get {100 * stages.card['accuracy'].value:.1f} %."
+            f"{100 * high:.1f}); the models in the package get {100 * stages.card['accuracy'].value:.1f} %.",
+            f"{counts.false + counts.double:,} of {counts.findings:,} findings there are of nothing, or of an object "
+            f"that another one has.",
         ]
         if point and self.trust.calibration and self.trust.calibration.risk is not None:
             said.append(
@@ -131,6 +134,7 @@ class LearnResult:
             **{name: metric_record(metric) for name, metric in self.metrics().items()},
             "out_of_fold": {"map_50": self.out_of_fold.map_50, "log_loss": self.steps["joined"]["log_loss"]},
             "judge_kept": self.steps["joined"]["kept"],
+            "counts": self.after.stages.error_breakdown.counts.record() if self.after.stages else {},
             "probabilities": {
                 "before": self.trust.before.record(),
                 "after": self.trust.after.record() if self.trust.after else None,

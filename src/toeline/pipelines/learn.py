@@ -86,7 +86,7 @@ EXPECTED = {"both_stages": "of objects right in class and place", "judge": "of c
 DETECTOR_FILES = ("model.onnx", "detector.json")
 USUAL_S = {"baseline": 0.3, "detector": 0.25, "judge": 1.5, "joined": 0.1, "domain": 0.2}  # a photograph, on a CPU
 LEAST_EPOCHS = {"detector": 6, "judge": 3}  # fewer teach nothing worth having
-RECALL = 2.0  # times as much as precision when thresholds are set: a miss is worse than a finding that a person drops
+RECALL = 2.0  # times as much as precision counts for what may be a defect: a miss is worse than one that a person drops
 OWN = (STEPS, DATA, BEFORE, EVALUATION)
 
 
@@ -191,11 +191,10 @@ class Learning:
         if fold is not None:
             valid = replace(data.train, name=f"fold {fold + 1}", scenes=self.inside(data.train.scenes, fold))
         train = replace(data.train, scenes=self.outside(data.train.scenes, fold))
-        limits = self.thresholds() if fold is None else None
         with training_bars(self.run.epochs) as tell:
             fit_detector(
                 self.run.detector, replace(data, train=train, valid=valid), folder, resume=True,
-                tell=partial(tell, "train"), thresholds=limits, choose=False,
+                tell=partial(tell, "train"), choose=False,
             )  # fmt: skip
         with bar("Looking at what it never saw", total=len(valid.scenes)) as step:
             options = DetectorOptions(device=self.run.device)
@@ -215,12 +214,14 @@ class Learning:
         scenes = [s for s in self.boxes.train.scenes if s.name in found]
         return scenes, [found[s.name] for s in scenes]
 
-    def thresholds(self) -> Mapping[str, Any]:
-        """Of best F2, on detections out of fold."""
+    def thresholds(self) -> dict[str, float]:
+        """Of best F2 on detections out of fold; of best F1 for a type that leaves one answer, which is no defect."""
         scenes, found = self.detected()
-        kinds = self.boxes.kinds
+        kinds, taxonomy = self.boxes.kinds, self.boxes.taxonomy
+        seen = [found_of(f, kinds) for f in found]
         true = [true_rows(s.instances, kinds) for s in scenes]
-        return best_thresholds([found_of(f, kinds) for f in found], true, kinds, beta=RECALL)
+        plain, often = (best_thresholds(seen, true, kinds, beta=beta) for beta in (1.0, RECALL))
+        return {k: round((often if len(taxonomy.answers(k)) > 1 else plain)[k].score, 3) for k in kinds}
 
     @cached_property
     def out_of_fold(self) -> Precisions:
@@ -453,8 +454,10 @@ def publish(learning: Learning, done: Mapping[str, Mapping[str, Any]]) -> list[s
     """Put the parts that were kept into the folder, beside each other; their names."""
     out, parts = learning.out, [DETECTOR, BASELINE, CALIBRATION]
     (out / DETECTOR).mkdir(exist_ok=True)
-    for name in DETECTOR_FILES:
-        write_whole(out / DETECTOR / name, (learning.folder("detector") / name).read_bytes())
+    weights, card = (learning.folder("detector") / name for name in DETECTOR_FILES)
+    write_whole(out / DETECTOR / weights.name, weights.read_bytes())
+    told = {**json.loads(card.read_text(encoding="utf-8")), "thresholds": learning.thresholds()}
+    write_whole(out / DETECTOR / card.name, json.dumps(told, indent=1) + "\n")
     write_whole(out / BASELINE, (learning.folder("baseline") / BASELINE).read_bytes())
     if done["joined"]["kept"] == "ensemble":
         write_whole(out / ENSEMBLE, (learning.folder("joined") / ENSEMBLE).read_bytes())

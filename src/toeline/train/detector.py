@@ -76,14 +76,12 @@ def fit_detector(
     *,
     resume: bool,
     tell: Tell,
-    thresholds: Mapping[str, Threshold] | None = None,
     choose: bool = True,
 ) -> Fitted:
     """Train, keep the best epoch, write the detector into `out`. Raises ToelineError.
 
-    Its thresholds are those of best F1 on the validation split unless `thresholds` has others. Without `choose` the
-    last epoch is kept, so that the validation split has chosen nothing. `tell` hears steps done, steps in all, and each
-    line of the log.
+    Its thresholds are those of best F1 on the validation split. Without `choose` the last epoch is kept, and not the
+    best on that split. `tell` hears steps done, steps in all, and each line of the log.
     """
     torch = need("torch", extra=EXTRA)
     need("accelerate", extra=EXTRA)
@@ -97,7 +95,7 @@ def fit_detector(
             plan = replace(plan, choose=False, patience=0, untrained=False)
         log = plan.train(resume=resume)
         facts = _facts(run, training_data, plan.learner, log)
-        plan.learner.write(out, {"thresholds": _rounded(thresholds or plan.thresholds()), "training": facts})
+        plan.learner.write(out, {"thresholds": _rounded(plan.thresholds()), "training": facts})
         return Fitted(facts, log)
     except (RuntimeError, MemoryError) as why:
         from toeline.train.adapter import is_out_of_memory
