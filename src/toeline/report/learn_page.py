@@ -93,8 +93,9 @@ def _detector(result: LearnResult, taxonomy: Taxonomy) -> Section:
     head = ("type", "AP@0.5 out of fold", "AP@0.5", "found", "of boxes right")
     text = (
         detector_headline(result.detector, result.shipped),
-        "Thresholds are those of best F2 out of fold, because a defect that is missed counts more than a finding that "
-        "a person drops; of best F1 for types that have no defects. What is hardly above its threshold goes to a person.",
+        "Thresholds are those of best F2 out of fold, because a defect that is missed counts more than a finding "
+        "that a person drops; of best F1 for types that have no defects. What is hardly above its threshold goes "
+        "to a person.",
     )
     return Section("Detector", text, grids=(Grid("", head, tuple(rows)),))
 
