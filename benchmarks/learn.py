@@ -33,11 +33,12 @@ def main() -> int:
     options.add_argument("--model", type=Path, required=True, help="folder of the model, outside the repository")
     options.add_argument("--data", type=Path, default=Path("../shared/data/lagoon-dyke"))
     options.add_argument("--out", type=Path, default=RESULTS)
+    options.add_argument("--note", default="", help="what else is to be known of the run")
     given, more = options.parse_known_args()
     command = [sys.executable, "-m", "toeline", "learn", str(given.data), "--out", str(given.model), *more]
     if not (given.model / "model.json").exists() and (done := subprocess.run(command, check=False).returncode) > 1:
         return done
-    record = read(given.model)
+    record = {"note": given.note, **read(given.model)}
     write("learn", "\n".join(page(record, given.model)), record, given.out)
     return 0
 
@@ -48,17 +49,17 @@ def read(model: Path) -> dict[str, Any]:
         json.loads((model / name).read_text(encoding="utf-8"))
         for name in ("run.json", "scorecard.json", "evaluation/integration.json")
     )
+    for kind in ("before", "after"):
+        scores["probabilities"][kind].pop("bins")
     trained_on = json.loads((model / "model.json").read_text(encoding="utf-8"))["trained_on"]
     return {
         "settings": {name: run["settings"][name] for name in SHOWN},
         "trained_on": {k: v for k, v in trained_on.items() if k in ("photographs", "objects", "folds")},
         "flight_lines": len(trained_on["flight_lines"]),
         "scores": scores,
-        "by_type": both["by_type"],
-        "counts": both["counts"],
+        "by_type": {kind: {k: counts[k] for k in COUNTS} for kind, counts in both["by_type"].items()},
         "seconds": {name: step["seconds"] for name, step in run["steps"].items()},
-        "machine": run["machine"],
-        "versions": run["versions"],
+        "machine": {**run["machine"], **run["versions"]},
     }
 
 
@@ -72,7 +73,7 @@ def page(record: dict[str, Any], model: Path) -> Iterator[str]:
         f"Written by `python benchmarks/learn.py`: one `toeline learn` on the train split of `lagoon-dyke` "
         f"({on['photographs']} photographs, {on['objects']} objects, {record['flight_lines']} flight lines; "
         f"{', '.join(f'{k} {v}' for k, v in record['settings'].items() if v is not None)}). [docs/learn.md](../../docs/"
-        f"learn.md) says what is chosen by what. Nothing was chosen on valid."
+        f"learn.md) says what is chosen by what. {record['note']}"
     )
     yield ""
     for title in ("What each step is worth", "Detector", "Probabilities"):
@@ -81,12 +82,12 @@ def page(record: dict[str, Any], model: Path) -> Iterator[str]:
     yield from ("## Both stages as one, by type", "")
     yield f"| type | {' | '.join(COUNTS.values())} |"
     yield f"|---|{'--:|' * len(COUNTS)}"
-    for kind, counts in {**record["by_type"], "all": record["counts"]}.items():
+    for kind, counts in {**record["by_type"], "all": record["scores"]["counts"]}.items():
         yield f"| {kind.replace('_', ' ')} | {' | '.join(str(counts[k]) for k in COUNTS)} |"
     seconds = sum(record["seconds"].values())
     steps = ", ".join(f"{name} {value:,.0f}" for name, value in record["seconds"].items())
     yield from ("", f"{seconds / 60:,.0f} minutes in all; seconds by step: {steps}.")
-    machine = {k: v for k, v in {**record["machine"], **record["versions"]}.items() if not isinstance(v, dict)}
+    machine = {k: v for k, v in record["machine"].items() if not isinstance(v, dict)}
     yield from ("", "- " + ", ".join(f"{k} {v}" for k, v in machine.items()))
 
 
