@@ -183,6 +183,14 @@ def require_same_command(folder: Path, before: Mapping[str, Any], now: Mapping[s
         )
 
 
+def begun_with(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record that a folder was begun with. Raises OutputError for that of another command or other settings."""
+    before = read_run(folder)
+    require_same_command(folder, before, record)
+    require_same(folder, before.get("settings", {}), record["settings"])
+    return before
+
+
 def write_run(folder: Path, record: Mapping[str, Any]) -> None:
     """Write run.json."""
     write_whole(folder / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")

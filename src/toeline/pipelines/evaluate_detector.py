@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Any
 from toeline.core.finding import Problem, Step
 from toeline.core.provenance import now_words, settings_of, start_record
 from toeline.core.records import counted, join_lines, problem_record
-from toeline.core.run_folder import (
-    ERRORS,
-    claimed,
-    read_run,
-    require_same,
-    require_same_command,
-    write_run,
-    write_whole,
-    writing,
-)
+from toeline.core.run_folder import ERRORS, begun_with, claimed, write_run, write_whole, writing
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import LabeledSplit, read_split
@@ -50,9 +41,7 @@ def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     record = _record(run, split, taxonomy)
     with claimed(out) as begun, writing(out):
         if begun:  # the same run, which is then made anew
-            before = read_run(out)
-            require_same_command(out, before, record)
-            require_same(out, before.get("settings", {}), record["settings"])
+            begun_with(out, record)
         return _score_into(run, out, split, taxonomy, record)
 
 

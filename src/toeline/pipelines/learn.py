@@ -22,16 +22,7 @@ from toeline.core.calibration import Calibration, load_calibration, log_loss, pa
 from toeline.core.finding import Problem
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import counted, join_lines, problem_record, read_lines
-from toeline.core.run_folder import (
-    ERRORS,
-    claimed,
-    read_run,
-    require_same,
-    require_same_command,
-    write_run,
-    write_whole,
-    writing,
-)
+from toeline.core.run_folder import ERRORS, begun_with, claimed, write_run, write_whole, writing
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
@@ -50,8 +41,8 @@ from toeline.pipelines.baseline import NOWHERE
 from toeline.pipelines.boxes import DETECTOR as FOUND
 from toeline.pipelines.boxes import TRUTH
 from toeline.pipelines.evaluate import evaluate_into
-from toeline.pipelines.evaluate_detector import measure
-from toeline.pipelines.evaluate_run import Workbench, once
+from toeline.pipelines.evaluate_detector import DETECTIONS, HTML, MARKDOWN, SCORECARD, measure
+from toeline.pipelines.evaluate_run import TRUE_BOXES, Workbench, once
 from toeline.pipelines.model_folder import (
     BASELINE,
     CALIBRATION,
@@ -69,7 +60,12 @@ from toeline.pipelines.settings import EvaluateRun, Scoring
 from toeline.report.document import render_html, render_markdown
 from toeline.report.learn_page import page_of
 from toeline.train.config import EMBEDDED, BaselineRun, Features, LearnRun
-from toeline.train.detector import DetectorTrainingData, fit_detector, read_detector_training_data
+from toeline.train.detector import (
+    DetectorTrainingData,
+    fit_detector,
+    read_detector_training_data,
+    seconds_a_photograph,
+)
 from toeline.train.ensemble import AnsweredCase, ask_scenes, ensemble_out_of_fold, fit_on
 from toeline.train.finetune import CHECKPOINTS, TrainingData, finetune, read_training_data, release
 from toeline.train.sampling import class_weights
@@ -77,9 +73,8 @@ from toeline.train.sampling import class_weights
 if TYPE_CHECKING:
     from toeline.judge.ensemble import EnsembleJudge
 
-STEPS, DONE, ANSWERS, DETECTIONS = "steps", "done.json", "answers.jsonl", "detections.jsonl"
-DATA, BEFORE, EVALUATION, TRUE_BOXES = "data", "before", "evaluation", "true-boxes"
-SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
+STEPS, DONE, ANSWERS = "steps", "done.json", "answers.jsonl"
+DATA, BEFORE, EVALUATION = "data", "before", "evaluation"
 VALID_SHARE = 0.2  # of the flight lines, to measure on, where a data set has no split for it
 FEATURES: tuple[Features, ...] = ("measures", "pretrained")
 EXPECTED = {"both_stages": "of objects right in class and place", "judge": "of classes right on true boxes"}
@@ -146,15 +141,13 @@ class Learning:
         """With the number of epochs that the budget allows; chosen once, for a run that goes on must stay the same."""
         run = self.run
         if run.budget is not None:
-            chosen = record.setdefault("epochs", None) or affordable(run, len(self.boxes.train.scenes), self.pace())
+            chosen = record.get("epochs") or affordable(run, len(self.boxes.train.scenes), self.pace())
             record["epochs"] = chosen
             run = replace(run, epochs=chosen["detector"], judge_epochs=chosen["judge"])
         return replace(self, run=run)
 
     def pace(self) -> float:
         """Seconds in which this machine trains the detector on a photograph."""
-        from toeline.train.detector import seconds_a_photograph
-
         return seconds_a_photograph(self.run.detector, self.boxes)
 
     def outside(self, scenes: Iterable[LabeledScene], fold: int | None) -> tuple[LabeledScene, ...]:
@@ -207,7 +200,7 @@ class Learning:
     def detected(self) -> tuple[list[LabeledScene], list[list[Instance]]]:
         """Every photograph of train with what the detector of its fold found, which never saw it."""
         found = {
-            row["photo"]: [Instance("", kind, _box(box), score) for kind, score, box in row["found"]]
+            row["photo"]: [Instance("", kind, Box(*box), score) for kind, score, box in row["found"]]
             for k in self.folds
             for row in read_lines(self.folder(f"detector-{k + 1}") / DETECTIONS)
         }
@@ -357,10 +350,6 @@ def affordable(run: LearnRun, photographs: int, pace: float) -> dict[str, int]:
     return {"detector": detector, "judge": judge}
 
 
-def _box(corners: Sequence[float]) -> Box:
-    return Box(*corners)
-
-
 def _detection_record(photo: LabeledScene, found: Sequence[Instance]) -> dict[str, Any]:
     rows = [(t.type_name, round(t.score, 5), [round(v, 2) for v in t.box.xyxy]) for t in found]
     return {"photo": photo.name, "found": rows}
@@ -373,10 +362,7 @@ def learn_into(run: LearnRun, data: Path, out: Path) -> LearnResult:
         learning = Learning.of(run, data, out)
         record = _record(learning)
         if begun:
-            before = read_run(out)
-            require_same_command(out, before, record)
-            require_same(out, before.get("settings", {}), record["settings"])
-            record = before
+            record = begun_with(out, record)
         learning = learning.planned(record)
         write_run(out, record)
         problems = tuple(dict.fromkeys([*cut, *learning.boxes.train.problems, *learning.sheets.problems]))
