@@ -61,6 +61,7 @@ from toeline.report.document import render_html, render_markdown
 from toeline.report.learn_page import page_of
 from toeline.train.config import EMBEDDED, BaselineRun, Features, LearnRun
 from toeline.train.detector import (
+    DRAWN,
     DetectorTrainingData,
     fit_detector,
     read_detector_training_data,
@@ -80,7 +81,7 @@ FEATURES: tuple[Features, ...] = ("measures", "pretrained")
 EXPECTED = {"both_stages": "of objects right in class and place", "judge": "of classes right on true boxes"}
 DETECTOR_FILES = ("model.onnx", "detector.json")
 USUAL_S = {"baseline": 0.3, "detector": 0.25, "judge": 1.5, "joined": 0.1, "domain": 0.2}  # a photograph, on a CPU
-LEAST_EPOCHS = {"detector": 6, "judge": 3}  # fewer teach nothing worth having
+LEAST_EPOCHS = {"detector": 6, "judge": 2}  # fewer teach nothing worth having
 RECALL = 2.0  # times as much as precision counts for what may be a defect: a miss is worse than one that a person drops
 OWN = (STEPS, DATA, BEFORE, EVALUATION)
 
@@ -126,14 +127,19 @@ class Learning:
         """All of the work, in order."""
         run, n = self.run, len(self.boxes.train.scenes)
         parts: list[LearnStep] = [LearnStep("baseline", "the baseline", "baseline", n, self.baseline)]
-        for kind, epochs, act in (("detector", run.epochs, self.detector), ("judge", run.judge_epochs, self.judge)):
+        for kind, epochs, drawn, act in (
+            ("detector", run.epochs, run.detector.mix_drawn, self.detector),
+            ("judge", run.judge_epochs, run.judge.mix_drawn, self.judge),
+        ):
             if not epochs:
                 continue
             for k in self.folds:
-                seen = sum(f != k for f in self.fold.values()) * epochs
+                seen = (sum(f != k for f in self.fold.values()) + drawn) * epochs
                 label = f"a {kind} without fold {k + 1} of {len(self.folds)}"
                 parts.append(LearnStep(f"{kind}-{k + 1}", label, kind, seen, partial(act, k)))
-            parts.append(LearnStep(kind, f"the {kind}, on all of {run.split}", kind, n * epochs, partial(act, None)))
+            parts.append(
+                LearnStep(kind, f"the {kind}, on all of {run.split}", kind, (n + drawn) * epochs, partial(act, None))
+            )
         parts.append(LearnStep("joined", "how sure it is", "joined", n, self.joined))
         return [*parts, LearnStep("domain", "what its photographs are like", "domain", n, self.domain)]
 
@@ -187,7 +193,7 @@ class Learning:
         with training_bars(self.run.epochs) as tell:
             fit_detector(
                 self.run.detector, replace(data, train=train, valid=valid), folder, resume=True,
-                tell=partial(tell, "train"), choose=False,
+                tell=partial(tell, "train"), choose=False, pool=self.folder(DRAWN),
             )  # fmt: skip
         with bar("Looking at what it never saw", total=len(valid.scenes)) as step:
             options = DetectorOptions(device=self.run.device)
@@ -335,8 +341,10 @@ def affordable(run: LearnRun, photographs: int, pace: float) -> dict[str, int]:
     LEAST_EPOCHS is left out; a detector of fewer is a SetupError that says how long it takes.
     """
     assert run.budget is not None
-    often = photographs * run.folds  # of the folds together all but one, and all once more
-    judge_s = often * USUAL_S["judge"] * pace / USUAL_S["detector"]
+    often, asked = (  # of the folds together all but one, and all once more; and drawn scenes each time
+        photographs * run.folds + (run.folds + 1) * part.mix_drawn for part in (run.detector, run.judge)
+    )
+    judge_s = asked * USUAL_S["judge"] * pace / USUAL_S["detector"]
     left_s = 60 * run.budget - photographs * USUAL_S["baseline"]
     judge = min(run.judge_epochs, int(left_s / 2 / judge_s))
     judge = judge if judge >= LEAST_EPOCHS["judge"] else 0

@@ -118,6 +118,7 @@ class DetectorFit:
     ] = None
     size: Annotated[int | None, "Side of the input in pixels; by default that of the weights to begin with."] = None
     augment: Annotated[float, "How much views differ in zoom, place and light; 0: not at all."] = 1.0
+    mix_drawn: Annotated[int, "Drawn scenes that are seen besides in every epoch."] = 0
     patience: Annotated[int, "Stop after this many epochs without a better validation; 0: never."] = 15
     seed: Annotated[int, "Where chance begins."] = 0
     device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
@@ -133,6 +134,8 @@ class DetectorFit:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise SetupError(f"--{name} must be above 0, not {value}.")
+        if self.mix_drawn < 0:
+            raise SetupError(f"--mix-drawn must be 0 or more, not {self.mix_drawn}.")
         if self.size is not None and self.size % 32:
             raise SetupError(f"--size must be a multiple of 32, not {self.size}.")
         if not 0 <= self.augment <= 1.5:
@@ -227,7 +230,10 @@ class LearnRun:
     ] = "valid"
     folds: Annotated[int, "Parts of train, cut by flight line: each is answered by models that never saw it."] = 3
     epochs: Annotated[int, "How often the detector sees each photograph."] = 24
-    judge_epochs: Annotated[int, "How often the judge does; 0: the baseline alone."] = 3
+    judge_epochs: Annotated[int, "How often the judge does; 0: the baseline alone."] = 2
+    mix_drawn: Annotated[
+        int, "Drawn scenes that the detector sees besides in every epoch, the judge half of them; none with --taxonomy."
+    ] = 48
     budget: Annotated[float | None, "Minutes of training: fewer epochs, and no judge where too little is left."] = None
     risk: Annotated[float, "Percent of wrong answers that may pass unseen by a person."] = 10.0
     seed: Annotated[int, "Where chance begins."] = 0
@@ -244,17 +250,24 @@ class LearnRun:
             )
         if self.epochs < 1 or self.judge_epochs < 0:
             raise SetupError("--epochs must be above 0, and --judge-epochs 0 or more.")
+        if self.mix_drawn < 0:
+            raise SetupError(f"--mix-drawn must be 0 or more, not {self.mix_drawn}.")
         if self.budget is not None and not self.budget > 0:
             raise SetupError(f"--budget is in minutes and above 0, not {self.budget:g}.")
         if not 0 < self.risk < 100:
             raise SetupError(f"--risk is a percentage above 0 and below 100, not {self.risk:g}.")
 
     @property
+    def drawn(self) -> int:
+        """Drawn scenes of an epoch; they are of the package's types, so another owner's models see none."""
+        return 0 if self.taxonomy else self.mix_drawn
+
+    @property
     def detector(self) -> DetectorFit:
         """How each detector is trained: from the embedded one, with a fixed number of epochs."""
         return DetectorFit(
-            split=self.split, valid=self.valid, epochs=self.epochs, patience=0, seed=self.seed, device=self.device,
-            threads=self.threads, taxonomy=self.taxonomy, classes=self.classes,
+            split=self.split, valid=self.valid, epochs=self.epochs, mix_drawn=self.drawn, patience=0, seed=self.seed,
+            device=self.device, threads=self.threads, taxonomy=self.taxonomy, classes=self.classes,
         )  # fmt: skip
 
     @property
@@ -262,8 +275,8 @@ class LearnRun:
         """How each judge is trained: all weights of the embedded one, with finer crops (docs/log.md, 2026-11-26)."""
         return LoraRun(
             split=self.split, valid=self.valid, epochs=max(1, self.judge_epochs), lr=1e-4, full=True, crop_tokens=100,
-            patience=0, seed=self.seed, device=self.device, threads=self.threads, taxonomy=self.taxonomy,
-            classes=self.classes,
+            mix_drawn=self.drawn // 2, patience=0, seed=self.seed, device=self.device, threads=self.threads,
+            taxonomy=self.taxonomy, classes=self.classes,
         )  # fmt: skip
 
     def record(self) -> dict[str, Any]:

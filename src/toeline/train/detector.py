@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -77,11 +77,13 @@ def fit_detector(
     resume: bool,
     tell: Tell,
     choose: bool = True,
+    pool: Path | None = None,
 ) -> Fitted:
     """Train, keep the best epoch, write the detector into `out`. Raises ToelineError.
 
     Its thresholds are those of best F1 on the validation split. Without `choose` the last epoch is kept, and not the
-    best on that split. `tell` hears steps done, steps in all, and each line of the log.
+    best on that split. `tell` hears steps done, steps in all, and each line of the log. Drawn scenes are kept in the
+    folder `pool`, by default in `out`.
     """
     torch = need("torch", extra=EXTRA)
     need("accelerate", extra=EXTRA)
@@ -90,7 +92,7 @@ def fit_detector(
         torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
     try:
-        plan = _plan_of_fit(run, training_data, out, tell)
+        plan = _plan_of_fit(run, training_data, out, tell, pool)
         if not choose:
             plan = replace(plan, choose=False, patience=0, untrained=False)
         log = plan.train(resume=resume)
@@ -108,7 +110,9 @@ def fit_detector(
         ) from None
 
 
-def _plan_of_fit(run: DetectorFit, training_data: DetectorTrainingData, out: Path, tell: Tell) -> TrainingPlan:
+def _plan_of_fit(
+    run: DetectorFit, training_data: DetectorTrainingData, out: Path, tell: Tell, pool: Path | None = None
+) -> TrainingPlan:
     from toeline.weights import pick_device
 
     photos, kinds, device = training_data.train.scenes, training_data.kinds, pick_device(run.device)
@@ -124,12 +128,14 @@ def _plan_of_fit(run: DetectorFit, training_data: DetectorTrainingData, out: Pat
         for split in (training_data.train, training_data.valid)
     )
     batch = min(run.batch, len(photos))
-    order = order_of(len(photos), epochs=run.epochs, batch=batch, seed=run.seed)
+    pictures = with_drawn(train, run, kinds, pool or out / DRAWN)
+    pool_n = len(pictures) - len(photos)
+    order = order_of(len(photos), epochs=run.epochs, batch=batch, seed=run.seed, drawn=run.mix_drawn, pool=pool_n)
     steps = len(order) // batch
     warm = max(1, round(WARM_UP * steps))
     return TrainingPlan(
         learner=learner,
-        views=Views(train, order, learner.size, run.seed, run.augment),
+        views=Views(pictures, order, learner.size, run.seed, run.augment),
         held=held,
         out=out,
         batch=batch,
@@ -143,6 +149,29 @@ def _plan_of_fit(run: DetectorFit, training_data: DetectorTrainingData, out: Pat
     )
 
 
+DRAWN = "drawn"
+DRAWN_TIMES = 4  # as many scenes are drawn as an epoch shows, so that not all come again in each
+
+
+def with_drawn(photos: Sequence[Sample], run: DetectorFit, kinds: Sequence[str], folder: Path) -> Sequence[Sample]:
+    """The photographs, and drawn scenes after them where `run` mixes them in. Raises SetupError for other types."""
+    if not run.mix_drawn:
+        return photos
+    if set(KINDS) - {*kinds}:
+        raise SetupError(
+            f"--mix-drawn: drawn scenes show {', '.join(KINDS)}, and the taxonomy {run.taxonomy} has not all of them. "
+            f"Leave --mix-drawn out."
+        )
+    concat = need("torch.utils.data", extra=EXTRA).ConcatDataset
+    scenes = DRAWN_TIMES * run.mix_drawn
+    numbers = [kinds.index(kind) for kind in KINDS]
+    drawn = [
+        Sample(s.pixels, [(numbers[k], polygon) for k, polygon in s.objects])
+        for s in fill_pool(folder, scenes=scenes, seed=run.seed + MIXED_IN).read()
+    ]
+    return cast("Sequence[Sample]", concat([photos, drawn]))
+
+
 PROBED = 2  # batches, the first of which is not counted
 
 
@@ -151,7 +180,7 @@ def seconds_a_photograph(run: DetectorFit, training_data: DetectorTrainingData) 
     torch = need("torch", extra=EXTRA)
     if run.threads:
         torch.set_num_threads(run.threads)
-    plan = _plan_of_fit(run, training_data, Path(), lambda done, total, line: None)
+    plan = _plan_of_fit(replace(run, mix_drawn=0), training_data, Path(), lambda done, total, line: None)
     network, loss = plan.learner.network.train(), plan.learner.loss
     assert loss is not None, "only the embedded network is trained by whoever asks"
     began = 0.0
@@ -215,6 +244,7 @@ def _data_record(split: LabeledSplit) -> dict[str, Any]:
     }
 
 
+MIXED_IN = 2_000_003  # added to the seed likewise: the scenes that photographs are mixed with
 HELD_OUT = 1_000_003  # added to the seed: the data set of drawn scenes that is only measured on
 
 

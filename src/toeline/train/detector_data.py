@@ -237,14 +237,26 @@ def outline(instance: Instance) -> Sequence[tuple[float, float]]:
     return instance.polygon or ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
 
 
-def order_of(photographs: int, *, epochs: int, batch: int, seed: int) -> NDArray[np.int64]:
-    """The photograph of each turn: each epoch in another order, cut to whole batches.
+def order_of(
+    photographs: int, *, epochs: int, batch: int, seed: int, drawn: int = 0, pool: int = 0
+) -> NDArray[np.int64]:
+    """The picture of each turn: each epoch in another order, cut to whole batches.
+
+    Each epoch has all photographs, and `drawn` of the `pool` scenes that are numbered after them, other ones each time.
 
     >>> len(order_of(10, epochs=3, batch=4, seed=0)), sorted(order_of(4, epochs=1, batch=4, seed=0).tolist())
     (24, [0, 1, 2, 3])
+    >>> sorted(n >= 4 for n in order_of(4, epochs=1, batch=6, seed=0, drawn=2, pool=9).tolist())
+    [False, False, False, False, True, True]
     """
-    whole = photographs // batch * batch
-    turns = [np.random.default_rng((seed, epoch)).permutation(photographs)[:whole] for epoch in range(epochs)]
+    whole = (photographs + drawn) // batch * batch
+    turns = []
+    for epoch in range(epochs):
+        rng = np.random.default_rng((seed, epoch))
+        seen = np.arange(photographs)
+        if drawn:
+            seen = np.concatenate([seen, photographs + rng.choice(pool, drawn, replace=False)])
+        turns.append(rng.permutation(seen)[:whole])
     return np.concatenate(turns)
 
 
