@@ -29,11 +29,11 @@ from toeline.core.statistics import Interval
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.feature_maps import feature_network
 from toeline.data.images import read_photo
+from toeline.data.pooling import COLUMNS
 from toeline.data.yolo import open_yolo, read_entry
 from toeline.evaluate.metric import ClusterBootstrap, share_of
 from toeline.judge.baseline.judge import BaselineJudge
 from toeline.judge.baseline.model import LEAST, TypeModel
-from toeline.judge.baseline.pooling import COLUMNS
 from toeline.pipelines.baseline import Said
 from toeline.train.baseline import TEMPERATURES, BaselineRun, FeatureTable, fit, fit_wide, measured, train_baseline
 

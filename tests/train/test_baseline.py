@@ -14,9 +14,9 @@ from tests.support.colored import write_colored
 
 from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
+from toeline.data.pooling import COLUMNS
 from toeline.errors import LabelError
 from toeline.judge.baseline.model import WIDE_CLIP, load_baseline, save_baseline, standardized
-from toeline.judge.baseline.pooling import COLUMNS
 from toeline.judge.load import load_judge
 from toeline.train import baseline as floor_fit
 from toeline.train.baseline import (

@@ -18,9 +18,10 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import each_labeled
 from toeline.data.feature_maps import FeatureNetwork, feature_network
 from toeline.data.images import file_hash, read_photo
+from toeline.data.pooling import COLUMNS
 from toeline.data.yolo import LabeledScene, YoloSet, open_yolo
 from toeline.errors import LabelError, PhotoError
-from toeline.judge.baseline.features import measure_names
+from toeline.judge.baseline.features import columns, measure_names
 from toeline.judge.baseline.model import (
     CLIP,
     WIDE_CLIP,
@@ -32,7 +33,6 @@ from toeline.judge.baseline.model import (
     as_answers,
     standardized,
 )
-from toeline.judge.baseline.pooling import COLUMNS, columns
 from toeline.train.config import BaselineRun
 
 if TYPE_CHECKING:

@@ -13,6 +13,8 @@ import numpy as np
 from toeline.core.box import Box
 from toeline.core.question import Picture
 from toeline.core.scene import Instance, Scene
+from toeline.data.feature_maps import FeatureNetwork
+from toeline.data.pooling import pool
 from toeline.judge.baseline.channels import CHANNELS, DIRECTIONS, PATTERNS, RADII, Maps, maps
 from toeline.prompts.relations import every_two
 
@@ -38,6 +40,19 @@ def measure(
     ]
     rows = [list(_row(place, instance.box, seen).values()) for instance, place in asked]
     return np.array(rows, np.float32).reshape(len(rows), len(measure_names(tuple(kinds))))
+
+
+def columns(
+    scene: Scene,
+    picture: Picture,
+    kinds: Sequence[str],
+    network: FeatureNetwork | None,
+    *,
+    only: Collection[str] | None = None,
+) -> NDArray[np.float32]:
+    """(n, F): the measures of `measure`, and after them, where a network is given, the features of `pool`."""
+    rows = measure(scene, picture, kinds, only=only)
+    return np.hstack([rows, pool(scene, picture, network, only=only)]) if network else rows
 
 
 @cache

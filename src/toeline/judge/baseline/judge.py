@@ -12,8 +12,8 @@ from toeline.core.calibration import normalized
 from toeline.core.question import PromptBudget, Question, QuestionSheet
 from toeline.data.feature_maps import FeatureNetwork, feature_network
 from toeline.errors import ModelError
+from toeline.judge.baseline.features import columns
 from toeline.judge.baseline.model import AGAIN, BaselineModel, as_answers, load_baseline
-from toeline.judge.baseline.pooling import columns
 
 OTHER_TYPE = 0.01  # probability of all answers of other types together, when they are legal: the type is trusted
 VIEW = PromptBudget(scene_tokens=0, crop_tokens=0)  # it looks at the photograph itself, so nothing is drawn for it

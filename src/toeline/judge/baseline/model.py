@@ -15,9 +15,9 @@ from scipy.special import log_softmax
 from toeline.core.calibration import USABLE
 from toeline.core.reading import number, numbers, read_bytes, word
 from toeline.core.words import cut
+from toeline.data.pooling import COLUMNS
 from toeline.errors import ModelError
 from toeline.judge.baseline.features import VERSION, measure_names
-from toeline.judge.baseline.pooling import COLUMNS
 from toeline.weights import tables_of, write_tables
 
 if TYPE_CHECKING:

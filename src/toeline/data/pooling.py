@@ -1,8 +1,8 @@
-"""The maps of the feature network, pooled in boxes: one row of numbers per object, beside what features.py measures."""
+"""The maps of the feature network, pooled in boxes: one row of numbers per object."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from toeline.core.question import Picture
 from toeline.core.scene import Scene
 from toeline.data.feature_maps import MAPS, FeatureNetwork, Map, scaled_hw
-from toeline.judge.baseline.features import measure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,19 +22,6 @@ SAMPLES = 4  # positions in a cell, each way, between which maps are interpolate
 LEAST_PX = 2  # a box is at least this wide and high; this and the next in pixels of the scaled photograph
 RING, LEAST_RING_PX, MOST_RING_PX = 0.75, 12, 60  # width of the surroundings: a share of the short side, within these
 COLUMNS = 4 * sum(channels for _, channels in MAPS.values())
-
-
-def columns(
-    scene: Scene,
-    picture: Picture,
-    kinds: Sequence[str],
-    network: FeatureNetwork | None,
-    *,
-    only: Collection[str] | None = None,
-) -> NDArray[np.float32]:
-    """(n, F): the measures of `measure`, and after them, where a network is given, the features of `pool`."""
-    rows = measure(scene, picture, kinds, only=only)
-    return np.hstack([rows, pool(scene, picture, network, only=only)]) if network else rows
 
 
 def pool(

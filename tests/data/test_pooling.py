@@ -11,8 +11,8 @@ from tests.support.datasets import make_photo, make_scene
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.feature_maps import MAPS, FeatureNetwork, feature_network, scaled_hw
-from toeline.judge.baseline.features import measure
-from toeline.judge.baseline.pooling import CELLS, COLUMNS, RING_CELLS, SAMPLES, align, columns, pool, pooled
+from toeline.data.pooling import CELLS, COLUMNS, RING_CELLS, SAMPLES, align, pool, pooled
+from toeline.judge.baseline.features import columns, measure
 from toeline.prompts.relations import mirrored
 
 SCENE = make_scene("slope_drain 20 4 30 70", "rock_toe 0 60 100 80", "vegetation 22 10 40 30", "toe_drain 0 82 100 90")
