@@ -7,7 +7,7 @@ The network is in the package, `models/features/` (its README says where it is f
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class FeatureNetwork:
 
     session: Any
     sha256: str
+    last: dict[tuple[str, bool], tuple[Map, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, file: Path = EMBEDDED, *, threads: int = 1) -> FeatureNetwork:
@@ -49,19 +50,27 @@ class FeatureNetwork:
     def maps(self, photo: NDArray[np.uint8], *, mirrored: bool = False) -> tuple[Map, ...]:
         """(H, W, 3) RGB to the maps of MAPS, each (channels, h / stride, w / stride) float32 for the scaled photograph.
 
-        (h, w) is `scaled_hw`. Values are what a linear layer gives: of both signs, mostly within 30.
-        With `mirrored` the maps are those of the photograph's mirror image, not turned back. Raises ModelError.
+        Those of the last photograph are kept, since detector and judge both ask for them. (h, w) is `scaled_hw`. Values
+        are what a linear layer gives: of both signs, mostly within 30. With `mirrored` the maps are those of the
+        photograph's mirror image, not turned back. Raises ModelError.
         """
         if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
             raise ModelError(f"a photograph is (H, W, 3) uint8, and not {photo.shape} {photo.dtype}")
         high, wide = scaled_hw(photo.shape[:2])
         scaled = np.asarray(Image.fromarray(photo).resize((wide, high), Image.Resampling.BICUBIC))
         pixels = np.ascontiguousarray(scaled[:, ::-1] if mirrored else scaled)
+        key = (hashlib.sha256(pixels.tobytes() + bytes(str(pixels.shape), "ascii")).hexdigest(), mirrored)
+        if (kept := self.last.get(key)) is not None:
+            return kept
         try:
             found = self.session.run(list(MAPS), {"photo": pixels[None]})
         except Exception as why:  # onnxruntime has no common base for its own errors
             raise ModelError(f"the feature network cannot be run ({first_line(why)[:200]}). {AGAIN}") from None
-        return tuple(one[0] for one in found)
+        maps = tuple(one[0] for one in found)
+        for old in [other for other in self.last if other[1] == mirrored]:
+            self.last.pop(old, None)  # two threads may see the same one
+        self.last[key] = maps
+        return maps
 
 
 @cache

@@ -88,15 +88,18 @@ def align(one: Map, box: Boxes, cells: tuple[int, int]) -> NDArray[np.float32]:
 
     A map pixel's value stands in its middle; outside the map the nearest pixel counts.
     """
-    across = _shares(box[0], box[2], cells[0], one.shape[2])
-    down = _shares(box[1], box[3], cells[1], one.shape[1])
-    return np.asarray(down @ (one @ across.T) if cells[0] < cells[1] else (down @ one) @ across.T)
+    across, columns = _shares(box[0], box[2], cells[0], one.shape[2])
+    down, rows = _shares(box[1], box[3], cells[1], one.shape[1])
+    part = one[:, rows, columns]
+    return np.asarray(down @ (part @ across.T) if cells[0] < cells[1] else (down @ part) @ across.T)
 
 
-def _shares(low: float, high: float, cells: int, size: int) -> NDArray[np.float32]:
-    """(cells, size): what each pixel of one axis counts in each cell. Interpolation in a rectangle is a product of two
-    such, one for each axis."""
+def _shares(low: float, high: float, cells: int, size: int) -> tuple[NDArray[np.float32], slice]:
+    """(cells, pixels): what each pixel of one axis counts in each cell, and which pixels of `size` these are: those
+    that count. Interpolation in a rectangle is a product of two such, one for each axis."""
     places = low + (high - low) * (np.arange(cells * SAMPLES) + 0.5) / (cells * SAMPLES) - 0.5
     places = np.clip(places, 0, size - 1)
-    near = np.maximum(1 - np.abs(places[:, None] - np.arange(size)), 0)
-    return np.asarray(near.reshape(cells, SAMPLES, size).mean(axis=1), np.float32)
+    counted = np.arange(int(places[0]), min(int(places[-1]) + 2, size))
+    near = np.maximum(1 - np.abs(places[:, None] - counted), 0)
+    shares = near.reshape(cells, SAMPLES, len(counted)).mean(axis=1)
+    return np.asarray(shares, np.float32), slice(counted[0], counted[-1] + 1)

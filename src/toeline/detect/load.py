@@ -12,7 +12,7 @@ from toeline.errors import ModelError, SetupError
 from toeline.weights import is_hub_id
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "detector" / "model.onnx"
-CARD, CONFIG = "detector.json", "config.json"
+CARD, CONFIG, RESCORE = "detector.json", "config.json", "rescore.safetensors"
 WAYS = (
     "Give 'embedded'; a .pt of ultralytics; an .onnx, exported by ultralytics or by toeline; a directory of a "
     "transformers detector (config.json and *.safetensors) or its hub id, owner/name"
@@ -81,5 +81,9 @@ def weight_files(name: str) -> list[Path]:
         files = [path / CONFIG, path / "preprocessor_config.json", *sorted(path.glob("*.safetensors"))]
     else:
         weights = path / EMBEDDED.name if path.is_dir() else path
-        files = [weights, weights.with_name(CARD)] if weights.suffix.lower() == ".onnx" else [weights]
+        files = (
+            [weights, weights.with_name(CARD), weights.with_name(RESCORE)]
+            if weights.suffix.lower() == ".onnx"
+            else [weights]
+        )
     return [file for file in files if file.is_file()]

@@ -20,8 +20,9 @@ from toeline.core.reading import number, read_json, whole
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import DEFAULT, MOST_SIDE, UNKNOWN, DetectorOptions, Known, Label
-from toeline.detect.letterbox import letterbox
 from toeline.detect.postprocess import detections, keep_best
+from toeline.detect.rescore import NAME, Rescorer
+from toeline.detect.views import LEAST, MOST_VIEWS, WHOLE, Candidates, Rows, View, fused
 from toeline.errors import ModelError, TaxonomyError
 from toeline.weights import first_line, open_session
 
@@ -38,6 +39,7 @@ class DetectorCard:
     thresholds: tuple[float, ...]
     nms_iou: float
     known: Known = UNKNOWN
+    views: tuple[View, ...] = WHOLE
 
     @classmethod
     def load(cls, path: Path, taxonomy: Taxonomy) -> DetectorCard:
@@ -55,6 +57,7 @@ class DetectorCard:
                 tuple(number(limits[n], f"the threshold of {n}", low=0, high=1) for n in names),
                 number(raw["nms_iou"], "nms_iou", low=0, high=1),
                 Known.read(raw),
+                tuple(View.read(said) for said in raw.get("views", [{}])[:MOST_VIEWS]) or WHOLE,
             )
         except (ValueError, KeyError, TypeError, AttributeError) as why:
             raise ModelError(
@@ -79,6 +82,7 @@ class OnnxDetector:
 
     session: Any
     card: DetectorCard
+    rescorer: Rescorer | None = None
 
     @property
     def known(self) -> Known:
@@ -119,27 +123,46 @@ class OnnxDetector:
                 f"{weights}: a detector takes `photo` [1, {card.input_px}, {card.input_px}, 3] and gives `boxes` "
                 f"and `scores`; this model has {shapes}. Export it with toeline train-embedded detector."
             )
-        return cls(session, card)
+        again = weights.with_name(NAME)
+        return cls(session, card, Rescorer.load(again, card.kinds, len(card.views)) if again.is_file() else None)
 
     def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
         """What was found in each image, most confident first; one at a time, because the model takes one."""
         return [self._find(image) for image in images]
 
     def _find(self, image: Image.Image) -> list[Detection]:
-        card = self.card
-        square, fit = letterbox(image, (card.input_px, card.input_px), fill=card.fill, smooth=True)
-        boxes, scores = self._run(square[None])
-        rows, kinds = np.nonzero(scores >= np.asarray(card.thresholds, np.float32))
-        best = keep_best(boxes[rows], scores[rows, kinds], kinds, iou=card.nms_iou)
-        rows, kinds = rows[best], kinds[best]
+        if self.rescorer is None and self.card.views == WHOLE:
+            rows = self._look(image, WHOLE[0], np.asarray(self.card.thresholds, np.float32))
+        else:
+            found = self.candidates(image)
+            best = self.rescorer(image, found) if self.rescorer else found
+            kept = best.scores >= np.asarray(self.card.thresholds, np.float32)[best.kinds]
+            rows = Rows(best.boxes[kept], best.scores[kept], best.kinds[kept])
         return detections(
-            fit.undo(boxes[rows]),
-            scores[rows, kinds],
-            kinds,
-            labels=dict(enumerate(map(Label, card.kinds))),
-            limits=dict.fromkeys(card.kinds, 0.0),  # the thresholds are by column: two may be of one type
+            *rows,
+            labels=dict(enumerate(map(Label, self.card.kinds))),
+            limits=dict.fromkeys(self.card.kinds, 0.0),  # the thresholds are by column: two may be of one type
             size_wh=image.size,
         )
+
+    def viewed(self, views: tuple[View, ...]) -> OnnxDetector:
+        """The same network with other views, and without a second look, which belongs to its own."""
+        return replace(self, card=replace(self.card, views=views), rescorer=None)
+
+    def candidates(self, image: Image.Image) -> Candidates:
+        """What all views find, joined; before confidences are looked at again, and without thresholds."""
+        least = np.full(len(self.card.kinds), LEAST, np.float32)
+        return fused([self._look(image, view, least) for view in self.card.views])
+
+    def _look(self, image: Image.Image, view: View, least: Floats) -> Rows:
+        """What one view shows that is not under the `least` of its type, most confident first."""
+        card = self.card
+        square, fit = view.laid(image, card.input_px, card.fill)
+        boxes, scores = self._run(square[None])
+        rows, kinds = np.nonzero(scores >= least)
+        best = keep_best(boxes[rows], scores[rows, kinds], kinds, iou=card.nms_iou)
+        rows, kinds = rows[best], kinds[best]
+        return Rows(view.undone(boxes[rows], fit, card.input_px), scores[rows, kinds], kinds)
 
     def _run(self, photo: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Boxes (A, 4) and scores (A, kinds) of one photograph. Raises ModelError for what is none of both."""

@@ -91,11 +91,11 @@ def keep_best(boxes: Floats, scores: Floats, kinds: NDArray[np.int64], *, iou: f
             after = open_.copy()
             after[: n + 1] = False
             rivals = np.flatnonzero(after & (kinds == kinds[n]))
-            open_[rivals[_overlaps(corners[n], areas[n], corners[rivals], areas[rivals]) > iou]] = False
+            open_[rivals[overlaps(corners[n], areas[n], corners[rivals], areas[rivals]) > iou]] = False
     return order[open_]
 
 
-def _overlaps(
+def overlaps(
     box: NDArray[np.float64], area: float, others: NDArray[np.float64], areas: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """IoU of one box with others."""

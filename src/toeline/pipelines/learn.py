@@ -27,10 +27,14 @@ from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.domain import FEWEST, DomainCard, Score, fit_domain, load_domain, save_domain
+from toeline.data.feature_maps import feature_network
 from toeline.data.photo_measures import Measures, measures_in
 from toeline.data.split import folds_of
 from toeline.data.yolo import LabeledScene
 from toeline.detect.detector import DetectorOptions
+from toeline.detect.onnx import OnnxDetector
+from toeline.detect.rescore import NAME, columns_of
+from toeline.detect.views import LEAST, STEADY, Candidates
 from toeline.errors import SetupError
 from toeline.evaluate.average_precision import Precisions, best_thresholds, found_of, precisions, true_rows
 from toeline.evaluate.calibration import calibrated, reliability, review_at, review_curve
@@ -69,18 +73,27 @@ from toeline.train.detector import (
 )
 from toeline.train.ensemble import AnsweredCase, ask_scenes, ensemble_out_of_fold, fit_on
 from toeline.train.finetune import CHECKPOINTS, TrainingData, finetune, read_training_data, release
+from toeline.train.rescore import SeenPhotograph, fit_rescorer, paired, rescored_out_of_fold
 from toeline.train.sampling import class_weights
 
 if TYPE_CHECKING:
     from toeline.judge.ensemble import EnsembleJudge
 
-STEPS, DONE, ANSWERS = "steps", "done.json", "answers.jsonl"
+STEPS, DONE, ANSWERS, LOOK = "steps", "done.json", "answers.jsonl", "look"
+ONE_VIEW, VIEWS, AGAIN = "one view", "views", "second look"  # how detections are made
 DATA, BEFORE, EVALUATION = "data", "before", "evaluation"
 VALID_SHARE = 0.2  # of the flight lines, to measure on, where a data set has no split for it
 FEATURES: tuple[Features, ...] = ("measures", "pretrained")
 EXPECTED = {"both_stages": "of objects right in class and place", "judge": "of classes right on true boxes"}
 DETECTOR_FILES = ("model.onnx", "detector.json")
-USUAL_S = {"baseline": 0.3, "detector": 0.25, "judge": 1.5, "joined": 0.1, "domain": 0.2}  # a photograph, on a CPU
+USUAL_S = {
+    "baseline": 0.3,
+    "detector": 0.25,
+    LOOK: 0.8,
+    "judge": 1.5,
+    "joined": 0.1,
+    "domain": 0.2,
+}  # a photograph, on a CPU
 LEAST_EPOCHS = {"detector": 6, "judge": 2}  # fewer teach nothing worth having
 RECALL = 2.0  # times as much as precision counts for what may be a defect: a miss is worse than one that a person drops
 OWN = (STEPS, DATA, BEFORE, EVALUATION)
@@ -140,6 +153,8 @@ class Learning:
             parts.append(
                 LearnStep(kind, f"the {kind}, on all of {run.split}", kind, (n + drawn) * epochs, partial(act, None))
             )
+            if kind == "detector":
+                parts.append(LearnStep(LOOK, "a second look at what was found", LOOK, n, self.second_look))
         parts.append(LearnStep("joined", "how sure it is", "joined", n, self.joined))
         return [*parts, LearnStep("domain", "what its photographs are like", "domain", n, self.domain)]
 
@@ -195,23 +210,64 @@ class Learning:
                 self.run.detector, replace(data, train=train, valid=valid), folder, resume=True,
                 tell=partial(tell, "train"), choose=False, pool=self.folder(DRAWN),
             )  # fmt: skip
-        with bar("Looking at what it never saw", total=len(valid.scenes)) as step:
-            options = DetectorOptions(device=self.run.device)
-            seen = measure(str(folder), valid, data.taxonomy, options, step=step)
-        rows = zip(seen.photos, seen.every, strict=True)
-        write_whole(folder / DETECTIONS, join_lines(_detection_record(p, found) for p, found in rows))
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        return {"photographs": len(train.scenes), "objects": train.objects, "map_50": seen.precision.map_50}
+        return {"photographs": len(train.scenes), "objects": train.objects}
+
+    def second_look(self, folder: Path) -> Mapping[str, Any]:
+        """How detections are made of what the network says: by one view or several, with a second look or without.
+
+        The one of the highest mean average precision is kept, by the detectors of the folds on what they never saw.
+        """
+        seen, plain = self.looked_at()
+        kinds = self.boxes.kinds
+        network = feature_network()
+        once_more = rescored_out_of_fold(seen, kinds, len(STEADY), network)
+        said = {VIEWS: [p.found for p in seen], AGAIN: once_more}
+        found = {ONE_VIEW: plain} | {how: [_instances(one, kinds) for one in its] for how, its in said.items()}
+        true, lines = [s.instances for s in self.held], [p.flight_line for p in seen]
+        scores = {how: precisions(its, true, kinds, lines, draws=0).map_50 for how, its in found.items()}
+        kept = max(scores, key=scores.__getitem__)
+        (folder / NAME).unlink(missing_ok=True)
+        if kept == AGAIN:
+            fit_rescorer(seen, kinds, len(STEADY), network).save(folder / NAME)
+        rows = zip(self.held, found[kept], strict=True)
+        write_whole(folder / DETECTIONS, join_lines(_detection_record(p, its) for p, its in rows))
+        return {"kept": kept, "map_50": scores, "photographs": len(seen)}
+
+    @cached_property
+    def held(self) -> list[LabeledScene]:
+        """The photographs of train, fold by fold."""
+        return [s for k in self.folds for s in self.inside(self.boxes.train.scenes, k)]
+
+    def looked_at(self) -> tuple[list[SeenPhotograph], list[list[Instance]]]:
+        """What several views find on each of `held`, and what one does; by the detector of its fold."""
+        from toeline.data.images import read_photo
+        from toeline.detect.load import load_detector
+
+        seen, plain, network = list[SeenPhotograph](), list[list[Instance]](), feature_network()
+        with bar("Looking at what it never saw", total=len(self.held)) as step:
+            for k in self.folds:
+                name, options = str(self.folder(f"detector-{k + 1}")), DetectorOptions(general=LEAST)
+                detector = load_detector(name, taxonomy=self.boxes.taxonomy, options=options)
+                assert isinstance(detector, OnnxDetector)
+                steady = detector.viewed(STEADY)
+                for scene in self.inside(self.boxes.train.scenes, k):
+                    image = read_photo(scene.path)
+                    found = steady.candidates(image)
+                    columns = columns_of(image, found, len(self.boxes.kinds), network)
+                    right = paired(found, scene.instances, self.boxes.kinds)
+                    seen.append(SeenPhotograph(scene.flight_line or scene.name, found, columns, right))
+                    plain.append([s.instance for s in detector.find([image])[0]])
+                    step(())
+        return seen, plain
 
     def detected(self) -> tuple[list[LabeledScene], list[list[Instance]]]:
         """Every photograph of train with what the detector of its fold found, which never saw it."""
         found = {
             row["photo"]: [Instance("", kind, Box(*box), score) for kind, score, box in row["found"]]
-            for k in self.folds
-            for row in read_lines(self.folder(f"detector-{k + 1}") / DETECTIONS)
+            for row in read_lines(self.folder(LOOK) / DETECTIONS)
         }
-        scenes = [s for s in self.boxes.train.scenes if s.name in found]
-        return scenes, [found[s.name] for s in scenes]
+        return self.held, [found[s.name] for s in self.held]
 
     def thresholds(self) -> dict[str, float]:
         """Of best F2 on detections out of fold; of best F1 for a type that leaves one answer, which is no defect."""
@@ -358,6 +414,12 @@ def affordable(run: LearnRun, photographs: int, pace: float) -> dict[str, int]:
     return {"detector": detector, "judge": judge}
 
 
+def _instances(found: Candidates, kinds: Sequence[str]) -> list[Instance]:
+    boxes = (Box(*map(float, box)) for box in found.boxes)
+    rows = zip(boxes, found.kinds, found.scores, strict=True)
+    return [Instance("", kinds[k], box, min(float(score), 1.0)) for box, k, score in rows]
+
+
 def _detection_record(photo: LabeledScene, found: Sequence[Instance]) -> dict[str, Any]:
     rows = [(t.type_name, round(t.score, 5), [round(v, 2) for v in t.box.xyxy]) for t in found]
     return {"photo": photo.name, "found": rows}
@@ -451,6 +513,11 @@ def publish(learning: Learning, done: Mapping[str, Mapping[str, Any]]) -> list[s
     weights, card = (learning.folder("detector") / name for name in DETECTOR_FILES)
     write_whole(out / DETECTOR / weights.name, weights.read_bytes())
     told = {**json.loads(card.read_text(encoding="utf-8")), "thresholds": learning.thresholds()}
+    (out / DETECTOR / NAME).unlink(missing_ok=True)
+    if done[LOOK]["kept"] != ONE_VIEW:
+        told["views"] = [view._asdict() for view in STEADY]
+    if done[LOOK]["kept"] == AGAIN:
+        write_whole(out / DETECTOR / NAME, (learning.folder(LOOK) / NAME).read_bytes())
     write_whole(out / DETECTOR / card.name, json.dumps(told, indent=1) + "\n")
     write_whole(out / BASELINE, (learning.folder("baseline") / BASELINE).read_bytes())
     if done["joined"]["kept"] == "ensemble":
