@@ -23,7 +23,7 @@ from toeline.detect.letterbox import GRAY
 from toeline.detect.load import load_detector
 from toeline.errors import LabelError, ModelError, SetupError
 from toeline.train.config import DetectorFit
-from toeline.train.detector import Fitted, fit_detector, read_detector_training_data
+from toeline.train.detector import DRAWN_TIMES, Fitted, fit_detector, read_detector_training_data, with_drawn
 from toeline.train.detector_data import Pictures, Views, order_of
 
 pytest.importorskip("pycocotools")
@@ -187,3 +187,29 @@ def test_every_epoch_sees_as_many_whole_batches_in_another_order() -> None:
     epochs = order.reshape(3, 6)
     assert all(len(set(epoch)) == 6 for epoch in epochs.tolist())
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3
+
+
+def test_drawn_scenes_stand_after_the_photographs_and_each_epoch_shows_others(tmp_path: Path) -> None:
+    order = order_of(5, epochs=3, batch=8, seed=0, drawn=3, pool=12).reshape(3, 8)
+    for epoch in order:
+        assert sorted(epoch)[:5] == [0, 1, 2, 3, 4]
+        assert len(set(epoch)) == 8
+    assert len({tuple(sorted(e)) for e in order}) > 1
+    photos = [*PHOTOS]  # anything with a length
+    run = DetectorFit(mix_drawn=1)
+    kinds = tuple(reversed(KINDS))
+    mixed = with_drawn(photos, run, kinds, tmp_path)  # type: ignore[arg-type]
+    assert len(mixed) == 5 + DRAWN_TIMES
+    assert mixed[0] == photos[0]
+    scene, plain = mixed[5], with_drawn(photos, run, KINDS, tmp_path)[5]  # type: ignore[arg-type]
+    assert scene.pixels.shape == (640, 640, 3)
+    assert [kinds[k] for k, _ in scene.objects] == [KINDS[k] for k, _ in plain.objects]
+    assert scene.objects
+
+
+def test_drawn_scenes_are_of_the_packages_types(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="--mix-drawn"):
+        with_drawn([], DetectorFit(mix_drawn=1), ("crack",), tmp_path)
+    with pytest.raises(SetupError, match="--mix-drawn"):
+        DetectorFit(mix_drawn=-1)
+    assert with_drawn([], DetectorFit(), ("crack",), tmp_path) == []

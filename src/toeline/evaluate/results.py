@@ -132,8 +132,9 @@ class LearnResult:
         return {
             "split": self.after.done.split.name,
             **{name: metric_record(metric) for name, metric in self.metrics().items()},
-            "out_of_fold": {"map_50": self.out_of_fold.map_50, "log_loss": self.steps["joined"]["log_loss"]},
+            "out_of_fold": {"map_50": self.steps["look"]["map_50"], "log_loss": self.steps["joined"]["log_loss"]},
             "judge_kept": self.steps["joined"]["kept"],
+            "detections_by": self.steps["look"]["kept"],
             "counts": self.after.stages.error_breakdown.counts.record() if self.after.stages else {},
             "probabilities": {
                 "before": self.trust.before.record(),

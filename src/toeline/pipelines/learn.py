@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from toeline.judge.ensemble import EnsembleJudge
 
 STEPS, DONE, ANSWERS, LOOK = "steps", "done.json", "answers.jsonl", "look"
-ONE_VIEW, VIEWS, AGAIN = "one view", "views", "second look"  # how detections are made
+ONE_VIEW, VIEWS, AGAIN = "one view", "several views", "a second look"  # how detections are made
 DATA, BEFORE, EVALUATION = "data", "before", "evaluation"
 VALID_SHARE = 0.2  # of the flight lines, to measure on, where a data set has no split for it
 FEATURES: tuple[Features, ...] = ("measures", "pretrained")

@@ -62,7 +62,11 @@ def _rows(result: LearnResult) -> Iterator[tuple[str, ...]]:
     assert after.true_boxes, "on true boxes"
     yield _row("detector, in the package", valid, result.shipped.figure("map_50"))
     folds = {f.key: f for f in result.out_of_fold.figures()}
-    yield _row("detector, learned", "train, out of fold", folds["map_50"])
+    look = result.steps["look"]
+    for how, value in look["map_50"].items():
+        if how != look["kept"]:
+            yield (f"detector, learned, by {how}", "train, out of fold", tenths(value), "", f"{folds['map_50'].n:,}")
+    yield _row(f"detector, learned, by {look['kept']}", "train, out of fold", folds["map_50"])
     yield _row("detector, learned", valid, result.detector.figure("map_50"))
     for figure in result.steps["baseline"]["cross_validated"]["figures"]:
         if figure["key"] == "accuracy":
@@ -93,6 +97,9 @@ def _detector(result: LearnResult, taxonomy: Taxonomy) -> Section:
     head = ("type", "AP@0.5 out of fold", "AP@0.5", "found", "of boxes right")
     text = (
         detector_headline(result.detector, result.shipped),
+        f"What the network says becomes detections by {result.steps['look']['kept']}, the best of three out of fold. "
+        f"Several views of a photograph (mirrored, smaller) are joined; a second look then says how probable each box "
+        f"is, from what the views say, what lies around, and what an ImageNet network sees in it.",
         "Thresholds are those of best F2 out of fold, because a defect that is missed counts more than a finding "
         "that a person drops; of best F1 for types that have no defects. What is hardly above its threshold goes "
         "to a person.",
