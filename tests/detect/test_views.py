@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toeline.core.box import Box
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.feature_maps import feature_network
@@ -20,8 +19,7 @@ from toeline.detect.onnx import OnnxDetector
 from toeline.detect.rescore import NAME, LinearScore, Rescorer, columns_of, width
 from toeline.detect.views import MOST, STEADY, WHOLE, Candidates, Rows, View, fused
 from toeline.errors import ModelError
-from toeline.synth.dataset import scene_seed
-from toeline.synth.scene import draw
+from toeline.train.detector_data import drawn_photograph
 from toeline.train.rescore import SeenPhotograph, fit_rescorer, paired, rescored_out_of_fold
 
 TAXONOMY = Taxonomy.load()
@@ -96,12 +94,7 @@ def loaded(folder: Path) -> OnnxDetector:
 
 
 def photo(n: int) -> tuple[Image.Image, list[Instance]]:
-    drawing = draw(scene_seed(3, n), size=320)
-    true = [
-        Instance(str(i), o.kind, Box(*np.min(o.polygon, axis=0).tolist(), *np.max(o.polygon, axis=0).tolist()))
-        for i, o in enumerate(drawing.objects)
-    ]
-    return Image.fromarray(drawing.image), true
+    return drawn_photograph(n, seed=3, size=320)
 
 
 def test_views_are_read_and_find_what_is_there(folder: Path) -> None:

@@ -22,8 +22,8 @@ from toeline.detect.detector import DetectorOptions
 from toeline.detect.letterbox import GRAY
 from toeline.detect.load import load_detector
 from toeline.errors import LabelError, ModelError, SetupError
-from toeline.train.config import DetectorFit
-from toeline.train.detector import DRAWN_TIMES, Fitted, fit_detector, read_detector_training_data, with_drawn
+from toeline.train.config import DRAWN_TIMES, DetectorFit
+from toeline.train.detector import Fitted, fit_detector, read_detector_training_data, with_drawn
 from toeline.train.detector_data import Pictures, Views, order_of
 
 pytest.importorskip("pycocotools")

@@ -110,15 +110,18 @@ class Trained(NamedTuple):
         return {"out": str(self.file), **self.facts, **counted(self.problems), "problems": len(grave(self.problems))}
 
 
-def baseline_into(run: BaselineRun, file: Path) -> Trained:
-    """Train a baseline, measure it by cross-validation, and write both to `file`. Raises ToelineError."""
+def baseline_into(run: BaselineRun, file: Path, *, drawn: Path | None = None) -> Trained:
+    """Train a baseline, measure it by cross-validation, and write both to `file`. Raises ToelineError.
+
+    Drawn scenes that are mixed in are kept in the folder `drawn`, where one is given.
+    """
     from toeline.judge.baseline.model import is_baseline
 
     with replacing(file, is_baseline, "file of `toeline baseline`"):
-        return _baseline_into(run, file, Taxonomy.load(run.taxonomy))
+        return _baseline_into(run, file, Taxonomy.load(run.taxonomy), drawn)
 
 
-def _baseline_into(run: BaselineRun, file: Path, words: Taxonomy) -> Trained:
+def _baseline_into(run: BaselineRun, file: Path, words: Taxonomy, drawn: Path | None) -> Trained:
     from toeline.data.yolo import open_yolo
     from toeline.evaluate.metric import metric_record
     from toeline.judge.baseline.model import save_baseline
@@ -126,7 +129,7 @@ def _baseline_into(run: BaselineRun, file: Path, words: Taxonomy) -> Trained:
 
     photographs = len(open_yolo(run.data, words, classes=run.classes).split(run.split)[1])
     with bar("Measuring", total=photographs) as step:
-        trained = train_baseline(run, words, step=step)
+        trained = train_baseline(run, words, step=step, drawn=drawn)
     table = trained.table
     rows = zip(table.photos, table.groups, table.instances, table.classes, trained.said, strict=True)
     figures = measured((Said(*map(str, row)) for row in rows), words)

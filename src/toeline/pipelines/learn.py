@@ -28,10 +28,12 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.domain import FEWEST, DomainCard, Score, fit_domain, load_domain, save_domain
 from toeline.data.feature_maps import feature_network
+from toeline.data.images import read_photo
 from toeline.data.photo_measures import Measures, measures_in
 from toeline.data.split import folds_of
 from toeline.data.yolo import LabeledScene
 from toeline.detect.detector import DetectorOptions
+from toeline.detect.load import load_detector
 from toeline.detect.onnx import OnnxDetector
 from toeline.detect.rescore import NAME, columns_of
 from toeline.detect.views import LEAST, STEADY, Candidates
@@ -63,22 +65,26 @@ from toeline.pipelines.progress import Summary, bar, errors, escape, goes_on, te
 from toeline.pipelines.settings import EvaluateRun, Scoring
 from toeline.report.document import render_html, render_markdown
 from toeline.report.learn_page import page_of
-from toeline.train.config import EMBEDDED, BaselineRun, Features, LearnRun
+from toeline.train.config import DRAWN, EMBEDDED, Features, LearnRun
 from toeline.train.detector import (
-    DRAWN,
     DetectorTrainingData,
     fit_detector,
     read_detector_training_data,
     seconds_a_photograph,
 )
+from toeline.train.detector_data import drawn_photograph
 from toeline.train.ensemble import AnsweredCase, ask_scenes, ensemble_out_of_fold, fit_on
 from toeline.train.finetune import CHECKPOINTS, TrainingData, finetune, read_training_data, release
 from toeline.train.rescore import SeenPhotograph, fit_rescorer, paired, rescored_out_of_fold
 from toeline.train.sampling import class_weights
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from toeline.judge.ensemble import EnsembleJudge
 
+NOT_SEEN = 3_000_017  # added to the seed: drawn scenes that no detector was trained on
+LABELED = "drawn-labeled"  # drawn scenes with their conditions
 STEPS, DONE, ANSWERS, LOOK = "steps", "done.json", "answers.jsonl", "look"
 ONE_VIEW, VIEWS, AGAIN = "one view", "several views", "a second look"  # how detections are made
 DATA, BEFORE, EVALUATION = "data", "before", "evaluation"
@@ -187,12 +193,12 @@ class Learning:
         """The judge without a language model, with the features of less log loss out of fold; it keeps its answers."""
         from toeline.pipelines.baseline import baseline_into
 
-        run = BaselineRun(
-            data=self.data, split=self.run.split, seed=self.run.seed, taxonomy=self.run.taxonomy,
-            classes=self.run.classes,
-        )  # fmt: skip
+        run = replace(self.run.baseline, data=self.data)
         made = {
-            which: baseline_into(replace(run, features=which), folder / f"{which}.safetensors") for which in FEATURES
+            which: baseline_into(
+                replace(run, features=which), folder / f"{which}.safetensors", drawn=self.folder(LABELED)
+            )
+            for which in FEATURES
         }
         losses = {which: float(one.facts["cross_validated"]["log_loss"]) for which, one in made.items()}
         best = min(FEATURES, key=losses.__getitem__)
@@ -223,8 +229,9 @@ class Learning:
         network = feature_network()
         once_more = rescored_out_of_fold(seen, kinds, len(STEADY), network)
         said = {VIEWS: [p.found for p in seen], AGAIN: once_more}
-        found = {ONE_VIEW: plain} | {how: [_instances(one, kinds) for one in its] for how, its in said.items()}
-        true, lines = [s.instances for s in self.held], [p.flight_line for p in seen]
+        n = len(self.held)  # what comes after them are drawn scenes
+        found = {ONE_VIEW: plain} | {how: [_instances(one, kinds) for one in its[:n]] for how, its in said.items()}
+        true, lines = [s.instances for s in self.held], [p.flight_line for p in seen[:n]]
         scores = {how: precisions(its, true, kinds, lines, draws=0).map_50 for how, its in found.items()}
         kept = max(scores, key=scores.__getitem__)
         (folder / NAME).unlink(missing_ok=True)
@@ -232,7 +239,7 @@ class Learning:
             fit_rescorer(seen, kinds, len(STEADY), network).save(folder / NAME)
         rows = zip(self.held, found[kept], strict=True)
         write_whole(folder / DETECTIONS, join_lines(_detection_record(p, its) for p, its in rows))
-        return {"kept": kept, "map_50": scores, "photographs": len(seen)}
+        return {"kept": kept, "map_50": scores, "photographs": n, "drawn": len(seen) - n}
 
     @cached_property
     def held(self) -> list[LabeledScene]:
@@ -240,26 +247,29 @@ class Learning:
         return [s for k in self.folds for s in self.inside(self.boxes.train.scenes, k)]
 
     def looked_at(self) -> tuple[list[SeenPhotograph], list[list[Instance]]]:
-        """What several views find on each of `held`, and what one does; by the detector of its fold."""
-        from toeline.data.images import read_photo
-        from toeline.detect.load import load_detector
-
-        seen, plain, network = list[SeenPhotograph](), list[list[Instance]](), feature_network()
-        with bar("Looking at what it never saw", total=len(self.held)) as step:
+        """What several views find on each of `held`, and after them on drawn scenes that no detector has seen; and
+        what one view finds on each of `held`. By the detector of a photograph's fold."""
+        seen, scenes, plain = list[SeenPhotograph](), list[SeenPhotograph](), list[list[Instance]]()
+        with bar("Looking at what it never saw", total=len(self.held) + self.run.drawn) as step:
             for k in self.folds:
                 name, options = str(self.folder(f"detector-{k + 1}")), DetectorOptions(general=LEAST)
                 detector = load_detector(name, taxonomy=self.boxes.taxonomy, options=options)
                 assert isinstance(detector, OnnxDetector)
-                steady = detector.viewed(STEADY)
                 for scene in self.inside(self.boxes.train.scenes, k):
                     image = read_photo(scene.path)
-                    found = steady.candidates(image)
-                    columns = columns_of(image, found, len(self.boxes.kinds), network)
-                    right = paired(found, scene.instances, self.boxes.kinds)
-                    seen.append(SeenPhotograph(scene.flight_line or scene.name, found, columns, right))
+                    seen.append(self.seen(detector, image, scene.instances, scene.flight_line or scene.name))
                     plain.append([s.instance for s in detector.find([image])[0]])
                     step(())
-        return seen, plain
+                for n in range(k, self.run.drawn, len(self.folds)):
+                    scenes.append(self.seen(detector, *drawn_photograph(n, self.run.seed + NOT_SEEN), f"drawn {n}"))
+                    step(())
+        return seen + scenes, plain
+
+    def seen(self, detector: OnnxDetector, image: Image, true: Sequence[Instance], flight_line: str) -> SeenPhotograph:
+        """What several views of a photograph show to a detector, and what of it is right."""
+        kinds, found = self.boxes.kinds, detector.viewed(STEADY).candidates(image)
+        columns = columns_of(image, found, len(kinds), feature_network())
+        return SeenPhotograph(flight_line, found, columns, paired(found, true, kinds))
 
     def detected(self) -> tuple[list[LabeledScene], list[list[Instance]]]:
         """Every photograph of train with what the detector of its fold found, which never saw it."""

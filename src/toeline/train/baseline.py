@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +35,7 @@ from toeline.judge.baseline.model import (
     as_answers,
     standardized,
 )
-from toeline.train.config import BaselineRun
+from toeline.train.config import MIXED_IN, BaselineRun
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,10 +60,13 @@ class TrainedBaseline:
     problems: tuple[Problem, ...]
 
 
-def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda _: None) -> TrainedBaseline:
+def train_baseline(
+    run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda _: None, drawn: Path | None = None
+) -> TrainedBaseline:
     """Measure, cross-validate, calibrate and fit. Raises LabelError where there is nothing to learn from.
 
-    `step` is called after each photograph with what was wrong with it.
+    `step` is called after each photograph with what was wrong with it. Drawn scenes are kept in the folder `drawn`,
+    where one is given. Every fit sees them; what is said of the photographs out of fold is not about them.
     """
     found = open_yolo(run.data, taxonomy, classes=run.classes)
     network = feature_network() if run.features == "pretrained" else None
@@ -72,14 +77,15 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
     folds = min(run.folds, len(set(table.groups)))
     if folds < 2:
         raise LabelError(f"{run.data}: {run.split} is one photograph, and cross-validation needs two. Add some.")
+    scenes = drawn_table(run, taxonomy, network, drawn)
     model = BaselineModel(
         kinds=tuple(t.name for t in taxonomy.types),
         classes={c.name: c.type for c in taxonomy.classes},
         names=measure_names(tuple(t.name for t in taxonomy.types)),
-        by_type=fit(table, taxonomy, run.seed, pooled=COLUMNS if network else 0),
+        by_type=fit(table.beside(scenes), taxonomy, run.seed, pooled=COLUMNS if network else 0),
         network=network.sha256 if network else "",
     )
-    raw = cross_validated(model, table, taxonomy, folds, run.seed)
+    raw = cross_validated(model, table, taxonomy, folds, run.seed, scenes)
     answers = [model.answers(kind) for kind in table.kinds]
     right = [options.index(name) for options, name in zip(answers, table.classes, strict=True)]
     asked = [i for i, options in enumerate(answers) if len(options) > 1]
@@ -87,9 +93,25 @@ def train_baseline(run: BaselineRun, taxonomy: Taxonomy, *, step: Step = lambda 
     model = replace(model, temperature=round(temperature, 4))
     calibrated = [log_softmax(scores / model.temperature) for scores in raw]
     said = tuple(options[int(s.argmax())] for options, s in zip(answers, calibrated, strict=True))
-    model = replace(model, facts=_facts(run, taxonomy, table, model), out_of_fold=_kept(table, answers, calibrated))
+    model = replace(
+        model, facts=_facts(run, taxonomy, table, model, scenes), out_of_fold=_kept(table, answers, calibrated)
+    )
     loss = log_loss(padded([calibrated[i] for i in asked]), [right[i] for i in asked])
     return TrainedBaseline(model, table, said, loss, folds, cut_by, tuple(problems))
+
+
+def drawn_table(
+    run: BaselineRun, taxonomy: Taxonomy, network: FeatureNetwork | None, folder: Path | None
+) -> FeatureTable | None:
+    """The objects of the drawn scenes that are mixed in; None without any. Raises LabelError for another taxonomy."""
+    from toeline.synth.dataset import write_dataset
+
+    if not run.mix_drawn:
+        return None
+    with tempfile.TemporaryDirectory() as made:
+        scenes = folder or Path(made)
+        write_dataset(scenes, scenes=run.mix_drawn, seed=run.seed + MIXED_IN, parts={"train": 1.0}, masks=False)
+        return measured(open_yolo(scenes, taxonomy), "train", taxonomy, lambda _: None, network)[0]
 
 
 def measured(
@@ -123,14 +145,16 @@ def _known(labeled: LabeledScene, sha256: str) -> Iterator[tuple[str, str, str, 
 
 
 def cross_validated(
-    model: BaselineModel, table: FeatureTable, taxonomy: Taxonomy, folds: int, seed: int
-) -> list[NDArray[np.float64]]:
+    model: BaselineModel, table: FeatureTable, taxonomy: Taxonomy, folds: int, seed: int,
+    scenes: FeatureTable | None = None,
+) -> list[NDArray[np.float64]]:  # fmt: skip
     """Log-probabilities of each object by a model that saw no photograph of its flight line; not yet calibrated."""
     from sklearn.model_selection import GroupKFold
 
     said: list[NDArray[np.float64]] = [np.zeros(0)] * len(table.rows)
     for seen, unseen in GroupKFold(folds).split(table.rows, groups=table.groups):
-        part = replace(model, by_type=fit(table.only(seen), taxonomy, seed, pooled=COLUMNS if model.network else 0))
+        known = table.only(seen).beside(scenes)
+        part = replace(model, by_type=fit(known, taxonomy, seed, pooled=COLUMNS if model.network else 0))
         for i in unseen:
             said[i] = part.log_probs(str(table.kinds[i]), table.rows[i : i + 1])[0]
     return said
@@ -143,7 +167,9 @@ def _kept(table: FeatureTable, answers: Sequence[tuple[str, ...]], said: Sequenc
     return kept
 
 
-def _facts(run: BaselineRun, taxonomy: Taxonomy, table: FeatureTable, model: BaselineModel) -> dict[str, Any]:
+def _facts(
+    run: BaselineRun, taxonomy: Taxonomy, table: FeatureTable, model: BaselineModel, scenes: FeatureTable | None
+) -> dict[str, Any]:
     """What the file says of its own making; no date and no path, so that the same data and seed give the same bytes."""
     data = hashlib.sha256()
     for column in (table.photos, table.instances, table.classes):
@@ -156,6 +182,7 @@ def _facts(run: BaselineRun, taxonomy: Taxonomy, table: FeatureTable, model: Bas
         "photographs": len(set(table.photos)),
         "objects": len(table.rows),
         "flight_lines": len(set(table.groups)),
+        **({"drawn": {"scenes": run.mix_drawn, "objects": len(scenes.rows)}} if scenes else {}),
         "data_sha256": data.hexdigest(),
         "taxonomy": taxonomy.name,
         "taxonomy_sha256": hashlib.sha256(words.encode()).hexdigest(),
@@ -189,6 +216,13 @@ class FeatureTable:
     def only(self, which: NDArray[Any]) -> FeatureTable:
         """The objects at these places."""
         return FeatureTable(*(column[which] for column in vars(self).values()))
+
+    def beside(self, other: FeatureTable | None) -> FeatureTable:
+        """These objects and after them the others, if there are any."""
+        if other is None:
+            return self
+        both = zip(vars(self).values(), vars(other).values(), strict=True)
+        return FeatureTable(*(np.concatenate(columns) for columns in both))
 
 
 def fit(table: FeatureTable, taxonomy: Taxonomy, seed: int, *, pooled: int = 0) -> dict[str, TypeModel]:

@@ -96,6 +96,9 @@ class LoraRun:
 
 DETECTOR_CHANGE_NOTHING = ("threads",)  # in the result
 SCRATCH, EMBEDDED = "scratch", "embedded"
+DRAWN = "drawn"  # folder of the scenes that photographs are mixed with
+MIXED_IN = 2_000_003  # added to the seed of these scenes: none of them is one that anything is measured on
+DRAWN_TIMES = 4  # as many scenes are drawn as an epoch shows, so that not all come again in each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +204,7 @@ class BaselineRun:
     seed: Annotated[int, Option(min=0, help="Same data and seed, same file.")] = 0
     folds: Annotated[int, Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5
     features: Annotated[Features, "What is read: also an ImageNet network's, with pretrained."] = "measures"
+    mix_drawn: Annotated[int, Option(min=0, help="Drawn scenes that are learned from besides; not measured on.")] = 0
     taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
     classes: Classes = None
 
@@ -232,7 +236,7 @@ class LearnRun:
     epochs: Annotated[int, "How often the detector sees each photograph."] = 24
     judge_epochs: Annotated[int, "How often the judge does; 0: the baseline alone."] = 2
     mix_drawn: Annotated[
-        int, "Drawn scenes that the detector sees besides in every epoch, the judge half of them; none with --taxonomy."
+        int, "Drawn scenes that the detector sees besides in every epoch, the judge half, the baseline 4 times as many."
     ] = 48
     budget: Annotated[float | None, "Minutes of training: fewer epochs, and no judge where too little is left."] = None
     risk: Annotated[float, "Percent of wrong answers that may pass unseen by a person."] = 10.0
@@ -259,7 +263,7 @@ class LearnRun:
 
     @property
     def drawn(self) -> int:
-        """Drawn scenes of an epoch; they are of the package's types, so another owner's models see none."""
+        """Drawn scenes of an epoch; they are of the package's classes, so another owner's models see none."""
         return 0 if self.taxonomy else self.mix_drawn
 
     @property
@@ -268,6 +272,14 @@ class LearnRun:
         return DetectorFit(
             split=self.split, valid=self.valid, epochs=self.epochs, mix_drawn=self.drawn, patience=0, seed=self.seed,
             device=self.device, threads=self.threads, taxonomy=self.taxonomy, classes=self.classes,
+        )  # fmt: skip
+
+    @property
+    def baseline(self) -> BaselineRun:
+        """How the baseline is trained; the data set and the features are added."""
+        return BaselineRun(
+            data=Path(), split=self.split, seed=self.seed, mix_drawn=DRAWN_TIMES * self.drawn, taxonomy=self.taxonomy,
+            classes=self.classes,
         )  # fmt: skip
 
     @property

@@ -24,7 +24,7 @@ from toeline.data.yolo import open_dataset
 from toeline.errors import LabelError, SetupError, need
 from toeline.evaluate.average_precision import Threshold
 from toeline.train.callbacks import VALID, Log, best_epoch
-from toeline.train.config import SCRATCH, DetectorFit, DetectorRun
+from toeline.train.config import DRAWN, DRAWN_TIMES, MIXED_IN, SCRATCH, DetectorFit, DetectorRun
 from toeline.train.detector_backends import DetectorLearner, OwnLearner, hub_learner, own_learner
 from toeline.train.detector_data import KINDS, SPARE, Pictures, Sample, Views, fill_pool, object_sizes, order_of
 from toeline.train.detector_loop import Tell, TrainingPlan, load_weights
@@ -149,10 +149,6 @@ def _plan_of_fit(
     )
 
 
-DRAWN = "drawn"
-DRAWN_TIMES = 4  # as many scenes are drawn as an epoch shows, so that not all come again in each
-
-
 def with_drawn(photos: Sequence[Sample], run: DetectorFit, kinds: Sequence[str], folder: Path) -> Sequence[Sample]:
     """The photographs, and drawn scenes after them where `run` mixes them in. Raises SetupError for other types."""
     if not run.mix_drawn:
@@ -244,7 +240,6 @@ def _data_record(split: LabeledSplit) -> dict[str, Any]:
     }
 
 
-MIXED_IN = 2_000_003  # added to the seed likewise: the scenes that photographs are mixed with
 HELD_OUT = 1_000_003  # added to the seed: the data set of drawn scenes that is only measured on
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from toeline.core.box import Box
 from toeline.core.polygon import part_inside
 from toeline.core.prefetch import in_processes
 from toeline.core.scene import Instance
@@ -79,6 +80,15 @@ def draw_one(index: int, seed: int, size: int) -> tuple[NDArray[np.uint8], list[
     drawing = draw(scene_seed(seed, index), size=size)
     objects = [(KINDS.index(o.kind), [[float(x), float(y)] for x, y in o.polygon]) for o in drawing.objects]
     return drawing.image, objects
+
+
+def drawn_photograph(index: int, seed: int, size: int = 640) -> tuple[Image.Image, list[Instance]]:
+    """The same as a photograph with instances that have boxes."""
+    pixels, objects = draw_one(index, seed, size)
+    corners = [(np.min(polygon, axis=0), np.max(polygon, axis=0)) for _, polygon in objects]
+    boxes = [Box(*low.tolist(), *high.tolist()).clipped((size, size)) for low, high in corners]
+    instances = [Instance(str(n), KINDS[k], box) for n, ((k, _), box) in enumerate(zip(objects, boxes, strict=True))]
+    return Image.fromarray(pixels), instances
 
 
 def fill_pool(folder: Path, *, scenes: int, seed: int, size: int = 640, workers: int = 1) -> ScenePool:
