@@ -9,7 +9,7 @@ part that was exchanged is noticed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -166,6 +166,20 @@ def calibration_file(calibration: Path | None, judge: str) -> Path | None:
     if calibration is not None or not (folder := shipped()) or judge != shipped_judge():
         return calibration
     return folder.calibration if CALIBRATION in folder.files else None
+
+
+def language_model_saw(judge: str) -> Mapping[str, Any]:
+    """What the package's language model was trained on, where it answers; empty where that is drawn scenes only."""
+    if not (folder := shipped()):
+        return {}
+    files = {f"{JUDGE}/{file.name}" for file in judges.packaged_files(judge) if file.parent == judges.EMBEDDED}
+    return folder.trained_on if files & folder.files.keys() else {}
+
+
+def seen_by_package(photographs_sha256: Collection[str]) -> int:
+    """How many of these photographs the package's models were trained on, with which a training begins."""
+    folder = shipped()
+    return len({*(folder.trained_on.get("photographs_sha256", ()) if folder else ())} & {*photographs_sha256})
 
 
 def write_model(path: Path, parts: Sequence[str], trained_on: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
