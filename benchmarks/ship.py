@@ -249,7 +249,7 @@ class Told:
         if "both_stages" in keys:
             where = {**drawn, "interval": (drawn["low"], drawn["high"])}
             rows.append(f"| {LABELS['both_stages']}, drawn scenes | {share(where)} |")
-        return "\n".join(["| measured | 95 % interval | objects |", "|---|--:|--:|", *rows])
+        return "\n".join(["| measured | value (95 % interval) | objects |", "|---|--:|--:|", *rows])
 
     @property
     def rounded(self) -> str:
