@@ -58,6 +58,7 @@ from toeline.pipelines.model_folder import (
 from toeline.synth.dataset import write_dataset
 from toeline.synth.scene import draw
 
+RESCORE = "rescore"  # of the detector: detect/rescore.py
 ROOT = Path(__file__).parent.parent
 LISTED = ROOT / "tests" / "models" / "weights.json"
 FIRST = 9_100_000  # seed of the first drawn scene for rounding, as in half.py
@@ -119,10 +120,22 @@ def run_of(learned: Path) -> dict[str, Any]:
 
 
 def detector(learned: ModelFolder, to: Path) -> list[str]:
-    (to / DETECTOR).mkdir(parents=True, exist_ok=True)
+    """The network, and what stands beside it: its description, and what gives confidences anew where there is one."""
+    parts = parts_in(learned, DETECTOR, to)
     halved(learned.path / DETECTOR / "model.onnx", to / DETECTOR / "model.onnx")
-    shutil.copyfile(learned.path / DETECTOR / "detector.json", to / DETECTOR / "detector.json")
-    return [f"{DETECTOR}/model.onnx", f"{DETECTOR}/detector.json"]
+    return parts
+
+
+def parts_in(learned: ModelFolder, folder: str, to: Path) -> list[str]:
+    """Copies a folder's files in place of those of before, but for the card."""
+    names = [name for name in learned.files if Path(name).parts[0] == folder]
+    (to / folder).mkdir(parents=True, exist_ok=True)
+    for old in (to / folder).iterdir():
+        if old.name != "README.md":
+            old.unlink()
+    for name in names:
+        shutil.copyfile(learned.path / name, to / name)
+    return names
 
 
 def judge(learned: ModelFolder, to: Path) -> list[str]:
@@ -131,25 +144,17 @@ def judge(learned: ModelFolder, to: Path) -> list[str]:
     if ENSEMBLE not in learned.files:
         (to / ENSEMBLE).unlink(missing_ok=True)
         return [BASELINE]
-    names = [Path(f).name for f in learned.files if Path(f).parts[0] == JUDGE]
-    for old in (to / JUDGE).iterdir() if (to / JUDGE).is_dir() else ():
-        if old.name not in ("README.md", *names):
-            old.unlink()
-    (to / JUDGE).mkdir(exist_ok=True)
-    for name in names:
-        source, file = learned.path / JUDGE / name, to / JUDGE / name
-        if source.suffix == ".safetensors":
-            tensors = {key: table.astype(np.float16) for key, table in load_file(source).items()}
-            if not all(np.isfinite(table).all() for table in tensors.values()):
-                raise SystemExit(f"{source}: has weights that are too large for float16.")
-            save_file(tensors, file, metadata={"format": "pt"})
-        else:
-            shutil.copyfile(source, file)
+    names = parts_in(learned, JUDGE, to)
+    weights = to / JUDGE / "model.safetensors"
+    tensors = {key: table.astype(np.float16) for key, table in load_file(weights).items()}
+    if not all(np.isfinite(table).all() for table in tensors.values()):
+        raise SystemExit(f"{learned.path}: its judge has weights that are too large for float16.")
+    save_file(tensors, weights, metadata={"format": "pt"})
     config = json.loads((to / JUDGE / "config.json").read_text(encoding="utf-8"))
     save(to / JUDGE / "config.json", as_json({**config, "dtype": "float16"}))
     save(to / JUDGE / "training.json", as_json(run_of(learned.path)))
     ensemble(learned, to)
-    return [*(f"{JUDGE}/{name}" for name in names), BASELINE, ENSEMBLE]
+    return [*names, BASELINE, ENSEMBLE]
 
 
 def ensemble(learned: ModelFolder, to: Path) -> None:
@@ -426,6 +431,9 @@ def listed(shipped: ModelFolder, why: str) -> None:
     if ENSEMBLE in shipped.files:
         made["judge"] = "float16"
     places = {"detector": "detector/model.onnx", "judge": "judge/model.safetensors", "baseline": BASELINE}
+    known.pop(RESCORE, None)
+    if (rescore := f"{DETECTOR}/{RESCORE}.safetensors") in shipped.files:
+        made[RESCORE], places[RESCORE] = "float64", rescore
     for name, dtype in made.items():
         weights = shipped.path / places.get(name, DOMAIN)
         if known.get(name, {}).get("sha256") == file_hash(weights):

@@ -21,7 +21,7 @@ KEPT: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "weights.j
 WEIGHTS = {".safetensors", ".onnx", ".data", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".npz", ".gguf"}
 BYTES_EACH = {"float16": 2, "float32": 4, "float64": 8}
 BESIDE_WEIGHTS = 1.1  # names, shapes and the graph take up to a tenth of the weights
-NOT_HALF = {"detector", "domain", "baseline"}  # the first until its next training; tables of 44 kB and 1.3 MB
+NOT_HALF = {"detector", "domain", "baseline", "rescore"}  # the first until its next training; the others are tables
 SAFETENSORS = {"F16": "float16", "F32": "float32"}
 
 
