@@ -51,7 +51,10 @@ def main() -> None:
 
 
 def halved(model: Path, to: Path) -> None:
-    """The same graph with its float32 weights as float16, each with a cast back to float32."""
+    """The same graph with its float32 weights as float16, each with a cast back to float32, and nothing beside.
+
+    What an exporter notes on each node (class names, the program's lines and their paths) is left out: 0.6 MB.
+    """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -61,10 +64,14 @@ def halved(model: Path, to: Path) -> None:
     for tensor in weights:
         values = numpy_helper.to_array(tensor)
         if tensor.data_type == TensorProto.FLOAT and values.size > SMALLEST:
-            half = f"{tensor.name}_half"
+            half = f"{tensor.name}_half"  # train/detector_model.py knows this end
             casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
             tensor = numpy_helper.from_array(values.astype(np.float16), half)
         graph.initializer.append(tensor)
+    for node in nodes:
+        node.ClearField("doc_string")
+        node.ClearField("metadata_props")
+    graph.ClearField("value_info")
     graph.node.extend(casts + nodes)
     onnx.save(whole, to)
 

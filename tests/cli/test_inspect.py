@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.support.datasets import NAMES, exit_code, write_labels, write_photo
-from tests.support.stand_ins import FakeJudge, fake_inspector
+from tests.support.stand_ins import FakeJudge, fake_inspector, single_parts
 from tests.support.tiny_judges import save_model
 
 from toeline.cli import main
@@ -32,6 +32,7 @@ def judge() -> FakeJudge:
 def toeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judge: FakeJudge) -> Toeline:
     """toeline("inspect", ...) in a folder that holds nothing but the names of the classes; gives the exit code."""
     monkeypatch.chdir(tmp_path)
+    single_parts(monkeypatch)
     write_labels(tmp_path / "classes.txt", NAMES)
     made = lambda *_, **given: fake_inspector(judge, boxes=given["boxes"], answers=given["answers"])  # noqa: E731
     monkeypatch.setattr(Inspector, "load", made)

@@ -104,6 +104,33 @@ def test_a_file_gives_the_same_domain_and_the_same_bytes(domain, tmp_path: Path)
         assert read.standing(one).ratio == pytest.approx(domain.standing(one).ratio, abs=1e-3)
 
 
+def test_a_model_of_two_kinds_knows_both_and_nothing_between_them(tmp_path: Path) -> None:
+    """One limit around all would take in what lies between two kinds; each has its own."""
+    lines = [str(i // 5) for i in range(200)]
+    far = fit(rows(200, seed=11, line=5, away=9.0), lines, DomainCard("far numbers", "far ones", CARD.scores))
+    near = fit(rows(200, seed=1, line=5), lines, CARD)
+    save_domain(replace(near, others=(far,)), file := tmp_path / "two")
+    two = load_domain(file)
+    save_domain(two, again := tmp_path / "again")
+    assert file.read_bytes() == again.read_bytes()
+    for seed, away, kind in ((21, 0.0, 0), (22, 9.0, 1)):
+        found = [two.standing(one) for one in rows(100, seed=seed, line=5, away=away)]
+        assert {s.kind for s in found if not s.beyond} == {kind}
+        assert sum(s.beyond for s in found) <= 12
+        run = RunStanding.of(found)
+        assert (run.unlike, run.kinds) == (False, (kind,))
+        assert f" on {(CARD.measured_on, 'far ones')[kind]}." in run.said(*(k.card for k in two.kinds))
+    between = RunStanding.of(two.standing(one) for one in rows(49, seed=23, away=4.5))
+    assert (between.beyond, between.unlike) == (49, True)
+    assert "(drawn numbers; far numbers)" in between.said(*(k.card for k in two.kinds))
+
+
+def test_photographs_of_two_kinds_are_told_the_scores_of_both_the_more_common_first() -> None:
+    other = replace(CARD, measured_on="a site")
+    said = RunStanding(9, 0, (1, 0)).said(CARD, other)
+    assert said.index("on a site") < said.index("on 40 other ones")
+
+
 def test_a_file_of_many_photographs_stays_small(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     many = [{FEATURES: rng.normal(0, 1, 464), PICTURE: rng.normal(0, 1, 3)} for _ in range(900)]

@@ -23,8 +23,8 @@ MODELS = Path(toeline.__file__).parent / "models"
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
 
 
-def test_both_models_are_at_most_40_megabytes() -> None:
-    assert sum(f.stat().st_size for f in MODELS.rglob("*") if f.is_file()) <= 40_000_000
+def test_all_models_are_at_most_45_megabytes() -> None:
+    assert sum(f.stat().st_size for f in MODELS.rglob("*") if f.is_file()) <= 45_000_000
 
 
 def test_no_model_is_a_pickle() -> None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,8 +67,14 @@ def fake_inspector(judge: FakeJudge | None = None, **more: Any) -> Inspector:
     return Inspector(**given)
 
 
+def single_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the package held no model folder: what answers is the embedded judge, without a calibration."""
+    monkeypatch.setattr("toeline.judge.load.PACKAGE", Path("no package"))
+
+
 def stand_in(monkeypatch: pytest.MonkeyPatch, judge: FakeJudge) -> None:
-    """Commands load `judge` and a FakeDetector whatever is typed, without the shipped domain; pages have no plots."""
+    """Commands load `judge` and a FakeDetector whatever is typed, without what is shipped; pages have no plots."""
+    single_parts(monkeypatch)
     monkeypatch.setattr("toeline.judge.load.load_judge", lambda *_, **__: judge)
     monkeypatch.setattr("toeline.detect.load.load_detector", lambda *_, **__: FakeDetector())
     monkeypatch.setattr("toeline.pipelines.domain.SHIPPED", None)  # these were measured nowhere

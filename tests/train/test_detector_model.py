@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,19 @@ def test_a_file_that_cannot_be_trained_on_is_told(fault: str, tmp_path: Path) ->
     with pytest.raises(ModelError, match="cannot be trained further"):
         read_start(tmp_path)
     assert json.loads(EMBEDDED.with_name("detector.json").read_text())["kinds"] == list(KINDS)
+
+
+def test_weights_that_the_package_stores_in_half_precision_are_read_as_such(tmp_path: Path) -> None:
+    """benchmarks/half.py writes them under other names, with a cast back."""
+    sys.path.insert(0, str(Path(__file__).parent.parent.parent / "benchmarks"))
+    try:
+        from half import halved
+    finally:
+        sys.path.pop(0)
+    shutil.copy(EMBEDDED.with_name("detector.json"), tmp_path)
+    halved(EMBEDDED, tmp_path / "model.onnx")
+    before, after = read_start(EMBEDDED).weights, read_start(tmp_path).weights
+    assert after.keys() == before.keys()
+    assert {values.dtype for values in after.values()} == {np.dtype(np.float32)}
+    for name, values in before.items():
+        np.testing.assert_allclose(after[name], values, rtol=1e-3, atol=1e-6)

@@ -173,7 +173,7 @@ class Result:
     `boxes_sha256` is of the boxes that were given for it. `marked` is where its marked picture lies in the output
     folder, empty when it could not be drawn.
     `place` is where the photograph was taken, if the file says so. `domain` says how far it is from the photographs
-    that the models were measured on (1 is the limit) and in what, where that was looked at.
+    that the models were measured on (1 is the limit), in what, and to which kind of them, where that was looked at.
     `image` is kept for whoever draws on it and is no part of what a Result says.
     """
 
@@ -188,7 +188,7 @@ class Result:
     file: tuple[int, ...] = ()
     boxes_sha256: str = ""
     marked: str | None = None
-    domain: tuple[float, str] | None = None
+    domain: tuple[float, str, int] | None = None
     image: Picture | None = field(default=None, compare=False, repr=False)
 
 

@@ -11,6 +11,7 @@ did, is in benchmarks/results/domain.md.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from toeline.data.photo_measures import FEATURES, PICTURE, Measures, Row
 from toeline.errors import ModelError
 from toeline.weights import tables_of, write_tables
 
-VERSION = 1
+VERSION, SEVERAL = 1, 2  # of a file of one kind of photographs, and of several
 FALSE_ALARMS = 0.05  # share of photographs like those of training that may be beyond the limit
 NEIGHBORS = 5
 AXES = 16
@@ -67,10 +68,11 @@ class DomainCard:
 
 
 class Standing(NamedTuple):
-    """How far a photograph is: 1 is the limit. `part` is what is farthest."""
+    """How far a photograph is: 1 is the limit. `part` is what is farthest; `kind` numbers what it is nearest to."""
 
     ratio: float
     part: str
+    kind: int = 0
 
     @property
     def beyond(self) -> bool:
@@ -126,7 +128,9 @@ class PartModel:
 class DomainModel:
     """What photographs of one kind are like. A photograph is beyond `limit` when its farthest part is.
 
-    Of `n` photographs that were held out `false_alarms` (a share) are beyond it.
+    Of `n` photographs that were held out `false_alarms` (a share) are beyond it. `others` are further kinds that the
+    same models were trained on, such as drawn scenes beside a site: each has a limit and scores of its own, and a
+    photograph that is like one of them is like these. One limit around all would hold what lies between them too.
     """
 
     parts: Mapping[str, PartModel]
@@ -135,9 +139,19 @@ class DomainModel:
     n: int
     false_alarms: float
     facts: Mapping[str, Any] = field(default_factory=dict)
+    others: tuple[DomainModel, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[DomainModel, ...]:
+        """This one, and the others."""
+        return (self, *self.others)
 
     def standing(self, measures: Measures) -> Standing:
-        """How far one photograph is. Raises ModelError for one that was measured otherwise."""
+        """How far one photograph is from the kind it is nearest to. Raises ModelError for one measured otherwise."""
+        of = [one._from_this(measures)._replace(kind=n) for n, one in enumerate(self.kinds)]
+        return min(of, key=lambda standing: standing.ratio)
+
+    def _from_this(self, measures: Measures) -> Standing:
         far = {}
         for name, part in self.parts.items():
             row = measures.get(name)
@@ -210,10 +224,21 @@ def quantile(values: Row) -> float:
 
 
 class RunStanding(NamedTuple):
-    """How many photographs of a run were compared, and how many of them are beyond the limit."""
+    """How many photographs of a run were compared, and how many of them are beyond the limit.
+
+    `kinds` are the kinds of those that are not, the most common first.
+    """
 
     n: int
     beyond: int
+    kinds: tuple[int, ...] = (0,)
+
+    @classmethod
+    def of(cls, standings: Iterable[Standing]) -> RunStanding:
+        """Of the photographs of a run."""
+        every = list(standings)
+        within = Counter(s.kind for s in every if not s.beyond)
+        return cls(len(every), sum(s.beyond for s in every), tuple(kind for kind, _ in within.most_common()))
 
     @property
     def least(self) -> float:
@@ -229,8 +254,8 @@ class RunStanding(NamedTuple):
         """
         return self.n > 0 and (self.beyond == self.n or self.least > TOLERATED)
 
-    def said(self, card: DomainCard) -> str:
-        """In plain words: what a finding of this run is worth.
+    def said(self, *cards: DomainCard) -> str:
+        """In plain words: what a finding of this run is worth. `cards` are those of all kinds.
 
         >>> RunStanding(2, 2).said(DomainCard("drawn scenes"))
         'Not measured on photographs like these: every finding needs a person. 2 of 2 photographs are unlike those that
@@ -240,9 +265,11 @@ class RunStanding(NamedTuple):
             return ""
         which = f"{self.beyond:,} of {some(self.n, 'photograph')}"
         if self.unlike:
-            verb = "is" if self.n == 1 else "are"
-            return f"{UNMEASURED}. {which} {verb} unlike those that the models were trained on ({card.trained_on})."
-        expected = f": {card.scores[0]} on {card.measured_on}" if card.scores else ""
+            verb, trained_on = "is" if self.n == 1 else "are", "; ".join(card.trained_on for card in cards)
+            return f"{UNMEASURED}. {which} {verb} unlike those that the models were trained on ({trained_on})."
+        scored = [cards[kind] for kind in self.kinds if cards[kind].scores]
+        told = "; ".join(f"{card.scores[0]} on {card.measured_on}" for card in scored)
+        expected = f": {told}" if told else ""
         be = "is" if self.beyond == 1 else "are"
         apart = f" {which} {be} not like them: findings there need a person." if self.beyond else ""
         return f"Measured on photographs like these{expected}.{apart}"
@@ -250,8 +277,24 @@ class RunStanding(NamedTuple):
 
 def save_domain(model: DomainModel, file: Path) -> None:
     """Write a domain file, whole or not at all. The same model gives the same bytes."""
-    tables = {f"{name}.{table}": getattr(part, table) for name, part in model.parts.items() for table in TABLES}
-    head = {
+    tables = {
+        f"{_before(n)}{name}.{table}": getattr(part, table).astype(np.float32)
+        for n, kind in enumerate(model.kinds)
+        for name, part in kind.parts.items()
+        for table in TABLES
+    }
+    heads = [_head(kind) for kind in model.kinds]
+    more = {"version": SEVERAL, "others": heads[1:]} if model.others else {}
+    write_tables(file, tables, {**heads[0], **more}, KEY)
+
+
+def _before(kind: int) -> str:
+    """What the names of the tables of a kind begin with; nothing for the first, as files of one kind have it."""
+    return f"{kind}/" if kind else ""
+
+
+def _head(model: DomainModel) -> dict[str, Any]:
+    return {
         "version": VERSION,
         "usual": {name: part.usual for name, part in model.parts.items()},
         "limit": model.limit,
@@ -260,32 +303,38 @@ def save_domain(model: DomainModel, file: Path) -> None:
         "facts": dict(model.facts),
         "card": card_record(model.card),
     }
-    write_tables(file, {name: table.astype(np.float32) for name, table in tables.items()}, head, KEY)
 
 
 def load_domain(file: Path) -> DomainModel:
     """Read a domain file. Raises ModelError, saying what to do, for any other file."""
     raw = read_bytes(file, ModelError, advice="This is to be a domain file: check the path.", most=MOST_BYTES)
     head, tables = tables_of(raw, file, KEY, what="domain file", advice=AGAIN)
-    if head.get("version") != VERSION:
+    if head.get("version") not in (VERSION, SEVERAL):
         raise ModelError(f"{file}: is a domain file of version {head.get('version')}; this is {VERSION}. {AGAIN}")
+    heads = [head, *(head["others"] if isinstance(head.get("others"), list) else ())]
     try:
-        return DomainModel(
-            {name: _part(name, usual, tables) for name, usual in numbers(head["usual"], "usual", low=0).items()},
-            number(head["limit"], "limit", low=1e-9),
-            card_from(head["card"]),
-            whole(head["n"], "n", low=1, high=10**9),
-            number(head["false_alarms"], "false_alarms", low=0, high=1),
-            dict(head["facts"]),
-        )
+        first, *others = (_kind(one, tables, _before(n)) for n, one in enumerate(heads))
+        return replace(first, others=tuple(others))
     except (KeyError, TypeError, ValueError, AttributeError) as why:
         raise ModelError(f"{file}: is damaged ({cut(str(why), 200)}). {AGAIN}") from None
 
 
-def _part(name: str, usual: float, tables: Mapping[str, Any]) -> PartModel:
+def _kind(head: Mapping[str, Any], tables: Mapping[str, Any], before: str) -> DomainModel:
+    usual = numbers(head["usual"], "usual", low=0)
+    return DomainModel(
+        {name: _part(name, value, tables, before) for name, value in usual.items()},
+        number(head["limit"], "limit", low=1e-9),
+        card_from(head["card"]),
+        whole(head["n"], "n", low=1, high=10**9),
+        number(head["false_alarms"], "false_alarms", low=0, high=1),
+        dict(head["facts"]),
+    )
+
+
+def _part(name: str, usual: float, tables: Mapping[str, Any], before: str) -> PartModel:
     if name not in WHAT:
         raise ValueError(f"the measures {cut(name)!r} are not known")
-    found = {table: tables[f"{name}.{table}"] for table in TABLES}
+    found = {table: tables[f"{before}{name}.{table}"] for table in TABLES}
     if any(table.dtype != np.float32 for table in found.values()):
         raise ValueError("a table is not of float32")
     return PartModel(**{table: values.astype(np.float64) for table, values in found.items()}, usual=usual)

@@ -109,11 +109,16 @@ class EnsembleJudge:
         first, *names = [word.strip() for word in said.split(",")]
         if not first.endswith(".json") or first.startswith("replay:"):
             return cls._joined((first, *names), EnsembleWeights(), {}, load)
-        saved = read_json(Path(first))
-        mix, facts = _weights_of(saved, first)
-        judge = cls._joined(names or saved["judges"], mix, {**facts, "mix": first}, load)
+        return cls.of_file(Path(first), names, load, called=first)
+
+    @classmethod
+    def of_file(cls, file: Path, names: Sequence[str], load: Callable[[str], Judge], *, called: str) -> EnsembleJudge:
+        """What `toeline ensemble` wrote, for the judges that it names itself or for `names`. Raises ModelError."""
+        saved = read_json(file)
+        mix, facts = _weights_of(saved, str(file))
+        judge = cls._joined(names or saved["judges"], mix, {**facts, "mix": called}, load)
         if not names:
-            _require_same(saved["fingerprints"], judge, first)
+            _require_same(saved["fingerprints"], judge, called)
         return judge
 
     @classmethod

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from toeline.errors import ModelError
 from toeline.judge.judge import Judge
 
-EMBEDDED = Path(__file__).parent.parent / "models" / "judge"
+PACKAGE = Path(__file__).parent.parent / "models"
+EMBEDDED, BASELINE, ENSEMBLE = PACKAGE / "judge", PACKAGE / "baseline.safetensors", PACKAGE / "ensemble.json"
+OURS = "embedded"  # after baseline: and ensemble: too, that of the package
 
 
 def _qwen_vl(where: str, device: str, adapter: Path | None) -> Judge:
@@ -38,6 +41,8 @@ def _baseline(file: str, device: str, adapter: Path | None) -> Judge:
 
     if adapter is not None:
         raise ModelError(f"baseline:{file} is no language model, so an adapter would do nothing. Leave --adapter out.")
+    if file == OURS:
+        return replace(BaselineJudge.load(_packaged(BASELINE)), file=OURS)
     return BaselineJudge.load(Path(file))
 
 
@@ -49,7 +54,27 @@ def _ensemble(said: str, device: str, adapter: Path | None) -> Judge:
         takes_one = JUDGES.get(name.partition(":")[0]) not in (_baseline, _replay)
         return load_judge(name, device=device, adapter=adapter if takes_one else None)
 
+    if said == OURS:
+        return EnsembleJudge.of_file(_packaged(ENSEMBLE), (), part, called=OURS)
     return EnsembleJudge.load(said, part)
+
+
+def _packaged(file: Path) -> Path:
+    if not file.is_file():
+        raise ModelError(f"{file.stem}:{OURS}: this package has none. Name a file, or name two judges for an ensemble.")
+    return file
+
+
+def packaged_files(name: str) -> list[Path]:
+    """The files of the package with weights that a judge's name stands for, as far as they are there."""
+    files = {
+        "embedded": sorted(EMBEDDED.glob("*.safetensors")),
+        "baseline:embedded": [BASELINE],
+        "ensemble:embedded": [ENSEMBLE, BASELINE, *sorted(EMBEDDED.glob("*.safetensors"))],
+    }
+    back_end, _, rest = name.partition(":")
+    parts = rest.split(",") if back_end in ("ensemble", "fuse") and rest != OURS else [name]
+    return [file for part in parts for file in files.get(part.strip(), ()) if file.is_file()]
 
 
 JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {
@@ -66,7 +91,8 @@ def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) 
     """The judge of that name, or a model directory or hub id of the Qwen2-VL family.
 
     Names are "embedded", "replay:FILE", "baseline:FILE" (of `toeline baseline`), "ensemble:A,B" (two of these)
-    and "ensemble:FILE.json" (of `toeline ensemble`); floor: and fuse: are their former names.
+    and "ensemble:FILE.json" (of `toeline ensemble`); floor: and fuse: are their former names. "baseline:embedded" and
+    "ensemble:embedded" are those of the package, where it has them.
     `adapter` is a peft adapter directory. Raises ModelError for the files, SetupError for the machine.
     """
     back_end, _, rest = name.partition(":")

@@ -22,6 +22,7 @@ from toeline.evaluate.results import Evaluated, Trusted
 from toeline.judge.judge import fingerprint
 from toeline.pipelines.boxes import TRUTH
 from toeline.pipelines.evaluate_run import Workbench, once
+from toeline.pipelines.model_folder import MODEL, language_model_saw
 from toeline.pipelines.settings import EvaluateRun
 from toeline.report.document import tenths
 
@@ -88,25 +89,28 @@ def kept(judge: Judge, sha256: str) -> bool:
 
 def require_unseen(bench: Workbench, run: EvaluateRun, split: str) -> None:
     """Raise LabelError when the adapter or the weights were fine-tuned on photographs of the split."""
-    for weights, folder, record in training_records(run):
+    for weights, where, record in training_records(run):
         seen = seen_in(bench, record, split)
         if seen:
-            settings = record["settings"]
             raise LabelError(
-                f"--calibrate {split}: {weights} was trained on {seen} of that split ({folder / RUN}: --split "
-                f"{settings.get('split')} of {settings.get('data')}), and is surer of them than of any others. Name a "
-                f"split that it has not seen, or train it again on less of the data: toeline split cuts by flight line."
+                f"--calibrate {split}: {weights} was trained on {seen} of that split ({where}), and is surer of them "
+                f"than of any others. Name a split that it has not seen, or train it again on less of the data: "
+                f"toeline split cuts by flight line."
             )
 
 
-def training_records(run: EvaluateRun) -> Iterator[tuple[str, Path, Mapping[str, Any]]]:
-    """What `toeline finetune` wrote beside the adapter or the weights of a run, and where."""
+def training_records(run: EvaluateRun) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """What is written of the training of the adapter or the weights of a run: by whom, and where."""
+    if trained_on := language_model_saw(run.judge):
+        yield run.judge, f"{MODEL} of the package", trained_on
     for weights in filter(None, (run.adapter, *re.split("[:,]", run.judge))):
         for folder in list(Path(weights).resolve().parents)[:2]:  # OUT/adapter, OUT/checkpoints/checkpoint-N
             if (folder / RUN).is_file():
                 record = read_run(folder)
                 if record.get("command") == "finetune":
-                    yield weights, folder, record
+                    settings = record["settings"]
+                    where = f"{folder / RUN}: --split {settings.get('split')} of {settings.get('data')}"
+                    yield weights, where, record
 
 
 def seen_in(bench: Workbench, record: Mapping[str, Any], split: str) -> str:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from toeline.core.finding import UNLIKE_RUN, held_back, let_go
 from toeline.core.records import each_line, finding_from, finding_record, to_line
 from toeline.core.run_folder import FINDINGS, PROGRESS, RunFolder, written
-from toeline.data.domain import RunStanding, card_from, card_record
+from toeline.data.domain import RunStanding, Standing, card_from, card_record
 from toeline.data.images import file_hash
 
 if TYPE_CHECKING:
     from toeline.data.domain import DomainModel
 
-SHIPPED: Path | None = Path(__file__).parent.parent / "models" / "domain" / "domain.safetensors"
+SHIPPED: Path | None = Path(__file__).parent.parent / "models" / "domain.safetensors"
 AUTO, OFF = "auto", "off"
 
 
@@ -35,13 +35,16 @@ def domain_facts(domain: DomainModel | None, file: Path | None, *, as_measured: 
     """
     if domain is None or file is None:
         return {}
-    card = domain.card if as_measured or file != SHIPPED else replace(domain.card, scores=())
-    return {
-        "sha256": file_hash(file),
-        "card": card_record(card),
-        "photographs": domain.n,
-        "false_alarms": domain.false_alarms,
-    }
+    scores = as_measured or file != SHIPPED
+    kinds = [
+        {
+            "card": card_record(kind.card if scores else replace(kind.card, scores=())),
+            "photographs": kind.n,
+            "false_alarms": kind.false_alarms,
+        }
+        for kind in domain.kinds
+    ]
+    return {"sha256": file_hash(file), **kinds[0], **({"others": kinds[1:]} if kinds[1:] else {})}
 
 
 def settle(folder: RunFolder) -> dict[str, Any]:
@@ -50,11 +53,11 @@ def settle(folder: RunFolder) -> dict[str, Any]:
     Where the run as a whole is not like what was measured, every finding in findings.jsonl is held back, also of
     photographs that would pass alone; a verdict of before, on fewer photographs, is taken back.
     """
-    card = folder.run.get("models", {}).get("domain", {}).get("card")
-    if not card:
+    facts = folder.run.get("models", {}).get("domain", {})
+    if not facts.get("card"):
         return {}
-    ratios = [r["domain"][0] for _, r in each_line(folder.path / PROGRESS) if r.get("domain")]
-    standing = RunStanding(len(ratios), sum(ratio > 1 for ratio in ratios))
+    cards = [card_from(kind["card"]) for kind in (facts, *facts.get("others", ()))]
+    standing = RunStanding.of(Standing(*r["domain"]) for _, r in each_line(folder.path / PROGRESS) if r.get("domain"))
     if any(before != after for before, after in _settled(folder, unlike=standing.unlike)):
         with written(folder.path / FINDINGS) as file:
             file.writelines(after for _, after in _settled(folder, unlike=standing.unlike))
@@ -63,7 +66,7 @@ def settle(folder: RunFolder) -> dict[str, Any]:
         "beyond": standing.beyond,
         "least_share": round(standing.least, 4),
         "unlike": standing.unlike,
-        "said": standing.said(card_from(card)),
+        "said": standing.said(*cards),
     }
 
 

@@ -24,6 +24,7 @@ from toeline.evaluate.metric import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Metri
 from toeline.evaluate.results import Evaluated, EvaluationResult, PromptResult, Spatial, Stages
 from toeline.pipelines.boxes import DETECTOR, TRUTH
 from toeline.pipelines.calibrate import calibrated_on, require_unseen, trust_of, worse
+from toeline.pipelines.domain import AUTO
 from toeline.pipelines.evaluate_parts import (
     ALL,
     chosen_prompt,
@@ -52,11 +53,13 @@ TRAIN = "train"  # the split on which the majority-class baseline is fitted too
 
 def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationResult:
     """Evaluate, score and write everything into `out`. Raises ToelineError."""
-    run = with_model(run)
     if run.findings:
-        if (run.judge, run.adapter, run.boxes, run.detector, run.prompt) != ("embedded", None, TRUTH, "embedded", None):
-            raise ToelineError("--findings are scored as they are. Leave out --judge, --adapter, --boxes and --prompt.")
+        named = (run.judge, run.adapter, run.boxes, run.detector, run.prompt, run.model)
+        if named != (AUTO, None, TRUTH, "embedded", None, None):
+            what = "--judge, --adapter, --boxes, --prompt and --model"
+            raise ToelineError(f"--findings are scored as they are. Leave out {what}.")
         run = replace(run, judge="", boxes="", detector="")
+    run = with_model(run)
     bench = Workbench(run)
     targets = read_targets(scoring.targets, bench)
     require_other_split(run, scoring)

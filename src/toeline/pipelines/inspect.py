@@ -38,7 +38,7 @@ from toeline.errors import OutputError
 from toeline.judge import load as judges
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
 from toeline.pipelines.domain import AUTO, OFF, domain_facts, domain_file, settle
-from toeline.pipelines.model_folder import with_model
+from toeline.pipelines.model_folder import calibration_file, with_model, with_shipped
 from toeline.pipelines.progress import (
     bar,
     escape,
@@ -117,8 +117,9 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     run = _as_begun(with_model(run), output.out)
     taxonomy = Taxonomy.load(run.taxonomy)
     photos, left_out = _photos(run.photos, output.out)
-    made = file_hash(run.calibration) if run.calibration and run.calibration.is_file() else None
-    settings = {**settings_of(run), "weights": quick_weights(run), "calibration_sha256": made}
+    made = calibration_file(run.calibration, run.judge)
+    settings = {**settings_of(run), "weights": quick_weights(run)}
+    settings["calibration_sha256"] = file_hash(made) if made and made.is_file() else None
     if domain := _domain(run):
         settings["domain_sha256"] = file_hash(domain) if domain.is_file() else None
     if run.domain == OFF:
@@ -220,7 +221,8 @@ def _domain(run: InspectRun) -> Path | None:
 def _as_measured(run: InspectRun) -> bool:
     """Whether both shipped models are at work, as they were when they were measured."""
     plain = InspectRun(photos=run.photos, device=run.device, tile=run.tile, domain=run.domain, taxonomy=run.taxonomy)
-    return replace(run, calibration=None, review_below=None, risk=None) == plain  # these change no answer
+    own = replace(run, calibration=None, review_below=None, risk=None)  # these change no answer
+    return with_shipped(own) == with_shipped(plain)
 
 
 def detector_options(
@@ -249,7 +251,7 @@ def quick_weights(run: InspectRun) -> dict[str, str]:
     from toeline.data.images import file_hash
 
     files = [] if run.boxes else detectors.weight_files(run.detector)
-    files += sorted(judges.EMBEDDED.glob("*.safetensors")) if "embedded" in run.judge else []
+    files += judges.packaged_files(run.judge)
     files += [Path(part) for part in re.split("[:,]", run.judge)[1:]]  # ensemble:A,baseline:FILE, replay:FILE
     return {f"{f.parent.name}/{f.name}": file_hash(f) for f in files if f.is_file()}
 

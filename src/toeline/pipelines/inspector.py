@@ -24,6 +24,8 @@ from toeline.data.photo_measures import measures_of
 from toeline.errors import OutputError, ToelineError
 from toeline.judge.decide import Floor, decide, doubtful, sure, unreadable
 from toeline.pipelines.changes import boxes_hash, file_state
+from toeline.pipelines.domain import AUTO
+from toeline.pipelines.model_folder import calibration_file, judge_for
 from toeline.prompts.build import Answers, ask
 from toeline.prompts.relation_ablation import Told, given
 from toeline.prompts.relations import relate
@@ -83,7 +85,7 @@ class Inspector:
     def load(
         cls,
         detector: str | Path = "embedded",
-        judge: str | Path = "embedded",
+        judge: str | Path = AUTO,
         *,
         adapter: str | Path | None = None,
         taxonomy: Taxonomy | str | Path | None = None,
@@ -99,8 +101,9 @@ class Inspector:
     ) -> Inspector:
         """Load both models, by default those that Toeline ships; with `boxes` no detector is loaded.
 
-        `detector` is "embedded", a weight file, a model directory or a hub id, `judge` "embedded", a model directory or
-        a hub id, `adapter` a peft adapter directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps.
+        `detector` is "embedded", a weight file, a model directory or a hub id, `judge` "auto" (the package's, with its
+        calibration), "embedded" (the language model of it), a model directory or a hub id, `adapter` a peft adapter
+        directory, `taxonomy` a TOML file, `device` auto, cpu, cuda or mps.
         `detector_options` has thresholds and whether the detector's file is trusted to run code, `tile` how large
         photographs are cut for the detector: auto, off, or a side in pixels. `calibration` is what `toeline evaluate
         --calibrate` wrote for this judge; `review_below` is then its review threshold, else 0.5. `domain` is a
@@ -113,11 +116,14 @@ class Inspector:
         from toeline.judge.judge import require_fitted_for
         from toeline.judge.load import load_judge
 
-        made = load_calibration(Path(calibration)) if isinstance(calibration, str | Path) else calibration
-        require_thresholds(made, review_below, risk)
         words = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.load(Path(taxonomy) if taxonomy else None)
+        judge = judge_for(words, in_words=adapter is not None) if judge == AUTO else str(judge)
+        if not isinstance(calibration, Calibration):
+            calibration = calibration_file(Path(calibration) if calibration else None, judge)
+        made = load_calibration(calibration) if isinstance(calibration, Path) else calibration
+        require_thresholds(made, review_below, risk)
         options = detector_options or DetectorOptions(device=device)
-        stage_2 = load_judge(str(judge), device=device, adapter=Path(adapter) if adapter else None)
+        stage_2 = load_judge(judge, device=device, adapter=Path(adapter) if adapter else None)
         if made is not None:
             require_fitted_for(made, stage_2)
         return cls(

@@ -59,6 +59,7 @@ from toeline.pipelines.model_folder import (
     MODEL,
     WORDS,
     ModelFolder,
+    seen_by_package,
     write_model,
 )
 from toeline.pipelines.progress import Summary, bar, errors, escape, goes_on, tell_problems, training_bars
@@ -445,7 +446,8 @@ def learn_into(run: LearnRun, data: Path, out: Path) -> LearnResult:
             record = begun_with(out, record)
         learning = learning.planned(record)
         write_run(out, record)
-        problems = tuple(dict.fromkeys([*cut, *learning.boxes.train.problems, *learning.sheets.problems]))
+        known = _known(learning)
+        problems = tuple(dict.fromkeys([*known, *cut, *learning.boxes.train.problems, *learning.sheets.problems]))
         tell_problems(problems)
         with goes_on():
             done = carry_out(learning)
@@ -470,6 +472,17 @@ def _with_valid(run: LearnRun, data: Path, out: Path) -> tuple[Path, list[Proble
     lines = ", ".join(plan.groups_of[run.valid])
     what = f"has no split {run.valid!r}: flight lines {lines} were cut off to measure on; nothing is trained on them."
     return out / DATA, [Problem.in_file(data, what, note=True), *plan.problems]
+
+
+def _known(learning: Learning) -> list[Problem]:
+    """What flatters every figure out of fold: photographs that the models have seen with which training begins."""
+    seen = seen_by_package(learning.sheets.train.photos_sha256)
+    what = (
+        f"{seen:,} of its photographs are among those that the models in the package were trained on, with which "
+        f"training begins: figures out of fold are too good, and thresholds and calibration chosen on them too bold. "
+        f"Take that model as it is, or learn from other photographs."
+    )
+    return [Problem.in_file(learning.data, what)] if seen else []
 
 
 def _record(learning: Learning) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """A model folder, as `toeline learn` writes it: detector, judge, calibration, and what they were trained on and scored.
 
+The package is one too: what answers where no judge is named is its judge, with its calibration (`with_shipped`).
+
 `model.json` names the parts by their place in the folder, with a hash of each file, so that a folder may be moved and a
 part that was exchanged is noticed.
 """
@@ -7,15 +9,19 @@ part that was exchanged is noticed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from toeline.core.reading import read_json, whole
 from toeline.core.run_folder import write_whole
+from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import file_hash
 from toeline.errors import ModelError, SetupError
+from toeline.judge import load as judges
+from toeline.pipelines.changes import file_state
 from toeline.pipelines.domain import AUTO, OFF
 from toeline.pipelines.settings import EvaluateRun, InspectRun
 
@@ -94,11 +100,14 @@ class ModelFolder:
 
 
 def with_model(run: Run) -> Run:
-    """Settings of an inspection or evaluation with the parts that `model` names. Raises ModelError, SetupError."""
+    """Settings of an inspection or evaluation with the parts that `model` names, or else the package's judge.
+
+    Raises ModelError, SetupError, TaxonomyError.
+    """
     if run.model is None:
-        return run
-    for name in ("detector", "judge", "adapter", "calibration"):
-        if getattr(run, name, None) not in (None, "embedded"):
+        return with_shipped(run)
+    for name, unnamed in (("detector", "embedded"), ("judge", AUTO), ("adapter", None), ("calibration", None)):
+        if getattr(run, name, None) not in (None, unnamed):
             raise SetupError(f"--model {run.model} holds all parts: leave --{name} out, or name the parts without it.")
     folder = ModelFolder.load(run.model)
     words = run.taxonomy or folder.taxonomy
@@ -107,6 +116,70 @@ def with_model(run: Run) -> Run:
         domain = folder.domain if run.domain == AUTO else run.domain
         run = replace(run, calibration=folder.calibration, domain=domain)
     return run
+
+
+def with_shipped(run: Run) -> Run:
+    """Settings with the judge that the package answers with, where none is named.
+
+    The detector of the package has its thresholds with it; of the calibration see `calibration_file`, of the domain
+    pipelines/domain.py.
+    """
+    if run.judge != AUTO:
+        return run
+    in_words = run.adapter is not None
+    if isinstance(run, EvaluateRun):
+        in_words = in_words or run.prompt is not None or (run.decide, run.relations) != ("score", "given")
+    return replace(run, judge=judge_for(Taxonomy.load(run.taxonomy), in_words=in_words))
+
+
+def judge_for(taxonomy: Taxonomy, *, in_words: bool = False) -> str:
+    """What answers where no judge is named: the package's, or of it the language model alone.
+
+    That is for what only words can do (an adapter, another prompt, written answers), and for other classes than the
+    nine that the package was trained on.
+    """
+    own, ours = ({c.name: c.type for c in words.classes} for words in (taxonomy, Taxonomy.load()))
+    return judges.OURS if in_words or own != ours else shipped_judge()
+
+
+def shipped() -> ModelFolder | None:
+    """The model in the package, or None for a package of single parts. Raises ModelError for a damaged one."""
+    state = file_state(judges.PACKAGE / MODEL)
+    return _shipped(judges.PACKAGE, state) if state else None
+
+
+@cache
+def _shipped(package: Path, _: tuple[int, ...]) -> ModelFolder:
+    return ModelFolder.load(package)  # reads all of it, so once
+
+
+def shipped_judge() -> str:
+    """Its judge, as --judge takes it; no name says where the package lies."""
+    files = folder.files if (folder := shipped()) else {}
+    if ENSEMBLE in files:
+        return f"ensemble:{judges.OURS}"
+    return f"baseline:{judges.OURS}" if BASELINE in files else judges.OURS
+
+
+def calibration_file(calibration: Path | None, judge: str) -> Path | None:
+    """The calibration that was named, or that of the package where its judge answers: it belongs to no other."""
+    if calibration is not None or not (folder := shipped()) or judge != shipped_judge():
+        return calibration
+    return folder.calibration if CALIBRATION in folder.files else None
+
+
+def language_model_saw(judge: str) -> Mapping[str, Any]:
+    """What the package's language model was trained on, where it answers; empty where that is drawn scenes only."""
+    if not (folder := shipped()):
+        return {}
+    files = {f"{JUDGE}/{file.name}" for file in judges.packaged_files(judge) if file.parent == judges.EMBEDDED}
+    return folder.trained_on if files & folder.files.keys() else {}
+
+
+def seen_by_package(photographs_sha256: Collection[str]) -> int:
+    """How many of these photographs the package's models were trained on, with which a training begins."""
+    folder = shipped()
+    return len({*(folder.trained_on.get("photographs_sha256", ()) if folder else ())} & {*photographs_sha256})
 
 
 def write_model(path: Path, parts: Sequence[str], trained_on: Mapping[str, Any], scores: Mapping[str, Any]) -> None:

@@ -97,7 +97,13 @@ class InspectRun:
     boxes: Annotated[
         Path | None, Option(metavar="LABELS_DIR", help="YOLO labels in place of a detector; types are kept.")
     ] = None
-    judge: Annotated[str, Option(metavar="embedded|PATH|HUB_ID", help="A model of the Qwen2-VL family.")] = "embedded"
+    judge: Annotated[
+        str,
+        Option(
+            metavar="auto|embedded|PATH|HUB_ID",
+            help="A model of the Qwen2-VL family; auto: the package's, with its calibration.",
+        ),
+    ] = "auto"
     adapter: Adapter = None
     answers: Annotated[Answers, "Class names of the object's type, or all, so that the judge can overrule it."] = "type"
     taxonomy: Taxonomy = None
@@ -149,7 +155,9 @@ class EvaluateRun:
 
     data: Data
     split: Split
-    judge: Annotated[str, Option(metavar="embedded|PATH|HUB_ID", help="What says the condition.")] = "embedded"
+    judge: Annotated[
+        str, Option(metavar="auto|embedded|PATH|HUB_ID", help="What says the condition; auto: the package's.")
+    ] = "auto"
     adapter: Adapter = None
     boxes: Annotated[
         str, Option(metavar="truth|detector|PATH", help="Whose boxes; PATH: findings.jsonl, or a labels folder.")

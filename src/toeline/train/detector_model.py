@@ -109,6 +109,7 @@ class Whole(nn.Module):
         return decoded[:, :4], decoded[:, 4:]
 
 
+HALF = "_half"  # the end of the name of weights in float16, which the file casts (benchmarks/half.py)
 STEM, STEM_CHANNELS = "0.backbone.stem.conv.conv.weight", 64  # its channels at width 1
 
 
@@ -131,10 +132,12 @@ def read_start(path: Path) -> Start:
     try:
         card = json.loads(file.with_name("detector.json").read_text(encoding="utf-8"))
         graph = onnx.load(str(file)).graph
+        stored = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+        cast = {n.output[0]: stored[n.input[0]] for n in graph.node if n.op_type == "Cast" and n.input[0] in stored}
         weights = {
-            i.name.removeprefix("network."): np.array(onnx.numpy_helper.to_array(i))
-            for i in graph.initializer
-            if i.name.startswith("network.")
+            name.removeprefix("network."): np.array(values, np.float32)
+            for name, values in {**stored, **cast}.items()
+            if name.startswith("network.") and not name.endswith(HALF)
         }
         width = weights[STEM].shape[0] / STEM_CHANNELS
         activation = card.get("training", {}).get("settings", {}).get("activation", "silu")
