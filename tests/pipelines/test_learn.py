@@ -25,7 +25,7 @@ from toeline.pipelines.settings import EvaluateRun, InspectRun
 from toeline.train.config import LearnRun
 
 EMBEDDED = Path(learn.__file__).parent.parent / "models" / "detector"
-RUN = LearnRun(epochs=1, judge_epochs=0, folds=2)
+RUN = LearnRun(epochs=1, judge_epochs=0, folds=2, mix_drawn=1)
 
 
 def dataset(root: Path) -> Path:
@@ -102,8 +102,8 @@ def test_killed_in_any_step_it_goes_on_to_the_same_folder(
     learned: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = [step.name for step in learn.Learning.of(RUN, data, tmp_path).steps]
-    assert steps == ["baseline", "detector-1", "detector-2", "detector", "joined", "domain"]
-    for name in ("baseline", "detector", "joined"):
+    assert steps == ["baseline", "detector-1", "detector-2", "detector", "look", "joined", "domain"]
+    for name in ("baseline", "detector", "second_look", "joined"):
         with monkeypatch.context() as patch:
             patch.setattr(learn.Learning, name, killed_in(getattr(learn.Learning, name)))
             with pytest.raises(KeyboardInterrupt):
@@ -194,18 +194,19 @@ def test_the_calibration_is_for_the_judge_that_was_kept(learned: Any) -> None:
 
 
 def test_a_budget_buys_the_detector_first() -> None:
-    run = LearnRun(budget=90)
-    assert learn.affordable(run, 168, 0.25) == {"detector": 24, "judge": 3}
-    assert learn.affordable(LearnRun(budget=20), 168, 0.25) == {"detector": 9, "judge": 0}
+    assert learn.affordable(LearnRun(budget=150), 168, 0.25) == {"detector": 24, "judge": 2}
+    assert learn.affordable(LearnRun(budget=90), 168, 0.25) == {"detector": 24, "judge": 0}
+    assert learn.affordable(LearnRun(budget=20), 168, 0.25) == {"detector": 6, "judge": 0}
+    assert learn.affordable(LearnRun(budget=20, mix_drawn=0), 168, 0.25) == {"detector": 9, "judge": 0}
     assert learn.affordable(LearnRun(budget=1000, judge_epochs=9), 168, 0.25) == {"detector": 24, "judge": 9}
-    with pytest.raises(SetupError, match="needs 13 minutes for 6 epochs"):
+    with pytest.raises(SetupError, match="needs 17 minutes for 6 epochs"):
         learn.affordable(LearnRun(budget=5), 168, 0.25)
 
 
 def test_a_budget_is_planned_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paces = iter([0.01, 100.0])
     monkeypatch.setattr(learn.Learning, "pace", lambda self: next(paces))
-    run = LearnRun(epochs=8, judge_epochs=0, folds=2, budget=10)
+    run = LearnRun(epochs=8, judge_epochs=0, folds=2, mix_drawn=0, budget=10)
     for _ in range(2):
         result = learn.learn_into(run, data, tmp_path / "model")
         assert result.record["epochs"] == {"detector": 8, "judge": 0}

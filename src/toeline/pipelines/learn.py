@@ -36,7 +36,7 @@ from toeline.detect.detector import DetectorOptions
 from toeline.detect.load import load_detector
 from toeline.detect.onnx import OnnxDetector
 from toeline.detect.rescore import NAME, columns_of
-from toeline.detect.views import LEAST, STEADY, Candidates
+from toeline.detect.views import LEAST, STEADY, WHOLE, Candidates
 from toeline.errors import SetupError
 from toeline.evaluate.average_precision import Precisions, best_thresholds, found_of, precisions, true_rows
 from toeline.evaluate.calibration import calibrated, reliability, review_at, review_curve
@@ -259,7 +259,7 @@ class Learning:
                 for scene in self.inside(self.boxes.train.scenes, k):
                     image = read_photo(scene.path)
                     seen.append(self.seen(detector, image, scene.instances, scene.flight_line or scene.name))
-                    plain.append([s.instance for s in detector.find([image])[0]])
+                    plain.append([s.instance for s in detector.viewed(WHOLE).find([image])[0]])
                     step(())
                 for n in range(k, self.run.drawn, len(self.folds)):
                     scenes.append(self.seen(detector, *drawn_photograph(n, self.run.seed + NOT_SEEN), f"drawn {n}"))
@@ -476,11 +476,13 @@ def _with_valid(run: LearnRun, data: Path, out: Path) -> tuple[Path, list[Proble
 
 def _known(learning: Learning) -> list[Problem]:
     """What flatters every figure out of fold: photographs that the models have seen with which training begins."""
+    if learning.run.begin != EMBEDDED:
+        return []  # whoever names other weights knows what they have seen
     seen = seen_by_package(learning.sheets.train.photos_sha256)
     what = (
         f"{seen:,} of its photographs are among those that the models in the package were trained on, with which "
         f"training begins: figures out of fold are too good, and thresholds and calibration chosen on them too bold. "
-        f"Take that model as it is, or learn from other photographs."
+        f"Take that model as it is, or begin with another detector (--from), as toeline train-embedded makes one."
     )
     return [Problem.in_file(learning.data, what)] if seen else []
 

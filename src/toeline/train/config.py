@@ -232,6 +232,9 @@ class LearnRun:
     valid: Annotated[
         str, "The split that is only measured on; where there is none, a fifth of the flight lines is cut off for it."
     ] = "valid"
+    begin: Annotated[
+        str, Option("--from", help="What detectors begin with: embedded, or the folder of one that was trained.")
+    ] = EMBEDDED
     folds: Annotated[int, "Parts of train, cut by flight line: each is answered by models that never saw it."] = 3
     epochs: Annotated[int, "How often the detector sees each photograph."] = 24
     judge_epochs: Annotated[int, "How often the judge does; 0: the baseline alone."] = 2
@@ -270,8 +273,8 @@ class LearnRun:
     def detector(self) -> DetectorFit:
         """How each detector is trained: from the embedded one, with a fixed number of epochs."""
         return DetectorFit(
-            split=self.split, valid=self.valid, epochs=self.epochs, mix_drawn=self.drawn, patience=0, seed=self.seed,
-            device=self.device, threads=self.threads, taxonomy=self.taxonomy, classes=self.classes,
+            begin=self.begin, split=self.split, valid=self.valid, epochs=self.epochs, mix_drawn=self.drawn, patience=0,
+            seed=self.seed, device=self.device, threads=self.threads, taxonomy=self.taxonomy, classes=self.classes,
         )  # fmt: skip
 
     @property
