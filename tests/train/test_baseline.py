@@ -15,7 +15,8 @@ from tests.support.colored import write_colored
 from toeline.cli import main
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.pooling import COLUMNS
-from toeline.errors import LabelError
+from toeline.data.yolo import open_yolo
+from toeline.errors import LabelError, ModelError
 from toeline.judge.baseline.model import WIDE_CLIP, load_baseline, save_baseline, standardized
 from toeline.judge.load import load_judge
 from toeline.train import baseline as floor_fit
@@ -26,6 +27,7 @@ from toeline.train.baseline import (
     FeatureTable,
     TrainedBaseline,
     fit,
+    measured,
     train_baseline,
 )
 from toeline.train.config import BaselineRun
@@ -96,6 +98,39 @@ def test_pretrained_features_give_the_same_file_and_honest_scores(tmp_path: Path
     photo, instance, kind = (str(c[0]) for c in (first.table.photos, first.table.instances, first.table.kinds))
     said = part.log_probs(kind, first.table.rows[:1])[0]
     assert list(first.model.out_of_fold[photo][instance].values()) == pytest.approx(said, abs=1e-5)
+
+
+def test_drawn_scenes_get_models_of_their_own_and_a_gate(tmp_path: Path) -> None:
+    """They change nothing that is said of photographs, and a drawn scene gets their answer."""
+    data = write_colored(tmp_path / "data", lines=3, per_line=2)
+    plain = train_baseline(BaselineRun(data=data), TAXONOMY)
+    mixed = train_baseline(BaselineRun(data=data, mix_drawn=6), TAXONOMY, drawn=tmp_path / "drawn")
+    assert mixed.model.facts["drawn"]["scenes"] == 6
+    assert [len(part.rows) for part in (mixed.table, plain.table)] == [18, 18]
+    assert mixed.model.out_of_fold.keys() == plain.model.out_of_fold.keys()
+    assert mixed.said == plain.said
+    gate = mixed.model.gate
+    assert gate is not None
+    assert gate.probabilities(mixed.table.rows)[:, 1].max() < 0.5
+    save_baseline(mixed.model, tmp_path / "a")
+    read, _ = load_baseline(tmp_path / "a")
+    scenes, _ = measured(open_yolo(tmp_path / "drawn", TAXONOMY), "train", TAXONOMY, lambda _: None)
+    assert gate.probabilities(scenes.rows)[:, 1].min() > 0.5
+    for kind, of in mixed.model.drawn.items():
+        rows = scenes.rows[scenes.kinds == kind]
+        said = read.log_probs(kind, rows)
+        assert said == pytest.approx(mixed.model.log_probs(kind, rows))
+        assert said.argmax(axis=1).tolist() == of.log_probs(rows).argmax(axis=1).tolist()
+
+
+def test_a_gate_of_other_columns_is_refused(tmp_path: Path) -> None:
+    data = write_colored(tmp_path / "data", lines=2, per_line=2)
+    model = train_baseline(BaselineRun(data=data, mix_drawn=4), TAXONOMY).model
+    assert model.gate is not None
+    narrow = replace(model.gate, mean=model.gate.mean[:9], spread=model.gate.spread[:9], weights=model.gate.weights[:9])
+    save_baseline(replace(model, gate=narrow), tmp_path / "a")
+    with pytest.raises(ModelError, match="gate"):
+        load_baseline(tmp_path / "a")
 
 
 def test_pooled_features_are_read_by_a_linear_model_of_their_own() -> None:

@@ -66,7 +66,7 @@ def train_baseline(
     """Measure, cross-validate, calibrate and fit. Raises LabelError where there is nothing to learn from.
 
     `step` is called after each photograph with what was wrong with it. Drawn scenes are kept in the folder `drawn`,
-    where one is given. Every fit sees them; what is said of the photographs out of fold is not about them.
+    where one is given. They get models of their own, and a gate that tells their objects from those of photographs.
     """
     found = open_yolo(run.data, taxonomy, classes=run.classes)
     network = feature_network() if run.features == "pretrained" else None
@@ -82,8 +82,10 @@ def train_baseline(
         kinds=tuple(t.name for t in taxonomy.types),
         classes={c.name: c.type for c in taxonomy.classes},
         names=measure_names(tuple(t.name for t in taxonomy.types)),
-        by_type=fit(table.beside(scenes), taxonomy, run.seed, pooled=COLUMNS if network else 0),
+        by_type=fit(table, taxonomy, run.seed, pooled=COLUMNS if network else 0),
         network=network.sha256 if network else "",
+        drawn=fit(scenes, taxonomy, run.seed, pooled=COLUMNS if network else 0) if scenes else {},
+        gate=fit_gate(table, scenes) if scenes else None,
     )
     raw = cross_validated(model, table, taxonomy, folds, run.seed, scenes)
     answers = [model.answers(kind) for kind in table.kinds]
@@ -153,8 +155,11 @@ def cross_validated(
 
     said: list[NDArray[np.float64]] = [np.zeros(0)] * len(table.rows)
     for seen, unseen in GroupKFold(folds).split(table.rows, groups=table.groups):
-        known = table.only(seen).beside(scenes)
-        part = replace(model, by_type=fit(known, taxonomy, seed, pooled=COLUMNS if model.network else 0))
+        known = table.only(seen)
+        part = replace(
+            model, by_type=fit(known, taxonomy, seed, pooled=COLUMNS if model.network else 0),
+            gate=fit_gate(known, scenes) if scenes else None,
+        )  # fmt: skip
         for i in unseen:
             said[i] = part.log_probs(str(table.kinds[i]), table.rows[i : i + 1])[0]
     return said
@@ -217,13 +222,6 @@ class FeatureTable:
         """The objects at these places."""
         return FeatureTable(*(column[which] for column in vars(self).values()))
 
-    def beside(self, other: FeatureTable | None) -> FeatureTable:
-        """These objects and after them the others, if there are any."""
-        if other is None:
-            return self
-        both = zip(vars(self).values(), vars(other).values(), strict=True)
-        return FeatureTable(*(np.concatenate(columns) for columns in both))
-
 
 def fit(table: FeatureTable, taxonomy: Taxonomy, seed: int, *, pooled: int = 0) -> dict[str, TypeModel]:
     """A model for each type of which the table shows two answers or more; sklearn is needed here and nowhere later.
@@ -254,6 +252,16 @@ def fit_wide(rows: NDArray[np.float32], target: NDArray[np.int64], n: int, poole
     """The linear model of n answers that reads measures and, in the last `pooled` columns, pooled features."""
     share = np.repeat([MEASURE_WEIGHT, 1.0], [rows.shape[1] - pooled, pooled])
     return _linear(rows, target, n, penalty=WIDE_SHRINK, clip=WIDE_CLIP, share=share)
+
+
+GATE_SHRINK = 0.01  # as SHRINK
+
+
+def fit_gate(photographs: FeatureTable, scenes: FeatureTable) -> Linear:
+    """Tells objects of photographs (answer 0) from those of drawn scenes (1) by all columns."""
+    rows = np.concatenate([photographs.rows, scenes.rows])
+    target = np.repeat([0, 1], [len(photographs.rows), len(scenes.rows)])
+    return _linear(rows, target, 2, penalty=GATE_SHRINK, clip=WIDE_CLIP, share=np.ones(rows.shape[1]))
 
 
 def _linear(

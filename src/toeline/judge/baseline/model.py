@@ -140,6 +140,8 @@ class BaselineModel:
     `temperature` divides log-probabilities. `facts` say what it was trained on and what it scored. `out_of_fold` are
     its scores, calibrated, of the objects it was trained on, each by a model that had not seen its flight line.
     `network` is the SHA-256 of the feature network whose features it reads beside the measures, or empty.
+    `drawn` are models of drawn scenes, where such were learned from too; `gate` then says how like an object of these
+    one is, and so how much they count.
     """
 
     kinds: tuple[str, ...]
@@ -150,6 +152,8 @@ class BaselineModel:
     facts: Mapping[str, Any] = field(default_factory=dict)
     out_of_fold: Scores = field(default_factory=dict)
     network: str = ""
+    drawn: Mapping[str, TypeModel] = field(default_factory=dict)
+    gate: Linear | None = None
 
     def answers(self, kind: str) -> tuple[str, ...]:
         """The class names of a type, in the taxonomy's order."""
@@ -160,10 +164,15 @@ class BaselineModel:
 
         A type of which training saw nothing gets equal ones.
         """
-        model = self.by_type.get(kind)
-        if model is None:
+        own, drawn = (models[kind].log_probs(rows) if kind in models else None for models in (self.by_type, self.drawn))
+        if own is None and drawn is None:
             return np.full((len(rows), n := len(self.answers(kind))), -np.log(n))
-        return np.asarray(log_softmax(model.log_probs(rows) / self.temperature, axis=-1))
+        if own is not None and drawn is not None and self.gate:
+            like_drawn = self.gate.probabilities(rows)[:, 1:]
+            said = np.log((1 - like_drawn) * np.exp(own) + like_drawn * np.exp(drawn))
+        else:
+            said = np.asarray(drawn if own is None else own)
+        return np.asarray(log_softmax(said / self.temperature, axis=-1))
 
 
 def standardized(
@@ -180,6 +189,7 @@ def as_answers(log_probs: NDArray[np.float64], answers: Sequence[str]) -> dict[s
 
 KEY = "toeline_floor"
 POOLED_VERSION = 2  # of a file with pretrained features too; raise both when pooling changes. VERSION has none
+MIXED_VERSION = 3  # of a file with models of drawn scenes beside; with pretrained features or without
 LINEAR = ("mean", "spread", "weights", "bias")  # all float64
 FOREST = {
     "roots": np.int32,
@@ -196,13 +206,18 @@ AGAIN = "Train it again with `toeline baseline DATA --out FILE`."
 def save_baseline(model: BaselineModel, file: Path) -> None:
     """Write a baseline file, whole or not at all. The same model gives the same bytes."""
     tensors: dict[str, Any] = {}
-    for i, kind in enumerate(model.by_type):
-        part = model.by_type[kind]
-        tensors |= {f"{i}.{name}": getattr(part.linear, name) for name in LINEAR}
-        tensors |= {f"{i}.wide.{name}": getattr(part.wide, name) for name in LINEAR if part.wide}
-        tensors |= {f"{i}.{name}": getattr(part.forest, name) for name in FOREST}
+    for before, models in (("", model.by_type), ("drawn.", model.drawn)):
+        for i, part in enumerate(models.values()):
+            tensors |= {f"{before}{i}.{name}": getattr(part.linear, name) for name in LINEAR}
+            tensors |= {f"{before}{i}.wide.{name}": getattr(part.wide, name) for name in LINEAR if part.wide}
+            tensors |= {f"{before}{i}.{name}": getattr(part.forest, name) for name in FOREST}
+    mixed: dict[str, Any] = {}
+    if model.gate:
+        tensors |= {f"gate.{name}": getattr(model.gate, name) for name in LINEAR}
+        mixed = {"version": MIXED_VERSION, "drawn": {kind: part.answers for kind, part in model.drawn.items()}}
     head = {
         **({"version": POOLED_VERSION, "network": model.network} if model.network else {"version": VERSION}),
+        **mixed,
         "kinds": model.kinds,
         "classes": model.classes,
         "names": model.names,
@@ -225,7 +240,7 @@ def load_baseline(file: Path) -> tuple[BaselineModel, str]:
     """The model of a baseline file and the file's SHA-256. Raises ModelError, saying what to do, for any other file."""
     raw = read_bytes(file, ModelError, advice="This is to be a baseline file: check the path.", most=MOST_BYTES)
     head, tensors = tables_of(raw, file, KEY, what="baseline file", advice=AGAIN)
-    if head.get("version") not in (VERSION, POOLED_VERSION):
+    if head.get("version") not in (VERSION, POOLED_VERSION, MIXED_VERSION):
         raise ModelError(f"{file}: holds measures of version {head.get('version')}; these are {VERSION}. {AGAIN}")
     try:
         model = _model(head, tensors)
@@ -242,21 +257,16 @@ def load_baseline(file: Path) -> tuple[BaselineModel, str]:
 def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> BaselineModel:
     names = tuple(map(str, head["names"]))
     temperature = number(head["temperature"], "temperature", **USABLE)
-    pooled = head["version"] == POOLED_VERSION
-    network = word(head["network"], "network") if pooled else ""
-    if pooled and not network:
+    mixed = head["version"] == MIXED_VERSION
+    network = word(head["network"], "network") if "network" in head else ""
+    if head["version"] == POOLED_VERSION and not network:
         raise ValueError("it names no feature network")
-    parts = {
-        kind: _type_model(i, tuple(said), tensors, wide=pooled)
-        for i, (kind, said) in enumerate(head["answers"].items())
-    }
-    for kind, part in parts.items():
-        if len(part.linear.weights) != len(names):
-            raise ValueError(f"{kind} has {len(part.linear.weights)} weights for {len(names)} measures")
-        if part.wide and len(part.wide.weights) != len(names) + COLUMNS:
-            raise ValueError(f"{kind} has {len(part.wide.weights)} weights for {len(names) + COLUMNS} columns")
-        if part.answers != tuple(name for name, of in head["classes"].items() if of == kind):
-            raise ValueError(f"{kind} has other answers than classes")
+    parts = _type_models(head, head["answers"], tensors, "", wide=bool(network))
+    drawn = _type_models(head, head["drawn"], tensors, "drawn.", wide=bool(network)) if mixed else {}
+    gate = _linear(tensors, "gate.", WIDE_CLIP) if mixed else None
+    columns = len(names) + (COLUMNS if network else 0)
+    if gate and gate.weights.shape != (columns, 2):
+        raise ValueError(f"its gate has weights {gate.weights.shape} for {columns} columns")
     return BaselineModel(
         kinds=tuple(map(str, head["kinds"])),
         classes={word(name, "class"): word(kind, "type") for name, kind in head["classes"].items()},
@@ -269,10 +279,31 @@ def _model(head: Mapping[str, Any], tensors: Mapping[str, Any]) -> BaselineModel
             for photo, instances in head["out_of_fold"].items()
         },
         network=network,
+        drawn=drawn,
+        gate=gate,
     )
 
 
-def _type_model(place: int, answers: tuple[str, ...], tensors: Mapping[str, Any], *, wide: bool) -> TypeModel:
+def _type_models(
+    head: Mapping[str, Any], answers: Mapping[str, Any], tensors: Mapping[str, Any], before: str, *, wide: bool
+) -> dict[str, TypeModel]:
+    """The models whose tables stand under names that begin with `before`. Raises ValueError for ones that misfit."""
+    measures = len(head["names"])
+    parts = {
+        kind: _type_model(f"{before}{i}", tuple(said), tensors, wide=wide)
+        for i, (kind, said) in enumerate(answers.items())
+    }
+    for kind, part in parts.items():
+        if len(part.linear.weights) != measures:
+            raise ValueError(f"{kind} has {len(part.linear.weights)} weights for {measures} measures")
+        if part.wide and len(part.wide.weights) != measures + COLUMNS:
+            raise ValueError(f"{kind} has {len(part.wide.weights)} weights for {measures + COLUMNS} columns")
+        if part.answers != tuple(name for name, of in head["classes"].items() if of == kind):
+            raise ValueError(f"{kind} has other answers than classes")
+    return parts
+
+
+def _type_model(place: str, answers: tuple[str, ...], tensors: Mapping[str, Any], *, wide: bool) -> TypeModel:
     forest = {name: _table(tensors[f"{place}.{name}"], kind) for name, kind in FOREST.items()}
     return TypeModel(
         answers,
