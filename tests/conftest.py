@@ -20,6 +20,7 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("toeline", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.register_profile("quick", settings.get_profile("toeline"), max_examples=10)  # the first of those of make test
 settings.load_profile("toeline")
 
 collect_ignore_glob = ["legacy/*", "support/training.py"]  # what has no tests, and would import torch to be looked at
@@ -83,7 +84,9 @@ class Collecting:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A conftest.py alone is asked about its own folder only."""
+    """A conftest.py alone is asked about its own folder only; quick tests draw fewer examples."""
+    if config.option.markexpr == "not slow":
+        settings.load_profile("quick")
     config.pluginmanager.register(Collecting())
 
 
