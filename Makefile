@@ -16,12 +16,12 @@ test: $(VENV)/dev.stamp  ## exactly what CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src
-	$(BIN)/python -m pytest -q -n 2 --durations=15 --durations-min=1
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=15 --durations-min=1
 
 quick: $(VENV)/dev.stamp  ## what a developer runs at each save: no training, no other process
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 install: $(VENV)/dev.stamp
 

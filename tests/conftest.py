@@ -20,11 +20,13 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("toeline", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.register_profile("quick", settings.get_profile("toeline"), max_examples=10)  # the first of those of make test
 settings.load_profile("toeline")
 
 collect_ignore_glob = ["legacy/*", "support/training.py"]  # what has no tests, and would import torch to be looked at
 
 HERE = Path(__file__).parent
+PACKAGE = HERE.parent / "src" / "toeline"
 LAGOON_DYKE = HERE.parent.parent / "shared" / "data" / "lagoon-dyke"  # beside a checkout, never inside it
 
 
@@ -66,12 +68,26 @@ SLOW = (
 
 
 def _is_slow(path: Path) -> bool:
-    return any(path.is_relative_to(HERE / place) for place in SLOW)
+    """Of a file of tests, and of one of the package: the doctests of a room are as slow as its tests."""
+    return any(path.is_relative_to(top / place) for top in (HERE, PACKAGE) for place in SLOW)
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """`-m "not slow"` does not even import what stands in SLOW: torch and transformers take seconds."""
-    return True if config.option.markexpr == "not slow" and _is_slow(collection_path) else None
+class Collecting:
+    """What is not even imported, of the package too: torch and transformers take seconds, in every worker."""
+
+    def pytest_ignore_collect(self, collection_path: Path, config: pytest.Config) -> bool | None:
+        """What stands in SLOW, for `-m "not slow"`; a file of the package that has no doctest, at all times."""
+        if config.option.markexpr == "not slow" and _is_slow(collection_path):
+            return True
+        in_package = collection_path.suffix == ".py" and collection_path.is_relative_to(PACKAGE)
+        return True if in_package and ">>>" not in collection_path.read_text(encoding="utf-8") else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A conftest.py alone is asked about its own folder only; quick tests draw fewer examples."""
+    if config.option.markexpr == "not slow":
+        settings.load_profile("quick")
+    config.pluginmanager.register(Collecting())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

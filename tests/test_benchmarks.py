@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,9 +30,33 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
-def test_the_7b_benchmark_runs_on_a_small_model(tmp_path: Path) -> None:
-    done = run("benchmarks/gpu_7b.py", "--tiny", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr[-2000:]
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the benchmarks, which import each other as a script does; torch is not loaded once more for each.
+
+    What they import from there and torch's chance are as before, afterwards.
+    """
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # as they set it themselves
+    before = set(sys.modules)
+    with torch.random.fork_rng(devices=[]):
+        yield ROOT / "benchmarks"
+    for name in sys.modules.keys() - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(ROOT / "benchmarks")):
+            del sys.modules[name]
+
+
+def run_here(script: Path, *words: str) -> int:
+    """Run a benchmark as it is typed, in this process; its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), *words])
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(script), run_name="__main__")
+    return int(stopped.value.code or 0)
+
+
+def test_the_7b_benchmark_runs_on_a_small_model(scripts: Path, tmp_path: Path) -> None:
+    assert run_here(scripts / "gpu_7b.py", "--tiny", "--out", str(tmp_path)) == 0
     rows = json.loads((tmp_path / "gpu_7b-tiny.json").read_text())["rows"]
     measured = {(r["what"], r["objects"]) for r in rows if "seconds" in r}
     assert {("packed", 1), ("packed", 5), ("packed", 18), ("generate 50 per object", 5)} <= measured
@@ -40,28 +65,22 @@ def test_the_7b_benchmark_runs_on_a_small_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA card")
-def test_the_7b_benchmark_says_when_there_is_no_card(tmp_path: Path) -> None:
-    done = run("benchmarks/gpu_7b.py", "--out", str(tmp_path))
-    assert done.returncode == 2
-    assert "There is no CUDA card" in done.stdout
+def test_the_7b_benchmark_says_when_there_is_no_card(
+    scripts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(scripts / "gpu_7b.py", "--out", str(tmp_path)) == 2
+    assert "There is no CUDA card" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 
-COUNT = """
-import sys
-sys.path.insert(0, "benchmarks")
-import torch
-from gpu_7b import SHAPE_7B
-from packed_model import make_judge
-with torch.device("meta"):
-    judge = make_judge(SHAPE_7B, dtype=torch.bfloat16, by_branch=False)
-print(sum(w.numel() for w in judge.model.parameters()))
-"""
-
-
+@pytest.mark.usefixtures("scripts")
 def test_the_random_7b_has_as_many_weights_as_the_real_one() -> None:
-    done = run("-c", COUNT)
-    assert done.stdout.split() == ["8291375616"], done.stderr[-2000:]
+    from gpu_7b import SHAPE_7B
+    from packed_model import make_judge
+
+    with torch.device("meta"):
+        judge = make_judge(SHAPE_7B, dtype=torch.bfloat16, by_branch=False)
+    assert sum(w.numel() for w in judge.model.parameters()) == 8291375616
 
 
 def test_overlaps_are_counted_on_a_small_data_set(tmp_path: Path) -> None:
@@ -151,12 +170,10 @@ def test_a_page_is_shortened_by_the_sections_that_list_objects() -> None:
     assert results().shortened_page(page) == "# A\n\n## Mistakes\n\n| true | said |\n\n## C\n"
 
 
+@pytest.mark.usefixtures("scripts")
 def test_the_structure_has_no_circle_and_keeps_its_counts() -> None:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        import structure
-    finally:
-        sys.path.pop(0)
+    import structure
+
     over = {f.name: f.value for f in structure.figures(structure.read_sources()) if not f.is_met}
     assert not over.keys() - {"lines of src", "files without __init__"}, over  # set before learn, suggest and domain
     planted = {

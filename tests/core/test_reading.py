@@ -59,6 +59,17 @@ def test_what_is_nested_too_deep_is_refused(tmp_path: Path, form: str, deep: int
     assert "deep" in refusal(tmp_path / "deep", f"a = {nest}" if form == "toml" else nest, form)
 
 
+@pytest.mark.parametrize("form", ["json", "yaml", "toml", "block"])
+def test_what_is_nested_as_deep_as_may_be_is_read(tmp_path: Path, form: str) -> None:
+    """`block` are YAML's lists without brackets; one more of them is refused."""
+    file, nest = tmp_path / "deep", "[" * (DEPTH - 1) + "]" * (DEPTH - 1)
+    file.write_text({"toml": f"a = {nest}", "block": "- " * DEPTH + "x"}.get(form, f"[{nest}]"), encoding="utf-8")
+    read = {"json": read_json, "yaml": read_yaml, "toml": read_toml, "block": read_yaml}[form]
+    assert read(file, LabelError, advice="")
+    if form == "block":
+        assert "deep" in refusal(file, "- " + file.read_text(encoding="utf-8"), "yaml")
+
+
 def test_aliases_that_multiply_are_refused_in_no_time(tmp_path: Path) -> None:
     assert "aliases" in refusal(tmp_path / "laughs.yaml", LAUGHS, "yaml")
     assert "aliases" in refusal(tmp_path / "itself.yaml", "&a [*a]", "yaml")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -202,6 +203,7 @@ def read(root: Path) -> tuple[dict[str, list[str]], list[Problem]]:
     return found, list(split.problems)
 
 
+@pytest.mark.slow
 @settings(max_examples=250)
 @given(export=exports())
 def test_a_yolo_export_is_read_right_or_named(export: Export) -> None:
@@ -289,6 +291,7 @@ def coco_exports(draw: st.DrawFn) -> CocoExport:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(export=coco_exports())
 def test_a_coco_export_is_read_right_or_named(export: CocoExport) -> None:

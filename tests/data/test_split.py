@@ -291,6 +291,7 @@ def test_shares_are_scaled_to_one() -> None:
     assert parse_parts("train=3,val=1") == {"train": 0.75, "valid": 0.25}
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 40), st.integers(0, 40)), min_size=3, max_size=12))
 def test_groups_are_dealt_out_whole_and_no_part_is_empty(groups: list[tuple[int, int, int]]) -> None:

@@ -155,6 +155,7 @@ def test_the_shipped_model_is_small_and_knows_the_four_types(shipped):
     assert all(0.05 < limit < 0.95 for limit in shipped.card.thresholds)
 
 
+@pytest.mark.slow
 def test_the_shipped_model_finds_what_is_drawn(shipped):
     synth = pytest.importorskip("toeline.synth.scene")
     hits = wanted = 0

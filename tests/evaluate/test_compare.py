@@ -75,6 +75,7 @@ def test_a_run_beside_itself_gains_nothing_and_pretends_no_certainty() -> None:
     assert headline.interval.low < 0 < headline.interval.high
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_difference_covers_it_where_photographs_hang_together() -> None:
     """Two judges, of which the second is right 8 points more often; whole photographs are hard or easy."""
     rng, sets, covered = np.random.default_rng(0), 250, 0

@@ -20,6 +20,7 @@ def clusters_of(
     return rng.binomial(totals, chances), totals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("clusters", "mean", "spread"), [(25, 0.8, 0.3), (40, 0.9, 0.3), (34, 0.95, 0.2)])
 def test_the_quoted_interval_covers_the_truth_where_photographs_hang_together(
     clusters: int, mean: float, spread: float

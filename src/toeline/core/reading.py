@@ -21,6 +21,7 @@ from toeline.errors import ToelineError
 
 MOST_BYTES = 16 << 20  # of a text that people write; the largest data.yaml in the wild has some kB
 DEPTH = 64  # lists and mappings within each other; a COCO file has 5 levels
+TOO_DEEP = f"lists and mappings stand more than {DEPTH} deep within each other"
 MOST_PARTS = 100_000  # lists and mappings of a YAML file, each counted as often as an alias repeats it
 
 Fault = type[ToelineError]
@@ -112,7 +113,12 @@ def _yaml(text: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types here
-        """Only plain values; keys that stand twice are refused."""
+        """Only plain values; keys that stand twice are refused. Depth is too, at once: its square is PyYAML's time."""
+
+        def fetch_more_tokens(self) -> None:
+            if self.flow_level + len(self.indents) > DEPTH:
+                raise ValueError(TOO_DEEP)
+            super().fetch_more_tokens()
 
     def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
         loader.flatten_mapping(node)
@@ -128,7 +134,7 @@ def _yaml(text: str) -> Any:
 def _parts(value: Any, known: dict[int, float], depth: int = 0) -> float:
     """How many lists and mappings there are, each as often as it is referred to. Raises ValueError beyond DEPTH."""
     if depth >= DEPTH:
-        raise ValueError(f"lists and mappings stand more than {DEPTH} deep within each other")
+        raise ValueError(TOO_DEEP)
     if id(value) not in known:
         known[id(value)] = math.inf  # what holds itself is without end
         inner = value.values() if isinstance(value, dict) else value
