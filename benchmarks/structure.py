@@ -211,7 +211,7 @@ class Walk:
 
     def _pass_on(self, source: Source, call: ast.Call, held: set[str], typed: Mapping[str, set[str]]) -> None:
         callee = self._callee(source, call)
-        record = ast.unparse(call.func)
+        record = call.func.id if isinstance(call.func, ast.Name) else ""  # records are known by a plain name
         names = _parameters(callee[1]) if callee else self.records.get(record, [])
         given = [*zip(names, call.args, strict=False), *((k.arg, k.value) for k in call.keywords)]
         for name, value in given:

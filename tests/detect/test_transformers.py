@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -55,8 +56,9 @@ def rows(found: list[Detection]) -> Rows:
     return [(s.instance.type_name, s.instance.score, s.instance.box.xyxy) for s in found]
 
 
-def own_answer(where: Path, image: Any) -> dict[str, np.ndarray]:
-    """What the model, its processor and its post-processing say, called as the model's page tells to."""
+@cache  # the directories of `folders` are not changed
+def own_model(where: Path) -> tuple[Any, Any]:
+    """The model and its processor, loaded as the model's page tells to; no processor where it needs torchvision."""
     import transformers
 
     from toeline.weights import quiet
@@ -65,8 +67,15 @@ def own_answer(where: Path, image: Any) -> dict[str, np.ndarray]:
     with quiet():
         model = transformers.AutoModelForObjectDetection.from_pretrained(where).eval()
     if name == "RfDetrImageProcessor":
+        return model, None
+    return model, getattr(transformers, f"{name}Pil").from_pretrained(where)
+
+
+def own_answer(where: Path, image: Any) -> dict[str, np.ndarray]:
+    """What the model, its processor and its post-processing say."""
+    model, processor = own_model(where)
+    if processor is None:
         return by_hand(model, image)
-    processor = getattr(transformers, f"{name}Pil").from_pretrained(where)
     with torch.no_grad():
         outputs = model(**processor(images=image, return_tensors="pt"))
     (said,) = processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[image.size[::-1]])

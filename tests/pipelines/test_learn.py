@@ -22,6 +22,7 @@ from toeline.judge.load import load_judge
 from toeline.pipelines import learn
 from toeline.pipelines.model_folder import MODEL, ModelFolder, with_model
 from toeline.pipelines.settings import EvaluateRun, InspectRun
+from toeline.train import baseline
 from toeline.train.config import LearnRun
 
 EMBEDDED = Path(learn.__file__).parent.parent / "models" / "detector"
@@ -52,6 +53,7 @@ def stand_in(patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     patch.setattr(learn, "fit_detector", fit)
     patch.setattr(learn, "FEATURES", ("measures",))  # the others are tested with the baseline
+    patch.setattr(baseline, "TREES", 10)
     return asked
 
 
@@ -206,10 +208,18 @@ def test_a_budget_buys_the_detector_first() -> None:
 def test_a_budget_is_planned_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paces = iter([0.01, 100.0])
     monkeypatch.setattr(learn.Learning, "pace", lambda self: next(paces))
+    planned: list[dict[str, Any]] = []  # what the steps are carried out with; their work has no part in it
+
+    def killed(learning: learn.Learning) -> None:
+        planned.append({**read_run(learning.out)["epochs"], "run": (learning.run.epochs, learning.run.judge_epochs)})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(learn, "carry_out", killed)
     run = LearnRun(epochs=8, judge_epochs=0, folds=2, mix_drawn=0, budget=10)
     for _ in range(2):
-        result = learn.learn_into(run, data, tmp_path / "model")
-        assert result.record["epochs"] == {"detector": 8, "judge": 0}
+        with pytest.raises(KeyboardInterrupt):
+            learn.learn_into(run, data, tmp_path / "model")
+    assert planned == [{"detector": 8, "judge": 0, "run": (8, 0)}] * 2
 
 
 @pytest.mark.parametrize("wrong", [{"folds": 1}, {"epochs": 0}, {"judge_epochs": -1}, {"budget": 0}, {"risk": 100}])

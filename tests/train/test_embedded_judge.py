@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import pytest
 
@@ -24,12 +25,22 @@ from toeline.train.loss import Packer, losses
 from toeline.train.samples import row
 
 TAXONOMY = Taxonomy.load()
-TINY = {"width": 64, "vision_depth": 1, "language_depth": 1, "workers": 1, "threads": 1, "scenes": 4, "held_out": 2}
+SHAPE = {"width": 64, "vision_depth": 1, "language_depth": 1, "workers": 1, "threads": 1}
+TINY = {**SHAPE, "scenes": 4, "held_out": 2, "seed": 5}
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory) -> SheetPool:
-    return SheetPool.drawn(tmp_path_factory.mktemp("drawn"), scenes=4, seed=5, taxonomy=TAXONOMY)
+def drawn(tmp_path_factory):
+    """The scenes that a run of TINY draws, to be copied into its folder: drawing takes longer than training."""
+    out = tmp_path_factory.mktemp("drawn")
+    for name, scenes, seed in (("scenes", 4, 5), ("held-out", 2, 1_000_008)):
+        SheetPool.drawn(out / name, scenes=scenes, seed=seed, taxonomy=TAXONOMY)
+    return out
+
+
+@pytest.fixture(scope="module")
+def pool(drawn) -> SheetPool:
+    return SheetPool.drawn(drawn / "scenes", scenes=4, seed=5, taxonomy=TAXONOMY)
 
 
 @pytest.fixture
@@ -87,18 +98,19 @@ def curves(out):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, drawn):
     """A run without an interruption, measured every two steps, in `out`."""
-    out = tmp_path_factory.mktemp("whole")
+    out = shutil.copytree(drawn, tmp_path_factory.mktemp("whole") / "out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embedded, "EVERY_STEPS", 2)
         train_judge(JudgeRun(out=out, **SEEN, **TINY))
     return out
 
 
-def test_a_killed_run_goes_on_to_the_same_curve_and_weights(whole, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_to_the_same_curve_and_weights(whole, drawn, tmp_path, monkeypatch):
     from safetensors.torch import load_file
 
+    shutil.copytree(drawn, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(embedded, "EVERY_STEPS", 2)
     monkeypatch.setattr(loop, "SAVE_EVERY", 1)
     tell = embedded._tell
@@ -143,7 +155,7 @@ def test_a_run_that_stops_goes_on_and_leaves_a_stock_model(whole, monkeypatch):
     assert AutoTokenizer.from_pretrained(out).tokenize("slope drain blocked") == ["slope", "Ġdrain", "Ġblocked"]
     judge = load_judge(str(out), device="cpu", adapter=None)
     scores = judge.score(
-        row(SheetPool.drawn(tmp_path / "scenes", scenes=4, seed=1, taxonomy=TAXONOMY)[0], TAXONOMY, judge.view).sheet
+        row(SheetPool.drawn(tmp_path / "scenes", scenes=4, seed=5, taxonomy=TAXONOMY)[0], TAXONOMY, judge.view).sheet
     )
     assert all(sum(map(math.exp, s.values())) == pytest.approx(1, abs=1e-4) for s in scores)
 
@@ -151,7 +163,7 @@ def test_a_run_that_stops_goes_on_and_leaves_a_stock_model(whole, monkeypatch):
 def test_a_run_can_begin_from_a_checkpoint(tmp_path, judge):
     judge.model.save_pretrained(tmp_path / "kept")
     judge.tokenizer.save_pretrained(tmp_path / "kept")
-    other = embedded._start(JudgeRun(out=tmp_path, start=tmp_path / "kept", seed=99, **TINY), TAXONOMY).judge
+    other = embedded._start(JudgeRun(out=tmp_path, start=tmp_path / "kept", **{**TINY, "seed": 99}), TAXONOMY).judge
     for (name, a), (_, b) in zip(judge.model.named_parameters(), other.model.named_parameters(), strict=True):
         assert a.equal(b), name
 

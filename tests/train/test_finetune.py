@@ -52,6 +52,12 @@ def whole(tmp_path_factory: Any, judge_folder: Path, data: Path) -> Any:
     return train(settings(judge_folder), data, tmp_path_factory.mktemp("whole"))
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: Any, judge_folder: Path, data: Path) -> Any:
+    """An epoch without dropout, as it is run by default: what every other way to run it must come to."""
+    return train(settings(judge_folder, dropout=0.0, epochs=1), data, tmp_path_factory.mktemp("plain"))
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(load_file(folder / "adapter_model.safetensors"))
 
@@ -151,7 +157,7 @@ def test_a_merged_model_needs_no_adapter(whole: Any, judge_folder: Path, data: P
 
 
 def test_cached_features_train_without_a_vision_tower(
-    judge_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plain: Any, judge_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One variant is seen in both epochs, so the run equals one that looks at the same pictures anew."""
     seen: list[Any] = []
@@ -162,7 +168,6 @@ def test_cached_features_train_without_a_vision_tower(
     assert sum(w.numel() for w in seen[0].model.visual.parameters()) == 0
     files = sorted((tmp_path / "kept").rglob("*.safetensors"))
     assert len(files) == 4 + 2  # photographs of train that leave a choice, and of valid
-    plain = train(settings(judge_folder, dropout=0.0, epochs=1), data, tmp_path / "plain")
     for name, weight in weights(plain.folder).items():
         assert torch.allclose(weight, weights(cached.folder)[name], atol=1e-6), name
     monkeypatch.setattr(finetune_file, "look", None)  # a second run finds everything there
@@ -292,10 +297,9 @@ def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, Any], 
 
 
 def test_splitting_photographs_and_preparing_them_elsewhere_change_nothing(
-    judge_folder: Path, data: Path, tmp_path: Path
+    plain: Any, judge_folder: Path, data: Path, tmp_path: Path
 ) -> None:
     """Long photographs in chunks, and rows made by another process: the same weights."""
-    plain = train(settings(judge_folder, dropout=0.0, epochs=1), data, tmp_path / "plain")
     other = train(settings(judge_folder, dropout=0.0, epochs=1, max_tokens=250, workers=1), data, tmp_path / "other")
     for name, weight in weights(plain.folder).items():
         assert torch.allclose(weight, weights(other.folder)[name], atol=1e-6), name
@@ -327,7 +331,7 @@ train(settings(judge, accumulate=1, dropout=0.0, epochs=1), data, out)
 
 
 def test_two_processes_see_every_photograph_and_average_their_gradients(
-    judge_folder: Path, data: Path, tmp_path: Path
+    plain: Any, judge_folder: Path, data: Path, tmp_path: Path
 ) -> None:
     """Two processes with a photograph each make the steps of one process with two: to the same weights."""
     script = tmp_path / "worker.py"
@@ -341,12 +345,11 @@ def test_two_processes_see_every_photograph_and_average_their_gradients(
         capture_output=True,
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )
-    one = train(settings(judge_folder, dropout=0.0, epochs=1), data, tmp_path / "one")
     two = Log(tmp_path / "two" / "log.jsonl")
-    losses = [[line["loss"] for line in log.steps()] for log in (one.log, two)]
+    losses = [[line["loss"] for line in log.steps()] for log in (plain.log, two)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     assert [line["valid"]["n"] for line in two.validations()] == [3, 3]
-    for name, weight in weights(one.folder).items():
+    for name, weight in weights(plain.folder).items():
         assert torch.allclose(weight, weights(tmp_path / "two" / "adapter")[name], atol=1e-6), name
 
 
