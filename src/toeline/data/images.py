@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from toeline.core.finding import Problem
+from toeline.core.reading import is_there
 from toeline.core.run_folder import RUN
 from toeline.core.words import shown, some
 from toeline.errors import OutputError, PhotoError, SetupError, need
@@ -335,14 +336,14 @@ def find_photos(paths: Sequence[Path]) -> list[Photo]:
     return list(search_photos(paths).photos)
 
 
-def search_photos(paths: Sequence[Path]) -> FoundPhotos:
+def search_photos(paths: Sequence[Path], *, may_be_none: bool = False) -> FoundPhotos:
     """Every photograph in the files and folders of `paths`, each once, in natural order within a folder (2 before 10).
 
     Folders are searched to the bottom, linked ones too, by file suffix; what is nobody's photograph (FOREIGN, hidden
     files, results of Toeline) is left out and counted, and what cannot be read is named. A file that is named itself is
     taken whatever its suffix, so that reading it says what is wrong with it. Photographs of the same name from several
     folders get as much of their folder's path as tells them apart. Raises PhotoError for a path that does not exist,
-    and when there is no photograph at all.
+    and unless there `may_be_none` when there is no photograph at all.
     """
     found: dict[Path, tuple[Path, str]] = {}
     problems: list[Problem] = []
@@ -354,9 +355,9 @@ def search_photos(paths: Sequence[Path]) -> FoundPhotos:
             problems.append(Problem.in_file(path, _NO_UTF8))
             continue
         for photo, name in _photos_under(path, problems) if path.is_dir() else [(path, path.name)]:
-            place = Path(os.path.realpath(photo)) if photo.is_symlink() else real(photo.parent) / photo.name
+            place = Path(os.path.realpath(photo)) if _is_link(photo) else real(photo.parent) / photo.name
             found.setdefault(place, (photo, name))
-    if not found:
+    if not found and not may_be_none:
         where = ", ".join(str(p) for p in paths) or "nothing"
         first = f" {shown(str(problems[0]))}" if problems else ""
         raise PhotoError(f"{where}: no photographs there ({' '.join(SUFFIXES)}).{first} Name a folder that holds some.")
@@ -421,8 +422,8 @@ def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, s
             if why_left := _foreign(entry, path):
                 left[why_left] += _pictures_in(path)
             elif not is_utf8(entry.name):
-                problems += [Problem.in_file(path, _NO_UTF8)] if _is_folder(entry) or _is_picture(path) else []
-            elif _is_folder(entry):
+                problems += [Problem.in_file(path, _NO_UTF8)] if is_folder(entry) or _is_picture(path) else []
+            elif is_folder(entry):
                 (linked if entry.is_symlink() else real).append(path)
             elif entry.is_symlink() or entry.is_file():  # a link that leads nowhere is named when it is read
                 yield path, path.relative_to(folder).as_posix()
@@ -436,7 +437,7 @@ def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, s
 
 def require_outside(out: Path, paths: Iterable[Path]) -> None:
     """Raise OutputError when `out` lies among photographs that are read: the next time it would be read as well."""
-    place = out.resolve()
+    place = Path(os.path.realpath(out))
     for folder in (p.resolve() for p in paths if p.is_dir()):
         if place.is_relative_to(folder) and not any(map(_is_foreign_folder, place.relative_to(folder).parts)):
             raise OutputError(
@@ -444,12 +445,16 @@ def require_outside(out: Path, paths: Iterable[Path]) -> None:
             )
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     """A link that leads back to itself, or to where nobody may look, is no folder; reading it says what is wrong."""
     try:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def _is_link(path: Path) -> bool:
+    return os.path.islink(path)  # noqa: PTH114 (Path.is_symlink raises an error where nobody may look)
 
 
 def _is_foreign_folder(name: str) -> bool:
@@ -460,17 +465,17 @@ def _foreign(entry: os.DirEntry[str], path: Path) -> str:
     """Under which word something is left out that is nobody's data, or empty."""
     if entry.name.startswith("._"):
         return "._*"
-    if entry.name.startswith(".") and not _is_folder(entry):
+    if entry.name.startswith(".") and not is_folder(entry):
         return "hidden"
-    if _is_folder(entry):
-        ours = (path / RUN).is_file() and any((path / name).exists() for name in RESULTS)
+    if is_folder(entry):
+        ours = is_there(path / RUN) and any(is_there(path / name) for name in RESULTS)
         return entry.name if _is_foreign_folder(entry.name) else "results of Toeline" if ours else ""
     return ""
 
 
 def _pictures_in(path: Path) -> int:
     """How many pictures lie there; a folder that cannot be read holds none that anybody sees."""
-    if not path.is_dir() or path.is_symlink():
+    if _is_link(path) or not os.path.isdir(path):  # noqa: PTH112 (see _is_link)
         return int(_is_picture(path))
     return sum(_is_picture(Path(name)) for _, _, files in os.walk(path) for name in files)
 
@@ -502,7 +507,7 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
 def _named_apart(found: dict[Path, tuple[Path, str]]) -> list[Photo]:
     """Names that several photographs share grow to the left, one folder at a time, until they differ."""
     names = {real: name for real, (_, name) in found.items()}
-    for _ in range(max(len(real.parts) for real in found)):
+    for _ in range(max((len(real.parts) for real in found), default=0)):
         count = Counter(names.values())
         if max(count.values()) == 1:
             break

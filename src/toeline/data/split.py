@@ -98,15 +98,17 @@ def parse_parts(text: str) -> dict[str, float]:
 def plan_split(data: YoloSet, run: SplitRun, *, step: Step = lambda _: None) -> SplitPlan:
     """Count, group and deal out every photograph of `data`, all its splits together. Raises LabelError."""
     places = placed(entry for split in data.splits.values() for entry in split)
-    ties = ties_of([place.entry.photo for place in places], grouping(run.by))
-    counted, problems = [], [*data.problems, *_unmatched(places, ties, run)]
-    for place, its in zip(places, ties, strict=True):
+    read, problems = list[tuple[PlacedEntry, Counter[int]]](), [*data.problems]
+    for place in places:
         opened, lines, found = _count(place.entry, data)
         if opened:  # labels of which nothing can be read are not taken over
             known = place if lines is not None else replace(place, entry=replace(place.entry, labels=None))
-            counted.append(Counted(known, Counter(line.class_id for line in lines or ()), its))
+            read.append((known, Counter(line.class_id for line in lines or ())))
         problems += found
         step(found)
+    ties = ties_of([place.entry.photo for place, _ in read], grouping(run.by))
+    problems += _unmatched([place for place, _ in read], ties, run)
+    counted = [Counted(place, classes, its) for (place, classes), its in zip(read, ties, strict=True)]
     groups = _groups(counted)
     if len(groups) < len(run.parts):
         raise LabelError(
@@ -131,7 +133,7 @@ def _count(entry: Entry, data: YoloSet) -> tuple[bool, tuple[LabelLine, ...] | N
 def _unmatched(places: Sequence[PlacedEntry], ties: Sequence[Sequence[Tie]], run: SplitRun) -> list[Problem]:
     """Photographs whose names do not fit the pattern. Raises LabelError when none fits."""
     photos = [p.entry.photo for p, its in zip(places, ties, strict=True) if all(t.kind != "flight line" for t in its)]
-    if len(photos) == len(places):
+    if places and len(photos) == len(places):
         raise LabelError(f"--by {run.by!r} matches none of {len(places)} names, {photos[0].name} for one. Mend it.")
     return [Problem.in_file(photo, f"its name does not match --by {run.by!r}, so it stands alone.") for photo in photos]
 
