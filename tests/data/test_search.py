@@ -79,6 +79,18 @@ def test_linked_folders_are_entered_once_each(tmp_path: Path) -> None:
     assert names(tmp_path / "survey") == ["again/b.jpg", "flight1/a.jpg"]
 
 
+def test_a_link_to_above_brings_nothing_in_that_lies_beside(tmp_path: Path) -> None:
+    write_photo(tmp_path / "set" / "train" / "a.jpg")
+    write_photo(tmp_path / "set" / "valid" / "b.jpg")
+    for link, to in (("set/train/up", "../.."), ("set/train/loop", "."), ("set/valid/set", "..")):
+        (tmp_path / link).symlink_to(to)
+    assert names(tmp_path / "set" / "train") == ["a.jpg"]
+    assert said(tmp_path / "set" / "train", notes=True) == [
+        f"{tmp_path}/set/train/up: leads to a folder above this one, so it was not entered."
+    ]
+    assert names(tmp_path / "set") == ["train/a.jpg", "valid/b.jpg"]
+
+
 def test_a_folder_that_cannot_be_read_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_photo(tmp_path / "a.jpg")
     write_photo(tmp_path / "closed" / "b.jpg")

@@ -401,15 +401,20 @@ _NO_UTF8 = "its name is no UTF-8, so it was left out. Rename it."
 def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str]]:
     """Every file below a folder, with its name below it, with slashes; in no order.
 
-    Linked folders are entered, each folder once, so that circles end. What is nobody's data is left out; it is told at
+    Linked folders are entered, each folder once, so that circles end; a link that leads to above `folder` is not, since
+    it would bring in what lies beside it. What is nobody's data is left out; it is told at
     the end in one note, with how many pictures it holds. Folders that cannot be read, names that are no UTF-8 and
     pictures that are no regular files are problems; the rest is found.
     """
     seen: set[tuple[int, int]] = set()
     left: Counter[str] = Counter()
     real, linked = [folder], list[Path]()
+    top = Path(os.path.realpath(folder))
     while real or linked:  # what is there itself before what links lead to
         at = real.pop() if real else linked.pop(0)
+        if at.is_symlink() and Path(os.path.realpath(at)) in top.parents:
+            problems.append(Problem.in_file(at, "leads to a folder above this one, so it was not entered.", note=True))
+            continue
         try:
             status = at.stat()
             entries = [] if (status.st_dev, status.st_ino) in seen else sorted(os.scandir(at), key=lambda e: e.name)
