@@ -46,6 +46,7 @@ MOVIES = (".mp4", ".mov", ".avi", ".mkv", ".mts", ".m4v", ".wmv", ".insv", ".lrv
 FOREIGN = {
     *("@eadir", "#recycle", "@recycle", "#snapshot", "@snapshot", "$recycle.bin", "recycler", "__macosx"),
     *("@recently-snapshot", "@sharebin", "@tmp", "~snapshot", "network trash folder", "temporary items", "thumbs"),
+    *("_thumbs", "thumb", "_thumb", "_thumbnails"),
     *("lost+found", "system volume information", "found.000", "thumbnails", "runs", "__pycache__", "node_modules"),
 }
 RESULTS = ("findings.jsonl", "analysis.json", "scorecard.json", "gallery.json", "log.jsonl")  # beside run.json: ours
@@ -367,17 +368,52 @@ def search_photos(paths: Sequence[Path], *, may_be_none: bool = False) -> FoundP
 def _photos_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str]]:
     names = []
     raws: list[Path] = []
+    odd: list[Path] = []
     for file, name in files_under(folder, problems):
         suffix = file.suffix.lower()
         if suffix in SUFFIXES:
             names.append(name)
         elif unread_kind(suffix):
             raws.append(file)
+        elif _NO_SUFFIX.fullmatch(suffix) and _begins_as_picture(file):
+            odd.append(file)
+    problems += _misnamed(odd, {folder / name for name in names}) if odd else ()
     problems += _unread(raws, {(folder / name).with_suffix("") for name in names}) if raws else ()
     return ((folder / name, name) for name in sorted(names, key=natural))
 
 
 MOST_NAMED = 10  # files in one line
+# What stands at the end of names without a suffix, of downloads that were not finished, and of copies for safety.
+_NO_SUFFIX = re.compile(
+    r"|\.(part|partial|crdownload|download|tmp|temp|bak|old|orig|copy|[0-9]{1,3})|\..*~|\..*_original"
+)
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+
+
+def _begins_as_picture(file: Path) -> bool:
+    """Whether the first bytes are those of a picture, whatever the file is called."""
+    try:
+        if not file.is_file():
+            return False
+        with file.open("rb") as stream:
+            head = stream.read(16)
+    except OSError:
+        return False
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return webp or head.startswith(_MAGIC) or (head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"mif1", b"avif"))
+
+
+def _misnamed(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Problem]:
+    """Pictures whose names say nothing of it: copies of a photograph that is there are one note."""
+    copies = [f for f in files if {f.with_suffix(""), f.with_name(re.sub("~$|_original$", "", f.name))} & set(photos)]
+    if copies:
+        names = ", ".join(f.name for f in copies[:MOST_NAMED]) + (" ..." if len(copies) > MOST_NAMED else "")
+        what = f"{some(len(copies), 'file')} not read: copies beside the photograph of their name: {names}"
+        yield Problem.in_file(copies[0].parent, what, note=True)
+    for file in files:
+        if file not in copies:
+            what = "is a picture whose name does not end as one, so it was not read. Rename it, or fetch it again."
+            yield Problem.in_file(file, what)
 
 
 def _unread(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Problem]:

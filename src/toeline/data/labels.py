@@ -198,7 +198,7 @@ def _seen(third: Sequence[float]) -> bool:
 
 def _fills_box(values: Sequence[float], each: int) -> bool:
     """Whether key points of `each` numbers lie in the box before them and spread over it, and are no plain outline."""
-    if not 4 <= len(values[4::each]) <= MOST_KEY_POINTS:  # fewer are as likely the corners of anything
+    if not 2 <= len(values[4::each]) <= MOST_KEY_POINTS:  # with one it is a triangle, which crosses nowhere
         return False
     for at, half, along in zip(
         values[:2], (values[2] / 2, values[3] / 2), (values[4::each], values[5::each]), strict=True

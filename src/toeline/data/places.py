@@ -205,6 +205,8 @@ def by_tail(base: Path, wanted: Sequence[str]) -> list[Path]:
     ends: dict[int, list[Path]] = {}
     for at, _, _ in walk(base):
         rel = [_word(part) for part in Path(at).relative_to(base).parts]
+        if "labels" in rel and "labels" not in words:  # they lie in folders of the same names
+            continue
         pairs = zip(reversed(rel), reversed(words), strict=False)
         same = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
         if same and fits(rel[len(rel) - same :]):
