@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 from toeline.core.finding import Problem, Step
 from toeline.core.records import told_record
 from toeline.core.run_folder import write_whole
+from toeline.core.taxonomy import Taxonomy
 from toeline.data.balance import NEAR, Assignment, assign
+from toeline.data.class_names import find_names
 from toeline.data.datasets import UNKNOWN, Carry, PlacedEntry, carry, placed, require_carried
 from toeline.data.export import data_yaml, require_apart, staged
 from toeline.data.images import file_hash, photo_size
@@ -302,6 +304,11 @@ def write_split(plan: SplitPlan, out: Path, *, step: Callable[[Sequence[Problem]
                 (c.place.entry.photo, _place(c, out / part)) for part in plan.run.parts for c in plan.photos(part)
             ]
             require_carried(out, places)
+            held = find_names([], Taxonomy.load(), classes=out / "data.yaml", any_class=True)
+            if held.names != plan.data.names:
+                raise OutputError(
+                    f"{out}: holds this split with other class names. Choose a new folder with --out, or delete it."
+                )
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
         carried: Counter[str] = Counter()
         for part in plan.run.parts:
