@@ -107,6 +107,22 @@ def test_one_name_of_two_ids_is_one_class(tmp_path: Path) -> None:
     assert "category 'drain' has several ids" in data.notes[0]
 
 
+@pytest.mark.parametrize("ignore", [1, True, "1"])
+def test_what_is_to_be_ignored_is_no_object_and_not_nothing(tmp_path: Path, ignore: object) -> None:
+    data = read(coco(tmp_path, [{"ignore": ignore}, {"bbox": [1, 1, 5, 5], "ignore": 0}]))
+    assert len(lines_of(data) or ()) == 1
+    assert "is marked to be ignored (ignore 1)" in said(data)
+    assert lines_of(read(coco(tmp_path, [{"ignore": ignore}]))) is None
+
+
+@pytest.mark.parametrize("points", [[5, 5, 2], [5, 5, 9, 9], [5, 5, 9, 9, 12, 12]])
+def test_key_points_are_passed_over_and_it_is_noted(tmp_path: Path, points: list[int]) -> None:
+    data = read(coco(tmp_path, [{"keypoints": points, "num_keypoints": 1}]))
+    assert len(lines_of(data) or ()) == 1
+    assert not data.problems
+    assert "key points are passed over" in data.notes[-1]
+
+
 def test_an_annotation_id_twice_is_noted_and_nothing_is_lost(tmp_path: Path) -> None:
     data = read(coco(tmp_path, [{}, {"id": 1}, {"id": 1, "bbox": [1, 1, 5, 5]}]))
     assert len(lines_of(data) or ()) == 2

@@ -116,6 +116,7 @@ def test_boxes_are_apart_up_to_the_limit() -> None:
         ("0 0.5 0.5 0.2 0.4" + " 0.5 0.5 1" * 4, "is probably a box and 4 key points"),
         ("0 0.5 0.5 0.2 0.4" + " 0.5 0.5 2 0.4 0.4 0", "is probably a box and 2 key points"),
         ("0 0.5 0.5 0.2 0.4 0.45 0.6 0.55 0.35 0.41 0.4 0.58 0.68 0.5 0.5", "a box and 5 key points"),
+        ("0 0.5 0.5 0.2 0.4 0.42 0.35 0.58 0.65 0.45 0.68", "a box and 3 key points"),
         ("0 0.5 0.5 0.2 0.4 0.45 0.6 0.9 0.55 0.35 0.8 0.41 0.4 0.7 0.58 0.68 0.98", "a box and 4 key points"),
     ],
 )

@@ -240,6 +240,18 @@ def test_what_was_done_to_a_photograph_since_the_flight_moves_nothing(
         assert None in (found.place.focal, found.place.yaw)
 
 
+@pytest.mark.parametrize("camera", [{0x920A: 8.8}, {0x920A: 8.8, 0xA20E: 4145.0, 0xA20F: 2072.0, 0xA210: 3}])
+def test_millimeters_without_a_sensor_give_no_place_on_the_ground_and_it_is_said(
+    tmp_path: Path, camera: dict[int, Any]
+) -> None:
+    found = read_position(
+        write_flown(tmp_path / "a.jpg", (1, 2), DOWN, camera={**camera, **SIZE_OF[TAKEN]}, size_wh=COPY)
+    )
+    assert found.place is not None
+    assert found.place.focal is None
+    assert "placed at the camera" in found.assumed
+
+
 def test_a_smaller_copy_has_the_same_share(tmp_path: Path) -> None:
     camera = {**CAMERA, 0xA002: 4000, 0xA003: 2000}
     shares = {

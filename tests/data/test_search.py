@@ -79,6 +79,46 @@ def test_linked_folders_are_entered_once_each(tmp_path: Path) -> None:
     assert names(tmp_path / "survey") == ["again/b.jpg", "flight1/a.jpg"]
 
 
+@pytest.mark.parametrize(
+    "name", ["b", "b.part", "b.jpg.crdownload", "b.jpg~", "b.tmp", "b.jpg_original", "b.jpg.1", "b.bak"]
+)
+def test_a_picture_whose_name_does_not_say_so_is_named(tmp_path: Path, name: str) -> None:
+    picture = write_photo(tmp_path / "a.jpg").read_bytes()
+    write_whole(tmp_path / name, picture)
+    write_whole(tmp_path / "LICENSE", "of something")
+    write_whole(tmp_path / "list.part", "no picture")
+    assert names(tmp_path) == ["a.jpg"]
+    (line,) = said(tmp_path, notes=False)
+    assert line.startswith(f"{tmp_path}/{name}: is a picture whose name does not end as one")
+
+
+def test_copies_beside_their_photograph_are_one_note(tmp_path: Path) -> None:
+    picture = write_photo(tmp_path / "a.jpg").read_bytes()
+    for name in ("a.jpg~", "a.jpg_original", "a.jpg.bak"):
+        write_whole(tmp_path / name, picture)
+    assert said(tmp_path, notes=False) == []
+    assert "3 files not read: copies beside the photograph of their name" in said(tmp_path, notes=True)[0]
+
+
+def test_thumbnails_are_left_out_and_originals_are_someones_photographs(tmp_path: Path) -> None:
+    for folder in ("_thumbs", "Thumbs", "_Thumbnails", "Originals", "original"):
+        write_photo(tmp_path / folder / "a.jpg")
+    assert names(tmp_path) == ["original/a.jpg", "Originals/a.jpg"]
+    assert "3 files (Thumbs 1, _Thumbnails 1, _thumbs 1)" in said(tmp_path, notes=True)[0]
+
+
+def test_a_link_to_above_brings_nothing_in_that_lies_beside(tmp_path: Path) -> None:
+    write_photo(tmp_path / "set" / "train" / "a.jpg")
+    write_photo(tmp_path / "set" / "valid" / "b.jpg")
+    for link, to in (("set/train/up", "../.."), ("set/train/loop", "."), ("set/valid/set", "..")):
+        (tmp_path / link).symlink_to(to)
+    assert names(tmp_path / "set" / "train") == ["a.jpg"]
+    assert said(tmp_path / "set" / "train", notes=True) == [
+        f"{tmp_path}/set/train/up: leads to a folder above this one, so it was not entered."
+    ]
+    assert names(tmp_path / "set") == ["train/a.jpg", "valid/b.jpg"]
+
+
 def test_a_folder_that_cannot_be_read_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_photo(tmp_path / "a.jpg")
     write_photo(tmp_path / "closed" / "b.jpg")

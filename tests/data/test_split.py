@@ -204,6 +204,16 @@ def test_a_killed_split_leaves_nothing_under_its_name_and_is_taken_up(
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+def test_a_split_with_other_class_names_is_refused(tmp_path: Path) -> None:
+    """The label files are the same, and mean something else."""
+    data = made(tmp_path / "data", 4)
+    split(data, tmp_path / "out", by="flight", seed=1, parts=HALVES, carry=Carry.COPY)
+    file = data / "data.yaml"
+    file.write_text(file.read_text().replace("'rock toe'", "'stone'").replace("'slope drain'", "'rock toe'"))
+    with pytest.raises(OutputError, match="holds this split with other class names"):
+        split(data, tmp_path / "out", by="flight", seed=1, parts=HALVES, carry=Carry.COPY)
+
+
 @pytest.mark.parametrize("case", ["other files", "other settings", "other labels", "a file", "a foreign stage"])
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path, case: str) -> None:
     root, out = made(tmp_path / "in", 4), tmp_path / "out"

@@ -118,6 +118,20 @@ def test_patterns_and_full_names_are_those_of_the_trainers_version(said: dict[st
     assert held(with_adapter(make_model(TOKENIZER), tmp_path)) == held(wrapped)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"task_type": "IMAGE_TEXT_TO_TEXT", "auto_mapping": {"parent_library": "x"}, "runtime_config": {"a": 1}},
+        {"r": 4.0, "a_setting_of_2027": [1], "enable_lora": None, "loftq_config": {}},
+    ],
+    ids=str,
+)
+def test_what_a_config_says_beside_the_layers_does_not_count(said: dict[str, Any], tmp_path: Path) -> None:
+    wrapped = trained()
+    say(saved(wrapped, tmp_path), **said)
+    assert held(with_adapter(make_model(TOKENIZER), tmp_path)) == held(wrapped)
+
+
 def test_ranks_and_alphas_of_single_layers_are_kept(tmp_path: Path) -> None:
     layer = "layers.1.self_attn.q_proj"
     alphas = {f"model.language_model.{layer}": 64, "down_proj": 3}

@@ -132,7 +132,7 @@ def darknet_settings(file: Path) -> dict[str, str]:
 def _read(file: Path, *, must: bool) -> _Given | None:
     """The class names in a file, or None where it holds none, which `must` not be. Raises LabelError."""
     small = file.name.lower()
-    if not file.is_file():
+    if not reading.is_there(file):
         raise LabelError(f"{file}: there is no such file of class names. Check the path.")
     if small.endswith(YAML):
         given = _in_yaml(file, must=must)

@@ -442,7 +442,14 @@ def _lines(
         if not file.ours and _is_share(a.get("bbox") or a.get("segmentation")):
             said.append(_at(file, a, "its place lies between 0 and 1: shares of the photograph? Left out.", name))
             continue
+        if a.get("ignore") is True or as_number(a.get("ignore")) == 1:
+            said.append(
+                _at(file, a, "is marked to be ignored (ignore 1), which label lines cannot say; left out.", name)
+            )
+            continue
         shape, remarks = read_shape(a, size)
+        if shape is not None and a.get("keypoints"):
+            said.append(_at(file, a, "key points are passed over; its box or polygon is read.", note=True))
         said += [_at(file, a, remark.text, name, note=remark.note) for remark in remarks]
         if shape is None:
             continue

@@ -148,12 +148,13 @@ def read_split(
     every = {e.photo: e for part in data.splits.values() for e in part}  # some may be in two
     name, entries = data.split(split) if split else (ALL, tuple(every.values()))
     inspected = find_photos(sorted({e.photo.parent for e in entries})) if conditions else []
-    names = {photo.path.resolve(): photo.name for photo in inspected}
+    names = {os.path.realpath(photo.path): photo.name for photo in inspected}
     scenes, problems = [], [replace(p, todo=todo) for p in data.problems]
     for entry, scene, said in each_labeled(data, entries, taxonomy, conditions=conditions, todo=todo):
         problems += said
         if scene:
-            shown = names[entry.photo.resolve()] if conditions else _below(entry.photo, data.root)
+            below = _below(entry.photo, data.root)  # also of one that is listed and that inspection leaves out
+            shown = names.get(os.path.realpath(entry.photo), below) if conditions else below
             scenes.append(replace(scene, name=shown))
     if not scenes:
         first = next((f" The first problem: {p}" for p in grave(problems)), "")
@@ -251,8 +252,9 @@ def carry(source: Path, target: Path, how: Carry) -> str:
     """Bring a photograph to `target` unless it is there, and say how: "hard link", "symbolic link" or "copy".
 
     A hard link survives the removal of the source, so it is tried first; a file system that cannot link gets a copy.
+    Raises OSError for a photograph that is no longer there, instead of a link that leads nowhere.
     """
-    real = source.resolve()
+    real = source.resolve(strict=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     if how is Carry.LINK:
         target.unlink(missing_ok=True)  # a link is made in no time, and an old one may lead elsewhere

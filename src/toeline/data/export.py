@@ -71,7 +71,7 @@ def data_yaml(splits: Sequence[str], names: Names) -> str:
 
 def require_apart(out: Path, folders: Iterable[Path]) -> None:
     """Raise OutputError when `out` lies among photographs: what is written would be taken for data the next time."""
-    place = out.resolve()
+    place = Path(os.path.realpath(out))
     if inside := next((f for f in {f.resolve() for f in set(folders)} if place.is_relative_to(f)), None):
         raise OutputError(f"{out}: lies in {inside}, among the photographs of the data set. Choose another --out.")
 

@@ -25,6 +25,9 @@ CAMERAS = (5 / 4, 4 / 3, 3 / 2, 16 / 10, 16 / 9, 17 / 9, 2.0)  # aspect ratios o
 NOT_KNOWN = "so its focal length is not known"
 PIXELS_OF_WHAT = f"its focal length is told in pixels, and not of how large a photograph, {NOT_KNOWN}"
 NO_CAMERA = f"no camera takes pictures of this shape: it was cropped or stretched, {NOT_KNOWN}"
+NO_SENSOR = (
+    "its focal length is told in millimeters, and not how large its sensor is: what is on it is placed at the camera"
+)
 SCALED = "its focal length is told in pixels of another size than the file has: it was taken to be scaled, not cropped"
 
 Size = tuple[float, float]
@@ -95,7 +98,8 @@ def _settled(exif: Mapping[int, Any], calibrated: float | None, taken: Size, siz
         return Focal(by_pixels) if sure or not whole else Focal(wrong=PIXELS_OF_WHAT)
     if equivalent and whole and not sure and not _from_camera(size_wh):
         return Focal(wrong=NO_CAMERA)
-    return Focal(equivalent, assumed=SCALED if by_pixels else "")
+    unknown = not equivalent and _size(exif.get(FOCAL_MM), 1)
+    return Focal(equivalent, assumed=SCALED if by_pixels else NO_SENSOR if unknown else "")
 
 
 def _share(focal: float | None, diagonal: float | None) -> float | None:
@@ -127,4 +131,6 @@ def _sensor_mm(exif: Mapping[int, Any], taken: Size) -> float | None:
     """Diagonal of the sensor in millimeters, from its pixel pitch."""
     unit = UNIT_MM.get(int(number(exif.get(UNIT, 2)) or 0))
     per_unit = _size(exif.get(PER_UNIT_X), exif.get(PER_UNIT_Y))
-    return math.hypot(taken[0] / per_unit[0] * unit, taken[1] / per_unit[1] * unit) if unit and per_unit else None
+    if not unit or not per_unit or abs(per_unit[0] / per_unit[1] - 1) > FIT:  # the pixels of no camera are oblong
+        return None
+    return math.hypot(taken[0] / per_unit[0] * unit, taken[1] / per_unit[1] * unit)

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from toeline.core.finding import Problem
+from toeline.core.reading import is_there
 from toeline.core.run_folder import RUN
 from toeline.core.words import shown, some
 from toeline.errors import OutputError, PhotoError, SetupError, need
@@ -45,6 +46,7 @@ MOVIES = (".mp4", ".mov", ".avi", ".mkv", ".mts", ".m4v", ".wmv", ".insv", ".lrv
 FOREIGN = {
     *("@eadir", "#recycle", "@recycle", "#snapshot", "@snapshot", "$recycle.bin", "recycler", "__macosx"),
     *("@recently-snapshot", "@sharebin", "@tmp", "~snapshot", "network trash folder", "temporary items", "thumbs"),
+    *("_thumbs", "thumb", "_thumb", "_thumbnails"),
     *("lost+found", "system volume information", "found.000", "thumbnails", "runs", "__pycache__", "node_modules"),
 }
 RESULTS = ("findings.jsonl", "analysis.json", "scorecard.json", "gallery.json", "log.jsonl")  # beside run.json: ours
@@ -335,14 +337,14 @@ def find_photos(paths: Sequence[Path]) -> list[Photo]:
     return list(search_photos(paths).photos)
 
 
-def search_photos(paths: Sequence[Path]) -> FoundPhotos:
+def search_photos(paths: Sequence[Path], *, may_be_none: bool = False) -> FoundPhotos:
     """Every photograph in the files and folders of `paths`, each once, in natural order within a folder (2 before 10).
 
     Folders are searched to the bottom, linked ones too, by file suffix; what is nobody's photograph (FOREIGN, hidden
     files, results of Toeline) is left out and counted, and what cannot be read is named. A file that is named itself is
     taken whatever its suffix, so that reading it says what is wrong with it. Photographs of the same name from several
     folders get as much of their folder's path as tells them apart. Raises PhotoError for a path that does not exist,
-    and when there is no photograph at all.
+    and unless there `may_be_none` when there is no photograph at all.
     """
     found: dict[Path, tuple[Path, str]] = {}
     problems: list[Problem] = []
@@ -354,9 +356,9 @@ def search_photos(paths: Sequence[Path]) -> FoundPhotos:
             problems.append(Problem.in_file(path, _NO_UTF8))
             continue
         for photo, name in _photos_under(path, problems) if path.is_dir() else [(path, path.name)]:
-            place = Path(os.path.realpath(photo)) if photo.is_symlink() else real(photo.parent) / photo.name
+            place = Path(os.path.realpath(photo)) if _is_link(photo) else real(photo.parent) / photo.name
             found.setdefault(place, (photo, name))
-    if not found:
+    if not found and not may_be_none:
         where = ", ".join(str(p) for p in paths) or "nothing"
         first = f" {shown(str(problems[0]))}" if problems else ""
         raise PhotoError(f"{where}: no photographs there ({' '.join(SUFFIXES)}).{first} Name a folder that holds some.")
@@ -366,17 +368,52 @@ def search_photos(paths: Sequence[Path]) -> FoundPhotos:
 def _photos_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str]]:
     names = []
     raws: list[Path] = []
+    odd: list[Path] = []
     for file, name in files_under(folder, problems):
         suffix = file.suffix.lower()
         if suffix in SUFFIXES:
             names.append(name)
         elif unread_kind(suffix):
             raws.append(file)
+        elif _NO_SUFFIX.fullmatch(suffix) and _begins_as_picture(file):
+            odd.append(file)
+    problems += _misnamed(odd, {folder / name for name in names}) if odd else ()
     problems += _unread(raws, {(folder / name).with_suffix("") for name in names}) if raws else ()
     return ((folder / name, name) for name in sorted(names, key=natural))
 
 
 MOST_NAMED = 10  # files in one line
+# What stands at the end of names without a suffix, of downloads that were not finished, and of copies for safety.
+_NO_SUFFIX = re.compile(
+    r"|\.(part|partial|crdownload|download|tmp|temp|bak|old|orig|copy|[0-9]{1,3})|\..*~|\..*_original"
+)
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+
+
+def _begins_as_picture(file: Path) -> bool:
+    """Whether the first bytes are those of a picture, whatever the file is called."""
+    try:
+        if not file.is_file():
+            return False
+        with file.open("rb") as stream:
+            head = stream.read(16)
+    except OSError:
+        return False
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return webp or head.startswith(_MAGIC) or (head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"mif1", b"avif"))
+
+
+def _misnamed(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Problem]:
+    """Pictures whose names say nothing of it: copies of a photograph that is there are one note."""
+    copies = [f for f in files if {f.with_suffix(""), f.with_name(re.sub("~$|_original$", "", f.name))} & set(photos)]
+    if copies:
+        names = ", ".join(f.name for f in copies[:MOST_NAMED]) + (" ..." if len(copies) > MOST_NAMED else "")
+        what = f"{some(len(copies), 'file')} not read: copies beside the photograph of their name: {names}"
+        yield Problem.in_file(copies[0].parent, what, note=True)
+    for file in files:
+        if file not in copies:
+            what = "is a picture whose name does not end as one, so it was not read. Rename it, or fetch it again."
+            yield Problem.in_file(file, what)
 
 
 def _unread(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Problem]:
@@ -400,15 +437,20 @@ _NO_UTF8 = "its name is no UTF-8, so it was left out. Rename it."
 def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str]]:
     """Every file below a folder, with its name below it, with slashes; in no order.
 
-    Linked folders are entered, each folder once, so that circles end. What is nobody's data is left out; it is told at
+    Linked folders are entered, each folder once, so that circles end; a link that leads to above `folder` is not, since
+    it would bring in what lies beside it. What is nobody's data is left out; it is told at
     the end in one note, with how many pictures it holds. Folders that cannot be read, names that are no UTF-8 and
     pictures that are no regular files are problems; the rest is found.
     """
     seen: set[tuple[int, int]] = set()
     left: Counter[str] = Counter()
     real, linked = [folder], list[Path]()
+    top = Path(os.path.realpath(folder))
     while real or linked:  # what is there itself before what links lead to
         at = real.pop() if real else linked.pop(0)
+        if at.is_symlink() and Path(os.path.realpath(at)) in top.parents:
+            problems.append(Problem.in_file(at, "leads to a folder above this one, so it was not entered.", note=True))
+            continue
         try:
             status = at.stat()
             entries = [] if (status.st_dev, status.st_ino) in seen else sorted(os.scandir(at), key=lambda e: e.name)
@@ -421,8 +463,8 @@ def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, s
             if why_left := _foreign(entry, path):
                 left[why_left] += _pictures_in(path)
             elif not is_utf8(entry.name):
-                problems += [Problem.in_file(path, _NO_UTF8)] if _is_folder(entry) or _is_picture(path) else []
-            elif _is_folder(entry):
+                problems += [Problem.in_file(path, _NO_UTF8)] if is_folder(entry) or _is_picture(path) else []
+            elif is_folder(entry):
                 (linked if entry.is_symlink() else real).append(path)
             elif entry.is_symlink() or entry.is_file():  # a link that leads nowhere is named when it is read
                 yield path, path.relative_to(folder).as_posix()
@@ -436,7 +478,7 @@ def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, s
 
 def require_outside(out: Path, paths: Iterable[Path]) -> None:
     """Raise OutputError when `out` lies among photographs that are read: the next time it would be read as well."""
-    place = out.resolve()
+    place = Path(os.path.realpath(out))
     for folder in (p.resolve() for p in paths if p.is_dir()):
         if place.is_relative_to(folder) and not any(map(_is_foreign_folder, place.relative_to(folder).parts)):
             raise OutputError(
@@ -444,12 +486,16 @@ def require_outside(out: Path, paths: Iterable[Path]) -> None:
             )
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     """A link that leads back to itself, or to where nobody may look, is no folder; reading it says what is wrong."""
     try:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def _is_link(path: Path) -> bool:
+    return os.path.islink(path)  # noqa: PTH114 (Path.is_symlink raises an error where nobody may look)
 
 
 def _is_foreign_folder(name: str) -> bool:
@@ -460,17 +506,17 @@ def _foreign(entry: os.DirEntry[str], path: Path) -> str:
     """Under which word something is left out that is nobody's data, or empty."""
     if entry.name.startswith("._"):
         return "._*"
-    if entry.name.startswith(".") and not _is_folder(entry):
+    if entry.name.startswith(".") and not is_folder(entry):
         return "hidden"
-    if _is_folder(entry):
-        ours = (path / RUN).is_file() and any((path / name).exists() for name in RESULTS)
+    if is_folder(entry):
+        ours = is_there(path / RUN) and any(is_there(path / name) for name in RESULTS)
         return entry.name if _is_foreign_folder(entry.name) else "results of Toeline" if ours else ""
     return ""
 
 
 def _pictures_in(path: Path) -> int:
     """How many pictures lie there; a folder that cannot be read holds none that anybody sees."""
-    if not path.is_dir() or path.is_symlink():
+    if _is_link(path) or not os.path.isdir(path):  # noqa: PTH112 (see _is_link)
         return int(_is_picture(path))
     return sum(_is_picture(Path(name)) for _, _, files in os.walk(path) for name in files)
 
@@ -502,7 +548,7 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
 def _named_apart(found: dict[Path, tuple[Path, str]]) -> list[Photo]:
     """Names that several photographs share grow to the left, one folder at a time, until they differ."""
     names = {real: name for real, (_, name) in found.items()}
-    for _ in range(max(len(real.parts) for real in found)):
+    for _ in range(max((len(real.parts) for real in found), default=0)):
         count = Counter(names.values())
         if max(count.values()) == 1:
             break

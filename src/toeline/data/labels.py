@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -53,8 +54,8 @@ def read_label_file(
     """
     try:
         rows = _text_lines(path)
-    except (OSError, _Unusable) as why:
-        return (), (Problem.in_file(path, str(getattr(why, "strerror", None) or why)),)
+    except _Unusable as why:
+        return (), (Problem.in_file(path, str(why)),)
     if many := over(MOST_OBJECTS, sum(bool(row.strip()) for row in rows), "objects"):
         what = (
             f"one photograph has {many}, so nothing in the file was read. Cut the photograph and its labels into tiles."
@@ -84,8 +85,18 @@ def over(most: int, count: int, what: str) -> str:
     return f"{count:,} {what}, and the limit is {most:,}" if count > most else ""
 
 
+def _bytes_of(path: Path) -> bytes:
+    """What is in a regular file; a pipe would wait for ever. Raises _Unusable."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _Unusable("is no regular file, so nothing in it was read. Move it away.")
+        return path.read_bytes()
+    except OSError as why:
+        raise _Unusable(f"cannot be read ({why.strerror or why}), so nothing in it was.") from None
+
+
 def _text_lines(path: Path) -> list[str]:
-    raw = path.read_bytes()
+    raw = _bytes_of(path)
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise _Unusable("the file is UTF-16 text, so nothing in it was read. Save it as UTF-8.")
     try:
@@ -187,7 +198,7 @@ def _seen(third: Sequence[float]) -> bool:
 
 def _fills_box(values: Sequence[float], each: int) -> bool:
     """Whether key points of `each` numbers lie in the box before them and spread over it, and are no plain outline."""
-    if not 4 <= len(values[4::each]) <= MOST_KEY_POINTS:  # fewer are as likely the corners of anything
+    if not 2 <= len(values[4::each]) <= MOST_KEY_POINTS:  # with one it is a triangle, which crosses nowhere
         return False
     for at, half, along in zip(
         values[:2], (values[2] / 2, values[3] / 2), (values[4::each], values[5::each]), strict=True
@@ -297,10 +308,9 @@ def read_plain(path: Path, size_wh: tuple[int, int], known: Mapping[int, object]
     are not looked for: see `apart`.
     """
     try:
-        raw = path.read_bytes()
-    except OSError:
+        rows = _rows(_bytes_of(path))
+    except _Unusable:
         return None
-    rows = _rows(raw)
     if rows is None:
         return None
     lines = [number for number, words in enumerate(rows, start=1) if words]

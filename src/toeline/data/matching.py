@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toeline.core.finding import Problem
+from toeline.core.reading import is_there
 from toeline.core.words import some
 from toeline.data.images import SUFFIXES
 
@@ -52,19 +54,20 @@ def stem_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class LabelFolder:
-    """The names of the label files of one folder, by their folded stems."""
+    """The names of the label files of one folder, by their folded stems; the `fault` of one that cannot be listed."""
 
     path: Path
     by_stem: Mapping[str, Sequence[str]]
+    fault: str = ""
 
     @classmethod
     def read(cls, path: Path) -> LabelFolder:
-        """What is there; nothing in a folder that is not there or cannot be listed."""
+        """What is there; nothing in a folder that is not there."""
         by_stem: dict[str, list[str]] = defaultdict(list)
         try:
             names = [one.name for one in os.scandir(path)]
-        except OSError:
-            names = []
+        except OSError as why:
+            return cls(path, {}, why.strerror or type(why).__name__ if is_there(path) and path.is_dir() else "")
         for name in names:
             if name[-4:].lower() == SUFFIX and not name.startswith("."):
                 by_stem[folded(name[:-4])].append(name)
@@ -95,7 +98,7 @@ Claim = tuple[tuple[int, int], str]  # how far off the name and the folder are, 
 
 def match_labels(photos: Iterable[Path], folders_of: Callable[[Path], Sequence[Path]]) -> MatchedLabels:
     """`folders_of` gives for a folder of photographs the folders of labels that may belong to it, the closest first."""
-    index: dict[Path, LabelFolder | None] = {}
+    index: dict[Path, LabelFolder] = {}
     near: dict[str, list[tuple[int, LabelFolder]]] = {}
     claims: dict[str, list[Claim]] = {}  # texts: a path takes ten times as long, and there may be a hundred thousand
     by_text = {str(photo): photo for photo in photos}
@@ -105,19 +108,23 @@ def match_labels(photos: Iterable[Path], folders_of: Callable[[Path], Sequence[P
             places = dict.fromkeys(folders_of(by_text[photo].parent))
             near[here] = [(rank, one) for rank, place in enumerate(places) if (one := _listed(place, index))]
         claims[photo] = _claims(name, near[here])
-    found = MatchedLabels(folders=list({f.path: f for f in index.values() if f}.values()))
+    found = MatchedLabels(folders=list({f.path: f for f in index.values() if f.by_stem}.values()))
+    found.problems += [_closed(f) for f in index.values() if f.fault]
     for photo, file in _settled(claims, found):
         found.labels[by_text[photo]] = Path(file)
     return found
 
 
-def _listed(place: Path, index: dict[Path, LabelFolder | None]) -> LabelFolder | None:
+def _listed(place: Path, index: dict[Path, LabelFolder]) -> LabelFolder | None:
     """The folder if it holds label files; where case makes no difference, one that was listed already is the same."""
     if place not in index:
         one = LabelFolder.read(place)
-        same = next((f for f in index.values() if f and one.by_stem and f.path.samefile(place)), one)
-        index[place] = same if same.by_stem else None
-    return index[place]
+        index[place] = next((f for f in index.values() if f.by_stem and one.by_stem and f.path.samefile(place)), one)
+    return index[place] if index[place].by_stem else None
+
+
+def _closed(folder: LabelFolder) -> Problem:
+    return Problem.in_file(folder.path, f"this folder cannot be read ({folder.fault}), so no label file in it was.")
 
 
 def _claims(name: str, near: Sequence[tuple[int, LabelFolder]]) -> list[Claim]:
@@ -180,7 +187,9 @@ def _several(photo: Path, files: Sequence[Path]) -> Problem:
 def _alike(files: Sequence[Path]) -> bool:
     """Whether all say the same, to the byte."""
     try:
-        return len({file.read_bytes() for file in files if file.stat().st_size < 1 << 24}) == 1
+        facts = [file.stat() for file in files]
+        small = all(stat.S_ISREG(f.st_mode) and f.st_size < 1 << 24 for f in facts)  # a pipe would wait for ever
+        return small and len({file.read_bytes() for file in files}) == 1
     except OSError:
         return False
 
@@ -240,6 +249,8 @@ def strays(found: MatchedLabels, elsewhere: Mapping[str, object]) -> list[Proble
 def looks_like_labels(file: Path, *, empty: bool = True) -> bool:
     """Whether a text file holds numbers as a label file does; `empty` is the answer for a file of nothing."""
     try:
+        if not file.is_file():
+            return False
         with file.open("rb") as stream:
             words = stream.read(400).split(b"\n")[0].split()
     except OSError:

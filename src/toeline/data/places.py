@@ -20,8 +20,8 @@ from toeline.core import reading
 from toeline.core.finding import Problem
 from toeline.core.reading import is_file, is_there
 from toeline.core.words import cut, some
-from toeline.data.images import FOREIGN, SUFFIXES, search_photos
-from toeline.errors import LabelError, PhotoError
+from toeline.data.images import FOREIGN, SUFFIXES, is_folder, is_utf8, search_photos
+from toeline.errors import LabelError
 
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}  # folder -> split
 ALL = "all"  # the split of a data set that is not split
@@ -52,10 +52,9 @@ class Places:
         return bool(found)
 
     def _photos_in(self, folder: Path) -> Iterator[Path]:
-        with suppress(PhotoError):  # no photographs are no fault by themselves
-            found = search_photos([folder])
-            self.problems += found.problems
-            yield from (photo.path for photo in found.photos)
+        found = search_photos([folder], may_be_none=True)  # no photographs are no fault by themselves
+        self.problems += found.problems
+        yield from (photo.path for photo in found.photos)
 
 
 def listed_places(file: Path, raw: Mapping[str, Any]) -> Places:
@@ -206,6 +205,8 @@ def by_tail(base: Path, wanted: Sequence[str]) -> list[Path]:
     ends: dict[int, list[Path]] = {}
     for at, _, _ in walk(base):
         rel = [_word(part) for part in Path(at).relative_to(base).parts]
+        if "labels" in rel and "labels" not in words:  # they lie in folders of the same names
+            continue
         pairs = zip(reversed(rel), reversed(words), strict=False)
         same = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
         if same and fits(rel[len(rel) - same :]):
@@ -302,12 +303,12 @@ def guessed_places(base: Path) -> Places:
 def _folders(place: Path) -> dict[str, str]:
     """The folders in a place by their names in small letters; of two, the one in small letters."""
     with suppress(OSError):
-        return {n.lower(): n for n in sorted(e.name for e in os.scandir(place) if e.is_dir())}
+        return {n.lower(): n for n in sorted(e.name for e in os.scandir(place) if is_folder(e))}
     return {}
 
 
 def walk(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """As os.walk, without hidden files and folders, and without those of other programs."""
     for at, folders, files in os.walk(top):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f.lower() not in FOREIGN)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f.lower() not in FOREIGN and is_utf8(f))
         yield at, folders, [f for f in files if not f.startswith(".")]

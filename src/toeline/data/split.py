@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 from toeline.core.finding import Problem, Step
 from toeline.core.records import told_record
 from toeline.core.run_folder import write_whole
+from toeline.core.taxonomy import Taxonomy
 from toeline.data.balance import NEAR, Assignment, assign
+from toeline.data.class_names import find_names
 from toeline.data.datasets import UNKNOWN, Carry, PlacedEntry, carry, placed, require_carried
 from toeline.data.export import data_yaml, require_apart, staged
 from toeline.data.images import file_hash, photo_size
@@ -98,15 +100,17 @@ def parse_parts(text: str) -> dict[str, float]:
 def plan_split(data: YoloSet, run: SplitRun, *, step: Step = lambda _: None) -> SplitPlan:
     """Count, group and deal out every photograph of `data`, all its splits together. Raises LabelError."""
     places = placed(entry for split in data.splits.values() for entry in split)
-    ties = ties_of([place.entry.photo for place in places], grouping(run.by))
-    counted, problems = [], [*data.problems, *_unmatched(places, ties, run)]
-    for place, its in zip(places, ties, strict=True):
+    read, problems = list[tuple[PlacedEntry, Counter[int]]](), [*data.problems]
+    for place in places:
         opened, lines, found = _count(place.entry, data)
         if opened:  # labels of which nothing can be read are not taken over
             known = place if lines is not None else replace(place, entry=replace(place.entry, labels=None))
-            counted.append(Counted(known, Counter(line.class_id for line in lines or ()), its))
+            read.append((known, Counter(line.class_id for line in lines or ())))
         problems += found
         step(found)
+    ties = ties_of([place.entry.photo for place, _ in read], grouping(run.by))
+    problems += _unmatched([place for place, _ in read], ties, run)
+    counted = [Counted(place, classes, its) for (place, classes), its in zip(read, ties, strict=True)]
     groups = _groups(counted)
     if len(groups) < len(run.parts):
         raise LabelError(
@@ -131,7 +135,7 @@ def _count(entry: Entry, data: YoloSet) -> tuple[bool, tuple[LabelLine, ...] | N
 def _unmatched(places: Sequence[PlacedEntry], ties: Sequence[Sequence[Tie]], run: SplitRun) -> list[Problem]:
     """Photographs whose names do not fit the pattern. Raises LabelError when none fits."""
     photos = [p.entry.photo for p, its in zip(places, ties, strict=True) if all(t.kind != "flight line" for t in its)]
-    if len(photos) == len(places):
+    if places and len(photos) == len(places):
         raise LabelError(f"--by {run.by!r} matches none of {len(places)} names, {photos[0].name} for one. Mend it.")
     return [Problem.in_file(photo, f"its name does not match --by {run.by!r}, so it stands alone.") for photo in photos]
 
@@ -300,6 +304,11 @@ def write_split(plan: SplitPlan, out: Path, *, step: Callable[[Sequence[Problem]
                 (c.place.entry.photo, _place(c, out / part)) for part in plan.run.parts for c in plan.photos(part)
             ]
             require_carried(out, places)
+            held = find_names([], Taxonomy.load(), classes=out / "data.yaml", any_class=True)
+            if held.names != plan.data.names:
+                raise OutputError(
+                    f"{out}: holds this split with other class names. Choose a new folder with --out, or delete it."
+                )
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
         carried: Counter[str] = Counter()
         for part in plan.run.parts:

@@ -18,6 +18,7 @@ from typing import Any
 
 from toeline.core.finding import Problem, grave
 from toeline.core.ground_truth import GroundTruth
+from toeline.core.reading import is_file
 from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Meanings, Names, ObjectClass, Taxonomy, meanings
 from toeline.core.words import some
@@ -198,7 +199,7 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 def _opened(root: Path) -> tuple[Path, Path | None]:
     """The folder of a data set, and the file that says where its photographs are, if there is one."""
-    if not root.is_file():
+    if root.is_dir():
         return root, _settings_file(root)
     if root.suffix.lower() in ARCHIVES:
         raise LabelError(f"{root}: is an archive. Unpack it, and name the folder.")
@@ -263,7 +264,7 @@ def _places(root: Path, base: Path, file: Path | None, raw: Mapping[str, Any]) -
 def _require_top(base: Path) -> None:
     """Raise LabelError where the data set itself seems to be a folder or two further down."""
     deeper = [d for d in (*sorted(base.glob("*/")), *sorted(base.glob("*/*/"))) if not d.name.startswith(".")]
-    tops = [d for d in deeper if any((d / name).is_file() for name in YAML_FIRST)]
+    tops = [d for d in deeper if any(is_file(d / name) for name in YAML_FIRST)]
     if tops:
         raise LabelError(f"{base}: holds data sets of their own ({', '.join(map(str, tops[:4]))}). Name one of them.")
 

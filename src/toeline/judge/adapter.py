@@ -108,7 +108,7 @@ def with_adapter(model: Any, folder: Path) -> Any:
     try:
         placed, old = _placed(list(tensors), {plain(name): name for name, _ in model.named_modules()})
         with quiet():
-            config = peft.LoraConfig.from_pretrained(str(folder))
+            config = peft.LoraConfig.from_peft_type(**_of_lora(read_json(folder / CONFIG, ModelError, advice=COPY)))
             _check_whole(config, old, model)
             _renamed(config, old, {k: tensors[v].shape for k, v in placed.items()})
             if any(name.endswith("patch_embed.proj") for name in old):  # its faster form takes the weights alone
@@ -122,6 +122,16 @@ def with_adapter(model: Any, folder: Path) -> Any:
         raise ModelError(f"{folder}: the adapter does not fit this model ({said}). {OTHER}") from None
     wrapped.requires_grad_(False)
     return wrapped
+
+
+def _of_lora(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config says of the layers; what it says of its task and base is of no use, and differs by version."""
+    whole = {name: int(config[name]) for name in ("r",) if name in config}  # some trainers write 16.0
+    ranks = {name: int(rank) for name, rank in (config.get("rank_pattern") or {}).items()}
+    return {**{k: v for k, v in config.items() if k not in OF_NO_USE}, **whole, "rank_pattern": ranks}
+
+
+OF_NO_USE = ("task_type", "base_model_name_or_path", "revision", "auto_mapping", "runtime_config")
 
 
 def add_adapter(model: Any, folder: Path) -> Any:
