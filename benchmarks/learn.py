@@ -76,7 +76,7 @@ def page(record: dict[str, Any], model: Path) -> Iterator[str]:
         f"learn.md) says what is chosen by what. {record['note']}"
     )
     yield ""
-    for title in ("What each step is worth", "Detector", "Probabilities"):
+    for title in ("How good each step is", "Detector", "Probabilities"):
         yield from (f"## {title}", "")
         yield from section(report, title)
     yield from ("## Both stages as one, by type", "")

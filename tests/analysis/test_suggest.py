@@ -40,7 +40,7 @@ def test_the_most_doubtful_comes_first_and_equals_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "worth", "words"),
+    ("seen", "uncertainty", "words"),
     [
         (drain(0.5), 1.0, "1 close answer: slope drain 1 is slope drain 0.50 or slope drain blocked 0.50"),
         (drain(0.75), 0.25, "1 close answer: slope drain 1 is slope drain 0.75 or slope drain blocked 0.25"),
@@ -56,9 +56,9 @@ def test_the_most_doubtful_comes_first_and_equals_by_name() -> None:
         (SeenObject("vegetation 1", answers={"vegetation": 1.0}), 0.0, "nothing on it is in doubt"),
     ],
 )
-def test_every_doubt_has_its_worth_and_its_reason(seen: SeenObject, worth: float, words: str) -> None:
+def test_every_doubt_has_its_uncertainty_and_its_reason(seen: SeenObject, uncertainty: float, words: str) -> None:
     value, why = assess(photo("a.jpg", seen))
-    assert value == pytest.approx(worth, abs=2e-3)
+    assert value == pytest.approx(uncertainty, abs=2e-3)
     assert why == (words,)
 
 
@@ -98,7 +98,7 @@ def test_a_near_frame_comes_later_and_says_why() -> None:
     found = suggestions([photo(f"B0_{i}.jpg", drain(0.5 + i / 1000)) for i in (10, 11, 40)], 3)
     assert [s.photo for s in found] == ["B0_10.jpg", "B0_40.jpg", "B0_11.jpg"]
     assert found[2].why[-1] == "near B0_10.jpg, suggested already"
-    assert found[0].worth > found[2].worth > found[2].adds
+    assert found[0].uncertainty > found[2].uncertainty > found[2].adds
 
 
 def test_positions_say_what_is_near_before_frames_do() -> None:

@@ -1,4 +1,4 @@
-"""Sightings of several windows put together: boxes only."""
+"""Detections of several windows put together: boxes only."""
 
 from __future__ import annotations
 

@@ -93,6 +93,7 @@ def test_the_same_again_is_the_same_list_and_replaces_it(capsys: pytest.CaptureF
         said.append(json.loads(capsys.readouterr().out))
     assert said[0] == said[1]
     assert [s["path"] for s in said[0]["suggested"]] == Path("out/suggest.txt").read_text().splitlines()
+    assert all(s["worth"] == s["uncertainty"] for s in said[0]["suggested"])  # the name that it had before
     assert [need["name"] for need in said[0]["flight_lines"]] == ["B0", "B1", "B2"]
     assert suggest(str(run), "--out", str(run)) == 2  # the inspection is not written over
     assert (run / "findings.jsonl").exists()

@@ -1,13 +1,14 @@
 """Which photographs, classes and flight lines more labels would help most.
 
-The doubt about an object is the 1-vs-2 margin, (1 - (p1 - p2))², and a photograph's worth the sum over its objects. Of
-the sum, mean and maximum that Brust, Käding and Denzler measured for detectors (Active Learning for Deep Object
-Detection, VISAPP 2019) the sum taught most for a photograph; it prefers photographs with many objects.
+The doubt about an object is the 1-vs-2 margin, (1 - (p1 - p2))², and a photograph's uncertainty the sum over its
+objects. Of the sum, mean and maximum that Brust, Käding and Denzler measured for detectors (Active Learning for Deep
+Object Detection, VISAPP 2019) the sum taught most for a photograph; it prefers photographs with many objects.
 
-The list is filled one by one, always with what is worth most beside those that are taken already: ranked batch-mode
+The list is filled one by one, always with what adds most to those that are taken already: ranked batch-mode
 sampling (Cardoso et al., Information Sciences 379, 2017), with flight lines in place of the clusters of Cluster-Margin
-(Citovsky et al., Batch Active Learning at Scale, NeurIPS 2021). What a photograph adds is worth * (1 - alike) /
-(1 + taken from its flight line): the divisor is D'Hondt's, so that a line gets places in proportion to its worth.
+(Citovsky et al., Batch Active Learning at Scale, NeurIPS 2021). What a photograph adds is uncertainty * (1 - alike) /
+(1 + taken from its flight line): the divisor is D'Hondt's, so that a line gets places in proportion to its
+uncertainty.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from toeline.core.statistics import least_n
 from toeline.core.words import some
 from toeline.data.yolo import frame_number
 
-UNKNOWN = 1.0  # worth of a photograph without a detection, or that nobody looked at: that of one undecided object
+UNKNOWN = 1.0  # uncertainty of a photograph without a detection, or that nobody looked at: that of one undecided object
 TOLD = 0.25  # doubt from which an object is named: a margin under one half
 NEAR_FRAMES, NEAR_M = 5, 20.0  # frames of a flight line, or meters, from which two photographs have nothing in common
 ALIKE = 0.8  # how much two of the same number or place have: that they are copies only their pixels could show
@@ -65,11 +66,11 @@ class SeenPhoto:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A photograph to label: what it is `worth` alone, what it `adds` to those before it, and why, the most first."""
+    """A photograph to label: its `uncertainty` alone, what it `adds` to those before it, and why, the most first."""
 
     photo: str
     flight_line: str
-    worth: float
+    uncertainty: float
     adds: float
     why: tuple[str, ...]
 
@@ -81,7 +82,7 @@ def suggestions(photos: Iterable[SeenPhoto], n: int, *, labeled: Iterable[SeenPh
 
     >>> sure, torn = {"normal": 0.95, "blocked": 0.05}, {"normal": 0.5, "blocked": 0.5}
     >>> seen = [SeenPhoto(f"{n}.jpg", "B0", (SeenObject("drain", answers=a),)) for n, a in (("a", sure), ("b", torn))]
-    >>> [(s.photo, round(s.worth, 2), s.why) for s in suggestions(seen, 1)]
+    >>> [(s.photo, round(s.uncertainty, 2), s.why) for s in suggestions(seen, 1)]
     [('b.jpg', 1.0, ('1 close answer: drain is blocked 0.50 or normal 0.50',))]
     """
     done, left = (sorted(them, key=lambda p: p.name) for them in (labeled, photos))
@@ -90,11 +91,11 @@ def suggestions(photos: Iterable[SeenPhoto], n: int, *, labeled: Iterable[SeenPh
         taken.add(i)
     labels, total = (Counter(p.flight_line for p in them) for them in (done, everyone))
     judged = [assess(p) for p in left]
-    worth = np.array([0.0] * len(done) + [value for value, _ in judged])
+    uncertainty = np.array([0.0] * len(done) + [value for value, _ in judged])
     open_ = np.arange(len(everyone)) >= len(done)
     found: list[Suggestion] = []
     while len(found) < min(n, len(left)):
-        adds = np.where(~open_, -1.0, np.round(worth * taken.share(), 9))  # equal on every machine
+        adds = np.where(~open_, -1.0, np.round(uncertainty * taken.share(), 9))  # equal on every machine
         at = int(adds.argmax())
         photo, (value, why), like = everyone[at], judged[at - len(done)], int(taken.likest[at])
         if photo.objects is None:
@@ -109,15 +110,15 @@ def suggestions(photos: Iterable[SeenPhoto], n: int, *, labeled: Iterable[SeenPh
 
 
 def assess(photo: SeenPhoto) -> tuple[float, tuple[str, ...]]:
-    """What a label of a photograph is worth by itself, and its doubts by their kind in words, the largest first."""
+    """The uncertainty of a photograph by itself, and its doubts by their kind in words, the largest first."""
     if not photo.objects:
         return UNKNOWN, ("nothing was found: it is empty, or all was overlooked",)
     every = [list(_doubts(seen)) for seen in photo.objects]
-    worth = sum(max(value for value, _, _ in its) for its in every)
+    uncertainty = sum(max(value for value, _, _ in its) for its in every)
     told = sorted((d for its in every for d in its if d[0] >= TOLD), key=lambda d: -d[0])
     number, first = Counter(kind for _, kind, _ in told), {kind: words for _, kind, words in reversed(told)}
     kinds = dict.fromkeys(kind for _, kind, _ in told)
-    return worth, tuple(f"{some(number[k], k)}: {first[k]}" for k in kinds) or ("nothing on it is in doubt",)
+    return uncertainty, tuple(f"{some(number[k], k)}: {first[k]}" for k in kinds) or ("nothing on it is in doubt",)
 
 
 def _doubts(seen: SeenObject) -> Iterator[tuple[float, str, str]]:
@@ -176,7 +177,7 @@ class _Taken:
         self.alike[nearer], self.likest[nearer] = alike[nearer], i
 
     def share(self) -> Floats:
-        """(P,) how much of its worth each photograph adds to what is taken."""
+        """(P,) how much of its uncertainty each photograph adds to what is taken."""
         return np.asarray((1 - self.alike) / (1 + self.count[self.line]))
 
 

@@ -89,7 +89,7 @@ def suggest(
 ) -> None:
     """Say what more labels would help most: photographs that the models are least sure of, thin classes, flight lines.
 
-    Of an inspection, the photographs of most worth, spread over flight lines; of a data set, what its classes and
+    Of an inspection, the photographs of most uncertainty, spread over flight lines; of a data set, what its classes and
     flight lines lack, and its photographs without labels. Writes suggest.txt (paths, for a labeling tool), suggest.csv,
     suggest.html, errors.jsonl and run.json into DIR. Exit code 0: all was read; 1: something could not be read; 2:
     nothing could be done.

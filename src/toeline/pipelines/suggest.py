@@ -32,11 +32,11 @@ LIST, CSV, HTML = "suggest.txt", "suggest.csv", "suggest.html"
 TARGET = 0.90  # the accuracy that each class should be shown to have, as in `toeline analyze`
 IN_TERMINAL, PICTURES, PICTURE_PX = 20, 100, 480
 EXPLAINED = (
-    "Worth is the sum of the doubts about the objects on a photograph, each from 0 (sure) to 1 (a tie). The order is "
-    "by what a photograph adds to those above it: near ones, and many of one flight line, add less."
+    "Uncertainty is the sum of the doubts about the objects on a photograph, each from 0 (sure) to 1 (a tie). The "
+    "order is by what a photograph adds to those above it: near ones, and many of one flight line, add less."
 )
 
-HEAD = ("photograph", "flight line", "worth", "why")
+HEAD = ("photograph", "flight line", "uncertainty", "why")
 TITLES = ("Classes", "Flight lines")
 DOUBTED = (
     ("class", "objects", "photographs", "flight lines", "in doubt"),
@@ -81,12 +81,20 @@ class Suggested:
         """Whether all could be read."""
         return not grave(self.problems)
 
+    def path(self, chosen: Suggestion) -> str:
+        """Where a photograph lies; its name if that is not known."""
+        return str(self.files.get(chosen.photo, chosen.photo))
+
     def record(self) -> dict[str, Any]:
         """All of it as JSON."""
         return {
             "photographs": self.total,
             "labeled": self.labeled,
-            "suggested": [{**asdict(s), "path": str(self.files.get(s.photo, s.photo))} for s in self.chosen],
+            "suggested": [
+                # "worth" is what uncertainty was called before
+                {**asdict(s), "worth": s.uncertainty, "path": self.path(s)}
+                for s in self.chosen
+            ],
             "classes": [asdict(need) for need in self.classes],
             "flight_lines": [asdict(need) for need in self.lines],
             **counted(self.problems),
@@ -107,7 +115,7 @@ def suggest_into(source: Path, run: SuggestRun, out: Path) -> Suggested:
     taxonomy = Taxonomy.load(Path(named) if named else None)
     found = _of_run(source, of_run, run, taxonomy, group_of) if inspected else _of_data(source, run, taxonomy, group_of)
     require_apart(out, (file.parent for file in found.files.values()))
-    listed = "".join(f"{found.files.get(s.photo, s.photo)}\n" for s in found.chosen)
+    listed = "".join(f"{found.path(s)}\n" for s in found.chosen)
     if out.suffix == ".txt":
         with replacing(out, _is_list, "list of photographs"):
             write_whole(out, listed)
@@ -246,7 +254,7 @@ def _of_data(source: Path, run: SuggestRun, taxonomy: Taxonomy, group_of: Groupi
 
 def _rows(found: Suggested) -> Iterator[tuple[str, ...]]:
     for s in found.chosen:
-        yield s.photo, s.flight_line, f"{s.worth:.2f}", "; ".join(s.why)
+        yield s.photo, s.flight_line, f"{s.uncertainty:.2f}", "; ".join(s.why)
 
 
 def _need_rows(needs: Sequence[Need]) -> list[tuple[str, ...]]:
@@ -258,12 +266,12 @@ def _write_tables(folder: Path, found: Suggested, record: Mapping[str, Any]) -> 
     from toeline.report.document import ScorecardPage, render_html
     from toeline.report.tables import to_csv
 
-    columns = ("n", "photo", "path", "flight_line", "worth", "adds", "why")
+    columns = ("n", "photo", "path", "flight_line", "uncertainty", "adds", "why")
     rows = [
-        {**row, "n": at, "worth": round(row["worth"], 4), "adds": round(row["adds"], 4), "why": "; ".join(row["why"])}
-        for at, row in enumerate(found.record()["suggested"], start=1)
+        (at, s.photo, found.path(s), s.flight_line, round(s.uncertainty, 4), round(s.adds, 4), "; ".join(s.why))
+        for at, s in enumerate(found.chosen, start=1)
     ]
-    write_whole(folder / CSV, to_csv(rows, columns))
+    write_whole(folder / CSV, to_csv([dict(zip(columns, row, strict=True)) for row in rows], columns))
     page = ScorecardPage(
         title="What to label next",
         headline=found.headline,

@@ -1,4 +1,4 @@
-"""The report on what `toeline learn` made: what each step is worth, how sure it is, and what would help most."""
+"""The report on what `toeline learn` made: how good each step is, how sure that is, and what would help most."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toeline.report.detector_page import headline as detector_headline
 from toeline.report.document import Grid, ScorecardPage, Section, interval_words, tenths
 from toeline.report.judge_page import trust_section
 
-WORTH = ("step", "measured on", "value", "95 % interval", "n")
+STEP_HEAD = ("step", "measured on", "value", "95 % interval", "n")
 LINKS = (("evaluation/report.html", "both stages in full"), ("before/report.html", "the models in the package"))
 
 
@@ -29,7 +29,7 @@ def page_of(result: LearnResult, taxonomy: Taxonomy) -> ScorecardPage:
         title="A model of your photographs",
         headline=" ".join(result.sentences),
         sections=[
-            _worth(result),
+            _accuracy(result),
             _detector(result, taxonomy),
             *trust_section(result.trust),
             _labels(result),
@@ -42,7 +42,7 @@ def page_of(result: LearnResult, taxonomy: Taxonomy) -> ScorecardPage:
     )
 
 
-def _worth(result: LearnResult) -> Section:
+def _accuracy(result: LearnResult) -> Section:
     valid = result.after.done.split.name
     text = (
         f"Nothing was chosen on {valid}: it was measured on once, at the end. Train was cut into "
@@ -50,7 +50,7 @@ def _worth(result: LearnResult) -> Section:
         f"was said of photographs by models that had not seen their flight line. Intervals draw whole photographs "
         f"anew, out of fold whole flight lines."
     )
-    return Section("What each step is worth", (text,), grids=(Grid("", WORTH, tuple(_rows(result)), words=2),))
+    return Section("How good each step is", (text,), grids=(Grid("", STEP_HEAD, tuple(_rows(result)), words=2),))
 
 
 def _rows(result: LearnResult) -> Iterator[tuple[str, ...]]:
