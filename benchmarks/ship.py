@@ -67,7 +67,7 @@ MOST_BYTES = 45_000_000
 TEXT = {".json", ".jinja", ".txt", ".md", ".toml"}
 CREDIT = """\
 trained on photographs published with the repository pratham-2097/clip-model (https://github.com/pratham-2097/clip-model):
-exports of the Roboflow workspace "conditional-classes", project "my-first-project-q51lx", and its nine-class labels,
+exports of the Roboflow workspace "conditional-classes" with nine-class labels,
 licensed under CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/). No photograph is in these files.
 Changed: the photographs were cut by flight line into a train and a validation part, and models were fitted to the train
 part, and to scenes that Toeline draws.
