@@ -39,10 +39,12 @@ def root(tmp_path: Path) -> Path:
     return write_yolo(tmp_path / "data set", {"train": {"a.png": ROWS, "b.png": ROWS[:1]}, "valid": {"c.jpg": []}})
 
 
+def limits(**settings: int) -> GalleryRun:
+    return GalleryRun(**{"per_class": 60, "photographs": 300, "per_problem": 60, "seed": 0, **settings})
+
+
 def made(root: Path, out: Path, flags: tuple[Flag, ...] = FLAGS, **settings: Any) -> dict[str, Any]:
-    return write_gallery(
-        choose(open_yolo(root, TAXONOMY, any_class=True), TAXONOMY, flags, GalleryRun(**settings)), out
-    )
+    return write_gallery(choose(open_yolo(root, TAXONOMY, any_class=True), TAXONOMY, flags, limits(**settings)), out)
 
 
 def text_of(page: Path) -> str:
@@ -159,7 +161,7 @@ def test_a_crew_draws_the_same_pictures(root: Path, tmp_path: Path, monkeypatch:
     made(root, tmp_path / "alone")
     monkeypatch.setattr(gallery, "LEAST_FOR_PROCESSES", 1)
     with Crew(2) as crew:
-        write_gallery(choose(open_yolo(root, TAXONOMY), TAXONOMY, FLAGS), tmp_path / "crew", crew=crew)
+        write_gallery(choose(open_yolo(root, TAXONOMY), TAXONOMY, FLAGS, limits()), tmp_path / "crew", crew=crew)
         assert crew.at_work
     alone, together = (
         {f.relative_to(top): f.read_bytes() for f in top.rglob("*.*") if f.is_file()}

@@ -21,6 +21,7 @@ from toeline.data.datasets import Carry
 from toeline.data.split import SplitRun, grouping, on_several_sides, parse_parts, plan_split, write_split
 from toeline.data.yolo import flight_line, open_yolo, read_entry
 from toeline.errors import LabelError, OutputError
+from toeline.pipelines.settings import SplitOptions
 
 TAXONOMY = Taxonomy.load()
 HALVES = {"train": 0.5, "valid": 0.5}
@@ -45,7 +46,7 @@ def made(root: Path, count: int, rows: Sequence[str] = BOXES, **more: Any) -> Pa
 
 def split(root: Path, out: Path, **chosen: Any) -> Mapping[str, Any]:
     opened = open_yolo(root, TAXONOMY, any_class=True)
-    return write_split(plan_split(opened, SplitRun(**chosen)), out)
+    return write_split(plan_split(opened, SplitRun(**{"parts": parse_parts(SplitOptions.parts), **chosen})), out)
 
 
 def sides(out: Path) -> dict[str, list[Path]]:

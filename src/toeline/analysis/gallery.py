@@ -48,10 +48,10 @@ LEAST_FOR_PROCESSES = 100  # photographs to draw from which several processes ar
 class GalleryRun:
     """Settings: how many objects of a class, photographs, and pictures of one kind of problem are shown at most."""
 
-    per_class: int = 60
-    photographs: int = 300
-    per_problem: int = 60
-    seed: int = 0
+    per_class: int
+    photographs: int
+    per_problem: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,13 @@ def _lot(seed: int, what: str) -> bytes:
 def choose(
     data: YoloSet,
     taxonomy: Taxonomy,
-    flags: Sequence[Flag] = (),
-    run: GalleryRun | None = None,
+    flags: Sequence[Flag],
+    run: GalleryRun,
     *,
     step: Step = lambda _: None,
 ) -> Choice:
     """Read every label, and choose by lot what is shown. `step` is called after each photograph."""
-    choice = Choice(data, taxonomy, tuple(flags), run or GalleryRun(), problems=list(data.problems))
+    choice = Choice(data, taxonomy, tuple(flags), run, problems=list(data.problems))
     held: dict[int, list[tuple[bytes, int, Chosen]]] = {i: [] for i in data.names}
     for entry in (entry for entries in data.splits.values() for entry in entries):
         name = below(data.root, entry.photo)

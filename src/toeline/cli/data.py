@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,20 +11,11 @@ import typer
 
 from toeline.cli.options import with_settings
 from toeline.pipelines.analyze import analyze_into, gallery_of, summary, tell_analysis, tell_gallery
-from toeline.pipelines.datasets import (
-    convert_into,
-    position,
-    split_into,
-    split_settings,
-    synth_into,
-    tell_convert,
-    tell_split,
-)
+from toeline.pipelines.datasets import convert_into, split_into, synth_into, tell_convert, tell_split
 from toeline.pipelines.progress import tell, tell_json
-from toeline.pipelines.settings import AnalyzeRun, SuggestRun, Taxonomy
+from toeline.pipelines.settings import AnalyzeRun, ConvertRun, GalleryOptions, SplitOptions, SuggestRun, SynthRun
 from toeline.pipelines.suggest import suggest_into
 from toeline.pipelines.suggest import summary as suggest_summary
-from toeline.train.config import Classes
 
 
 @partial(with_settings, first="data")
@@ -51,19 +40,10 @@ def analyze(
     raise typer.Exit(0 if found.fine else 1)
 
 
+@partial(with_settings, first="data")
 def gallery(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A YOLO data set.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the pages; an earlier gallery is replaced.")],
-    flags: Annotated[
-        Path | None,
-        typer.Option(metavar="ANALYSIS", help="Folder or analysis.json of `toeline analyze`: what it found."),
-    ] = None,
-    per_class: Annotated[int, typer.Option(min=1, help="Objects shown of each class, at most.")] = 60,
-    photographs: Annotated[int, typer.Option(min=0, help="Whole photographs shown, at most.")] = 300,
-    per_problem: Annotated[int, typer.Option(min=1, help="Pictures of each kind of problem, at most.")] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="Decides what is shown where there is more.")] = 0,
-    taxonomy: Taxonomy = None,
-    classes: Classes = None,
+    run: GalleryOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print gallery.json on standard output.")] = False,
 ) -> None:
     """Show a data set: its objects by class, its photographs with all labels, and what an analysis found.
@@ -72,10 +52,7 @@ def gallery(
 
     Example: toeline gallery lagoon-dyke --out runs/gallery
     """
-    from toeline.analysis.gallery import GalleryRun
-
-    run = GalleryRun(per_class=per_class, photographs=photographs, per_problem=per_problem, seed=seed)
-    record = gallery_of(data, folder, run, flags=flags, taxonomy=taxonomy, classes=classes)
+    record = gallery_of(run, folder)
     tell_json(record) if as_json else tell_gallery(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
 
@@ -101,22 +78,10 @@ def suggest(
     raise typer.Exit(0 if found.fine else 1)
 
 
-PARTS = "train=0.75,valid=0.15,test=0.10"
-
-
+@partial(with_settings, first="data")
 def split(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="A YOLO data set; all its splits are put together first.")
-    ],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the new data set.")],
-    seed: Annotated[int, typer.Option(min=0, help="Decides between ways to split that are about as good.")],
-    by: Annotated[
-        str, typer.Option(metavar="flight|PATTERN", help="Flight line, or a regular expression for the file name.")
-    ] = "flight",
-    parts: Annotated[str, typer.Option(metavar="NAME=SHARE,...", help="Parts and their shares.")] = PARTS,
-    link: Annotated[bool, typer.Option("--link/--copy", help="Link photographs where possible, or copy them.")] = True,
-    taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names if no file says any.")] = None,
-    classes: Classes = None,
+    run: SplitOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print split.json on standard output.")] = False,
 ) -> None:
     """Split a data set by flight line: no group on both sides, every class as common in each part as in the whole.
@@ -126,40 +91,15 @@ def split(
 
     Example: toeline split lagoon-dyke --out runs/split --by flight --seed 1
     """
-    try:
-        run = split_settings(by=by, seed=seed, parts=parts, link=link)
-    except ValueError as why:
-        raise typer.BadParameter(f"{why}.") from None
-    record = split_into(data, run, folder, taxonomy=taxonomy, classes=classes)
+    record = split_into(run, folder)
     tell_json(record) if as_json else tell_split(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
 
 
-class To(StrEnum):
-    """The format that is written; the other one is read."""
-
-    COCO = "coco"
-    YOLO = "yolo"
-
-
-class ShapesOption(StrEnum):
-    """What objects are written as."""
-
-    AS_READ = "as-read"
-    BOXES = "boxes"
-    POLYGONS = "polygons"
-
-
+@partial(with_settings, first="data to")
 def convert(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data set in the other format.")],
-    to: Annotated[To, typer.Option(help="The format to write.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the new data set.")],
-    shapes: Annotated[
-        ShapesOption, typer.Option(help="Write boxes and polygons as they are, all as boxes, or all as polygons.")
-    ] = ShapesOption.AS_READ,
-    link: Annotated[bool, typer.Option("--link/--copy", help="Link photographs where possible, or copy them.")] = True,
-    taxonomy: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names if no file says any.")] = None,
-    classes: Classes = None,
+    run: ConvertRun,
     as_json: Annotated[bool, typer.Option("--json", help="Print convert.json on standard output.")] = False,
 ) -> None:
     """Convert a data set from YOLO to COCO or back: the same boxes, polygons, classes and splits.
@@ -168,29 +108,20 @@ def convert(
 
     Example: toeline convert lagoon-dyke --to coco --out runs/coco
     """
-    record = convert_into(data, to.value, folder, shapes=shapes.value, link=link, taxonomy=taxonomy, classes=classes)
+    record = convert_into(run, folder)
     tell_json(record) if as_json else tell_convert(record, folder)
     raise typer.Exit(1 if record["problems"] else 0)
 
 
+@with_settings
 def synth(
     folder: Annotated[
         Path, typer.Argument(metavar="OUT", help="Folder for the data set; the same again goes on in it.")
     ],
-    scenes: Annotated[int, typer.Option(min=1, help="How many scenes to draw.")],
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")],
-    size: Annotated[int, typer.Option(min=160, max=4096, help="Side of the square pictures in pixels.")] = 640,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = min(4, os.cpu_count() or 1),
-    gps: Annotated[
-        str | None, typer.Option(metavar="LAT,LON", help="Write a flight that begins there into the photographs.")
-    ] = None,
+    run: SynthRun,
 ) -> None:
     """Draw embankment scenes with their truth: a YOLO polygon data set with masks, in Roboflow's layout.
 
     Example: toeline synth runs/drawn --scenes 100 --seed 7
     """
-    try:
-        start = position(gps) if gps is not None else None
-    except ValueError as why:
-        raise typer.BadParameter(str(why), param_hint="--gps") from None
-    synth_into(folder, scenes=scenes, seed=seed, size=size, workers=workers, gps=start)
+    synth_into(run, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from toeline.cli.options import with_settings
 from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import DetectorScoring, EvaluateRun, Scoring, Taxonomy
+from toeline.pipelines.settings import CompareRun, DetectorScoring, EvaluateRun, Scoring
 
 
 @partial(
@@ -61,16 +61,12 @@ def evaluate_detector(
     raise typer.Exit(0 if scored.fine else 1)
 
 
+@partial(with_settings, first="runs folder")
 def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN RUN...", help="Output folders of toeline evaluate; all against the first."),
-    ],
+    run: CompareRun,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write compare.html, .md and .json.")
     ] = None,
-    cluster: Annotated[Literal["photo", "flight"], typer.Option(help="What the bootstrap draws as a whole.")] = "photo",
-    taxonomy: Taxonomy = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON on standard output.")] = False,
 ) -> None:
     """Compare evaluations on the same objects: differences with intervals, gains and losses, which objects flipped.
@@ -79,5 +75,5 @@ def compare(
 
     Example: toeline compare runs/untrained runs/trained --out runs/what-training-gave
     """
-    told = compare_into(runs, folder, cluster=cluster, taxonomy=taxonomy)
+    told = compare_into(run, folder)
     tell_json({"comparisons": [c.record() for c in told]}) if as_json else tell_comparisons(told, folder)

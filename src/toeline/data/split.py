@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
@@ -27,8 +27,6 @@ from toeline.data.places import SPLITS
 from toeline.data.yolo import Entry, YoloSet, flight_line, read_labels
 from toeline.errors import LabelError, OutputError, PhotoError
 
-PARTS: Mapping[str, float] = {"train": 0.75, "valid": 0.15, "test": 0.10}
-
 FLIGHT = "flight"
 
 
@@ -36,9 +34,9 @@ FLIGHT = "flight"
 class SplitRun:
     """Settings of one split. `parts` maps names to shares that sum to 1; `by` is as `grouping` takes it."""
 
+    parts: Mapping[str, float]
     by: str = FLIGHT
     seed: int = 0
-    parts: Mapping[str, float] = field(default_factory=lambda: dict(PARTS))
     carry: Carry = Carry.LINK
 
 

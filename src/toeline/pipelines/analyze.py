@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.pipelines import progress as show
 from toeline.pipelines.progress import bar, escape
-from toeline.pipelines.settings import AnalyzeRun
+from toeline.pipelines.settings import AnalyzeRun, GalleryOptions
 
 if TYPE_CHECKING:
     from toeline.analysis.analyze import Analysis, Crew
@@ -29,7 +30,6 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
     """Analyze and write everything. Raises ToelineError."""
     from toeline.analysis.analyze import Crew, How, beside
     from toeline.analysis.analyze import analyze as analyze_set
-    from toeline.analysis.gallery import GalleryRun
     from toeline.analysis.report import OWN, Report, save
     from toeline.analysis.sections import sections
     from toeline.core.provenance import now_words, settings_of, start_record
@@ -50,7 +50,7 @@ def analyze_into(run: AnalyzeRun, out: Path) -> Analysis:
                 found = analyze_set(opened, taxonomy, how, target=run.target, crew=crew, step=step)
             with beside(crew, sections, found) as written:
                 if run.pixels:
-                    settings = GalleryRun(photographs=SHOWN)
+                    settings = _limits(GalleryOptions(data=run.data, photographs=SHOWN))
                     gallery_into(opened, taxonomy, stage / "gallery", found.flags, settings, crew)
         record = {**record, "finished": now_words()}
         title = f"Analysis of {found.counts.photos:,} photographs"
@@ -110,23 +110,21 @@ def gallery_into(
         return write_gallery(choice, folder, crew=crew, step=step)
 
 
-def gallery_of(
-    data: Path,
-    folder: Path,
-    run: GalleryRun,
-    *,
-    flags: Path | None,
-    taxonomy: Path | None,
-    classes: Path | None = None,
-) -> Any:
+def _limits(run: GalleryOptions) -> GalleryRun:
+    from toeline.analysis.gallery import GalleryRun
+
+    return GalleryRun(**{f.name: getattr(run, f.name) for f in fields(GalleryRun)})
+
+
+def gallery_of(run: GalleryOptions, folder: Path) -> Any:
     """The gallery of a data set, with what the analysis in `flags` found. Returns what gallery.json holds."""
     from toeline.analysis.gallery import read_flags
     from toeline.data.yolo import open_yolo
 
-    words = Taxonomy.load(taxonomy)
-    opened = open_yolo(data, words, any_class=True, classes=classes)
+    words = Taxonomy.load(run.taxonomy)
+    opened = open_yolo(run.data, words, any_class=True, classes=run.classes)
     show.tell_problems(opened.problems)
-    return gallery_into(opened, words, folder, read_flags(flags) if flags else (), run)
+    return gallery_into(opened, words, folder, read_flags(run.flags) if run.flags else (), _limits(run))
 
 
 def tell_gallery(record: Mapping[str, Any], folder: Path) -> None:

@@ -20,6 +20,7 @@ from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
 from toeline.pipelines.progress import escape, show_places
 from toeline.pipelines.progress import out as terminal
+from toeline.pipelines.settings import CompareRun, clusters
 from toeline.report.inspection_page import TruthNotes
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ def write(told: Sequence[Comparison], folder: Path) -> None:
         write_whole(folder / name, text)
 
 
-def compare_into(runs: Sequence[Path], folder: Path | None, *, cluster: str, taxonomy: Path | None) -> list[Comparison]:
-    """Every run against the first, written into `folder` if there is one. `cluster` is photo or flight."""
+def compare_into(run: CompareRun, folder: Path | None) -> list[Comparison]:
+    """Every run against the first, written into `folder` if there is one."""
     from toeline.evaluate.compare import compare_all
 
-    read = [read_run_cases(run) for run in runs]
-    told = list(compare_all(read, Taxonomy.load(taxonomy), cluster="group" if cluster == "flight" else "photo"))
+    read = [read_run_cases(folder) for folder in run.runs]
+    told = list(compare_all(read, Taxonomy.load(run.taxonomy), cluster=clusters(run.cluster)))
     if folder:
         write(told, folder)
     return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,33 +14,42 @@ from toeline.core.geo import CameraPose, Point
 from toeline.core.records import told_from
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
+from toeline.errors import SetupError
 from toeline.pipelines.progress import bar, escape, goes_on, out, saying, show_places, tell_kinds, tell_problems
+from toeline.pipelines.settings import ConvertRun, SplitOptions, SynthRun
 
 if TYPE_CHECKING:
+    from toeline.data.datasets import Carry
     from toeline.data.split import SplitRun
 
 
 TITLE = "Objects of each class, and how many points their share is off the whole"
 
 
-def split_settings(*, by: str, seed: int, parts: str, link: bool) -> SplitRun:
-    """The settings of a split as they are typed. Raises ValueError for parts or a pattern that cannot be read."""
-    from toeline.data.datasets import Carry
+def _readable(run: SplitOptions) -> SplitRun:
+    """The settings of a split. Raises SetupError for parts or a pattern that cannot be read."""
     from toeline.data.split import SplitRun, grouping, parse_parts
 
-    run = SplitRun(by=by, seed=seed, parts=parse_parts(parts), carry=Carry.LINK if link else Carry.COPY)
-    grouping(by)
-    return run
+    try:
+        grouping(run.by)
+        return SplitRun(by=run.by, seed=run.seed, parts=parse_parts(run.parts), carry=_carry(run.link))
+    except ValueError as why:
+        raise SetupError(f"{why}.") from None
 
 
-def split_into(
-    data: Path, run: SplitRun, folder: Path, *, taxonomy: Path | None = None, classes: Path | None = None
-) -> Mapping[str, Any]:
+def _carry(link: bool) -> Carry:
+    from toeline.data.datasets import Carry
+
+    return Carry.LINK if link else Carry.COPY
+
+
+def split_into(typed: SplitOptions, folder: Path) -> Mapping[str, Any]:
     """Split a data set into `folder`, with progress. Returns what split.json holds."""
     from toeline.data.split import plan_split, write_split
     from toeline.data.yolo import open_yolo
 
-    opened = open_yolo(data, Taxonomy.load(taxonomy), any_class=True, classes=classes)
+    run = _readable(typed)
+    opened = open_yolo(typed.data, Taxonomy.load(typed.taxonomy), any_class=True, classes=typed.classes)
     tell_problems(opened.problems)
     photographs = sum(map(len, opened.splits.values()))
     with bar("Reading", total=photographs) as step:
@@ -98,26 +108,17 @@ def _shares(record: Mapping[str, Any]) -> Table:
     return table
 
 
-def convert_into(
-    data: Path,
-    to: str,
-    folder: Path,
-    *,
-    shapes: str,
-    link: bool,
-    taxonomy: Path | None = None,
-    classes: Path | None = None,
-) -> dict[str, Any]:
-    """Write a data set in the format `to`, coco or yolo, with progress. Returns what convert.json holds."""
-    from toeline.data.datasets import Carry
+def convert_into(run: ConvertRun, folder: Path) -> dict[str, Any]:
+    """Write a data set in the other format, with progress. Returns what convert.json holds."""
     from toeline.data.export import Format, Shapes, read_other, shaped, write_as
 
-    wanted = Format(to)
+    wanted = Format(run.to)
     with saying("Reading"):
-        read = shaped(read_other(data, wanted, Taxonomy.load(taxonomy), classes=classes), Shapes(shapes), wanted)
+        other = read_other(run.data, wanted, Taxonomy.load(run.taxonomy), classes=run.classes)
+        read = shaped(other, Shapes(run.shapes), wanted)
     tell_problems(read.problems)
     with goes_on(), bar("Writing", total=read.photographs) as step:
-        return write_as(read, wanted, folder, Carry.LINK if link else Carry.COPY, step=lambda _: step([]))
+        return write_as(read, wanted, folder, _carry(run.link), step=lambda _: step([]))
 
 
 def tell_convert(record: Mapping[str, Any], folder: Path) -> None:
@@ -133,23 +134,22 @@ def tell_convert(record: Mapping[str, Any], folder: Path) -> None:
     tell_kinds(kinds_of(told_from(record)), f"{folder}/convert.json")
 
 
-def synth_into(folder: Path, *, scenes: int, seed: int, size: int, workers: int, gps: Point | None) -> None:
-    """Draw scenes as a data set, with progress, and say where it is."""
+def synth_into(run: SynthRun, folder: Path) -> None:
+    """Draw scenes as a data set, with progress, and say where it is. Raises SetupError for what is no position."""
     from toeline.synth.dataset import write_dataset
 
-    with bar("Drawing", total=scenes) as step:
-        file = write_dataset(
-            folder, scenes=scenes, seed=seed, size=size, workers=workers, gps=gps, progress=lambda _, __: step([])
-        )
-    out.print(f"{scenes} scenes in {folder}; their classes and splits in {file}")
+    settings = {**asdict(run), "gps": position(run.gps) if run.gps is not None else None}
+    with bar("Drawing", total=run.scenes) as step:
+        file = write_dataset(folder, **settings, progress=lambda _, __: step([]))
+    out.print(f"{run.scenes} scenes in {folder}; their classes and splits in {file}")
 
 
 def position(typed: str) -> Point:
-    """Degrees north and east, south and west negative, as "-33.92,18.42". Raises ValueError with what to type."""
+    """Degrees north and east, south and west negative, as "-33.92,18.42". Raises SetupError with what to type."""
     try:
         latitude, longitude = (float(part) for part in typed.split(","))
         return CameraPose(latitude, longitude).point
     except ValueError as why:
-        raise ValueError(
+        raise SetupError(
             f"{typed!r} is no position ({why}). Type degrees north and east, as --gps 23.51,85.30 or -33.92,18.42."
         ) from None

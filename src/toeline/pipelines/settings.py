@@ -38,7 +38,14 @@ Split = Annotated[str, "Its split to measure on: valid, test, train, or all if i
 Device = Literal["auto", "cpu", "cuda", "mps"]
 JudgeDevice = Annotated[Device, "Where the judge runs."]
 Answers = Literal["type", "all"]
+Link = Annotated[bool, Option("--link/--copy", help="Link photographs where possible, or copy them.")]
+Unnamed = Annotated[Path | None, Option(metavar="FILE", help="Class names if no file says any.")]
 Cluster = Annotated[Literal["photo", "flight"], "What the bootstrap draws as a whole."]
+
+
+def clusters(typed: Literal["photo", "flight"]) -> Literal["group", "photo"]:
+    """What --cluster names, as the scorecard calls it."""
+    return "group" if typed == "flight" else "photo"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +217,7 @@ class Scoring:
     @property
     def clusters(self) -> Literal["group", "photo"]:
         """As the scorecard calls it."""
-        return "group" if self.cluster == "flight" else "photo"
+        return clusters(self.cluster)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,3 +228,76 @@ class SuggestRun:
     flight: Annotated[str | None, "Regular expression: what it matches in a file name is the flight line."] = None
     taxonomy: Annotated[Path | None, "Types and conditions of another owner (default: the run's)."] = None
     classes: Annotated[Path | None, "The file that names the class ids: data.yaml, classes.txt ..."] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryOptions:
+    """Settings of `toeline gallery`; those of analysis/gallery.py are among them, by the same names."""
+
+    data: Annotated[Path, Argument(metavar="DATA", help="A YOLO data set.")]
+    flags: Annotated[
+        Path | None, Option(metavar="ANALYSIS", help="Folder or analysis.json of `toeline analyze`: what it found.")
+    ] = None
+    per_class: Annotated[int, Option(min=1, help="Objects shown of each class, at most.")] = 60
+    photographs: Annotated[int, Option(min=0, help="Whole photographs shown, at most.")] = 300
+    per_problem: Annotated[int, Option(min=1, help="Pictures of each kind of problem, at most.")] = 60
+    seed: Annotated[int, Option(min=0, help="Decides what is shown where there is more.")] = 0
+    taxonomy: Taxonomy = None
+    classes: Classes = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """Settings of `toeline split`, as the user typed them."""
+
+    data: Annotated[Path, Argument(metavar="DATA", help="A YOLO data set; all its splits are put together first.")]
+    seed: Annotated[int, Option(min=0, help="Decides between ways to split that are about as good.")]
+    by: Annotated[
+        str, Option(metavar="flight|PATTERN", help="Flight line, or a regular expression for the file name.")
+    ] = "flight"
+    parts: Annotated[str, Option(metavar="NAME=SHARE,...", help="Parts and their shares.")] = (
+        "train=0.75,valid=0.15,test=0.10"
+    )
+    link: Link = True
+    taxonomy: Unnamed = None
+    classes: Classes = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertRun:
+    """Settings of `toeline convert`."""
+
+    data: Annotated[Path, Argument(metavar="DATA", help="A data set in the other format.")]
+    to: Annotated[Literal["coco", "yolo"], "The format to write."]
+    shapes: Annotated[
+        Literal["as-read", "boxes", "polygons"],
+        "Write boxes and polygons as they are, all as boxes, or all as polygons.",
+    ] = "as-read"
+    link: Link = True
+    taxonomy: Unnamed = None
+    classes: Classes = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthRun:
+    """Settings of `toeline synth`."""
+
+    scenes: Annotated[int, Option(min=1, help="How many scenes to draw.")]
+    seed: Annotated[int, Option(min=0, help="Same seed, same bytes.")]
+    size: Annotated[int, Option(min=160, max=4096, help="Side of the square pictures in pixels.")] = 640
+    workers: Annotated[int, Option(min=1, help="Processes that draw.")] = min(4, cores())
+    gps: Annotated[
+        str | None, Option(metavar="LAT,LON", help="Write a flight that begins there into the photographs.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRun:
+    """Settings of `toeline compare`."""
+
+    runs: Annotated[
+        tuple[Path, ...],
+        Argument(metavar="RUN RUN...", help="Output folders of toeline evaluate; all against the first."),
+    ]
+    cluster: Cluster = "photo"
+    taxonomy: Taxonomy = None
