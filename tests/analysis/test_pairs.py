@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.surveys import make_row, make_table, rows
 
-from toeline.analysis.pairs import nearest, ordered_pairs
+from toeline.analysis.relations import nearest, ordered_pairs
 from toeline.analysis.table import ObjectTable, SurveyRow
 from toeline.core.scene import Relation
 from toeline.prompts.relations import NAMES, relate

@@ -6,17 +6,17 @@ A fault is what cannot be right whatever the photograph shows; everything else i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from toeline.analysis.overlap import close_pairs, shared
 from toeline.analysis.relations import RelationSection
 from toeline.analysis.table import Flag, PlainRow, SurveyRow, Weight, below, row_of
+from toeline.core.box import Box
 from toeline.core.finding import Problem
-from toeline.core.polygon import crossing
+from toeline.core.polygon import crossing, polygon_iou, touching
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Meanings, Taxonomy, meanings
 from toeline.data.images import photo_size
@@ -377,3 +377,17 @@ def nothing_odd(labels: PlainLabels, meaning: Meanings, size_wh: tuple[int, int]
         or (flat & (high >= LONG * wide)).any()
     )
     return not odd and apart(labels.boxes, CLOSE)
+
+
+def close_pairs(boxes: Sequence[Box], least: float) -> list[tuple[int, int]]:
+    """Positions i < j of boxes whose IoU is `least` or more, which is above 0.
+
+    >>> close_pairs([Box(0, 0, 2, 2), Box(5, 5, 6, 6), Box(0, 0, 2, 1)], 0.5)
+    [(0, 2)]
+    """
+    return [(i, j) for i, j in touching(boxes) if boxes[i].iou(boxes[j]) >= least]
+
+
+def shared(a: Instance, b: Instance) -> float:
+    """Intersection over union, 0 to 1: of the polygons when both have one, else of the boxes."""
+    return polygon_iou(a.polygon, b.polygon) if a.polygon and b.polygon else a.box.iou(b.box)

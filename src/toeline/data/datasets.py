@@ -10,7 +10,7 @@ import filecmp
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -184,6 +184,25 @@ def each_labeled(
         if not found.known and entry.labels:
             said.append(Problem("", str(entry.photo), UNKNOWN.format("left out"), todo))
         yield entry, found if found.known else None, said
+
+
+def look_at_each(
+    data: YoloSet, split: str, taxonomy: Taxonomy, look: Callable[[LabeledScene], None], step: Step
+) -> list[Problem]:
+    """`look` at every labeled photograph of a split. Returns what is wrong with the data set and its photographs.
+
+    `step` is called after each photograph with what was wrong with it. Raises LabelError as `each_labeled` does.
+    """
+    problems = list(data.problems)
+    for entry, labeled, faults in each_labeled(data, data.split(split)[1], taxonomy):
+        try:
+            if labeled:
+                look(labeled)
+        except (PhotoError, OSError) as why:
+            faults.append(Problem.unread(entry.photo, why))
+        problems += faults
+        step(faults)
+    return problems
 
 
 def _below(photo: Path, root: Path) -> str:

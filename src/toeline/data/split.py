@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import isfinite
@@ -249,17 +249,17 @@ def joined(ties: Sequence[Sequence[Tie]]) -> list[int]:
     return [root(i) for i in range(len(ties))]
 
 
-def folds_of(groups: Sequence[str], folds: int) -> list[int]:
-    """The fold of each photograph, by the groups (flight lines) that must not be torn apart; folds of about equal size.
+def folds_of(groups: Sequence[str], folds: int, *, alone: Sequence[str] = ()) -> list[int]:
+    """The fold of each row, by the groups (flight lines) that must not be torn apart; folds of about equal size.
 
-    With one group only every photograph is one by itself. Fewer folds come out where there are fewer groups.
+    With one group only, the rows go by `alone`, or each by itself. Fewer folds come out where there are fewer groups.
 
     >>> folds_of(["a", "a", "b", "c"], 2)
     [0, 0, 1, 1]
     """
     from sklearn.model_selection import GroupKFold
 
-    whole = groups if len(set(groups)) > 1 else [str(n) for n in range(len(groups))]
+    whole = groups if len(set(groups)) > 1 else alone or [str(n) for n in range(len(groups))]
     folds = min(folds, len(set(whole)))
     found = [0] * len(whole)
     if folds > 1:
@@ -267,6 +267,16 @@ def folds_of(groups: Sequence[str], folds: int) -> list[int]:
             for i in held:
                 found[i] = n
     return found
+
+
+def in_turn(fold: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
+    """For each fold, the rows of all others (to learn from) and its own (which are unseen then).
+
+    >>> list(in_turn([0, 0, 1]))
+    [([2], [0, 1]), ([0, 1], [2])]
+    """
+    for k in range(max(fold, default=-1) + 1):
+        yield [i for i, f in enumerate(fold) if f != k], [i for i, f in enumerate(fold) if f == k]
 
 
 def on_several_sides(sides: Mapping[str, Sequence[Path]], group_of: Grouping) -> dict[str, dict[str, list[str]]]:

@@ -17,12 +17,13 @@ from scipy.special import log_softmax
 from toeline.core.calibration import fit_temperature, log_loss, padded
 from toeline.core.finding import Problem, Step
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import each_labeled
+from toeline.data.datasets import look_at_each
 from toeline.data.feature_maps import FeatureNetwork, feature_network
 from toeline.data.images import file_hash, read_photo
 from toeline.data.pooling import COLUMNS
+from toeline.data.split import folds_of, in_turn
 from toeline.data.yolo import LabeledScene, YoloSet, open_yolo
-from toeline.errors import LabelError, PhotoError
+from toeline.errors import LabelError
 from toeline.judge.baseline.features import columns, measure_names
 from toeline.judge.baseline.model import (
     CLIP,
@@ -123,18 +124,15 @@ def measured(
     kinds = [t.name for t in taxonomy.types]
     rows: list[NDArray[np.float32]] = []
     known: list[tuple[str, str, str, str, str]] = []
-    problems = list(found.problems)
-    for entry, labeled, faults in each_labeled(found, found.split(split)[1], taxonomy):
-        try:
-            if labeled and labeled.ground_truths:
-                row = columns(labeled.scene, read_photo(labeled.scene.image), kinds, network)
-                sha256 = file_hash(entry.photo)
-                rows.append(row)
-                known += _known(labeled, sha256)
-        except (PhotoError, OSError) as why:
-            faults = [*faults, Problem.unread(entry.photo, why)]
-        problems += faults
-        step(faults)
+
+    def measure(labeled: LabeledScene) -> None:
+        if labeled.ground_truths:
+            row = columns(labeled.scene, read_photo(labeled.path), kinds, network)
+            sha256 = file_hash(labeled.path)
+            rows.append(row)
+            known.extend(_known(labeled, sha256))
+
+    problems = look_at_each(found, split, taxonomy, measure, step)
     if not rows:
         raise LabelError(f"{found.root}: there is no object with a condition in this split. Name labeled photographs.")
     return FeatureTable(np.concatenate(rows), *(np.array(column) for column in zip(*known, strict=True))), problems
@@ -151,11 +149,9 @@ def cross_validated(
     scenes: FeatureTable | None = None,
 ) -> list[NDArray[np.float64]]:  # fmt: skip
     """Log-probabilities of each object by a model that saw no photograph of its flight line; not yet calibrated."""
-    from sklearn.model_selection import GroupKFold
-
     said: list[NDArray[np.float64]] = [np.zeros(0)] * len(table.rows)
-    for seen, unseen in GroupKFold(folds).split(table.rows, groups=table.groups):
-        known = table.only(seen)
+    for seen, unseen in in_turn(folds_of(table.groups.tolist(), folds)):
+        known = table.only(np.array(seen))
         part = replace(
             model, by_type=fit(known, taxonomy, seed, pooled=COLUMNS if model.network else 0),
             gate=fit_gate(known, scenes) if scenes else None,

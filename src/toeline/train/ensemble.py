@@ -10,10 +10,11 @@ from typing import NamedTuple
 from toeline.core.finding import Problem, Step
 from toeline.core.question import QuestionSheet
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.datasets import each_labeled
+from toeline.data.datasets import look_at_each
 from toeline.data.images import file_hash, read_photo
+from toeline.data.split import folds_of, in_turn
 from toeline.data.yolo import LabeledScene, open_yolo
-from toeline.errors import LabelError, PhotoError
+from toeline.errors import LabelError
 from toeline.judge.baseline.judge import BaselineJudge
 from toeline.judge.ensemble import EnsembleJudge, EnsembleWeights, combined, fit_weights
 from toeline.judge.judge import Judge
@@ -60,15 +61,7 @@ def ask_both(
     found = open_yolo(data, taxonomy, classes=classes)
     asked: list[AnsweredCase] = []
     kept = [0, 0]
-    problems = list(found.problems)
-    for entry, labeled, faults in each_labeled(found, found.split(split)[1], taxonomy):
-        try:
-            if labeled:
-                _ask_one(labeled, judge, taxonomy, asked, kept)
-        except (PhotoError, OSError) as why:
-            faults = [*faults, Problem.unread(entry.photo, why)]
-        problems += faults
-        step(faults)
+    problems = look_at_each(found, split, taxonomy, lambda one: _ask_one(one, judge, taxonomy, asked, kept), step)
     if not asked:
         raise LabelError(f"{data}: {split} has no labeled object with a choice of answers. Name another --split.")
     return JudgeAnswers(tuple(asked), (kept[0], kept[1]), tuple(problems))
@@ -118,16 +111,11 @@ def fit_on(asked: Sequence[AnsweredCase]) -> EnsembleWeights:
 def ensemble_out_of_fold(asked: Sequence[AnsweredCase], *, folds: int = 5) -> list[dict[str, float]] | None:
     """What the fusion says of each object with the mix fitted on other flight lines; of other photographs where all are
     of one line; None for a single photograph."""
-    from sklearn.model_selection import GroupKFold
-
-    groups = [x.flight_line for x in asked]
-    if len(set(groups)) == 1:
-        groups = [x.photo for x in asked]
-    folds = min(folds, len(set(groups)))
-    if folds < 2:
+    fold = folds_of([x.flight_line for x in asked], folds, alone=[x.photo for x in asked])
+    if len(set(fold)) < 2:
         return None
     said: list[dict[str, float]] = [{}] * len(asked)
-    for seen, unseen in GroupKFold(folds).split(groups, groups=groups):
+    for seen, unseen in in_turn(fold):
         mix = fit_on([asked[i] for i in seen])
         for i in unseen:
             said[i] = combined(asked[i].a, asked[i].b, mix)

@@ -14,7 +14,7 @@ import numpy as np
 
 from toeline.core.scene import Instance
 from toeline.data.feature_maps import FeatureNetwork
-from toeline.data.split import folds_of
+from toeline.data.split import folds_of, in_turn
 from toeline.detect.rescore import LinearScore, Rescorer, plain_width, standardized
 from toeline.detect.views import Candidates
 
@@ -83,12 +83,10 @@ def rescored_out_of_fold(
     """Each photograph's candidates, looked at by a model that was fitted on other flight lines."""
     fold = folds_of([p.flight_line for p in photos], FOLDS)
     said: dict[int, Candidates] = {}
-    for k in range(max(fold) + 1):
-        seen = [p for p, f in zip(photos, fold, strict=True) if f != k]
-        model = fit_rescorer(seen, kinds, views, network) if seen else None
-        for i, photo in enumerate(photos):
-            if fold[i] == k:
-                said[i] = model.rescored(photo.found, photo.columns) if model else photo.found
+    for seen, unseen in in_turn(fold):
+        model = fit_rescorer([photos[i] for i in seen], kinds, views, network) if seen else None
+        for i in unseen:
+            said[i] = model.rescored(photos[i].found, photos[i].columns) if model else photos[i].found
     return [said[i] for i in range(len(photos))]
 
 
