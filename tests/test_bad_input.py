@@ -353,3 +353,22 @@ def test_a_run_that_cannot_go_on_says_why_and_one_that_can_does(
             == len(set(photos))
             == sum(1 for _ in tmp_path.rglob("[ab].jpg")) - len(list((tmp_path / "out" / "marked").rglob("[ab].jpg")))
         )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("split . --out new --seed 1 --by (", "'(' is neither 'flight' nor a regular expression"),
+        ("split . --out new --seed 1 --parts train", "'train' is not of the form name=share"),
+        ("synth new --scenes 1 --seed 1 --gps 1", "'1' is no position"),
+    ],
+)
+def test_an_option_that_cannot_be_read_says_how_to_type_it(
+    words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(words.split())
+    told = " ".join(capsys.readouterr().err.split())
+    assert (stop.value.code, said in told, "Type " in told) == (2, True, True)
+    assert not (tmp_path / "new").exists()

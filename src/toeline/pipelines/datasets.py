@@ -34,7 +34,8 @@ def _readable(run: SplitOptions) -> SplitRun:
         grouping(run.by)
         return SplitRun(by=run.by, seed=run.seed, parts=parse_parts(run.parts), carry=_carry(run.link))
     except ValueError as why:
-        raise SetupError(f"{why}.") from None
+        advice = "Type --by flight or --by with a regular expression, and --parts as train=0.8,valid=0.2."
+        raise SetupError(f"{why}. {advice}") from None
 
 
 def _carry(link: bool) -> Carry:
