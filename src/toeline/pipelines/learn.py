@@ -97,7 +97,7 @@ USUAL_S = {
     "baseline": 0.3,
     "detector": 0.25,
     LOOK: 0.8,
-    "judge": 1.5,
+    "judge": 2.8,
     "joined": 0.1,
     "domain": 0.2,
 }  # a photograph, on a CPU
