@@ -10,6 +10,7 @@ import base64
 import importlib.util
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,12 @@ def ranks() -> dict[bytes, int]:
 
 def parts(token: bytes, known: Mapping[bytes, int]) -> tuple[bytes, bytes]:
     """The two tokens that `token` is merged of."""
+    cuts = [(token[:i], token[i:]) for i in range(1, len(token)) if token[:i] in known and token[i:] in known]
+    if len(cuts) == 1:  # no other way; half of all tokens
+        return cuts[0]
     pieces = [token[i : i + 1] for i in range(len(token))]
     while len(pieces) > 2:
-        rank, at = min((known.get(a + b, len(known)), i) for i, (a, b) in enumerate(zip(pieces, pieces[1:])))  # noqa: B905
+        rank, at = min((known.get(a + b, len(known)), i) for i, (a, b) in enumerate(pairwise(pieces)))
         assert rank < known[token]
         pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
     return pieces[0], pieces[1]
