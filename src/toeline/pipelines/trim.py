@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 MOST_CHANGED = {"merge": 0.5, "trim": 1e-4}  # of a log-probability: rounding to half precision, and nothing at all
+MEND = {
+    "merge": "Choose --dtype float32, or compare on the photographs of --data.",
+    "trim": "Copy the judge again; if that does not help, please report it.",
+}
 MIXTURES, SEED = 3000, 1  # texts that no prompt holds, to see how often a trimmed vocabulary cannot read one
 
 
@@ -176,7 +180,8 @@ def _compared(run: MergeRun | TrimRun, before: _Model, after: _Model, command: s
     if not most <= MOST_CHANGED[command]:
         raise ModelError(
             f"the new judge is another than the old one: log-probabilities differ by up to {most:.3g} ({photo}, object "
-            f"{instance}), and {MOST_CHANGED[command]} is the most that rounding may do. Nothing was written."
+            f"{instance}), and {MOST_CHANGED[command]} is the most that rounding may do. Nothing was written. "
+            f"{MEND[command]}"
         )
     return {
         "photographs": len({sheet.photo for sheet, _ in old}),
