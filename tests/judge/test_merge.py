@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.judge.test_adapter import saved, trained
+from tests.support.adapters import saved, trained
 from tests.support.datasets import exit_code
 from tests.support.tiny_judges import make_model, make_tokenizer, save_model
 

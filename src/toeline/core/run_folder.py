@@ -122,6 +122,7 @@ def staged(folder: Path, *, last: str) -> Iterator[Path]:
     try:
         yield place
         for file in (f for f in place.rglob("*") if f.is_file()):
+            file.chmod(0o644)
             with file.open("rb") as held:
                 os.fsync(held.fileno())
         (folder / last).unlink(missing_ok=True)
