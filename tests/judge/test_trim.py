@@ -24,7 +24,7 @@ from toeline.judge.judge import require_readable
 from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.judge.shape import shape_of
 from toeline.judge.trim import trim
-from toeline.judge.vocabulary import Vocabulary, cut_otherwise, ids_of, tokens_of
+from toeline.judge.vocabulary import Vocabulary, cut_otherwise, encoded, tokens_of
 from toeline.pipelines.settings import TrimRun
 from toeline.pipelines.trim import trim_into
 from toeline.plan.model_shape import Weights, load_bytes
@@ -113,9 +113,8 @@ def test_every_text_is_cut_as_before_and_others_are_refused_by_their_word(trimme
     before, after = load_tokenizer(real), judge.tokenizer
     names = ["DJI_20260312101522_0042_V.JPG", "IMG_0001.jpg", "rock-toe_17-A.png", "(Slope drain: BLOCKED);\n"]
     texts = [*SAID, *ASK.values(), *names]
-    assert [after.convert_ids_to_tokens(ids_of(t, after)) for t in texts] == [
-        before.convert_ids_to_tokens(ids_of(t, before)) for t in texts
-    ]
+    was, now = ([one.tokens for one in encoded(texts, tokenizer)] for tokenizer in (before, after))
+    assert was == now
     judge.read(texts)
     require_readable(judge, Taxonomy.load())
     with pytest.raises(ModelError, match=r"cannot read 'Verstopfung' in 'toe drain, Verstopfung, blocked'.*--taxonomy"):

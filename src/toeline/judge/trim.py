@@ -17,7 +17,7 @@ from toeline.data.images import file_hash
 from toeline.errors import ModelError
 from toeline.judge.adapter import VOCABULARY, plain
 from toeline.judge.checkpoint import load_tokenizer, read_config, read_json
-from toeline.judge.vocabulary import ORIGINAL, TOKENIZER, TRIM, Vocabulary, ids_of, tokens_of, with_ids
+from toeline.judge.vocabulary import ORIGINAL, TOKENIZER, TRIM, Vocabulary, encoded, tokens_of, with_ids
 from toeline.weights import copy_small, each_tensor, rewrite_weights
 
 TOKENIZER_CONFIG, CONFIG, GENERATION = "tokenizer_config.json", "config.json", "generation_config.json"
@@ -66,11 +66,11 @@ def trim(folder: Path, out: Path, texts: Collection[str], *, least: int, room: C
 def _named(folder: Path, vocabulary: Vocabulary) -> list[str]:
     """The tokens that configs name by their ids. Raises ModelError for an id without a token."""
     tokens = {i: token for token, i in vocabulary.ids.items()}
-    found = set[int]()
+    found = dict[int, int]()
     for name in (CONFIG, GENERATION):
         if (folder / name).is_file():
-            with_ids(read_json(folder / name), lambda i: (found.add(i), i)[1])
-    if odd := sorted(found - tokens.keys()):
+            with_ids(read_json(folder / name), lambda i: found.setdefault(i, i))
+    if odd := sorted(found.keys() - tokens.keys()):
         raise ModelError(f"{folder}: its configs name the id {odd[0]}, which its tokenizer lacks. Copy both again.")
     return [tokens[i] for i in found]
 
@@ -113,8 +113,8 @@ def _write_tokenizer(out: Path, after: Vocabulary, new: Mapping[int, int]) -> No
 def _verify(out: Path, texts: Collection[str], tokenizer: Any, new: Mapping[int, int]) -> None:
     """Raise ModelError unless the new files, as they are loaded, cut every text as before, into the new ids."""
     written = load_tokenizer(out)
-    for text in texts:
-        if [new.get(i) for i in ids_of(text, tokenizer)] != ids_of(text, written):
+    for text, was, now in zip(texts, encoded(texts, tokenizer), encoded(texts, written), strict=True):
+        if [new.get(i) for i in was.ids] != now.ids:
             raise ModelError(
                 f"the trimmed tokenizer cuts {cut(text, 120)!r} otherwise than the one in {ORIGINAL}: its files "
                 f"contradict each other. Copy the judge's tokenizer files again."

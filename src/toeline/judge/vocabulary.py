@@ -118,24 +118,19 @@ def _holds_ids(key: str, names: Collection[str]) -> bool:
     return key.endswith(("token_id", "token_ids")) or key in ID_LISTS or key in names
 
 
-def _encoded(text: str, tokenizer: Any) -> Any:
-    """A text's tokens with their places; what spells a special token is text."""
-    return tokenizer(text, add_special_tokens=False, split_special_tokens=True).encodings[0]
-
-
-def ids_of(text: str, tokenizer: Any) -> list[int]:
-    """The ids that a text is cut into."""
-    return list(_encoded(text, tokenizer).ids)
+def encoded(texts: Iterable[str], tokenizer: Any) -> list[Any]:
+    """The tokens of each text with their ids and places; what spells a special token is text."""
+    return list(tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True).encodings)
 
 
 def tokens_of(texts: Iterable[str], tokenizer: Any) -> set[str]:
     """The tokens that some texts are cut into."""
-    return {token for text in texts for token in _encoded(text, tokenizer).tokens}
+    return {token for one in encoded(texts, tokenizer) for token in one.tokens}
 
 
 def cut_otherwise(text: str, tokenizer: Any, original: Any) -> list[str]:
     """The words of a text that one tokenizer cuts into other tokens than the original one."""
-    now, was = _encoded(text, tokenizer), _encoded(text, original)
+    now, was = (encoded([text], one)[0] for one in (tokenizer, original))
     if now.tokens == was.tokens:
         return []
     pieces: list[dict[int, list[str]]] = [{}, {}]

@@ -86,7 +86,7 @@ def _folder_of(judge: str, what: str) -> Path:
     """The judge's directory. Raises ModelError for one that is of another family or was trimmed."""
     from toeline.judge.checkpoint import find_folder, read_config
     from toeline.judge.load import source_of
-    from toeline.judge.trim import TRIM
+    from toeline.judge.vocabulary import TRIM
 
     folder = find_folder(source_of(judge, what))
     read_config(folder)
