@@ -17,7 +17,7 @@ from toeline.data.images import file_hash
 from toeline.errors import ModelError
 from toeline.judge.adapter import VOCABULARY, plain
 from toeline.judge.checkpoint import load_tokenizer, read_config, read_json
-from toeline.judge.vocabulary import ORIGINAL, TOKENIZER, TRIM, Vocabulary, encoded, tokens_of, with_ids
+from toeline.judge.vocabulary import ORIGINAL, TOKENIZER, TRIM, Vocabulary, encodings, tokens_of, with_ids
 from toeline.weights import copy_small, each_tensor, rewrite_weights
 
 TOKENIZER_CONFIG, CONFIG, GENERATION = "tokenizer_config.json", "config.json", "generation_config.json"
@@ -113,7 +113,7 @@ def _write_tokenizer(out: Path, after: Vocabulary, new: Mapping[int, int]) -> No
 def _verify(out: Path, texts: Collection[str], tokenizer: Any, new: Mapping[int, int]) -> None:
     """Raise ModelError unless the new files, as they are loaded, cut every text as before, into the new ids."""
     written = load_tokenizer(out)
-    for text, was, now in zip(texts, encoded(texts, tokenizer), encoded(texts, written), strict=True):
+    for text, was, now in zip(texts, encodings(texts, tokenizer), encodings(texts, written), strict=True):
         if [new.get(i) for i in was.ids] != now.ids:
             raise ModelError(
                 f"the trimmed tokenizer cuts {cut(text, 120)!r} otherwise than the one in {ORIGINAL}: its files "

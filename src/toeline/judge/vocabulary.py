@@ -118,19 +118,19 @@ def _holds_ids(key: str, names: Collection[str]) -> bool:
     return key.endswith(("token_id", "token_ids")) or key in ID_LISTS or key in names
 
 
-def encoded(texts: Iterable[str], tokenizer: Any) -> list[Any]:
+def encodings(texts: Iterable[str], tokenizer: Any) -> list[Any]:
     """The tokens of each text with their ids and places; what spells a special token is text."""
     return list(tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True).encodings)
 
 
 def tokens_of(texts: Iterable[str], tokenizer: Any) -> set[str]:
     """The tokens that some texts are cut into."""
-    return {token for one in encoded(texts, tokenizer) for token in one.tokens}
+    return {token for one in encodings(texts, tokenizer) for token in one.tokens}
 
 
 def cut_otherwise(text: str, tokenizer: Any, original: Any) -> list[str]:
     """The words of a text that one tokenizer cuts into other tokens than the original one."""
-    now, was = (encoded([text], one)[0] for one in (tokenizer, original))
+    now, was = (encodings([text], one)[0] for one in (tokenizer, original))
     if now.tokens == was.tokens:
         return []
     pieces: list[dict[int, list[str]]] = [{}, {}]
