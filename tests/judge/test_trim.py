@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.support.datasets import exit_code
 from tests.support.real_vocabulary import real_tokenizer
+from tests.support.taxonomies import OWN, load
 from tests.support.tiny_judges import make_model, make_sheet, make_tokenizer
 
 from toeline.core.question import PromptBudget
@@ -34,23 +35,6 @@ from toeline.weights import quiet
 
 SMALL = PromptBudget(scene_tokens=12, crop_tokens=6)
 SAID = list(rendered_texts(Taxonomy.load()))
-OTHERS = """
-name = "canal"
-[[types]]
-name = "sluice_gate"
-[[conditions]]
-name = "corroded"
-[[conditions]]
-name = "sound"
-[[classes]]
-name = "sluice gate"
-type = "sluice_gate"
-condition = "sound"
-[[classes]]
-name = "sluice gate corroded"
-type = "sluice_gate"
-condition = "corroded"
-"""
 
 
 def write(where: Path, tokenizer: Any, **shape: Any) -> Path:
@@ -124,12 +108,11 @@ def test_every_text_is_cut_as_before_and_others_are_refused_by_their_word(trimme
 def test_words_of_another_owner_are_refused_at_load_unless_they_were_kept(
     trimmed: Any, real: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "canal.toml").write_text(OTHERS)
-    canal = Taxonomy.load(tmp_path / "canal.toml")
-    with pytest.raises(ModelError, match="cannot read 'sluice'"):
-        require_readable(QwenVLJudge.load(trimmed.out, device="cpu"), canal)
-    kept = cut(real, tmp_path / "kept", [*rendered_texts(canal)])
-    require_readable(QwenVLJudge.load(kept, device="cpu"), canal)
+    own = load(tmp_path, OWN)
+    with pytest.raises(ModelError, match=r"cannot read 'FW', 'ok' in 'FW ok'.*--taxonomy"):
+        require_readable(QwenVLJudge.load(trimmed.out, device="cpu"), own)
+    kept = cut(real, tmp_path / "kept", [*rendered_texts(own)])
+    require_readable(QwenVLJudge.load(kept, device="cpu"), own)
 
 
 def test_stock_transformers_loads_it_and_every_id_names_its_token(trimmed: Any, real: Path) -> None:

@@ -120,7 +120,8 @@ def _holds_ids(key: str, names: Collection[str]) -> bool:
 
 def encodings(texts: Iterable[str], tokenizer: Any) -> list[Any]:
     """The tokens of each text with their ids and places; what spells a special token is text."""
-    return list(tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True).encodings)
+    some = list(texts)
+    return list(tokenizer(some, add_special_tokens=False, split_special_tokens=True).encodings) if some else []
 
 
 def tokens_of(texts: Iterable[str], tokenizer: Any) -> set[str]:
