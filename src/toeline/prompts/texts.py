@@ -66,8 +66,8 @@ def spellings(words: Iterable[str]) -> Iterator[str]:
 def mixtures(words: Sequence[str], count: int, *, seed: int) -> list[str]:
     """Texts that no prompt holds, made of these words: in other orders, run together, and as names of photographs.
 
-    >>> mixtures(["toe", "drain"], 4, seed=1)
-    []
+    >>> mixtures(["toe", "drain"], 3, seed=1)
+    ['Toe_DRAIN/', 'drain_1706_Toe A.TIF', 'drain_0_drain A.JPG']
     """
     rng = random.Random(seed)
     forms = (str, str.lower, str.capitalize, str.upper)
