@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.reading import parse_json
-from toeline.core.run_folder import write_whole
+from toeline.core.run_folder import RUN, write_whole
 from toeline.errors import ModelError, SetupError, ToelineError
 
 HUB_TIMEOUT_S = 10.0
@@ -161,6 +163,66 @@ def hashes(folder: Path) -> dict[str, str]:
         with file.open("rb") as stream:
             found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return found
+
+
+SHARD = 1 << 30  # bytes of one file of weights that are written anew, and so of memory that it takes
+INDEX = "model.safetensors.index.json"
+
+
+def each_tensor(folder: Path) -> Iterator[tuple[str, Any]]:
+    """Every tensor of a directory's safetensors with its name; its numbers stay on the disk until they are used."""
+    from safetensors import safe_open
+
+    for file in check_weights(folder):
+        with safe_open(file, framework="pt") as tensors:
+            yield from ((name, tensors.get_tensor(name)) for name in sorted(tensors.keys()))
+
+
+def rewrite_weights(folder: Path, out: Path, change: Callable[[str, Any], Any]) -> int:
+    """Write every tensor of a directory as `change(name, tensor)` makes it, under its name. Returns the bytes of all.
+
+    One file of at most SHARD bytes is held at a time; tensors are read from the disk when they are asked for.
+    """
+    files, waiting, held = list[Path](), dict[str, Any](), dict[str, Path]()
+    size = total = 0
+    for name, tensor in each_tensor(folder):
+        made = change(name, tensor).contiguous()
+        if waiting and size + made.nbytes > SHARD:
+            files.append(_shard(out, len(files), waiting))
+            waiting, size = {}, 0
+        waiting[name], size, total = made, size + made.nbytes, total + made.nbytes
+        held[name] = out / str(len(files))
+    files.append(_shard(out, len(files), waiting))
+    names = {file: f"model-{n:05}-of-{len(files):05}.safetensors" for n, file in enumerate(files, 1)}
+    names = names if len(files) > 1 else {files[0]: "model.safetensors"}
+    for file, name in names.items():
+        file.replace(out / name)
+    if len(files) > 1:
+        index = {"metadata": {"total_size": total}, "weight_map": {name: names[file] for name, file in held.items()}}
+        write_whole(out / INDEX, json.dumps(index, indent=2, sort_keys=True) + "\n")
+    return total
+
+
+def copy_small(folder: Path, out: Path) -> None:
+    """What stands beside a model's weights: configs, tokenizer, processor, words about it; not the record of a run."""
+    for file in (f for pattern in (*SMALL, "*.md", "LICENSE*") for f in folder.glob(pattern)):
+        if file.is_file() and file.name not in (INDEX, RUN):
+            shutil.copyfile(file, out / file.name)
+
+
+def _shard(out: Path, number: int, tensors: Mapping[str, Any]) -> Path:
+    """One file of tensors. Raises OSError when the disk refuses: of its number alone, as safetensors says it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), out / str(number), metadata={"format": "pt"})
+    except SafetensorError as why:
+        if found := re.search(r"os error (\d+)|code: (\d+)", str(why)):
+            code = int(found[1] or found[2])
+            raise OSError(code, os.strerror(code), str(out / str(number))) from None
+        raise
+    return out / str(number)
 
 
 def write_tables(file: Path, tables: Mapping[str, Any], head: Mapping[str, Any], key: str) -> None:

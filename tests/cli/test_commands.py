@@ -40,12 +40,14 @@ def test_the_commands_are_the_promised_ones() -> None:
         "gallery",
         "inspect",
         "learn",
+        "merge",
         "plan",
         "split",
         "suggest",
         "synth",
         "train-detector",
         "train-embedded",
+        "trim",
     ]
 
 

@@ -8,39 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.support.adapters import saved, trained
 from tests.support.tiny_judges import make_model, make_tokenizer
 
 from toeline.errors import ModelError
 from toeline.judge.adapter import with_adapter
-from toeline.weights import quiet
 
 TOKENIZER = make_tokenizer()
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 Tensors = dict[str, torch.Tensor]
 NEW, SEEN = "base_model.model.model.language_model.", "base_model.model.model.visual."
-
-
-def trained(family: str = "qwen2_vl", seed: int = 0, **config: Any) -> Any:
-    """A peft model whose LoRA weights are all other than 0."""
-    said = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj", "qkv"], **config}
-    with quiet():  # peft warns of adapters of a vocabulary that is tied
-        wrapped = peft.get_peft_model(make_model(TOKENIZER, family=family), peft.LoraConfig(**said))
-    drawn = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in wrapped.named_parameters():
-            if "lora_" in name or "modules_to_save" in name:
-                weight.copy_(torch.rand(weight.shape, generator=drawn))
-    return wrapped
-
-
-def saved(wrapped: Any, folder: Path) -> Path:
-    with quiet():
-        wrapped.save_pretrained(folder)
-    return folder
 
 
 def held(wrapped: Any) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def make_config(vocab: Any, *, family: str = "qwen2_vl", hidden: int = 32, layer
         video_token_id=vocab["<|video_pad|>"],
         vision_start_token_id=vocab["<|vision_start|>"],
         vision_end_token_id=vocab["<|vision_end|>"],
-        tie_word_embeddings=True,
+        tie_word_embeddings=more.pop("tied", True),
         **more,
     )
 

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from toeline.core.taxonomy import Taxonomy
+from toeline.prompts.texts import rendered_texts
 from toeline.train import callbacks as loop
 from toeline.train import embedded_judge as embedded
 from toeline.train.callbacks import Log
@@ -16,7 +17,6 @@ from toeline.train.embedded_judge import (
     CROPS_ONLY,
     JudgeRows,
     JudgeRun,
-    rendered_texts,
     small_model,
     small_tokenizer,
     train_judge,

@@ -1,4 +1,4 @@
-"""Commands that train: `toeline baseline`, `ensemble`, `finetune`, `train-detector` and `train-embedded`."""
+"""Commands that train or rewrite models: `toeline baseline`, `ensemble`, `finetune`, `learn`, `merge`, `trim` ..."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from toeline.pipelines.baseline import (
     tell_ensemble,
 )
 from toeline.pipelines.progress import is_first, tell, tell_json
-from toeline.pipelines.settings import Data
+from toeline.pipelines.settings import Data, MergeRun, TrimRun
 from toeline.pipelines.train_embedded import shipped
 from toeline.train.config import BaselineRun, DetectorFit, EnsembleRun, LearnRun, LoraRun
 
@@ -59,6 +59,7 @@ def ensemble(
 
 
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")]
+NewFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the new judge.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR from its last checkpoint.")]
 Merge = Annotated[bool, typer.Option("--merge", help="Also write the judge with the adapter added to it.")]
 
@@ -132,6 +133,36 @@ def learn(
     result = learn_into(run, data, out)
     tell(summary(result), as_json=as_json)
     raise typer.Exit(0 if result.fine else 1)
+
+
+@with_settings
+def merge(out: NewFolder, run: MergeRun, as_json: AsJson = False) -> None:
+    """Add an adapter to the weights of its judge: one folder for stock transformers, as trim and quantize take it.
+
+    Scores with the adapter and without it are compared on some photographs; the largest change is said and written.
+    Writes the judge and run.json into DIR. Exit code 0: done; 2: nothing was written.
+
+    Example: toeline merge Qwen/Qwen2-VL-7B-Instruct --adapter runs/lora/adapter --out runs/merged
+    """
+    from toeline.pipelines.trim import merge_into, merge_summary
+
+    tell(merge_summary(merge_into(run, out)), as_json=as_json)
+
+
+@with_settings
+def trim(out: NewFolder, run: TrimRun, as_json: AsJson = False) -> None:
+    """Drop the tokens that no prompt and no answer can need: 2.1 GB of a 7B in half precision. Scores stay the same.
+
+    Keeps all words of every prompt for the nine classes and for each --taxonomy, in every case and beside every
+    punctuation mark. A trimmed judge refuses a text that it cannot read as it is written, and names the word. Writes
+    the judge, with its former tokenizer in original/, trim.json and run.json into DIR. Exit code 0: done; 2: nothing
+    was written.
+
+    Example: toeline trim runs/merged --out runs/trimmed
+    """
+    from toeline.pipelines.trim import trim_into, trim_summary
+
+    tell(trim_summary(trim_into(run, out)), as_json=as_json)
 
 
 EXAMPLE = "Example: toeline train-embedded {name} --out runs/{name} --seed 1"

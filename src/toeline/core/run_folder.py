@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -107,6 +108,40 @@ def claimed(folder: Path, *, note: str = RUN, own: Collection[str] = ()) -> Iter
     claim(folder, note=note, own=own)  # before the lock, so that nothing is written into a folder of others
     with alone(folder):
         yield claim(folder, note=note, own=own)  # again: another run may have ended since
+
+
+@contextmanager
+def staged(folder: Path, *, last: str) -> Iterator[Path]:
+    """A folder to write into, whose content takes its place in `folder` when the block ends, and not if it raises.
+
+    `last` is the file without which the others count for nothing: it is put in its place after them.
+    """
+    place = folder / ".staged.part"
+    shutil.rmtree(place, ignore_errors=True)  # of a kill
+    place.mkdir(parents=True)
+    try:
+        yield place
+        for file in (f for f in place.rglob("*") if f.is_file()):
+            file.chmod(0o644)
+            with file.open("rb") as held:
+                os.fsync(held.fileno())
+        (folder / last).unlink(missing_ok=True)
+        for one in sorted(place.iterdir(), key=lambda f: (f.name == last, f.name)):
+            if (folder / one.name).is_dir():
+                shutil.rmtree(folder / one.name)
+            one.replace(folder / one.name)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def require_room(folder: Path, size: int) -> None:
+    """Raise OutputError unless the disk of `folder` has room for `size` bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OutputError(
+            f"{folder}: {size / 1e9:.2f} GB are to be written, and {free / 1e9:.2f} GB are free. Make room, or choose "
+            f"another --out; nothing was changed."
+        )
 
 
 @contextmanager

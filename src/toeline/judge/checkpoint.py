@@ -19,6 +19,7 @@ from toeline.core.words import cut
 from toeline.errors import ModelError, SetupError
 from toeline.judge.adapter import add_adapter, weights_of
 from toeline.judge.shape import shape_of
+from toeline.judge.vocabulary import load_original
 from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
@@ -45,6 +46,7 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
     return {
         "model": model.to(target).eval(),
         "tokenizer": load_tokenizer(folder),
+        "original": load_original(folder, load_tokenizer),
         "processor": load_processor(folder, vision),
         "view": read_view([adapter, folder] if adapter else [folder], cell=cell),
         "facts": {"model": where, "model_type": config["model_type"]},

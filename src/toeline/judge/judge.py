@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 from toeline.core.calibration import Calibration
 from toeline.core.question import PromptBudget, QuestionSheet
+from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ModelError
+from toeline.prompts.texts import rendered_texts
 
 
 class Judge(Protocol):
@@ -57,3 +59,10 @@ def require_fitted_for(calibration: Calibration, judge: Judge) -> None:
             f"the calibration was fitted for {what} (judge {of.get('judge')}), so it says nothing about this judge's "
             f"probabilities. Make it again with toeline evaluate --calibrate, or leave --calibration out."
         )
+
+
+def require_readable(judge: Judge, taxonomy: Taxonomy) -> None:
+    """Raise ModelError when a judge, or a part of it, cannot read what prompts say of a taxonomy: a trimmed one."""
+    for part in getattr(judge, "parts", (judge,)):
+        if read := getattr(part, "read", None):
+            read(rendered_texts(taxonomy))

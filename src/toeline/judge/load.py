@@ -87,6 +87,15 @@ JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {
 }
 
 
+def source_of(name: str, what: str) -> str:
+    """The directory or hub id behind a judge's name. Raises ModelError for a judge to which `what` cannot be done."""
+    if name == "embedded":
+        return str(EMBEDDED)
+    if name.partition(":")[0] in JUDGES and not Path(name).exists():
+        raise ModelError(f"{name} cannot be {what}. Choose embedded, or a model of the Qwen2-VL family.")
+    return name
+
+
 def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) -> Judge:
     """The judge of that name, or a model directory or hub id of the Qwen2-VL family.
 

@@ -379,10 +379,12 @@ def tree_log_probs(batch: Batch, logits: Tensor) -> list[Tensor]:
 MARKS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
 
 
-def alphabet_of(tokenizer: Any, *, patch: int = 14, merge: int = 2) -> Alphabet:
+def alphabet_of(
+    tokenizer: Any, *, patch: int = 14, merge: int = 2, check: Callable[[str], None] | None = None
+) -> Alphabet:
     """A transformers tokenizer as the layout needs it. Text that spells a mark, such as "<|im_end|>", stays text.
 
-    Raises ValueError when the tokenizer lacks one of the MARKS.
+    `check` is called with every text before it is cut, once. Raises ValueError when the tokenizer lacks a mark.
     """
     known = tokenizer.get_vocab()
     if missing := [mark for mark in MARKS if mark not in known]:
@@ -390,6 +392,8 @@ def alphabet_of(tokenizer: Any, *, patch: int = 14, merge: int = 2) -> Alphabet:
 
     @lru_cache(maxsize=65536)
     def encode(text: str) -> tuple[int, ...]:
+        if check:
+            check(text)
         return tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
     start, end, vision_start, vision_end, image = (known[mark] for mark in MARKS)

@@ -6,7 +6,7 @@ The functions take a model, so that training runs exactly what inspection runs:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from toeline.judge.packing import (
     subtrees,
     tree_log_probs,
 )
+from toeline.judge.vocabulary import check_of
 
 
 def patches(shown: Sequence[Picture], processor: Any) -> tuple[Tensor, Tensor]:
@@ -82,8 +83,8 @@ def answer_logits(model: Any, batch: Batch, hidden: Tensor) -> Tensor:
 class QwenVLJudge:
     """A Judge of the Qwen2-VL family. `model` is a Qwen2VLForConditionalGeneration, with LoRA layers inside or without.
 
-    `facts` go into `info`; `folder` and `adapter` are where its files were read. Build it with `load`, or from a model
-    in training.
+    `facts` go into `info`; `folder` and `adapter` are where its files were read; `original` is the tokenizer before the
+    vocabulary was trimmed, if it was. Build it with `load`, or from a model in training.
     """
 
     model: Any
@@ -94,6 +95,7 @@ class QwenVLJudge:
     folder: Path | None = None
     adapter: Path | None = None
     max_tokens: int = MAX_TOKENS
+    original: Any = None
 
     @classmethod
     def load(
@@ -109,9 +111,16 @@ class QwenVLJudge:
 
     @cached_property
     def alphabet(self) -> Alphabet:
-        """The tokenizer as the layout needs it."""
+        """The tokenizer as the layout needs it; a trimmed judge's raises ModelError for what it cannot read."""
         vision = self.model.config.vision_config
-        return alphabet_of(self.tokenizer, patch=vision.patch_size, merge=vision.spatial_merge_size)
+        check = check_of(self.tokenizer, self.original) if self.original is not None else None
+        return alphabet_of(self.tokenizer, patch=vision.patch_size, merge=vision.spatial_merge_size, check=check)
+
+    def read(self, texts: Iterable[str]) -> None:
+        """Raise ModelError for a text that a trimmed judge cannot read as it is written; a whole one reads all."""
+        if self.original is not None:
+            for text in texts:
+                self.alphabet.encode(text)
 
     @property
     def device(self) -> torch.device:

@@ -65,9 +65,12 @@ class Workbench:
     @cached_property
     def judge(self) -> Judge:
         """Raises ModelError and SetupError."""
+        from toeline.judge.judge import require_readable
         from toeline.judge.load import load_judge
 
-        return load_judge(self.run.judge, device=self.run.device, adapter=self.run.adapter)
+        judge = load_judge(self.run.judge, device=self.run.device, adapter=self.run.adapter)
+        require_readable(judge, self.taxonomy)
+        return judge
 
     @cached_property
     def detector(self) -> Detector:

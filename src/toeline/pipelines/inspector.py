@@ -113,7 +113,7 @@ class Inspector:
         from toeline.detect.detector import DetectorOptions
         from toeline.detect.load import load_detector
         from toeline.detect.tiling import tiled
-        from toeline.judge.judge import require_fitted_for
+        from toeline.judge.judge import require_fitted_for, require_readable
         from toeline.judge.load import load_judge
 
         words = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.load(Path(taxonomy) if taxonomy else None)
@@ -124,6 +124,7 @@ class Inspector:
         require_thresholds(made, review_below, risk)
         options = detector_options or DetectorOptions(device=device)
         stage_2 = load_judge(judge, device=device, adapter=Path(adapter) if adapter else None)
+        require_readable(stage_2, words)
         if made is not None:
             require_fitted_for(made, stage_2)
         return cls(

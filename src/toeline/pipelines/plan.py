@@ -118,28 +118,29 @@ def sheet_of(objects: int, view: PromptBudget) -> QuestionSheet:
     from toeline.prompts.build import ask, legal
     from toeline.prompts.relations import around
 
-    taxonomy, (scene, image) = Taxonomy.load(), _scene()
+    taxonomy, (scene, image) = Taxonomy.load(), drawn(SEED)
     asked = [t for t in scene.instances if len(legal(t, taxonomy, "type")) > 1]
     instances = tuple(replace(asked[n % len(asked)], id=str(n + 1)) for n in range(objects))
     scene = replace(scene, instances=instances)
     return ask(scene, image, {t.id: around(scene, t.id) for t in instances}, taxonomy, view)
 
 
-def _scene() -> tuple[Scene, Image.Image]:
+def drawn(seed: int) -> tuple[Scene, Image.Image]:
+    """A drawn photograph, with the boxes of what is on it."""
     from PIL import Image
 
     from toeline.core.box import Box
     from toeline.core.scene import Instance, Scene
     from toeline.synth.scene import draw
 
-    drawing = draw(SEED)
+    drawing = draw(seed)
     corners = [tuple(zip(*o.polygon, strict=True)) for o in drawing.objects]
     instances = [
         Instance(str(n), o.kind, Box(min(xs), min(ys), max(xs), max(ys)))
         for n, (o, (xs, ys)) in enumerate(zip(drawing.objects, corners, strict=True), start=1)
     ]
     image = Image.fromarray(drawing.image)
-    return Scene(Path("drawn.jpg"), image.size, tuple(instances)), image
+    return Scene(Path(f"drawn-{seed}.jpg"), image.size, tuple(instances)), image
 
 
 YES, NO, NEARLY = "green", "red", "yellow"

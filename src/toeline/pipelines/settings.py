@@ -301,3 +301,47 @@ class CompareRun:
     ]
     cluster: Cluster = "photo"
     taxonomy: Taxonomy = None
+
+
+Check = Annotated[int, Option(min=1, max=1000, help="Photographs on which old and new scores are compared.")]
+CheckData = Annotated[
+    Path | None, Option(metavar="DATA", help="Take these from this data set in YOLO layout, in place of drawn ones.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeRun:
+    """Settings of `toeline merge`; equal settings are the same run."""
+
+    judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id of the Qwen2-VL family.")]
+    adapter: Annotated[Path, Option(metavar="DIR", help="The peft adapter that is added to its weights.")]
+    dtype: Annotated[
+        Literal["bfloat16", "float16", "float32"], "In what the new weights are written; added in float32."
+    ] = "bfloat16"
+    check: Check = 4
+    data: CheckData = None
+    split: Split = "valid"
+    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Another owner's words, for --data.")] = None
+    device: JudgeDevice = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrimRun:
+    """Settings of `toeline trim`; equal settings are the same run."""
+
+    judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id of the Qwen2-VL family.")]
+    taxonomies: Annotated[
+        tuple[Path, ...],
+        Option("--taxonomy", metavar="FILE", help="Another owner's words, beside the nine classes'; repeatable."),
+    ] = ()
+    words: Annotated[
+        tuple[Path, ...],
+        Option(metavar="PATH", help="A text whose words are kept too, or a folder whose file names are; repeatable."),
+    ] = ()
+    rows: Annotated[
+        int, Option(min=64, help="So many tokens are kept at least: the most frequent besides those that are needed.")
+    ] = 4096
+    check: Check = 4
+    data: CheckData = None
+    split: Split = "valid"
+    device: JudgeDevice = "auto"

@@ -198,7 +198,7 @@ def seconds(flop: Flop, device: Device, dtype: str, weights: int, *, reads: int)
     return max(flop.total / rate, reads * weights / reading) + flop.steps * weights / reading
 
 
-TRIMMED = 4_096  # tokens that a trimmed vocabulary keeps at most: about 600 in a prototype, see docs/plan.md
+TRIMMED = 4_096  # tokens that `toeline trim` keeps; the nine classes need 2,767, see docs/quantize.md
 GB, GIB = 10**9, 2**30
 
 

@@ -45,13 +45,9 @@ class LoraLearner:
 
 def source_of(run: LoraRun) -> str:
     """The directory or hub id behind the judge's name. Raises ModelError for a judge that cannot be trained."""
-    from toeline.judge.load import EMBEDDED, JUDGES
+    from toeline.judge.load import source_of as named
 
-    if run.judge == "embedded":
-        return str(EMBEDDED)
-    if run.judge.partition(":")[0] in JUDGES and not Path(run.judge).exists():
-        raise ModelError(f"{run.judge} cannot be fine-tuned. Choose embedded, or a model of the Qwen2-VL family.")
-    return run.judge
+    return named(run.judge, "fine-tuned")
 
 
 def load_judge(run: LoraRun, *, vision: bool = True) -> Any:
@@ -196,6 +192,7 @@ def save(learner: LoraLearner, folder: Path, *, name: str = "") -> None:
     `name` is what an adapter says of its base model: as the user called it, not where it lies on this machine.
     """
     from toeline.judge.checkpoint import write_view
+    from toeline.judge.vocabulary import carry_original
     from toeline.weights import quiet
 
     with quiet():
@@ -210,6 +207,8 @@ def save(learner: LoraLearner, folder: Path, *, name: str = "") -> None:
     if learner.wrapped is learner.judge.model:
         learner.judge.tokenizer.save_pretrained(folder)
         learner.judge.processor.save_pretrained(folder)
+        if learner.judge.folder:
+            carry_original(learner.judge.folder, folder)
     write_view(folder, learner.judge.view)
 
 
@@ -237,33 +236,14 @@ def load_weights(model: Any, folder: Path) -> None:
 def merge(run: LoraRun, adapter: Path, out: Path) -> Path:
     """Write the original weights with the adapter added to them: a directory for stock transformers. Returns it.
 
-    On the CPU and in the weights' own precision; never from 4-bit weights, whose rounding would stay in it.
+    In the weights' own precision; never from 4-bit weights, whose rounding would stay in it.
     """
-    import torch
+    from toeline.core.run_folder import staged
+    from toeline.judge.checkpoint import find_folder
+    from toeline.judge.merge import merge as merge_into
 
-    from toeline.judge.adapter import with_adapter
-    from toeline.judge.checkpoint import (
-        find_folder,
-        load_model,
-        load_processor,
-        load_tokenizer,
-        read_config,
-        read_view,
-        write_view,
-    )
-    from toeline.weights import quiet
-
-    need("peft", extra="train")
-    folder = find_folder(source_of(run))
-    config = read_config(folder)
-    model = load_model(folder, dtype=getattr(torch, config.get("dtype") or config.get("torch_dtype") or "float32"))
-    with quiet():
-        merged = with_adapter(model, adapter).merge_and_unload()
-        merged.save_pretrained(out)
-    load_tokenizer(folder).save_pretrained(out)
-    vision = merged.config.vision_config
-    load_processor(folder, vision).save_pretrained(out)
-    write_view(out, read_view([adapter], cell=vision.patch_size * vision.spatial_merge_size))
+    with staged(out, last="config.json") as place:
+        merge_into(find_folder(source_of(run)), adapter, place)
     return out
 
 

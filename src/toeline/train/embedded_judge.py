@@ -21,7 +21,7 @@ from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import need
 from toeline.prompts.build import Answers
-from toeline.prompts.templates import PROMPTS, ShownInstance
+from toeline.prompts.texts import rendered_texts
 from toeline.train.adapter import LoraLearner, load_weights, prepare, save, spread
 from toeline.train.config import LoraRun
 from toeline.train.datasets import SheetPool, counted
@@ -307,34 +307,6 @@ CHAT = (  # Qwen2-VL's own turn format, for text-only and image chat through sto
     "{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-
-def rendered_texts(taxonomy: Taxonomy) -> Iterator[str]:
-    """Every word that the prompts can say of this taxonomy, in the sentences that say it.
-
-    The tokenizer is trained on rendered prompts: pieces tokenize differently (docs of the packed layout, section 5).
-    """
-    from toeline.prompts.evidence import Evidence
-    from toeline.prompts.evidence import spoken as told
-    from toeline.prompts.spatial_questions import ASK, NO, YES
-    from toeline.prompts.templates import PHRASES
-
-    yield from ASK.values()
-    yield f"Marked in it: A (red) toe drain; B (blue) slope drain; C (yellow) rock toe. Answer {YES} or {NO}."
-    yield from ("system\nYou are a helpful assistant.", "user\n", "assistant\n", *taxonomy.answers())
-    kinds = [t.name for t in taxonomy.types]
-    for n, (phrase, kind) in enumerate((p, k) for p in PHRASES.values() for k in kinds):
-        spoken = taxonomy.spoken(kind)
-        place = f"({n},{37 * n % 999}),({61 * n % 999},{999 - n})"
-        words = ("touching", "under 1% away", f"{n}% away")[n % 3]
-        around = f"{phrase} and {phrase} {spoken} {n}, {words}; {phrase} {spoken} {n + 1}, {words}" if n % 7 else ""
-        evidence = told(Evidence(n % 100 / 100, (n % 41 - 20) / 100, n % 5, n % 30 / 100))
-        meanings = {c.name: c.meaning for c in taxonomy.classes if c.type == kind}
-        seen = ShownInstance(n, spoken, place, around, evidence, meanings)
-        for prompt in PROMPTS.values():
-            yield prompt.shared([seen, seen])
-            for answers in (taxonomy.answers(kind), taxonomy.answers()):
-                yield prompt.question(seen, answers)
 
 
 def small_tokenizer(texts: Iterable[str], *, vocab_size: int = 768) -> PreTrainedTokenizerBase:
