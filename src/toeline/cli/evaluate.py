@@ -12,7 +12,7 @@ from toeline.cli.options import with_settings
 from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import DetectorScoring, EvaluateRun, Scoring, Taxonomy
+from toeline.pipelines.settings import DetectorScoring, EvaluateRun, GateRun, Scoring, Taxonomy
 
 
 @partial(
@@ -81,3 +81,25 @@ def compare(
     """
     told = compare_into(runs, folder, cluster=cluster, taxonomy=taxonomy)
     tell_json({"comparisons": [c.record() for c in told]}) if as_json else tell_comparisons(told, folder)
+
+
+@partial(with_settings, first="judges against data split out rules")
+def gate(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report; the same again goes on in it.")],
+    run: GateRun,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON on standard output.")] = False,
+) -> None:
+    """Say whether smaller judges are as good as the one they come from: promoted, refused, or not provable.
+
+    All answer the same questions; rules say what must be kept. Writes gate.json, quantization.html, quantization.md,
+    errors.jsonl, run.json, and what each judge said, into DIR. Exit code 0: every judge may be used; 1: so, and some
+    photographs or labels have problems; 2: nothing could be measured; 3: one is refused; 4: one is not provable with
+    this n.
+
+    Example: toeline gate runs/int8/model --against embedded --data dataset --split valid --out runs/gate
+    """
+    from toeline.pipelines.gate import exit_code, gate_into, summary
+
+    result = gate_into(run, out)
+    tell_summary(summary(result), as_json=as_json)
+    raise typer.Exit(exit_code(result))

@@ -28,7 +28,6 @@ from toeline.evaluate.matching import Case
 from toeline.evaluate.metric import DRAWS, NOT_PROVABLE, ClusterBootstrap, hull, share_of
 
 DEFAULTS = Path(__file__).with_name("gate.toml")
-VERSION = 1
 PROMOTED, REFUSED = "promoted", "refused"
 HOLDS, BROKEN = "holds", "broken"
 MOST_OBJECTS = 10_000_000  # that would prove something; beyond, nobody labels them

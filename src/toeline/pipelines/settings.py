@@ -221,3 +221,27 @@ class SuggestRun:
     flight: Annotated[str | None, "Regular expression: what it matches in a file name is the flight line."] = None
     taxonomy: Annotated[Path | None, "Types and conditions of another owner (default: the run's)."] = None
     classes: Annotated[Path | None, "The file that names the class ids: data.yaml, classes.txt ..."] = None
+
+
+Rules = Annotated[Path | None, Option(metavar="FILE", help="What must be kept, as TOML; by default gate.toml.")]
+AllowUnproven = Annotated[
+    bool, Option("--allow-unproven", help="Let a judge pass for which nothing is broken and not all is proven.")
+]
+LabeledData = Annotated[Path, Option("--data", metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateRun:
+    """Settings of one gate, as the user typed them. `adapter` belongs to the judge that is held `against`."""
+
+    judges: Annotated[tuple[str, ...], Argument(metavar="NEW...", help="Smaller judges, each held against the other.")]
+    against: Annotated[str, Option(metavar="embedded|PATH|HUB_ID", help="The judge that they come from.")]
+    data: LabeledData
+    adapter: Annotated[Path | None, Option(metavar="DIR", help="A peft adapter for --against.")] = None
+    split: Split = "valid"
+    rules: Rules = None
+    allow_unproven: AllowUnproven = False
+    cluster: Cluster = "photo"
+    taxonomy: Taxonomy = None
+    classes: Classes = None
+    device: JudgeDevice = "auto"
