@@ -12,7 +12,7 @@ from toeline.cli.options import with_settings
 from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import DetectorScoring, EvaluateRun, GateRun, Scoring, Taxonomy
+from toeline.pipelines.settings import DetectorScoring, EvaluateRun, GateRun, QuantizeRun, Scoring, Taxonomy
 
 
 @partial(
@@ -103,3 +103,25 @@ def gate(
     result = gate_into(run, out)
     tell_summary(summary(result), as_json=as_json)
     raise typer.Exit(exit_code(result))
+
+
+@partial(with_settings, first="judge to data split out")
+def quantize(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again goes on in it.")],
+    run: QuantizeRun,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on standard output.")] = False,
+) -> None:
+    """Make a judge smaller, in 8 or 4 bits, and say whether it is as good: promoted, refused, or not provable.
+
+    Converts all linear layers but the head, then holds the new judge against JUDGE as toeline gate does. Writes model/
+    (candidate/ while it is not promoted), gate.json, quantization.html, quantization.md, errors.jsonl and run.json into
+    DIR; inspect with --judge DIR/model. Exit code as of toeline gate. Needs the extra quantize.
+
+    Example: toeline quantize runs/lora/merged --to int8 --data dataset --split valid --out models/int8
+    """
+    from toeline.pipelines.gate import exit_code
+    from toeline.pipelines.quantize import quantize_into, summary
+
+    result = quantize_into(run, out)
+    tell_summary(summary(result), as_json=as_json)
+    raise typer.Exit(exit_code(result.gate))

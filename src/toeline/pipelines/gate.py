@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from rich.console import RenderableType
+
 from toeline.core.finding import grave
 from toeline.core.provenance import now_words, reset_peak, settings_of, start_record
 from toeline.core.records import counted, join_lines, problem_record
@@ -44,8 +46,8 @@ def gate_into(run: GateRun, out: Path) -> GateResult:
         return hold(run, rules, out, record)
 
 
-def hold(run: GateRun, rules: GateRules, out: Path, record: dict[str, Any]) -> GateResult:
-    """As gate_into, in a folder that is held and begun with `record`."""
+def hold(run: GateRun, rules: GateRules, out: Path, record: dict[str, Any], *, names: Sequence[str] = ()) -> GateResult:
+    """As gate_into, in a folder that is held and begun with `record`. `names` are for pages, if not as typed."""
     old = EvaluateRun(
         data=run.data, split=run.split, judge=run.against, adapter=run.adapter, taxonomy=run.taxonomy,
         classes=run.classes, device=run.device,
@@ -56,7 +58,8 @@ def hold(run: GateRun, rules: GateRules, out: Path, record: dict[str, Any]) -> G
     require_untrained(bench, runs, run.split)
     folders = [OLD, *(NEW if not i else f"{NEW}-{i + 1}" for i in range(len(run.judges)))]
     done = [ask(bench, one, out / name) for one, name in zip(runs, folders, strict=True)]
-    sides = [_run(one, how.judge) for one, how in zip(done, runs, strict=True)]
+    called = names or [how.judge + (f" with {how.adapter}" if how.adapter else "") for how in runs]
+    sides = [_run(one, name) for one, name in zip(done, called, strict=True)]
     cluster = "group" if run.cluster == "flight" else "photo"
     gates = [
         hold_against(
@@ -65,7 +68,8 @@ def hold(run: GateRun, rules: GateRules, out: Path, record: dict[str, Any]) -> G
         for side in sides[1:]
     ]
     variants = tuple(
-        _variant(how, one, gate, bench.taxonomy) for how, one, gate in zip(runs, done, [None, *gates], strict=True)
+        _variant(side.name, how, one, gate, bench.taxonomy)
+        for side, how, one, gate in zip(sides, runs, done, [None, *gates], strict=True)
     )
     problems = tuple(dict.fromkeys(p for one in done for p in one.folder.problems()))
     result = GateResult(record, variants, worst_of([gate.answer for gate in gates]), problems, _places(out))
@@ -105,11 +109,11 @@ def _run(done: Evaluated, name: str) -> Run:
     return Run(name, done.cases, data=str(done.folder.run.get("data_sha256", "")), labels=labels)
 
 
-def _variant(how: EvaluateRun, done: Evaluated, gate: Gate | None, taxonomy: Taxonomy) -> Variant:
+def _variant(name: str, how: EvaluateRun, done: Evaluated, gate: Gate | None, taxonomy: Taxonomy) -> Variant:
     seconds, memory = seconds_of(done), done.folder.run.get("memory", {})
     judge = done.folder.run.get("models", {}).get("judge", {})
     return Variant(
-        name=how.judge + (f" with {how.adapter}" if how.adapter else ""),
+        name=name,
         bytes=judge_bytes(how.judge, how.adapter),
         memory=memory,
         seconds=fmean(seconds) if seconds else None,
@@ -144,8 +148,8 @@ def _write(
 
 
 def summary(result: GateResult) -> Summary:
-    """What it came to, and where it is."""
-    lines = [f"[bold]{escape(v.gate.sentence)}[/]" for v in result.variants if v.gate]
+    """The answers, and where the report is."""
+    lines: list[RenderableType] = [f"[bold]{escape(v.gate.sentence)}[/]" for v in result.variants if v.gate]
     return Summary(lines, result.written, result.summary(), result.problems)
 
 

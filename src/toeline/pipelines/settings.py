@@ -245,3 +245,23 @@ class GateRun:
     taxonomy: Taxonomy = None
     classes: Classes = None
     device: JudgeDevice = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeRun:
+    """Settings of one quantization with its gate, as the user typed them; equal settings are the same run."""
+
+    judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id, in whole precision.")]
+    to: Annotated[Literal["int8", "int4"], "int8: W8A8, by torchao; int4: NF4, by bitsandbytes."]
+    data: LabeledData
+    split: Split = "valid"
+    adapter: Annotated[Path | None, Option(metavar="DIR", help="A peft adapter, added to the weights first.")] = None
+    smooth: Annotated[
+        int, Option(min=0, metavar="PHOTOGRAPHS", help="Of train, to move outliers into weights by; int8 only.")
+    ] = 0
+    rules: Rules = None
+    allow_unproven: AllowUnproven = False
+    cluster: Cluster = "photo"
+    taxonomy: Taxonomy = None
+    classes: Classes = None
+    device: JudgeDevice = "auto"
