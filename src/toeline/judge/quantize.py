@@ -5,7 +5,7 @@
 | int8 | W8A8: int8 weights with a scale for each output, activations with one for each token | torchao |
 | int4 | NF4 weights in blocks of 64, whose scales are 8-bit themselves (QLoRA's double quantization) | bitsandbytes |
 
-Embedding and head stay as they are, because scoring reads single rows of them; norms and biases are too small to matter.
+Embedding and head stay as they are, because scoring reads single rows of them; norms and biases are too small.
 """
 
 from __future__ import annotations

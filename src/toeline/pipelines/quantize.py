@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,7 @@ def convert_into(run: QuantizeRun, part: Path) -> None:
     source = find_folder(where)
     with saying("Loading the judge"):
         judge = q.load_for_quantizing(where, to=run.to, device=run.device, adapter=run.adapter)
-    smoothed = q.smooth(judge, lambda: scored(run, judge)) if run.smooth else 0
+    smoothed = q.smooth(judge, partial(scored, run, judge)) if run.smooth else 0
     with saying(f"Converting to {run.to}"):
         judge.model.to(q.stored_dtype(source))
         counted = q.convert(judge.model, run.to)
@@ -146,15 +147,13 @@ def scored(run: QuantizeRun, judge: Judge) -> Iterator[None]:
     from toeline.prompts.relations import around
 
     bench = Workbench(EvaluateRun(data=run.data, split=TRAIN, taxonomy=run.taxonomy, classes=run.classes))
-    split = bench.split(TRAIN)
-    chosen = list(islice(split.photos, 0, None, max(1, len(split.photos) // run.smooth)))[: run.smooth]
-    with bar("Looking at photographs of train", total=len(chosen)) as step:
-        for photo in chosen:
-            image = read_photo(photo.path)
-            scene = split.scene(photo.name, image.size)
-            judge.score(
-                ask(scene, image, {i.id: around(scene, i.id) for i in scene.instances}, bench.taxonomy, judge.view)
-            )
+    scenes = bench.split(TRAIN).scenes
+    chosen = list(islice(scenes, 0, None, max(1, len(scenes) // run.smooth)))[: run.smooth]
+    with bar(f"Looking at photographs of {TRAIN}", total=len(chosen)) as step:
+        for labeled in chosen:
+            scene = labeled.scene
+            relations = {instance.id: around(scene, instance.id) for instance in scene.instances}
+            judge.score(ask(scene, read_photo(labeled.path), relations, bench.taxonomy, judge.view))
             step(())
             yield
 
@@ -162,7 +161,7 @@ def scored(run: QuantizeRun, judge: Judge) -> Iterator[None]:
 def promote(gate: GateResult, folder: Path, out: Path) -> Path:
     """Where the judge lies after the gate: `model`, with a note of what it was promoted for, if it passes."""
     old, new = gate.variants
-    if not new.gate or not new.gate.passes:
+    if not (new.gate and new.gate.passes):
         return folder
     note = {
         "answer": new.gate.answer,
