@@ -6,6 +6,8 @@ The new judge is written whole into `candidate` and becomes `model` when the gat
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ from toeline.errors import ModelError, SetupError
 from toeline.evaluate.gate import GateRules
 from toeline.evaluate.results import GateResult
 from toeline.pipelines.evaluate_run import Workbench
-from toeline.pipelines.gate import hold
+from toeline.pipelines.gate import hold, require_untrained
 from toeline.pipelines.gate import summary as gate_summary
 from toeline.pipelines.model_folder import JUDGE, MODEL
 from toeline.pipelines.progress import Summary, bar, saying
@@ -56,6 +58,7 @@ def quantize_into(run: QuantizeRun, out: Path) -> QuantizeResult:
 
     require_usable(run)
     require_library(run.to)
+    require_measurable(run)
     rules, words = GateRules.load(run.rules), Taxonomy.load(run.taxonomy)
     settings = settings_of(replace(run, allow_unproven=False))
     with claimed(out) as begun, writing(out):
@@ -83,6 +86,18 @@ def require_usable(run: QuantizeRun) -> None:
         raise ModelError(f"{run.judge} is no language model, so there is nothing to quantize. Name one.")
 
 
+def require_measurable(run: QuantizeRun) -> None:
+    """Raises LabelError for photographs that are not there, or that the judge was trained on: before hours of work."""
+    asked = EvaluateRun(
+        data=run.data, split=run.split, judge=run.judge, adapter=run.adapter, taxonomy=run.taxonomy, classes=run.classes
+    )
+    bench = Workbench(asked)
+    bench.split(run.split)
+    require_untrained(bench, [asked], run.split)
+    if run.smooth:
+        bench.split(TRAIN)
+
+
 def candidate(run: QuantizeRun, out: Path) -> Path:
     """The converted judge, made unless it is there; one that was promoted before is measured in its place again."""
     folder = out / CANDIDATE
@@ -104,8 +119,10 @@ def half_made(part: Path) -> Iterator[Path]:
     shutil.rmtree(part, ignore_errors=True)
     try:
         yield part
-    except SafetensorError as why:  # of a disk that is full: safetensors gives it no number
-        raise OSError(28, str(why), str(part)) from None
+    except SafetensorError as why:
+        if found := re.search(r"os error (\d+)", str(why)):  # of the disk, whose number stands in the text alone
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(part)) from None
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
