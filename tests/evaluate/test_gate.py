@@ -33,9 +33,9 @@ RULES = GateRules.load()
 OLD = some_cases(600)
 
 
-def held(old: Sequence[Case], new: Sequence[Case], rules: GateRules = RULES, **more: bool) -> Gate:
+def held(old: Sequence[Case], new: Sequence[Case], rules: GateRules = RULES, *, allowed: bool = False) -> Gate:
     return hold_against(
-        Run("old", tuple(old)), Run("new", tuple(new)), TAXONOMY, rules, split="valid", draws=300, **more
+        Run("old", tuple(old)), Run("new", tuple(new)), TAXONOMY, rules, split="valid", draws=300, allowed=allowed
     )  # fmt: skip
 
 

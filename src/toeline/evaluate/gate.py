@@ -61,7 +61,7 @@ class GateRules:
             raise ToelineError(f"{file}: {why}. {advice}") from None
 
 
-def _checked(name: str, value: object) -> float:
+def _checked(name: str, value: object) -> Any:
     """The value of a rule. Raises ValueError."""
     if name in ("class_objects", "more_missed"):
         return whole(value, name, low=int(name == "class_objects"), high=1_000_000)
@@ -154,7 +154,7 @@ class Gate:
             "sentence": self.sentence,
             "rules": asdict(self.rules),
             "answers": [rule._asdict() for rule in self.answers],
-            "kept": {"value": _known(self.kept.value), "interval": list(self.kept.interval)},
+            "kept": {"value": _known(self.kept.value), "interval": [_known(end) for end in self.kept.interval]},
             "log_probabilities": {k: _known(v) for k, v in self.drift._asdict().items()},
             "changed": len(self.changed),
             "comparison": self.comparison.record(),
@@ -164,7 +164,7 @@ class Gate:
 
 
 def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def hold_against(

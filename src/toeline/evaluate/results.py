@@ -419,7 +419,7 @@ class Variant:
 class GateResult:
     """What a gate came to: the old judge first, then the new ones, each with its answer; `answer` is the worst."""
 
-    record: Mapping[str, Any]
+    record: dict[str, Any]
     variants: tuple[Variant, ...]
     answer: str
     problems: tuple[Problem, ...]

@@ -106,7 +106,7 @@ def count(model: Any, layers: Mapping[str, Any]) -> list[Counted]:
             key = (why, type(modules[name.rpartition(".")[0]]).__name__, kind)
             found = held.setdefault(key, [0, 0])
             held[key] = [found[0] + 1, found[1] + own]
-    return [Counted(inside, kind, *numbers, why) for (why, inside, kind), numbers in sorted(held.items())]
+    return [Counted(inside, kind, n, size, why) for (why, inside, kind), (n, size) in sorted(held.items())]
 
 
 def _to_int8(model: Any, layers: Mapping[str, nn.Module]) -> None:
@@ -269,4 +269,5 @@ def _multiply_in_floats(layer: Any, inputs: Tensor) -> Tensor:
     weight = layer.weight
     rows = _choose_quant_func_and_quantize_tensor(inputs, weight.act_quant_kwargs)
     product = F.linear(rows.qdata.float(), weight.qdata.float()) * rows.scale.float() * weight.scale.float().flatten()
-    return (product if layer.bias is None else product + layer.bias).to(inputs.dtype)
+    outputs: Tensor = product if layer.bias is None else product + layer.bias
+    return outputs.to(inputs.dtype)

@@ -17,7 +17,7 @@ from toeline.core.records import counted, join_lines, problem_record
 from toeline.core.run_folder import ERRORS, begun_with, claimed, write_run, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import LabelError, OutputError
-from toeline.evaluate.classification import score
+from toeline.evaluate.classification import Cluster, score
 from toeline.evaluate.compare import Run
 from toeline.evaluate.gate import Gate, GateRules, hold_against, worst_of
 from toeline.evaluate.results import Evaluated, GateResult, Variant
@@ -60,7 +60,7 @@ def hold(run: GateRun, rules: GateRules, out: Path, record: dict[str, Any], *, n
     done = [ask(bench, one, out / name) for one, name in zip(runs, folders, strict=True)]
     called = names or [how.judge + (f" with {how.adapter}" if how.adapter else "") for how in runs]
     sides = [_run(one, name) for one, name in zip(done, called, strict=True)]
-    cluster = "group" if run.cluster == "flight" else "photo"
+    cluster: Cluster = "group" if run.cluster == "flight" else "photo"
     gates = [
         hold_against(
             sides[0], side, bench.taxonomy, rules, split=run.split, cluster=cluster, allowed=run.allow_unproven

@@ -123,10 +123,10 @@ def _changed(gate: Gate, taxonomy: Taxonomy, files: Mapping[str, Path]) -> Secti
         left -= len(first)
         crops = tuple(_crop(old, new, files, colors) for old, new in first)
         shown += [MistakeGroup("", "", len(pairs), crops, title=title)] if pairs else []
-    new = gate.comparison.second
+    name = gate.comparison.second
     text = f"{len(gate.changed):,} of {some(gate.comparison.objects, 'object')} got another answer."
     return Section(
-        f"Answers that {new} changed", (text,), grids=tuple(flip_grids(gate.comparison.flips)), mistakes=tuple(shown)
+        f"Answers that {name} changed", (text,), grids=tuple(flip_grids(gate.comparison.flips)), mistakes=tuple(shown)
     )
 
 
@@ -140,7 +140,7 @@ def _crop(old: Case, new: Case, files: Mapping[str, Path], colors: Mapping[str, 
 
 def _trust(variants: Sequence[Variant]) -> Section:
     """What each judge's probabilities are worth, and the temperature that it needs for itself."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for variant in variants[1:]:
         assert variant.gate
         names = (variants[0].name, variant.name) if not rows else (variant.name,)
