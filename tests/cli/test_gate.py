@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,3 +136,49 @@ def test_a_folder_of_another_gate_is_left_as_it_is(
     assert gate("worse", "--out", "out", "--rules", "lenient.toml") == 2
     assert "other settings" in capsys.readouterr().err
     assert record(tmp_path / "out") == before
+
+
+def test_scales_of_one_layer_halved_are_refused_and_weights_rounded_to_eight_bits_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The truth is what a random judge itself says, so that every answer that changes is a loss."""
+    import torch
+    from safetensors.torch import load_file, save_file
+    from tests.support.datasets import NAMES
+    from tests.support.tiny_judges import save_model
+
+    monkeypatch.chdir(tmp_path)
+    old = save_model(tmp_path / "old", scale=4.0)
+    kinds = {f"{i}.jpg": [f"{4 + (i + j) % 2} 0.{2 + 3 * j} 0.4 0.2 0.4" for j in range(3)] for i in range(40)}
+    write_yolo(tmp_path / "data", {"valid": kinds}, size_wh=(112, 84))
+    assert exit_code("evaluate", "data", "--split", "valid", "--judge", "old", "--out", "said", "--spatial", "0") == 0
+    rows: dict[str, list[str]] = {}
+    for line in (tmp_path / "said" / "cases.jsonl").read_text().splitlines():
+        case = json.loads(line)
+        place = kinds[case["photo"]][int(case["id"]) - 1].partition(" ")[2]
+        rows.setdefault(case["photo"], []).append(f"{NAMES.index(case['said_class'])} {place}")
+    write_yolo(tmp_path / "data", {"valid": rows}, size_wh=(112, 84))
+
+    def eight_bits(name: str, weight: Any) -> Any:
+        if weight.ndim != 2 or "embed" in name:
+            return weight
+        scale = weight.abs().amax(1, keepdim=True) / 127
+        return (weight / scale).round() * scale
+
+    def halved(name: str, weight: Any) -> Any:
+        return weight / 2 if "model.layers.0." in name and weight.ndim == 2 else eight_bits(name, weight)
+
+    for name, change in (("harmless", eight_bits), ("planted", halved)):
+        shutil.copytree(old, tmp_path / name)
+        tensors = load_file(old / "model.safetensors")
+        with torch.no_grad():
+            changed = {key: change(key, tensor).contiguous() for key, tensor in tensors.items()}
+        assert any(not changed[key].equal(tensors[key]) for key in tensors)
+        save_file(changed, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "rules.toml").write_text("loss_points = 5\nclass_objects = 10\nclass_loss_points = 25\nmore_missed = 2")
+    words = ("--against", "old", "--data", "data", "--rules", "rules.toml", "--allow-unproven")
+    assert exit_code("gate", "harmless", "planted", *words, "--out", "out") == 3
+    _, harmless, planted = (v["gate"] for v in record(tmp_path / "out")["judges"])
+    assert planted["answer"] == "refused"
+    assert harmless["answer"] == "promoted"
+    assert harmless["log_probabilities"]["largest"] < planted["log_probabilities"]["largest"] / 5
