@@ -13,6 +13,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -278,13 +279,19 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     level = logging.get_verbosity()
+    loud = {name: getLogger(name) for name in ("torchao", "torch.utils._pytree")}  # of kernels that nobody asked for
+    levels = {name: logger.level for name, logger in loud.items()}
     logging.set_verbosity_error()
+    for logger in loud.values():
+        logger.setLevel("ERROR")
     try:
         with warnings.catch_warnings(), no_bars():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.set_verbosity(level)
+        for name, logger in loud.items():
+            logger.setLevel(levels[name])
 
 
 @contextmanager

@@ -135,10 +135,10 @@ def test_bytes_of_the_7b(weights: Weights, gb: float) -> None:
 
 def test_quantized_bytes_hold_their_scales() -> None:
     part = linear(256, 64, bias=True)
-    assert part == ModelPart(16_384, 64, 64)
-    assert size(part, "int8", "float32") == 16_384 + 2 * 64 + 4 * 64
-    assert size(part, "int4", "bfloat16") == 8_192 + 2 * 16_384 // 128 + 2 * 64
-    assert size(part, "nf4", "bfloat16") == 8_192 + 16_384 // 64 + 4 + 2 * 64
+    assert part == ModelPart(16_384, 64, 64, 1)
+    assert size(part, "int8", "float32") == 16_384 + 5 * 64 + 4 * 64
+    for name in ("int4", "nf4"):
+        assert size(part, name, "bfloat16") == 8_192 + 16_384 // 64 + 4 + (16 + 256) * 4 + 172 + 2 * 64
 
 
 def test_lora_parameters() -> None:
@@ -199,3 +199,20 @@ def test_a_bad_view_is_told(tmp_path: Path, view: Any, said: str) -> None:
     (tmp_path / "toeline.json").write_text(json.dumps({"view": view}))
     with pytest.raises(ModelError, match=said):
         find_model(str(tmp_path))
+
+
+def test_the_7b_meets_its_limits_on_the_meta_device_s_shapes() -> None:
+    """Exact bytes from shapes: FP16 in GiB, INT8 in GiB, INT4 in both, trimmed and with the vision tower converted."""
+    whole, trimmed, int8, nf4 = (
+        sum(load_bytes(shape_7b(), held).values())
+        for held in (
+            Weights("bfloat16", "bfloat16"),
+            Weights("bfloat16", "bfloat16", vocab=4096),
+            Weights("int8", "int8", vocab=4096),
+            Weights("int4", "int4", vocab=4096),
+        )
+    )
+    assert (whole, trimmed, int8, nf4) == (16_582_751_232, 14_461_481_984, 7_271_323_136, 3_777_636_872)
+    assert trimmed < 14 * 2**30
+    assert int8 < 7 * 2**30
+    assert nf4 < 4 * 10**9

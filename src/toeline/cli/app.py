@@ -11,7 +11,7 @@ import typer
 
 from toeline._version import __version__
 from toeline.cli.data import analyze, convert, gallery, split, suggest, synth
-from toeline.cli.evaluate import compare, evaluate, evaluate_detector
+from toeline.cli.evaluate import compare, evaluate, evaluate_detector, gate, quantize
 from toeline.cli.inspect import demo, inspect, plan
 from toeline.cli.train import baseline, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
 from toeline.core.run_folder import writing
@@ -33,6 +33,8 @@ app.command("plan")(plan)
 app.command("evaluate")(evaluate)
 app.command("evaluate-detector")(evaluate_detector)
 app.command("compare")(compare)
+app.command("quantize")(quantize)
+app.command("gate")(gate)
 app.command("synth")(synth)
 app.command("learn")(learn)
 app.command("finetune")(finetune)

@@ -12,7 +12,7 @@ from toeline.cli.options import with_settings
 from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import CompareRun, DetectorScoring, EvaluateRun, Scoring
+from toeline.pipelines.settings import CompareRun, DetectorScoring, EvaluateRun, GateRun, QuantizeRun, Scoring
 
 
 @partial(
@@ -77,3 +77,47 @@ def compare(
     """
     told = compare_into(run, folder)
     tell_json({"comparisons": [c.record() for c in told]}) if as_json else tell_comparisons(told, folder)
+
+
+@partial(with_settings, first="judges against data split out rules")
+def gate(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report; the same again goes on in it.")],
+    run: GateRun,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON on standard output.")] = False,
+) -> None:
+    """Say whether smaller judges are as good as the one they come from: promoted, refused, or not provable.
+
+    All answer the same questions; rules say what must be kept. Writes gate.json, quantization.html, quantization.md,
+    errors.jsonl, run.json, and what each judge said, into DIR. Exit code 0: every judge may be used; 1: so, and some
+    photographs or labels have problems; 2: nothing could be measured; 3: one is refused; 4: one is not provable with
+    this n.
+
+    Example: toeline gate runs/int8/model --against embedded --data dataset --split valid --out runs/gate
+    """
+    from toeline.pipelines.gate import exit_code, gate_into, summary
+
+    result = gate_into(run, out)
+    tell_summary(summary(result), as_json=as_json)
+    raise typer.Exit(exit_code(result))
+
+
+@partial(with_settings, first="judge to data split out")
+def quantize(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again goes on in it.")],
+    run: QuantizeRun,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on standard output.")] = False,
+) -> None:
+    """Make a judge smaller, in 8 or 4 bits, and say whether it is as good: promoted, refused, or not provable.
+
+    Converts all linear layers but the head, then holds the new judge against JUDGE as toeline gate does. Writes model/
+    (candidate/ while it is not promoted), gate.json, quantization.html, quantization.md, errors.jsonl and run.json into
+    DIR; inspect with --judge DIR/model. Exit code as of toeline gate. Needs the extra quantize.
+
+    Example: toeline quantize runs/lora/merged --to int8 --data dataset --split valid --out models/int8
+    """
+    from toeline.pipelines.gate import exit_code
+    from toeline.pipelines.quantize import quantize_into, summary
+
+    result = quantize_into(run, out)
+    tell_summary(summary(result), as_json=as_json)
+    raise typer.Exit(exit_code(result.gate))

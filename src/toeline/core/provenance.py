@@ -8,9 +8,11 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from toeline._version import __version__
@@ -116,6 +118,15 @@ def peak_memory() -> dict[str, Any]:
     if torch is not None and torch.cuda.is_available():
         found["gpu"] = torch.cuda.max_memory_allocated()
     return found
+
+
+def reset_peak() -> None:
+    """Let peak_memory count from now on, where the system can (Linux, CUDA): for several models in a row."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # see proc_pid_clear_refs(5)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
 
 
 def most(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:

@@ -265,7 +265,7 @@ def difference_intervals(
     return hull(clustered, formula), clustered
 
 
-def paired_interval(more: int, fewer: int, n: int) -> Interval:
+def paired_interval(more: float, fewer: float, n: float) -> Interval:
     """95 % interval of a difference of two shares of the same n objects (Agresti and Min 2005, Statist. Med. 24:729).
 
     Wald's interval after half an object was added to each of the four cells; objects are taken as independent.

@@ -24,6 +24,7 @@ from toeline.evaluate.detection import DetectedPhoto as DetectionSeen
 from toeline.evaluate.detection import Sorted, confusion, threshold_metrics
 from toeline.evaluate.detection import seen as detection_seen
 from toeline.evaluate.end_to_end import ErrorBreakdown, ObjectOutcome, StageError, worst_of
+from toeline.evaluate.gate import Gate
 from toeline.evaluate.matching import Case, Matched
 from toeline.evaluate.metric import Metric, metric_record
 from toeline.evaluate.spatial import Agreement, SpatialCard
@@ -379,3 +380,51 @@ class DetectorTraining:
     def fine(self) -> bool:
         """Whether everything that was asked for was done."""
         return not grave(self.problems)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One judge of a gate: bytes of its weights on the disk, most memory, seconds per photograph, and how it scored.
+
+    `gate` is None for the judge that the others are held against. `seconds` are None where they are not known.
+    """
+
+    name: str
+    bytes: int
+    memory: Mapping[str, int]
+    seconds: float | None
+    device: str
+    dtype: str
+    weights: Mapping[str, Any]
+    card: Scorecard
+    gate: Gate | None
+
+    def record(self) -> dict[str, Any]:
+        """As gate.json holds it."""
+        return {
+            "judge": self.name,
+            "bytes": self.bytes,
+            "memory": dict(self.memory),
+            "seconds_per_photograph": self.seconds,
+            "device": self.device,
+            "dtype": self.dtype,
+            "fingerprint": dict(self.weights),
+            "accuracy": metric_record(self.card[HEADLINE]),
+            "class": metric_record(self.card["accuracy"]),
+            "gate": self.gate.record() if self.gate else None,
+        }
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What a gate came to: the old judge first, then the new ones, each with its answer; `answer` is the worst."""
+
+    record: dict[str, Any]
+    variants: tuple[Variant, ...]
+    answer: str
+    problems: tuple[Problem, ...]
+    written: Mapping[str, str]
+
+    def summary(self) -> dict[str, Any]:
+        """As gate.json holds it."""
+        return {"version": 1, "answer": self.answer, "judges": [v.record() for v in self.variants]}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,15 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
     config = read_config(folder)
     if adapter is not None:
         weights_of(adapter)
-    model = load_model(folder, dtype=pick_dtype(dtype, target), **more)
+    quantized = config.get("quantization_config") is not None
+    if quantized:
+        more.setdefault("device_map", {"": target})
+    kind = pick_dtype(dtype, target)
+    model = load_model(folder, dtype=kind, **more)
+    if quantized:
+        from toeline.judge.quantize import settle
+
+        settle(model, kind)
     if target == "cpu":
         branch_attention(model)
     if adapter is not None:
@@ -44,7 +52,7 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
     vision = model.config.vision_config
     cell = vision.patch_size * vision.spatial_merge_size
     return {
-        "model": model.to(target).eval(),
+        "model": model.eval() if quantized else model.to(target).eval(),
         "tokenizer": load_tokenizer(folder),
         "original": load_original(folder, load_tokenizer),
         "processor": load_processor(folder, vision),
@@ -113,8 +121,8 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
         model = load_whole(AutoModelForImageTextToText, folder, "model", beside=blind, **how)
     except ImportError as why:  # of a library that packs weights in 4 or 8 bits
         raise SetupError(
-            f"{folder}: its weights are quantized, and a library for that is missing ({first_line(why)}). Install it, "
-            f"or choose the model in whole precision."
+            f"{folder}: its weights are quantized, and a library for that is missing ({first_line(why)}). Run: pip "
+            f"install 'toeline[quantize]', or choose the model in whole precision."
         ) from None
     patch_embed_as_linear(model)
     return model
@@ -141,6 +149,14 @@ def _check_sizes(folder: Path, files: Sequence[Path]) -> None:
             f"{folder / 'config.json'}: layers, blocks, vocabulary and width are {said}, and of the weights {there}. "
             f"It belongs to another model, or the download is incomplete."
         )
+
+
+def called(quantization: Mapping[str, Any] | None) -> str:
+    """What the quantization_config of a config.json means, in a word or two; empty for none."""
+    found = quantization or {}
+    if found.get("quant_method") == "torchao":
+        return "int8 (W8A8)" if "Int8DynamicActivationInt8Weight" in json.dumps(found, default=str) else "torchao"
+    return "NF4" if found.get("bnb_4bit_quant_type") == "nf4" else str(found.get("quant_method", ""))
 
 
 def load_tokenizer(folder: Path) -> Any:

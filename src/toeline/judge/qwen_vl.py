@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from toeline.core.question import Picture, PromptBudget, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge.attention import BRANCHES
+from toeline.judge.checkpoint import called
 from toeline.judge.packing import (
     MAX_TOKENS,
     Alphabet,
@@ -128,6 +129,12 @@ class QwenVLJudge:
         found: torch.device = self.model.lm_head.weight.device
         return found
 
+    @property
+    def quantized(self) -> str:
+        """In what the linear layers are held: int8 (W8A8), NF4 and others; empty for whole precision."""
+        found = getattr(self.model.config, "quantization_config", None)
+        return called(found if isinstance(found, dict) or not found else found.to_dict())
+
     @cached_property
     def info(self) -> dict[str, Any]:
         """What a result depends on, for run.json: hashes of weights and adapter, attention, dtype, device, versions."""
@@ -142,8 +149,9 @@ class QwenVLJudge:
             "weights": hashes(self.folder) if self.folder else {},
             "adapter": hashes(self.adapter) if self.adapter else {},
             "attention": self.model.config.get_text_config()._attn_implementation,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "dtype": str(self.model.lm_head.weight.dtype).removeprefix("torch."),
             "device": str(self.device),
+            **({"quantized": self.quantized} if self.quantized else {}),
             "max_tokens": self.max_tokens,
             "versions": {
                 "torch": torch.__version__,

@@ -140,12 +140,12 @@ def trust_of(done: Evaluated, other: Evaluated | None, risk: float) -> Trusted:
         "calibration_error": [before.ece, after.ece] if before.n else [],
         "log_loss": [before.log_loss, after.log_loss] if before.n else [],
     }
-    whose = _whose(other.folder.run.get("models", {}))
-    made = replace(made, fitted_for=whose, fitted_on={**made.fitted_on, **facts})
+    owner = whose(other.folder.run.get("models", {}))
+    made = replace(made, fitted_for=owner, fitted_on={**made.fitted_on, **facts})
     return Trusted(before, review_curve(cases), after, made, review_at(cases, made.step(risk).below))
 
 
-def _whose(models: Mapping[str, Any]) -> dict[str, Any]:
+def whose(models: Mapping[str, Any]) -> dict[str, Any]:
     """Whose answers they were, as `inspect --calibration` asks; nothing when only findings were there."""
     judge = models.get("judge")
     if not judge:

@@ -32,6 +32,7 @@ from toeline.core.words import some
 from toeline.data.images import Photo, file_hash
 from toeline.errors import ModelError, OutputError, ToelineError
 from toeline.pipelines.progress import errors, escape
+from toeline.weights import find_model, is_hub_id
 
 Boxes = Callable[[Photo, tuple[int, int]], tuple[Iterable[Instance], Iterable[Problem]]]
 CHANGED, RELABELED, GONE = "the file changed", "the boxes changed", "it is gone"
@@ -126,6 +127,20 @@ def model_files(judge: str, adapter: str | Path | None) -> dict[str, Any]:
                 weights = file.suffix in WEIGHTS
                 found[f"{folder}/{file.name}"] = list(file_state(file)) if weights else file_hash(file)
     return found | {str(file): file_hash(file) for file in _named_in(judge) if file.is_file()}
+
+
+def judge_bytes(judge: str, adapter: str | Path | None) -> int:
+    """Bytes of a judge's weights on the disk, with its adapter, of all parts of an ensemble; 0 for what is not here."""
+    from toeline.judge.load import EMBEDDED
+
+    found = 0
+    for name in filter(None, (*re.split("[:,]", judge), str(adapter or ""))):
+        there = EMBEDDED if name == "embedded" else Path(name).expanduser()
+        if not there.exists() and is_hub_id(name):
+            there = find_model(name, check=lambda _: None)
+        files = there.glob("*.safetensors") if there.is_dir() else [there]
+        found += sum(file.stat().st_size for file in files if file.is_file())
+    return found
 
 
 def _named_in(judge: str) -> Iterator[Path]:

@@ -345,3 +345,47 @@ class TrimRun:
     data: CheckData = None
     split: Split = "valid"
     device: JudgeDevice = "auto"
+
+
+Rules = Annotated[Path | None, Option(metavar="FILE", help="What must be kept, as TOML; by default gate.toml.")]
+AllowUnproven = Annotated[
+    bool, Option("--allow-unproven", help="Let a judge pass for which nothing is broken and not all is proven.")
+]
+LabeledData = Annotated[Path, Option("--data", metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateRun:
+    """Settings of one gate, as the user typed them. `adapter` belongs to the judge that is held `against`."""
+
+    judges: Annotated[tuple[str, ...], Argument(metavar="NEW...", help="Smaller judges, each held against the other.")]
+    against: Annotated[str, Option(metavar="embedded|PATH|HUB_ID", help="The judge that they come from.")]
+    data: LabeledData
+    adapter: Annotated[Path | None, Option(metavar="DIR", help="A peft adapter for --against.")] = None
+    split: Split = "valid"
+    rules: Rules = None
+    allow_unproven: AllowUnproven = False
+    cluster: Cluster = "photo"
+    taxonomy: Taxonomy = None
+    classes: Classes = None
+    device: JudgeDevice = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeRun:
+    """Settings of one quantization with its gate, as the user typed them; equal settings are the same run."""
+
+    judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id, in whole precision.")]
+    to: Annotated[Literal["int8", "int4"], "int8: W8A8, by torchao; int4: NF4, by bitsandbytes."]
+    data: LabeledData
+    split: Split = "valid"
+    adapter: Annotated[Path | None, Option(metavar="DIR", help="A peft adapter, added to the weights first.")] = None
+    smooth: Annotated[
+        int, Option(min=0, metavar="PHOTOGRAPHS", help="Of train, to move outliers into weights by; int8 only.")
+    ] = 0
+    rules: Rules = None
+    allow_unproven: AllowUnproven = False
+    cluster: Cluster = "photo"
+    taxonomy: Taxonomy = None
+    classes: Classes = None
+    device: JudgeDevice = "auto"

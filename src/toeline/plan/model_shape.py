@@ -67,17 +67,21 @@ def _from_folder(name: str, folder: Path) -> Model:
 
 
 WHOLE = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes per weight
-INT4_GROUP = 128  # weights that share one 16-bit scale, as in GPTQ, AWQ and torchao
+INT8_ROW = 5  # bytes per output of a layer in int8: torchao 0.18 saves a float32 scale and an int8 zero point
 NF4_BLOCK, NF4_SECOND = 64, 256  # QLoRA's double quantization, arXiv 2305.14314, section 3
-QUANTIZED = ("int8", "int4", "nf4")
+NF4_TABLES = 4 * (16 + 256) + 172  # bytes per layer in NF4: bitsandbytes saves both tables of values and a description
+QUANTIZED = ("int8", "int4", "nf4")  # int4 is what `toeline quantize --to int4` makes: NF4
 
 
 class ModelPart(NamedTuple):
-    """Parameters of one part: `matrix` are weights of linear layers with `rows` outputs in all, `other` the rest."""
+    """Parameters of one part: `matrix` are weights of `layers` linear layers with `rows` outputs in all, `other` the
+    rest.
+    """
 
     matrix: int
     rows: int
     other: int
+    layers: int = 0
 
     @property
     def total(self) -> int:
@@ -125,7 +129,7 @@ def _sum(*parts: ModelPart) -> ModelPart:
 
 def linear(wide: int, high: int, *, bias: bool) -> ModelPart:
     """A linear layer from `wide` inputs to `high` outputs."""
-    return ModelPart(wide * high, high, high if bias else 0)
+    return ModelPart(wide * high, high, high if bias else 0, 1)
 
 
 def norm(width: int, *, bias: bool = False) -> ModelPart:
@@ -189,16 +193,16 @@ class Weights:
 def size(part: ModelPart, precision: str, rest: str) -> int:
     """Bytes of a part whose linear layers are in `precision` and whose other parameters are in `rest`.
 
-    int8 has one 16-bit scale per output (torchao's Int8WeightOnlyConfig); int4 one per 128 weights; nf4 one 8-bit scale
-    per 64 weights and one 32-bit scale per 256 of those.
+    int8 has a scale and a zero point per output; int4 and nf4 one 8-bit scale per 64 weights and one 32-bit scale per
+    256 of those.
     """
     other = part.other * WHOLE[rest]
     if precision in WHOLE:
         return part.matrix * WHOLE[precision] + other
     if precision == "int8":
-        return part.matrix + 2 * part.rows + other
-    bits = 4 + 16 / INT4_GROUP if precision == "int4" else 4 + 8 / NF4_BLOCK + 32 / (NF4_BLOCK * NF4_SECOND)
-    return round(part.matrix * bits / 8) + other
+        return part.matrix + INT8_ROW * part.rows + other
+    bits = 4 + 8 / NF4_BLOCK + 32 / (NF4_BLOCK * NF4_SECOND)
+    return round(part.matrix * bits / 8) + NF4_TABLES * part.layers + other
 
 
 def load_bytes(shape: Shape, weights: Weights) -> dict[str, int]:

@@ -83,33 +83,20 @@ def weights_dtype(run: LoraRun) -> str:
 def _how(run: LoraRun, device: str, vision: bool) -> dict[str, Any]:
     """What from_pretrained is told besides. On a GPU weights are read to where they stay, not to memory first."""
     from toeline.judge.checkpoint import find_folder, pick_dtype
+    from toeline.judge.quantize import nf4
 
     more: dict[str, Any] = {}
     if device == "cuda":
         need("accelerate", extra="train")
         more["device_map"] = {"": f"cuda:{os.environ.get('LOCAL_RANK', 0)}"}
     if run.qlora:
-        more["quantization_config"] = nf4(pick_dtype(run.dtype, device))
+        more["quantization_config"] = nf4(pick_dtype(run.dtype, device), kept=SKIPPED, extra="qlora")
     if not vision:
         from transformers import AutoConfig
 
         more["config"] = AutoConfig.from_pretrained(find_folder(source_of(run)), local_files_only=True)
         more["config"].vision_config.depth = 0
     return more
-
-
-def nf4(dtype: Any) -> Any:
-    """4-bit NormalFloat with double quantization (Dettmers et al. 2023, arXiv 2305.14314). Raises SetupError."""
-    need("bitsandbytes", extra="qlora")
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=list(SKIPPED),
-    )
 
 
 def view_of(run: LoraRun, own: PromptBudget) -> PromptBudget:
