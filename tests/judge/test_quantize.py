@@ -18,6 +18,7 @@ from tests.support.tiny_judges import make_sheet, save_model
 
 from toeline.errors import ModelError, SetupError
 from toeline.judge import quantize as q
+from toeline.judge.low_bits import multiply_in_floats
 from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.plan.model_shape import Weights, find_model, load_bytes
 
@@ -124,7 +125,7 @@ def test_products_in_floats_are_those_of_torchao(whole: Path) -> None:
     q.convert(judge.model, "int8")
     layer: Any = judge.model.model.language_model.layers[0].mlp.up_proj
     inputs = torch.randn(2, 7, layer.in_features, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(q._multiply_in_floats(layer, inputs), layer(inputs), atol=1e-6)
+    assert torch.allclose(multiply_in_floats(layer, inputs), layer(inputs), atol=1e-6)
 
 
 @pytest.mark.parametrize("to", BOTH)

@@ -42,7 +42,7 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
     kind = pick_dtype(dtype, target)
     model = load_model(folder, dtype=kind, **more)
     if quantized:
-        from toeline.judge.quantize import settle
+        from toeline.judge.low_bits import settle
 
         settle(model, kind)
     if target == "cpu":
