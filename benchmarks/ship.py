@@ -62,7 +62,7 @@ RESCORE = "rescore"  # of the detector: detect/rescore.py
 ROOT = Path(__file__).parent.parent
 LISTED = ROOT / "tests" / "models" / "weights.json"
 FIRST = 9_100_000  # seed of the first drawn scene for rounding, as in half.py
-# A share, pixels of scenes of 640, and two chances. Where a view's box just joins others or just does not, a side jumps.
+# A share, pixels of scenes of 640, two chances. Where a view's box just joins others or just does not, a side jumps.
 ROUNDING = {"alone": 0.02, "side": 1.0, "confidence": 0.01, "probability": 0.02}
 MOST_BYTES = 45_000_000
 TEXT = {".json", ".jinja", ".txt", ".md", ".toml"}
