@@ -11,28 +11,24 @@ both together (a finding counts if its box has IoU >= 0.5 with an object and its
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import platform
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from results import write
 
 from toeline.core.finding import Finding
 from toeline.core.ground_truth import TrueInstance, join
-from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.images import Photo
+from toeline.data.images import Photo, read_photo
 from toeline.data.yolo import Entry, open_yolo, read_entry
+from toeline.detect.detector import DetectorOptions
 from toeline.detect.load import load_detector
+from toeline.evaluate.average_precision import precisions
 from toeline.evaluate.classification import most_common, score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Case, Matched, match, on_found_boxes
@@ -40,7 +36,6 @@ from toeline.evaluate.metric import Metric
 from toeline.pipelines.inspector import Inspector
 
 SEED = 20_261_121  # of this benchmark alone: no training run, demo or test draws from it
-DRAWS = 200  # of the bootstrap of average precision, each of which accumulates it anew
 EVERY_BOX = 0.001  # average precision needs the whole curve, not only what passes the thresholds
 
 
@@ -153,76 +148,16 @@ def detector_figures(
     photos: Sequence[Photo], true: dict[str, tuple[TrueInstance, ...]], taxonomy: Taxonomy
 ) -> dict[str, Any]:
     """mAP@0.5 over the types, its interval, and average precision by type."""
-    detector: Any = load_detector("embedded", taxonomy=taxonomy)
-    card = replace(detector.card, thresholds=(EVERY_BOX,) * len(detector.card.kinds))
-    detector = replace(detector, card=card)
-    found = [detector.instances(Image.open(p.path).convert("RGB")) for p in photos]
-    kinds = [t.name for t in taxonomy.types]
-    evaluator = coco_evaluator(found, [[t.instance for t in true[p.name]] for p in photos], kinds)
-    each = average_precisions(evaluator, np.arange(len(photos)), len(photos))
-    rng = np.random.default_rng(0)
-    draws = [
-        average_precisions(evaluator, rng.integers(0, len(photos), len(photos)), len(photos)) for _ in range(DRAWS)
-    ]
-    low, high = np.nanquantile(np.nanmean(draws, axis=1), [0.025, 0.975])
+    options = DetectorOptions(general=EVERY_BOX)
+    detector = load_detector("embedded", taxonomy=taxonomy, options=options)
+    found = [[s.instance for s in detector.find([read_photo(p.path)])[0]] for p in photos]
+    kinds, names = [t.name for t in taxonomy.types], [p.name for p in photos]
+    said = precisions(found, [[t.instance for t in true[name]] for name in names], kinds, names)
+    whole = said.figures()[0]
     return {
-        "detector, mAP@0.5": {"value": float(np.nanmean(each)), "low": float(low), "high": float(high)},
-        **{f"detector, AP@0.5 {k}": {"value": float(v)} for k, v in zip(kinds, each, strict=True)},
+        "detector, mAP@0.5": {"value": whole.value, "low": whole.interval.low, "high": whole.interval.high},
+        **{f"detector, AP@0.5 {k}": {"value": float(v)} for k, v in zip(kinds, said.at_50, strict=True)},
     }
-
-
-def coco_evaluator(
-    found: Sequence[Sequence[Instance]], true: Sequence[Sequence[Instance]], kinds: Sequence[str]
-) -> Any:
-    """pycocotools, matched at IoU 0.5 only, objects of any size, at most 100 boxes a photograph."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints tables
-        gold, said = COCO(), COCO()
-        for one, rows in ((gold, true), (said, found)):
-            one.dataset = coco_rows(rows, kinds)
-            one.createIndex()
-        evaluator = COCOeval(gold, said, "bbox")
-        evaluator.params.iouThrs = np.array([0.5])
-        evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluator.params.maxDets = [100]
-        evaluator.evaluate()
-    return evaluator
-
-
-def coco_rows(instances: Sequence[Sequence[Instance]], kinds: Sequence[str]) -> dict[str, Any]:
-    rows = [(i, t) for i, photo in enumerate(instances) for t in photo]
-    return {
-        "info": {},
-        "images": [{"id": i} for i in range(len(instances))],
-        "categories": [{"id": k} for k in range(len(kinds))],
-        "annotations": [
-            {
-                "id": n,
-                "image_id": i,
-                "category_id": kinds.index(t.type_name),
-                "bbox": [t.box.x1, t.box.y1, t.box.width, t.box.height],
-                "area": t.box.area,
-                "iscrowd": 0,
-                "score": t.score,
-            }
-            for n, (i, t) in enumerate(rows, start=1)
-        ],
-    }
-
-
-def average_precisions(evaluator: Any, picks: np.ndarray, photographs: int) -> np.ndarray:
-    """(types,) average precision at IoU 0.5 over the picked photographs, NaN for a type that does not occur in them."""
-    whole = evaluator.evalImgs
-    kinds = len(evaluator.params.catIds)
-    evaluator.evalImgs = [whole[k * photographs + i] for k in range(kinds) for i in picks]
-    evaluator.params.imgIds, evaluator._paramsEval.imgIds = (list(range(len(picks))) for _ in range(2))
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluator.accumulate()
-    evaluator.evalImgs = whole
-    curve = evaluator.eval["precision"][0, :, :, 0, 0]  # (recalls, types); -1 where there is no object
-    return np.where(curve[0] < 0, np.nan, curve.mean(axis=0))
 
 
 def table(name: str, rows: dict[str, Any]) -> str:

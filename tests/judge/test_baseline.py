@@ -199,8 +199,9 @@ def test_features_of_another_network_are_refused(pretrained: tuple[Path, Baselin
     [
         ({"network": 3}, "is damaged"),
         ({"network": ""}, "is damaged"),
+        ({"version": 3}, "is damaged"),  # it would have models of drawn scenes
         ({"names": ["a"]}, "weights for 1 measures"),
-        ({"version": 3}, "measures of version 3"),
+        ({"version": 4}, "measures of version 4"),
     ],
 )
 def test_a_file_with_pretrained_features_that_does_not_fit_is_refused(

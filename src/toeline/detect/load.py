@@ -74,7 +74,7 @@ def weight_files(name: str) -> list[Path]:
     """The files that decide what a detector finds, those that are on this machine; none for a hub id.
 
     >>> [file.name for file in weight_files("embedded")]
-    ['model.onnx', 'detector.json']
+    ['model.onnx', 'detector.json', 'rescore.safetensors']
     """
     path = EMBEDDED if name == "embedded" else Path(name).expanduser()
     if path.is_dir() and not (path / EMBEDDED.name).is_file():

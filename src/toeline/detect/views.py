@@ -86,8 +86,8 @@ def fused(views: Sequence[Rows]) -> Candidates:
     >>> one = Rows(np.array([[0, 0, 10, 10]], np.float32), np.array([0.8], np.float32), np.array([0]))
     >>> other = Rows(np.array([[2, 0, 10, 10]], np.float32), np.array([0.4], np.float32), np.array([0]))
     >>> both = fused([one, other])
-    >>> both.boxes.round(2).tolist(), both.scores.round(2).tolist()
-    ([[0.67, 0.0, 10.0, 10.0]], [0.6])
+    >>> [round(side, 2) for side in both.boxes[0].tolist()], round(float(both.scores[0]), 2)
+    ([0.67, 0.0, 10.0, 10.0], 0.6)
     """
     boxes, scores, kinds = (np.concatenate(part) for part in zip(*views, strict=True))
     view = np.repeat(np.arange(len(views)), [len(one.scores) for one in views])
