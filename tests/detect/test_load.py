@@ -103,7 +103,8 @@ def test_thresholds_that_are_none_are_told(words, told):
 
 
 def test_the_files_that_decide_are_known(tmp_path):
-    assert weight_files("embedded") == [EMBEDDED, EMBEDDED.with_name("detector.json")]
+    beside = [EMBEDDED.with_name(name) for name in ("detector.json", "rescore.safetensors")]
+    assert weight_files("embedded") == [EMBEDDED, *beside]
     assert weight_files("owner/name") == []
     for name in ("best.pt", "config.json", "model.safetensors"):
         (tmp_path / name).touch()
