@@ -37,6 +37,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.domain import DomainCard, Score, load_domain, save_domain
 from toeline.data.images import Photo, file_hash
 from toeline.data.yolo import LabeledScene, open_yolo, read_entry
+from toeline.detect.detector import RESCORE
 from toeline.evaluate.matching import match
 from toeline.judge.ensemble import EnsembleJudge, save_ensemble
 from toeline.judge.judge import fingerprint
@@ -58,7 +59,6 @@ from toeline.pipelines.model_folder import (
 from toeline.synth.dataset import write_dataset
 from toeline.synth.scene import draw
 
-RESCORE = "rescore"  # of the detector: detect/rescore.py
 ROOT = Path(__file__).parent.parent
 LISTED = ROOT / "tests" / "models" / "weights.json"
 FIRST = 9_100_000  # seed of the first drawn scene for rounding, as in half.py
@@ -436,9 +436,9 @@ def listed(shipped: ModelFolder, why: str) -> None:
     if ENSEMBLE in shipped.files:
         made["judge"] = "float16"
     places = {"detector": "detector/model.onnx", "judge": "judge/model.safetensors", "baseline": BASELINE}
-    known.pop(RESCORE, None)
-    if (rescore := f"{DETECTOR}/{RESCORE}.safetensors") in shipped.files:
-        made[RESCORE], places[RESCORE] = "float64", rescore
+    known.pop("rescore", None)
+    if (rescore := f"{DETECTOR}/{RESCORE}") in shipped.files:
+        made["rescore"], places["rescore"] = "float64", rescore
     for name, dtype in made.items():
         weights = shipped.path / places.get(name, DOMAIN)
         if known.get(name, {}).get("sha256") == file_hash(weights):

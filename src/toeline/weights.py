@@ -211,18 +211,26 @@ def copy_small(folder: Path, out: Path) -> None:
             shutil.copyfile(file, out / file.name)
 
 
-def _shard(out: Path, number: int, tensors: Mapping[str, Any]) -> Path:
-    """One file of tensors. Raises OSError when the disk refuses: of its number alone, as safetensors says it."""
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """What the disk refuses while safetensors writes becomes an OSError: its number stands in the text alone."""
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
 
     try:
-        save_file(dict(tensors), out / str(number), metadata={"format": "pt"})
+        yield
     except SafetensorError as why:
         if found := re.search(r"os error (\d+)|code: (\d+)", str(why)):
             code = int(found[1] or found[2])
-            raise OSError(code, os.strerror(code), str(out / str(number))) from None
+            raise OSError(code, os.strerror(code), str(place)) from None
         raise
+
+
+def _shard(out: Path, number: int, tensors: Mapping[str, Any]) -> Path:
+    """One file of tensors. Raises OSError when the disk refuses."""
+    from safetensors.torch import save_file
+
+    with disk_errors(out / str(number)):
+        save_file(dict(tensors), out / str(number), metadata={"format": "pt"})
     return out / str(number)
 
 

@@ -14,9 +14,10 @@ from PIL import Image
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.feature_maps import feature_network
+from toeline.detect.detector import RESCORE
 from toeline.detect.load import EMBEDDED, load_detector, weight_files
 from toeline.detect.onnx import OnnxDetector
-from toeline.detect.rescore import NAME, LinearScore, Rescorer, columns_of, width
+from toeline.detect.rescore import LinearScore, Rescorer, columns_of, width
 from toeline.detect.views import MOST, STEADY, WHOLE, Candidates, Rows, View, fused
 from toeline.errors import ModelError
 from toeline.train.detector_data import drawn_photograph
@@ -77,7 +78,7 @@ def test_a_box_goes_into_a_view_and_comes_back(view: View, size: tuple[int, int]
 def folder(tmp_path: Path) -> Path:
     """A copy of the embedded detector that looks at several views."""
     shutil.copytree(EMBEDDED.parent, tmp_path / "detector")
-    (tmp_path / "detector" / NAME).unlink(missing_ok=True)
+    (tmp_path / "detector" / RESCORE).unlink(missing_ok=True)
     told(tmp_path / "detector", views=[v._asdict() for v in STEADY])
     return tmp_path / "detector"
 
@@ -145,11 +146,11 @@ def test_out_of_fold_each_photograph_is_looked_at_by_a_model_of_other_lines(seen
 def test_it_is_written_and_read_and_belongs_to_its_detector(folder: Path, seen: list[SeenPhotograph]) -> None:
     model = fit_rescorer(seen, KINDS, len(STEADY), feature_network())
     assert model.by_kind
-    model.save(folder / NAME)
-    first = (folder / NAME).read_bytes()
-    fit_rescorer(seen, KINDS, len(STEADY), feature_network()).save(folder / NAME)
-    assert (folder / NAME).read_bytes() == first
-    assert folder / NAME in weight_files(str(folder))
+    model.save(folder / RESCORE)
+    first = (folder / RESCORE).read_bytes()
+    fit_rescorer(seen, KINDS, len(STEADY), feature_network()).save(folder / RESCORE)
+    assert (folder / RESCORE).read_bytes() == first
+    assert folder / RESCORE in weight_files(str(folder))
     image, _ = photo(9)
     detector = loaded(folder)
     assert detector.rescorer is not None
@@ -167,10 +168,10 @@ def test_a_damaged_file_is_refused(folder: Path, seen: list[SeenPhotograph]) -> 
     model = fit_rescorer(seen, KINDS, len(STEADY), feature_network())
     k, one = next(iter(model.by_kind.items()))
     short = LinearScore(one.mean[1:], one.spread[1:], one.weights[1:], one.bias)
-    replace(model, by_kind={k: short}).save(folder / NAME)
+    replace(model, by_kind={k: short}).save(folder / RESCORE)
     with pytest.raises(ModelError, match="columns"):
         loaded(folder)
-    (folder / NAME).write_bytes(b"nothing")
+    (folder / RESCORE).write_bytes(b"nothing")
     with pytest.raises(ModelError):
         loaded(folder)
 

@@ -34,7 +34,7 @@ class FeatureNetwork:
 
     session: Any
     sha256: str
-    last: dict[tuple[str, bool], tuple[Map, ...]] = field(default_factory=dict, repr=False)
+    last: dict[bool, tuple[str, tuple[Map, ...]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, file: Path = EMBEDDED, *, threads: int = 1) -> FeatureNetwork:
@@ -59,17 +59,15 @@ class FeatureNetwork:
         high, wide = scaled_hw(photo.shape[:2])
         scaled = np.asarray(Image.fromarray(photo).resize((wide, high), Image.Resampling.BICUBIC))
         pixels = np.ascontiguousarray(scaled[:, ::-1] if mirrored else scaled)
-        key = (hashlib.sha256(pixels.tobytes() + bytes(str(pixels.shape), "ascii")).hexdigest(), mirrored)
-        if (kept := self.last.get(key)) is not None:
-            return kept
+        key = hashlib.sha256(pixels.tobytes() + bytes(str(pixels.shape), "ascii")).hexdigest()
+        if (kept := self.last.get(mirrored)) and kept[0] == key:
+            return kept[1]
         try:
             found = self.session.run(list(MAPS), {"photo": pixels[None]})
         except Exception as why:  # onnxruntime has no common base for its own errors
             raise ModelError(f"the feature network cannot be run ({first_line(why)[:200]}). {AGAIN}") from None
         maps = tuple(one[0] for one in found)
-        for old in [other for other in self.last if other[1] == mirrored]:
-            self.last.pop(old, None)  # two threads may see the same one
-        self.last[key] = maps
+        self.last[mirrored] = (key, maps)
         return maps
 
 

@@ -27,6 +27,7 @@ def limits_of(detector: object) -> Mapping[str, float]:
     return limits if isinstance(limits, Mapping) else {}
 
 
+RESCORE = "rescore.safetensors"  # beside a detector's weights, where it looks at confidences again: detect/rescore.py
 HEADS = ("yolov8", "yolov5", "rows", "rtdetr")  # detect/heads.py says what each is
 
 

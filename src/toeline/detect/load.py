@@ -7,12 +7,12 @@ from pathlib import Path
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect import ultralytics_onnx as onnx
 from toeline.detect import ultralytics_pt as pt
-from toeline.detect.detector import DEFAULT, Detector, DetectorOptions
+from toeline.detect.detector import DEFAULT, RESCORE, Detector, DetectorOptions
 from toeline.errors import ModelError, SetupError
 from toeline.weights import is_hub_id
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "detector" / "model.onnx"
-CARD, CONFIG, RESCORE = "detector.json", "config.json", "rescore.safetensors"
+CARD, CONFIG = "detector.json", "config.json"
 WAYS = (
     "Give 'embedded'; a .pt of ultralytics; an .onnx, exported by ultralytics or by toeline; a directory of a "
     "transformers detector (config.json and *.safetensors) or its hub id, owner/name"
@@ -81,9 +81,6 @@ def weight_files(name: str) -> list[Path]:
         files = [path / CONFIG, path / "preprocessor_config.json", *sorted(path.glob("*.safetensors"))]
     else:
         weights = path / EMBEDDED.name if path.is_dir() else path
-        files = (
-            [weights, weights.with_name(CARD), weights.with_name(RESCORE)]
-            if weights.suffix.lower() == ".onnx"
-            else [weights]
-        )
+        beside = (CARD, RESCORE) if weights.suffix.lower() == ".onnx" else ()
+        files = [weights, *map(weights.with_name, beside)]
     return [file for file in files if file.is_file()]

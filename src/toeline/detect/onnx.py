@@ -19,9 +19,9 @@ from PIL import Image
 from toeline.core.reading import number, read_json, whole
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
-from toeline.detect.detector import DEFAULT, MOST_SIDE, UNKNOWN, DetectorOptions, Known, Label
+from toeline.detect.detector import DEFAULT, MOST_SIDE, RESCORE, UNKNOWN, DetectorOptions, Known, Label
 from toeline.detect.postprocess import detections, keep_best
-from toeline.detect.rescore import NAME, Rescorer
+from toeline.detect.rescore import Rescorer
 from toeline.detect.views import LEAST, MOST_VIEWS, WHOLE, Candidates, Rows, View, fused
 from toeline.errors import ModelError, TaxonomyError
 from toeline.weights import first_line, open_session
@@ -123,7 +123,7 @@ class OnnxDetector:
                 f"{weights}: a detector takes `photo` [1, {card.input_px}, {card.input_px}, 3] and gives `boxes` "
                 f"and `scores`; this model has {shapes}. Export it with toeline train-embedded detector."
             )
-        again = weights.with_name(NAME)
+        again = weights.with_name(RESCORE)
         return cls(session, card, Rescorer.load(again, card.kinds, len(card.views)) if again.is_file() else None)
 
     def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:

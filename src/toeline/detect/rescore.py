@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.float64]
 
-NAME, KEY, VERSION = "rescore.safetensors", "toeline_rescore", 1  # raise it when a column changes its meaning
+KEY, VERSION = "toeline_rescore", 1  # raise it when a column changes its meaning
 MOST_BYTES = 1 << 26
 TABLES = ("mean", "spread", "weights")
 AGAIN = "Run toeline learn again."

@@ -20,10 +20,12 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from toeline.errors import ModelError, need
+from toeline.errors import need
 from toeline.judge.adapter import with_adapter
 from toeline.judge.checkpoint import find_folder, load_parts, read_config, read_view, write_view
+from toeline.judge.merge import require_whole
 from toeline.judge.qwen_vl import QwenVLJudge
+from toeline.judge.vocabulary import carry_original
 from toeline.weights import SMALL, quiet
 
 To = Literal["int8", "int4"]
@@ -57,11 +59,7 @@ def load_for_quantizing(where: str, *, to: To, device: str, adapter: Path | None
     """
     require_library(to)
     folder = find_folder(where)
-    if read_config(folder).get("quantization_config"):
-        raise ModelError(
-            f"{folder}: its weights are quantized already, and quantizing them again would only add to the loss. Name "
-            f"the judge that it was made of."
-        )
+    require_whole(folder, read_config(folder), "made of")
     judge = QwenVLJudge(**load_parts(where, device=device, dtype="auto", adapter=None))
     if adapter is None:
         return judge
@@ -160,8 +158,7 @@ def save(judge: QwenVLJudge, source: Path, out: Path, record: Mapping[str, Any])
     for file in sorted(f for pattern in SMALL for f in source.glob(pattern)):
         if file.name not in OWN and not file.name.endswith(".index.json"):
             shutil.copyfile(file, out / file.name)
-    for folder in (f for f in source.iterdir() if f.is_dir() and f.name == "original"):  # of a trimmed vocabulary
-        shutil.copytree(folder, out / folder.name)
+    carry_original(source, out)
     with quiet():
         judge.model.save_pretrained(out)
     write_view(out, judge.view)

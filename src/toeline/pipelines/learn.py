@@ -32,10 +32,10 @@ from toeline.data.images import read_photo
 from toeline.data.photo_measures import Measures, measures_in
 from toeline.data.split import folds_of
 from toeline.data.yolo import LabeledScene
-from toeline.detect.detector import DetectorOptions
+from toeline.detect.detector import RESCORE, DetectorOptions
 from toeline.detect.load import load_detector
 from toeline.detect.onnx import OnnxDetector
-from toeline.detect.rescore import NAME, columns_of
+from toeline.detect.rescore import columns_of
 from toeline.detect.views import LEAST, STEADY, WHOLE, Candidates
 from toeline.errors import SetupError
 from toeline.evaluate.average_precision import Precisions, best_thresholds, found_of, precisions, true_rows
@@ -235,9 +235,9 @@ class Learning:
         true, lines = [s.instances for s in self.held], [p.flight_line for p in seen[:n]]
         scores = {how: precisions(its, true, kinds, lines, draws=0).map_50 for how, its in found.items()}
         kept = max(scores, key=scores.__getitem__)
-        (folder / NAME).unlink(missing_ok=True)
+        (folder / RESCORE).unlink(missing_ok=True)
         if kept == AGAIN:
-            fit_rescorer(seen, kinds, len(STEADY), network).save(folder / NAME)
+            fit_rescorer(seen, kinds, len(STEADY), network).save(folder / RESCORE)
         rows = zip(self.held, found[kept], strict=True)
         write_whole(folder / DETECTIONS, join_lines(_detection_record(p, its) for p, its in rows))
         return {"kept": kept, "map_50": scores, "photographs": n, "drawn": len(seen) - n}
@@ -538,11 +538,11 @@ def publish(learning: Learning, done: Mapping[str, Mapping[str, Any]]) -> list[s
     weights, card = (learning.folder("detector") / name for name in DETECTOR_FILES)
     write_whole(out / DETECTOR / weights.name, weights.read_bytes())
     told = {**json.loads(card.read_text(encoding="utf-8")), "thresholds": learning.thresholds()}
-    (out / DETECTOR / NAME).unlink(missing_ok=True)
+    (out / DETECTOR / RESCORE).unlink(missing_ok=True)
     if done[LOOK]["kept"] != ONE_VIEW:
         told["views"] = [view._asdict() for view in STEADY]
     if done[LOOK]["kept"] == AGAIN:
-        write_whole(out / DETECTOR / NAME, (learning.folder(LOOK) / NAME).read_bytes())
+        write_whole(out / DETECTOR / RESCORE, (learning.folder(LOOK) / RESCORE).read_bytes())
     write_whole(out / DETECTOR / card.name, json.dumps(told, indent=1) + "\n")
     write_whole(out / BASELINE, (learning.folder("baseline") / BASELINE).read_bytes())
     if done["joined"]["kept"] == "ensemble":

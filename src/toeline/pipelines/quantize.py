@@ -6,8 +6,6 @@ The new judge is written whole into `candidate` and becomes `model` when the gat
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +33,7 @@ from toeline.pipelines.model_folder import JUDGE, MODEL
 from toeline.pipelines.progress import Summary, bar, saying
 from toeline.pipelines.settings import EvaluateRun, GateRun, QuantizeRun
 from toeline.report.quantization_page import size_words
+from toeline.weights import disk_errors
 
 if TYPE_CHECKING:
     from toeline.judge.judge import Judge
@@ -114,15 +113,10 @@ def candidate(run: QuantizeRun, out: Path) -> Path:
 @contextmanager
 def half_made(part: Path) -> Iterator[Path]:
     """A folder for what takes its place as a whole; what is left of it after a fault, or a kill before, is removed."""
-    from safetensors import SafetensorError
-
     shutil.rmtree(part, ignore_errors=True)
     try:
-        yield part
-    except SafetensorError as why:
-        if found := re.search(r"os error (\d+)", str(why)):  # of the disk, whose number stands in the text alone
-            raise OSError(int(found[1]), os.strerror(int(found[1])), str(part)) from None
-        raise
+        with disk_errors(part):
+            yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -132,10 +126,10 @@ def convert_into(run: QuantizeRun, part: Path) -> None:
     from toeline.judge import quantize as q
     from toeline.judge.checkpoint import find_folder
     from toeline.judge.judge import fingerprint
-    from toeline.judge.load import EMBEDDED
+    from toeline.judge.load import source_of
     from toeline.train.finetune import release
 
-    where = str(EMBEDDED) if run.judge == "embedded" else run.judge
+    where = source_of(run.judge, "quantized")
     source = find_folder(where)
     with saying("Loading the judge"):
         judge = q.load_for_quantizing(where, to=run.to, device=run.device, adapter=run.adapter)

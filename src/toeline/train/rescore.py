@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from toeline.core.box import Box
 from toeline.core.scene import Instance
 from toeline.data.feature_maps import FeatureNetwork
 from toeline.data.split import folds_of, in_turn
@@ -49,8 +50,6 @@ def paired(found: Candidates, true: Sequence[Instance], kinds: Sequence[str]) ->
     >>> paired(both, [Instance("1", "toe_drain", Box(0, 0, 10, 10))], ["toe_drain"]).tolist()
     [True, False]
     """
-    from toeline.core.box import Box
-
     right, taken = np.zeros(len(found.scores), bool), set[str]()
     for i in np.argsort(-found.scores, kind="stable"):
         box = Box(*map(float, found.boxes[i]))
