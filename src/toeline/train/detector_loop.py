@@ -5,6 +5,7 @@ Loads torch and transformers.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,8 @@ class TrainingPlan:
     `rate` is the share of the `peak` learning rate, by the step and the seconds spent. `held` is what is measured on
     every `per_epoch` steps; after `patience` measurements without a better one training stops (0: never), and after
     `limit_s` seconds. `untrained` measures the weights before the first step too. Without `choose` the weights of the
-    last step are kept, and only they are measured. `tell` hears steps done, steps in all, and each line of the log.
+    last step are kept, and only they are measured. `kept` is the share of the weights to begin with in those at the
+    end (https://arxiv.org/abs/2109.01903). `tell` hears steps done, steps in all, and each line of the log.
     """
 
     learner: DetectorLearner
@@ -53,16 +55,22 @@ class TrainingPlan:
     limit_s: float = math.inf
     untrained: bool = False
     choose: bool = True
+    kept: float = 0.0
     tell: Tell = lambda done, total, line: None
 
     def train(self, *, resume: bool) -> Log:
         """Run the Trainer, from the last checkpoint when `resume`, and leave the best weights in the network."""
-        log = Log(self.out / LOG)
+        log, begun = Log(self.out / LOG), copy.deepcopy(self.learner.network.state_dict())
         last = checkpoint_of(self.out / CHECKPOINTS) if resume else None
         log.cut(int(last.rpartition("-")[2]) if last else -1)
         if not (last and is_stuck(log.validations(), self.patience)):
             self._loop(log, last)
         load_weights(self.learner.network, self.out / BEST)
+        if self.kept:
+            with torch.no_grad():
+                for name, weights in self.learner.network.state_dict().items():
+                    if weights.is_floating_point():  # and no counter
+                        weights.lerp_(begun[name].to(weights.device), self.kept)
         return log
 
     def _loop(self, log: Log, last: str | None) -> None:
