@@ -466,6 +466,7 @@ def learn_into(run: LearnRun, data: Path, out: Path) -> LearnResult:
         if begun:
             record = begun_with(out, record)
         learning = learning.planned(record)
+        record |= {"jobs": learning.run.jobs, "threads": learning.run.threads}
         write_run(out, record)
         known = _known(learning)
         problems = tuple(dict.fromkeys([*known, *cut, *learning.boxes.train.problems, *learning.sheets.problems]))

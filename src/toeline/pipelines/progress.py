@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import Manager
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -114,9 +113,8 @@ def report_to(hears: Callable[[float], None]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Board:
-    """Bars of several processes. `inlet` is what they put their name and the share that is done into."""
+    """Bars of what other processes do, which put their name and the share that is done into a queue."""
 
-    inlet: Any
     _progress: Progress
     _tasks: dict[str, TaskID] = field(default_factory=dict)
 
@@ -128,26 +126,26 @@ class Board:
         """Take it away."""
         self._progress.remove_task(self._tasks.pop(name))
 
-    def listen(self) -> None:
-        """Move the bars, until None is put in."""
-        while (told := self.inlet.get()) is not None:
-            name, share = told
+    def listen(self, told: Any) -> None:
+        """Move the bars by what is put into `told`, until that is None."""
+        while (heard := told.get()) is not None:
+            name, share = heard
             if name in self._tasks:
                 self._progress.update(self._tasks[name], completed=share)
 
 
 @contextmanager
-def board() -> Iterator[Board]:
-    """Bars of what other processes do."""
+def board(told: Any) -> Iterator[Board]:
+    """Bars of what other processes do, as they tell it through a queue."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=32), TaskProgressColumn(), TimeRemainingColumn())
-    with Manager() as manager, Progress(*columns, console=errors, transient=True) as progress:
-        made = Board(manager.Queue(), progress)
-        listener = Thread(target=made.listen, daemon=True)
+    with Progress(*columns, console=errors, transient=True) as progress:
+        made = Board(progress)
+        listener = Thread(target=made.listen, args=(told,), daemon=True)
         listener.start()
         try:
             yield made
         finally:
-            made.inlet.put(None)
+            told.put(None)
             listener.join()
 
 

@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 from toeline.core.prefetch import cores
 from toeline.core.run_folder import write_whole
 from toeline.errors import SetupError
-from toeline.pipelines.progress import board, errors, escape, report_to
+from toeline.pipelines.progress import Board, board, errors, escape, report_to
 
 DONE = "done.json"
 Act = Callable[[Path], Mapping[str, Any]]
@@ -74,8 +75,8 @@ def carry_out(steps: Sequence[Step], folder: Path, *, jobs: int = 1) -> dict[str
             errors.print(_heading(step, steps, done, 1))
             done[step.name] = _do(step, folder / step.name)
     else:
-        with _processes(jobs) as pool:
-            _together(steps, folder, done, pool, jobs)
+        with _processes(jobs) as (pool, told), board(told) as rows:
+            _together(steps, folder, done, partial(pool.submit, _in_process), jobs, rows)
     return {s.name: done[s.name] for s in steps}
 
 
@@ -93,44 +94,54 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _together(
-    steps: Sequence[Step], folder: Path, done: dict[str, dict[str, Any]], pool: ProcessPoolExecutor, jobs: int
+    steps: Sequence[Step],
+    folder: Path,
+    done: dict[str, dict[str, Any]],
+    submit: Callable[[Step, Path], Future[dict[str, Any]]],
+    jobs: int,
+    rows: Board,
 ) -> None:
     """Begin each step when what it needs is done and a process is free; steps that were named first come first."""
     running: dict[Future[dict[str, Any]], Step] = {}
     waiting = [s for s in steps if s.name not in done]
-    with board() as rows:
-        while waiting or running:
-            ready = [s for s in waiting if all(name in done for name in s.needs)]
-            for step in ready[: jobs - len(running)]:
-                waiting.remove(step)
-                errors.print(_heading(step, steps, done, jobs))
-                rows.begin(step.name, step.label)
-                running[pool.submit(_in_process, step, folder / step.name, rows.inlet)] = step
-            ended, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in ended:
-                step = running.pop(future)
-                done[step.name] = future.result()
-                rows.end(step.name)
+    while waiting or running:
+        ready = [s for s in waiting if all(name in done for name in s.needs)]
+        for step in ready[: jobs - len(running)]:
+            waiting.remove(step)
+            errors.print(_heading(step, steps, done, jobs))
+            rows.begin(step.name, step.label)
+            running[submit(step, folder / step.name)] = step
+        ended, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in ended:
+            step = running.pop(future)
+            rows.end(step.name)
+            done[step.name] = future.result()
 
 
-def _in_process(step: Step, folder: Path, inlet: Any) -> dict[str, Any]:
-    with report_to(lambda share: inlet.put((step.name, share))):
+def _in_process(step: Step, folder: Path) -> dict[str, Any]:
+    with report_to(lambda share: _told[-1].put((step.name, share))):
         return _do(step, folder)
 
 
+_told: list[Any] = []  # in a process that was begun here: the queue to whoever shows its bars
+
+
 @contextmanager
-def _processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes with a share of the cores each. They end with this one, however that ends: two would write one file."""
-    context = get_context("spawn")  # a fork of torch's threads may hang
+def _processes(jobs: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
+    """Processes with a share of the cores each, and the queue of what they tell.
+
+    They end with this one, however that ends: else the same command again would write the same files beside them.
+    """
+    context = get_context("spawn")  # a fork of torch's threads may hang, and would hold what `kept` must hold alone
     watched, kept = context.Pipe(duplex=False)
-    threads = str(max(1, cores() // jobs))
+    told, threads = context.SimpleQueue(), str(max(1, cores() // jobs))
     try:
         with (
             _environment(OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads),
-            ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(watched,)) as pool,
+            ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(watched, told)) as pool,
         ):
             try:
-                yield pool
+                yield pool, told
             except BaseException:
                 kept.close()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -145,9 +156,10 @@ def _processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
         watched.close()
 
 
-def _begin(watched: Connection) -> None:
+def _begin(watched: Connection, told: Any) -> None:
     """What each process does first: leave Ctrl-C to the one that began it, and end with that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _told.append(told)
 
     def leave() -> None:
         watched.poll(None)  # nothing is ever sent: the other end was closed
@@ -169,9 +181,9 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 def _heading(step: Step, steps: Sequence[Step], done: Mapping[str, Mapping[str, Any]], jobs: int) -> str:
-    minutes = seconds_left(steps, done) / jobs / 60
+    minutes = max(1, round(seconds_left(steps, done) / jobs / 60))
     number = [s.name for s in steps].index(step.name) + 1
-    return f"[bold]Step {number} of {len(steps)}: {escape(step.label)}[/], about {max(1, round(minutes)):,} min left in all"
+    return f"[bold]Step {number} of {len(steps)}: {escape(step.label)}[/], about {minutes:,} min left in all"
 
 
 def seconds_left(steps: Sequence[Step], done: Mapping[str, Mapping[str, Any]]) -> float:

@@ -67,10 +67,7 @@ class TrainingPlan:
             self._loop(log, last)
         load_weights(self.learner.network, self.out / BEST)
         if self.kept:
-            with torch.no_grad():
-                for name, weights in self.learner.network.state_dict().items():
-                    if weights.is_floating_point():  # and no counter
-                        weights.lerp_(begun[name].to(weights.device), self.kept)
+            pull(self.learner.network.state_dict(), begun, self.kept)
         return log
 
     def _loop(self, log: Log, last: str | None) -> None:
@@ -205,6 +202,20 @@ def _save(network: nn.Module, file: Path) -> None:
 def load_weights(network: nn.Module, file: Path) -> None:
     """Weights that a run kept (`best.safetensors`) into a network of the same shape."""
     network.load_state_dict(load_file(file))
+
+
+@torch.no_grad()
+def pull(weights: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor], share: float) -> None:
+    """Move weights by a share of the way towards others of the same names; counters stay.
+
+    >>> weights = {"w": torch.tensor([1.0]), "n": torch.tensor(7)}
+    >>> pull(weights, {"w": torch.tensor([3.0]), "n": torch.tensor(1)}, 0.25)
+    >>> float(weights["w"]), int(weights["n"])
+    (1.5, 7)
+    """
+    for name, old in weights.items():
+        if old.is_floating_point():
+            old.lerp_(others[name].to(old.device), share)
 
 
 AVERAGE_DECAY = 0.9995  # of the moving average over steps; reached after about 5,000 steps
