@@ -52,7 +52,6 @@ def stand_in(patch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             shutil.copy(EMBEDDED / name, out / name)
 
     patch.setattr(learn, "fit_detector", fit)
-    patch.setattr(learn, "FEATURES", ("measures",))  # the others are tested with the baseline
     patch.setattr(baseline, "TREES", 10)
     return asked
 
@@ -200,7 +199,7 @@ def test_a_budget_buys_the_detector_first() -> None:
     assert learn.affordable(LearnRun(budget=90), 168, 0.25) == {"detector": 24, "judge": 0}
     assert learn.affordable(LearnRun(budget=90, jobs=2), 168, 0.25) == {"detector": 24, "judge": 2}
     assert learn.affordable(LearnRun(budget=20), 168, 0.25) == {"detector": 6, "judge": 0}
-    assert learn.affordable(LearnRun(budget=20, mix_drawn=0), 168, 0.25) == {"detector": 9, "judge": 0}
+    assert learn.affordable(LearnRun(budget=20, mix_drawn=0), 168, 0.25) == {"detector": 8, "judge": 0}
     assert learn.affordable(LearnRun(budget=1000, judge_epochs=9), 168, 0.25) == {"detector": 24, "judge": 9}
     with pytest.raises(SetupError, match="needs 17 minutes for 6 epochs"):
         learn.affordable(LearnRun(budget=5), 168, 0.25)

@@ -67,7 +67,7 @@ from toeline.pipelines.settings import EvaluateRun, Scoring
 from toeline.pipelines.steps import Act, Step, carry_out, side_by_side
 from toeline.report.document import render_html, render_markdown
 from toeline.report.learn_page import page_of
-from toeline.train.config import DRAWN, DRAWN_TIMES, EMBEDDED, MIXED_IN, Features, LearnRun
+from toeline.train.config import DRAWN, DRAWN_TIMES, EMBEDDED, MIXED_IN, LearnRun
 from toeline.train.detector import (
     DetectorTrainingData,
     fit_detector,
@@ -92,7 +92,6 @@ STEPS, ANSWERS, LOOK, BASELINE_STEP = "steps", "answers.jsonl", "look", "baselin
 ONE_VIEW, VIEWS, AGAIN = "one view", "several views", "a second look"  # how detections are made
 DATA, BEFORE, EVALUATION = "data", "before", "evaluation"
 VALID_SHARE = 0.2  # of the flight lines, to measure on, where a data set has no split for it
-FEATURES: tuple[Features, ...] = ("measures", "pretrained")
 EXPECTED = {"both_stages": "of objects right in class and place", "judge": "of classes right on true boxes"}
 DETECTOR_FILES = ("model.onnx", "detector.json")
 USUAL_S = {
@@ -203,20 +202,12 @@ class Learning:
         return {"scenes": len(fill_pool(folder, scenes=DRAWN_TIMES * run.mix_drawn, seed=run.seed + MIXED_IN))}
 
     def baseline(self, folder: Path) -> Mapping[str, Any]:
-        """The judge without a language model, with the features of less log loss out of fold; it keeps its answers."""
+        """The judge without a language model; it keeps its answers out of fold."""
         from toeline.pipelines.baseline import baseline_into
 
         run = replace(self.run.baseline, data=self.data)
-        made = {
-            which: baseline_into(
-                replace(run, features=which), folder / f"{which}.safetensors", drawn=self.folder(LABELED)
-            )
-            for which in FEATURES
-        }
-        losses = {which: float(one.facts["cross_validated"]["log_loss"]) for which, one in made.items()}
-        best = min(FEATURES, key=losses.__getitem__)
-        write_whole(folder / BASELINE, made[best].file.read_bytes())
-        return {"features": best, "log_loss": losses, "cross_validated": made[best].facts["cross_validated"]}
+        facts = baseline_into(run, folder / BASELINE, drawn=self.folder(LABELED)).facts
+        return {name: facts[name] for name in ("features", "log_loss_by_features", "cross_validated")}
 
     def detector(self, fold: int | None, folder: Path) -> Mapping[str, Any]:
         """A detector; that of a fold looks at the fold's photographs, that of all at the validation split."""

@@ -21,7 +21,7 @@ Classes = Annotated[
     Path | None, Option(metavar="FILE", help="The file that names the class ids: data.yaml, classes.txt ...")
 ]
 Balance = Literal["none", "weights", "oversample"]
-Features = Literal["measures", "pretrained"]  # what a baseline reads; with the second an ImageNet network's too
+Features = Literal["measures", "pretrained", "auto"]  # what a baseline reads
 Switch = Literal["auto", "on", "off"]
 
 
@@ -211,7 +211,9 @@ class BaselineRun:
     split: Annotated[str, "The only split that is looked at."] = "train"
     seed: Annotated[int, Option(min=0, help="Same data and seed, same file.")] = 0
     folds: Annotated[int, Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5
-    features: Annotated[Features, "What is read: also an ImageNet network's, with pretrained."] = "measures"
+    features: Annotated[
+        Features, "What is read: also an ImageNet network's, with pretrained; auto: what is better out of fold."
+    ] = "measures"
     mix_drawn: Annotated[int, Option(min=0, help="Drawn scenes that are learned from besides; not measured on.")] = 0
     taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
     classes: Classes = None
@@ -293,10 +295,10 @@ class LearnRun:
 
     @property
     def baseline(self) -> BaselineRun:
-        """How the baseline is trained; the data set and the features are added."""
+        """How the baseline is trained; the data set is added."""
         return BaselineRun(
-            data=Path(), split=self.split, seed=self.seed, mix_drawn=DRAWN_TIMES * self.drawn, taxonomy=self.taxonomy,
-            classes=self.classes,
+            data=Path(), split=self.split, seed=self.seed, features="auto", mix_drawn=DRAWN_TIMES * self.drawn,
+            taxonomy=self.taxonomy, classes=self.classes,
         )  # fmt: skip
 
     @property
