@@ -528,12 +528,14 @@ def publish(learning: Learning, done: Mapping[str, Mapping[str, Any]]) -> list[s
         write_whole(out / DETECTOR / RESCORE, (learning.folder(LOOK) / RESCORE).read_bytes())
     write_whole(out / DETECTOR / card.name, json.dumps(told, indent=1) + "\n")
     write_whole(out / BASELINE, (learning.folder("baseline") / BASELINE).read_bytes())
-    if done["joined"]["kept"] == "ensemble":
-        write_whole(out / ENSEMBLE, (learning.folder("joined") / ENSEMBLE).read_bytes())
+    if learning.run.judge_epochs:  # also where the baseline alone answers: for prompts, adapters and what quantizes it
         (out / JUDGE).mkdir(exist_ok=True)
         for file in sorted((learning.folder("judge") / "model").iterdir()):
             write_whole(out / JUDGE / file.name, file.read_bytes())
-        parts += [ENSEMBLE, JUDGE]
+        parts.append(JUDGE)
+    if done["joined"]["kept"] == "ensemble":
+        write_whole(out / ENSEMBLE, (learning.folder("joined") / ENSEMBLE).read_bytes())
+        parts.append(ENSEMBLE)
     if learning.run.taxonomy:
         write_whole(out / WORDS, learning.run.taxonomy.read_bytes())
         parts.append(WORDS)
