@@ -23,7 +23,7 @@ from toeline.core.provenance import machine, versions
 from toeline.evaluate.average_precision import average_precision, precision_record
 from toeline.pipelines.learn import STEPS, Learning
 from toeline.train.config import LearnRun
-from toeline.train.detector import own_learner
+from toeline.train.detector_backends import own_learner
 from toeline.train.detector_data import KINDS, SPARE, Pictures, Sample, fill_pool
 from toeline.train.detector_loop import BEST, load_weights, pull
 
@@ -79,11 +79,11 @@ def page(figures: dict[str, Any]) -> Iterator[str]:
     yield "# What is kept of the weights to begin with"
     yield ""
     yield (
-        f"Written by `python benchmarks/kept.py`: mAP@0.5 of one view by the detectors of {len(folds)} folds of the real "
-        f"train split, each on photographs of flight lines that it never saw and on {figures['scenes']} drawn scenes, "
-        f"by the share that the weights to begin with (drawn scenes only) have in those at the end. One training for "
-        f"each fold, one seed. `toeline learn` keeps 0.15, chosen on the first two folds before the third was looked "
-        f"at. Nothing was measured on valid."
+        f"Written by `python benchmarks/kept.py`: mAP@0.5 of one view by the detectors of {len(folds)} folds of the "
+        f"real train split, each on photographs of flight lines that it never saw and on {figures['scenes']} drawn "
+        f"scenes, by the share that the weights to begin with (drawn scenes only) have in those at the end. One "
+        f"training for each fold, one seed. `toeline learn` keeps 0.15, chosen on the first two folds before the "
+        f"third was looked at. Nothing was measured on valid."
     )
     yield ""
     yield f"| share | {' | '.join(f'photographs, fold {f}' for f in folds)} | mean | drawn scenes, mean |"

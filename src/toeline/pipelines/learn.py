@@ -43,7 +43,6 @@ from toeline.evaluate.calibration import calibrated, reliability, review_at, rev
 from toeline.evaluate.matching import Case
 from toeline.evaluate.results import LearnResult, Trusted
 from toeline.judge.decide import probabilities
-from toeline.pipelines.baseline import NOWHERE
 from toeline.pipelines.boxes import DETECTOR as FOUND
 from toeline.pipelines.boxes import TRUTH
 from toeline.pipelines.evaluate import evaluate_into
@@ -552,22 +551,16 @@ def _calibration(learning: Learning, parts: Sequence[str]) -> Calibration:
     from toeline.judge.load import load_judge
 
     taxonomy = learning.boxes.taxonomy
-    cases = [case_of(row, taxonomy) for row in read_lines(learning.folder("joined") / ANSWERS)]
+    cases = [
+        Case.without_box(
+            (row["photo"], row["flight_line"], row["instance_id"]), row["right"], probabilities(row["said"]), taxonomy
+        )
+        for row in read_lines(learning.folder("joined") / ANSWERS)
+    ]
     judge = load_judge(ModelFolder(learning.out, dict.fromkeys(parts, "")).judge, device=learning.run.device)
     whose = {"judge": MODEL, "fingerprint": fingerprint(judge.info), "prompt": judge.view.prompt}
     made = fit(cases, split=f"{learning.run.split}, out of fold", risk=learning.run.risk / 100)
     return replace(made, fitted_for=whose)
-
-
-def case_of(row: Mapping[str, Any], taxonomy: Taxonomy) -> Case:
-    """An answer out of fold as a case of an evaluation, on the true box."""
-    chances = probabilities(row["said"])
-    best = max(chances, key=chances.__getitem__)
-    true, said = taxonomy.class_of(row["right"]), taxonomy.class_of(best)
-    return Case(
-        row["photo"], row["flight_line"], row["instance_id"], row["type_name"], NOWHERE, true.name, true.condition,
-        said.name, said.condition, chances[best], chances,
-    )  # fmt: skip
 
 
 def _measured(

@@ -9,12 +9,11 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -76,7 +75,7 @@ def carry_out(steps: Sequence[Step], folder: Path, *, jobs: int = 1) -> dict[str
             done[step.name] = _do(step, folder / step.name)
     else:
         with _processes(jobs) as (pool, told), board(told) as rows:
-            _together(steps, folder, done, partial(pool.submit, _in_process), jobs, rows)
+            _together(steps, folder, done, pool, jobs, rows)
     return {s.name: done[s.name] for s in steps}
 
 
@@ -97,7 +96,7 @@ def _together(
     steps: Sequence[Step],
     folder: Path,
     done: dict[str, dict[str, Any]],
-    submit: Callable[[Step, Path], Future[dict[str, Any]]],
+    pool: ProcessPoolExecutor,
     jobs: int,
     rows: Board,
 ) -> None:
@@ -110,7 +109,7 @@ def _together(
             waiting.remove(step)
             errors.print(_heading(step, steps, done, jobs))
             rows.begin(step.name, step.label)
-            running[submit(step, folder / step.name)] = step
+            running[pool.submit(_in_process, step, folder / step.name)] = step
         ended, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in ended:
             step = running.pop(future)
@@ -193,10 +192,11 @@ def seconds_left(steps: Sequence[Step], done: Mapping[str, Mapping[str, Any]]) -
     >>> seconds_left([one, two], {}), seconds_left([one, two], {"a": {"seconds": 150}})
     (200.0, 150.0)
     """
-    pairs = [(s.kind, float(done[s.name]["seconds"]), s.usual_s) for s in steps if s.name in done]
-    usual = sum(u for _, _, u in pairs)
-    pace = {None: sum(s for _, s, _ in pairs) / usual if usual else 1.0}
-    for kind in {k for k, _, _ in pairs}:
-        mine = sum(u for k, _, u in pairs if k == kind)
-        pace[kind] = sum(s for k, s, _ in pairs if k == kind) / mine if mine else pace[None]
-    return float(sum(s.usual_s * pace.get(s.kind, pace[None]) for s in steps if s.name not in done))
+    known = [(s.kind, float(done[s.name]["seconds"]), s.usual_s) for s in steps if s.name in done]
+
+    def pace(kinds: Container[str]) -> float | None:
+        usual = sum(u for kind, _, u in known if kind in kinds)
+        return sum(seconds for kind, seconds, _ in known if kind in kinds) / usual if usual else None
+
+    every = pace({kind for kind, _, _ in known}) or 1.0
+    return sum(s.usual_s * (pace({s.kind}) or every) for s in steps if s.name not in done)
