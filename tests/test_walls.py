@@ -35,7 +35,19 @@ ROOMS: tuple[tuple[str, ...], ...] = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 # What the command line may see: it makes options from settings, calls, and prints.
-CLI_MAY_SEE = {"errors", "_version", "core", "data", "synth", "plan", "analysis", "pipelines", "serve", "cli", "__init__"}
+CLI_MAY_SEE = {
+    "errors",
+    "_version",
+    "core",
+    "data",
+    "synth",
+    "plan",
+    "analysis",
+    "pipelines",
+    "serve",
+    "cli",
+    "__init__",
+}
 SETTINGS = {"train.config"}  # options are made from these records
 
 TRUTH = "toeline.core.ground_truth"

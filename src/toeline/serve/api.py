@@ -29,10 +29,10 @@ from toeline.serve.jobs import Jobs, Model
 from toeline.serve.listing import Listing
 from toeline.serve.metrics import Metrics
 from toeline.serve.pixels import Pixels
+from toeline.serve.run import LOOPBACK
 from toeline.serve.store import Store, StoreBusy, StoreFull
 from toeline.serve.who import current, require_own_page
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STATIC = Path(__file__).with_name("static")
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
@@ -85,7 +85,7 @@ def make_app(
     )
     state = app.state
     state.store, state.taxonomy, state.limits, state.secure = store, taxonomy, limits or Limits(), secure
-    state.local, state.local_csrf = host in LOOPBACK, secrets.token_urlsafe(32)
+    state.local, state.local_csrf = host in LOOPBACK and not secure, secrets.token_urlsafe(32)
     state.listing, state.decisions = Listing(store, taxonomy), Decisions(store, taxonomy)
     state.blind = Blind(store, state.decisions)
     state.accounts, state.pixels, state.metrics = Accounts(store), Pixels(store), Metrics()
