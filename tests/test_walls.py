@@ -29,12 +29,25 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("train", "plan", "report"),
     ("analysis",),
     ("pipelines",),
+    ("serve",),
     ("cli", "__init__"),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 # What the command line may see: it makes options from settings, calls, and prints.
-CLI_MAY_SEE = {"errors", "_version", "core", "data", "synth", "plan", "analysis", "pipelines", "cli", "__init__"}
+CLI_MAY_SEE = {
+    "errors",
+    "_version",
+    "core",
+    "data",
+    "synth",
+    "plan",
+    "analysis",
+    "pipelines",
+    "serve",
+    "cli",
+    "__init__",
+}
 SETTINGS = {"train.config"}  # options are made from these records
 
 TRUTH = "toeline.core.ground_truth"

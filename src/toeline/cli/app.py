@@ -13,6 +13,8 @@ from toeline._version import __version__
 from toeline.cli.data import analyze, convert, gallery, split, suggest, synth
 from toeline.cli.evaluate import compare, evaluate, evaluate_detector, gate, quantize
 from toeline.cli.inspect import demo, inspect, plan
+from toeline.cli.serve import app as serve
+from toeline.cli.serve import labels
 from toeline.cli.train import baseline, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
 from toeline.core.run_folder import writing
 from toeline.errors import ToelineError
@@ -46,6 +48,8 @@ app.command("suggest")(suggest)
 app.command("split")(split)
 app.command("convert")(convert)
 app.command("baseline")(baseline)
+app.add_typer(serve, name="serve")
+app.command("labels")(labels)
 app.command("ensemble")(ensemble)
 app.command("floor", hidden=True)(baseline)  # what these two were called before
 app.command("fuse", hidden=True)(ensemble)

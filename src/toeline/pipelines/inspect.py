@@ -99,7 +99,10 @@ ALONE = Pace(workers=0, batch=1)  # one photograph after another, in one thread
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Where results go. `own` are names in `out` that are no results; `compare` sets findings beside a truth."""
+    """Where results go. `own` are names in `out` that are no results; `compare` sets findings beside a truth.
+
+    `load` gives the models, for whoever keeps them loaded from one run to the next; by default they are loaded anew.
+    """
 
     out: Path
     command: str
@@ -107,6 +110,7 @@ class Output:
     own: tuple[str, ...] = ()
     pace: Pace = ALONE
     compare: Callable[[list[Finding]], TruthNotes] | None = None
+    load: Callable[[InspectRun, Taxonomy, Boxes | None], Inspector] | None = None
 
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
@@ -133,7 +137,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
         require_same_models(folder, run.judge, run.adapter)
         todo = [p for p in photos if p.name not in folder.names]
         if todo:
-            _inspect(run, todo, folder, taxonomy, boxes, total=len(photos), pace=output.pace)
+            _inspect(run, todo, folder, taxonomy, boxes, total=len(photos), output=output)
         ground_truth = output.compare(folder.findings()) if output.compare else None
         order, already = [p.name for p in photos], len(photos) - len(todo)
         with saying("Writing tables and report"):
@@ -176,10 +180,11 @@ def _inspect(
     boxes: Boxes | None,
     *,
     total: int,
-    pace: Pace,
+    output: Output,
 ) -> None:
+    pace = output.pace
     with saying("Loading the models"):
-        inspector = _load(run, taxonomy, boxes)
+        inspector = (output.load or load_inspector)(run, taxonomy, boxes)
     remember_models(folder, models_of(run, inspector), model_files(run.judge, run.adapter))
     with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
         results = inspector.inspect_all(todo, workers=pace.workers, batch=pace.batch)
@@ -188,7 +193,8 @@ def _inspect(
             step(result.problems)
 
 
-def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector:
+def load_inspector(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None = None) -> Inspector:
+    """The models that the settings name. Raises ModelError, OutputError, SetupError and TaxonomyError."""
     from toeline.pipelines.inspector import Inspector
 
     return Inspector.load(

@@ -389,3 +389,26 @@ class QuantizeRun:
     taxonomy: Taxonomy = None
     classes: Classes = None
     device: JudgeDevice = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """Settings of `toeline serve`, as the user typed them."""
+
+    store: Annotated[Path | None, Option(metavar="DIR", help="The store; it is made if it is not there.")] = None
+    model: Annotated[
+        str | None,
+        Option(metavar="DIR|shipped", help="What inspects: a folder of toeline learn; without it, review alone."),
+    ] = None
+    host: Annotated[str, Option(metavar="ADDRESS", help="Where it listens; any but 127.0.0.1 needs accounts.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Option(min=1, max=65535, help="The port.")] = 8765
+    photos: Annotated[
+        tuple[Path, ...], Option(metavar="DIR", help="Folders below which jobs may name photographs; repeatable.")
+    ] = ()
+    behind_proxy: Annotated[
+        bool,
+        Option("--behind-proxy", help="A proxy on this machine speaks HTTPS: accounts, and cookies for HTTPS only."),
+    ] = False
+    device: JudgeDevice = "auto"

@@ -1,0 +1,163 @@
+"""Commands of the review: `toeline serve` with its subcommands, and `toeline labels`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from toeline.cli.options import with_settings
+from toeline.core.finding import grave
+from toeline.pipelines.progress import out as terminal
+from toeline.pipelines.progress import tell
+from toeline.pipelines.settings import Link, ServeOptions
+from toeline.serve.labels import labels_into
+from toeline.serve.run import accounts, backup_store, check_store, import_into, restore_store
+from toeline.serve.run import serve as serve_until_stopped
+
+app = typer.Typer(no_args_is_help=False)
+user = typer.Typer(help="Accounts of a store.", no_args_is_help=True)
+app.add_typer(user, name="user")
+StoreDir = Annotated[Path, typer.Option("--store", metavar="DIR", help="The store.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")]
+
+
+@with_settings
+def serve(context: typer.Context, run: ServeOptions) -> None:
+    """Serve the review: findings, decisions, sign-off, jobs; in a browser and as an API under /api/v1.
+
+    Without an account on 127.0.0.1; for any other address make accounts first.
+
+    Example: toeline serve --model runs/model --store review --photos flights
+    """
+    if context.invoked_subcommand is None:
+        serve_until_stopped(run)
+
+
+app.callback(invoke_without_command=True)(serve)
+
+
+@app.command("import")
+def import_(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="What toeline inspect wrote.")],
+    store: StoreDir,
+    name: Annotated[str, typer.Option(help="How the inspection is called; else as the run.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Take the findings of a run into a store. The same run again changes nothing.
+
+    Example: toeline serve import runs/flight7 --store review
+    """
+    done = import_into(run, store, name)
+    tell(done, as_json=as_json)
+    raise typer.Exit(1 if grave(done.problems) else 0)
+
+
+@app.command("check")
+def check(store: StoreDir, as_json: AsJson = False) -> None:
+    """Say whether all decisions of a store are there and unchanged. Exit code 1 when not.
+
+    Example: toeline serve check --store review
+    """
+    done = check_store(store)
+    tell(done, as_json=as_json)
+    raise typer.Exit(1 if done.problems else 0)
+
+
+@app.command("backup")
+def backup(target: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")], store: StoreDir) -> None:
+    """Copy the database of a store, while it is served.
+
+    Example: toeline serve backup backups/review-28.sqlite --store review
+    """
+    backup_store(store, target)
+
+
+@app.command("restore")
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="What toeline serve backup wrote.")], store: StoreDir
+) -> None:
+    """Put a backup in the place of a store's database, while it is not served; the one before is kept beside it.
+
+    Example: toeline serve restore backups/review-28.sqlite --store review
+    """
+    restore_store(source, store)
+
+
+@user.command("add")
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, dots, hyphens.")],
+    store: StoreDir,
+    role: Annotated[
+        Literal["viewer", "reviewer", "engineer"], typer.Option(help="Reads; decides too; signs and starts jobs too.")
+    ] = "reviewer",
+    from_input: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input, not from the keyboard.")
+    ] = False,
+) -> None:
+    """Make an account, or give one another role and password.
+
+    Example: toeline serve user add ann --role engineer --store review
+    """
+    typed = (
+        sys.stdin.readline().rstrip("\n")
+        if from_input
+        else typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    )
+    opened, made = accounts(store)
+    made.add(name, role, typed)
+    opened.close()
+    terminal.print(f"{name} is a {role}.")
+
+
+@user.command("remove")
+def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="The account.")], store: StoreDir) -> None:
+    """Take an account away, with its sessions and tokens; its decisions stay."""
+    opened, made = accounts(store)
+    made.remove(name)
+    opened.close()
+
+
+@user.command("list")
+def list_(store: StoreDir) -> None:
+    """Names and roles."""
+    opened, made = accounts(store)
+    for name, role in made.names():
+        terminal.print(f"{name}  {role}")
+    opened.close()
+
+
+@user.command("token")
+def token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The account that the machine acts as.")],
+    store: StoreDir,
+    note: Annotated[str, typer.Option(help="What it is for.")] = "",
+) -> None:
+    """Make a token for a machine, and show it once: it is sent as `Authorization: Bearer TOKEN`."""
+    opened, made = accounts(store)
+    terminal.print(made.new_token(name, note), soft_wrap=True, highlight=False)
+    opened.close()
+
+
+@with_settings
+def labels(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store of toeline serve.")],
+    data: Annotated[Path, typer.Option("--out", metavar="DATA", help="A new folder for the data set.")],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Photographs of which only some objects are decided too, with those.")
+    ] = False,
+    link: Link = True,
+    as_json: AsJson = False,
+) -> None:
+    """Write what people decided as a data set, in YOLO and COCO, with who decided each object.
+
+    Splits are kept; photographs with undecided objects are left out, and said. Exit code 1: a flight line is in two
+    splits.
+
+    Example: toeline labels review --out data/reviewed
+    """
+    done = labels_into(store, data, partial=partial, link=link)
+    tell(done, as_json=as_json)
+    raise typer.Exit(1 if grave(done.problems) else 0)

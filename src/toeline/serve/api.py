@@ -1,0 +1,267 @@
+"""The application: routes, who may use them, limits, faults in one form. `make_app` is all that others need."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from toeline._version import __version__
+from toeline.errors import ToelineError
+from toeline.serve import exports, pages, reviewing, signing, working
+from toeline.serve.accounts import Accounts, TooMany
+from toeline.serve.blind import Blind
+from toeline.serve.decisions import Decisions, Refused
+from toeline.serve.imports import store_taxonomy
+from toeline.serve.jobs import Jobs, Model
+from toeline.serve.listing import Listing
+from toeline.serve.metrics import Metrics
+from toeline.serve.pixels import Pixels
+from toeline.serve.run import LOOPBACK
+from toeline.serve.store import Store, StoreBusy, StoreFull
+from toeline.serve.who import current, require_own_page
+
+STATIC = Path(__file__).with_name("static")
+HEADERS = {
+    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+}
+UPLOADS = ("/api/v1/jobs", "/api/v1/inspect")
+CODES = {404: "missing", 405: "method", 413: "limit", 400: "invalid"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one request may ask for. Bytes are counted as they come, pixels before any is decoded."""
+
+    json_bytes: int = 2_000_000
+    photo_bytes: int = 200_000_000
+    upload_bytes: int = 4_000_000_000
+    uploads: int = 2_000
+    pixels: int = 120_000_000
+    waiting: int = 8
+    inspect_s: float = 120.0
+
+
+def make_app(
+    store_dir: Path,
+    model: Model | None = None,
+    photos: Sequence[Path] = (),
+    host: str = "127.0.0.1",
+    secure: bool = False,
+    limits: Limits | None = None,
+) -> FastAPI:
+    """The application over a store. Raises OutputError and SetupError.
+
+    `model` does the jobs; without one the server is for review alone. `photos` are the folders below which jobs may
+    name photographs. `secure` says that a proxy speaks HTTPS, so that cookies travel over nothing else.
+    """
+    store = Store.open(store_dir)
+    taxonomy = store_taxonomy(store, model.taxonomy if model else None)
+    app = FastAPI(
+        title="Toeline",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        lifespan=_lifespan,
+        description="Findings of inspections, and what people decide about them.",
+    )
+    state = app.state
+    state.store, state.taxonomy, state.limits, state.secure = store, taxonomy, limits or Limits(), secure
+    state.local, state.local_csrf = host in LOOPBACK and not secure, secrets.token_urlsafe(32)
+    state.listing, state.decisions = Listing(store, taxonomy), Decisions(store, taxonomy)
+    state.blind = Blind(store, state.decisions)
+    state.accounts, state.pixels, state.metrics = Accounts(store), Pixels(store), Metrics()
+    state.jobs = Jobs(store, model, [p.resolve() for p in photos], state.limits.waiting, state.metrics)
+    for part in (reviewing, working, signing, exports):
+        app.include_router(part.router, prefix="/api/v1")
+    app.include_router(_root(app))
+    app.include_router(pages.router, include_in_schema=False)
+    if STATIC.is_dir():
+        app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    _faults(app)
+    app.add_middleware(Guard, app=app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.jobs.start()
+    yield
+    await run_in_threadpool(app.state.jobs.stop)
+    app.state.store.close()
+
+
+def _root(app: FastAPI) -> Any:
+    """Health, readiness, version and metrics."""
+    from fastapi import APIRouter
+
+    router, state = APIRouter(tags=["server"]), app.state
+
+    @router.get("/healthz")
+    def healthz() -> dict[str, bool]:
+        """Whether the process answers."""
+        return {"ok": True}
+
+    @router.get("/readyz", responses={503: {"description": "Not ready"}})
+    def readyz() -> Response:
+        """Whether the store can be read and the model, if there is one, is loaded."""
+        store, loaded = state.store.value("SELECT 1") == 1, state.jobs.ready
+        return JSONResponse({"store": store, "model": loaded}, 200 if store and loaded else 503)
+
+    @router.get("/version")
+    def version() -> dict[str, Any]:
+        """Versions of program and schema, and the fingerprint of the model."""
+        return {"version": __version__, "schema": state.store.schema, "model": state.jobs.fingerprint}
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    def metrics() -> Response:
+        """For Prometheus."""
+        return Response(state.metrics.text(state.jobs), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router
+
+
+def fault(status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
+    """The one form of all faults."""
+    return JSONResponse({"detail": detail, "code": code, **more}, status, headers)
+
+
+def _faults(app: FastAPI) -> None:
+    @app.exception_handler(Refused)
+    def refused(_: Request, why: Refused) -> Response:
+        return of_refused(app, why)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, why: RequestValidationError) -> Response:
+        first = why.errors()[0]
+        where = [str(part) for part in first["loc"]]
+        return fault(422, "invalid", f"{'.'.join(where)}: {first['msg']}. Send it as the API says.", where=where)
+
+    @app.exception_handler(HTTPException)
+    def http(_: Request, why: HTTPException) -> Response:
+        told = {404: "there is no such page.", 405: "this address knows other methods."}.get(
+            why.status_code, str(why.detail)
+        )
+        return fault(why.status_code, CODES.get(why.status_code, "invalid"), told, headers=dict(why.headers or {}))
+
+    @app.exception_handler(ToelineError)
+    def told(_: Request, why: ToelineError) -> Response:
+        return fault(422, "invalid", str(why))
+
+    @app.exception_handler(TooMany)
+    def many(_: Request, why: TooMany) -> Response:
+        return fault(429, "busy", str(why), headers={"retry-after": str(why.seconds)})
+
+    @app.exception_handler(StoreFull)
+    def full(_: Request, why: StoreFull) -> Response:
+        return fault(507, "full", str(why))
+
+    @app.exception_handler(StoreBusy)
+    def busy(_: Request, why: StoreBusy) -> Response:
+        return fault(503, "busy", str(why), headers={"retry-after": "1"})
+
+
+def of_refused(app: FastAPI, why: Refused) -> JSONResponse:
+    """A refusal as an answer; a stale one has the finding as it stands now."""
+    said = refusal(app, why)
+    headers = {"retry-after": "5"} if why.status in (429, 503) else None
+    return JSONResponse(said, why.status, headers)
+
+
+def refusal(app: FastAPI, why: Refused) -> dict[str, Any]:
+    """The body of it."""
+    return reviewing.refusal(app.state.listing, why)
+
+
+class Guard:
+    """Around everything: hosts, other sites, the size of bodies, headers of answers, and metrics."""
+
+    def __init__(self, inner: ASGIApp, app: FastAPI) -> None:
+        """`inner` is what answers; `app` holds the state."""
+        self.inner, self.state = inner, app.state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self.inner(scope, receive, send)
+            return
+        start, request, status = time.perf_counter(), Request(scope), 500
+
+        async def answered(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                known = {name.lower() for name, _ in message["headers"]}
+                more = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in known]
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        try:
+            refused = await run_in_threadpool(self._refusal, request)
+            if refused is not None:
+                await refused(scope, receive, answered)
+            else:
+                await self.inner(scope, self._counted(request, receive), answered)
+        finally:
+            route = _pattern(scope)
+            self.state.metrics.request(request.method, route, status, time.perf_counter() - start)
+
+    def _refusal(self, request: Request) -> Response | None:
+        """What is refused before its body is read."""
+        name = request.headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+        if self.state.local and name not in (*LOOPBACK, "testserver"):
+            return fault(403, "forbidden", "this server answers to 127.0.0.1 and localhost alone.")  # DNS rebinding
+        sized = request.headers.get("content-length", "0")
+        if not sized.isdigit() or int(sized) > self._most(request):
+            return fault(413, "limit", f"the body has more than {self._most(request):,} bytes. Send less at a time.")
+        if request.method == "POST" and request.url.path in UPLOADS:
+            with suppress(Refused):
+                who = current(request)
+                require_own_page(request, who)
+                if who is not None and who.may("reviewer"):
+                    return None
+            return fault(401, "signed_out", "log in before you upload.")
+        return None
+
+    def _most(self, request: Request) -> int:
+        limits: Limits = self.state.limits
+        if request.url.path == UPLOADS[1]:
+            return limits.photo_bytes
+        return limits.upload_bytes if request.url.path == UPLOADS[0] else limits.json_bytes
+
+    def _counted(self, request: Request, receive: Receive) -> Receive:
+        most, count = self._most(request), 0
+
+        async def counting() -> Message:
+            nonlocal count
+            message = await receive()
+            count += len(message.get("body", b""))
+            if count > most:
+                raise HTTPException(413, f"the body has more than {most:,} bytes. Send less at a time.")
+            return message
+
+        return counting
+
+
+def _pattern(scope: Scope) -> str:
+    """The pattern of the route that answered, never an address that somebody typed."""
+    path: str = getattr(scope.get("route"), "path", "other")
+    return f"/api/v1{path}" if scope["path"].startswith("/api/v1/") and not path.startswith("/api") else path

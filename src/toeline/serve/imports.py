@@ -1,0 +1,244 @@
+"""Runs of `toeline inspect` into the store: their facts, photographs and findings, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toeline.core.finding import Finding, Problem
+from toeline.core.provenance import taxonomy_hash
+from toeline.core.records import finding_record
+from toeline.core.taxonomy import Taxonomy
+from toeline.errors import OutputError
+from toeline.pipelines.saved_run import SavedRun, read_saved
+from toeline.serve.store import Row, Store, dumps, now
+
+COLUMNS = (
+    "inspection",
+    "photo",
+    "object",
+    "type",
+    "class",
+    "condition",
+    "probability",
+    "probabilities",
+    "confidence",
+    "severity",
+    "severity_rank",
+    "action",
+    "immediate",
+    "review",
+    "review_reason",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "latitude",
+    "longitude",
+    "accuracy_m",
+    "same",
+    "urgent",
+    "doubt",
+    "disagree",
+    "alike",
+    "now_class",
+    "now_condition",
+)
+
+
+@dataclass
+class Imported:
+    """What an import came to. `already` says that the same run was in the store before."""
+
+    inspection: int
+    name: str
+    photographs: int
+    findings: int
+    already: bool = False
+    problems: list[Problem] = field(default_factory=list)
+
+
+def import_run(store: Store, folder: Path, *, name: str = "") -> Imported:
+    """Take a finished run into the store. The same run again changes nothing. Raises OutputError and ToelineError."""
+    saved = read_saved(folder, of=("inspect", "evaluate"))
+    if not saved.record.get("finished"):
+        raise OutputError(f"{folder}: the run is not finished. Run the same `toeline inspect` again, then import it.")
+    taxonomy = store_taxonomy(store, saved.taxonomy)
+    named = name or str(saved.record.get("title") or "") or saved.folder.resolve().name
+    digest = _run_hash(saved)
+    if known := store.row("SELECT * FROM inspections WHERE run_sha256 = ?", digest):
+        counts = [
+            store.value(f"SELECT COUNT(*) FROM {t} WHERE inspection = ?", known["id"]) for t in ("photos", "findings")
+        ]
+        return Imported(known["id"], known["name"], *counts, already=True)
+    there, findings = saved.photographs(), saved.findings()
+    problems = saved.lost(there, "it can be reviewed only when it is back and imported anew.")
+    with store.write() as db:
+        inspection = _inspection(db, saved, named, digest)
+        ids = {str(r["photo"]): _photo(db, inspection, r, there.get(str(r["photo"]))) for r in saved.progress}
+        number = 0
+        for photo, its in findings.items():
+            number += len(its)
+            _findings(db, inspection, ids[photo], its, taxonomy)
+    return Imported(inspection, named, len(ids), number, problems=problems)
+
+
+def store_taxonomy(store: Store, taxonomy: Taxonomy | None = None) -> Taxonomy:
+    """The taxonomy of a store: that of its first run, which all others must share. Raises OutputError."""
+    kept, source = store.meta("taxonomy_sha256"), store.meta("taxonomy")
+    if taxonomy is None:
+        return _read_taxonomy(store, source) if source else Taxonomy.load()
+    if not kept:
+        text = Path(taxonomy.source).read_text(encoding="utf-8") if Path(taxonomy.source).is_file() else ""
+        store.set_meta("taxonomy", text)
+        store.set_meta("taxonomy_sha256", taxonomy_hash(taxonomy))
+    elif kept != taxonomy_hash(taxonomy):
+        raise OutputError(f"{store.folder}: holds findings of another taxonomy. Use a store of its own for this run.")
+    return taxonomy
+
+
+def _read_taxonomy(store: Store, text: str) -> Taxonomy:
+    """The words of the file as it was when the first run was imported."""
+    file = store.folder / "taxonomy.toml"
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
+    return Taxonomy.load(file)
+
+
+def _run_hash(saved: SavedRun) -> str:
+    """Equal for one and the same run: what was asked, and what is in it."""
+    facts = {k: saved.record.get(k) for k in ("settings", "models", "data_sha256", "started", "command")}
+    with (saved.folder / "findings.jsonl").open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(json.dumps([facts, found], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def fingerprint(record: Mapping[str, Any]) -> str:
+    """Equal for equal weights and rules for review: 16 hex digits over what run.json says of the models."""
+    models = record.get("models") or {}
+    lasting = {
+        room: {k: v for k, v in dict(facts).items() if k != "versions"} for room, facts in models.items() if facts
+    }
+    weights = record.get("settings", {}).get("weights")
+    return hashlib.sha256(json.dumps([lasting, weights], sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _inspection(db: sqlite3.Connection, saved: SavedRun, name: str, digest: str) -> int:
+    row = {
+        "name": name,
+        "folder": str(saved.folder.absolute()),
+        "run": json.dumps(saved.record, ensure_ascii=False),
+        "run_sha256": digest,
+        "model": fingerprint(saved.record),
+        "taxonomy_sha256": taxonomy_hash(saved.taxonomy),
+        "finished": str(saved.record["finished"]),
+        "imported": now(),
+    }
+    return insert(db, "inspections", row)
+
+
+def _photo(db: sqlite3.Connection, inspection: int, record: Mapping[str, Any], path: Path | None) -> int:
+    size = path.stat().st_size if path else 0
+    wide, high = (int(v) for v in record["size"])
+    row = {
+        "inspection": inspection,
+        "name": _utf8(str(record["photo"])),
+        "path": str(path or "").encode("utf-8", "surrogateescape").hex(),
+        "bytes": size,
+        "sha256": str(record.get("sha256", "")),
+        "width": wide,
+        "height": high,
+        "record": json.dumps(record),
+    }
+    return insert(db, "photos", row)
+
+
+def path_of(photo: Row) -> Path | None:
+    """Where the photograph lies; kept in hex, since a name need not be UTF-8. None where it was not found."""
+    return Path(bytes.fromhex(photo["path"]).decode("utf-8", "surrogateescape")) if photo["path"] else None
+
+
+def _utf8(name: str) -> str:
+    """A name as JSON and SQLite can hold it: bytes that are no UTF-8 become the sign for an unknown character."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _findings(
+    db: sqlite3.Connection, inspection: int, photo: int, findings: Sequence[Finding], taxonomy: Taxonomy
+) -> None:
+    marks = ", ".join("?" * len(COLUMNS))
+    for finding in findings:
+        made = db.execute(
+            f"INSERT INTO findings ({', '.join(COLUMNS)}) VALUES ({marks})",
+            list(_values(inspection, photo, finding, taxonomy)),
+        )
+        record = finding_record(finding) | {"photo": _utf8(finding.photo)}
+        db.execute("INSERT INTO records VALUES (?, ?)", (made.lastrowid, json.dumps(record, ensure_ascii=False)))
+
+
+def _values(inspection: int, photo: int, f: Finding, taxonomy: Taxonomy) -> Iterator[Any]:
+    v, at = f.verdict, f.geo_position
+    yield from (
+        inspection,
+        photo,
+        _utf8(f.instance_id),
+        f.type_name,
+        v.class_name,
+        v.condition,
+        round(v.probability, 6),
+    )
+    yield dumps({name: round(p, 6) for name, p in v.probabilities.items()})
+    yield from (
+        round(f.score, 6),
+        f.grade.severity,
+        f.grade.rank,
+        f.grade.action,
+        f.grade.immediate,
+        bool(v.review),
+        v.review,
+    )
+    yield from (round(c, 2) for c in f.box.xyxy)
+    yield from (at.latitude, at.longitude, at.error_m) if at else (None, None, None)
+    yield f"{inspection}:{at.group}" if at and at.group else ""
+    yield from (urgency(f), doubt(f), disagreement(f), likeness(f, taxonomy))
+    yield from (v.class_name, v.condition)
+
+
+def urgency(f: Finding) -> float:
+    """Smaller is more urgent: what cannot wait, then by severity, then the more probable."""
+    return -(1000.0 * bool(f.grade.immediate) + 10.0 * f.grade.rank + f.verdict.probability)
+
+
+def doubt(f: Finding) -> float:
+    """Smaller is less sure: the distance between the two best answers, and 2 for what was not asked at all."""
+    if not f.verdict.asked:
+        return 2.0 - (1.0 - f.score)
+    second = f.verdict.second
+    return f.verdict.probability - (second[1] if second else 0.0)
+
+
+def disagreement(f: Finding) -> float:
+    """Smaller is more in dispute: detector against judge, other photographs of it, other types seen there."""
+    named = bool(f.detector_class) and f.detector_class != f.verdict.class_name
+    disputed = bool(f.geo_position and f.geo_position.disputed)
+    others = max((g.score for g in f.detector_others), default=0.0)
+    return doubt(f) - 10.0 * named - 5.0 * disputed - 2.0 * others
+
+
+def likeness(f: Finding, taxonomy: Taxonomy) -> float:
+    """Near numbers for objects that look alike on a grid: by answer, then by form (width to height), then by size."""
+    place = taxonomy.answers().index(f.verdict.class_name) if f.verdict.class_name in taxonomy.answers() else -1
+    form = f.box.width / max(f.box.width + f.box.height, 1e-9)
+    return 1000.0 * (place + 1) + 100.0 * round(10 * form) / 10 + min(f.box.area, 4e8) / 4e8
+
+
+def insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+    """One row; the names of table and columns are ours. Returns its id."""
+    marks = ", ".join("?" * len(row))
+    made = db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+    return int(made.lastrowid or 0)

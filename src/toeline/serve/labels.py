@@ -1,0 +1,209 @@
+"""Decisions as labels: what people confirmed, corrected and added becomes a data set; what nobody decided does not."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toeline.core.box import Box
+from toeline.core.finding import Problem
+from toeline.core.records import counted, join_lines
+from toeline.core.run_folder import write_whole
+from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some
+from toeline.data.datasets import Carry, LabeledPhoto, LabelSet, placed
+from toeline.data.export import Format, write_as
+from toeline.data.images import file_hash
+from toeline.data.labels import LabelLine
+from toeline.data.places import SPLITS
+from toeline.data.split import FLIGHT, grouping, on_several_sides
+from toeline.data.yolo import Entry
+from toeline.errors import OutputError
+from toeline.pipelines.progress import Summary, bar, saying
+from toeline.serve.imports import path_of, store_taxonomy
+from toeline.serve.listing import JOINED
+from toeline.serve.store import Row, Store
+
+PROVENANCE, RECORD = "provenance.jsonl", "labels.json"
+TRAIN = "train"  # of photographs whose folders name no split
+WHY = {
+    "open": "is not decided completely: {} left out, since what is not labeled would be learned as background",
+    "unsure": "has {} that nobody could judge: left out with the photograph",
+    "gone": "is not there any more, or is another file now: left out",
+    "again": "is in the store more than once: the labels of the last decision are taken",
+}
+
+
+@dataclass
+class Labels:
+    """A data set of decisions. `sources` has for each object, by place and line, who decided it."""
+
+    data: LabelSet
+    sources: list[dict[str, Any]]
+    problems: list[Problem] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def labels_of(store: Store, taxonomy: Taxonomy, *, partial: bool = False, ids: set[int] | None = None) -> Labels:
+    """Every photograph whose objects are all decided, with what was decided; `ids` takes only these findings.
+
+    `partial` takes photographs of which only some are decided, with those: for what learns object by object.
+    """
+    problems: list[Problem] = []
+    counts: Counter[str] = Counter()
+    kept = list(_photographs(store, partial or ids is not None, ids, problems, counts))
+    entries = [Entry(path, None, split_of(path)) for _, path, _ in kept]
+    photos: dict[str, list[LabeledPhoto]] = defaultdict(list)
+    sources: list[dict[str, Any]] = []
+    for (photo, path, rows), place in zip(kept, placed(entries), strict=True):
+        lines = tuple(_line(at, row, taxonomy) for at, row in enumerate(rows, start=1))
+        photos[place.entry.split].append(LabeledPhoto(path, place.name, (photo["width"], photo["height"]), lines))
+        sources += (
+            _source(row, photo, place.name, place.entry.split, line) for row, line in zip(rows, lines, strict=True)
+        )
+    names = {i: c.name for i, c in enumerate(taxonomy.classes)}
+    splits = {split: tuple(photos[split]) for split in sorted(photos, key=[*dict.fromkeys(SPLITS.values())].index)}
+    problems += _torn(splits)
+    return Labels(LabelSet(store.folder, names, splits), sources, problems, counts)
+
+
+def split_of(photo: Path) -> str:
+    """The split that a photograph's folders name, the nearest first, or train.
+
+    >>> split_of(Path("lagoon/valid/images/a.jpg")), split_of(Path("flight7/a.jpg"))
+    ('valid', 'train')
+    """
+    return next((SPLITS[part.lower()] for part in reversed(photo.parts[:-1]) if part.lower() in SPLITS), TRAIN)
+
+
+Kept = tuple[Row, Path, list[Row]]
+
+
+def _photographs(
+    store: Store, partial: bool, ids: set[int] | None, problems: list[Problem], counts: Counter[str]
+) -> Iterator[Kept]:
+    """Photographs that can be used, with their labeled objects; of a file inspected twice the last review."""
+    latest: dict[str, Kept] = {}
+    for photo in store.rows("SELECT * FROM photos ORDER BY id"):
+        rows = store.rows(f"{JOINED} WHERE f.photo = ? AND f.removed = 0 ORDER BY f.id", photo["id"])
+        rows = [row for row in rows if ids is None or row["id"] in ids]
+        kept = _usable(photo, rows, partial, problems, counts)
+        if kept is None:
+            continue
+        same = photo["sha256"] or photo["name"]
+        if same in latest:
+            problems.append(Problem(photo["name"], photo["name"], WHY["again"], note=True))
+            kept = max(latest[same], kept, key=lambda k: max((row["now_event"] for row in k[2]), default=0))
+        latest[same] = kept
+    yield from latest.values()
+
+
+def _usable(photo: Row, rows: list[Row], partial: bool, problems: list[Problem], counts: Counter[str]) -> Kept | None:
+    """The photograph with what was decided on it, or None; why not is told."""
+    counts.update(row["now_action"] if row["decided"] else "open" for row in rows)
+    undecided = [row for row in rows if not row["decided"]]
+    unsure = [row for row in rows if row["decided"] and row["now_action"] == "unsure"]
+    labeled = [row for row in rows if row["decided"] and row["now_class"]]
+
+    def left_out(why: str, number: int = 0) -> None:
+        problems.append(Problem(photo["name"], photo["name"], WHY[why].format(some(number, "object")), note=True))
+
+    if not rows or len(undecided) == len(rows):
+        return None  # nobody looked at it: nothing to tell of thousands
+    if not partial and undecided:
+        left_out("open", len(undecided))
+        return None
+    if not partial and unsure:
+        left_out("unsure", len(unsure))
+        return None
+    path = path_of(photo)
+    if path is None or not path.is_file() or (photo["sha256"] and file_hash(path) != photo["sha256"]):
+        left_out("gone")
+        return None
+    return photo, path, labeled
+
+
+def box_of(row: Row) -> Box:
+    """Where the object is: as a person drew it, else as it was found."""
+    return Box(*json.loads(row["now_box"])) if row["now_box"] else Box(row["x1"], row["y1"], row["x2"], row["y2"])
+
+
+def _line(number: int, row: Row, taxonomy: Taxonomy) -> LabelLine:
+    return LabelLine(number, taxonomy.class_id(row["now_class"]), box_of(row))
+
+
+def _source(row: Row, photo: Row, place: str, split: str, line: LabelLine) -> dict[str, Any]:
+    """Where one label comes from."""
+    return {
+        "split": split,
+        "photo": place,
+        "line": line.line,
+        "class": row["now_class"],
+        "condition": row["now_condition"],
+        "box": list(line.box.xyxy),
+        "finding": row["id"],
+        "event": row["now_event"],
+        "action": row["now_action"],
+        "user": row["now_user"],
+        "time": row["now_time"],
+        "seconds": row["now_seconds"],
+        "model_class": "" if row["added"] else row["class"],
+        "model_probability": None if row["added"] else row["probability"],
+        "inspection": row["inspection"],
+        "original": photo["name"],
+        "sha256": photo["sha256"],
+    }
+
+
+def _torn(splits: dict[str, tuple[LabeledPhoto, ...]]) -> Iterable[Problem]:
+    """Flight lines and copies that are in two splits: what is measured on one would have been seen in the other."""
+    shared = on_several_sides({split: [p.photo for p in its] for split, its in splits.items()}, grouping(FLIGHT))
+    for kind, keys in shared.items():
+        for key, sides in keys.items():
+            what = f"the {kind} {key} is in {' and '.join(sides)}. Run toeline split on them, or move some."
+            yield Problem.in_file(Path("/".join(sides)), what)
+
+
+def labels_into(store_dir: Path, out: Path, *, partial: bool = False, link: bool = True) -> Summary:
+    """Write the labels of a store into `out`: yolo, coco, where each comes from, and what was left out."""
+    store = Store.open(store_dir, make=False)
+    try:
+        taxonomy = store_taxonomy(store)
+        with saying("Reading the decisions"):
+            labels = labels_of(store, taxonomy, partial=partial)
+        last = store.row("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1")
+    finally:
+        store.close()
+    if not labels.data.photographs:
+        told = f" ({labels.problems[0]})" if labels.problems else ""
+        hint = "" if partial else ", or take --partial"
+        raise OutputError(f"{store_dir}: no photograph is decided completely{told}. Decide some more{hint}.")
+    carry = Carry.LINK if link else Carry.COPY
+    with bar("Writing", total=2 * labels.data.photographs) as step:
+        for to in (Format.YOLO, Format.COCO):
+            write_as(labels.data, to, out / to.value, carry, step=step)
+    objects = sum(len(p.lines or ()) for its in labels.data.splits.values() for p in its)
+    record = {
+        "store": str(store_dir),
+        "partial": partial,
+        "photographs": {s: len(its) for s, its in labels.data.splits.items()},
+        "objects": objects,
+        "decisions": dict(labels.counts),
+        "last_event": dict(last) if last else None,
+        **counted(labels.problems),
+    }
+    write_whole(out / PROVENANCE, join_lines(labels.sources))
+    write_whole(out / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    said = ", ".join(f"{n:,} {action}" for action, n in labels.counts.most_common())
+    lines = [f"[bold]{some(objects, 'object')}[/] on {some(labels.data.photographs, 'photograph')} of {said}"]
+    places = {
+        "YOLO": str(out / "yolo"),
+        "COCO": str(out / "coco"),
+        "sources": str(out / PROVENANCE),
+        "record": str(out / RECORD),
+    }
+    return Summary(lines, places, record, labels.problems, str(out / RECORD))

@@ -1,0 +1,292 @@
+"""Routes of the review: sessions, findings, photographs, decisions, progress."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from toeline.core.box import Box
+from toeline.serve.accounts import Who
+from toeline.serve.decisions import Done, Refused
+from toeline.serve.forms import (
+    MOST_ID,
+    Anything,
+    BatchForm,
+    DecisionForm,
+    DoneSaid,
+    Fault,
+    Id,
+    LoginForm,
+    Page,
+    Session,
+    UndoForm,
+    UndoneSaid,
+)
+from toeline.serve.listing import Filter, Listing
+from toeline.serve.store import Row
+from toeline.serve.who import COOKIE, REVIEWER, VIEWER, current, require_own_page
+
+FAULTS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Fault, "description": "Told in `detail`"}
+    for code in (400, 401, 403, 404, 405, 409, 410, 413, 422, 429, 503, 507)
+}
+JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+    304: {"description": "Not changed"},
+}
+router = APIRouter(responses=FAULTS)
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
+PerPage = Annotated[int, Query(ge=1, le=500)]
+Text = Annotated[str, Query(max_length=200)]
+
+
+@router.get("/session", response_model=Session, tags=["session"])
+def session(request: Request, who: Who = VIEWER) -> dict[str, Any]:
+    """Who is logged in, and the token that requests which change something must send."""
+    return {"user": who.name, "role": who.role, "local": who.local, "csrf": who.csrf}
+
+
+@router.post("/login", response_model=Session, tags=["session"])
+def login(form: LoginForm, request: Request, response: Response) -> dict[str, Any]:
+    """Log in: a new session, in a cookie."""
+    require_own_page(request, None)
+    address = request.client.host if request.client else ""
+    made = request.app.state.accounts.log_in(form.user, form.password, address)
+    if made is None:
+        raise Refused(401, "signed_out", "name or password is wrong.")
+    cookie, who = made
+    response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=request.app.state.secure, path="/")
+    return {"user": who.name, "role": who.role, "local": False, "csrf": who.csrf}
+
+
+@router.post("/logout", status_code=204, tags=["session"])
+def logout(request: Request, response: Response) -> None:
+    """End the session."""
+    who = current(request)
+    require_own_page(request, who)
+    if who is not None and who.session:
+        request.app.state.accounts.log_out(who)
+    response.delete_cookie(COOKIE, path="/")
+
+
+@router.get("/taxonomy", tags=["findings"])
+def taxonomy(request: Request, who: Who = VIEWER) -> Anything:
+    """Types with their classes in the order of the keys, conditions with their colors, severities."""
+    words = request.app.state.taxonomy
+    graded = {c.name: words.grading.of(c.name).severity for c in words.classes}
+    classes = [
+        {"name": c.name, "condition": c.condition, "severity": graded[c.name], "meaning": c.meaning, "type": c.type}
+        for c in words.classes
+    ]
+    return {
+        "name": words.name,
+        "types": [
+            {"name": t.name, "spoken": t.spoken, "classes": [c for c in classes if c["type"] == t.name]}
+            for t in words.types
+        ],
+        "conditions": [{"name": c.name, "color": c.color} for c in words.conditions],
+        "severities": [
+            {"name": s.name, "rank": i, "meaning": s.meaning} for i, s in enumerate(words.grading.severities)
+        ],
+    }
+
+
+def chosen(
+    state: Literal["open", "decided", "all"],
+    type: str,
+    class_name: str,
+    condition: str,
+    review: bool | None,
+    severity: str,
+    inspection: int | None,
+    photo: int | None,
+    q: str,
+    action: str,
+    user: str,
+) -> Filter:
+    """The filter of a query."""
+    return Filter(
+        state=state,
+        type=type,
+        class_name=class_name,
+        condition=condition,
+        review=review,
+        severity=severity,
+        inspection=inspection,
+        photo=photo,
+        q=q,
+        action=action,
+        user=user,
+    )
+
+
+@router.get("/findings", response_model=Page, tags=["findings"])
+def findings(
+    request: Request,
+    who: Who = VIEWER,
+    state: Literal["open", "decided", "all"] = "open",
+    type: Text = "",
+    class_name: Annotated[str, Query(alias="class", max_length=200)] = "",
+    condition: Text = "",
+    review: bool | None = None,
+    severity: Text = "",
+    inspection: Id | None = None,
+    photo: Id | None = None,
+    q: Text = "",
+    action: Text = "",
+    user: Text = "",
+    sort: Literal["urgent", "least_sure", "disagree", "alike", "photo"] = "urgent",
+    page: PageNumber = 1,
+    per_page: PerPage = 60,
+) -> Anything:
+    """One page of findings."""
+    which = chosen(state, type, class_name, condition, review, severity, inspection, photo, q, action, user)
+    found: Anything = request.app.state.listing.page(which, sort=sort, page=page, per_page=per_page)
+    return found
+
+
+def _row(request: Request, finding: int) -> Row:
+    row: Row | None = request.app.state.listing.finding(finding)
+    if row is None:
+        raise Refused(404, "missing", f"finding {finding}: there is none. Load the list again.")
+    return row
+
+
+@router.get("/findings/{finding}", tags=["findings"])
+def one(finding: Id, request: Request, who: Who = VIEWER) -> Anything:
+    """A finding with what stands around it, the same object elsewhere, and its events."""
+    details: Anything = request.app.state.listing.details(_row(request, finding))
+    return details
+
+
+@router.get("/findings/{finding}/crop", response_class=Response, responses=JPEG, tags=["pictures"])
+def crop(
+    finding: Id,
+    request: Request,
+    who: Who = VIEWER,
+    margin: Annotated[float, Query(ge=0, le=2, allow_inf_nan=False)] = 0.25,
+    size: Annotated[int, Query(ge=32, le=1600)] = 320,
+    if_none_match: Annotated[str, Header()] = "",
+) -> Response:
+    """The object, cut out of its photograph, as JPEG."""
+    state, row = request.app.state, _row(request, finding)
+    photo = state.listing.photo_row(row["photo"])
+    box = Box(*json.loads(row["now_box"])) if row["now_box"] else Box(row["x1"], row["y1"], row["x2"], row["y2"])
+    tag = f'"{state.pixels.etag(photo, box.xyxy, margin, size)}"'
+    return _picture(tag, if_none_match, lambda: state.pixels.crop(photo, box, margin=margin, size=size))
+
+
+def _picture(tag: str, known: str, make: Any) -> Response:
+    headers = {"etag": tag, "cache-control": "private, max-age=86400"}
+    if known == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(make(), media_type="image/jpeg", headers=headers)
+
+
+def _photo(request: Request, photo: int) -> Row:
+    row: Row | None = request.app.state.listing.photo_row(photo)
+    if row is None:
+        raise Refused(404, "missing", f"photo {photo}: there is none.")
+    return row
+
+
+@router.get("/photos", tags=["pictures"])
+def photos(
+    request: Request,
+    who: Who = VIEWER,
+    inspection: Id | None = None,
+    q: Text = "",
+    page: PageNumber = 1,
+    per_page: PerPage = 60,
+) -> Anything:
+    """One page of photographs."""
+    found: Anything = request.app.state.listing.photo_page(inspection=inspection, q=q, page=page, per_page=per_page)
+    return found
+
+
+@router.get("/photos/{photo}", tags=["pictures"])
+def photo(photo: Id, request: Request, who: Who = VIEWER) -> Anything:
+    """A photograph with everything on it."""
+    listing: Listing = request.app.state.listing
+    return {**listing.photo(_photo(request, photo)), "items": listing.on_photo(photo)}
+
+
+@router.get("/photos/{photo}/image", response_class=Response, responses=JPEG, tags=["pictures"])
+def image(
+    photo: Id,
+    request: Request,
+    who: Who = VIEWER,
+    width: Annotated[int | None, Query(ge=64, le=8192)] = None,
+    if_none_match: Annotated[str, Header()] = "",
+) -> Response:
+    """The photograph upright, as JPEG, no wider than `width`."""
+    pixels, row = request.app.state.pixels, _photo(request, photo)
+    return _picture(f'"{pixels.etag(row, width)}"', if_none_match, lambda: pixels.whole(row, width))
+
+
+@router.get("/inspections", tags=["findings"])
+def inspections(request: Request, who: Who = VIEWER) -> Anything:
+    """All inspections in the store."""
+    return {"items": request.app.state.listing.inspections()}
+
+
+@router.get("/progress", tags=["findings"])
+def progress(request: Request, who: Who = VIEWER, inspection: Id | None = None) -> Anything:
+    """How far the review is."""
+    said: Anything = request.app.state.listing.progress(inspection)
+    return said
+
+
+@router.get("/events", tags=["decisions"])
+def events(
+    request: Request,
+    who: Who = VIEWER,
+    finding: Id | None = None,
+    user: Text = "",
+    after: Annotated[int, Query(ge=0, le=MOST_ID)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Anything:
+    """Who decided what, in order; answers of the blind review are not shown before it is over."""
+    found: Anything = request.app.state.listing.events(finding=finding, user=user, after=after, limit=limit)
+    return found
+
+
+@router.post("/decisions", response_model=DoneSaid, response_model_exclude_defaults=True, tags=["decisions"])
+def decide(form: DecisionForm, request: Request, who: Who = REVIEWER) -> dict[str, Any]:
+    """Take a decision. 409 when somebody decided the finding first."""
+    done: Done = request.app.state.decisions.decide(who.name, form.decision())
+    request.app.state.metrics.decisions.labels(form.action).inc()
+    return done.record()
+
+
+@router.post("/decisions/batch", tags=["decisions"])
+def batch(form: BatchForm, request: Request, who: Who = REVIEWER) -> Anything:
+    """Take several decisions, each by itself."""
+    results = request.app.state.decisions.batch(who.name, [item.decision() for item in form.items])
+    listing = request.app.state.listing
+    return {"results": [_result(r, item.finding, listing) for r, item in zip(results, form.items, strict=True)]}
+
+
+def _result(result: Done | Refused, finding: int | None, listing: Listing) -> dict[str, Any]:
+    if isinstance(result, Done):
+        return {"status": 200, **result.record()}
+    return {"status": result.status, "finding": finding, "fault": refusal(listing, result)}
+
+
+def refusal(listing: Listing, why: Refused) -> dict[str, Any]:
+    """The body of a refusal; of a stale decision with the finding as it stands now."""
+    more = dict(why.more)
+    if why.code == "stale" and (row := listing.finding(more.pop("finding", 0))):
+        more["item"] = listing.item(row)
+    return {"detail": str(why), "code": why.code, **more}
+
+
+@router.post("/undo", response_model=UndoneSaid, tags=["decisions"])
+def undo(form: UndoForm, request: Request, who: Who = REVIEWER) -> dict[str, Any]:
+    """Undo your last decision that is not undone."""
+    state = request.app.state
+    done, undone = state.decisions.undo(who.name, form.key)
+    row = state.listing.finding(done.finding)
+    return {**done.record(), "undone": undone, "item": state.listing.item(row) if row else None}

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from tests.support.serving import BASE, client, copied, decide, items
+
+from toeline.errors import OutputError
+from toeline.serve import store as store_file
+from toeline.serve.decisions import Decision, Decisions, Refused, check
+from toeline.serve.imports import store_taxonomy
+from toeline.serve.store import FILE, Store
+
+WRITER = """
+import sys
+from pathlib import Path
+from toeline.serve.decisions import Decision, Decisions
+from toeline.serve.imports import store_taxonomy
+from toeline.serve.store import Store
+store = Store.open(Path(sys.argv[1]))
+taker = Decisions(store, store_taxonomy(store))
+version = {row["id"]: row["version"] for row in store.rows("SELECT id, version FROM findings")}
+for number in range(10_000):
+    finding = 1 + number % len(version)
+    done = taker.decide("ann", Decision(action="confirm", key=f"{sys.argv[2]}-{number:08d}", finding=finding, version=version[finding]))
+    version[finding] = done.version
+    print(done.event, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_five_times_under_writing_load_no_acknowledged_decision_is_lost(tmp_path: Path) -> None:
+    folder, acknowledged = copied(tmp_path), set[int]()
+    for start in range(5):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder), f"start-{start}"], stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout is not None
+            acknowledged |= {int(writer.stdout.readline()) for _ in range(10 + 7 * start)}
+            writer.send_signal(signal.SIGKILL)
+            acknowledged |= {int(line) for line in writer.stdout if line.endswith("\n")}
+    store = Store.open(folder)
+    kept = {row["id"] for row in store.rows("SELECT id FROM events")}
+    assert len(acknowledged) >= 120
+    assert acknowledged <= kept
+    assert check(store, store_taxonomy(store)).faults == []
+    store.close()
+
+
+def test_of_a_full_disk_it_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    with client(copied(tmp_path)) as web:
+        store, first = web.app.state.store, items(web)[0]
+        assert decide(web, first["id"]).status_code == 200
+        (pages,) = store._writer.execute("PRAGMA page_count").fetchone()
+        store._writer.execute(f"PRAGMA max_page_count = {pages}")
+        codes, left = [], items(web)
+        for at in range(400):  # until what is free inside the file is used up
+            said = decide(web, left[at % len(left)]["id"], "skip")
+            codes.append(said.status_code)
+            if said.status_code != 200:
+                break
+        assert codes[-1] == 507
+        assert said.json()["code"] == "full"
+        assert "make room" in said.json()["detail"]
+        assert len(web.get(f"{BASE}/events", params={"limit": 1000}).json()["items"]) == len(codes)
+        store._writer.execute("PRAGMA max_page_count = 1000000")
+        assert decide(web, left[0]["id"]).status_code == 200
+        assert check(store, web.app.state.taxonomy).faults == []
+
+
+def test_events_cannot_be_changed_or_deleted(tmp_path: Path) -> None:
+    with client(copied(tmp_path)) as web:
+        decide(web, items(web)[0]["id"])
+        store = web.app.state.store
+        for sql in ("UPDATE events SET user = 'eve'", "DELETE FROM events"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"), store.write() as db:
+                db.execute(sql)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        ("UPDATE events SET user = 'eve' WHERE id = 2", "event 2"),
+        ("DELETE FROM events WHERE id = 2", "event 2: is missing"),
+        (
+            "UPDATE findings SET now_class = 'vegetation' WHERE now_action = 'confirm' AND type = 'rock_toe'",
+            "stands beside",
+        ),
+    ],
+)
+def test_a_change_behind_the_back_is_found(tmp_path: Path, tamper: str, said: str) -> None:
+    folder = copied(tmp_path)
+    with client(folder) as web:
+        for one in items(web, type="rock_toe")[:3]:
+            decide(web, one["id"])
+    with sqlite3.connect(folder / FILE) as db:
+        db.execute("DROP TRIGGER events_stay")
+        db.execute("DROP TRIGGER events_last")
+        db.execute(tamper)
+    store = Store.open(folder)
+    faults = check(store, store_taxonomy(store)).faults
+    store.close()
+    assert any(said in fault for fault in faults)
+
+
+def test_of_many_writers_at_once_one_wins_each_finding(tmp_path: Path) -> None:
+    store = Store.open(copied(tmp_path))
+    taker = Decisions(store, store_taxonomy(store))
+    findings = [row["id"] for row in store.rows("SELECT id FROM findings")]
+    won: list[tuple[str, int]] = []
+
+    def review(user: str) -> None:
+        for finding in findings:
+            try:
+                taker.decide(user, Decision(action="reject", key=f"{user}-{finding:08d}", finding=finding))
+                won.append((user, finding))
+            except Refused as why:
+                assert why.code == "stale"
+
+    threads = [threading.Thread(target=review, args=(f"user{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(finding for _, finding in won) == findings
+    assert check(store, store_taxonomy(store)).faults == []
+    store.close()
+
+
+def test_a_store_of_a_newer_version_is_refused_and_an_older_one_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(tmp_path)
+    steps = (*store_file.UPGRADES, lambda db: db.execute("CREATE TABLE later (x INTEGER)"))
+    monkeypatch.setattr(store_file, "UPGRADES", steps)
+    upgraded = Store.open(folder)
+    assert upgraded.schema == len(steps)
+    assert upgraded.value("SELECT COUNT(*) FROM findings") == 12
+    upgraded.close()
+    monkeypatch.undo()
+    with pytest.raises(OutputError, match="newer Toeline"):
+        Store.open(folder)
+
+
+def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = copied(tmp_path)
+
+    def broken(db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE later (x INTEGER)")
+        db.execute("INSERT INTO nowhere VALUES (1)")
+
+    monkeypatch.setattr(store_file, "UPGRADES", (*store_file.UPGRADES, broken))
+    with pytest.raises(OutputError, match="cannot be opened"):
+        Store.open(folder)
+    monkeypatch.undo()
+    store = Store.open(folder)
+    assert (store.schema, store.value("SELECT COUNT(*) FROM sqlite_master WHERE name = 'later'")) == (1, 0)
+    store.close()
+
+
+def test_a_backup_is_whole_and_is_never_written_over(tmp_path: Path) -> None:
+    with client(copied(tmp_path)) as web:
+        decide(web, items(web)[0]["id"])
+        web.app.state.store.backup(tmp_path / "copy.sqlite")
+        with pytest.raises(OutputError, match="is there already"):
+            web.app.state.store.backup(tmp_path / "copy.sqlite")
+    (tmp_path / "restored").mkdir()
+    (tmp_path / "copy.sqlite").replace(tmp_path / "restored" / FILE)
+    store = Store.open(tmp_path / "restored")
+    assert store.value("SELECT COUNT(*) FROM events") == 1
+    assert check(store, store_taxonomy(store)).faults == []
+    store.close()
+
+
+def test_what_is_no_store_is_told(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        Store.open(tmp_path / "full")
+    (tmp_path / FILE).write_bytes(b"no database" * 1000)
+    with pytest.raises(OutputError, match="cannot be opened"):
+        Store.open(tmp_path)
+    with pytest.raises(OutputError, match="no store is there"):
+        Store.open(tmp_path / "none", make=False)
+
+
+def test_a_store_is_served_by_one_process(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    with client(folder), pytest.raises(OutputError, match="another run"), Store(folder).serving():
+        pass
