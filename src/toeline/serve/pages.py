@@ -24,6 +24,7 @@ PAGES = {  # path: template, title, least role
     "/sign-off": ("signoff", "Sign-off", "viewer"),
     "/jobs": ("jobs", "Jobs", "viewer"),
 }
+UNDER = {SINGLE: "/review", "/blind": "/agreement"}  # pages that are not in the menu, and what they belong to
 MENU = ("/review", "/progress", "/agreement", "/sign-off", "/jobs")
 _environment = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -32,9 +33,9 @@ _environment = Environment(
 
 def page(request: Request, name: str, title: str, who: Who | None, status: int = 200) -> Response:
     """A page from its template. It is never kept by a cache, for it holds the token of the session."""
-    menu = [(path, PAGES[path][1]) for path in MENU]
+    menu, route = [(path, PAGES[path][1]) for path in MENU], request.scope["route"].path
     text = _environment.get_template(f"{name}.html.j2").render(
-        title=title, who=who, menu=menu, path=request.url.path, version=__version__,
+        title=title, who=who, menu=menu, path=UNDER.get(route, route), version=__version__,
         engineer=bool(who and who.may("engineer")), reviewer=bool(who and who.may("reviewer")),
     )  # fmt: skip
     return HTMLResponse(text, status, headers={"cache-control": "no-store"})

@@ -1,6 +1,6 @@
 // The grid of crops: what is selected, where the focus is, and how keys and pointers move both.
 
-import { $, make, percent, spoken } from "./api.js";
+import { make, percent, spoken } from "./api.js";
 import { cropUrl, isDecided, nowClass, nowCondition } from "./words.js";
 
 export const SHOWN = 36;
@@ -70,8 +70,9 @@ export class Grid extends EventTarget {
     return make(
       "li", { role: "option", class: `tile${isDecided(item) ? " done" : ""}`, "data-id": item.id, "aria-label": `${facts.filter(Boolean).join(", ")}, object ${item.object} on ${item.photo}` },
       make("span", { class: "picture" }, image, urgent, make("span", { class: "tick", "aria-hidden": "true" }, "✓")),
-      make("span", { class: "what" }, this.words.mark(nowCondition(item)), make("span", { class: "name" }, name), make("span", { class: "num p" }, item.class ? percent(item.probability) : "")),
-      make("span", { class: "state" }, done ? `✓ ${done}` : skipped || (item.review ? `? ${item.review_reason || "marked for review"}` : " ")),
+      make("span", { class: "what" }, this.words.mark(nowCondition(item)), make("span", { class: "name" }, name)),
+      make("span", { class: "state" }, make("span", { class: "num" }, item.class && !done ? percent(item.probability) : ""),
+        make("span", {}, done ? `✓ ${done}` : skipped || (item.review ? `? ${item.review_reason || "marked for review"}` : ""))),
     );
   }
 

@@ -1,11 +1,11 @@
 // The review: a grid of crops or one finding, decided by keys, saved in the background.
 
-import { $, Fault, api, clock, make, mayWrite, meta, percent, signIn, some, spoken } from "./api.js";
+import { $, Fault, api, clock, make, mayWrite, meta, signIn, some, spoken } from "./api.js";
 import { Grid, SHOWN, prefetch } from "./grid.js";
 import { FindingList } from "./list.js";
 import { Queue } from "./queue.js";
 import { Single } from "./single.js";
-import { Words, cropUrl, isDecided, nowBox, nowClass } from "./words.js";
+import { Words, cropUrl, isDecided, nowClass } from "./words.js";
 
 const FILTERS = ["sort", "state", "type", "class", "condition", "severity", "review", "inspection", "q", "photo", "user", "action"];
 const LOOK_S = 10; // how often others' decisions are asked for

@@ -3,7 +3,7 @@
 import { $, api, clock, make, percent, spoken } from "./api.js";
 import { prefetch } from "./grid.js";
 import { Viewer } from "./viewer.js";
-import { cropUrl, isDecided, nowBox, nowClass, nowCondition } from "./words.js";
+import { cropUrl, isDecided, nowClass, nowCondition } from "./words.js";
 
 const KEPT = 12; // answers of the server, for going back and forth
 
@@ -114,7 +114,7 @@ export class Single extends EventTarget {
       return other ? `${nowClass(other) || this.words.spoken(other.type)} (${r.other})` : `object ${r.other}`;
     };
     const line = (r) => {
-      const words = `${r.name.replaceAll("_", " ")} `, far = typeof r.distance === "number" ? `, ${percent(r.distance)} of the diagonal away` : "";
+      const words = `${r.name.replaceAll("_", " ")} `, gap = r.distance ?? 1, far = gap < 0.005 ? ", touching it" : gap < 1 ? `, ${percent(gap)} of the picture's diagonal away` : "";
       const link = r.other_id ? make("button", { type: "button", class: "link", onclick: () => this.open(r.other_id) }, named(r)) : named(r);
       return make("li", {}, words, link, far);
     };

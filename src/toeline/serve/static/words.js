@@ -2,7 +2,7 @@
 
 import { api, make } from "./api.js";
 
-const DASHES = ["", "9 5", "2 4", "14 3 2 3"]; // solid, dashed, dotted, dash-dot: a condition is never told by color alone
+const DASHES = ["", "9 5", "3 4", "14 3 3 3"]; // solid, dashed, dotted, dash-dot: a condition is never told by color alone
 const SHAPES = [
   "M-6,0a6,6 0 1,0 12,0a6,6 0 1,0 -12,0Z", "M0,-7.5L7.5,0L0,7.5L-7.5,0Z", "M-5.4,-5.4H5.4V5.4H-5.4Z", "M0,-7L7,6H-7Z",
 ];
