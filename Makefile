@@ -6,11 +6,19 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PYTHON ?=
 
-.PHONY: demo test quick install clean
+.PHONY: demo serve-demo test quick browser install clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/default.stamp  ## draw a dozen scenes, inspect them, compare with the ground truth
 	$(BIN)/toeline demo --out runs/demo
+
+serve-demo: runs/demo/run.json $(VENV)/serve.stamp  ## draw scenes, inspect them, and open the page on which they are reviewed
+	$(BIN)/toeline serve import runs/demo --store runs/review
+	@(sleep 3; $(BIN)/python -m webbrowser http://127.0.0.1:8765/review) >/dev/null 2>&1 &
+	$(BIN)/toeline serve --store runs/review
+
+runs/demo/run.json:
+	$(MAKE) demo
 
 test: $(VENV)/dev.stamp  ## exactly what CI runs
 	$(BIN)/ruff check .
@@ -22,6 +30,9 @@ quick: $(VENV)/dev.stamp  ## what a developer runs at each save: no training, no
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+
+browser: $(VENV)/browser.stamp  ## the review page in Debian's chromium, by keys and for screen readers; skipped where there is none
+	$(BIN)/python -m pytest -q -rs tests/serve/browser
 
 install: $(VENV)/dev.stamp
 
@@ -48,4 +59,12 @@ $(VENV)/default.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/dev.stamp: $(VENV)/default.stamp
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/serve.stamp: $(VENV)/default.stamp
+	$(PIP) --editable '.[serve]'
+	@touch $@
+
+$(VENV)/browser.stamp: $(VENV)/dev.stamp
+	$(PIP) --editable '.[browser]'
 	@touch $@

@@ -44,7 +44,10 @@ def test_no_serious_finding_of_axe(local: str, visit: Visit, width: int, scheme:
         keep(page, f"{path.strip('/').replace('/', '-').replace('?', '-')}-{width}-{scheme}")
         found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
         serious += [
-            f"{path}: {v['id']}: {n['target']} {n['failureSummary']}" for v in found for n in v["nodes"] if v["impact"] in ("serious", "critical")
+            f"{path}: {v['id']}: {n['target']} {n['failureSummary']}"
+            for v in found
+            for n in v["nodes"]
+            if v["impact"] in ("serious", "critical")
         ]
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path} is wider than the window"
     assert not serious, "\n".join(serious)

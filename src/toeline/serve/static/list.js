@@ -36,7 +36,7 @@ export class FindingList {
     const page = Math.floor((this.items.length + waiting) / PER_PAGE) + 1;
     const fresh = await this.read(page);
     if (fresh.length || page === 1) {
-      this.ended = !fresh.length;
+      this.ended = !fresh.length || (page === 1 && this.short);
       return fresh;
     }
     const missed = await this.read(1); // others decided meanwhile, so pages moved: look at the first once more
@@ -49,6 +49,7 @@ export class FindingList {
     query.set("page", page);
     query.set("per_page", PER_PAGE);
     const answer = await api(`${this.path}?${query}`);
+    this.short = answer.items.length < PER_PAGE;
     const known = new Set(this.items.map((item) => item.id));
     const fresh = answer.items.filter((item) => !known.has(item.id) && !this.isGone(item));
     this.total = Math.max(0, answer.total - [...this.gone.values()].filter((g) => !g.saved).length);

@@ -312,8 +312,9 @@ function afterDecision(items, action, className) {
     if (next && !blind) history.replaceState(null, "", address(`/findings/${next.id}`, state.list.query));
     if (!next && state.list.leaves) (blind ? show() : toGrid());
   } else {
+    const places = items.map((one) => grid.items.findIndex((i) => i.id === one.id));
+    grid.at = state.list.leaves ? Math.min(...places) : Math.min(Math.max(...places) + 1, grid.items.length - 1);
     grid.clear();
-    if (!state.list.leaves) grid.at = Math.min(grid.at + 1, grid.items.length - 1);
     show();
   }
   tell(`${what}: ${said}. ${some(Math.max(state.list.total, state.list.items.length), "finding")} left in this list.`);
