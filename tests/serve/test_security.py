@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from PIL import Image
 from tests.support.datasets import exit_code, make_photo, write_photo
@@ -27,8 +28,10 @@ HOME = "http://server.example"
 
 
 @pytest.fixture
-def guarded(tmp_path: Path):
-    """A server for others: ann is an engineer, bob a reviewer, eve a viewer."""
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A server for others: ann is an engineer, bob a reviewer, eve a viewer. Hashing is made cheap."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr("toeline.serve.accounts.PasswordHasher", lambda: cheap)
     folder = copied(tmp_path)
     store = Store.open(folder)
     accounts = Accounts(store)
@@ -230,9 +233,16 @@ def test_a_folder_outside_is_never_inspected(working: TestClient, typed: str) ->
 
 @pytest.mark.parametrize(
     ("content", "code"),
-    [(b"", 422), (b"<svg onload=alert(1)>", 422), (b"GIF89a", 422), (bomb(60_000, 60_000), 413), (bomb(1200, 1200), 413),
-     (b"x" * 350_000, 413), (b"\xff\xd8\xff" + b"\0" * 100, 422)],
-)  # fmt: skip
+    [
+        (b"", 422),
+        (b"<svg onload=alert(1)>", 422),
+        (b"GIF89a", 422),
+        (b"\xff\xd8\xff" + b"\0" * 100, 422),
+        (bomb(60_000, 60_000), 413),
+        (bomb(1200, 1200), 413),
+        (b"x" * 350_000, 413),
+    ],
+)
 def test_what_is_no_photograph_or_too_large_is_refused_before_it_is_decoded(
     working: TestClient, content: bytes, code: int
 ) -> None:

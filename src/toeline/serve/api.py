@@ -134,7 +134,8 @@ def _root(app: FastAPI) -> Any:
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def metrics() -> Response:
         """For Prometheus."""
-        return Response(state.metrics.text(state.jobs), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = state.metrics.text(waiting=state.jobs.count("waiting"), running=state.jobs.count("running"))
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
 

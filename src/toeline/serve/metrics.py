@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import resource
 import sys
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-
-if TYPE_CHECKING:
-    from toeline.serve.jobs import Jobs
 
 BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0, 60.0)
 
@@ -40,10 +36,10 @@ class Metrics:
         known = method if method in ("GET", "POST", "DELETE", "HEAD") else "other"
         self._requests.labels(known, route, str(status)).observe(seconds)
 
-    def text(self, jobs: Jobs) -> bytes:
-        """All of them."""
-        self._waiting.set(jobs.count("waiting"))
-        self._running.set(jobs.count("running"))
+    def text(self, *, waiting: int, running: int) -> bytes:
+        """All of them; the jobs are counted when they are asked for."""
+        self._waiting.set(waiting)
+        self._running.set(running)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._memory.set(peak if sys.platform == "darwin" else peak * 1024)
         return bytes(generate_latest(self.registry))

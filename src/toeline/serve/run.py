@@ -14,7 +14,7 @@ from toeline.serve.store import FILE, Store
 if TYPE_CHECKING:
     from toeline.serve.accounts import Accounts
 
-NEEDED = ("fastapi", "uvicorn", "argon2", "itsdangerous", "multipart", "prometheus_client")
+NEEDED = ("fastapi", "uvicorn", "argon2", "itsdangerous", "python_multipart", "prometheus_client")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SHIPPED = "shipped"
 

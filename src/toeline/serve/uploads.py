@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import unicodedata
@@ -43,6 +44,8 @@ def plain_name(name: str, number: int) -> str:
 
 def keep(source: BinaryIO, name: str, number: int, folder: Path, *, most_bytes: int, most_pixels: int) -> Path:
     """Check an upload and write it into `folder`. Raises Refused, and OutputError when the disk refuses."""
+    if source.seek(0, os.SEEK_END) > most_bytes:
+        raise Refused(413, "limit", f"{_shown(name)}: has more than {most_bytes:,} bytes. Send a smaller file.")
     kind = _checked(source, name, most_pixels)
     target = folder / f"{plain_name(name, number)}{SUFFIX[kind]}"
     source.seek(0)
@@ -50,8 +53,6 @@ def keep(source: BinaryIO, name: str, number: int, folder: Path, *, most_bytes: 
         folder.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
             shutil.copyfileobj(source, file, CHUNK)
-            if file.tell() > most_bytes:
-                raise Refused(413, "limit", f"{_shown(name)}: has more than {most_bytes:,} bytes. Send a smaller file.")
     return target
 
 
