@@ -66,7 +66,7 @@ def test_the_help_and_the_editor_are_fit_for_axe(local: str, visit: Visit) -> No
     assert page.is_visible("#help")
     keep(page, "help-1400-light")
     told = Axe().run(page).response["violations"]
-    assert [v["id"] for v in editor + told if v["impact"] in ("serious", "critical")] == []
+    assert [(v["id"], v["nodes"][0]["target"]) for v in editor + told if v["impact"] in ("serious", "critical")] == []
 
 
 def test_nothing_comes_from_another_server(local: str, visit: Visit) -> None:

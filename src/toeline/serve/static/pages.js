@@ -46,7 +46,7 @@ async function progress(root) {
       make("h2", {}, "By object"),
       table("Decided by object", ["Object", "Decided", "Of", ""], said.by_type.map((t) => [make("a", { href: `/review?type=${t.type}${select.value ? `&inspection=${select.value}` : ""}` }, name(t.type)), t.decided, t.total, bar(t.decided, t.total, name(t.type))])),
       make("h2", {}, "By answer"),
-      table("Decided by answer", ["Answer", "Findings"], Object.entries(said.by_action).map(([action, n]) => [make("a", { href: `/review?state=decided&action=${action}` }, spoken(action, "another class")), n])),
+      table("Decided by answer", ["Answer", "Findings"], Object.entries(said.by_action).map(([action, n]) => [make("a", { href: `/review?state=decided&action=${action}` }, spoken(action, action === "change" ? "another class" : "")), n])),
       make("h2", {}, "By person"),
       table("Decisions by person", ["Person", "Decisions", "Seconds each"], said.by_user.map((u) => [make("a", { href: `/review?state=decided&user=${encodeURIComponent(u.user)}` }, u.user), u.decisions, (u.seconds / Math.max(1, u.decisions)).toFixed(1)])),
     );
@@ -88,7 +88,7 @@ async function signoff(root) {
     const one = all.find((i) => String(i.id) === select.value) ?? all[0];
     const said = await api(`/progress?inspection=${one.id}`);
     const open = said.open ? make("p", { class: "note" }, make("b", {}, `⚠ ${some(said.open, "finding")} still open. `), "They will stand in the report as not decided. ", make("a", { href: `/review?inspection=${one.id}` }, "Decide them")) : make("p", {}, "✓ Every finding is decided.");
-    const counts = Object.entries(said.by_action).map(([action, n]) => [spoken(action, "another class"), n]);
+    const counts = Object.entries(said.by_action).map(([action, n]) => [spoken(action, action === "change" ? "another class" : ""), n]);
     $("#frozen").replaceChildren(
       make("p", {}, `The report of ${one.name} with ${some(said.total, "finding")} on ${some(one.photographs, "photograph")}: every answer, who gave it and when, the models (${one.model}), and the hash of all decisions so far. A later decision reopens the inspection, and the list below says so.`),
       open, table("What was decided", ["Answer", "Findings"], counts),
