@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from importlib import import_module
 from types import ModuleType
+
+
+class ExitCode(IntEnum):
+    """What a command ends with; docs/commands.md says the same. A gate has two more answers: pipelines/gate.py."""
+
+    DONE = 0
+    PROBLEMS = 1  # done, but some photographs or labels have problems, which are listed
+    NOTHING = 2  # nothing could be done, and the message says why
+
+    @classmethod
+    def of(cls, *, fine: bool, anything: bool = True) -> ExitCode:
+        """Of a command that ended by itself: whether all was `fine`, and whether `anything` was done.
+
+        >>> ExitCode.of(fine=True), int(ExitCode.of(fine=False)), int(ExitCode.of(fine=False, anything=False))
+        (<ExitCode.DONE: 0>, 1, 2)
+        """
+        return cls.NOTHING if not anything else cls.DONE if fine else cls.PROBLEMS
+
 
 MOST_LETTERS = 1000  # of a message; what is longer quotes a value of somebody's file
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from toeline.core.reading import parse_json
 from toeline.core.run_folder import RUN, write_whole
+from toeline.core.words import unknown
 from toeline.errors import ModelError, SetupError, ToelineError
 
 HUB_TIMEOUT_S = 10.0
@@ -34,7 +35,7 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return next(device for device, here in there.items() if here)
     if name not in there:
-        raise SetupError(f"unknown device {name!r}. Choose auto, {', '.join(there)}.")
+        raise SetupError(unknown("unknown device", name, ["auto", *there]))
     if not there[name]:
         have = ", ".join(device for device, here in there.items() if here)
         raise SetupError(

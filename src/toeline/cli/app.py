@@ -15,7 +15,7 @@ from toeline.cli.evaluate import compare, evaluate, evaluate_detector, gate, qua
 from toeline.cli.inspect import demo, inspect, plan
 from toeline.cli.train import baseline, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
 from toeline.core.run_folder import writing
-from toeline.errors import ToelineError
+from toeline.errors import ExitCode, ToelineError
 from toeline.pipelines.progress import errors, escape, leave_output, take_any_name
 
 app = typer.Typer(
@@ -80,4 +80,4 @@ def run(args: Sequence[str] | None = None) -> None:
     except ToelineError as fault:
         leave_output()
         errors.print(f"[bold red]Error:[/] {escape(str(fault))}")
-        sys.exit(2)
+        sys.exit(ExitCode.NOTHING)

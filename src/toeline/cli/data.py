@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from toeline.cli.options import with_settings
+from toeline.errors import ExitCode
 from toeline.pipelines.analyze import analyze_into, gallery_of, summary, tell_analysis, tell_gallery
 from toeline.pipelines.datasets import convert_into, split_into, synth_into, tell_convert, tell_split
 from toeline.pipelines.progress import tell, tell_json
@@ -37,7 +38,7 @@ def analyze(
     """
     found = analyze_into(replace(run, pixels=not no_pixels), out)
     tell_json(summary(found, out)) if as_json else tell_analysis(found, out)
-    raise typer.Exit(0 if found.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=found.fine))
 
 
 @partial(with_settings, first="data")
@@ -54,7 +55,7 @@ def gallery(
     """
     record = gallery_of(run, folder)
     tell_json(record) if as_json else tell_gallery(record, folder)
-    raise typer.Exit(1 if record["problems"] else 0)
+    raise typer.Exit(ExitCode.of(fine=not record["problems"]))
 
 
 @with_settings
@@ -75,7 +76,7 @@ def suggest(
     """
     found = suggest_into(source, run, out)
     tell(suggest_summary(found, out), as_json=as_json)
-    raise typer.Exit(0 if found.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=found.fine))
 
 
 @partial(with_settings, first="data")
@@ -93,7 +94,7 @@ def split(
     """
     record = split_into(run, folder)
     tell_json(record) if as_json else tell_split(record, folder)
-    raise typer.Exit(1 if record["problems"] else 0)
+    raise typer.Exit(ExitCode.of(fine=not record["problems"]))
 
 
 @partial(with_settings, first="data to")
@@ -110,7 +111,7 @@ def convert(
     """
     record = convert_into(run, folder)
     tell_json(record) if as_json else tell_convert(record, folder)
-    raise typer.Exit(1 if record["problems"] else 0)
+    raise typer.Exit(ExitCode.of(fine=not record["problems"]))
 
 
 @with_settings

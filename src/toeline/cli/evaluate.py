@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from toeline.cli.options import with_settings
+from toeline.errors import ExitCode
 from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
@@ -38,7 +39,7 @@ def evaluate(
 
     scored = evaluate_into(run, scoring, out)
     tell_summary(summary(scored), as_json=as_json)
-    raise typer.Exit(0 if scored.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=scored.fine))
 
 
 @partial(with_settings, first="data out detector")
@@ -58,7 +59,7 @@ def evaluate_detector(
 
     scored = score_into(run, out)
     tell_summary(summary(scored), as_json=as_json)
-    raise typer.Exit(0 if scored.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=scored.fine))
 
 
 @partial(with_settings, first="runs folder")

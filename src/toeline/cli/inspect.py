@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from toeline.cli.options import with_settings
+from toeline.errors import ExitCode
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import Output, inspect_into, tell
 from toeline.pipelines.plan import tell_plan
@@ -41,7 +42,7 @@ def inspect(
     """
     summary = inspect_into(run, Output(out=out, command="inspect", pace=pace))
     tell_json(summary.record()) if as_json else tell(summary)
-    raise typer.Exit(0 if summary.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
 
 
 def demo(
@@ -51,7 +52,7 @@ def demo(
 
     Example: toeline demo --out runs/demo
     """
-    raise typer.Exit(0 if demonstrate(folder) else 1)
+    raise typer.Exit(ExitCode.of(fine=demonstrate(folder)))
 
 
 @with_settings

@@ -12,6 +12,7 @@ import typer
 
 from toeline.cli.options import with_settings
 from toeline.core.finding import grave
+from toeline.errors import ExitCode
 from toeline.pipelines.baseline import (
     baseline_into,
     ensemble_into,
@@ -38,7 +39,7 @@ def baseline(
     """
     trained = baseline_into(run, file)
     tell_json(trained.record, indent=2) if as_json else tell_baseline(trained)
-    raise typer.Exit(1 if grave(trained.problems) else 0)
+    raise typer.Exit(ExitCode.of(fine=not grave(trained.problems)))
 
 
 @partial(with_settings, first="data judges")
@@ -55,7 +56,7 @@ def ensemble(
     """
     fitted = ensemble_into(run, file)
     tell_json(fitted.record, indent=2) if as_json else tell_ensemble(fitted)
-    raise typer.Exit(1 if grave(fitted.problems) else 0)
+    raise typer.Exit(ExitCode.of(fine=not grave(fitted.problems)))
 
 
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")]
@@ -82,7 +83,7 @@ def finetune(
     outcome = finetune_into(run, data, out, merge=merge, resume=resume)
     if is_first():
         tell(summary(outcome), as_json=as_json)
-    raise typer.Exit(0 if outcome.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=outcome.fine))
 
 
 @with_settings
@@ -107,7 +108,7 @@ def train_detector(
 
     outcome = train_into(run, data, out, resume=resume)
     tell(summary(outcome), as_json=as_json)
-    raise typer.Exit(0 if outcome.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=outcome.fine))
 
 
 @with_settings
@@ -132,7 +133,7 @@ def learn(
 
     result = learn_into(run, data, out)
     tell(summary(result), as_json=as_json)
-    raise typer.Exit(0 if result.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=result.fine))
 
 
 @with_settings

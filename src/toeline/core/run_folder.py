@@ -388,15 +388,17 @@ def gone(folder: Path) -> OutputError:
     )
 
 
-def read_run(path: Path, note: str = RUN) -> dict[str, Any]:
-    """run.json, or another `note`, of a folder. Raises OutputError."""
+def read_run(path: Path, note: str = RUN, *, advice: str = "Choose a new folder with --out.") -> dict[str, Any]:
+    """run.json, or another `note`, of a folder. Raises OutputError, whose message ends with `advice`."""
     try:
         run = json.loads((path / note).read_text(encoding="utf-8"))
         if isinstance(run, dict):
             return run
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
         pass
-    raise OutputError(f"{path / note}: cannot be read as the record of a run. Choose a new folder with --out.")
+    if not path.exists():
+        raise OutputError(f"{path}: there is no such folder. {advice}")
+    raise OutputError(f"{path / note}: cannot be read as the record of a run. {advice}")
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 from toeline.core import reading
 from toeline.core.finding import Problem
 from toeline.core.taxonomy import Names, Taxonomy, fold, meanings
-from toeline.core.words import cut
+from toeline.core.words import cut, meant
 from toeline.errors import LabelError
 
 YAML_FIRST = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")  # of several, the first says where things are
@@ -263,7 +263,9 @@ def _checked(found: Sequence[_Given], taxonomy: Taxonomy, *, any_class: bool) ->
     known = names if any_class else meanings(names, taxonomy).kinds
     unknown = [
         Problem.in_file(
-            first.file, f"class {i} {cut(name)!r} is not in the taxonomy; its labels are left out and reported."
+            first.file,
+            f"class {i} {cut(name)!r} is not in the taxonomy; its labels are left out and reported."
+            f"{meant(name, _spoken(taxonomy))}",
         )
         for i, name in names.items()
         if i not in known
@@ -275,6 +277,11 @@ def _checked(found: Sequence[_Given], taxonomy: Taxonomy, *, any_class: bool) ->
     ]
     given = [p for one in found for p in one.problems]
     return ClassNames(names, tuple(one.file for one in found), (*given, *unknown, *twice))
+
+
+def _spoken(taxonomy: Taxonomy) -> list[str]:
+    """Every name that the taxonomy has for its classes and types."""
+    return [*taxonomy.answers(), *(t.spoken for t in taxonomy.types)]
 
 
 def _difference(a: _Given, b: _Given) -> str:

@@ -163,7 +163,11 @@ def read_other(
     if to is Format.YOLO:
         if classes is not None:
             raise LabelError(f"{root}: COCO annotations name their classes themselves. Leave --classes out.")
-        return read_coco(open_coco(root), root, step=step)
+        read = read_coco(open_coco(root), root, step=step)
+        if not read.photographs:
+            first = f" The first: {read.problems[0]}" if read.problems else ""
+            raise LabelError(f"{root}: not one photograph can be read.{first}")
+        return read
     data = open_yolo(root, taxonomy, any_class=True, classes=classes)
     if all(entry.labels is None for entries in data.splits.values() for entry in entries):
         raise LabelError(" ".join(map(str, grave(data.problems)[:2])))

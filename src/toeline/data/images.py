@@ -315,6 +315,8 @@ def _sixteen_to_eight(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtyp
 
 
 def _what_instead(path: Path) -> str:
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return "describes a data set and is no photograph. Name its folder of photographs, or use toeline evaluate"
     return "the file is empty" if path.stat().st_size == 0 else "not a photograph, whatever its name says"
 
 
@@ -363,6 +365,25 @@ def search_photos(paths: Sequence[Path], *, may_be_none: bool = False) -> FoundP
         first = f" {shown(str(problems[0]))}" if problems else ""
         raise PhotoError(f"{where}: no photographs there ({' '.join(SUFFIXES)}).{first} Name a folder that holds some.")
     return FoundPhotos(tuple(_named_apart(found)), tuple(problems))
+
+
+def require_readable(photos: Sequence[Path], where: str) -> None:
+    """Raise PhotoError when not one of them can be opened, by their headers: as a rule, the first can, and ends it.
+
+    `where` is what the user named.
+    """
+    faults: list[PhotoError] = []
+    for photo in photos:
+        try:
+            photo_size(photo)
+        except PhotoError as why:
+            faults.append(why)
+        else:
+            return
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise PhotoError(f"{where}: not one of {some(len(faults), 'photograph')} can be read. The first: {faults[0]}")
 
 
 def _photos_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str]]:

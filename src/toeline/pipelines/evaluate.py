@@ -16,13 +16,14 @@ from toeline.core.finding import Problem, grave
 from toeline.core.records import counted, join_lines
 from toeline.core.run_folder import ERRORS, RUN, claimed, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import unknown
 from toeline.data.places import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
 from toeline.evaluate.classification import Scorecard, card_record, score
 from toeline.evaluate.matching import CASES, case_record
 from toeline.evaluate.metric import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Metric, metric_record
 from toeline.evaluate.results import Evaluated, EvaluationResult, PromptResult, Spatial, Stages
-from toeline.pipelines.boxes import DETECTOR, TRUTH
+from toeline.pipelines.boxes import DETECTOR, TRUTH, require_boxes
 from toeline.pipelines.calibrate import calibrated_on, require_unseen, trust_of, worse
 from toeline.pipelines.domain import AUTO
 from toeline.pipelines.evaluate_parts import (
@@ -59,6 +60,8 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationRe
             what = "--judge, --adapter, --boxes, --prompt and --model"
             raise ToelineError(f"--findings are scored as they are. Leave out {what}.")
         run = replace(run, judge="", boxes="", detector="")
+    else:
+        require_boxes(run.boxes)
     run = with_model(run)
     bench = Workbench(run)
     targets = read_targets(scoring.targets, bench)
@@ -66,6 +69,8 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationRe
     every = run.prompt == ALL
     run = own_prompt(bench, run) if every else replace(run, prompt=chosen_prompt(run.prompt))
     bench.split(run.split)  # what is wrong with it is said before a folder is made
+    if scoring.calibrate:
+        bench.dataset.split(scoring.calibrate)
     if scoring.calibrate and not run.findings:
         require_unseen(bench, run, scoring.calibrate)
     with claimed(out), writing(out):
@@ -290,11 +295,12 @@ def read_targets(typed: str, bench: Workbench) -> Mapping[str, float]:
             targets[key.strip()] = float(value)
         except ValueError:
             targets[key.strip()] = -1.0
-        if key.strip() not in known or not 0 < targets[key.strip()] < 1:
+        if key.strip() not in known:
             raise ToelineError(
-                f"--targets {pair!r}: give {', '.join(TARGETS)}, or KEY=SHARE with a share between 0 and 1 and one of "
-                f"these keys: {', '.join(known)}."
+                unknown("--targets: there is no set of targets and no figure", key.strip(), [*TARGETS, *known])
             )
+        if not 0 < targets[key.strip()] < 1:
+            raise ToelineError(f"--targets {pair!r}: give KEY=SHARE with a share between 0 and 1, as accuracy=0.9.")
     return targets
 
 

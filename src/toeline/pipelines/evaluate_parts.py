@@ -30,7 +30,7 @@ from toeline.evaluate.end_to_end import error_breakdown, score_both, seen
 from toeline.evaluate.matching import Matched, match
 from toeline.evaluate.results import Evaluated, PromptResult, Spatial, Stages, best_of
 from toeline.evaluate.spatial import Agreement, SpatialCase, agreement, score_spatial, spatial_from
-from toeline.pipelines.boxes import TRUTH
+from toeline.pipelines.boxes import TRUTH, require_prompt
 from toeline.pipelines.evaluate_run import Workbench, once
 from toeline.pipelines.settings import EvaluateRun
 from toeline.prompts.relation_ablation import RELATIONS
@@ -270,7 +270,10 @@ def _record(row: PromptResult) -> dict[str, Any]:
 
 def chosen_prompt(typed: str | None) -> str | None:
     """A prompt's name as typed, or the best one of a prompts.json that is named. Raises ModelError."""
-    if typed is None or not typed.endswith(".json"):
+    if typed is None:
+        return None
+    if not typed.endswith(".json"):
+        require_prompt(typed)
         return typed
     advice = "Name a prompts.json of evaluate --prompt all."
     found = read_json(Path(typed), ModelError, advice=advice)

@@ -75,13 +75,11 @@ class Workbench:
     @cached_property
     def detector(self) -> Detector:
         """Raises ModelError and SetupError."""
+        from toeline.detect.detector import typed_options
         from toeline.detect.load import load_detector
         from toeline.detect.tiling import tiled
-        from toeline.pipelines.inspect import detector_options
 
-        options = detector_options(
-            self.run.thresholds, trust=self.run.trust, device=self.run.device, head=self.run.head
-        )
+        options = typed_options(self.run.thresholds, trust=self.run.trust, device=self.run.device, head=self.run.head)
         return tiled(load_detector(self.run.detector, taxonomy=self.taxonomy, options=options), "auto")
 
 

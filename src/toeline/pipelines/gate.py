@@ -16,12 +16,14 @@ from toeline.core.provenance import now_words, reset_peak, settings_of, start_re
 from toeline.core.records import counted, join_lines, problem_record
 from toeline.core.run_folder import ERRORS, begun_with, claimed, write_run, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
-from toeline.errors import LabelError, OutputError
+from toeline.data.yolo import open_yolo
+from toeline.errors import ExitCode, LabelError, OutputError
 from toeline.evaluate.classification import Cluster, score
 from toeline.evaluate.compare import Run
 from toeline.evaluate.gate import Gate, GateRules, hold_against, worst_of
 from toeline.evaluate.results import Evaluated, GateResult, Variant
 from toeline.judge.judge import fingerprint
+from toeline.judge.load import require_judge
 from toeline.pipelines.calibrate import seen_in, training_records, whose
 from toeline.pipelines.changes import judge_bytes
 from toeline.pipelines.evaluate_run import Workbench, once
@@ -39,6 +41,9 @@ EXITS = {"promoted": 0, "refused": 3, "not provable with this n": 4}
 def gate_into(run: GateRun, out: Path) -> GateResult:
     """Ask all judges, hold each against the old one, write everything into `out`. Raises ToelineError."""
     rules, words = GateRules.load(run.rules), Taxonomy.load(run.taxonomy)
+    for judge in (run.against, *run.judges):
+        require_judge(judge)
+    open_yolo(run.data, words, classes=run.classes).split(run.split)
     record = start_record("gate", settings_of(replace(run, allow_unproven=False)), words)
     with claimed(out) as begun, writing(out):
         record = begun_with(out, record) if begun else record
@@ -156,5 +161,5 @@ def summary(result: GateResult) -> Summary:
 def exit_code(result: GateResult) -> int:
     """By the answer; 1 where every judge passes and photographs or labels have problems."""
     if all(v.gate.passes for v in result.variants if v.gate):
-        return 1 if grave(result.problems) else 0
+        return ExitCode.of(fine=not grave(result.problems))
     return EXITS[result.answer]

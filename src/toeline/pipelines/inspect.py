@@ -34,6 +34,7 @@ from toeline.core.run_folder import (
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.detect import load as detectors
+from toeline.detect.detector import typed_options
 from toeline.errors import OutputError
 from toeline.judge import load as judges
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
@@ -89,7 +90,6 @@ from toeline.report.tables import (
 
 if TYPE_CHECKING:
     from toeline.data.images import Photo
-    from toeline.detect.detector import DetectorOptions
     from toeline.pipelines.inspector import Boxes, Inspector
 
 
@@ -144,7 +144,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
 
 def _photos(paths: Sequence[Path], out: Path) -> tuple[list[Photo], list[Problem]]:
     """The photographs of what was typed, and what there was left out, such as pictures that are none: see _beside."""
-    from toeline.data.images import require_outside, search_photos
+    from toeline.data.images import require_outside, require_readable, search_photos
     from toeline.errors import PhotoError
 
     require_outside(out, paths)
@@ -159,6 +159,7 @@ def _photos(paths: Sequence[Path], out: Path) -> tuple[list[Photo], list[Problem
     if not photos:
         raise PhotoError(f"{', '.join(map(str, paths))}: no photographs there. Name a folder that holds some.")
     tell_problems(problems)
+    require_readable([photo.path for photo in photos], ", ".join(map(str, paths)))
     return photos, problems
 
 
@@ -199,7 +200,7 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
         device=run.device,
         answers=run.answers,
         boxes=boxes,
-        detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head),
+        detector_options=typed_options(run.thresholds, trust=run.trust, device=run.device, head=run.head),
         tile=run.tile,
         calibration=run.calibration,
         review_below=run.review_below,
@@ -223,16 +224,6 @@ def _as_measured(run: InspectRun) -> bool:
     plain = InspectRun(photos=run.photos, device=run.device, tile=run.tile, domain=run.domain, taxonomy=run.taxonomy)
     own = replace(run, calibration=None, review_below=None, risk=None)  # these change no answer
     return with_shipped(own) == with_shipped(plain)
-
-
-def detector_options(
-    thresholds: Sequence[str], *, trust: bool, device: str, head: str | None = None
-) -> DetectorOptions:
-    """What was typed of the detector. Raises SetupError for a threshold that is none."""
-    from toeline.detect.detector import DetectorOptions, read_thresholds
-
-    by_type, general = read_thresholds(thresholds)
-    return DetectorOptions(by_type, general, trust, device, head)
 
 
 def _boxes(run: InspectRun, taxonomy: Taxonomy, photos: list[Photo]) -> tuple[Boxes | None, list[Problem]]:
@@ -317,6 +308,11 @@ class Summary:
     def fine(self) -> bool:
         """Whether everything that was asked for was done."""
         return self.problems == 0
+
+    @property
+    def anything(self) -> bool:
+        """Whether at least one photograph was inspected."""
+        return self.failed < self.photographs
 
     def record(self) -> dict[str, Any]:
         """As JSON, with the places of what was written."""

@@ -123,12 +123,14 @@ class Inspector:
         made = load_calibration(calibration) if isinstance(calibration, Path) else calibration
         require_thresholds(made, review_below, risk)
         options = detector_options or DetectorOptions(device=device)
+        looked_at = load_domain(Path(domain)) if isinstance(domain, str | Path) else domain
+        stage_1 = None if boxes else tiled(load_detector(str(detector), taxonomy=words, options=options), tile)
         stage_2 = load_judge(judge, device=device, adapter=Path(adapter) if adapter else None)
         require_readable(stage_2, words)
         if made is not None:
             require_fitted_for(made, stage_2)
         return cls(
-            detector=None if boxes else tiled(load_detector(str(detector), taxonomy=words, options=options), tile),
+            detector=stage_1,
             judge=stage_2,
             taxonomy=words,
             answers=answers,
@@ -136,7 +138,7 @@ class Inspector:
             boxes=boxes,
             calibration=made,
             risk=risk,
-            domain=load_domain(Path(domain)) if isinstance(domain, str | Path) else domain,
+            domain=looked_at,
         )
 
     @property

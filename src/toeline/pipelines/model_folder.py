@@ -19,6 +19,9 @@ from toeline.core.reading import read_json, whole
 from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import file_hash
+from toeline.detect.detector import typed_options
+from toeline.detect.load import require_detector
+from toeline.detect.tiling import Tiling
 from toeline.errors import ModelError, SetupError
 from toeline.judge import load as judges
 from toeline.pipelines.changes import file_state
@@ -104,12 +107,28 @@ def with_model(run: Run) -> Run:
 
     Raises ModelError, SetupError, TaxonomyError.
     """
-    if run.model is None:
-        return with_shipped(run)
+    run = with_shipped(run) if run.model is None else _with_folder(run, run.model)
+    _require_models(run)
+    return run
+
+
+def _require_models(run: InspectRun | EvaluateRun) -> None:
+    """Raise ToelineError for a judge, detector or threshold that cannot be, before any work and any loading."""
+    if run.judge:
+        judges.require_judge(run.judge)
+    if run.detector and (not run.boxes if isinstance(run, InspectRun) else run.boxes == "detector"):
+        require_detector(run.detector)
+    options = typed_options(run.thresholds, trust=run.trust, device=run.device, head=run.head)
+    options.settled(Taxonomy.load(run.taxonomy))
+    if isinstance(run, InspectRun):
+        Tiling.read(run.tile)
+
+
+def _with_folder(run: Run, model: Path) -> Run:
     for name, unnamed in (("detector", "embedded"), ("judge", AUTO), ("adapter", None), ("calibration", None)):
         if getattr(run, name, None) not in (None, unnamed):
-            raise SetupError(f"--model {run.model} holds all parts: leave --{name} out, or name the parts without it.")
-    folder = ModelFolder.load(run.model)
+            raise SetupError(f"--model {model} holds all parts: leave --{name} out, or name the parts without it.")
+    folder = ModelFolder.load(model)
     words = run.taxonomy or folder.taxonomy
     run = replace(run, detector=folder.detector, judge=folder.judge, taxonomy=words)
     if isinstance(run, InspectRun):  # evaluation calibrates by itself, and needs no domain

@@ -26,6 +26,7 @@ from toeline.data.images import read_photo
 from toeline.errors import ModelError, SetupError
 from toeline.evaluate.gate import GateRules
 from toeline.evaluate.results import GateResult
+from toeline.judge.load import require_judge
 from toeline.pipelines.evaluate_run import Workbench
 from toeline.pipelines.gate import hold, require_untrained
 from toeline.pipelines.gate import summary as gate_summary
@@ -83,6 +84,7 @@ def require_usable(run: QuantizeRun) -> None:
         raise ModelError(f"{run.judge} is a whole model folder. Name the judge in it: {Path(run.judge) / JUDGE}.")
     if run.judge.partition(":")[0] in ("baseline", "ensemble", "replay", "floor", "fuse"):
         raise ModelError(f"{run.judge} is no language model, so there is nothing to quantize. Name one.")
+    require_judge(run.judge)
 
 
 def require_measurable(run: QuantizeRun) -> None:

@@ -19,7 +19,7 @@ from toeline.core.records import counted, finding_from, join_lines, problem_from
 from toeline.core.run_folder import ERRORS, FINDINGS, PROGRESS, RUN, read_run, replacing, write_run, write_whole
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.errors import LabelError, OutputError, PhotoError
+from toeline.errors import OutputError, PhotoError
 from toeline.pipelines.progress import Summary, bar, escape, tell_problems
 from toeline.pipelines.settings import SuggestRun
 
@@ -236,8 +236,6 @@ def _of_data(source: Path, run: SuggestRun, taxonomy: Taxonomy, group_of: Groupi
         read = read_all(opened, taxonomy, How(flight=run.flight), step=step)
     unread = [Problem(f.photo, f.file, f.what, f.todo, f.line) for f in read.flags if f.check in UNREADABLE]
     table = read.collector.table()
-    if not table.n_photos:
-        raise LabelError(f"{source}: not one photograph could be read ({unread[0].what}).")
     seen = [SeenPhoto(name, group_of(Path(name))) for name in dict.fromkeys(table.photos)]
     known = {name for name, there in zip(table.photos, table.known, strict=True) if there}
     open_ = {name for name, file in zip(table.photos, table.label_files, strict=True) if not file} - known

@@ -100,7 +100,7 @@ def find_device(name: str) -> Device:
     if name in KNOWN:
         return KNOWN[name]
     if name not in HERE:
-        raise SetupError(f"unknown device {name!r}. Choose {', '.join(HERE)} for this machine, or {', '.join(KNOWN)}.")
+        raise SetupError(unknown("unknown device", name, [*HERE, *KNOWN]))
     import torch
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

@@ -10,6 +10,7 @@ from typing import Any
 
 from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import unknown
 from toeline.errors import ModelError, SetupError, need
 from toeline.train.config import TARGETS, LoraRun
 from toeline.train.loss import learn_packed
@@ -104,7 +105,7 @@ def view_of(run: LoraRun, own: PromptBudget) -> PromptBudget:
     from toeline.prompts.templates import PROMPTS
 
     if run.prompt is not None and run.prompt not in PROMPTS:
-        raise ModelError(f"there is no prompt {run.prompt!r}. Choose one of: {', '.join(PROMPTS)}.")
+        raise ModelError(unknown("there is no prompt", run.prompt, PROMPTS))
     wanted: dict[str, Any] = {"prompt": run.prompt, "scene_tokens": run.scene_tokens, "crop_tokens": run.crop_tokens}
     return replace(own, **{name: value for name, value in wanted.items() if value is not None})
 
