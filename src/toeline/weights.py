@@ -20,7 +20,7 @@ from typing import Any
 from toeline.core.reading import parse_json
 from toeline.core.run_folder import RUN, write_whole
 from toeline.core.words import unknown
-from toeline.errors import ModelError, SetupError, ToelineError
+from toeline.errors import ModelError, SetupError, ToelineError, broken_library
 
 HUB_TIMEOUT_S = 10.0
 SMALL = ("*.json", "*.txt", "*.jinja")
@@ -138,9 +138,11 @@ def load_whole(family: Any, folder: Path, called: str, *, beside: str | None = N
             model, found = family.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, **how
             )
-    except ImportError:
-        raise
     except Exception as why:  # for a config that contradicts itself or the weights, transformers raises anything
+        if broken := broken_library(why):
+            raise broken from None
+        if isinstance(why, ImportError):
+            raise
         raise ModelError(
             f"{folder}: transformers cannot load this {called} ({first_line(why)}). Download it again."
         ) from None

@@ -12,7 +12,7 @@ from tests.support.stand_ins import FakeJudge, fake_inspector
 
 from toeline.pipelines.inspector import Inspector
 
-MODELS = ("toeline.judge.qwen_vl", "toeline.detect.onnx")
+MODELS = ("toeline.judge.qwen_vl", "onnxruntime")
 LINE = "3 0.5 0.5 0.2 0.4"
 
 
@@ -75,7 +75,7 @@ INSPECT, EVALUATE = "inspect data/valid/images --out out", "evaluate data --spli
         ("gate embeded --against embedded --data data --out out", "Did you mean 'embedded'?"),
         ("trim embeded --out out", "Did you mean 'embedded'?"),
         ("ensemble data --judge embeded --judge embedded --split valid --out out.json", "Did you mean 'embedded'?"),
-        ("plan --device 4o90", "Did you mean"),
+        ("plan --device rtx490", "Did you mean 'rtx4090'?"),
         ("plan --judge embeded", "Did you mean 'embedded'?"),
         ("inspekt data --out out", "Did you mean 'inspect'?"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -15,7 +15,7 @@ from toeline.cli.evaluate import compare, evaluate, evaluate_detector, gate, qua
 from toeline.cli.inspect import demo, inspect, plan
 from toeline.cli.train import baseline, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
 from toeline.core.run_folder import writing
-from toeline.errors import ExitCode, ToelineError
+from toeline.errors import ExitCode, ToelineError, broken_library
 from toeline.pipelines.progress import errors, escape, leave_output, take_any_name
 
 app = typer.Typer(
@@ -72,12 +72,22 @@ def common(
 
 
 def run(args: Sequence[str] | None = None) -> None:
-    """Run and exit. A ToelineError is told without a trace, with exit code 2; so is a disk that refuses."""
+    """Run and exit. A ToelineError is told without a trace, with exit code 2; so is a disk that refuses, and a library
+    that is installed and cannot be loaded.
+    """
     take_any_name()
     try:
         with writing(Path("standard output")):
             app(args=None if args is None else list(args), prog_name="toeline")
     except ToelineError as fault:
-        leave_output()
-        errors.print(f"[bold red]Error:[/] {escape(str(fault))}")
-        sys.exit(ExitCode.NOTHING)
+        _refuse(fault)
+    except Exception as why:
+        if (fault := broken_library(why)) is None:
+            raise
+        _refuse(fault)
+
+
+def _refuse(fault: ToelineError) -> NoReturn:
+    leave_output()
+    errors.print(f"[bold red]Error:[/] {escape(str(fault))}")
+    sys.exit(ExitCode.NOTHING)

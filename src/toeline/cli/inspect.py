@@ -45,6 +45,7 @@ def inspect(
     raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
 
 
+@with_settings
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Folder for scenes and results.")] = Path("runs/demo"),
 ) -> None:

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from typer.models import OptionInfo, ParameterInfo
 
+from toeline.core.run_folder import require_writable
+
 Command = Callable[..., None]
+OUT = ("out", "folder", "file")  # what a command calls the place that it writes to
 
 
 def with_settings(command: Command, first: str = "") -> Command:
@@ -28,6 +32,9 @@ def with_settings(command: Command, first: str = "") -> Command:
     @wraps(command)
     def act(**typed: Any) -> None:
         typed = {name: tuple(value) if isinstance(value, list) else value for name, value in typed.items()}
+        for name in OUT:
+            if isinstance(place := typed.get(name), Path):
+                require_writable(place)
         for name, record in records.items():
             typed[name] = record(**{f.name: typed.pop(f.name) for f in fields(record) if f.name in typed})
         command(**typed)

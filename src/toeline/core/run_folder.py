@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from toeline.core.finding import Finding, Problem, Result, grave
 from toeline.core.geo import pose_record
+from toeline.core.reading import is_there
 from toeline.core.records import (
     each_line,
     finding_from,
@@ -134,6 +135,27 @@ def staged(folder: Path, *, last: str) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
+LEAST_ROOM = 1 << 16  # bytes that the shortest run writes
+
+
+def require_writable(out: Path) -> None:
+    """Raise OutputError, before any work, when nothing can be written where `out` is or will be. Leaves nothing there.
+
+    Tried is the nearest folder that is there: permissions are not asked for, since they tell nothing of network drives.
+    """
+    place = next((at for at in (out, *out.absolute().parents) if is_there(at)), out)
+    if place.is_file() and place == out:
+        place = out.parent
+    try:
+        with tempfile.TemporaryFile(dir=place) as probe:
+            probe.write(bytes(LEAST_ROOM))
+            probe.flush()
+    except OSError as why:
+        if why.errno in FULL:
+            raise refused(place, why) from None
+        raise unusable(out, why) from None
+
+
 def require_room(folder: Path, size: int) -> None:
     """Raise OutputError unless the disk of `folder` has room for `size` bytes."""
     free = shutil.disk_usage(folder).free
@@ -152,14 +174,26 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as why:
         if why.errno is None:  # not the disk's: a library speaks of something else, or a mistake of ours
             raise
-        done = "written" if why.errno in _MEND else "read or written"
-        raise OutputError(
-            f"{why.filename or folder}: cannot be {done} ({why.strerror}). {_MEND.get(why.errno, 'Mend that')}, then "
-            f"run the same command again: it goes on where it stopped."
-        ) from None
+        raise refused(Path(str(why.filename or folder)), why) from None
 
 
-_MEND = {errno.ENOSPC: "Make room", errno.EDQUOT: "Make room", errno.EROFS: "Choose a folder that can be written"}
+def refused(place: Path, why: OSError) -> OutputError:
+    """What to do when the disk refuses."""
+    number = why.errno or 0
+    done = "written" if number in _SOLUTIONS else "read or written"
+    advice = _SOLUTIONS.get(number) or _UNCLEAR.get(number, "Check the disk")
+    return OutputError(
+        f"{place}: cannot be {done} ({why.strerror}). {advice}, then run the same command again: it continues where it "
+        f"stopped."
+    )
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+_SOLUTIONS = {**dict.fromkeys(FULL, "Make room"), errno.EROFS: "Choose a folder that can be written"}
+_UNCLEAR = {  # these may be said of what is read, too
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Change its permissions or choose another folder"),
+    errno.ENOENT: "It or its folder was moved or deleted meanwhile: put it back",
+}
 
 
 def unusable(folder: Path, why: OSError) -> OutputError:

@@ -22,7 +22,7 @@ from toeline.core.finding import Problem
 from toeline.core.reading import is_there
 from toeline.core.run_folder import RUN
 from toeline.core.words import shown, some
-from toeline.errors import OutputError, PhotoError, SetupError, need
+from toeline.errors import OutputError, PhotoError, SetupError, install_line, need
 
 MAX_PIXELS = 400_000_000  # 1.2 GB as RGB; a 12,000 x 9,000 mosaic has 108 million
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000", "HEIF")  # JPEG: MPO too; HEIF: pillow-heif
@@ -195,7 +195,7 @@ def _require_picture(path: Path) -> None:
     if why := unread_kind(suffix):
         raise PhotoError(f"{path}: {why}")
     if suffix in HEIF and not _can_heif():
-        raise PhotoError(f"{path}: HEIC needs pillow-heif. Run: pip install 'toeline[heic]'")
+        raise PhotoError(f"{path}: HEIC needs pillow-heif. Run: {install_line('heic')}")
 
 
 def unread_kind(suffix: str) -> str:

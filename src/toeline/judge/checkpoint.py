@@ -16,7 +16,7 @@ from toeline.core import reading
 from toeline.core.question import PromptBudget
 from toeline.core.reading import number
 from toeline.core.words import cut
-from toeline.errors import ModelError, SetupError
+from toeline.errors import ModelError, SetupError, install_line
 from toeline.judge.adapter import add_adapter, weights_of
 from toeline.judge.shape import shape_of
 from toeline.judge.vocabulary import load_original
@@ -121,8 +121,8 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
         model = load_whole(AutoModelForImageTextToText, folder, "model", beside=blind, **how)
     except ImportError as why:  # of a library that packs weights in 4 or 8 bits
         raise SetupError(
-            f"{folder}: its weights are quantized, and a library for that is missing ({first_line(why)}). Run: pip "
-            f"install 'toeline[quantize]', or choose the model in whole precision."
+            f"{folder}: its weights are quantized, and a library for that is missing ({first_line(why)}). Choose the "
+            f"model in whole precision, or run: {install_line('quantize')}"
         ) from None
     patch_embed_as_linear(model)
     return model

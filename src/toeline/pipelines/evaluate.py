@@ -296,9 +296,7 @@ def read_targets(typed: str, bench: Workbench) -> Mapping[str, float]:
         except ValueError:
             targets[key.strip()] = -1.0
         if key.strip() not in known:
-            raise ToelineError(
-                unknown("--targets: there is no set of targets and no figure", key.strip(), [*TARGETS, *known])
-            )
+            raise ToelineError(unknown("--targets: nothing is called", key.strip(), [*TARGETS, *known]))
         if not 0 < targets[key.strip()] < 1:
             raise ToelineError(f"--targets {pair!r}: give KEY=SHARE with a share between 0 and 1, as accuracy=0.9.")
     return targets

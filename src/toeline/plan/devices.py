@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from toeline.core.words import unknown
 from toeline.errors import SetupError
 from toeline.plan.cost import Compute
 
