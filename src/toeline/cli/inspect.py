@@ -15,7 +15,7 @@ from toeline.pipelines.inspect import Output, inspect_into, tell
 from toeline.pipelines.plan import tell_plan
 from toeline.pipelines.progress import tell_json
 from toeline.pipelines.settings import InspectRun, Pace
-from toeline.plan.plan import PlanRequest
+from toeline.plan.plan import PlanDevices, PlanRequest
 
 
 @partial(
@@ -56,9 +56,10 @@ def demo(
     raise typer.Exit(ExitCode.of(fine=demonstrate(folder)))
 
 
-@with_settings
+@partial(with_settings, first="judge devices memory")
 def plan(
     asked: PlanRequest,
+    wanted: PlanDevices,
     check: Annotated[
         bool, typer.Option("--check", help="Load the judge, run one drawn photograph, compare with the plan.")
     ] = False,
@@ -70,5 +71,7 @@ def plan(
     and when it does not fit the fewest changes that make it fit. Exit code 0 when there is an answer, yes or no.
 
     Example: toeline plan --judge Qwen/Qwen2-VL-7B-Instruct --device a30
+
+    Several cards: toeline plan --device rtx3060 --device rtx4090 --device t4
     """
-    tell_plan(asked, check=check, as_json=as_json)
+    tell_plan(asked, wanted, check=check, as_json=as_json)
