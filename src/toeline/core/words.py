@@ -9,13 +9,13 @@ from difflib import get_close_matches
 ODD = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control, format (right-to-left marks), lone surrogates, line separators
 
 
-def some(count: int, what: str) -> str:
-    """A count with its noun.
+def some(count: int, what: str, many: str = "") -> str:
+    """A count with its noun; `many` is its plural where that is not made with an s.
 
-    >>> some(1, "photograph"), some(1200, "finding")
-    ('1 photograph', '1,200 findings')
+    >>> some(1, "photograph"), some(1200, "finding"), some(2, "pass", "passes")
+    ('1 photograph', '1,200 findings', '2 passes')
     """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{count:,} {what if count == 1 else many or f'{what}s'}"
 
 
 def meant(typed: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from toeline.core.finding import Problem, grave
 from toeline.core.records import counted, join_lines
 from toeline.core.run_folder import ERRORS, RUN, claimed, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
-from toeline.core.words import unknown
+from toeline.core.words import some, unknown
 from toeline.data.places import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
 from toeline.evaluate.classification import Scorecard, card_record, score
@@ -34,6 +34,7 @@ from toeline.pipelines.evaluate_parts import (
     measure_spatial,
     other_prompts,
     own_prompt,
+    passes,
     side_by_side,
     stages_of,
     tiles_both,
@@ -41,8 +42,9 @@ from toeline.pipelines.evaluate_parts import (
 from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, Workbench, once
 from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import Summary, escape, tell_problems
+from toeline.pipelines.progress import errors as terminal
 from toeline.pipelines.settings import EvaluateRun, Scoring
-from toeline.report.document import ScorecardPage, Section, metric_cells, render_html, render_markdown
+from toeline.report.document import Grid, ScorecardPage, Section, metric_cells, render_html, render_markdown
 from toeline.report.end_to_end_page import stage_sections
 from toeline.report.experiments_page import prompts_section, spatial_section
 from toeline.report.judge_page import card_sections, cost_of, headline_of, metric_sections, tiles_of, trust_section
@@ -73,8 +75,19 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationRe
         bench.dataset.split(scoring.calibrate)
     if scoring.calibrate and not run.findings:
         require_unseen(bench, run, scoring.calibrate)
+    tell_passes(run, scoring, every=every)
     with claimed(out), writing(out):
         return _evaluate_into(bench, run, scoring, out, targets, every=every)
+
+
+def tell_passes(run: EvaluateRun, scoring: Scoring, *, every: bool) -> None:
+    """How often the photographs are gone over, and what for, before it begins."""
+    found = passes(run, calibrate=scoring.calibrate, spatial=scoring.spatial, every_prompt=every)
+    terminal.print(f"{some(len(found), 'pass', 'passes')} over the photographs:")
+    for number, what in enumerate(found, start=1):
+        terminal.print(f"  {number}. {escape(what)}")
+    if less := sum(what.endswith("(--spatial)") for what in found):
+        terminal.print(f"  [dim]--spatial 0 leaves out {less} of them[/]")
 
 
 def _evaluate_into(
@@ -247,6 +260,8 @@ def summary(result: EvaluationResult) -> Summary:
     if stages:
         lines.append("[dim]Both stages: every true object, a miss is wrong. Where errors come from:[/]")
         lines.append(metric_table([*stages.error_breakdown.errors, *stages.error_breakdown.trust]))
+    for section in prompts_section(result.prompts):
+        lines += [escape(" ".join(section.text)), *map(grid_table, section.grids)]
     places = {"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"}
     both = [INTEGRATION] if stages else []
     names = [SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json", *both]
@@ -258,6 +273,16 @@ def summary(result: EvaluationResult) -> Summary:
     }
     places |= {"both stages": f"{where}/{INTEGRATION}"} if stages else {}
     return Summary(lines, places, record, result.problems, f"{where}/{ERRORS}")
+
+
+def grid_table(grid: Grid) -> Table:
+    """A table of a page, for the terminal."""
+    table = Table(box=SIMPLE_HEAD, title=escape(grid.title), title_justify="left", padding=(0, 1), pad_edge=False)
+    for n, name in enumerate(grid.head):
+        table.add_column(escape(name), justify="right" if n else "left", no_wrap=not n)
+    for row in grid.rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    return table
 
 
 def metric_table(figures: Sequence[Metric]) -> Table:

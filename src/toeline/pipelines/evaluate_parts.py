@@ -74,6 +74,34 @@ def measure_spatial(
     return found
 
 
+def reads_words(judge: str) -> bool:
+    """Whether a judge of that name is asked in words, so that relations and questions can be put to it."""
+    return judge.partition(":")[0] not in WORDLESS
+
+
+WORDLESS = {"baseline", "ensemble", "replay", "floor", "fuse", ""}
+
+
+def passes(run: EvaluateRun, *, calibrate: str | None, spatial: int, every_prompt: bool) -> list[str]:
+    """What an evaluation goes over the photographs for, one line a pass, with the option that it is there for."""
+    from toeline.prompts.templates import PROMPTS
+
+    live, found = not run.findings, [f"{run.split}: the answers that are measured"]
+    if calibrate:
+        found.append(f"{calibrate}: temperature and review threshold (--calibrate)")
+    if live and run.boxes != TRUTH:
+        found.append("the labels' boxes, to tell the errors of both stages apart (--boxes)")
+    if every_prompt:
+        found += [f"prompt {name} (--prompt all)" for name in PROMPTS if name != run.prompt]
+    if spatial and live and reads_words(run.judge):
+        found.append("questions about where objects lie (--spatial)")
+        if run.prompt is None or PROMPTS[run.prompt].tells_relations:
+            found += [f"the prompt with relations {name} (--spatial)" for name in ALTERED]
+    if spatial and live and run.boxes == TRUTH:
+        found.append("the detector, whose boxes' relations are compared (--spatial)")
+    return found
+
+
 def true_scenes(done: Evaluated) -> dict[str, Scene]:
     """The true objects of every photograph that could be opened, without their conditions."""
     sizes = {name: r["size"] for name, r in done.folder.done.items() if not r["failed"]}

@@ -155,10 +155,21 @@ def _answer(
         source = saved(run.findings, split) if run.findings else _live(bench, run, boxes)
     remember_models(folder, dict(source.models), model_files(run.judge, run.adapter))
     total = len(split.photos)
-    with goes_on(), bar(f"Evaluating {split.name}", total=total, done=total - len(todo)) as step:
+    with goes_on(), bar(called(bench, run), total=total, done=total - len(todo)) as step:
         for result in folder.keep(source.results(todo)):
             step(result.problems)
     folder.save_run(memory=most(folder.run.get("memory", {}), peak_memory()))
+
+
+def called(bench: Workbench, run: EvaluateRun) -> str:
+    """The name of a pass: the split, and what is other than in the evaluation that it belongs to."""
+    others = (
+        (run.relations != "given", f"relations {run.relations}"),
+        (run.prompt is not None and run.prompt != bench.run.prompt, f"prompt {run.prompt}"),
+        (run.boxes == TRUTH != bench.run.boxes, "true boxes"),
+        (run.answered is not None, str(run.answered)),
+    )
+    return ", ".join([f"Evaluating {run.split}", *(name for other, name in others if other)])
 
 
 def _live(bench: Workbench, run: EvaluateRun, boxes: Boxes | None) -> Source:
