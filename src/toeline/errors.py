@@ -1,4 +1,4 @@
-"""The errors that a user can mend. Each message says what, where, and what to do; no trace is printed with them."""
+"""The errors that a user can correct. Each message says what, where, and what to do; no trace is printed with them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MOST_LETTERS = 1000  # of a message; what is longer quotes a value of somebody's
 
 
 class ToelineError(Exception):
-    """Base of all faults that are the user's to mend; anything else is ours and shows its traceback."""
+    """Base of all faults that are the user's to correct; anything else is ours and shows its traceback."""
 
     def __init__(self, message: str) -> None:
         """Cuts out the middle of a message that is too long to be read: the place is at its begin, the advice last."""

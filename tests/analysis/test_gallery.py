@@ -104,8 +104,8 @@ def test_caps_are_told_and_the_choice_is_the_seeds(tmp_path: Path) -> None:
         made(root, tmp_path / name, flags, per_class=4, photographs=5, per_problem=2, seed=seed)
         texts.append(text_of(tmp_path / name / "pages/class-5.html"))
     assert texts[0] == texts[1]
-    assert texts[0].split("chosen by lot")[1] != texts[2].split("chosen by lot")[1]
-    assert "4 of 30 objects, chosen by lot" in texts[0]
+    assert texts[0].split("chosen at random")[1] != texts[2].split("chosen at random")[1]
+    assert "4 of 30 objects, chosen at random" in texts[0]
     assert texts[0].count("line 1") == 4
     assert "5 of 30 photographs" in text_of(tmp_path / "a/pages/photographs.html")
     odd = text_of(tmp_path / "a/pages/problem-1.html")

@@ -71,7 +71,7 @@ def test_the_judge_hears_types_and_places_and_no_true_condition(
 def test_what_needs_no_person_is_one_json_object(toeline: Toeline, capsys: pytest.CaptureFixture[str]) -> None:
     assert toeline("valid", "--out", "out", "--json") == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["headline"].startswith("Told its type, the judge named the right condition of 3 of 5 objects")
+    assert said["headline"].startswith("Given the type, the judge named the right condition of 3 of 5 objects")
     assert said["fine"] is True
     assert said["files"]["report.html"] == "out/report.html"
 

@@ -95,7 +95,7 @@ def test_the_terminal_says_the_first_of_it(capsys: pytest.CaptureFixture[str]) -
     show_inspect.tell(summary(counts, todo))
     said = capsys.readouterr().out
     assert f"Work list: {said_of(counts, 1)}" in said
-    assert "1. high, rock toe 1 on a.jpg 40% at once to review" in said
+    assert "1. high, rock toe 1 on a.jpg 40% immediate to review" in said
     assert "and 1 more" in said
     assert "out/worklist.csv" in said
 

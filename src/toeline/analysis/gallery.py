@@ -118,7 +118,7 @@ def choose(
     *,
     step: Step = lambda _: None,
 ) -> Choice:
-    """Read every label, and choose by lot what is shown. `step` is called after each photograph."""
+    """Read every label, and choose at random what is shown. `step` is called after each photograph."""
     choice = Choice(data, taxonomy, tuple(flags), run, problems=list(data.problems))
     held: dict[int, list[tuple[bytes, int, Chosen]]] = {i: [] for i in data.names}
     for entry in (entry for entries in data.splits.values() for entry in entries):
@@ -372,7 +372,7 @@ def _said(shown: int, everything: int, what: str) -> str:
     """How many are shown of how many.
 
     >>> _said(60, 282, "object"), _said(1, 1, "object")
-    ('60 of 282 objects, chosen by lot', '1 object')
+    ('60 of 282 objects, chosen at random', '1 object')
     """
     noun = f"{what}{'' if everything == 1 else 's'}"
-    return f"{everything:,} {noun}" if shown == everything else f"{shown:,} of {everything:,} {noun}, chosen by lot"
+    return f"{everything:,} {noun}" if shown == everything else f"{shown:,} of {everything:,} {noun}, chosen at random"

@@ -117,7 +117,7 @@ def convert(
 @with_settings
 def synth(
     folder: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder for the data set; the same again goes on in it.")
+        Path, typer.Argument(metavar="OUT", help="Folder for the data set; the same again continues in it.")
     ],
     run: SynthRun,
 ) -> None:

@@ -22,7 +22,7 @@ from toeline.pipelines.settings import CompareRun, DetectorScoring, EvaluateRun,
     "answers calibrate cluster targets",
 )
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")],
     run: EvaluateRun,
     scoring: Scoring,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
@@ -30,8 +30,8 @@ def evaluate(
     """Measure a judge on labeled photographs: accuracy with intervals, calibration, and the worst mistakes.
 
     Writes scorecard.json, report.html, report.md, cases.jsonl, findings.jsonl, errors.jsonl and run.json into OUT.
-    Stopped or killed, the same command goes on where it was. Exit code 0: all done; 1: some photographs or labels have
-    problems; 2: nothing could be measured.
+    Stopped or killed, the same command continues where it stopped. Exit code 0: all done; 1: some photographs or labels
+    have problems; 2: nothing could be measured.
 
     Example: toeline evaluate dataset --split valid --out runs/valid
     """
@@ -82,7 +82,7 @@ def compare(
 
 @partial(with_settings, first="judges against data split out rules")
 def gate(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report; the same again goes on in it.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report; the same again continues in it.")],
     run: GateRun,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON on standard output.")] = False,
 ) -> None:
@@ -104,7 +104,7 @@ def gate(
 
 @partial(with_settings, first="judge to data split out")
 def quantize(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again goes on in it.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again continues in it.")],
     run: QuantizeRun,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on standard output.")] = False,
 ) -> None:

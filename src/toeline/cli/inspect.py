@@ -23,7 +23,7 @@ from toeline.plan.plan import PlanDevices, PlanRequest
     first="photos out detector thresholds trust head boxes judge adapter answers taxonomy classes device workers batch",
 )
 def inspect(
-    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")],
     run: InspectRun,
     pace: Pace,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
@@ -31,8 +31,8 @@ def inspect(
     """Inspect photographs: what stands there, where, and in what condition.
 
     Writes findings.jsonl, findings.csv, worklist.csv, marked pictures, report.html, errors.jsonl and run.json into OUT.
-    Stopped or killed, the same command goes on where it was. Exit code 0: all done; 1: some photographs or labels have
-    problems; 2: nothing could be done.
+    Stopped or killed, the same command continues where it stopped. Exit code 0: all done; 1: some photographs or labels
+    have problems; 2: nothing could be done.
 
     Example: toeline inspect flight7/ --out runs/flight7
 

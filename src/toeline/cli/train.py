@@ -72,8 +72,8 @@ def finetune(
     """Fine-tune a judge with LoRA on labeled photographs, and say whether it was worth it.
 
     Writes adapter/ (plain peft), report.html, report.md, log.jsonl, run.json, errors.jsonl, and before/ and after/ with
-    what both judges said on the validation split, into DIR. Killed, the same command with --resume goes on to the same
-    result. On several GPUs: accelerate launch -m toeline finetune ... Exit code 0: all done; 1: some photographs or
+    what both judges said on the validation split, into DIR. Killed, the same command with --resume continues to the
+    same result. On several GPUs: accelerate launch -m toeline finetune ... Exit code 0: all done; 1: some photographs or
     labels have problems; 2: nothing could be trained.
 
     Example: toeline finetune dataset --judge Qwen/Qwen2-VL-7B-Instruct --out runs/lora
@@ -98,7 +98,7 @@ def train_detector(
 
     Classes are folded to their types and polygons to boxes. Writes model.onnx and detector.json (with --model what
     transformers loads), report.html, report.md, scorecard.json, log.jsonl, run.json, errors.jsonl, worst/ and
-    checkpoints into DIR; inspect with --detector DIR. Killed, the same command with --resume goes on to the same
+    checkpoints into DIR; inspect with --detector DIR. Killed, the same command with --resume continues to the same
     result. Exit code 0: all done; 1: some photographs or labels have problems; 2: nothing could be trained. The
     embedded network needs the extra train-detector.
 
@@ -114,7 +114,7 @@ def train_detector(
 @with_settings
 def learn(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again goes on.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again continues.")],
     run: LearnRun,
     as_json: AsJson = False,
 ) -> None:
@@ -124,8 +124,8 @@ def learn(
     line), and sets thresholds, weights and calibration by what these say of photographs they never saw. The validation
     split is measured on at the end and chooses nothing. Writes model.json with its parts, report.html, report.md,
     scorecard.json, errors.jsonl and run.json into DIR; inspect with --model DIR. Stopped or killed, the same command
-    goes on where it was. Exit code 0: all done; 1: some photographs or labels have problems; 2: nothing could be done.
-    Needs the extra train-detector.
+    continues where it stopped. Exit code 0: all done; 1: some photographs or labels have problems; 2: nothing could be
+    done. Needs the extra train-detector.
 
     Example: toeline learn dataset --out models/lagoon
     """

@@ -73,10 +73,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something the user can mend: in which `file` (and `line`, counted from 1), `what` is wrong, and `todo` about it.
+    """Something the user can correct: in which `file` (and `line`, from 1), `what` is wrong, and `todo` about it.
 
     `photo` is the photograph that it concerns, as in Finding.photo, or empty. The rest of the file is used. A `note` is
-    what was left out or assumed and needs no mending, such as files of other programs: it is said where problems are
+    what was left out or assumed and needs no correction, such as files of other programs: it is said where problems are
     said, and does not change the exit code.
 
     >>> str(Problem.in_file(Path("labels/a.txt"), "the box has no area", 3))
@@ -110,7 +110,7 @@ class Problem:
 
 
 def grave(problems: Iterable[Problem]) -> list[Problem]:
-    """Those that need mending: all but the notes."""
+    """Those that need correction: all but the notes."""
     return [p for p in problems if not p.note]
 
 
@@ -253,7 +253,7 @@ UNLIKE_RUN = "not measured on photographs like those of this run"
 
 
 def held_back(finding: Finding, reason: str) -> Finding:
-    """The finding as one that is not to be trusted: a person looks first, and nothing is to be done at once."""
+    """The finding as one that is not to be trusted: a person looks first, and nothing is to be done immediately."""
     verdict, grade = finding.verdict, finding.grade
     if verdict.review.startswith((UNLIKE_PHOTO, UNLIKE_RUN)):
         return finding

@@ -328,7 +328,7 @@ def file_hash(path: Path) -> str:
 
 @dataclass(frozen=True)
 class FoundPhotos:
-    """What was found in folders, and what of it was left out: `problems` are to be mended, notes among them not."""
+    """What was found in folders, and what of it was left out: `problems` are to be corrected, notes among them not."""
 
     photos: tuple[Photo, ...]
     problems: tuple[Problem, ...]

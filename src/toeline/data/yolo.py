@@ -256,7 +256,7 @@ def _places(root: Path, base: Path, file: Path | None, raw: Mapping[str, Any]) -
         _require_top(base)
     if listed.problems:
         what = "none of the places that it lists is there, so the usual folders are read."
-        missed = [*listed.problems, Problem("", str(file), what, "Mend its train:, val: and test:.")]
+        missed = [*listed.problems, Problem("", str(file), what, "Correct its train:, val: and test:.")]
         # obj.data is written for darknet's own folder, and exporters leave the lists out
         found.problems += [replace(p, note=True) for p in missed] if str(file).endswith(".data") else missed
     return found
@@ -324,7 +324,7 @@ def _keypoints(raw: Mapping[str, Any], file: Path | None) -> int:
         or shape[1] not in (2, 3)
     ):
         raise LabelError(
-            f"{file}: `kpt_shape: {shape}` is not the number of key points and 2 or 3, as [17, 3]. Mend it."
+            f"{file}: `kpt_shape: {shape}` is not the number of key points and 2 or 3, as [17, 3]. Correct it."
         )
     return int(shape[0] * shape[1])
 

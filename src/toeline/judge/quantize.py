@@ -71,7 +71,7 @@ def load_for_quantizing(where: str, *, to: To, device: str, adapter: Path | None
 
 
 def require_library(to: To) -> None:
-    """Raises SetupError, with the command that mends it."""
+    """Raises SetupError, with the command that corrects it."""
     with quiet():
         need(LIBRARIES[to], extra=EXTRA)
 

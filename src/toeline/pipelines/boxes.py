@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from toeline.pipelines.inspector import Boxes
 
 
-ADVICE = "Mend the file, then run the same command again; the rest was inspected without it."
+ADVICE = "Correct the file, then run the same command again; the rest was inspected without it."
 
 
 def label_boxes(

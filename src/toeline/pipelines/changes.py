@@ -7,7 +7,7 @@
 | a photograph that is gone | its findings, marked picture and lines are dropped, and said; more than half: refused |
 | the boxes or classes of `evaluate`'s ground truth, a file of findings | refused (`labels_sha256`, `weights`) |
 | taxonomy, grading, calibration, domain, weights of detector or judge, adapter, baseline or ensemble file | refused |
-| data of a training that goes on with --resume | refused (`data_sha256`); image features are kept by content |
+| data of a training that continues with --resume | refused (`data_sha256`); image features are kept by content |
 | data of analyze, gallery, suggest | all is made anew |
 | data of convert and split: labels or photographs; settings of synth | refused |
 

@@ -160,7 +160,7 @@ def require_other_split(run: EvaluateRun, scoring: Scoring) -> None:
 
 
 def in_both(done: Evaluated, other: Evaluated) -> list[Problem]:
-    """Photographs of the same bytes in both splits: a temperature that was fitted on them flatters."""
+    """Photographs of the same bytes in both splits: a temperature that was fitted on them makes figures optimistic."""
     there = {r["sha256"] for r in other.folder.done.values() if r["sha256"]}
     what = f"is also in the split {other.split.name}, where the temperature was fitted."
     shared = [name for name, record in done.folder.done.items() if record["sha256"] in there]

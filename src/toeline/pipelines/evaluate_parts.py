@@ -274,7 +274,7 @@ def keep_best(rows: tuple[PromptResult, ...], done: Evaluated, judge: str) -> Pa
         "by": HEADLINE,
         "judge": judge,
         "split": done.split.name,
-        "note": "Chosen on this split, so its figure there is flattered: measure the chosen prompt on another split.",
+        "note": "Chosen on this split, so its figure there is optimistic: measure the chosen prompt on another split.",
         "prompts": {row.name: _record(row) for row in rows},
     }
     write_whole(file, json.dumps(record, indent=2, allow_nan=False) + "\n")

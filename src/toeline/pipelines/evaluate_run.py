@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from toeline.pipelines.inspector import Boxes
 
 
-ADVICE = "Mend it, then run the same command again; the rest was evaluated without it."
+ADVICE = "Correct it, then run the same command again; the rest was evaluated without it."
 CALIBRATION, TRUE_BOXES = "calibration", "true-boxes"  # folders below an evaluation
 
 
@@ -132,7 +132,7 @@ def _weights(run: EvaluateRun) -> dict[str, str]:
 
 
 def labels_hash(split: LabeledSplit) -> str:
-    """SHA-256 of what is true of a split: places and classes, so that mended labels are another evaluation."""
+    """SHA-256 of what is true of a split: places and classes, so that corrected labels are another evaluation."""
     import hashlib
     import json
 

@@ -210,7 +210,7 @@ def _load(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None) -> Inspector
 
 
 def _as_begun(run: InspectRun, out: Path) -> InspectRun:
-    """The settings, less the domain check where a run was begun before there was one: it goes on without."""
+    """The settings, less the domain check where a run was begun before there was one: it continues without."""
     begun = is_file(out / RUN) and "domain" not in read_run(out).get("settings", {"domain": ""})
     return replace(run, domain=OFF) if begun and run.domain == AUTO else run
 
@@ -282,7 +282,7 @@ class Summary:
 
     `by_severity` counts the worst first and is empty when the taxonomy has no scale; `worst` are the first rows of the
     work list.
-    `located` counts findings with a position. `problems` are to be mended; `notes` tell what was left out or assumed;
+    `located` counts findings with a position. `problems` are to be corrected; `notes` tell what was left out or assumed;
     `told` has both by their kinds. `domain` says whether the photographs are like those that the models were measured
     on; it is empty where that is not known.
     """
@@ -527,7 +527,7 @@ def tell_work(summary: Summary) -> None:
 
     out.print(f"[bold]Work list:[/] {said_of(summary.by_severity, summary.immediate)}")
     for row in summary.worst:
-        marks = ("[bold red]at once[/] " if row["immediate"] else "") + (
+        marks = ("[bold red]immediate[/] " if row["immediate"] else "") + (
             "[yellow]to review[/] " if row["review"] else ""
         )
         what = f"{row['severity']}, {row['class']} {row['id']} on {row['photo']}"

@@ -67,7 +67,7 @@ class Inspector:
     `boxes`, when given, replaces the detector: a function of a photograph and its size in pixels that returns its
     things and what was wrong with their labels. `relations` is what the judge is told of where things lie; experiments
     hand in something else (prompts/relation_ablation.py). `domain` knows the photographs that the models were measured
-    on: on others every finding is for a person, and none is to be acted on at once.
+    on: on others every finding is for a person, and none is to be acted on immediately.
     """
 
     detector: Detector | None
@@ -354,4 +354,4 @@ def _fault(photo: Photo, why: Exception) -> Problem:
             photo.name, str(photo.path), "vanished while it was read.", "Bring it back, then run this again."
         )
     what = f"{type(why).__name__}: {why}".strip(": ")
-    return Problem(photo.name, str(photo.path), what, "Run this photograph alone; report it if it goes on.")
+    return Problem(photo.name, str(photo.path), what, "Run this photograph alone; report it if it continues.")

@@ -130,7 +130,7 @@ def goes_on(how: str = "the same command again") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        errors.print(f"Stopped. What is done is kept; {how} goes on from here.")
+        errors.print(f"Stopped. What is done is kept; {how} continues from here.")
         raise
 
 

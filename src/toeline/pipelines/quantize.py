@@ -53,7 +53,7 @@ class QuantizeResult:
 
 
 def quantize_into(run: QuantizeRun, out: Path) -> QuantizeResult:
-    """Convert, measure, and promote or not; the same again goes on where it was. Raises ToelineError."""
+    """Convert, measure, and promote or not; the same again continues where it stopped. Raises ToelineError."""
     from toeline.judge.quantize import RECORD, require_library
 
     require_usable(run)

@@ -15,7 +15,7 @@ from toeline.core.prefetch import cores
 from toeline.train.config import Classes
 
 Data = Annotated[Path, Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
-Taxonomy = Annotated[Path | None, Option(metavar="FILE", help="Types and conditions of another owner.")]
+Taxonomy = Annotated[Path | None, Option(metavar="FILE", help="Types and conditions of your own taxonomy.")]
 Detector = Annotated[
     str, Option(metavar="embedded|PATH|HUB_ID", help="Finds the objects: .pt, .onnx, directory or hub id.")
 ]
@@ -87,7 +87,7 @@ class DetectorScoring:
     trust: Trust = False
     head: Head = None
     cluster: Cluster = "photo"
-    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Types of another owner.")] = None
+    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Types of your own taxonomy.")] = None
     classes: Classes = None
     device: Annotated[Device, "Where detectors that need torch run."] = "auto"
 
@@ -226,7 +226,7 @@ class SuggestRun:
 
     n: Annotated[int, Option(min=1, help="Photographs to suggest, at most.")] = 50
     flight: Annotated[str | None, "Regular expression: what it matches in a file name is the flight line."] = None
-    taxonomy: Annotated[Path | None, "Types and conditions of another owner (default: the run's)."] = None
+    taxonomy: Annotated[Path | None, "Types and conditions of your own taxonomy (default: the run's)."] = None
     classes: Annotated[Path | None, "The file that names the class ids: data.yaml, classes.txt ..."] = None
 
 
@@ -321,7 +321,7 @@ class MergeRun:
     check: Check = 4
     data: CheckData = None
     split: Split = "valid"
-    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Another owner's words, for --data.")] = None
+    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Your own taxonomy, for --data.")] = None
     device: JudgeDevice = "auto"
 
 
@@ -332,7 +332,7 @@ class TrimRun:
     judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id of the Qwen2-VL family.")]
     taxonomies: Annotated[
         tuple[Path, ...],
-        Option("--taxonomy", metavar="FILE", help="Another owner's words, beside the nine classes'; repeatable."),
+        Option("--taxonomy", metavar="FILE", help="Your own taxonomy, beside the nine classes'; repeatable."),
     ] = ()
     words: Annotated[
         tuple[Path, ...],

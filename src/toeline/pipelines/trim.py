@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 MOST_CHANGED = {"merge": 0.5, "trim": 1e-4}  # of a log-probability: rounding to half precision, and nothing at all
-MEND = {
+CORRECT = {
     "merge": "Choose --dtype float32, or compare on the photographs of --data.",
     "trim": "Copy the judge again; if that does not help, please report it.",
 }
@@ -47,7 +47,7 @@ MIXTURES, SEED = 3000, 1  # texts that no prompt holds, to see how often a trimm
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A judge's new folder. `record` is its run.json; `notes` are what nobody needs to mend."""
+    """A judge's new folder. `record` is its run.json; `notes` are what nobody needs to correct."""
 
     out: Path
     record: Mapping[str, Any]
@@ -181,7 +181,7 @@ def _compared(run: MergeRun | TrimRun, before: _Model, after: _Model, command: s
         raise ModelError(
             f"the new judge is another than the old one: log-probabilities differ by up to {most:.3g} ({photo}, object "
             f"{instance}), and {MOST_CHANGED[command]} is the most that rounding may do. Nothing was written. "
-            f"{MEND[command]}"
+            f"{CORRECT[command]}"
         )
     return {
         "photographs": len({sheet.photo for sheet, _ in old}),

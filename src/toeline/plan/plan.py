@@ -298,7 +298,7 @@ class Try(NamedTuple):
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit of the project and what was tried against it, the least change first; the first is the whole model.
+    """A target for size or memory and what was tried against it, the least change first; the first is the whole model.
 
     `number` is in GB or GiB: which of the two is meant decides some of them, so both are answered.
     """

@@ -131,7 +131,7 @@ def _tiles(given: PageInput) -> list[tuple[str, str, str]]:
         (f"{totals.findings:,}", "objects", ""),
         *((f"{totals.of_condition(c['name']):,}", c["name"], c["slug"]) for c in _condition_styles(given.taxonomy)),
         (f"{totals.review:,}", "to review", ""),
-        *([(f"{totals.immediate:,}", "at once", "")] if given.taxonomy.grading.rules else []),
+        *([(f"{totals.immediate:,}", "immediate", "")] if given.taxonomy.grading.rules else []),
     ]
     if given.place.contents:  # problems are told with the totals of all pages
         return tiles

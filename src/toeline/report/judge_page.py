@@ -34,7 +34,7 @@ def headline(metric: Metric, *, where: str) -> str:
     if not metric.n:
         return f"On {where} no object was judged whose type leaves a choice, so there is no headline."
     words = (
-        f"Told its type, the judge named the right condition of {metric.count or 0:,} of {metric.n:,} objects on "
+        f"Given the type, the judge named the right condition of {metric.count or 0:,} of {metric.n:,} objects on "
         f"{where}: {tenths(metric.value)} (95 % interval {interval_words(metric.interval)})."
     )
     if metric.majority_baseline is not None:
@@ -214,7 +214,7 @@ def _band(band: Sequence[ReviewPoint]) -> Grid:
     chosen = [next((p for p in band if p.review >= share), None) for share in SHARES]
     points = list(dict.fromkeys(p for p in chosen if p is not None and p.review < 1))
     rows = tuple((tenths(p.review), f"{p.threshold:.3f}", tenths(p.errors_left)) for p in points)
-    return Grid("What a second look buys", ("to a person", "answers under", "wrong among the rest"), rows)
+    return Grid("Review: workload and remaining errors", ("to a person", "answers under", "wrong among the rest"), rows)
 
 
 CONTEXT = 0.4  # of the box's longer side, on every side

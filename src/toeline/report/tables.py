@@ -251,11 +251,11 @@ def said_of(counts: Mapping[str, int], immediate: int) -> str:
     """A work list in one line; `counts` by severity, the worst first and the least last.
 
     >>> said_of({"high": 2, "low": 0, "none": 7}, 1)
-    '2 to do (2 high, 0 low), 1 of them at once'
+    '2 to do (2 high, 0 low), 1 of them immediate'
     """
     todo = dict(list(counts.items())[:-1])
     parts = ", ".join(f"{n:,} {name}" for name, n in todo.items())
-    at_once = f", {immediate:,} of them at once" if immediate else ""
+    at_once = f", {immediate:,} of them immediate" if immediate else ""
     return f"{sum(todo.values()):,} to do ({parts}){at_once}"
 
 

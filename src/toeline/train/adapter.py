@@ -249,7 +249,7 @@ def advice(run: LoraRun, said: str) -> str:
     if run.max_tokens > 1024:
         ways.append(f"--max-tokens {max(1024, run.max_tokens // 2)} (shorter sequences, the same loss)")
     if ways:
-        ways[-1] += ", both also for a run that goes on" if len(ways) == 2 else ", also for a run that goes on"
+        ways[-1] += ", both also for a run that continues" if len(ways) == 2 else ", also for a run that continues"
     if run.cache_features is None and not run.all_weights:
         ways.append("--cache-features DIR (the vision tower is not loaded: 1.3 GB of a 7B)")
     ways.append("--scene-tokens and --crop-tokens with smaller numbers (the judge sees less detail)")

@@ -57,7 +57,7 @@ class LoraRun:
     seed: Annotated[int, "Where chance begins."] = 0
     workers: Annotated[int | None, "Processes that prepare photographs (default: 2 with a GPU, else none)."] = None
     threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
-    taxonomy: Annotated[Path | None, "Types and conditions of another owner."] = None
+    taxonomy: Annotated[Path | None, "Types and conditions of your own taxonomy."] = None
     classes: Annotated[
         Path | None, "The file that names the class ids, where several might: data.yaml, classes.txt."
     ] = None
@@ -126,7 +126,7 @@ class DetectorFit:
     seed: Annotated[int, "Where chance begins."] = 0
     device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
     threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
-    taxonomy: Annotated[Path | None, "Types of another owner."] = None
+    taxonomy: Annotated[Path | None, "Types of your own taxonomy."] = None
     classes: Annotated[
         Path | None, "The file that names the class ids, where several might: data.yaml, classes.txt."
     ] = None
@@ -205,7 +205,7 @@ class BaselineRun:
     folds: Annotated[int, Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5
     features: Annotated[Features, "What is read: also an ImageNet network's, with pretrained."] = "measures"
     mix_drawn: Annotated[int, Option(min=0, help="Drawn scenes that are learned from besides; not measured on.")] = 0
-    taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
+    taxonomy: Annotated[Path | None, "Types, conditions and classes of your own taxonomy."] = None
     classes: Classes = None
 
 
@@ -219,7 +219,7 @@ class EnsembleRun:
     ]
     split: Annotated[str, "Photographs to fit on; no judge may have been trained on them."] = "valid"
     adapter: Annotated[Path | None, "Peft adapter of the judge that is a language model."] = None
-    taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
+    taxonomy: Annotated[Path | None, "Types, conditions and classes of your own taxonomy."] = None
     classes: Classes = None
     device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
 
@@ -246,7 +246,7 @@ class LearnRun:
     seed: Annotated[int, "Where chance begins."] = 0
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "Where it is trained and measured."] = "auto"
     threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
-    taxonomy: Annotated[Path | None, "Types and conditions of another owner."] = None
+    taxonomy: Annotated[Path | None, "Types and conditions of your own taxonomy."] = None
     classes: Classes = None
 
     def __post_init__(self) -> None:
@@ -266,7 +266,7 @@ class LearnRun:
 
     @property
     def drawn(self) -> int:
-        """Drawn scenes of an epoch; they are of the package's classes, so another owner's models see none."""
+        """Drawn scenes of an epoch; they are of the package's classes, so models of another taxonomy see none."""
         return 0 if self.taxonomy else self.mix_drawn
 
     @property
