@@ -73,8 +73,8 @@ def finetune(
 
     Writes adapter/ (plain peft), report.html, report.md, log.jsonl, run.json, errors.jsonl, and before/ and after/ with
     what both judges said on the validation split, into DIR. Killed, the same command with --resume continues to the
-    same result. On several GPUs: accelerate launch -m toeline finetune ... Exit code 0: all done; 1: some photographs or
-    labels have problems; 2: nothing could be trained.
+    same result. On several GPUs: accelerate launch -m toeline finetune ... Exit code 0: all done; 1: some photographs
+    or labels have problems; 2: nothing could be trained.
 
     Example: toeline finetune dataset --judge Qwen/Qwen2-VL-7B-Instruct --out runs/lora
     """

@@ -1,4 +1,4 @@
-"""Whether probabilities can be believed, how to calibrate them, and what it saves to let a person see the least sure."""
+"""Whether probabilities can be believed, how to calibrate them, and what review of the least sure saves."""
 
 from __future__ import annotations
 

@@ -282,7 +282,7 @@ class Summary:
 
     `by_severity` counts the worst first and is empty when the taxonomy has no scale; `worst` are the first rows of the
     work list.
-    `located` counts findings with a position. `problems` are to be corrected; `notes` tell what was left out or assumed;
+    `located` counts findings with a position. `problems` are to be corrected; `notes` tell what was left out;
     `told` has both by their kinds. `domain` says whether the photographs are like those that the models were measured
     on; it is empty where that is not known.
     """

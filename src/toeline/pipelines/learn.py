@@ -166,7 +166,7 @@ class Learning:
         return [*parts, LearnStep("domain", "what its photographs are like", "domain", n, self.domain)]
 
     def planned(self, record: dict[str, Any]) -> Learning:
-        """With the number of epochs that the budget allows; chosen once, for a run that continues must stay the same."""
+        """With the number of epochs that the budget allows; chosen once, for a run that continues must stay as is."""
         run = self.run
         if run.budget is not None:
             chosen = record.get("epochs") or affordable(run, len(self.boxes.train.scenes), self.pace())
@@ -437,7 +437,7 @@ def _detection_record(photo: LabeledScene, found: Sequence[Instance]) -> dict[st
 
 
 def learn_into(run: LearnRun, data: Path, out: Path) -> LearnResult:
-    """Train, measure and write everything into `out`; the same again continues where it stopped. Raises ToelineError."""
+    """Train, measure and write everything into `out`; the same again continues. Raises ToelineError."""
     with claimed(out, own=OWN) as begun, writing(out):
         data, cut = _with_valid(run, data, out)
         learning = Learning.of(run, data, out)
@@ -475,7 +475,7 @@ def _with_valid(run: LearnRun, data: Path, out: Path) -> tuple[Path, list[Proble
 
 
 def _known(learning: Learning) -> list[Problem]:
-    """What makes every figure out of fold optimistic: photographs that the models have seen with which training begins."""
+    """What makes figures out of fold optimistic: photographs that the models have seen that training begins with."""
     if learning.run.begin != EMBEDDED:
         return []  # whoever names other weights knows what they have seen
     seen = seen_by_package(learning.sheets.train.photos_sha256)
