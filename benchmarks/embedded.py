@@ -34,6 +34,7 @@ from toeline.evaluate.classification import most_common, score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Case, Matched, match, on_found_boxes
 from toeline.evaluate.metric import Metric
+from toeline.judge.load import load_judge
 from toeline.pipelines.inspector import Inspector
 
 SEED = 20_261_121  # of this benchmark alone: no training run, demo or test draws from it
@@ -88,12 +89,14 @@ def measured(entries: Sequence[Entry], taxonomy: Taxonomy) -> dict[str, Any]:
     start = time.process_time()
     judged = inspected(given, photos)
     seconds = time.process_time() - start
+    words = inspected(replace(given, judge=load_judge("embedded")), photos)
     joint = inspected(Inspector.load(taxonomy=taxonomy), photos)
     return {
         "photographs": len(photos),
         "objects": sum(map(len, true.values())),
         "judge_cpu_seconds_per_photograph": round(seconds / len(photos), 3),
         **judge_figures([match(name, judged[name], t, iou=0.99) for name, t in true.items()], taxonomy),
+        **words_alone([match(name, words[name], t, iou=0.99) for name, t in true.items()], taxonomy),
         **detector_figures(photos, true, taxonomy),
         **joint_figures([match(name, joint[name], t) for name, t in true.items()]),
     }
@@ -119,6 +122,15 @@ def judge_figures(matched: Sequence[Matched], taxonomy: Taxonomy) -> dict[str, A
         "majority-class baseline, nine classes": row(majority["accuracy"]),
         "majority-class baseline, condition given type, no vegetation": row(majority.headline),
         "judge, right by class": {f.label: f"{f.count}/{f.n}" for f in card.under("class")},
+    }
+
+
+def words_alone(matched: Sequence[Matched], taxonomy: Taxonomy) -> dict[str, Any]:
+    """The language model in the package, without the baseline."""
+    card = score([case for m in matched for case in on_found_boxes(m)], taxonomy)
+    return {
+        "language model alone, nine classes": row(card["accuracy"]),
+        "language model alone, condition given type, no vegetation": row(card.headline),
     }
 
 

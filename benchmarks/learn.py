@@ -20,7 +20,7 @@ from typing import Any
 from results import RESULTS, write
 
 SHOWN = (  # of train's own setting; the rest are the command's defaults
-    "folds", "epochs", "judge_epochs", "budget", "risk", "seed", "threads",
+    "folds", "epochs", "judge_epochs", "budget", "risk", "seed", "mix_drawn",
 )  # fmt: skip
 COUNTS = {
     "right": "right", "wrong_condition": "wrong condition", "wrong_type": "wrong type", "misplaced": "badly placed",
@@ -53,7 +53,7 @@ def read(model: Path) -> dict[str, Any]:
         scores["probabilities"][kind].pop("bins")
     trained_on = json.loads((model / "model.json").read_text(encoding="utf-8"))["trained_on"]
     return {
-        "settings": {name: run["settings"][name] for name in SHOWN},
+        "settings": {**{name: run["settings"][name] for name in SHOWN}, "jobs": run.get("jobs")},
         "trained_on": {k: v for k, v in trained_on.items() if k in ("photographs", "objects", "folds")},
         "flight_lines": len(trained_on["flight_lines"]),
         "scores": scores,

@@ -144,11 +144,18 @@ def parts_in(learned: ModelFolder, folder: str, to: Path) -> list[str]:
 
 
 def judge(learned: ModelFolder, to: Path) -> list[str]:
-    """Baseline, language model and ensemble; where the baseline answers alone the package keeps its language model."""
+    """Baseline, language model and ensemble; where none was trained the package keeps its language model."""
     shutil.copyfile(learned.path / BASELINE, to / BASELINE)
+    (to / ENSEMBLE).unlink(missing_ok=True)
+    names = language_model(learned, to) if any(n.startswith(f"{JUDGE}/") for n in learned.files) else []
     if ENSEMBLE not in learned.files:
-        (to / ENSEMBLE).unlink(missing_ok=True)
-        return [BASELINE]
+        return [*names, BASELINE]
+    ensemble(learned, to)
+    return [*names, BASELINE, ENSEMBLE]
+
+
+def language_model(learned: ModelFolder, to: Path) -> list[str]:
+    """The judge's weights in float16, and how it was trained."""
     names = parts_in(learned, JUDGE, to)
     weights = to / JUDGE / "model.safetensors"
     tensors = {key: table.astype(np.float16) for key, table in load_file(weights).items()}
@@ -158,8 +165,7 @@ def judge(learned: ModelFolder, to: Path) -> list[str]:
     config = json.loads((to / JUDGE / "config.json").read_text(encoding="utf-8"))
     save(to / JUDGE / "config.json", as_json({**config, "dtype": "float16"}))
     save(to / JUDGE / "training.json", as_json(run_of(learned.path)))
-    ensemble(learned, to)
-    return [*names, BASELINE, ENSEMBLE]
+    return names
 
 
 def ensemble(learned: ModelFolder, to: Path) -> None:
@@ -292,7 +298,7 @@ def cards(shipped: ModelFolder, to: Path, run: Mapping[str, Any]) -> None:
     told = Told(shipped, run)
     save(to / "README.md", package_card(told).rstrip())
     save(to / DETECTOR / "README.md", detector_card(told).rstrip())
-    if ENSEMBLE in shipped.files:
+    if any(name.startswith(f"{JUDGE}/") for name in shipped.files):
         save(to / JUDGE / "README.md", judge_card(told).rstrip())
     own = "The models in this folder, but for features/ (see features/NOTICE), were\n" + CREDIT
     save(to / "NOTICE", own.rstrip())
@@ -385,13 +391,18 @@ License: {LICENSE.format(up="../")} The network's code is MIT and Apache-2.0. No
 
 
 def judge_card(told: Told) -> str:
+    both = ENSEMBLE in told.shipped.files
+    alone = (
+        "Where no judge is named it answers together with the baseline (`../ensemble.json`)."
+        if both
+        else "Where no judge is named the baseline answers alone: with both the log loss out of fold was no less."
+    )
     return f"""\
 # The embedded judge
 
 A small model of the Qwen2-VL architecture: `Qwen2VLForConditionalGeneration` of transformers, 9.6 million parameters,
-its own byte-level tokenizer, float16 on disk, no pickles. It loads like any other directory of that family. Where no
-judge is named it answers together with the baseline (`../ensemble.json`); `--judge embedded` is this part alone, and
-its probabilities are not calibrated.
+its own byte-level tokenizer, float16 on disk, no pickles. It loads like any other directory of that family.
+{alone} `--judge embedded` is this part alone, and its probabilities are not calibrated.
 
 ## What it was trained on
 
@@ -399,7 +410,7 @@ its probabilities are not calibrated.
 
 The settings are in `training.json`, what it is shown in `toeline.json`.
 
-## What the ensemble scores
+## What {"the ensemble" if both else "the package without it"} scores
 
 {told.scores("judge", "both_stages")}
 

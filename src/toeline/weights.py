@@ -19,6 +19,7 @@ from typing import Any
 
 from toeline.core.reading import parse_json
 from toeline.core.run_folder import RUN, write_whole
+from toeline.core.threads import taken
 from toeline.core.words import unknown
 from toeline.errors import ModelError, SetupError, ToelineError, broken_library
 
@@ -264,11 +265,15 @@ def tables_of(raw: bytes, file: Path, key: str, *, what: str, advice: str) -> tu
 
 
 def open_session(weights: Path, threads: int) -> Any:
-    """An onnxruntime session on the CPU; 0 threads are one for each core. Raises ModelError for an unreadable file."""
+    """An onnxruntime session on the CPU; 0 threads are what was taken (core/threads.py), else one for each core.
+
+    Raises ModelError for an unreadable file.
+    """
     import onnxruntime as runtime
 
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or taken()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see core/threads.py
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
     try:

@@ -100,6 +100,24 @@ def test_pretrained_features_give_the_same_file_and_honest_scores(tmp_path: Path
     assert list(first.model.out_of_fold[photo][instance].values()) == pytest.approx(said, abs=1e-5)
 
 
+def test_features_are_chosen_by_what_is_said_out_of_fold(tmp_path: Path) -> None:
+    """Photographs are measured once, and the file is the one that the better features give by themselves."""
+    write_colored(tmp_path, lines=3, per_line=2)
+    looked: list[object] = []
+    chosen = train_baseline(BaselineRun(data=tmp_path, features="auto", mix_drawn=2), TAXONOMY, step=looked.append)
+    alone = {
+        which: train_baseline(BaselineRun(data=tmp_path, features=which, mix_drawn=2), TAXONOMY)
+        for which in ("measures", "pretrained")
+    }
+    assert len(looked) == 6
+    losses = {which: one.log_loss for which, one in alone.items()}
+    assert chosen.model.facts["log_loss_by_features"] == pytest.approx(losses, abs=1e-6)
+    best = alone[min(losses, key=losses.__getitem__)]
+    assert chosen.said == best.said
+    assert chosen.log_loss == min(chosen.model.facts["log_loss_by_features"].values())
+    assert (chosen.model.network, chosen.model.facts["features"]) == (best.model.network, best.model.facts["features"])
+
+
 def test_drawn_scenes_get_models_of_their_own_and_a_gate(tmp_path: Path) -> None:
     """They change nothing that is said of photographs, and a drawn scene gets their answer."""
     data = write_colored(tmp_path / "data", lines=3, per_line=2)

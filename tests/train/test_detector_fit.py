@@ -110,6 +110,17 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     assert [x["valid"] for x in fitted.log.validations()] == [x["valid"] for x in whole[0].log.validations()]
 
 
+def test_a_share_of_the_weights_to_begin_with_can_be_kept(model: Path, data: Path, tmp_path: Path) -> None:
+    for name, keep in (("plain", 0.0), ("kept", 0.75)):
+        train(model, data, tmp_path / name, epochs=1, keep=keep)
+    begun, plain, kept = (load_file(f / "model.safetensors") for f in (model, tmp_path / "plain", tmp_path / "kept"))
+    shared = [n for n, w in begun.items() if n in plain and w.shape == plain[n].shape and w.is_floating_point()]
+    moved = [n for n in shared if "class" not in n and not torch.equal(begun[n], plain[n])]
+    assert len(moved) > 50
+    for name in moved:
+        torch.testing.assert_close(kept[name], begun[name].lerp(plain[name], 0.25), rtol=1e-4, atol=1e-5)
+
+
 def test_it_stops_when_nothing_better_comes(model: Path, data: Path, tmp_path: Path) -> None:
     fitted = train(model, data, tmp_path, patience=1, epochs=8, lr=1e-12)  # weights that do not move
     assert [line["epoch"] for line in fitted.log.validations()] == [1, 2]

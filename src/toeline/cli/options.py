@@ -14,9 +14,20 @@ import typer
 from typer.models import OptionInfo, ParameterInfo
 
 from toeline.core.run_folder import require_writable
+from toeline.core.threads import take
 
 Command = Callable[..., None]
 OUT = ("out", "folder", "file")  # what a command calls the place that it writes to
+
+
+THREADS = inspect.Parameter(
+    "threads",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=0,
+    annotation=Annotated[
+        int, typer.Option(min=0, help="CPU threads of each computation; 0: as many as there are cores.")
+    ],
+)  # of every command that has no setting of this name
 
 
 def with_settings(command: Command, first: str = "") -> Command:
@@ -28,9 +39,12 @@ def with_settings(command: Command, first: str = "") -> Command:
     records: dict[str, Any] = {name: p.annotation for name, p in own.items() if is_dataclass(p.annotation)}
     spread = [fields_of(p.annotation) if name in records else [p] for name, p in own.items()]
     options = {p.name: p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for some in spread for p in some}
+    counted = "threads" in options
+    options.setdefault("threads", THREADS)
 
     @wraps(command)
     def act(**typed: Any) -> None:
+        take(typed["threads"] if counted else typed.pop("threads"))
         typed = {name: tuple(value) if isinstance(value, list) else value for name, value in typed.items()}
         for name in OUT:
             if isinstance(place := typed.get(name), Path):

@@ -115,6 +115,18 @@ class Case:
     asked: bool = True
     readable: bool = True
 
+    @classmethod
+    def without_box(
+        cls, known: tuple[str, str, str], right: str, chances: Mapping[str, float], taxonomy: Taxonomy
+    ) -> Case:
+        """Of an answer about a true box whose place does not matter: `known` are photograph, flight line and object,
+        `right` the true class, `chances` the probability of each class; the likeliest is what was said."""
+        true, said = taxonomy.class_of(right), taxonomy.class_of(max(chances, key=chances.__getitem__))
+        return cls(
+            *known, true.type, Box(0, 0, 0, 0), true.name, true.condition, said.name, said.condition,
+            chances[said.name], chances,
+        )  # fmt: skip
+
     @property
     def right(self) -> bool:
         """Whether the class, and so the condition of that type, was said rightly."""

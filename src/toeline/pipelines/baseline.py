@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toeline.core.box import Box
 from toeline.core.finding import grave, kinds_of
 from toeline.core.records import counted
 from toeline.core.run_folder import replacing
@@ -17,7 +16,6 @@ from toeline.pipelines.progress import bar, errors, out, show_places, tell_kinds
 
 if TYPE_CHECKING:
     from toeline.core.finding import Problem
-    from toeline.evaluate.matching import Case
     from toeline.evaluate.metric import Metric
     from toeline.judge.ensemble import EnsembleJudge, Scores
     from toeline.train.config import BaselineRun, EnsembleRun
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 SHOWN = ("condition_given_type", "accuracy", "balanced_accuracy", "normal_or_not")
 ENSEMBLE = "fused, fitted on other flight lines"
-NOWHERE = Box(0, 0, 0, 0)  # these figures ask for no place
 
 
 class Said(NamedTuple):
@@ -68,28 +65,13 @@ def _best(scores: Mapping[str, float]) -> str:
 def measured(said: Iterable[Said], taxonomy: Taxonomy) -> list[Metric]:
     """The figures SHOWN, clustered by flight line: photographs of one flight share light, season and site."""
     from toeline.evaluate.classification import score
-
-    card = score([_case(row, taxonomy) for row in said], taxonomy, targets={}, cluster="group")
-    return [card[key] for key in SHOWN]
-
-
-def _case(said: Said, taxonomy: Taxonomy) -> Case:
     from toeline.evaluate.matching import Case
 
-    true, answer = taxonomy.class_of(said.right), taxonomy.class_of(said.answer)
-    return Case(
-        photo=said.photo,
-        flight_line=said.flight_line,
-        instance_id=said.instance_id,
-        type_name=true.type,
-        box=NOWHERE,
-        true_class=true.name,
-        true_condition=true.condition,
-        said_class=answer.name,
-        said_condition=answer.condition,
-        probability=1.0,
-        probabilities={answer.name: 1.0},
-    )
+    cases = [
+        Case.without_box((s.photo, s.flight_line, s.instance_id), s.right, {s.answer: 1.0}, taxonomy) for s in said
+    ]
+    card = score(cases, taxonomy, targets={}, cluster="group")
+    return [card[key] for key in SHOWN]
 
 
 class Trained(NamedTuple):

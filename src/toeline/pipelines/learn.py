@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from toeline.analysis.suggest import SeenObject, SeenPhoto, doubted
 from toeline.core.box import Box
 from toeline.core.calibration import Calibration, load_calibration, log_loss, padded
 from toeline.core.finding import Problem
+from toeline.core.prefetch import cores
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import counted, join_lines, problem_record, read_lines
 from toeline.core.run_folder import ERRORS, begun_with, claimed, write_run, write_whole, writing
@@ -43,7 +43,6 @@ from toeline.evaluate.calibration import calibrated, reliability, review_at, rev
 from toeline.evaluate.matching import Case
 from toeline.evaluate.results import LearnResult, Trusted
 from toeline.judge.decide import probabilities
-from toeline.pipelines.baseline import NOWHERE
 from toeline.pipelines.boxes import DETECTOR as FOUND
 from toeline.pipelines.boxes import TRUTH
 from toeline.pipelines.evaluate import evaluate_into
@@ -62,22 +61,24 @@ from toeline.pipelines.model_folder import (
     seen_by_package,
     write_model,
 )
-from toeline.pipelines.progress import Summary, bar, errors, escape, goes_on, tell_problems, training_bars
+from toeline.pipelines.progress import Summary, bar, escape, goes_on, tell_problems, training_bars
 from toeline.pipelines.settings import EvaluateRun, Scoring
+from toeline.pipelines.steps import Act, Step, carry_out, side_by_side
 from toeline.report.document import render_html, render_markdown
 from toeline.report.learn_page import page_of
-from toeline.train.config import DRAWN, EMBEDDED, Features, LearnRun
+from toeline.train.config import DRAWN, DRAWN_TIMES, EMBEDDED, MIXED_IN, LearnRun
 from toeline.train.detector import (
     DetectorTrainingData,
     fit_detector,
     read_detector_training_data,
     seconds_a_photograph,
 )
-from toeline.train.detector_data import drawn_photograph
+from toeline.train.detector_data import drawn_photograph, fill_pool
 from toeline.train.ensemble import AnsweredCase, ask_scenes, ensemble_out_of_fold, fit_on
 from toeline.train.finetune import CHECKPOINTS, TrainingData, finetune, read_training_data, release
 from toeline.train.rescore import SeenPhotograph, fit_rescorer, paired, rescored_out_of_fold
 from toeline.train.sampling import class_weights
+from toeline.weights import pick_device
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,15 +87,15 @@ if TYPE_CHECKING:
 
 NOT_SEEN = 3_000_017  # added to the seed: drawn scenes that no detector was trained on
 LABELED = "drawn-labeled"  # drawn scenes with their conditions
-STEPS, DONE, ANSWERS, LOOK = "steps", "done.json", "answers.jsonl", "look"
+STEPS, ANSWERS, LOOK, BASELINE_STEP = "steps", "answers.jsonl", "look", "baseline"
 ONE_VIEW, VIEWS, AGAIN = "one view", "several views", "a second look"  # how detections are made
 DATA, BEFORE, EVALUATION = "data", "before", "evaluation"
 VALID_SHARE = 0.2  # of the flight lines, to measure on, where a data set has no split for it
-FEATURES: tuple[Features, ...] = ("measures", "pretrained")
 EXPECTED = {"both_stages": "of objects right in class and place", "judge": "of classes right on true boxes"}
 DETECTOR_FILES = ("model.onnx", "detector.json")
 USUAL_S = {
-    "baseline": 0.3,
+    DRAWN: 0.1,
+    "baseline": 0.9,
     "detector": 0.25,
     LOOK: 0.8,
     "judge": 2.8,
@@ -104,17 +105,6 @@ USUAL_S = {
 LEAST_EPOCHS = {"detector": 6, "judge": 2}  # fewer teach nothing worth having
 RECALL = 2.0  # times as much as precision counts for what may be a defect: a miss is worse than one that a person drops
 OWN = (STEPS, DATA, BEFORE, EVALUATION)
-
-
-@dataclass(frozen=True)
-class LearnStep:
-    """One piece of work in the folder `steps/NAME`. `photographs` is how often one is trained on: for the time left."""
-
-    name: str
-    label: str
-    kind: str
-    photographs: int
-    act: Callable[[Path], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -143,27 +133,42 @@ class Learning:
         return range(max(self.fold.values()) + 1)
 
     @property
-    def steps(self) -> list[LearnStep]:
-        """All of the work, in order."""
+    def steps(self) -> list[Step]:
+        """All of the work, in order; trainings need none of each other."""
         run, n = self.run, len(self.boxes.train.scenes)
-        parts: list[LearnStep] = [LearnStep("baseline", "the baseline", "baseline", n, self.baseline)]
-        for kind, epochs, drawn, act in (
-            ("detector", run.epochs, run.detector.mix_drawn, self.detector),
-            ("judge", run.judge_epochs, run.judge.mix_drawn, self.judge),
+
+        def step(name: str, label: str, photographs: int, act: Act, needs: Sequence[str] = ()) -> Step:
+            kind = name.partition("-")[0]
+            return Step(name, label, kind, USUAL_S[kind] * photographs, act, tuple(needs))
+
+        scenes, parts = DRAWN_TIMES * run.detector.mix_drawn, list[Step]()
+        if scenes:
+            parts.append(step(DRAWN, "the drawn scenes that it mixes with photographs", scenes, self.drawn))
+        parts.append(step(BASELINE_STEP, "the baseline", n, self.baseline))
+        held: dict[str, list[str]] = {}
+        for kind, epochs, drawn, act, needs in (
+            ("detector", run.epochs, run.detector.mix_drawn, self.detector, (DRAWN,) if scenes else ()),
+            ("judge", run.judge_epochs, run.judge.mix_drawn, self.judge, (BASELINE_STEP,)),
         ):
             if not epochs:
                 continue
-            for k in self.folds:
-                seen = (sum(f != k for f in self.fold.values()) + drawn) * epochs
-                label = f"a {kind} without fold {k + 1} of {len(self.folds)}"
-                parts.append(LearnStep(f"{kind}-{k + 1}", label, kind, seen, partial(act, k)))
-            parts.append(
-                LearnStep(kind, f"the {kind}, on all of {run.split}", kind, (n + drawn) * epochs, partial(act, None))
-            )
-            if kind == "detector":
-                parts.append(LearnStep(LOOK, "a second look at what was found", LOOK, n, self.second_look))
-        parts.append(LearnStep("joined", "how sure it is", "joined", n, self.joined))
-        return [*parts, LearnStep("domain", "what its photographs are like", "domain", n, self.domain)]
+            whole = step(kind, f"the {kind}, on all of {run.split}", (n + drawn) * epochs, partial(act, None), needs)
+            folds = [
+                step(
+                    f"{kind}-{k + 1}",
+                    f"a {kind} without fold {k + 1} of {len(self.folds)}",
+                    (sum(f != k for f in self.fold.values()) + drawn) * epochs,
+                    partial(act, k),
+                    needs,
+                )
+                for k in self.folds
+            ]
+            held[kind] = [s.name for s in folds]
+            parts += [whole, *folds]  # the longest first, so that none is left alone at the end
+        parts.append(step(LOOK, "a second look at what was found", n, self.second_look, held["detector"]))
+        judged = [BASELINE_STEP, *held.get("judge", ()), *(["judge"] if run.judge_epochs else [])]
+        parts.append(step("joined", "how sure it is", n, self.joined, judged))
+        return [*parts, step("domain", "what its photographs are like", n, self.domain)]
 
     def planned(self, record: dict[str, Any]) -> Learning:
         """With the number of epochs that the budget allows; chosen once, for a run that continues must stay as is."""
@@ -190,21 +195,18 @@ class Learning:
         """Where a step works."""
         return self.out / STEPS / step
 
+    def drawn(self, folder: Path) -> Mapping[str, Any]:
+        """The scenes that all detectors see; drawn once, for two trainings may run at the same time."""
+        run = self.run.detector
+        return {"scenes": len(fill_pool(folder, scenes=DRAWN_TIMES * run.mix_drawn, seed=run.seed + MIXED_IN))}
+
     def baseline(self, folder: Path) -> Mapping[str, Any]:
-        """The judge without a language model, with the features of less log loss out of fold; it keeps its answers."""
+        """The judge without a language model; it keeps its answers out of fold."""
         from toeline.pipelines.baseline import baseline_into
 
         run = replace(self.run.baseline, data=self.data)
-        made = {
-            which: baseline_into(
-                replace(run, features=which), folder / f"{which}.safetensors", drawn=self.folder(LABELED)
-            )
-            for which in FEATURES
-        }
-        losses = {which: float(one.facts["cross_validated"]["log_loss"]) for which, one in made.items()}
-        best = min(FEATURES, key=losses.__getitem__)
-        write_whole(folder / BASELINE, made[best].file.read_bytes())
-        return {"features": best, "log_loss": losses, "cross_validated": made[best].facts["cross_validated"]}
+        facts = baseline_into(run, folder / BASELINE, drawn=self.folder(LABELED)).facts
+        return {name: facts[name] for name in ("features", "log_loss_by_features", "cross_validated")}
 
     def detector(self, fold: int | None, folder: Path) -> Mapping[str, Any]:
         """A detector; that of a fold looks at the fold's photographs, that of all at the validation split."""
@@ -401,25 +403,34 @@ class Learning:
         return {"kept": kept, "log_loss": losses, "objects": len(asked), "folds": len(self.folds)}
 
 
+def side_by_side_of(run: LearnRun) -> LearnRun:
+    """With the number of trainings at a time, and of the threads of each, that this machine takes."""
+    jobs = side_by_side(run.jobs, pick_device(run.device))
+    return replace(run, jobs=jobs, threads=run.threads or (max(1, cores() // jobs) if jobs > 1 else 0))
+
+
 def affordable(run: LearnRun, photographs: int, pace: float) -> dict[str, int]:
     """How many epochs the detector and the judge get in `run.budget` minutes, when the detector takes `pace` seconds.
 
     Half of the budget at least is the detector's, which loses the most objects. A judge of fewer epochs than
-    LEAST_EPOCHS is left out; a detector of fewer is a SetupError that says how long it takes.
+    LEAST_EPOCHS is left out; a detector of fewer is a SetupError that says how long it takes. Trainings side by side
+    take a tenth of their speed from each other (measured on 2 cores).
     """
     assert run.budget is not None
     often, asked = (  # of the folds together all but one, and all once more; and drawn scenes each time
         photographs * run.folds + (run.folds + 1) * part.mix_drawn for part in (run.detector, run.judge)
     )
     judge_s = asked * USUAL_S["judge"] * pace / USUAL_S["detector"]
-    left_s = 60 * run.budget - photographs * USUAL_S["baseline"]
+    at_a_time = max(1.0, 0.9 * run.jobs)
+    left_s = 60 * run.budget * at_a_time - photographs * USUAL_S["baseline"]
     judge = min(run.judge_epochs, int(left_s / 2 / judge_s))
     judge = judge if judge >= LEAST_EPOCHS["judge"] else 0
     detector = min(run.epochs, int((left_s - judge * judge_s) / (often * pace)))
     if detector < min(LEAST_EPOCHS["detector"], run.epochs):
         epochs = LEAST_EPOCHS["detector"]
         raise SetupError(
-            f"--budget {run.budget:g}: this machine needs {epochs * often * pace / 60:,.0f} minutes for {epochs} "
+            f"--budget {run.budget:g}: this machine needs {epochs * often * pace / at_a_time / 60:,.0f} minutes "
+            f"for {epochs} "
             f"epochs of the detector on {photographs:,} photographs. Give more, or fewer --folds."
         )
     return {"detector": detector, "judge": judge}
@@ -440,17 +451,18 @@ def learn_into(run: LearnRun, data: Path, out: Path) -> LearnResult:
     """Train, measure and write everything into `out`; the same again continues. Raises ToelineError."""
     with claimed(out, own=OWN) as begun, writing(out):
         data, cut = _with_valid(run, data, out)
-        learning = Learning.of(run, data, out)
+        learning = Learning.of(side_by_side_of(run), data, out)
         record = _record(learning)
         if begun:
             record = begun_with(out, record)
         learning = learning.planned(record)
+        record |= {"jobs": learning.run.jobs, "threads": learning.run.threads}
         write_run(out, record)
         known = _known(learning)
         problems = tuple(dict.fromkeys([*known, *cut, *learning.boxes.train.problems, *learning.sheets.problems]))
         tell_problems(problems)
         with goes_on():
-            done = carry_out(learning)
+            done = carry_out(learning.steps, out / STEPS, jobs=learning.run.jobs)
             parts = publish(learning, done)
             return _measured(learning, record, done, parts, problems)
 
@@ -501,36 +513,6 @@ def _record(learning: Learning) -> dict[str, Any]:
     return {**record, "photographs_sha256": list(sheets.train.photos_sha256)}
 
 
-def carry_out(learning: Learning) -> dict[str, dict[str, Any]]:
-    """Do every step that is not yet done. What each came to, and its seconds."""
-    steps, done = learning.steps, dict[str, dict[str, Any]]()
-    for n, step in enumerate(steps):
-        folder = learning.folder(step.name)
-        note = folder / DONE
-        if not note.exists():
-            errors.print(f"[bold]Step {n + 1} of {len(steps)}: {step.label}[/]{_time_left(steps[n:], steps[:n], done)}")
-            folder.mkdir(parents=True, exist_ok=True)
-            began = time.monotonic()
-            facts = dict(step.act(folder))
-            facts["seconds"] = round(time.monotonic() - began, 1)
-            write_whole(note, json.dumps(facts, indent=1) + "\n")
-        done[step.name] = json.loads(note.read_text(encoding="utf-8"))
-    return done
-
-
-def _time_left(left: Sequence[LearnStep], before: Sequence[LearnStep], done: Mapping[str, Mapping[str, Any]]) -> str:
-    """How long the steps that are left may take, by what a photograph has taken in those that are done."""
-    spent: dict[str, list[float]] = {}
-    for step in before:
-        both = spent.setdefault(step.kind, [0.0, 0.0])
-        both[0] += done[step.name]["seconds"]
-        both[1] += step.photographs
-    known = {kind: seconds / max(photographs, 1) for kind, (seconds, photographs) in spent.items()}
-    pace = known.get("detector", 0.0) / USUAL_S["detector"] or 1.0  # of this machine
-    seconds = sum(s.photographs * known.get(s.kind, USUAL_S[s.kind] * pace) for s in left)
-    return f", about {max(1, round(seconds / 60)):,} min left"
-
-
 def publish(learning: Learning, done: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Put the parts that were kept into the folder, beside each other; their names."""
     out, parts = learning.out, [DETECTOR, BASELINE, CALIBRATION]
@@ -545,12 +527,14 @@ def publish(learning: Learning, done: Mapping[str, Mapping[str, Any]]) -> list[s
         write_whole(out / DETECTOR / RESCORE, (learning.folder(LOOK) / RESCORE).read_bytes())
     write_whole(out / DETECTOR / card.name, json.dumps(told, indent=1) + "\n")
     write_whole(out / BASELINE, (learning.folder("baseline") / BASELINE).read_bytes())
-    if done["joined"]["kept"] == "ensemble":
-        write_whole(out / ENSEMBLE, (learning.folder("joined") / ENSEMBLE).read_bytes())
+    if learning.run.judge_epochs:  # also where the baseline alone answers: for prompts, adapters and what quantizes it
         (out / JUDGE).mkdir(exist_ok=True)
         for file in sorted((learning.folder("judge") / "model").iterdir()):
             write_whole(out / JUDGE / file.name, file.read_bytes())
-        parts += [ENSEMBLE, JUDGE]
+        parts.append(JUDGE)
+    if done["joined"]["kept"] == "ensemble":
+        write_whole(out / ENSEMBLE, (learning.folder("joined") / ENSEMBLE).read_bytes())
+        parts.append(ENSEMBLE)
     if learning.run.taxonomy:
         write_whole(out / WORDS, learning.run.taxonomy.read_bytes())
         parts.append(WORDS)
@@ -567,22 +551,16 @@ def _calibration(learning: Learning, parts: Sequence[str]) -> Calibration:
     from toeline.judge.load import load_judge
 
     taxonomy = learning.boxes.taxonomy
-    cases = [case_of(row, taxonomy) for row in read_lines(learning.folder("joined") / ANSWERS)]
+    cases = [
+        Case.without_box(
+            (row["photo"], row["flight_line"], row["instance_id"]), row["right"], probabilities(row["said"]), taxonomy
+        )
+        for row in read_lines(learning.folder("joined") / ANSWERS)
+    ]
     judge = load_judge(ModelFolder(learning.out, dict.fromkeys(parts, "")).judge, device=learning.run.device)
     whose = {"judge": MODEL, "fingerprint": fingerprint(judge.info), "prompt": judge.view.prompt}
     made = fit(cases, split=f"{learning.run.split}, out of fold", risk=learning.run.risk / 100)
     return replace(made, fitted_for=whose)
-
-
-def case_of(row: Mapping[str, Any], taxonomy: Taxonomy) -> Case:
-    """An answer out of fold as a case of an evaluation, on the true box."""
-    chances = probabilities(row["said"])
-    best = max(chances, key=chances.__getitem__)
-    true, said = taxonomy.class_of(row["right"]), taxonomy.class_of(best)
-    return Case(
-        row["photo"], row["flight_line"], row["instance_id"], row["type_name"], NOWHERE, true.name, true.condition,
-        said.name, said.condition, chances[best], chances,
-    )  # fmt: skip
 
 
 def _measured(

@@ -7,13 +7,24 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape as escape_markup
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from toeline.core.finding import kinds_of
@@ -113,8 +124,62 @@ def bar(what: str, *, total: int, done: int = 0, note: Callable[[], str] = str) 
         def step(problems: Sequence[Problem] = ()) -> None:
             tell_problems(problems)
             progress.update(task, advance=1, note=note())
+            _hears[-1](progress.tasks[0].completed / max(total, 1))
 
         yield step
+
+
+_hears: list[Callable[[float], None]] = [lambda share: None]
+
+
+@contextmanager
+def report_to(hears: Callable[[float], None]) -> Iterator[None]:
+    """Show nothing; tell `hears` instead which share of a bar is done, for whoever shows it among others."""
+    before, errors.quiet = errors.quiet, True
+    _hears.append(hears)
+    try:
+        yield
+    finally:
+        _hears.pop()
+        errors.quiet = before
+
+
+@dataclass(frozen=True)
+class Board:
+    """Bars of what other processes do, which put their name and the share that is done into a queue."""
+
+    _progress: Progress
+    _tasks: dict[str, TaskID] = field(default_factory=dict)
+
+    def begin(self, name: str, label: str) -> None:
+        """Add a bar."""
+        self._tasks[name] = self._progress.add_task(escape(label), total=1.0)
+
+    def end(self, name: str) -> None:
+        """Take it away."""
+        self._progress.remove_task(self._tasks.pop(name))
+
+    def listen(self, told: Any) -> None:
+        """Move the bars by what is put into `told`, until that is None."""
+        while (heard := told.get()) is not None:
+            name, share = heard
+            if name in self._tasks:
+                self._progress.update(self._tasks[name], completed=share)
+
+
+@contextmanager
+def board(told: Any) -> Iterator[Board]:
+    """Bars of what other processes do, as they tell it through a queue."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=32), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        made = Board(progress)
+        listener = Thread(target=made.listen, args=(told,), daemon=True)
+        listener.start()
+        try:
+            yield made
+        finally:
+            told.put(None)
+            listener.join()
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from toeline.judge.baseline.model import (
     as_answers,
     standardized,
 )
-from toeline.train.config import MIXED_IN, BaselineRun
+from toeline.train.config import MIXED_IN, BaselineRun, Features
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,11 +66,12 @@ def train_baseline(
 ) -> TrainedBaseline:
     """Measure, cross-validate, calibrate and fit. Raises LabelError where there is nothing to learn from.
 
+    With features "auto" photographs are measured once, and the features of less log loss out of fold are kept.
     `step` is called after each photograph with what was wrong with it. Drawn scenes are kept in the folder `drawn`,
     where one is given. They get models of their own, and a gate that tells their objects from those of photographs.
     """
     found = open_yolo(run.data, taxonomy, classes=run.classes)
-    network = feature_network() if run.features == "pretrained" else None
+    network = None if run.features == "measures" else feature_network()
     table, problems = measured(found, run.split, taxonomy, step, network)
     cut_by = "flight line"
     if len(set(table.groups)) == 1:  # the name says no more than that all were taken together
@@ -79,13 +80,33 @@ def train_baseline(
     if folds < 2:
         raise LabelError(f"{run.data}: {run.split} is one photograph, and cross-validation needs two. Add some.")
     scenes = drawn_table(run, taxonomy, network, drawn)
+    asked: tuple[Features, ...] = ("measures", "pretrained") if run.features == "auto" else (run.features,)
+    tried = [_trained(replace(run, features=which), taxonomy, table, scenes, network, folds) for which in asked]
+    best = min(tried, key=lambda one: one.log_loss)
+    losses = {which: one.log_loss for which, one in zip(asked, tried, strict=True)}
+    model = replace(best.model, facts={**best.model.facts, "log_loss_by_features": losses}) if tried[1:] else best.model
+    return replace(best, model=model, cut_by=cut_by, problems=tuple(problems))
+
+
+def _trained(
+    run: BaselineRun,
+    taxonomy: Taxonomy,
+    table: FeatureTable,
+    scenes: FeatureTable | None,
+    network: FeatureNetwork | None,
+    folds: int,
+) -> TrainedBaseline:
+    """Cross-validate, calibrate and fit, on all columns or, with the features "measures", without the pooled ones."""
+    if network and run.features == "measures":
+        table, scenes, network = table.measures, scenes and scenes.measures, None
+    pooled = COLUMNS if network else 0
     model = BaselineModel(
         kinds=tuple(t.name for t in taxonomy.types),
         classes={c.name: c.type for c in taxonomy.classes},
         names=measure_names(tuple(t.name for t in taxonomy.types)),
-        by_type=fit(table, taxonomy, run.seed, pooled=COLUMNS if network else 0),
+        by_type=fit(table, taxonomy, run.seed, pooled=pooled),
         network=network.sha256 if network else "",
-        drawn=fit(scenes, taxonomy, run.seed, pooled=COLUMNS if network else 0) if scenes else {},
+        drawn=fit(scenes, taxonomy, run.seed, pooled=pooled) if scenes else {},
         gate=fit_gate(table, scenes) if scenes else None,
     )
     raw = cross_validated(model, table, taxonomy, folds, run.seed, scenes)
@@ -100,7 +121,7 @@ def train_baseline(
         model, facts=_facts(run, taxonomy, table, model, scenes), out_of_fold=_kept(table, answers, calibrated)
     )
     loss = log_loss(padded([calibrated[i] for i in asked]), [right[i] for i in asked])
-    return TrainedBaseline(model, table, said, loss, folds, cut_by, tuple(problems))
+    return TrainedBaseline(model, table, said, loss, folds, "flight line", ())
 
 
 def drawn_table(
@@ -217,6 +238,11 @@ class FeatureTable:
     def only(self, which: NDArray[Any]) -> FeatureTable:
         """The objects at these places."""
         return FeatureTable(*(column[which] for column in vars(self).values()))
+
+    @property
+    def measures(self) -> FeatureTable:
+        """The same without the pooled features, which are its last columns."""
+        return replace(self, rows=np.ascontiguousarray(self.rows[:, :-COLUMNS]))
 
 
 def fit(table: FeatureTable, taxonomy: Taxonomy, seed: int, *, pooled: int = 0) -> dict[str, TypeModel]:

@@ -21,7 +21,7 @@ Classes = Annotated[
     Path | None, Option(metavar="FILE", help="The file that names the class ids: data.yaml, classes.txt ...")
 ]
 Balance = Literal["none", "weights", "oversample"]
-Features = Literal["measures", "pretrained"]  # what a baseline reads; with the second an ImageNet network's too
+Features = Literal["measures", "pretrained", "auto"]  # what a baseline reads
 Switch = Literal["auto", "on", "off"]
 
 
@@ -98,6 +98,7 @@ DETECTOR_CHANGE_NOTHING = ("threads",)  # in the result
 SCRATCH, EMBEDDED = "scratch", "embedded"
 DRAWN = "drawn"  # folder of the scenes that photographs are mixed with
 MIXED_IN = 2_000_003  # added to the seed of these scenes: none of them is one that anything is measured on
+KEPT = 0.15  # of the drawn scenes' detector in a learned one: 0.6 points of mAP less, 2 more on drawn (docs/log.md)
 DRAWN_TIMES = 4  # as many scenes are drawn as an epoch shows, so that not all come again in each
 
 
@@ -122,6 +123,9 @@ class DetectorFit:
     size: Annotated[int | None, "Side of the input in pixels; by default that of the weights to begin with."] = None
     augment: Annotated[float, "How much views differ in zoom, place and light; 0: not at all."] = 1.0
     mix_drawn: Annotated[int, "Drawn scenes that are seen besides in every epoch."] = 0
+    keep: Annotated[
+        float, "Share of the weights to begin with in those at the end: what they knew besides is forgotten less."
+    ] = 0.0
     patience: Annotated[int, "Stop after this many epochs without a better validation; 0: never."] = 15
     seed: Annotated[int, "Where chance begins."] = 0
     device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
@@ -139,6 +143,10 @@ class DetectorFit:
                 raise SetupError(f"--{name} must be above 0, not {value}.")
         if self.mix_drawn < 0:
             raise SetupError(f"--mix-drawn must be 0 or more, not {self.mix_drawn}.")
+        if not 0 <= self.keep < 1 or (self.keep and self.begin == SCRATCH):
+            raise SetupError(
+                f"--keep is a share of weights to begin with, from 0 to below 1 (scratch: 0), not {self.keep}."
+            )
         if self.size is not None and self.size % 32:
             raise SetupError(f"--size must be a multiple of 32, not {self.size}.")
         if not 0 <= self.augment <= 1.5:
@@ -203,7 +211,9 @@ class BaselineRun:
     split: Annotated[str, "The only split that is looked at."] = "train"
     seed: Annotated[int, Option(min=0, help="Same data and seed, same file.")] = 0
     folds: Annotated[int, Option(min=2, help="Parts of the cross-validation, cut by flight line.")] = 5
-    features: Annotated[Features, "What is read: also an ImageNet network's, with pretrained."] = "measures"
+    features: Annotated[
+        Features, "What is read: also an ImageNet network's, with pretrained; auto: what is better out of fold."
+    ] = "measures"
     mix_drawn: Annotated[int, Option(min=0, help="Drawn scenes that are learned from besides; not measured on.")] = 0
     taxonomy: Annotated[Path | None, "Types, conditions and classes of your own taxonomy."] = None
     classes: Classes = None
@@ -245,7 +255,10 @@ class LearnRun:
     risk: Annotated[float, "Percent of wrong answers that may pass unseen by a person."] = 10.0
     seed: Annotated[int, "Where chance begins."] = 0
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "Where it is trained and measured."] = "auto"
-    threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
+    jobs: Annotated[
+        int, "Trainings side by side on a CPU, each in about 4 GB; 0: one for each core, as memory allows."
+    ] = 0
+    threads: Annotated[int, "CPU threads of each; 0: an equal share of the cores."] = 0
     taxonomy: Annotated[Path | None, "Types and conditions of your own taxonomy."] = None
     classes: Classes = None
 
@@ -257,6 +270,8 @@ class LearnRun:
             )
         if self.epochs < 1 or self.judge_epochs < 0:
             raise SetupError("--epochs must be above 0, and --judge-epochs 0 or more.")
+        if self.jobs < 0 or self.threads < 0:
+            raise SetupError("--jobs and --threads must be 0 or more.")
         if self.mix_drawn < 0:
             raise SetupError(f"--mix-drawn must be 0 or more, not {self.mix_drawn}.")
         if self.budget is not None and not self.budget > 0:
@@ -273,16 +288,17 @@ class LearnRun:
     def detector(self) -> DetectorFit:
         """How each detector is trained: from the embedded one, with a fixed number of epochs."""
         return DetectorFit(
-            begin=self.begin, split=self.split, valid=self.valid, epochs=self.epochs, mix_drawn=self.drawn, patience=0,
+            begin=self.begin, split=self.split, valid=self.valid, epochs=self.epochs, mix_drawn=self.drawn,
+            keep=KEPT if self.drawn else 0.0, patience=0,
             seed=self.seed, device=self.device, threads=self.threads, taxonomy=self.taxonomy, classes=self.classes,
         )  # fmt: skip
 
     @property
     def baseline(self) -> BaselineRun:
-        """How the baseline is trained; the data set and the features are added."""
+        """How the baseline is trained; the data set is added."""
         return BaselineRun(
-            data=Path(), split=self.split, seed=self.seed, mix_drawn=DRAWN_TIMES * self.drawn, taxonomy=self.taxonomy,
-            classes=self.classes,
+            data=Path(), split=self.split, seed=self.seed, features="auto", mix_drawn=DRAWN_TIMES * self.drawn,
+            taxonomy=self.taxonomy, classes=self.classes,
         )  # fmt: skip
 
     @property
@@ -295,5 +311,6 @@ class LearnRun:
         )  # fmt: skip
 
     def record(self) -> dict[str, Any]:
-        """As run.json holds it: paths as they were typed."""
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        """As run.json holds it: paths as they were typed, without what only changes the time it takes."""
+        changing = {k: v for k, v in asdict(self).items() if k not in ("jobs", "threads")}
+        return {k: str(v) if isinstance(v, Path) else v for k, v in changing.items()}

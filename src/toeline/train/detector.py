@@ -144,6 +144,7 @@ def _plan_of_fit(
         peak=run.peak,
         rate=lambda step, _: rate(step, steps, warm=warm, flat=warm),
         patience=run.patience,
+        kept=run.keep,
         untrained=run.begin != SCRATCH and not run.hub,
         tell=tell,
     )

@@ -5,6 +5,7 @@ Loads torch and transformers.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,8 @@ class TrainingPlan:
     `rate` is the share of the `peak` learning rate, by the step and the seconds spent. `held` is what is measured on
     every `per_epoch` steps; after `patience` measurements without a better one training stops (0: never), and after
     `limit_s` seconds. `untrained` measures the weights before the first step too. Without `choose` the weights of the
-    last step are kept, and only they are measured. `tell` hears steps done, steps in all, and each line of the log.
+    last step are kept, and only they are measured. `kept` is the share of the weights to begin with in those at the
+    end (https://arxiv.org/abs/2109.01903). `tell` hears steps done, steps in all, and each line of the log.
     """
 
     learner: DetectorLearner
@@ -53,16 +55,19 @@ class TrainingPlan:
     limit_s: float = math.inf
     untrained: bool = False
     choose: bool = True
+    kept: float = 0.0
     tell: Tell = lambda done, total, line: None
 
     def train(self, *, resume: bool) -> Log:
         """Run the Trainer, from the last checkpoint when `resume`, and leave the best weights in the network."""
-        log = Log(self.out / LOG)
+        log, begun = Log(self.out / LOG), copy.deepcopy(self.learner.network.state_dict())
         last = checkpoint_of(self.out / CHECKPOINTS) if resume else None
         log.cut(int(last.rpartition("-")[2]) if last else -1)
         if not (last and is_stuck(log.validations(), self.patience)):
             self._loop(log, last)
         load_weights(self.learner.network, self.out / BEST)
+        if self.kept:
+            pull(self.learner.network.state_dict(), begun, self.kept)
         return log
 
     def _loop(self, log: Log, last: str | None) -> None:
@@ -197,6 +202,20 @@ def _save(network: nn.Module, file: Path) -> None:
 def load_weights(network: nn.Module, file: Path) -> None:
     """Weights that a run kept (`best.safetensors`) into a network of the same shape."""
     network.load_state_dict(load_file(file))
+
+
+@torch.no_grad()
+def pull(weights: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor], share: float) -> None:
+    """Move weights by a share of the way towards others of the same names; counters stay.
+
+    >>> weights = {"w": torch.tensor([1.0]), "n": torch.tensor(7)}
+    >>> pull(weights, {"w": torch.tensor([3.0]), "n": torch.tensor(1)}, 0.25)
+    >>> float(weights["w"]), int(weights["n"])
+    (1.5, 7)
+    """
+    for name, old in weights.items():
+        if old.is_floating_point():
+            old.lerp_(others[name].to(old.device), share)
 
 
 AVERAGE_DECAY = 0.9995  # of the moving average over steps; reached after about 5,000 steps
