@@ -82,9 +82,9 @@ def run(args: Sequence[str] | None = None) -> None:
     except ToelineError as fault:
         _refuse(fault)
     except Exception as why:
-        if (fault := broken_library(why)) is None:
+        if (broken := broken_library(why)) is None:
             raise
-        _refuse(fault)
+        _refuse(broken)
 
 
 def _refuse(fault: ToelineError) -> NoReturn:

@@ -149,9 +149,9 @@ def read_split(
     conditions that are needed.
     """
     if not meanings(data.names, taxonomy).kinds:
-        names = ", ".join(repr(cut(name)) for name in list(data.names.values())[:MOST_NAMED])
+        first_few = ", ".join(repr(cut(name)) for name in list(data.names.values())[:MOST_NAMED])
         raise LabelError(
-            f"{data.root}: none of its {some(len(data.names), 'class name')} is in the taxonomy ({names}). Name a file "
+            f"{data.root}: none of its {some(len(data.names), 'class name')} is in the taxonomy ({first_few}). Name a file "
             f"that says what they are with --taxonomy. Known are: {', '.join(taxonomy.answers())}."
         )
     every = {e.photo: e for part in data.splits.values() for e in part}  # some may be in two
