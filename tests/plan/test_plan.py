@@ -235,7 +235,7 @@ def test_advice_of_two_steps_takes_what_the_step_before_wrote() -> None:
 
 def test_several_devices_are_one_table() -> None:
     said = run(*(word for name in ("3060", "RTX 3090", "4070", "a10", "v100") for word in ("--device", name)))
-    rows = {re.split(r" \d+ GB", line)[0].strip(): line for line in said.output.splitlines()}
+    rows = {re.split(r" \d+ GB", line)[0].strip("│ "): line for line in said.output.splitlines()}
     assert " no " in rows["NVIDIA GeForce RTX 3060"]
     assert " yes " in rows["NVIDIA GeForce RTX 3090"]
     assert "vocabulary trimmed" in rows["NVIDIA V100 SXM2"]

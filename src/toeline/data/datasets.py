@@ -151,8 +151,8 @@ def read_split(
     if not meanings(data.names, taxonomy).kinds:
         first_few = ", ".join(repr(cut(name)) for name in list(data.names.values())[:MOST_NAMED])
         raise LabelError(
-            f"{data.root}: none of its {some(len(data.names), 'class name')} is in the taxonomy ({first_few}). Name a file "
-            f"that says what they are with --taxonomy. Known are: {', '.join(taxonomy.answers())}."
+            f"{data.root}: none of its {some(len(data.names), 'class name')} is in the taxonomy ({first_few}). Name a "
+            f"file that says what they are with --taxonomy. Known are: {', '.join(taxonomy.answers())}."
         )
     every = {e.photo: e for part in data.splits.values() for e in part}  # some may be in two
     name, entries = data.split(split) if split else (ALL, tuple(every.values()))

@@ -31,7 +31,7 @@ from toeline.data.feature_maps import feature_network
 from toeline.data.images import read_photo
 from toeline.data.photo_measures import Measures, measures_in
 from toeline.data.split import folds_of
-from toeline.data.yolo import LabeledScene
+from toeline.data.yolo import LabeledScene, open_yolo
 from toeline.detect.detector import RESCORE, DetectorOptions
 from toeline.detect.load import load_detector
 from toeline.detect.onnx import OnnxDetector
@@ -449,6 +449,7 @@ def _detection_record(photo: LabeledScene, found: Sequence[Instance]) -> dict[st
 
 def learn_into(run: LearnRun, data: Path, out: Path) -> LearnResult:
     """Train, measure and write everything into `out`; the same again continues. Raises ToelineError."""
+    open_yolo(data, Taxonomy.load(run.taxonomy), classes=run.classes)  # refused before a folder is made
     with claimed(out, own=OWN) as begun, writing(out):
         data, cut = _with_valid(run, data, out)
         learning = Learning.of(side_by_side_of(run), data, out)
