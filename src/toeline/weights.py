@@ -13,6 +13,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -163,11 +164,19 @@ def load_whole(family: Any, folder: Path, called: str, *, beside: str | None = N
 
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every *.safetensors in a directory, by file name."""
-    found = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
+    return {file.name: sha256_of(file) for file in sorted(folder.glob("*.safetensors"))}
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's bytes, in hex. A file that did not change is read once: weights are asked for it often."""
+    facts = file.stat()
+    return _sha256(file.resolve(), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+@lru_cache(maxsize=1000)
+def _sha256(file: Path, *_: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 SHARD = 1 << 30  # bytes of one file of weights that are written anew, and so of memory that it takes

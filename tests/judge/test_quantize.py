@@ -50,6 +50,7 @@ def converted(where: Path, to: q.To, out: Path, *, smoothed: bool = False) -> tu
         q.smooth(judge, lambda: [judge.score(SHEET)] and [None])
     judge.model.to(q.stored_dtype(where))
     counted = q.convert(judge.model, to)
+    out.mkdir()
     q.save(judge, where, out, {"to": to})
     return out, counted
 
@@ -146,7 +147,6 @@ def test_a_disk_that_fills_leaves_the_folder_as_it_was(
     save = q.save
 
     def fills(judge: Any, source: Path, out: Path, record: Any) -> int:
-        out.mkdir()
         (out / "model.safetensors").write_bytes(b"half")
         raise OSError(28, "No space left on device", str(out / "model.safetensors"))
 

@@ -13,7 +13,7 @@ from toeline._version import __version__
 from toeline.cli.data import analyze, convert, gallery, split, suggest, synth
 from toeline.cli.evaluate import compare, evaluate, evaluate_detector, gate, quantize
 from toeline.cli.inspect import demo, inspect, plan
-from toeline.cli.train import baseline, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
+from toeline.cli.train import baseline, bundle, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
 from toeline.core.run_folder import writing
 from toeline.errors import ExitCode, ToelineError, broken_library
 from toeline.pipelines.progress import errors, escape, leave_output, take_any_name
@@ -41,6 +41,7 @@ app.command("finetune")(finetune)
 app.command("train-detector")(train_detector)
 app.command("merge")(merge)
 app.command("trim")(trim)
+app.command("bundle")(bundle)
 app.command("gallery")(gallery)
 app.command("suggest")(suggest)
 app.command("split")(split)

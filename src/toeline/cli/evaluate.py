@@ -13,7 +13,15 @@ from toeline.errors import ExitCode
 from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import CompareRun, DetectorScoring, EvaluateRun, GateRun, QuantizeRun, Scoring
+from toeline.pipelines.settings import (
+    CompareRun,
+    DetectorScoring,
+    EvaluateRun,
+    GateOptions,
+    GateRun,
+    QuantizeRun,
+    Scoring,
+)
 
 
 @partial(
@@ -84,6 +92,7 @@ def compare(
 def gate(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report; the same again continues in it.")],
     run: GateRun,
+    how: GateOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON on standard output.")] = False,
 ) -> None:
     """Say whether smaller judges are as good as the one they come from: promoted, refused, or not provable.
@@ -97,7 +106,7 @@ def gate(
     """
     from toeline.pipelines.gate import exit_code, gate_into, summary
 
-    result = gate_into(run, out)
+    result = gate_into(run, how, out)
     tell_summary(summary(result), as_json=as_json)
     raise typer.Exit(exit_code(result))
 
@@ -106,6 +115,7 @@ def gate(
 def quantize(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again continues in it.")],
     run: QuantizeRun,
+    how: GateOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on standard output.")] = False,
 ) -> None:
     """Make a judge smaller, in 8 or 4 bits, and say whether it is as good: promoted, refused, or not provable.
@@ -119,6 +129,6 @@ def quantize(
     from toeline.pipelines.gate import exit_code
     from toeline.pipelines.quantize import quantize_into, summary
 
-    result = quantize_into(run, out)
+    result = quantize_into(run, how, out)
     tell_summary(summary(result), as_json=as_json)
     raise typer.Exit(exit_code(result.gate))

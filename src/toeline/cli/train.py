@@ -1,4 +1,4 @@
-"""Commands that train or rewrite models: `toeline baseline`, `ensemble`, `finetune`, `learn`, `merge`, `trim` ..."""
+"""Commands that train or rewrite models: `toeline baseline`, `ensemble`, `finetune`, `learn`, `merge`, `bundle` ..."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from toeline.cli.options import with_settings
 from toeline.core.finding import grave
-from toeline.errors import ExitCode
+from toeline.errors import ExitCode, SetupError
 from toeline.pipelines.baseline import (
     baseline_into,
     ensemble_into,
@@ -20,7 +20,7 @@ from toeline.pipelines.baseline import (
     tell_ensemble,
 )
 from toeline.pipelines.progress import is_first, tell, tell_json
-from toeline.pipelines.settings import Data, MergeRun, TrimRun
+from toeline.pipelines.settings import BundleRun, Data, MergeRun, TrimRun
 from toeline.pipelines.train_embedded import shipped
 from toeline.train.config import BaselineRun, DetectorFit, EnsembleRun, LearnRun, LoraRun
 
@@ -164,6 +164,30 @@ def trim(out: NewFolder, run: TrimRun, as_json: AsJson = False) -> None:
     from toeline.pipelines.trim import trim_into, trim_summary
 
     tell(trim_summary(trim_into(run, out)), as_json=as_json)
+
+
+@partial(with_settings, first="out")
+def bundle(
+    run: BundleRun,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the model.")] = None,
+    check: Annotated[Path | None, typer.Option("--check", metavar="DIR", help="Check a folder, make none.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put all parts of a model into one folder, as inspect --model takes it, and check that they belong together.
+
+    Copies detector, judge, adapter, baseline, ensemble, calibration, domain and taxonomy into DIR, with the scorecards
+    they were promoted with, and writes model.json: what was trained on what, and a hash of each file. A folder whose
+    files were changed since is refused. Quantized weights that no gate has promoted need --allow-unproven. Exit code 0:
+    made, or whole; 2: nothing was written, or the folder is not whole.
+
+    Example: toeline bundle --judge runs/int4/model --scorecard runs/int4 --out models/qwen2vl_int4
+    """
+    from toeline.pipelines.bundle import bundle_into, check_folder, summary
+
+    if (out is None) == (check is None):
+        raise SetupError("give --out DIR to make a folder, or --check DIR to check one.")
+    done = check_folder(check) if check else bundle_into(run, out or Path())
+    tell(summary(done), as_json=as_json)
 
 
 EXAMPLE = "Example: toeline train-embedded {name} --out runs/{name} --seed 1"

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -133,6 +133,8 @@ def staged(folder: Path, *, last: str) -> Iterator[Path]:
             one.replace(folder / one.name)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()  # of a fault, where nothing was there before
 
 
 LEAST_ROOM = 1 << 16  # bytes that the shortest run writes

@@ -40,6 +40,7 @@ from toeline.pipelines.evaluate_parts import (
     tiles_both,
 )
 from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, Workbench, once
+from toeline.pipelines.model_folder import doubts as unproven
 from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import Summary, escape, tell_problems
 from toeline.pipelines.progress import errors as terminal
@@ -103,7 +104,7 @@ def _evaluate_into(
     if CALIBRATION in further:
         done.folder.note(in_both(done, further[CALIBRATION]))
     trust = trust_of(done, further.get(CALIBRATION), scoring.risk / 100)
-    doubts = worse(trust, out / CALIBRATION_FILE, done.split.name)
+    doubts = [*unproven(run.model), *worse(trust, out / CALIBRATION_FILE, done.split.name)]
     tell_problems(doubts)
     done.folder.note(doubts)
     prompts = _prompts(bench, run, scoring, done, card) if every else ()

@@ -39,7 +39,7 @@ from toeline.errors import OutputError
 from toeline.judge import load as judges
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
 from toeline.pipelines.domain import AUTO, OFF, domain_facts, domain_file, settle
-from toeline.pipelines.model_folder import calibration_file, with_model, with_shipped
+from toeline.pipelines.model_folder import calibration_file, doubts, with_model, with_shipped
 from toeline.pipelines.progress import (
     bar,
     escape,
@@ -115,6 +115,8 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     from toeline.data.images import file_hash
 
     run = _as_begun(with_model(run), output.out)
+    unproven = doubts(run.model)
+    tell_problems(unproven)
     taxonomy = Taxonomy.load(run.taxonomy)
     photos, left_out = _photos(run.photos, output.out)
     made = calibration_file(run.calibration, run.judge)
@@ -125,10 +127,11 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     if run.domain == OFF:
         settings.pop("domain")  # as runs of before there was one have it
     record = start_record(output.command, settings, taxonomy, title=output.title)
+    record |= {"unproven": unproven[0].what} if unproven else {}
     boxes, notes = _boxes(run, taxonomy, photos)
     with claimed(output.out, own=output.own), writing(output.out):
         folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
-        folder.note([*left_out, *notes, *removed(folder.stale)])
+        folder.note([*unproven, *left_out, *notes, *removed(folder.stale)])
         tell_anew(folder.stale)
         require_same_models(folder, run.judge, run.adapter)
         todo = [p for p in photos if p.name not in folder.names]

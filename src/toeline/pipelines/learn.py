@@ -587,7 +587,7 @@ def _measured(
         detector, other = (
             measure(name, learning.boxes.valid, taxonomy, options, step=step) for name in (folder.detector, EMBEDDED)
         )
-    made = load_calibration(folder.calibration)
+    made = load_calibration(out / CALIBRATION)
     bench = Workbench(own)
     cases = once(bench, replace(own, boxes=TRUTH), out / EVALUATION / TRUE_BOXES).cases
     tempered = calibrated(cases, made)

@@ -63,7 +63,7 @@ def merge_into(run: MergeRun, out: Path) -> Rewritten:
     weights_of(run.adapter)
     folder = _folder_of(run.judge, "merged")
     settings = {**_settings(run, folder), "adapter_sha256": hashes(run.adapter)}
-    with _begun(out, "merge", settings, "Merging") as (place, record), saying("Adding the adapter, comparing scores"):
+    with begun(out, "merge", settings, "Merging") as (place, record), saying("Adding the adapter, comparing scores"):
         require_room(out, _size(folder, run.dtype))
         record["bytes"] = merge(folder, run.adapter, place, dtype=run.dtype)
         record["check"] = _compared(run, _Model(folder, run.adapter), _Model(place), "merge")
@@ -76,7 +76,7 @@ def trim_into(run: TrimRun, out: Path) -> Rewritten:
     taxonomies = [Taxonomy.load(), *map(Taxonomy.load, run.taxonomies)]
     given = [line for path in run.words for line in _lines(path)]
     settings = {**_settings(run, folder), "said": given, "taxonomies_sha256": [*map(taxonomy_hash, taxonomies)]}
-    with _begun(out, "trim", settings, "Trimming") as (place, record), saying("Trimming, comparing scores"):
+    with begun(out, "trim", settings, "Trimming") as (place, record), saying("Trimming, comparing scores"):
         record |= _trim(folder, place, taxonomies, given, rows=run.rows, out=out)
         record["check"] = _compared(run, _Model(folder), _Model(place), "trim")
     return Rewritten(out, record)
@@ -121,8 +121,13 @@ def _size(folder: Path, dtype: str) -> int:
 
 
 @contextmanager
-def _begun(out: Path, command: str, settings: Mapping[str, Any], title: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A place to write into and the record of the run; both become the folder `out` when the block ends well."""
+def begun(
+    out: Path, command: str, settings: Mapping[str, Any], title: str, *, last: str = CONFIG
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A place to write into and the record of the run; both become the folder `out` when the block ends well.
+
+    `last` is the file without which the others count for nothing.
+    """
     record = start_record(command, settings, Taxonomy.load(), title=title)
     with claimed(out) as there, writing(out):
         if there:
@@ -132,7 +137,7 @@ def _begun(out: Path, command: str, settings: Mapping[str, Any], title: str) -> 
                 require_same(out, before.get("settings", {}), record["settings"])
         else:
             write_run(out, record)
-        with staged(out, last=CONFIG) as place:
+        with staged(out, last=last) as place:
             yield place, record
             record["finished"] = now_words()
             write_run(place, record)

@@ -104,6 +104,7 @@ def render_page(given: PageInput) -> str:
             most_problems=MOST_PROBLEMS,
             truth=given.ground_truth,
             domain={"said": "", "beyond": 0, **(given.run.get("domain") or {})},
+            unproven=given.run.get("unproven", ""),
             review={"calibration": None, "risk": None, **given.run.get("models", {}).get("review", {})},
             embedded=sum(bool(card["picture"]) for card in cards),
             pictures=sum(not card["failed"] for card in cards),

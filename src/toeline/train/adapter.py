@@ -181,8 +181,9 @@ def save(learner: LoraLearner, folder: Path, *, name: str = "") -> None:
     """
     from toeline.judge.checkpoint import write_view
     from toeline.judge.vocabulary import carry_original
-    from toeline.weights import quiet
+    from toeline.weights import hashes, quiet
 
+    base = None
     with quiet():
         if learner.wrapped is learner.judge.model:
             weights = {k: w for k, w in learner.wrapped.state_dict().items() if not k.startswith(HEAD)}
@@ -192,12 +193,13 @@ def save(learner: LoraLearner, folder: Path, *, name: str = "") -> None:
             config.base_model_name_or_path = name
             learner.wrapped.save_pretrained(folder, save_embedding_layers=False)
             config.base_model_name_or_path = None
+            base = hashes(learner.judge.folder) if learner.judge.folder else None
     if learner.wrapped is learner.judge.model:
         learner.judge.tokenizer.save_pretrained(folder)
         learner.judge.processor.save_pretrained(folder)
         if learner.judge.folder:
             carry_original(learner.judge.folder, folder)
-    write_view(folder, learner.judge.view)
+    write_view(folder, learner.judge.view, base=base)
 
 
 def load_weights(model: Any, folder: Path) -> None:
