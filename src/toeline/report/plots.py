@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
@@ -13,7 +12,7 @@ from PIL import Image
 
 from toeline.evaluate.calibration import Bin, ReviewPoint
 from toeline.report.document import Plot
-from toeline.report.draw import Mark, as_jpeg, draw_marks
+from toeline.report.draw import Mark, as_jpeg, data_uri, draw_marks
 
 INK = "#123457"  # stands for the page's text color in a figure; `svg` writes currentColor for it
 COLORS: Sequence[str] = (
@@ -246,12 +245,11 @@ def _scaled(mark: Mark, factor: float) -> Mark:
 
 def picture_plot(image: Image.Image, caption: str) -> Plot:
     """A picture as an <svg> element, which is what a section of a page shows."""
-    data = b64encode(as_jpeg(image, quality=QUALITY)).decode("ascii")
     label = caption.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     text = (
         f'<svg role="img" aria-label="{label}" class="plot" viewBox="0 0 {image.width} {image.height}" '
         f'xmlns="http://www.w3.org/2000/svg"><image width="{image.width}" height="{image.height}" '
-        f'href="data:image/jpeg;base64,{data}"/></svg>'
+        f'href="{data_uri(as_jpeg(image, quality=QUALITY))}"/></svg>'
     )
     return Plot(text, caption, image.width)
 
