@@ -167,8 +167,8 @@ def test_a_page_of_5000_findings_is_bounded(tmp_path: Path) -> None:
     names = [f"{n}.jpg" for n in range(200)]
     damaged = replace(finding("x").verdict, class_name="rock toe damaged", condition="damaged")
     found = [f for n in names for f in (replace(finding(n, k), verdict=damaged) for k in range(25))]
-    start = time.monotonic()
+    start = time.process_time()
     html = render_page(given(tmp_path, *names, findings=graded(found, (), TAXONOMY)))
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 30
     assert html.count('class="crop"><img') == MOST_SHOWN
     assert len(html) < 16_000_000

@@ -21,6 +21,7 @@ class Verdict:
 
     `asked` is False when the type has one legal answer, so no model was consulted. `review` is the reason why a person
     should look, or empty. A generated answer that is none of the names is not `readable`: it has no class name.
+    `uncalibrated` are the probabilities before a calibration, empty where there is none.
     """
 
     class_name: str
@@ -29,6 +30,7 @@ class Verdict:
     probabilities: Mapping[str, float]
     asked: bool = True
     review: str = ""
+    uncalibrated: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def readable(self) -> bool:

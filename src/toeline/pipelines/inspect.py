@@ -27,6 +27,7 @@ from toeline.core.run_folder import (
     RunFolder,
     claimed,
     read_run,
+    same_value,
     write_whole,
     writing,
     written,
@@ -117,6 +118,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
     from toeline.core.provenance import settings_of, start_record
     from toeline.data.images import file_hash
+    from toeline.pipelines.again import apply_again
 
     run = _as_begun(with_model(run), output.out)
     paper = printer() if output.pdf else None
@@ -132,6 +134,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     record = start_record(output.command, settings, taxonomy, title=output.title)
     boxes, notes = _boxes(run, taxonomy, photos)
     with claimed(output.out, own=output.own), writing(output.out):
+        apply_again(output.out, record, run, taxonomy, photos, workers=output.pace.workers)
         folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
         folder.note([*left_out, *notes, *removed(folder.stale)])
         tell_anew(folder.stale)
@@ -273,7 +276,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
     made = inspector.calibration
     return {
         "detector": detector,
-        "judge": {**inspector.judge.info, "model": run.judge},
+        "judge": {**inspector.judge.info, "model": run.judge, "prompt": inspector.judge.view.prompt},
         "review": {**asdict(inspector.floor), "calibration": made.record() if made else None},
         "domain": domain_facts(inspector.domain, _domain(run), as_measured=_as_measured(run)),
     }
@@ -282,7 +285,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
 def remember_models(folder: RunFolder, models: dict[str, Any], files: dict[str, Any]) -> None:
     """Write down which weights and rule for review are at work. Raises OutputError for a run begun with others."""
     before = folder.run.get("models")
-    if folder.names and before and _lasting(before) != _lasting(models):
+    if folder.names and before and not same_value(_lasting(before), _lasting(models)):
         raise OutputError(
             f"{folder.path}: was begun with other model weights, on another device, or by another rule for "
             f"review, and {len(folder.names)} photographs are done. Choose a new folder with --out, or delete this one."
@@ -291,9 +294,12 @@ def remember_models(folder: RunFolder, models: dict[str, Any], files: dict[str, 
 
 
 def _lasting(models: Any) -> Any:
-    """Models as run.json gives them back, without versions, which may change in the middle of a run."""
+    """Models as run.json gives them back, without versions, which may change in the middle of a run.
+
+    The prompt goes with the judge and the version; runs of before do not say it.
+    """
     plain = json.loads(json.dumps(models))
-    return {room: {k: v for k, v in facts.items() if k != "versions"} for room, facts in plain.items()}
+    return {room: {k: v for k, v in facts.items() if k not in ("versions", "prompt")} for room, facts in plain.items()}
 
 
 @dataclass(frozen=True)

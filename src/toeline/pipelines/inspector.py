@@ -126,7 +126,7 @@ class Inspector:
         stage_2 = load_judge(judge, device=device, adapter=Path(adapter) if adapter else None)
         require_readable(stage_2, words)
         if made is not None:
-            require_fitted_for(made, stage_2)
+            require_fitted_for(made, stage_2.info, stage_2.view.prompt)
         return cls(
             detector=None if boxes else tiled(load_detector(str(detector), taxonomy=words, options=options), tile),
             judge=stage_2,
@@ -288,7 +288,7 @@ class Inspector:
         scores = self.judge.score(sheet) if sheet.questions else []
         said = {q.instance_id: s for q, s in zip(sheet.questions, scores, strict=True)}
         findings = [self._finding(photo, s, said.get(s.instance.id), relations[s.instance.id]) for s in detections]
-        done = self._graded(scene, findings)
+        done = graded_in(scene, findings, self.taxonomy)
         return tuple(held_back(f, UNLIKE_PHOTO) for f in done) if standing and standing.beyond else done
 
     def _finding(
@@ -318,14 +318,15 @@ class Inspector:
             instance.polygon, seen.class_name, seen.others,
         )  # fmt: skip
 
-    def _graded(self, scene: Scene, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-        """How bad each is, by the relations that truly hold, whatever the judge was told of them."""
-        if not may_be_immediate(findings, self.taxonomy):
-            return graded(findings, (), self.taxonomy)
-        said = {f.instance_id: f.verdict.class_name for f in findings}
-        kinds = {i: self.taxonomy.class_of(name).type for i, name in said.items() if name}
-        instances = tuple(replace(t, type_name=kinds.get(t.id, t.type_name)) for t in scene.instances)
-        return graded(findings, relate(replace(scene, instances=instances)), self.taxonomy)
+
+def graded_in(scene: Scene, findings: Sequence[Finding], taxonomy: Taxonomy) -> tuple[Finding, ...]:
+    """How bad each is, by the relations that truly hold, whatever the judge was told of them."""
+    if not may_be_immediate(findings, taxonomy):
+        return graded(findings, (), taxonomy)
+    said = {f.instance_id: f.verdict.class_name for f in findings}
+    kinds = {i: taxonomy.class_of(name).type for i, name in said.items() if name}
+    instances = tuple(replace(t, type_name=kinds.get(t.id, t.type_name)) for t in scene.instances)
+    return graded(findings, relate(replace(scene, instances=instances)), taxonomy)
 
 
 def require_thresholds(made: Calibration | None, review_below: float | None, risk: float | None) -> None:
