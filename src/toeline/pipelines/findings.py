@@ -27,7 +27,7 @@ FLAGS = ("review", "immediate")  # yes or nothing in a spreadsheet, true or fals
 TABLES, PICTURES = (".jsonl", ".csv"), (".jpg", ".jpeg", ".png")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Findings:
     """The findings of one photograph, in the order of their numbers: len(), indices and loops work as on a list.
 
@@ -44,6 +44,12 @@ class Findings:
 
     def __len__(self) -> int:
         return len(self.found)
+
+    def __eq__(self, other: object) -> bool:
+        """As a list of findings, with which it can be compared too."""
+        return isinstance(other, Findings | list | tuple) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.found)
