@@ -18,12 +18,13 @@ BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 SWITCHES = [switch for switch in QUIET if "pdf" not in switch]
 
 
-def ran(page: Path, script: str, *, wide: int = 1400, dark: bool = False) -> Any:
+def ran(page: Path, script: str, *, wide: int = 1400, dark: bool = False, library: Path | None = None) -> Any:
     """What a script (the body of an async function) returns on a page, as JSON."""
     if BROWSER is None:
         pytest.skip("no Chromium on the PATH")
     text = page.read_text(encoding="utf-8")
-    tail = (
+    tail = f"<script src='{library.as_uri()}'></script>" if library else ""
+    tail += (
         f"<script>(async () => {{ {script} }})().catch((why) => String(why)).then((said) => {{ const pre = "
         "document.createElement('pre'); pre.id = 'said'; pre.textContent = JSON.stringify(said); "
         "document.body.append(pre); })</script></body>"
