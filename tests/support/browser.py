@@ -38,7 +38,7 @@ def ran(page: Path, script: str, *, wide: int = 1400, dark: bool = False, librar
         *(["--blink-settings=preferredColorScheme=0"] if dark else []), "--virtual-time-budget=20000", "--dump-dom",
         file.as_uri(),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=400, check=False)
     said = re.search(r'<pre id="said">(.*?)</pre>', done.stdout.decode("utf-8", "replace"), re.DOTALL)
     assert said, done.stderr.decode("utf-8", "replace")[-500:]
     return json.loads(html.unescape(said[1]))
