@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.analysis.test_gallery import FLAGS, TAXONOMY, limits
 from tests.support.browser import BROWSER, ran
 from tests.support.cases import metric
 from tests.support.datasets import write_yolo
 from tests.support.results import RUN, finding, given
 
-from toeline.analysis.gallery import choose, write_gallery
+from toeline.analysis.gallery import GalleryRun, choose, write_gallery
 from toeline.core.finding import Problem, graded
+from toeline.core.taxonomy import Taxonomy
 from toeline.data.yolo import open_yolo
 from toeline.evaluate.calibration import Bin
 from toeline.judge.decide import sure
@@ -27,6 +27,7 @@ from toeline.report.inspection_page import TruthNotes, render_page
 from toeline.report.plots import reliability_plot
 
 AXE = Path(os.environ.get("TOELINE_AXE", Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"))
+TAXONOMY = Taxonomy.load()
 SCRIPT = """
   const found = await axe.run(document, { resultTypes: ["violations"] });
   return found.violations.filter((one) => ["serious", "critical"].includes(one.impact))
@@ -72,7 +73,8 @@ def gallery(folder: Path) -> Path:
     rows = ["5 0.5 0.5 0.2 0.4", "3 0.1 0.1 0.9 0.1 0.9 0.5"]
     root = write_yolo(folder / "data", {"train": {"a.png": rows, "b.png": rows[:1]}})
     data = open_yolo(root, TAXONOMY, any_class=True)
-    write_gallery(choose(data, TAXONOMY, FLAGS, limits()), folder / "out")
+    run = GalleryRun(per_class=60, photographs=300, per_problem=60, seed=0)
+    write_gallery(choose(data, TAXONOMY, (), run), folder / "out")
     return folder / "out" / "pages" / "class-5.html"
 
 
