@@ -22,13 +22,12 @@ from toeline.evaluate.calibration import Bin, Reliability, ReviewPoint
 from toeline.evaluate.matching import Case
 from toeline.evaluate.results import Trusted
 from toeline.report.document import Grid, Plot, ScorecardPage, Section, metric_cells, render_html, render_markdown
+from toeline.report.draw import LEAST_PX, crop_window
 from toeline.report.judge_page import (
-    LEAST_PX,
     MOST_CROPS,
     MOST_IN_GROUP,
     confusion_section,
     cost_section,
-    crop_window,
     headline,
     marked_crop,
     mistake_groups,

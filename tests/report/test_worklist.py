@@ -63,7 +63,7 @@ def test_the_section_links_to_the_findings_and_says_what_it_leaves_out(
     html = render_page(given(tmp_path, "a.jpg", findings=findings))
     section = html[html.index('<h2 id="work">') : html.index('<h2 id="findings">')]
     assert "2 to do (1 high, 0 moderate, 1 low)" in section
-    assert section.count("<tr>") == 2
+    assert section.count("<tr") == 2
     assert 'href="#p1-3"' in section
     assert "The first 1 of 2" in section
     assert re.search("To review besides, though no work is asked for there: <a[^>]*>1 finding</a>", section)

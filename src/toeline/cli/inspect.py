@@ -26,6 +26,9 @@ def inspect(
     out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")],
     run: InspectRun,
     pace: Pace,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also report.pdf: cover, summary, the worst findings first.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
     """Inspect photographs: what stands there, where, and in what condition.
@@ -38,9 +41,11 @@ def inspect(
 
     Large photographs: toeline inspect flight7/ --out runs/flight7 --tile 1024,256
 
+    On paper: toeline inspect flight7/ --out runs/flight7 --pdf
+
     Calibrated: toeline inspect flight7/ --out runs/flight7 --calibration runs/judge/calibration.json
     """
-    summary = inspect_into(run, Output(out=out, command="inspect", pace=pace))
+    summary = inspect_into(run, Output(out=out, command="inspect", pace=pace, pdf=pdf))
     tell_json(summary.record()) if as_json else tell(summary)
     raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
 

@@ -32,6 +32,7 @@ def start_record(command: str, settings: Mapping[str, Any], taxonomy: Taxonomy, 
             "taxonomy_sha256": taxonomy_hash(taxonomy),
             "grading_sha256": grading_hash(taxonomy),
         },
+        "classes_sha256": classes_hash(taxonomy),
         "started": now.isoformat(timespec="seconds"),
         "started_words": f"{now:%d %B %Y, %H:%M}",
         "finished": None,
@@ -80,6 +81,12 @@ def taxonomy_hash(taxonomy: Taxonomy) -> str:
     said = asdict(taxonomy)
     del said["source"], said["grading"]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def classes_hash(taxonomy: Taxonomy) -> str:
+    """SHA-256 of what can be answered: a run is another one with other classes, but not with other words for them."""
+    classes = [[c.name, c.type, c.condition] for c in taxonomy.classes]
+    return hashlib.sha256(json.dumps(classes).encode("utf-8")).hexdigest()
 
 
 def data_hash(progress: Iterable[Mapping[str, Any]]) -> str:

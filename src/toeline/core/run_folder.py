@@ -443,11 +443,29 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     >>> differing({"judge": "embedded", "weights": {"a": "12"}}, {"judge": "qwen", "weights": {"a": "34"}})
     ["judge was 'embedded', now 'qwen'", 'weights are others']
     """
-    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    names = [name for name in sorted({*before, *now}) if not same_value(before.get(name), now.get(name))]
     return [
         f"{n} are others" if isinstance(now.get(n), dict) else f"{n} was {before.get(n)!r}, now {now.get(n)!r}"
         for n in names
     ]
+
+
+def same_value(before: Any, now: Any) -> bool:
+    """Whether two settings mean the same: equal, or two ways to write the path of one file or folder.
+
+    >>> same_value(["."], ["./."]), same_value("auto", "off")
+    (True, False)
+    """
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(same_value, before, now))
+    if isinstance(before, dict) and isinstance(now, dict):
+        return before.keys() == now.keys() and all(same_value(before[name], now[name]) for name in now)
+    if before == now or not (isinstance(before, str) and isinstance(now, str)):
+        return bool(before == now)
+    try:
+        return Path(before).samefile(now)
+    except (OSError, ValueError):
+        return False
 
 
 class _Journal:

@@ -72,10 +72,14 @@ _OPENING = threading.Lock()
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph file and its `name`: the path below the folder that the user named, unique within one run."""
+    """A photograph file and its `name`: the path below the folder that the user named, unique within one run.
+
+    One that is in memory has its upright `image`, and need not be a file.
+    """
 
     path: Path
     name: str
+    image: Image.Image | None = field(default=None, compare=False, repr=False)
 
 
 def photo_size(path: Path) -> tuple[int, int]:

@@ -186,7 +186,7 @@ def require_fit(parts: BundleParts) -> JudgeOnDisk:
     if parts.judge is not None:
         _require_readable(parts.judge, words)
     if parts.calibration is not None:
-        require_fitted_for(load_calibration(parts.calibration), judge)
+        require_fitted_for(load_calibration(parts.calibration), judge.info, judge.view.prompt)
     if parts.domain is not None:
         load_domain(parts.domain)
     return judge

@@ -27,6 +27,7 @@ from toeline.core.run_folder import (
     RunFolder,
     claimed,
     read_run,
+    same_value,
     write_whole,
     writing,
     written,
@@ -61,13 +62,16 @@ from toeline.report.inspection_page import (
     PageInput,
     PagePart,
     TruthNotes,
+    crops_of,
     drop_pages,
     links_of,
     page_book,
     page_name,
     render_page,
+    render_print,
     side_for,
 )
+from toeline.report.pdf import PDF, Print, printer
 from toeline.report.tables import (
     FIRST,
     MOST_SHOWN,
@@ -107,16 +111,19 @@ class Output:
     own: tuple[str, ...] = ()
     pace: Pace = ALONE
     compare: Callable[[list[Finding]], TruthNotes] | None = None
+    pdf: bool = False
 
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
     """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
     from toeline.core.provenance import settings_of, start_record
     from toeline.data.images import file_hash
+    from toeline.pipelines.again import apply_again
 
     run = _as_begun(with_model(run), output.out)
     unproven = doubts(run.model)
     tell_problems(unproven)
+    paper = printer() if output.pdf else None
     taxonomy = Taxonomy.load(run.taxonomy)
     photos, left_out = _photos(run.photos, output.out)
     made = calibration_file(run.calibration, run.judge)
@@ -130,6 +137,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     record |= {"unproven": unproven[0].what} if unproven else {}
     boxes, notes = _boxes(run, taxonomy, photos)
     with claimed(output.out, own=output.own), writing(output.out):
+        apply_again(output.out, record, run, taxonomy, photos, workers=output.pace.workers)
         folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
         folder.note([*unproven, *left_out, *notes, *removed(folder.stale)])
         tell_anew(folder.stale)
@@ -141,7 +149,13 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
         order, already = [p.name for p in photos], len(photos) - len(todo)
         with saying("Writing tables and report"):
             return finish(
-                folder, order, taxonomy, already=already, ground_truth=ground_truth, workers=output.pace.workers
+                folder,
+                order,
+                taxonomy,
+                already=already,
+                ground_truth=ground_truth,
+                workers=output.pace.workers,
+                paper=paper,
             )
 
 
@@ -256,7 +270,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
     made = inspector.calibration
     return {
         "detector": detector,
-        "judge": {**inspector.judge.info, "model": run.judge},
+        "judge": {**inspector.judge.info, "model": run.judge, "prompt": inspector.judge.view.prompt},
         "review": {**asdict(inspector.floor), "calibration": made.record() if made else None},
         "domain": domain_facts(inspector.domain, _domain(run), as_measured=_as_measured(run)),
     }
@@ -265,7 +279,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
 def remember_models(folder: RunFolder, models: dict[str, Any], files: dict[str, Any]) -> None:
     """Write down which weights and rule for review are at work. Raises OutputError for a run begun with others."""
     before = folder.run.get("models")
-    if folder.names and before and _lasting(before) != _lasting(models):
+    if folder.names and before and not same_value(_lasting(before), _lasting(models)):
         raise OutputError(
             f"{folder.path}: was begun with other model weights, on another device, or by another rule for "
             f"review, and {len(folder.names)} photographs are done. Choose a new folder with --out, or delete this one."
@@ -274,9 +288,12 @@ def remember_models(folder: RunFolder, models: dict[str, Any], files: dict[str, 
 
 
 def _lasting(models: Any) -> Any:
-    """Models as run.json gives them back, without versions, which may change in the middle of a run."""
+    """Models as run.json gives them back, without versions, which may change in the middle of a run.
+
+    The prompt goes with the judge and the version; runs of before do not say it.
+    """
     plain = json.loads(json.dumps(models))
-    return {room: {k: v for k, v in facts.items() if k != "versions"} for room, facts in plain.items()}
+    return {room: {k: v for k, v in facts.items() if k not in ("versions", "prompt")} for room, facts in plain.items()}
 
 
 @dataclass(frozen=True)
@@ -306,6 +323,7 @@ class Summary:
     notes: int = 0
     told: tuple[ProblemKind, ...] = ()
     domain: dict[str, Any] = field(default_factory=dict)
+    pdf: bool = False
 
     @property
     def fine(self) -> bool:
@@ -322,6 +340,7 @@ class Summary:
         names = ["findings.jsonl", "findings.csv", "report.html", "errors.jsonl", "run.json", "marked"]
         names += [WORKLIST] if self.by_severity else []
         names += [POINTS, AREAS] if self.located else []
+        names += [PDF] if self.pdf else []
         return {**asdict(self), "fine": self.fine, "files": {n: f"{self.out}/{n}" for n in names}}
 
 
@@ -380,11 +399,12 @@ def finish(
     already: int = 0,
     ground_truth: TruthNotes | None = None,
     workers: int = 0,
+    paper: Print | None = None,
 ) -> Summary:
     """Write the tables, report.html (and its pages) and the end of run.json, from what is on the disk.
 
     `order` names the photographs as they were asked for. No more than a few pages' photographs are in memory at a time;
-    of the work list, which is sorted as a whole, it is the finished lines.
+    of the work list, which is sorted as a whole, it is the finished lines. `paper` prints report.pdf as well.
     """
     domain = settle(folder)
     located = locate(folder.path, taxonomy)  # before all else: both write into findings.jsonl
@@ -405,18 +425,22 @@ def finish(
             table.writelines(joined_csv(todo))
     summary = _summary(folder, book, taxonomy, already)
     summary = replace(summary, located=len(located.marks) if located else 0, domain=domain)
-    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst", "told", "domain")}
+    counted = {
+        k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst", "told", "domain", "pdf")
+    }
     done = (record for _, record in each_line(folder.path / PROGRESS))
     told = [asdict(kind) for kind in summary.told]
     folder.save_run(finished=run["finished"], domain=domain, data_sha256=data_hash(done), counts=counted, told=told)
-    _write_report(
-        folder,
-        replace(base, run=folder.run, located=located, told=summary.told),
-        order,
-        replace(book, problems=summary.problems),
-    )
+    page = replace(base, run=folder.run, located=located, told=summary.told)
+    book = replace(book, problems=summary.problems)
+    _write_report(folder, page, order, book)
+    (folder.path / PDF).unlink(missing_ok=True)  # of an earlier start
+    if paper:
+        wanted = {f.photo for f in book.worst}
+        photos = [r for _, r in each_line(folder.path / PROGRESS) if r["photo"] in wanted]
+        paper(render_print(replace(page, book=book, photos=photos)), folder.path / PDF)
     folder.require_there()
-    return summary
+    return replace(summary, pdf=paper is not None)
 
 
 @dataclass(frozen=True)
@@ -428,6 +452,7 @@ class _Bound:
     todo: list[tuple[Urgency, bytes]]
     worst: list[Finding]
     links: dict[tuple[str, str], str]
+    crops: dict[tuple[str, str], str]
 
 
 def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int, mapped: bool) -> _Bound:
@@ -435,18 +460,20 @@ def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int
     number, chapter = given
     totals = Totals.of(chapter.photos, chapter.findings)
     name = f"{PAGES}/{page_name(number)}"
-    if pages > 1:
-        book = page_book(number, pages, totals, side)
-        page = replace(base, photos=chapter.photos, findings=chapter.findings, book=book)
-        write_whole(base.folder / name, render_page(page))
     todo = worklist(chapter.findings)
     worst = todo[:MOST_SHOWN]
+    crops = crops_of(base.folder, chapter.photos, worst)
+    if pages > 1:
+        book = replace(page_book(number, pages, totals, side), crops=crops)
+        page = replace(base, photos=chapter.photos, findings=chapter.findings, book=book)
+        write_whole(base.folder / name, render_page(page))
     there = links_of(chapter, name)
     return _Bound(
         part=PagePart(name, chapter.photos[0]["photo"], chapter.photos[-1]["photo"], totals),
         table=csv_lines(rows(chapter.findings, base.taxonomy, chapter.marked)),
         todo=work_lines(todo, chapter.marked),
         worst=worst,
+        crops=crops,
         links=there if mapped else {key: there[key] for key in ((f.photo, f.instance_id) for f in worst)},
     )
 
@@ -454,13 +481,18 @@ def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int
 def _with(book: Book, bound: _Bound, *, mapped: bool) -> Book:
     """The contents with one more part; of the work list no more is kept than is shown. A map links to everything."""
     worst = sorted((*book.worst, *bound.worst), key=urgency)[:MOST_SHOWN]
-    known = {**book.links, **bound.links}
+    known, crops, keys = (
+        {**book.links, **bound.links},
+        {**book.crops, **bound.crops},
+        [(f.photo, f.instance_id) for f in worst],
+    )
     return replace(
         book,
         totals=book.totals + bound.part.totals,
         parts=(*book.parts, bound.part),
         worst=worst,
-        links=known if mapped else {key: known[key] for key in ((f.photo, f.instance_id) for f in worst)},
+        crops={key: crops[key] for key in keys if key in crops},
+        links=known if mapped else {key: known[key] for key in keys},
     )
 
 
@@ -472,7 +504,7 @@ def _summary(folder: RunFolder, book: Book, taxonomy: Taxonomy, already: int) ->
         already=already,
         failed=totals.failed,
         findings=totals.findings,
-        by_condition={c.name: totals.of_condition(c.name) for c in taxonomy.conditions},
+        by_condition={c.name: totals.count(condition=c.name) for c in taxonomy.conditions},
         review=totals.review,
         problems=sum(kind.count for kind in told if not kind.note),
         seconds=round(totals.seconds, 1),
@@ -490,7 +522,7 @@ def _write_report(folder: RunFolder, base: PageInput, order: Sequence[str], book
     page = replace(base, problems=list(islice(grave, MOST_PROBLEMS)), book=book)
     if len(book.parts) < 2:
         whole = next(chapters(folder.path, order, PAGE), Chapter((), ()))
-        alone = Book(book.totals, book.problems, side_for(book.totals.photographs))
+        alone = Book(book.totals, book.problems, side_for(book.totals.photographs), crops=book.crops)
         page = replace(page, photos=whole.photos, findings=whole.findings, book=alone)
     write_whole(folder.path / "report.html", render_page(page))
     drop_pages(folder.path, len(book.parts) if len(book.parts) > 1 else 0)
@@ -511,6 +543,7 @@ def tell(summary: Summary) -> None:
     show_places(
         {
             "report": f"{summary.out}/report.html",
+            **({"in print": f"{summary.out}/{PDF}"} if summary.pdf else {}),
             **({"work list": f"{summary.out}/worklist.csv"} if summary.by_severity else {}),
             "table": f"{summary.out}/findings.csv",
             "records": f"{summary.out}/findings.jsonl",

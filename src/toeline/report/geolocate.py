@@ -58,6 +58,8 @@ class MapMark:
     probability: float
     review: bool
     geo_position: GeoPosition
+    immediate: bool = False
+    asked: bool = True
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def _mark(record: Mapping[str, Any], shot: Shot) -> MapMark:
         verdict.probability,
         bool(verdict.review),
         geo_position,
+        bool(finding.grade.immediate),
+        verdict.asked,
     )
 
 
