@@ -279,6 +279,25 @@ class ConvertRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportRun:
+    """Settings of `toeline export`."""
+
+    run: Annotated[Path, Argument(metavar="RUN", help="What `toeline inspect` or `toeline evaluate` wrote.")]
+    to: Annotated[
+        Literal["yolo", "coco", "labelstudio", "cvat", "kml", "geojson", "csv", "parquet"], "The format to write."
+    ]
+    shapes: Annotated[
+        Literal["as-read", "boxes", "polygons"],
+        "Findings with an outline as they are, all as boxes, or all as polygons.",
+    ] = "as-read"
+    link: Link = True
+    url: Annotated[str, Option(metavar="PREFIX", help="With labelstudio: what stands before a photograph's name.")] = (
+        "/data/local-files/?d="
+    )
+    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Types and conditions, if not the run's.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SynthRun:
     """Settings of `toeline synth`."""
 
