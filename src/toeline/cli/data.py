@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from toeline.cli.options import with_settings
+from toeline.cli.options import NEXT, with_settings
 from toeline.pipelines.analyze import analyze_into, gallery_of, summary, tell_analysis, tell_gallery
 from toeline.pipelines.datasets import convert_into, split_into, synth_into, tell_convert, tell_split
 from toeline.pipelines.progress import tell, tell_json
@@ -28,7 +28,8 @@ from toeline.pipelines.suggest import summary as suggest_summary
 
 @partial(with_settings, first="data")
 def analyze(
-    out: Annotated[Path, typer.Option(help="Folder for the results; an earlier analysis there is replaced.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the results; an earlier analysis there is replaced.")] = NEXT,
     run: AnalyzeRun,
     no_pixels: Annotated[
         bool, typer.Option("--no-pixels", help="Labels only: no look at the photographs, no gallery.")
@@ -68,7 +69,10 @@ def gallery(
 @with_settings
 def suggest(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="What `toeline inspect` wrote, or a data set.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR|FILE.txt", help="Folder for the results, or a list.")],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR|FILE.txt", help="Folder for the results, or a list.")
+    ] = NEXT,
     run: SuggestRun,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON on standard output.")] = False,
 ) -> None:

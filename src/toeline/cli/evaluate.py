@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from toeline.cli.options import with_settings
+from toeline.cli.options import NEXT, with_settings
 from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
@@ -21,7 +21,8 @@ from toeline.pipelines.settings import CompareRun, DetectorScoring, EvaluateRun,
     "answers calibrate cluster targets",
 )
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")] = NEXT,
     run: EvaluateRun,
     scoring: Scoring,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
@@ -43,7 +44,8 @@ def evaluate(
 
 @partial(with_settings, first="data out detector")
 def evaluate_detector(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = NEXT,
     run: DetectorScoring,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
 ) -> None:
@@ -81,7 +83,10 @@ def compare(
 
 @partial(with_settings, first="judges against data split out rules")
 def gate(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report; the same again goes on in it.")],
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the report; the same again goes on in it.")
+    ] = NEXT,
     run: GateRun,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON on standard output.")] = False,
 ) -> None:
@@ -103,7 +108,10 @@ def gate(
 
 @partial(with_settings, first="judge to data split out")
 def quantize(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again goes on in it.")],
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again goes on in it.")
+    ] = NEXT,
     run: QuantizeRun,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on standard output.")] = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from toeline.cli.options import with_settings
+from toeline.cli.options import NEXT, with_settings
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import Output, inspect_into, tell
 from toeline.pipelines.plan import tell_plan
@@ -22,7 +22,8 @@ from toeline.plan.plan import PlanRequest
     first="photos out detector thresholds trust head boxes judge adapter answers taxonomy classes device workers batch",
 )
 def inspect(
-    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")] = NEXT,
     run: InspectRun,
     pace: Pace,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
@@ -44,6 +45,7 @@ def inspect(
     raise typer.Exit(0 if summary.fine else 1)
 
 
+@with_settings
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Folder for scenes and results.")] = Path("runs/demo"),
 ) -> None:

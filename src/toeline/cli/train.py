@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toeline.cli.options import with_settings
+from toeline.cli.options import NEXT, with_settings
 from toeline.core.finding import grave
 from toeline.pipelines.baseline import (
     baseline_into,
@@ -66,7 +66,13 @@ Merge = Annotated[bool, typer.Option("--merge", help="Also write the judge with 
 
 @with_settings
 def finetune(
-    data: Data, out: Folder, run: LoraRun, merge: Merge = False, resume: Resume = False, as_json: AsJson = False
+    data: Data,
+    *,
+    out: Folder = NEXT,
+    run: LoraRun,
+    merge: Merge = False,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fine-tune a judge with LoRA on labeled photographs, and say whether it was worth it.
 
@@ -88,7 +94,8 @@ def finetune(
 @with_settings
 def train_detector(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")] = NEXT,
     run: DetectorFit,
     resume: Resume = False,
     as_json: AsJson = False,
@@ -113,7 +120,10 @@ def train_detector(
 @with_settings
 def learn(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again goes on.")],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again goes on.")
+    ] = NEXT,
     run: LearnRun,
     as_json: AsJson = False,
 ) -> None:
@@ -201,7 +211,7 @@ def add_command(app: typer.Typer, name: str, settings: type[Any], act: Callable[
         (f"Train the {name} from scratch on drawn scenes.", flowing(settings), EXAMPLE.format(name=name))
     )
     command.__annotations__ = {"run": settings}
-    app.command(name)(with_settings(command))
+    app.command(name)(with_settings(command, config=False))
 
 
 def flowing(documented: object) -> str:
