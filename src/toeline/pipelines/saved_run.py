@@ -52,17 +52,18 @@ class SavedRun:
 
     def photographs(self) -> dict[str, Path]:
         """Where the photographs of the run are now, by their names in it; those that are not there any more are not."""
+        from toeline.data.extracted import extracted_in
         from toeline.data.images import find_photos
 
-        settings = self.record["settings"]
+        settings, made = self.record["settings"], extracted_in(self.folder)
         try:
             if "photos" in settings:
                 photos = find_photos([Path(p) for p in settings["photos"]])
             else:
                 photos = self._of_data(settings)
         except (PhotoError, ToelineError):
-            return {}
-        return {photo.name: photo.path.absolute() for photo in photos}
+            return made
+        return {photo.name: photo.path.absolute() for photo in photos} | made
 
     def _of_data(self, settings: Mapping[str, Any]) -> Sequence[Any]:
         """The photographs of an evaluation, which names a data set and its split."""

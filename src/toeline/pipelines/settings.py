@@ -135,6 +135,10 @@ class InspectRun:
         str,
         Option(metavar="auto|off|FILE", help="Photographs that the models were measured on; auto: as shipped."),
     ] = "auto"
+    every: Annotated[
+        float | None,
+        Option(min=0.04, metavar="SECONDS", help="Videos: the time between frames; without it they are left out."),
+    ] = None
     model: Model = None
 
 
