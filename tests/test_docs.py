@@ -21,7 +21,7 @@ DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 DECISION_HEADINGS = ["Question", "Decision", "Why", "What follows", "Look again"]
 README_WORDS = 900
 PICTURE_BYTES = 200_000
-OPTIONS_OF_ALL = {"--config", "--help"}
+OPTIONS_OF_ALL = {"--config", "--help", "--threads"}
 PUBLIC_OPTIONS_LIVE_ELSEWHERE = {"train-embedded"}  # its options are the fields of the settings; --help lists them
 
 

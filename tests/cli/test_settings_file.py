@@ -160,7 +160,8 @@ def test_an_unfinished_run_of_the_same_settings_is_gone_on_with(inspected: Inspe
 
 
 def test_trainings_go_on_with_resume(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from toeline.cli.options import NEXT, with_settings
+    from toeline.cli.options import with_settings
+    from toeline.pipelines.next_folder import NEXT
 
     monkeypatch.chdir(tmp_path)
     write_run(Path("runs/fit-1"), {"finished": None, "options": {"rank": 3}})

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from toeline.cli.options import NEXT, with_settings
+from toeline.cli.options import with_settings
 from toeline.pipelines.analyze import analyze_into, gallery_of, summary, tell_analysis, tell_gallery
 from toeline.pipelines.datasets import convert_into, split_into, synth_into, tell_convert, tell_split
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import tell, tell_json
 from toeline.pipelines.settings import (
     AnalyzeRun,

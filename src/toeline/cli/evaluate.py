@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from toeline.cli.options import NEXT, with_settings
+from toeline.cli.options import with_settings
 from toeline.pipelines.compare import compare_into, tell_comparisons
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
 from toeline.pipelines.settings import CompareRun, DetectorScoring, EvaluateRun, GateRun, QuantizeRun, Scoring

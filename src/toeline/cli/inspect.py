@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from toeline.cli.options import NEXT, with_settings
+from toeline.cli.options import with_settings
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import Output, inspect_into, tell
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.plan import tell_plan
 from toeline.pipelines.progress import tell_json
 from toeline.pipelines.settings import InspectRun, Pace

@@ -135,7 +135,7 @@ CONFIG = inspect.Parameter(
 def _begin(context: typer.Context, typed: dict[str, Any], free: Collection[str]) -> dict[str, Any]:
     """Say what a settings file gave, note for run.json how the command was called, and settle where results go.
 
-    `free` are options that change nothing of what comes out. Returns the parameters that are other than they were typed.
+    `free` are options that change nothing of what comes out. Returns the parameters that are not as they were typed.
     """
     sources = {name: getattr(context.get_parameter_source(name), "name", "") for name in typed}
     names = {p.name: next((o.lstrip("-") for o in p.opts), p.name) for p in context.command.params}

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toeline.cli.options import NEXT, with_settings
+from toeline.cli.options import with_settings
 from toeline.core.finding import grave
 from toeline.pipelines.baseline import (
     baseline_into,
@@ -18,6 +18,7 @@ from toeline.pipelines.baseline import (
     tell_baseline,
     tell_ensemble,
 )
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import is_first, tell, tell_json
 from toeline.pipelines.settings import Data, MergeRun, TrimRun
 from toeline.pipelines.train_embedded import shipped
