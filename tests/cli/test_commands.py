@@ -36,6 +36,7 @@ def test_the_commands_are_the_promised_ones() -> None:
         "ensemble",
         "evaluate",
         "evaluate-detector",
+        "export",
         "finetune",
         "gallery",
         "gate",

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from toeline._version import __version__
-from toeline.cli.data import analyze, convert, gallery, split, suggest, synth
+from toeline.cli.data import analyze, convert, export, gallery, split, suggest, synth
 from toeline.cli.evaluate import compare, evaluate, evaluate_detector, gate, quantize
 from toeline.cli.inspect import demo, inspect, plan
 from toeline.cli.train import baseline, bundle, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
@@ -46,6 +46,7 @@ app.command("gallery")(gallery)
 app.command("suggest")(suggest)
 app.command("split")(split)
 app.command("convert")(convert)
+app.command("export")(export)
 app.command("baseline")(baseline)
 app.command("ensemble")(ensemble)
 app.command("floor", hidden=True)(baseline)  # what these two were called before

@@ -11,6 +11,7 @@ import typer
 from toeline.cli.options import with_settings
 from toeline.errors import ExitCode
 from toeline.pipelines.compare import compare_into, tell_comparisons
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
 from toeline.pipelines.settings import (
@@ -30,7 +31,8 @@ from toeline.pipelines.settings import (
     "answers calibrate cluster targets",
 )
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")] = NEXT,
     run: EvaluateRun,
     scoring: Scoring,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
@@ -52,7 +54,8 @@ def evaluate(
 
 @partial(with_settings, first="data out detector")
 def evaluate_detector(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = NEXT,
     run: DetectorScoring,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
 ) -> None:
@@ -90,7 +93,10 @@ def compare(
 
 @partial(with_settings, first="judges against data split out rules")
 def gate(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report; the same again continues in it.")],
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the report; the same again continues in it.")
+    ] = NEXT,
     run: GateRun,
     how: GateOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON on standard output.")] = False,
@@ -113,7 +119,10 @@ def gate(
 
 @partial(with_settings, first="judge to data split out")
 def quantize(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again continues in it.")],
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again continues in it.")
+    ] = NEXT,
     run: QuantizeRun,
     how: GateOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on standard output.")] = False,

@@ -12,6 +12,7 @@ from toeline.cli.options import with_settings
 from toeline.errors import ExitCode
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import Output, inspect_into, tell
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.plan import tell_plan
 from toeline.pipelines.progress import tell_json
 from toeline.pipelines.settings import InspectRun, Pace
@@ -23,7 +24,8 @@ from toeline.plan.plan import PlanDevices, PlanRequest
     first="photos out detector thresholds trust head boxes judge adapter answers taxonomy classes device workers batch",
 )
 def inspect(
-    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")] = NEXT,
     run: InspectRun,
     pace: Pace,
     pdf: Annotated[

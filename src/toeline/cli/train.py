@@ -19,6 +19,7 @@ from toeline.pipelines.baseline import (
     tell_baseline,
     tell_ensemble,
 )
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import is_first, tell, tell_json
 from toeline.pipelines.settings import BundleRun, Data, MergeRun, TrimRun
 from toeline.pipelines.train_embedded import shipped
@@ -67,7 +68,13 @@ Merge = Annotated[bool, typer.Option("--merge", help="Also write the judge with 
 
 @with_settings
 def finetune(
-    data: Data, out: Folder, run: LoraRun, merge: Merge = False, resume: Resume = False, as_json: AsJson = False
+    data: Data,
+    *,
+    out: Folder = NEXT,
+    run: LoraRun,
+    merge: Merge = False,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fine-tune a judge with LoRA on labeled photographs, and say whether it was worth it.
 
@@ -89,7 +96,8 @@ def finetune(
 @with_settings
 def train_detector(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")] = NEXT,
     run: DetectorFit,
     resume: Resume = False,
     as_json: AsJson = False,
@@ -114,7 +122,10 @@ def train_detector(
 @with_settings
 def learn(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again continues.")],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again continues.")
+    ] = NEXT,
     run: LearnRun,
     as_json: AsJson = False,
 ) -> None:
@@ -226,7 +237,7 @@ def add_command(app: typer.Typer, name: str, settings: type[Any], act: Callable[
         (f"Train the {name} from scratch on drawn scenes.", flowing(settings), EXAMPLE.format(name=name))
     )
     command.__annotations__ = {"run": settings}
-    app.command(name)(with_settings(command))
+    app.command(name)(with_settings(command, config=False))
 
 
 def flowing(documented: object) -> str:

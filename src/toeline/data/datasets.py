@@ -245,14 +245,23 @@ def placed(entries: Iterable[Entry]) -> list[PlacedEntry]:
 
     Where two would share a label file, the later one goes into a folder called like the split that it came from.
     """
+    entries = list(entries)
+    names = apart((entry.photo.name, entry.split) for entry in entries)
+    return [PlacedEntry(entry, name) for entry, name in zip(entries, names, strict=True)]
+
+
+def apart(wanted: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Names, each with the folder that it goes into where the label file of another one would be called the same.
+
+    >>> list(apart([("dam 1/a.jpg", "all"), ("dam 1/a.png", "all"), ("b.jpg", "all")]))
+    ['dam 1/a.jpg', 'all/dam 1/a.png', 'b.jpg']
+    """
     taken: set[str] = set()
-    places = []
-    for entry in entries:
-        tries = (f"{folder}{entry.photo.name}" for folder in _folders(entry.split))
+    for wish, split in wanted:
+        tries = (f"{folder}{wish}" for folder in _folders(split))
         name = next(n for n in tries if str(PurePosixPath(n).with_suffix("")).lower() not in taken)
         taken.add(str(PurePosixPath(name).with_suffix("")).lower())
-        places.append(PlacedEntry(entry, name))
-    return places
+        yield name
 
 
 def _folders(split: str) -> Iterator[str]:

@@ -34,12 +34,14 @@ from toeline.core.run_folder import (
 )
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
+from toeline.data.extracted import EXTRACTED
 from toeline.detect import load as detectors
 from toeline.detect.detector import typed_options
 from toeline.errors import OutputError
 from toeline.judge import load as judges
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
 from toeline.pipelines.domain import AUTO, OFF, domain_facts, domain_file, settle
+from toeline.pipelines.extraction import with_extracted
 from toeline.pipelines.model_folder import calibration_file, doubts, with_model, with_shipped
 from toeline.pipelines.progress import (
     bar,
@@ -125,7 +127,10 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     tell_problems(unproven)
     paper = printer() if output.pdf else None
     taxonomy = Taxonomy.load(run.taxonomy)
-    photos, left_out = _photos(run.photos, output.out)
+    own = (*output.own, EXTRACTED)
+    photos, left_out = _photos(run.photos, output.out, videos=run.every is not None)
+    photos, said = with_extracted(photos, run.every, output.out, own)
+    left_out += said
     made = calibration_file(run.calibration, run.judge)
     settings = {**settings_of(run), "weights": quick_weights(run)}
     settings["calibration_sha256"] = file_hash(made) if made and made.is_file() else None
@@ -136,9 +141,9 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     record = start_record(output.command, settings, taxonomy, title=output.title)
     record |= {"unproven": unproven[0].what} if unproven else {}
     boxes, notes = _boxes(run, taxonomy, photos)
-    with claimed(output.out, own=output.own), writing(output.out):
+    with claimed(output.out, own=own), writing(output.out):
         apply_again(output.out, record, run, taxonomy, photos, workers=output.pace.workers)
-        folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
+        folder = RunFolder.open(output.out, record, own=own, held=True, check=changes(photos, boxes))
         folder.note([*unproven, *left_out, *notes, *removed(folder.stale)])
         tell_anew(folder.stale)
         require_same_models(folder, run.judge, run.adapter)
@@ -159,13 +164,13 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
             )
 
 
-def _photos(paths: Sequence[Path], out: Path) -> tuple[list[Photo], list[Problem]]:
+def _photos(paths: Sequence[Path], out: Path, *, videos: bool = False) -> tuple[list[Photo], list[Problem]]:
     """The photographs of what was typed, and what there was left out, such as pictures that are none: see _beside."""
     from toeline.data.images import require_outside, require_readable, search_photos
     from toeline.errors import PhotoError
 
     require_outside(out, paths)
-    found = search_photos(paths)
+    found = search_photos(paths, videos=videos)
     photos, problems = [p for p in found.photos if not _beside(p.path, paths)], list(found.problems)
     if less := len(found.photos) - len(photos):
         what = (

@@ -313,7 +313,9 @@ class Inspector:
             return [([Detection(instance) for instance in instances], problems) for instances, problems in given]
         if self.detector is None or not images:
             return [([], ()) for _ in images]
-        return [(detections, ()) for detections in find_settled(self.detector, images)]
+        found = find_settled(self.detector, images)
+        opened = [seen.photo for seen in group if seen.image is not None]
+        return [(_own(detections, photo), ()) for photo, detections in zip(opened, found, strict=True)]
 
     def _findings(
         self, image: Image.Image, photo: Photo, detections: Sequence[Detection], standing: Standing | None
@@ -383,6 +385,15 @@ def require_thresholds(made: Calibration | None, review_below: float | None, ris
     if made is None or not made.steps:
         lacks = "needs --calibration" if made is None else "needs a calibration of this version; that one has no risks"
         raise OutputError(f"--risk {lacks}: make one with toeline evaluate --calibrate, or give --review-below.")
+
+
+def _own(detections: Sequence[Detection], photo: Photo) -> Sequence[Detection]:
+    """Those of a part of a larger picture that are no other part's."""
+    if photo.core is None:
+        return detections
+    x1, y1, x2, y2 = photo.core
+    centers = [(d, *d.instance.box.center) for d in detections]
+    return [d for d, x, y in centers if x1 <= x < x2 and y1 <= y < y2]
 
 
 def _failed(photo: Photo, *problems: Problem) -> Result:

@@ -136,6 +136,10 @@ class InspectRun:
         str,
         Option(metavar="auto|off|FILE", help="Photographs that the models were measured on; auto: as shipped."),
     ] = "auto"
+    every: Annotated[
+        float | None,
+        Option(min=0.04, metavar="SECONDS", help="Videos: the time between frames; without it they are left out."),
+    ] = None
     model: Model = None
 
 
@@ -277,6 +281,25 @@ class ConvertRun:
     link: Link = True
     taxonomy: Unnamed = None
     classes: Classes = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRun:
+    """Settings of `toeline export`."""
+
+    run: Annotated[Path, Argument(metavar="RUN", help="What `toeline inspect` or `toeline evaluate` wrote.")]
+    to: Annotated[
+        Literal["yolo", "coco", "labelstudio", "cvat", "kml", "geojson", "csv", "parquet"], "The format to write."
+    ]
+    shapes: Annotated[
+        Literal["as-read", "boxes", "polygons"],
+        "Findings with an outline as they are, all as boxes, or all as polygons.",
+    ] = "as-read"
+    link: Link = True
+    url: Annotated[str, Option(metavar="PREFIX", help="With labelstudio: what stands before a photograph's name.")] = (
+        "/data/local-files/?d="
+    )
+    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Types and conditions, if not the run's.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
