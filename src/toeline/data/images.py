@@ -77,8 +77,8 @@ Core = tuple[int, int, int, int]
 class Photo:
     """A photograph file and its `name`: the path below the folder that the user named, unique within one run.
 
-    One that is in memory has its upright `image`, and need not be a file. Of a part of a larger picture, `core` (x1 y1 x2 y2 in pixels) is what no other part has:
-    objects whose center lies elsewhere are those of another part.
+    One that is in memory has its upright `image`, and need not be a file. Of a part of a larger picture, `core` (x1 y1
+    x2 y2 in pixels) is what no other part has: objects whose center lies elsewhere are those of another part.
     """
 
     path: Path
