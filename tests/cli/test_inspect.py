@@ -88,7 +88,7 @@ def test_the_record_says_how_it_was_made_and_names_no_place_that_was_not_typed(
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["settings"]["photos"] == ["photos"]
     assert run["counts"]["findings"] == 12
-    assert run["models"]["judge"] == {"back_end": "fake", "model": "embedded"}
+    assert run["models"]["judge"] == {"back_end": "fake", "model": "embedded", "prompt": "relations"}
     assert len(run["data_sha256"]) == len(run["settings"]["taxonomy_sha256"]) == 64
     assert {"toeline", "python", "torch", "transformers"} <= run["versions"].keys()
     for name in ("run.json", "report.html", "errors.jsonl", "findings.jsonl", "findings.csv", "progress.jsonl"):
