@@ -154,7 +154,7 @@ def test_two_photographs_that_share_a_label_file_are_told(toeline: Toeline, tmp_
     write_photo(tmp_path / "photos" / "a.jpg", (200, 100))
     write_photo(tmp_path / "photos" / "a.png", (200, 100))
     write_labels(tmp_path / "labels" / "a.txt", ["7 0.5 0.5 0.2 0.4"])
-    assert toeline("inspect", "photos", "--boxes", "labels", "--out", "out") == 1
+    assert toeline("inspect", "photos", "--boxes", "labels", "--out", "out") == 2  # nothing was inspected
     shared, *without = lines(tmp_path / "out" / "errors.jsonl")
     assert (shared["file"], "used for none of them" in shared["what"]) == ("labels/a.txt", True)
     assert {problem["photo"] for problem in without} == {"a.jpg", "a.png"}

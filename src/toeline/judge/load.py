@@ -133,8 +133,8 @@ def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) 
     "ensemble:embedded" are those of the package, where it has them.
     `adapter` is a peft adapter directory. Raises ModelError for the files, SetupError for the machine.
     """
-    require_judge(name)
     back_end, _, rest = name.partition(":")
     if name == "embedded" or (rest and back_end in JUDGES.keys() - {"embedded"}):
         return JUDGES[back_end](rest, device, adapter)
+    require_judge(name)
     return _qwen_vl(name, device, adapter)

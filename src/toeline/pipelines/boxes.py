@@ -45,7 +45,7 @@ def label_boxes(
     there = dict.fromkeys([*(photo.path for photo in photos), *(p for at in inside for p in photos_beside(at))])
     matched = match_labels(there, lambda at: [inside[at], folder / at.name, folder])
     unclear = {Path(p.file): p for p in matched.problems}
-    if photos and not any(photo.path in matched.labels or photo.path in unclear for photo in photos):
+    if photos and not matched.problems and not any(photo.path in matched.labels for photo in photos):
         raise LabelError(
             f"{folder}: none of the {some(len(photos), 'photograph')} has a label file there; of {photos[0].name} it "
             f"would be {folder / Path(photos[0].name).with_suffix('.txt')}. Check --boxes."
