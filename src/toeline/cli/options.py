@@ -35,7 +35,7 @@ THREADS = inspect.Parameter(
         int, typer.Option(min=0, help="CPU threads of each computation; 0: as many as there are cores.")
     ],
 )  # of every command that has no setting of this name
-NO_RESULT = {"out", "as_json", "resume", *(f.name for f in fields(Pace))}  # these change nothing of what comes out
+NO_RESULT = {"out", "as_json", "resume", "jobs", *(f.name for f in fields(Pace))}  # these change no result
 
 
 def with_settings(command: Command, first: str = "", *, config: bool = True) -> Command:
