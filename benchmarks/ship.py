@@ -67,6 +67,7 @@ FIRST = 9_100_000  # seed of the first drawn scene for rounding, as in half.py
 # A share, pixels of scenes of 640, two chances. Where a view's box just joins others or just does not, a side jumps.
 ROUNDING = {"alone": 0.02, "side": 1.0, "confidence": 0.01, "probability": 0.02}
 MOST_BYTES = 45_000_000
+TRAINING = "training.json"  # how the language model was trained
 TEXT = {".json", ".jinja", ".txt", ".md", ".toml"}
 CREDIT = """\
 trained on photographs published with the repository pratham-2097/clip-model (https://github.com/pratham-2097/clip-model):
@@ -167,8 +168,8 @@ def language_model(learned: ModelFolder, to: Path) -> list[str]:
     save_file(tensors, weights, metadata={"format": "pt"})
     config = json.loads((to / JUDGE / "config.json").read_text(encoding="utf-8"))
     save(to / JUDGE / "config.json", as_json({**config, "dtype": "float16"}))
-    save(to / JUDGE / "training.json", as_json(run_of(learned.path)))
-    return names
+    save(to / JUDGE / TRAINING, as_json(run_of(learned.path)))
+    return list(dict.fromkeys([*names, f"{JUDGE}/{TRAINING}"]))
 
 
 def ensemble(learned: ModelFolder, to: Path) -> None:
