@@ -30,6 +30,7 @@ def test_the_commands_are_the_promised_ones() -> None:
     assert sorted(names()) == [
         "analyze",
         "baseline",
+        "bundle",
         "compare",
         "convert",
         "demo",

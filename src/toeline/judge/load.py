@@ -117,11 +117,11 @@ def _require_file(name: str, file: str) -> None:
 
 def source_of(name: str, what: str) -> str:
     """The directory or hub id behind a judge's name. Raises ModelError for a judge to which `what` cannot be done."""
-    require_judge(name)
     if name == "embedded":
         return str(EMBEDDED)
     if name.partition(":")[0] in JUDGES and not Path(name).exists():
         raise ModelError(f"{name} cannot be {what}. Choose embedded, or a model of the Qwen2-VL family.")
+    require_judge(name)
     return name
 
 
