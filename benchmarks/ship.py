@@ -447,8 +447,8 @@ def listed(shipped: ModelFolder, why: str) -> None:
     """weights.json, which a test compares with what is there."""
     file = LISTED if shipped.path.resolve().is_relative_to(ROOT.resolve()) else shipped.path.parent / LISTED.name
     known = json.loads(LISTED.read_text(encoding="utf-8"))
-    made = {"detector": "float16", "baseline": "float64", "domain": "float32"}
-    if ENSEMBLE in shipped.files:
+    made = {"detector": "float32", "baseline": "float64", "domain": "float32"}
+    if f"{JUDGE}/model.safetensors" in shipped.files:
         made["judge"] = "float16"
     places = {"detector": "detector/model.onnx", "judge": "judge/model.safetensors", "baseline": BASELINE}
     known.pop("rescore", None)
