@@ -288,7 +288,7 @@ def test_masks_and_labels_of_a_data_set_are_no_photographs(
         (("inspect", "photos", "--out", "."), "not empty"),
         (("inspect", "photos", "--boxes", "nowhere", "--out", "out"), "no such folder of label files"),
         (("inspect", "photos", "--taxonomy", "nowhere.toml", "--out", "out"), "nowhere.toml: cannot be read"),
-        (("inspect", "photos"), "--out"),
+        (("inspect", "photos", "--workers", "100", "--out", "out"), "--workers"),
         (("inspect", "photos", "--out", "out", "--answers", "some"), "--answers"),
         (("inspekt",), "inspekt"),
     ],

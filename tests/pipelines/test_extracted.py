@@ -30,7 +30,7 @@ def judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeJudge:
 
 
 def inspect(*words: str) -> int:
-    return exit_code("inspect", "site", "--out", "out", "--workers", "0", "--judge", "x", *words)
+    return exit_code("inspect", "site", "--out", "out", "--workers", "0", "--judge", "embedded", *words)
 
 
 def found() -> Counter[str]:
@@ -73,7 +73,7 @@ def test_videos_are_told_without_an_interval_and_inspected_with_one(judge: FakeJ
     write_photo(Path("site/a.jpg"), (60, 40))
     assert inspect() == 0
     assert "inspect --every 5" in capsys.readouterr().out
-    assert exit_code("inspect", "site", "--out", "frames", "--workers", "0", "--judge", "x", "--every", "2") == 0
+    assert exit_code("inspect", "site", "--out", "frames", "--workers", "0", "--judge", "embedded", "--every", "2") == 0
     rows = read_lines(Path("frames/findings.jsonl"))
     assert {r["photo"] for r in rows} == {"a.jpg", "DJI_7.avi/DJI_7_00m00s.jpg", "DJI_7.avi/DJI_7_00m02s.jpg"}
     at = {r["photo"]: r["position"] for r in rows if "position" in r}

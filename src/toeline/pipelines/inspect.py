@@ -181,7 +181,8 @@ def _photos(paths: Sequence[Path], out: Path, *, videos: bool = False) -> tuple[
     if not photos:
         raise PhotoError(f"{', '.join(map(str, paths))}: no photographs there. Name a folder that holds some.")
     tell_problems(problems)
-    require_readable([photo.path for photo in photos], ", ".join(map(str, paths)))
+    if not videos:
+        require_readable([photo.path for photo in photos], ", ".join(map(str, paths)))
     return photos, problems
 
 
