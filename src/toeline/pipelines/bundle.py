@@ -377,4 +377,4 @@ def summary(done: Bundled) -> Summary:
         "scores": dict(folder.scores),
     }
     use = f"Inspect with it: toeline inspect PHOTOS --model {escape(str(path))} --out ..."
-    return Summary(lines, {"model": str(path)}, record, done.notes, errors=RUN, last=use)
+    return Summary(lines, {"model": str(path)}, record, last=use)
