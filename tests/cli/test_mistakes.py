@@ -58,7 +58,7 @@ INSPECT, EVALUATE = "inspect data/valid/images --out out", "evaluate data --spli
         (f"{INSPECT} --head yolo8", "there is no head 'yolo8'. Did you mean 'yolov8'?"),
         (f"{INSPECT} --boxes empty", "empty: none of the 2 photographs has a label file there; of a.jpg it would be"),
         ("inspect data/data.yaml --out out", "data.yaml: describes a data set and is no photograph. Name its folder"),
-        ("inspect film.mp4 --out out", "film.mp4: a film, which is not read."),
+        ("inspect film.mp4 --out out", "film.mp4: a video. Inspect a frame"),
         ("inspect data/valid/image --out out", "data/valid/image: there is no such file or folder."),
         (f"{EVALUATE} --judge embeded", "Did you mean 'embedded'?"),
         (f"{EVALUATE} --boxes detektor", "Did you mean 'detector'?"),
