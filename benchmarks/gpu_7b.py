@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import torch
 from packed import generate, machine, one_by_one, sizes
 from packed_model import make_judge, make_sheet
-from results import RESULTS, write
+from results import RESULTS, rounded, write
 from torch import nn
 from tuning_step import make_learner, rows_of, step_of
 
@@ -186,7 +186,7 @@ def smaller(form: Form, device: str, tiny: bool) -> list[Row]:
     note = "compiled for each length" if form.compiled else ""
     with torch.inference_mode():
         rows = [measured(form.what, n, partial(judge.score, make_sheet(n)), device, note) for n in COUNTS]
-    return [{**row, "disk_gb": disk} for row in rows]
+    return [{**row, "disk_gb": rounded(disk)} for row in rows]  # as the JSON keeps it, for --plan to print it again
 
 
 def saved_bytes(model: Any) -> int:

@@ -68,7 +68,7 @@ def test_the_7b_benchmark_runs_on_a_small_model(scripts: Path, tmp_path: Path) -
     assert {("packed, trimmed", 1), ("packed, trimmed", 5), ("packed, trimmed", 18)} <= measured
     smaller = {r["what"]: r for r in rows if r["what"].startswith("packed, trimmed")}
     assert len(smaller) == 4
-    assert all(r.get("disk_gb") or "pip install 'toeline[quantize]'" in r["note"] for r in smaller.values())
+    assert all(r.get("disk_gb") or "pip install" in r["note"] for r in smaller.values())
     assert run_here(scripts / "gpu_7b.py", "--tiny", "--plan", "--out", str(tmp_path)) == 0
     assert (tmp_path / "gpu_7b-tiny.md").read_text() == page
 

@@ -59,7 +59,7 @@ def test_a_judge_that_is_converted_is_not_converted_again(tmp_path: Path, monkey
 def test_a_missing_library_or_card_is_told_with_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(q, "LIBRARIES", {"int8": "no_such_library", "int4": "no_such_library"})
     monkeypatch.setattr(quantize, "require_judge", lambda name: None)
-    with pytest.raises(SetupError, match="no_such_library is not installed. Run: .*pip install"):
+    with pytest.raises(SetupError, match=r"no_such_library is not installed\. Run: .*pip install"):
         quantize.quantize_into(RUN, HOW, Path("nowhere"))
     assert not Path("nowhere").exists()
     backends = SimpleNamespace(mps=SimpleNamespace(is_available=lambda: False))
