@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PYTHON ?=
 
-.PHONY: demo test quick install clean
+.PHONY: demo test quick docs install clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/default.stamp  ## draw a dozen scenes, inspect them, compare with the ground truth
@@ -23,10 +23,14 @@ quick: $(VENV)/dev.stamp  ## what a developer runs at each save: no training, no
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
+docs: $(VENV)/docs.stamp  ## the documentation as a site, in site/; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Written: site/index.html"
+
 install: $(VENV)/dev.stamp
 
 clean:
-	rm -rf $(VENV) runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Candidates are run, not only looked up: a version manager's shim can exist without a Python behind it.
@@ -48,4 +52,8 @@ $(VENV)/default.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/dev.stamp: $(VENV)/default.stamp
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/docs.stamp: $(VENV)/default.stamp
+	$(PIP) --editable '.[docs]'
 	@touch $@
