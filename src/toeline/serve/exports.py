@@ -31,7 +31,8 @@ DECIDED = ("decided", "decided_class", "decided_condition", "decided_by", "decid
 
 
 def _kind(media: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {media: {"schema": {"type": "string", "format": "binary"}}}}}
+    schema = {"type": "object"} if media.endswith("json") else {"type": "string", "format": "binary"}
+    return {200: {"content": {media: {"schema": schema}}}}
 
 
 def _chosen(
@@ -127,7 +128,7 @@ def _labels(request: Request, which: Filter) -> Labels:
     return labels_of(state.store, state.taxonomy, ids=ids)
 
 
-@router.get("/findings.coco.json", responses=_kind("application/json"))
+@router.get("/findings.coco.json")
 def as_coco(request: Request, which: Filter = CHOSEN) -> Anything:
     """COCO annotations of what was decided: one file for all splits; `toeline labels` writes them apart."""
     labels = _labels(request, which)
