@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PYTHON ?=
 
-.PHONY: demo serve-demo test quick browser install clean
+.PHONY: demo serve-demo test quick browser docs install clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/default.stamp  ## draw a dozen scenes, inspect them, compare with the ground truth
@@ -34,10 +34,14 @@ quick: $(VENV)/dev.stamp  ## what a developer runs at each save: no training, no
 browser: $(VENV)/browser.stamp  ## the review page in Debian's chromium, by keys and for screen readers; skipped where there is none
 	$(BIN)/python -m pytest -q -rs tests/serve/browser
 
+docs: $(VENV)/docs.stamp  ## the documentation as a site, in site/; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Written: site/index.html"
+
 install: $(VENV)/dev.stamp
 
 clean:
-	rm -rf $(VENV) runs dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Candidates are run, not only looked up: a version manager's shim can exist without a Python behind it.
@@ -67,4 +71,8 @@ $(VENV)/serve.stamp: $(VENV)/default.stamp
 
 $(VENV)/browser.stamp: $(VENV)/dev.stamp
 	$(PIP) --editable '.[browser]'
+	@touch $@
+
+$(VENV)/docs.stamp: $(VENV)/default.stamp
+	$(PIP) --editable '.[docs]'
 	@touch $@

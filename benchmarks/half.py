@@ -40,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
     args.to.mkdir(parents=True, exist_ok=True)
     shutil.copy(args.model.with_name("detector.json"), args.to)
-    halved(args.model, args.to / "model.onnx")
+    stored(args.model, args.to / "model.onnx", half=True)
     scenes = [Image.fromarray(draw(SEED + n).image) for n in range(args.scenes)]
     moved = compared(found_by(args.model, scenes), found_by(args.to / "model.onnx", scenes))
     sizes = {"bytes": args.model.stat().st_size, "bytes_half": (args.to / "model.onnx").stat().st_size}
@@ -50,8 +50,8 @@ def main() -> None:
         write("half", text, figures, args.out)
 
 
-def halved(model: Path, to: Path) -> None:
-    """The same graph with its float32 weights as float16, each with a cast back to float32, and nothing beside.
+def stored(model: Path, to: Path, *, half: bool) -> None:
+    """The same graph and nothing beside; with `half` its float32 weights as float16, each with a cast back to float32.
 
     What an exporter notes on each node (class names, the program's lines and their paths) is left out: 0.6 MB.
     """
@@ -63,10 +63,10 @@ def halved(model: Path, to: Path) -> None:
     del graph.initializer[:], graph.node[:]
     for tensor in weights:
         values = numpy_helper.to_array(tensor)
-        if tensor.data_type == TensorProto.FLOAT and values.size > SMALLEST:
-            half = f"{tensor.name}_half"  # train/detector_model.py knows this end
-            casts.append(helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
-            tensor = numpy_helper.from_array(values.astype(np.float16), half)
+        if half and tensor.data_type == TensorProto.FLOAT and values.size > SMALLEST:
+            short = f"{tensor.name}_half"  # train/detector_model.py knows this end
+            casts.append(helper.make_node("Cast", [short], [tensor.name], to=TensorProto.FLOAT))
+            tensor = numpy_helper.from_array(values.astype(np.float16), short)
         graph.initializer.append(tensor)
     for node in nodes:
         node.ClearField("doc_string")

@@ -145,12 +145,20 @@ def page(runs: Sequence[dict[str, Any]], made: dict[str, Any], note: str) -> Ite
 
 
 def shortened(run: dict[str, Any]) -> dict[str, Any]:
-    """A run for the small JSON: everything of both stages, and the main figures of the tables beside it."""
+    """A run for the small JSON: what the page has of both stages, and the main figures of the tables beside it."""
     short = {k: v for k, v in run.items() if k not in (*BESIDE, *ON_THE_PAGE)}
+    both = run["both_stages"]
+    told = [f for f in both["figures"] if is_told(f["key"])]
+    short["both_stages"] = {k: v for k, v in both.items() if k != "confusion"} | {"figures": told}
     for name in BESIDE:
         rows = (run[name] or {}).get("figures") or (run[name] or {}).get("differences") or []
         short[name] = [row for row in rows if row["key"] in MAIN]
     return short
+
+
+def is_told(key: str) -> bool:
+    """Whether the page has a row for a figure."""
+    return key in MAIN or key.startswith(("type/", "condition/"))
 
 
 def figures(run: dict[str, Any]) -> Iterator[str]:
@@ -163,7 +171,7 @@ def figures(run: dict[str, Any]) -> Iterator[str]:
     yield "| measured | n | both stages | majority class | from train | true boxes | points | where found | n |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
     for key, f in both.items():
-        if not f["n"] or (key not in MAIN and not key.startswith(("type/", "condition/"))):
+        if not f["n"] or not is_told(key):
             continue
         name = f"{f['label']} (lower is better)" if f["lower_is_better"] else f["label"]
         majority = [percent(f[k]) for k in ("floor", "train_floor")]

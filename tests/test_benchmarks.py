@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from tests.support.datasets import write_yolo
+from tests.support.tiny_judges import save_model
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -61,7 +63,59 @@ def test_the_7b_benchmark_runs_on_a_small_model(scripts: Path, tmp_path: Path) -
     measured = {(r["what"], r["objects"]) for r in rows if "seconds" in r}
     assert {("packed", 1), ("packed", 5), ("packed", 18), ("generate 50 per object", 5)} <= measured
     assert {("step, packed", 5), ("step, packed", 18), ("step, per object", 5)} <= measured
-    assert "| packed | 18 |" in (tmp_path / "gpu_7b-tiny.md").read_text()
+    page = (tmp_path / "gpu_7b-tiny.md").read_text()
+    assert "| packed | 18 |" in page
+    assert {("packed, trimmed", 1), ("packed, trimmed", 5), ("packed, trimmed", 18)} <= measured
+    smaller = {r["what"]: r for r in rows if r["what"].startswith("packed, trimmed")}
+    assert len(smaller) == 4
+    assert all(r.get("disk_gb") or "pip install" in r["note"] for r in smaller.values())
+    assert run_here(scripts / "gpu_7b.py", "--tiny", "--plan", "--out", str(tmp_path)) == 0
+    assert (tmp_path / "gpu_7b-tiny.md").read_text() == page
+
+
+@pytest.mark.usefixtures("scripts")
+def test_planned_figures_of_the_7b_are_held_against_the_limits_in_both_units() -> None:
+    import gpu_7b
+
+    rows = {(r["what"], r["objects"]): r for r in gpu_7b.planned()}
+    assert {what: rows[what, 5]["disk_gb"] for what, _ in rows} == {
+        "packed, trimmed": 14.46,
+        "packed, trimmed, W8A8": 7.27,
+        "packed, trimmed, NF4": 3.78,
+    }
+    limits = {what: gpu_7b.limits_of(rows[what, 18], "memory_gb") for what, _ in rows}
+    assert limits["packed, trimmed"] == {"disk": "< 14 GiB", "memory": "< 16 GB and GiB"}
+    assert limits["packed, trimmed, W8A8"] == {"disk": "< 7 GiB", "memory": "< 8 GiB"}
+    assert limits["packed, trimmed, NF4"] == {"disk": "< 4 GB and GiB", "memory": ""}
+    assert gpu_7b.under(7.6, 7) == "not < 7"
+
+
+def test_smaller_weights_are_held_against_whole_ones(
+    scripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = save_model(tmp_path / "judge")
+    made: list[str] = []
+
+    def copied(run: Any, how: Any, out: Path) -> Path:
+        made.append(run.to)
+        return Path(shutil.copytree(judge, out / "candidate", dirs_exist_ok=True))
+
+    monkeypatch.setattr("toeline.pipelines.quantize.candidate", copied)
+    monkeypatch.setattr("toeline.judge.quantize.require_library", lambda _: None)
+    write_yolo(tmp_path / "data", {"valid": {f"{i}.jpg": ["6 0.3 0.3 0.2 0.5"] for i in range(3)}}, size_wh=(112, 84))
+    words = (str(judge), "--work", str(tmp_path / "work"), "--real", str(tmp_path / "data"), "--limit", "1")
+    assert run_here(scripts / "quantize.py", *words, "--device", "cpu", "--out", str(tmp_path)) == 0
+    assert made == ["int8", "int4"]
+    sets = json.loads((tmp_path / "quantize.json").read_text())["sets"]
+    assert list(sets) == ["1 drawn scene", "real photographs"]
+    for judges in sets.values():
+        assert list(judges) == ["half precision", "int8", "int4"]
+        assert judges["int8"]["answer"] == "not provable with this n"
+        assert judges["int4"]["log_probabilities"]["largest"] == 0
+        assert judges["half precision"]["bytes"] == judges["int4"]["bytes"] > 0
+    page = (tmp_path / "quantize.md").read_text()
+    assert "A trial: 1 photograph of each data set prove nothing" in page
+    assert page.count("| half precision |") == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA card")

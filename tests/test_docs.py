@@ -21,6 +21,7 @@ DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 DECISION_HEADINGS = ["Question", "Decision", "Why", "What follows", "Look again"]
 README_WORDS = 900
 PICTURE_BYTES = 200_000
+OPTIONS_OF_ALL = {"--config", "--help", "--threads"}
 PUBLIC_OPTIONS_LIVE_ELSEWHERE = {"train-embedded"}  # its options are the fields of the settings; --help lists them
 
 
@@ -38,7 +39,12 @@ def test_a_command_is_documented_with_all_its_options(name: str) -> None:
     section = COMMANDS_PAGE.split(f"## `toeline {name}`")[1].split("\n## ")[0]
     if name not in PUBLIC_OPTIONS_LIVE_ELSEWHERE:
         options = [o for p in commands()[name].params for o in p.opts if o.startswith("--")]
-        assert [o for o in options if o not in section and o != "--help"] == []
+        assert [o for o in options if o not in section and o not in OPTIONS_OF_ALL] == []
+
+
+def test_options_that_all_commands_have_are_documented_once() -> None:
+    before = COMMANDS_PAGE.split("\n## `toeline")[0]
+    assert [option for option in OPTIONS_OF_ALL if option not in before] == []
 
 
 def test_no_command_is_documented_that_is_not_there() -> None:

@@ -121,7 +121,7 @@ def checked(panel: Panel) -> Scene:
     scene = Scene(Path(panel.title), (WIDE, HIGH), panel.instances)
     held = {(r.subject, r.name, r.other) for r in relate(scene)}
     if missing := set(panel.holds) - held:
-        raise ValueError(f"{panel.title}: {missing} does not hold; it is {sorted(held)}. Mend the panel.")
+        raise ValueError(f"{panel.title}: {missing} does not hold; it is {sorted(held)}. Correct the panel.")
     return scene
 
 
@@ -157,7 +157,7 @@ def main() -> None:
     berms = checked(PANELS[-1])
     pair = nearest(berms, "s1", "toe_drain")
     if pair is None or pair.id != "t2" or not around(berms, "s1"):
-        raise ValueError("the last panel no longer shows what its title says. Mend it.")
+        raise ValueError("the last panel no longer shows what its title says. Correct it.")
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" height="{high}"'
     svg = f'{head} font-family="sans-serif">\n<rect width="{wide}" height="{high}" fill="#fff"/>\n'
     out = Path(__file__).with_suffix(".svg")

@@ -1,7 +1,7 @@
 """Toeline reads photographs of embankments: what stands there, where, and in what condition.
 
 from toeline import Inspector
-findings = Inspector.load().inspect("photo.jpg")
+findings = Inspector.load().inspect("photo.jpg")  # a path, a picture of Pillow or an array; docs/api.md
 """
 
 from __future__ import annotations
@@ -17,13 +17,26 @@ if TYPE_CHECKING:
     from toeline.core.scene import Instance, Relation, Scene
     from toeline.core.taxonomy import Taxonomy
     from toeline.errors import ToelineError
+    from toeline.pipelines.findings import Findings
     from toeline.pipelines.inspector import Inspector
 
-__all__ = ["Box", "Finding", "Inspector", "Instance", "Relation", "Scene", "Taxonomy", "ToelineError", "Verdict"]
+__all__ = [
+    "Box",
+    "Finding",
+    "Findings",
+    "Inspector",
+    "Instance",
+    "Relation",
+    "Scene",
+    "Taxonomy",
+    "ToelineError",
+    "Verdict",
+]
 
 _HOMES = {
     "Box": "toeline.core.box",
     "Finding": "toeline.core.finding",
+    "Findings": "toeline.pipelines.findings",
     "Inspector": "toeline.pipelines.inspector",
     "Relation": "toeline.core.scene",
     "Scene": "toeline.core.scene",

@@ -13,6 +13,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from typing import Any
 from toeline.core.reading import parse_json
 from toeline.core.run_folder import RUN, write_whole
 from toeline.core.threads import taken
-from toeline.errors import ModelError, SetupError, ToelineError
+from toeline.core.words import unknown
+from toeline.errors import ModelError, SetupError, ToelineError, broken_library
 
 HUB_TIMEOUT_S = 10.0
 SMALL = ("*.json", "*.txt", "*.jinja")
@@ -35,7 +37,7 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return next(device for device, here in there.items() if here)
     if name not in there:
-        raise SetupError(f"unknown device {name!r}. Choose auto, {', '.join(there)}.")
+        raise SetupError(unknown("unknown device", name, ["auto", *there]))
     if not there[name]:
         have = ", ".join(device for device, here in there.items() if here)
         raise SetupError(
@@ -138,9 +140,11 @@ def load_whole(family: Any, folder: Path, called: str, *, beside: str | None = N
             model, found = family.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, **how
             )
-    except ImportError:
-        raise
     except Exception as why:  # for a config that contradicts itself or the weights, transformers raises anything
+        if broken := broken_library(why):
+            raise broken from None
+        if isinstance(why, ImportError):
+            raise
         raise ModelError(
             f"{folder}: transformers cannot load this {called} ({first_line(why)}). Download it again."
         ) from None
@@ -160,11 +164,19 @@ def load_whole(family: Any, folder: Path, called: str, *, beside: str | None = N
 
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every *.safetensors in a directory, by file name."""
-    found = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            found[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
+    return {file.name: sha256_of(file) for file in sorted(folder.glob("*.safetensors"))}
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's bytes, in hex. A file that did not change is read once: weights are asked for it often."""
+    facts = file.stat()
+    return _sha256(file.resolve(), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+@lru_cache(maxsize=1000)
+def _sha256(file: Path, *_: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 SHARD = 1 << 30  # bytes of one file of weights that are written anew, and so of memory that it takes

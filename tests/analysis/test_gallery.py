@@ -104,8 +104,8 @@ def test_caps_are_told_and_the_choice_is_the_seeds(tmp_path: Path) -> None:
         made(root, tmp_path / name, flags, per_class=4, photographs=5, per_problem=2, seed=seed)
         texts.append(text_of(tmp_path / name / "pages/class-5.html"))
     assert texts[0] == texts[1]
-    assert texts[0].split("chosen by lot")[1] != texts[2].split("chosen by lot")[1]
-    assert "4 of 30 objects, chosen by lot" in texts[0]
+    assert texts[0].split("chosen at random")[1] != texts[2].split("chosen at random")[1]
+    assert "4 of 30 objects, chosen at random" in texts[0]
     assert texts[0].count("line 1") == 4
     assert "5 of 30 photographs" in text_of(tmp_path / "a/pages/photographs.html")
     odd = text_of(tmp_path / "a/pages/problem-1.html")
@@ -195,3 +195,35 @@ def test_a_view_lies_inside_the_photograph_and_holds_the_object(box: Box) -> Non
     view = view_around(box, (300, 200))
     assert view == view.clipped((300, 200))
     assert view.intersection(box) == box.area
+
+
+def test_a_gallery_has_at_most_twice_the_bytes_of_the_photographs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"{n} 0.{n + 1} 0.5 0.1 0.4" for n in range(9)]
+    root = write_yolo(tmp_path / "in", {"train": {f"{n}.jpg": rows for n in range(12)}}, size_wh=(640, 640))
+    bytes_of = lambda top: sum(f.stat().st_size for f in top.rglob("*") if f.is_file())  # noqa: E731
+    made(root, tmp_path / "all", ())
+    monkeypatch.setattr(gallery, "ALWAYS_BYTES", 0)
+    monkeypatch.setattr(gallery, "MOST_TIMES", 1)
+    record = made(root, tmp_path / "out", ())
+    photographs = bytes_of(root / "train/images")
+    assert bytes_of(tmp_path / "all") <= max(2 * photographs, 2_000_000)
+    assert bytes_of(tmp_path / "out/pictures") <= max(photographs - gallery.PAGE_BYTES, 0)
+    assert len(list((tmp_path / "out/pictures").iterdir())) < 12 * 10
+    shown = len([link for link in links(tmp_path / "out/pages/class-5.html") if link.endswith(".jpg")])
+    assert f"{shown} of 12 objects" in text_of(tmp_path / "out/pages/class-5.html")
+    assert record["photographs"]["all"] == 12
+
+
+def test_pages_lead_to_the_next_and_the_previous_one_and_have_a_search(root: Path, tmp_path: Path) -> None:
+    made(root, tmp_path / "out")
+    at, seen = tmp_path / "out/index.html", []
+    while link := re.search(r'rel="next" href="([^"]+)"', at.read_text(encoding="utf-8")):
+        before, at = at, (at.parent / link[1]).resolve()
+        back = re.search(r'rel="prev" href="([^"]+)"', at.read_text(encoding="utf-8"))
+        assert back is not None
+        assert (at.parent / back[1]).resolve() == before
+        assert 'type="search"' in at.read_text(encoding="utf-8")
+        seen.append(at.name)
+    assert sorted(seen) == sorted(p.name for p in (tmp_path / "out/pages").glob("*.html"))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageChops, ImageStat
 from tests.support.colored import write_colored
 from tests.support.datasets import exit_code, write_photo, write_yolo
 from tests.support.stand_ins import FakeJudge, stand_in
@@ -16,7 +20,7 @@ from toeline.core.calibration import calibration_from, load_calibration
 from toeline.core.finding import Verdict
 from toeline.core.question import PromptBudget
 from toeline.core.records import finding_from, read_lines
-from toeline.core.taxonomy import Taxonomy
+from toeline.core.taxonomy import DEFAULT_FILE, Taxonomy
 from toeline.data.images import file_hash
 from toeline.data.yolo import open_dataset
 from toeline.errors import OutputError
@@ -220,12 +224,114 @@ def test_a_baseline_is_calibrated_on_what_it_said_in_its_cross_validation(
         assert any("what it said of them in its cross-validation" in n["what"] and n["note"] for n in notes)
 
 
-def test_a_changed_calibration_is_another_run(calibration: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert inspect("--calibration", str(calibration)) == 0
+def as_new(*words: str) -> None:
+    """What lies in `out` is what a new run with the same words gives, marked pictures included."""
+    assert inspect(*words, "--out", "new") == 0
+    for name in ("findings.jsonl", "findings.csv", "worklist.csv"):
+        assert Path("out", name).read_bytes() == Path("new", name).read_bytes(), name
+    runs = [json.loads(Path(out, "run.json").read_text()) for out in ("out", "new")]
+    assert runs[0]["models"] == runs[1]["models"]
+    assert runs[0]["settings"] == runs[1]["settings"]
+    for picture in Path("new/marked").iterdir():
+        with Image.open(picture) as new, Image.open(Path("out/marked", picture.name)) as old:
+            apart = ImageStat.Stat(ImageChops.difference(new, old)).mean  # boxes on disk are rounded: a line may move
+        assert max(apart) < 2, picture
+    shutil.rmtree("new")
+
+
+@pytest.fixture
+def no_models(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[pytest.MonkeyPatch]]:
+    """A block in which nothing may load a model."""
+
+    @contextmanager
+    def block() -> Iterator[pytest.MonkeyPatch]:
+        with monkeypatch.context() as patch:
+            patch.setattr("toeline.judge.load.load_judge", lambda *_, **__: pytest.fail("a judge was loaded"))
+            patch.setattr("toeline.detect.load.load_detector", lambda *_, **__: pytest.fail("a detector was loaded"))
+            yield patch
+
+    return block
+
+
+def test_second_thoughts_are_applied_to_what_is_on_disk(
+    calibration: Path, no_models: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     record = json.loads(calibration.read_text())
-    calibration.write_text(json.dumps({**record, "temperature": 3.0}))
-    assert inspect("--calibration", str(calibration)) == 2
-    assert "calibration_sha256" in capsys.readouterr().err
+    Path("sharp.json").write_text(json.dumps({**record, "temperature": 0.3, "by_type": {}}))
+    mild = DEFAULT_FILE.read_text().replace('severity = "moderate"', 'severity = "high"')
+    Path("mild.toml").write_text(mild.replace('spoken = "rock toe"', 'spoken = "stone toe"'))
+    assert inspect() == 0
+    for words in (
+        ("--review-below", "0.8"),
+        ("--calibration", str(calibration)),
+        ("--calibration", "sharp.json", "--review-below", "0.99"),
+        ("--calibration", str(calibration), "--taxonomy", "mild.toml"),
+        (),
+    ):
+        with no_models():
+            assert inspect(*words) == 0
+        assert "Applied again to what is on disk, without a model" in capsys.readouterr().err
+        as_new(*words)
+
+
+def test_a_kill_while_they_are_applied_is_made_good(calibration: Path, no_models: Any) -> None:
+    assert inspect() == 0
+    with no_models() as patch:
+        patch.setattr("toeline.pipelines.again._draw_again", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        inspect("--calibration", str(calibration))
+    assert "applied_again" in json.loads(Path("out/run.json").read_text())
+    with no_models():
+        assert inspect("--calibration", str(calibration)) == 0
+    assert "applied_again" not in json.loads(Path("out/run.json").read_text())
+    as_new("--calibration", str(calibration))
+
+
+def test_other_classes_are_another_run(calibration: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert inspect() == 0
+    fewer = DEFAULT_FILE.read_text().replace('name = "rock toe damaged"', 'name = "rock toe gone"')
+    Path("fewer.toml").write_text(fewer)
+    assert inspect("--taxonomy", "fewer.toml") == 2
+    assert "taxonomy_sha256" in capsys.readouterr().err
+
+
+def test_the_same_folder_by_another_path_is_the_same_folder(
+    calibration: Path, tmp_path: Path, no_models: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inspect() == 0
+    before = Path("out/findings.jsonl").read_bytes()
+    Path("link").symlink_to("data/valid")
+    moved = lambda: Path("data/valid").rename("elsewhere")  # noqa: E731
+    for photos, labels in (
+        (str(tmp_path / "data/valid/images"), str(tmp_path / "data/valid/labels")),
+        ("link/images", "link/labels"),
+        ("elsewhere/images", "data/labels"),
+    ):
+        if photos.startswith("elsewhere"):
+            moved()
+            Path("elsewhere/labels").rename("data/labels")
+        with no_models():
+            rc = exit_code("inspect", photos, "--boxes", labels, "--out", "out")
+        if photos.startswith("elsewhere"):
+            assert rc == 2  # the labels are other files, and say so
+            assert "boxes was" in capsys.readouterr().err
+        else:
+            assert rc == 0
+    assert Path("out/findings.jsonl").read_bytes() == before
+    assert exit_code("inspect", "elsewhere/images", "--out", "plain") == 0
+    shutil.move("elsewhere/images", "photos")
+    with no_models():
+        assert exit_code("inspect", "photos", "--out", "plain") == 0
+    assert json.loads(Path("plain/run.json").read_text())["settings"]["photos"] == ["photos"]
+
+
+def test_another_folder_with_the_same_names_is_another_run(
+    calibration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("inspect", "data/valid/images", "--out", "out") == 0
+    for name in VALID:
+        write_photo(Path("others") / name, SIZE, seed=77)
+    assert exit_code("inspect", "others", "--out", "out") == 2
+    assert "photos was" in capsys.readouterr().err
 
 
 def test_another_judge_and_another_prompt_are_refused(

@@ -56,7 +56,7 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path, capsys: pytest
         ("fewer", evaluated(tmp_path / "fewer", FIRST[1:]), "1 only in"),
         ("data", evaluated(tmp_path / "data", FIRST, data="9"), "their photographs differ"),
         ("words", evaluated(tmp_path / "words", FIRST, taxonomy="9"), "labels or class names differ"),
-        ("none", tmp_path / "none", "run.json"),
+        ("none", tmp_path / "none", "none: there is no such folder"),
         ("empty", evaluated(tmp_path / "empty", []), "holds no judged object"),
     ):
         code, _, err = said(capsys, "compare", one, other)

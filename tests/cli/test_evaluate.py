@@ -71,7 +71,7 @@ def test_the_judge_hears_types_and_places_and_no_true_condition(
 def test_what_needs_no_person_is_one_json_object(toeline: Toeline, capsys: pytest.CaptureFixture[str]) -> None:
     assert toeline("valid", "--out", "out", "--json") == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["headline"].startswith("Told its type, the judge named the right condition of 3 of 5 objects")
+    assert said["headline"].startswith("Given the type, the judge named the right condition of 3 of 5 objects")
     assert said["fine"] is True
     assert said["files"]["report.html"] == "out/report.html"
 
@@ -95,7 +95,10 @@ def test_a_bad_line_and_a_bad_photograph_are_told_each_time_and_once(toeline: To
         (["nowhere", "--split", "valid"], "nowhere: there is no such data set"),
         (["data", "--split", "valid", "--calibrate", "val"], "fitted on the split it is measured on"),
         (["data", "--split", "valid", "--prompt", "poem"], "there is no prompt 'poem'. Choose one of: "),
-        (["data", "--split", "valid", "--targets", "accurcy=0.9"], "one of these keys: condition_given_type, accuracy"),
+        (
+            ["data", "--split", "valid", "--targets", "accurcy=0.9"],
+            "Choose one of: none, zero-shot, fine-tuned, cond",
+        ),
         (["data", "--split", "valid", "--targets", "accuracy=90"], "with a share between 0 and 1"),
         (["data", "--split", "valid", "--boxes", "gone"], "neither truth nor detector"),
         (["data", "--split", "valid", "--findings", "gone.jsonl"], "there is no such file of findings"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,14 @@ def data(toeline: Toeline, tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("data")
-def test_every_prompt_on_the_same_objects_and_the_best_by_name(toeline: Toeline, tmp_path: Path) -> None:
+def test_every_prompt_on_the_same_objects_and_the_best_by_name(
+    toeline: Toeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert toeline("valid", "--prompt", "all", "--spatial", "0", "--out", "out") == 0
+    told, progress = capsys.readouterr()
+    assert f"{len(PROMPTS)} passes over the photographs:" in progress
+    assert "Evaluating valid, prompt crop" in progress
+    assert all(re.search(rf"^ *{name} +[0-9]", told, re.MULTILINE) for name in PROMPTS), "the table is in the terminal"
     kept = json.loads((tmp_path / "out" / "prompts.json").read_text())
     assert set(kept["prompts"]) == set(PROMPTS)
     assert kept["best"] == "relations"  # the fake judge answers all alike, and among equals the first is kept

@@ -16,6 +16,7 @@ from tests.support.datasets import exit_code, write_yolo
 from tests.support.stand_ins import FakeJudge, stand_in
 
 from toeline.core.question import QuestionSheet
+from toeline.judge.load import require_judge
 
 # Class ids 4 to 8: rock toe damaged, slope drain, slope drain blocked, slope drain damaged, vegetation.
 ROWS = ["6 0.2 0.3 0.1 0.5", "6 0.5 0.3 0.1 0.5", "6 0.8 0.3 0.1 0.5", "5 0.35 0.3 0.1 0.5"]
@@ -51,6 +52,8 @@ def gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Gate:
     judges = {n: Named(answer=a, info={"back_end": "fake", "sha256": n}) for n, a in JUDGES.items()}
     stand_in(monkeypatch, FakeJudge())
     monkeypatch.setattr("toeline.judge.load.load_judge", lambda name, **_: judges[name])
+    there = require_judge
+    monkeypatch.setattr("toeline.pipelines.gate.require_judge", lambda name: None if name in judges else there(name))
 
     def act(*words: str) -> int:
         return exit_code("gate", *words, "--against", "old", "--data", "data")

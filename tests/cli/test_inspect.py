@@ -88,7 +88,7 @@ def test_the_record_says_how_it_was_made_and_names_no_place_that_was_not_typed(
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["settings"]["photos"] == ["photos"]
     assert run["counts"]["findings"] == 12
-    assert run["models"]["judge"] == {"back_end": "fake", "model": "embedded"}
+    assert run["models"]["judge"] == {"back_end": "fake", "model": "embedded", "prompt": "relations"}
     assert len(run["data_sha256"]) == len(run["settings"]["taxonomy_sha256"]) == 64
     assert {"toeline", "python", "torch", "transformers"} <= run["versions"].keys()
     for name in ("run.json", "report.html", "errors.jsonl", "findings.jsonl", "findings.csv", "progress.jsonl"):
@@ -154,7 +154,7 @@ def test_two_photographs_that_share_a_label_file_are_told(toeline: Toeline, tmp_
     write_photo(tmp_path / "photos" / "a.jpg", (200, 100))
     write_photo(tmp_path / "photos" / "a.png", (200, 100))
     write_labels(tmp_path / "labels" / "a.txt", ["7 0.5 0.5 0.2 0.4"])
-    assert toeline("inspect", "photos", "--boxes", "labels", "--out", "out") == 1
+    assert toeline("inspect", "photos", "--boxes", "labels", "--out", "out") == 2  # nothing was inspected
     shared, *without = lines(tmp_path / "out" / "errors.jsonl")
     assert (shared["file"], "used for none of them" in shared["what"]) == ("labels/a.txt", True)
     assert {problem["photo"] for problem in without} == {"a.jpg", "a.png"}
@@ -288,7 +288,7 @@ def test_masks_and_labels_of_a_data_set_are_no_photographs(
         (("inspect", "photos", "--out", "."), "not empty"),
         (("inspect", "photos", "--boxes", "nowhere", "--out", "out"), "no such folder of label files"),
         (("inspect", "photos", "--taxonomy", "nowhere.toml", "--out", "out"), "nowhere.toml: cannot be read"),
-        (("inspect", "photos"), "--out"),
+        (("inspect", "photos", "--workers", "100", "--out", "out"), "--workers"),
         (("inspect", "photos", "--out", "out", "--answers", "some"), "--answers"),
         (("inspekt",), "inspekt"),
     ],

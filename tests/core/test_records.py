@@ -84,7 +84,7 @@ def test_a_users_fault_is_a_toeline_error(error: type[Exception]) -> None:
 
 
 def test_a_missing_extra_names_its_install_line() -> None:
-    with pytest.raises(SetupError, match=r"pip install 'toeline\[train\]'"):
+    with pytest.raises(SetupError, match=r"-m pip install 'accelerate>=1\.12' 'peft>="):
         need("toeline_no_such_library.part", extra="train")
 
 

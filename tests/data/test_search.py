@@ -162,7 +162,7 @@ def test_raw_files_films_and_drawings_are_named_with_what_to_do(tmp_path: Path) 
         "x.CR3",
     }
     assert "Export it as JPEG" in "".join(said(tmp_path, notes=False))
-    assert "2 files not read: films, or raw files beside a photograph" in said(tmp_path, notes=True)[0]
+    assert "2 files not read: videos, or raw files beside a photograph" in said(tmp_path, notes=True)[0]
 
 
 @pytest.mark.parametrize("suffix", ["apng", "jpf", "avifs", "dib", "ico", "rjpg", "jxl", "pbm", "QOI"])

@@ -111,7 +111,7 @@ def test_without_data_yaml_ids_are_in_the_taxonomys_order(tmp_path: Path) -> Non
 def test_a_data_yaml_that_cannot_be_read_stops_everything(tmp_path: Path, text: str) -> None:
     root = write_yolo(tmp_path, SPLITS)
     (root / "data.yaml").write_text(text)
-    with pytest.raises(LabelError, match=r"data\.yaml.*Mend it"):
+    with pytest.raises(LabelError, match=r"data\.yaml.*Correct it"):
         open_yolo(root, TAXONOMY)
 
 

@@ -75,7 +75,7 @@ def test_types_of_thresholds_are_called_as_the_taxonomy_calls_them(called):
     assert options.thresholds == {"toe_drain": 0.4}
     with pytest.raises(SetupError, match="toe_drain is given twice, once as 'toe-drain'"):
         load_detector("embedded", taxonomy=WORDS, options=DetectorOptions({"Toe Drain": 0.4, "toe-drain": 0.5}))
-    with pytest.raises(TaxonomyError, match=r"'spillway', which is no type .* Types: toe_drain, rock_toe"):
+    with pytest.raises(TaxonomyError, match=r"'spillway'. Choose one of: toe_drain, rock_toe"):
         load_detector("embedded", taxonomy=WORDS, options=DetectorOptions({"spillway": 0.4}))
 
 

@@ -367,5 +367,5 @@ def test_numbers_that_are_not_finite_are_a_fault_and_not_an_empty_photograph(
 def test_a_backbone_that_needs_timm_says_so(folders: Callable[[str], Path], tmp_path: Path) -> None:
     where = shutil.copytree(folders("detr"), tmp_path / "model")
     edit("config.json", backbone_config={"model_type": "timm_backbone", "backbone": "resnet18"})(where)
-    with pytest.raises(SetupError, match="pip install timm"):
+    with pytest.raises(SetupError, match="-m pip install timm"):
         load(where)

@@ -116,8 +116,8 @@ def test_a_bad_directory_is_refused(good: Path, tmp_path: Path, harm: Harm, said
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("no/such/folder", "there is no such model directory"),
-        ("nowhere", "there is no such model directory"),
+        ("no/such/folder", "there is no such judge"),
+        ("nowhere", "there is no such judge"),
         ("owner/name-of-no-model", "not in the hub's cache, and the hub did not give it"),
         ("replay:missing.jsonl", "missing.jsonl: cannot be read (No such file"),
     ],

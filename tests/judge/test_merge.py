@@ -15,7 +15,7 @@ from tests.support.datasets import exit_code
 from tests.support.tiny_judges import WORDS, make_model, make_tokenizer, save_model
 
 from toeline.core.question import PromptBudget
-from toeline.errors import ModelError
+from toeline.errors import ModelError, OutputError
 from toeline.judge.adapter import with_adapter
 from toeline.judge.checkpoint import write_view
 from toeline.judge.merge import merge
@@ -161,6 +161,25 @@ def test_adapters_of_other_judges_and_quantized_ones_are_refused(base: Path, tmp
         merge_into(MergeRun(judge=str(packed), adapter=adapter), tmp_path / "d")
     with pytest.raises(ModelError, match="cannot be merged"):
         merge_into(MergeRun(judge="baseline:x", adapter=adapter), tmp_path / "e")
+
+
+def test_a_disk_that_is_full_leaves_the_folder_as_it_was(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = MergeRun(judge=str(base), adapter=saved(trained(r=1), tmp_path / "adapter"), check=1, device="cpu")
+    monkeypatch.setattr("toeline.pipelines.trim._compared", lambda *_: {})  # takes longer than all else here
+    out = merge_into(run, tmp_path / "out").out
+    before = {f: f.read_bytes() for f in out.rglob("*") if f.is_file()}
+
+    def full(*_: Any, **__: Any) -> None:
+        from safetensors import SafetensorError
+
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OutputError, match=r"No space left on device.*Make room"):
+        merge_into(run, out)
+    assert {f: f.read_bytes() for f in out.rglob("*") if f.is_file()} == before
 
 
 def test_a_trimmed_judge_stays_one_when_an_adapter_is_added(base: Path, tmp_path: Path) -> None:

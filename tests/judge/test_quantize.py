@@ -50,6 +50,7 @@ def converted(where: Path, to: q.To, out: Path, *, smoothed: bool = False) -> tu
         q.smooth(judge, lambda: [judge.score(SHEET)] and [None])
     judge.model.to(q.stored_dtype(where))
     counted = q.convert(judge.model, to)
+    out.mkdir()
     q.save(judge, where, out, {"to": to})
     return out, counted
 
@@ -79,7 +80,7 @@ def test_only_linear_layers_beside_the_head_are_converted(whole: Path) -> None:
 
 def test_a_missing_library_says_what_mends_it(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(q, "LIBRARIES", {"int8": "no_such_library", "int4": "no_such_library"})
-    with pytest.raises(SetupError, match=r"pip install 'toeline\[quantize\]'"):
+    with pytest.raises(SetupError, match=r"pip install .*'torchao>="):
         q.load_for_quantizing(str(whole), to="int8", device="cpu", adapter=None)
 
 
@@ -146,7 +147,6 @@ def test_a_disk_that_fills_leaves_the_folder_as_it_was(
     save = q.save
 
     def fills(judge: Any, source: Path, out: Path, record: Any) -> int:
-        out.mkdir()
         (out / "model.safetensors").write_bytes(b"half")
         raise OSError(28, "No space left on device", str(out / "model.safetensors"))
 

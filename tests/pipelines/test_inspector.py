@@ -276,7 +276,8 @@ def test_no_more_pixels_are_decoded_than_the_budget_allows(
 def test_the_public_names_are_these() -> None:
     assert toeline.__all__ == sorted(toeline.__all__)
     assert set(toeline.__all__) == {
-        "Box", "Finding", "Inspector", "Instance", "Relation", "Scene", "Taxonomy", "ToelineError", "Verdict",
+        "Box", "Finding", "Findings", "Inspector", "Instance", "Relation", "Scene", "Taxonomy", "ToelineError",
+        "Verdict",
     }  # fmt: skip
     assert [getattr(toeline, name).__name__ for name in toeline.__all__] == toeline.__all__
     assert set(toeline.__all__) <= set(dir(toeline))

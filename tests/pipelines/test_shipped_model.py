@@ -35,6 +35,7 @@ ALONE = ("baseline.safetensors", "calibration.json")
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """A package of these files, as far as names go: nothing is loaded."""
     folder = tmp_path / "models"
+    monkeypatch.chdir(tmp_path)
 
     def made(*parts: str) -> Path:
         for part in ("judge/model.safetensors", *parts):
@@ -64,12 +65,14 @@ def test_the_judge_of_the_package_answers_with_its_calibration(package: Any, par
 @pytest.mark.parametrize("named", ["embedded", "mine", "baseline:mine", "ensemble:embedded,baseline:mine"])
 def test_a_judge_that_is_named_has_no_calibration_of_the_package(package: Any, named: str) -> None:
     package(*BOTH)
+    Path("mine").touch()
     assert with_model(replace(RUN, judge=named)).judge == named
     assert calibration_file(None, named) is None
 
 
 def test_a_detector_that_is_named_leaves_the_judge_and_its_calibration(package: Any) -> None:
     package(*BOTH)
+    Path("mine.onnx").touch()
     assert with_model(replace(RUN, detector="mine.onnx")).judge == "ensemble:embedded"
 
 

@@ -181,7 +181,7 @@ def test_a_bad_config_is_told(tmp_path: Path, kind: str) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ModelError, match=r"(?s)uses no network.*|.*Qwen/Qwen2-VL-7B"):
         find_model("nobody/nothing")
-    with pytest.raises(ModelError, match="no such directory"):
+    with pytest.raises(ModelError, match="is neither a model directory nor"):
         find_model("./nowhere")
 
 

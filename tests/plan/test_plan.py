@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from toeline.cli.app import app
@@ -64,7 +66,7 @@ def test_advice_is_the_shortest_and_its_numbers_add_up() -> None:
 def test_advice_says_when_nothing_helps() -> None:
     tiny = replace(KNOWN["t4"], memory=1_000_000_000)
     found = advise(make_plan(PlanRequest(judge=SEVEN.name), SEVEN, tiny))
-    assert [change.option for change in found.changes] == ["--trim 4096", "--chunk 1", "--dtype nf4"]
+    assert [change.option for change in found.changes] == ["--trim 4096", "--dtype nf4"]
     assert not found.plan.fits
 
 
@@ -207,3 +209,50 @@ def test_check_does_not_load_what_does_not_fit() -> None:
 
 def test_trimming_is_advised_at_the_size_that_the_limits_count_with() -> None:
     assert advice_room.TRIMMED == 4_096
+
+
+@pytest.mark.parametrize("device", sorted(KNOWN))
+@pytest.mark.parametrize("task", ["inspect", "finetune"])
+def test_what_is_advised_can_be_typed(device: str, task: str) -> None:
+    """Every command that is advised is one of this version, and takes the options that it is advised with."""
+    plan = planned(device, task=task, objects=40, checkpointing=False)
+    known = {str(command.name): command for command in get_command(app).commands.values()}  # type: ignore[attr-defined]
+    for typed in plan_check.commands(plan, advise(plan)):
+        program, name, *words = typed.split()
+        options = {word for word in words if word.startswith("--")}
+        assert program == "toeline"
+        assert options <= {option for parameter in known[name].params for option in parameter.opts}
+
+
+def test_advice_of_two_steps_takes_what_the_step_before_wrote() -> None:
+    plan = make_plan(PlanRequest(judge=SEVEN.name), SEVEN, replace(KNOWN["t4"], memory=6_500_000_000))
+    assert plan_check.commands(plan, advise(plan)) == [
+        f"toeline trim {SEVEN.name} --rows 4096 --out runs/trimmed",
+        "toeline quantize runs/trimmed --to int4 --data DATA --split valid --out runs/int4",
+        "toeline inspect PHOTOS --judge runs/int4/model --out runs/first",
+    ]
+
+
+def test_several_devices_are_one_table() -> None:
+    said = run(*(word for name in ("3060", "RTX 3090", "4070", "a10", "v100") for word in ("--device", name)))
+    rows = {re.split(r" \d+ GB", line)[0].strip("│ "): line for line in said.output.splitlines()}
+    assert " no " in rows["NVIDIA GeForce RTX 3060"]
+    assert " yes " in rows["NVIDIA GeForce RTX 3090"]
+    assert "vocabulary trimmed" in rows["NVIDIA V100 SXM2"]
+    found = json.loads(run("--device", "rtx3060", "--device", "a10", "--json").output)["plans"]
+    assert [plan["fits"] for plan in found] == [False, True]
+
+
+def test_of_an_unknown_card_the_memory_is_enough() -> None:
+    found = json.loads(run("--memory", "12", "--json").output)
+    assert (found["fits"], found["device"]["memory"]) == (False, 12_000_000_000)
+    assert found["time"][0]["seconds"] is None
+    assert found["commands"][-1].startswith("toeline inspect PHOTOS --judge runs/")
+    half = json.loads(run("--device", "a100-80", "--memory", "40", "--json").output)
+    assert (half["device"]["memory"], half["fits"]) == (40_000_000_000, True)
+
+
+def test_the_words_are_explained() -> None:
+    said = " ".join(run("--device", "t4").output.split())
+    assert "What to type toeline trim Qwen/Qwen2-VL-7B-Instruct --rows 4096 --out runs/trimmed" in said
+    assert "a trimmed vocabulary lacks the tokens that no prompt needs" in said

@@ -80,8 +80,8 @@ def test_totals_add_up() -> None:
     parts = [([{"failed": False, "seconds": 0.5}], [finding("a.jpg"), finding("a.jpg", 2)]), ([{"failed": True}], [])]
     total = sum((Totals.of(photos, findings) for photos, findings in parts), Totals())
     assert (total.photographs, total.failed, total.findings, total.review, total.seconds) == (2, 1, 2, 2, 0.5)
-    assert (total.of_condition("normal"), total.of_condition("blocked")) == (2, 0)
-    assert total.review_by_kind == {"rock_toe": 2}
+    assert (total.count(condition="normal"), total.count(condition="blocked")) == (2, 0)
+    assert total.count(type_name="rock_toe", review=True) == 2
 
 
 def test_every_page_stands_by_itself_and_leads_to_the_others(paged: Path) -> None:

@@ -22,13 +22,12 @@ from toeline.evaluate.calibration import Bin, Reliability, ReviewPoint
 from toeline.evaluate.matching import Case
 from toeline.evaluate.results import Trusted
 from toeline.report.document import Grid, Plot, ScorecardPage, Section, metric_cells, render_html, render_markdown
+from toeline.report.draw import LEAST_PX, crop_window
 from toeline.report.judge_page import (
-    LEAST_PX,
     MOST_CROPS,
     MOST_IN_GROUP,
     confusion_section,
     cost_section,
-    crop_window,
     headline,
     marked_crop,
     mistake_groups,
@@ -75,7 +74,9 @@ def test_both_pages_hold_the_same_numbers(tmp_path: Path) -> None:
         Section("Tables", grids=(Grid("Pairs", ("true", "said", "n"), (("a", "b", "17"),)),)),
         Section("Mistakes", mistakes=mistake_groups([wrong(1, p=0.875)], {"a.jpg": photo}, COLORS)),
     )
-    given = page(*sections, tiles=[("4.25 s", "per photograph")], problems=[Problem("", "b.txt", "odd", "Mend it.", 3)])
+    given = page(
+        *sections, tiles=[("4.25 s", "per photograph")], problems=[Problem("", "b.txt", "odd", "Correct it.", 3)]
+    )
     html, text = render_html(given), render_markdown(given)
     for said in (
         "83.8%",
@@ -219,7 +220,7 @@ def test_the_headline_says_how_it_stands_to_the_majority_class_baseline(low: flo
     figure = metric("x", 0.55, low, high, 100, majority_baseline=0.55, target=0.9, verdict="missed")
     words = headline(figure, where="9 photographs of valid")
     assert words.startswith(
-        "Told its type, the judge named the right condition of 55 of 100 objects on 9 photographs of"
+        "Given the type, the judge named the right condition of 55 of 100 objects on 9 photographs of"
     )
     assert said in words
     assert words.endswith("More than 90% is the target: missed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from PIL import Image
 from tests.support.cases import metric
 from tests.support.results import FETCHES, RUN, TAXONOMY, finding, given, read
 
-from toeline.core.finding import Problem
+from toeline.core.finding import Problem, graded
+from toeline.judge.decide import sure
 from toeline.report import inspection_page as page_module
 from toeline.report.document import run_facts
 from toeline.report.inspection_page import TruthNotes, matrix, render_page, thumbnail
-from toeline.report.tables import Totals
+from toeline.report.tables import MOST_SHOWN, Totals
 
 EVIL = '<script>alert("x")</script> & "quoted".jpg'
 
@@ -56,7 +58,7 @@ def test_every_finding_has_a_row_and_a_place_that_it_links_to(tmp_path: Path) ->
 
 def test_numbers_sort_as_numbers_and_every_column_has_a_cell(tmp_path: Path) -> None:
     html = render_page(given(tmp_path, "a.jpg"))
-    table = html[html.index('<table class="findings">') :]
+    table = html[html.index('<table class="findings sorted">') :]
     table = table[: table.index("</table>")]
     assert len(re.findall("<th ", table)) == 7
     assert all(len(re.findall("<td", row)) == 7 for row in table.split("<tr ")[1:])
@@ -129,3 +131,44 @@ def test_settings_are_told_flat_and_without_empty_ones() -> None:
         "models": {"judge": {"x": 1}},
     }
     assert run_facts(run) == [("settings.photos", "a/, b/"), ("counts.findings", "0"), ("models.judge.x", "1")]
+
+
+def test_the_work_list_shows_each_object_and_folds_types_of_one_answer(tmp_path: Path) -> None:
+    plant = replace(finding("a.jpg", 3), type_name="vegetation", verdict=sure("vegetation", TAXONOMY))
+    damaged = replace(finding("a.jpg", 2).verdict, class_name="rock toe damaged", condition="damaged")
+    found = graded((finding("a.jpg"), replace(finding("a.jpg", 2), verdict=damaged), plant), (), TAXONOMY)
+    html = render_page(given(tmp_path, "a.jpg", findings=found))
+    work = html[html.index('<table class="work') : html.index('<h2 id="findings">')]
+    assert work.count('<td class="crop"><img loading="lazy" decoding="async" src="data:image/jpeg;base64,') == 2
+    assert "only answer" in work
+    assert "100%" not in html[html.index("<main>") :]
+    assert '<details class="single"><summary>1 vegetation</summary>' in html
+    assert [a["data-single"] for a in read(html).all("tr") if "data-card" in a] == ["0", "0", "1"]
+
+
+def test_boxes_of_labels_are_named_and_not_called_a_detector(tmp_path: Path) -> None:
+    run = {**RUN, "models": {"detector": {"labels": "my labels"}}}
+    found = [replace(f, score=1.0, detector_class="") for f in given(tmp_path, "a.jpg").findings]
+    html = render_page(given(tmp_path, "a.jpg", findings=found, run=run))
+    table = html[html.index('<table class="findings') : html.index('<h2 id="photographs">')]
+    assert table.count("by --boxes") == 2
+    assert "100%" not in table
+    assert "Detector" not in table
+    assert "Boxes come from labels (--boxes my labels)" in html
+
+
+def test_pictures_stand_on_the_page_without_black_bars(tmp_path: Path) -> None:
+    html = render_page(given(tmp_path, "a.jpg"))
+    assert "#0d1014" not in html
+    assert not re.search(r"\.card img \{[^}]*object-fit", html)
+
+
+def test_a_page_of_5000_findings_is_bounded(tmp_path: Path) -> None:
+    names = [f"{n}.jpg" for n in range(200)]
+    damaged = replace(finding("x").verdict, class_name="rock toe damaged", condition="damaged")
+    found = [f for n in names for f in (replace(finding(n, k), verdict=damaged) for k in range(25))]
+    start = time.process_time()
+    html = render_page(given(tmp_path, *names, findings=graded(found, (), TAXONOMY)))
+    assert time.process_time() - start < 30
+    assert html.count('class="crop"><img') == MOST_SHOWN
+    assert len(html) < 16_000_000

@@ -63,7 +63,7 @@ def test_the_section_links_to_the_findings_and_says_what_it_leaves_out(
     html = render_page(given(tmp_path, "a.jpg", findings=findings))
     section = html[html.index('<h2 id="work">') : html.index('<h2 id="findings">')]
     assert "2 to do (1 high, 0 moderate, 1 low)" in section
-    assert section.count("<tr>") == 2
+    assert section.count("<tr") == 2
     assert 'href="#p1-3"' in section
     assert "The first 1 of 2" in section
     assert re.search("To review besides, though no work is asked for there: <a[^>]*>1 finding</a>", section)
@@ -95,7 +95,7 @@ def test_the_terminal_says_the_first_of_it(capsys: pytest.CaptureFixture[str]) -
     show_inspect.tell(summary(counts, todo))
     said = capsys.readouterr().out
     assert f"Work list: {said_of(counts, 1)}" in said
-    assert "1. high, rock toe 1 on a.jpg 40% at once to review" in said
+    assert "1. high, rock toe 1 on a.jpg 40% immediate to review" in said
     assert "and 1 more" in said
     assert "out/worklist.csv" in said
 

@@ -85,15 +85,15 @@ def test_a_file_that_cannot_be_trained_on_is_told(fault: str, tmp_path: Path) ->
     assert json.loads(EMBEDDED.with_name("detector.json").read_text())["kinds"] == list(KINDS)
 
 
-def test_weights_that_the_package_stores_in_half_precision_are_read_as_such(tmp_path: Path) -> None:
+def test_weights_that_are_stored_in_half_precision_are_read_as_such(tmp_path: Path) -> None:
     """benchmarks/half.py writes them under other names, with a cast back."""
     sys.path.insert(0, str(Path(__file__).parent.parent.parent / "benchmarks"))
     try:
-        from half import halved
+        from half import stored
     finally:
         sys.path.pop(0)
     shutil.copy(EMBEDDED.with_name("detector.json"), tmp_path)
-    halved(EMBEDDED, tmp_path / "model.onnx")
+    stored(EMBEDDED, tmp_path / "model.onnx", half=True)
     before, after = read_start(EMBEDDED).weights, read_start(tmp_path).weights
     assert after.keys() == before.keys()
     assert {values.dtype for values in after.values()} == {np.dtype(np.float32)}

@@ -78,16 +78,11 @@ def analyze(
     crew: Crew | None = None,
     step: Callable[[Sequence[Problem]], None] = lambda _: None,
 ) -> Analysis:
-    """Read every label once, and count. `step` is called for each photograph, as `cli.show.bar` wants it.
-
-    Raises LabelError when not one photograph can be read.
-    """
+    """Read every label once, and count. `step` is called for each photograph, as `cli.show.bar` wants it."""
     how = how or How()
     read = read_all(opened, taxonomy, how, crew=crew, step=step)
     whole = [(problem, problem_flag(problem, opened.root)) for problem in opened.problems]
     table, flags = read.collector.table(), [*(flag for _, flag in whole), *read.flags]
-    if not table.n_photos:
-        raise LabelError(f"{opened.root}: not one photograph could be read ({read.flags[0].what}).")
     found = _counted(table, flags, target, read.seen if how.pixels else None)
     return replace(found, problems=tuple(p for p, flag in whole if flag.check != CHECKS["data_set"].name))
 

@@ -75,7 +75,7 @@ CHECKS: dict[str, Check] = {
             "label line that cannot be used",
             Weight.FAULT,
             "It is no line of a class and a box or polygon, or its class is not known.",
-            "Mend the line; the rest of the file was used.",
+            "Correct the line; the rest of the file was used.",
         ),
         (
             "unreadable",
@@ -96,7 +96,7 @@ CHECKS: dict[str, Check] = {
             "data set that contradicts itself",
             Weight.FAULT,
             "A label file without a photograph, two photographs with one label file, or a class name that is unknown.",
-            "Mend data.yaml, or move the file to where it belongs.",
+            "Correct data.yaml, or move the file to where it belongs.",
         ),
         (
             "partly",

@@ -41,6 +41,8 @@ OWN = frozenset({NOTE, "index.html", "pages", "pictures"})
 Key = tuple[str] | tuple[str, "LabelLine | Flag"]  # a whole photograph; an object or a problem on it
 Drawn = tuple[bytes, tuple[int, int]]  # JPEG and its size in pixels
 Make = Callable[[Image.Image], Drawn]
+MOST_TIMES, ALWAYS_BYTES = 2, 2_000_000  # of the photographs' bytes; what a gallery may have however few there are
+PAGE_BYTES = 200_000  # of it, for the pages
 LEAST_FOR_PROCESSES = 100  # photographs to draw from which several processes are quicker
 
 
@@ -118,7 +120,7 @@ def choose(
     *,
     step: Step = lambda _: None,
 ) -> Choice:
-    """Read every label, and choose by lot what is shown. `step` is called after each photograph."""
+    """Read every label, and choose at random what is shown. `step` is called after each photograph."""
     choice = Choice(data, taxonomy, tuple(flags), run, problems=list(data.problems))
     held: dict[int, list[tuple[bytes, int, Chosen]]] = {i: [] for i in data.names}
     for entry in (entry for entries in data.splits.values() for entry in entries):
@@ -185,12 +187,28 @@ def write_gallery(
                 pictures[key] = GalleryPicture(place, size)
             step([p for p in problems if str(p) not in said])
             said |= {str(p): p for p in problems}
+        pictures = _fitting(pictures, stage, choice)
         for place, text in render_pages(choice, pictures):
             (stage / place).parent.mkdir(exist_ok=True)
             write_whole(stage / place, text)
         record = {"settings": asdict(choice.run), **describe(choice, list(said.values()))}
         write_whole(stage / NOTE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
+
+
+def _fitting(pictures: dict[Key, GalleryPicture], stage: Path, choice: Choice) -> dict[Key, GalleryPicture]:
+    """The pictures that together have at most MOST_TIMES the bytes of the photographs; the others go, at random."""
+    photos = (entry.photo for entry in choice.entries.values())
+    left = max(MOST_TIMES * sum(p.stat().st_size for p in photos if p.is_file()), ALWAYS_BYTES) - PAGE_BYTES
+    kept = set()
+    for key in sorted(pictures, key=lambda k: (len(k) > 1, _lot(choice.run.seed, repr(k)))):
+        file = stage / pictures[key].place
+        left -= file.stat().st_size
+        if left >= 0:
+            kept.add(key)
+        else:
+            file.unlink()
+    return {key: picture for key, picture in pictures.items() if key in kept}
 
 
 def _draw(job: tuple[Path, Sequence[Make]]) -> tuple[list[Drawn], tuple[Problem, ...]]:
@@ -234,6 +252,7 @@ def _flag(record: dict[str, Any]) -> Flag:
     return Flag(**{**record, "weight": Weight(record["weight"]), "boxes": boxes})
 
 
+STYLE = "pages/gallery.css"  # shared by all pages
 MOST_ROWS = 1000  # problems that a page lists in words; the rest stands in problems.jsonl
 
 
@@ -293,9 +312,10 @@ def render_pages(choice: Choice, pictures: Mapping[Any, GalleryPicture]) -> Iter
         "seed": choice.run.seed,
         "most": MOST_ROWS,
     }
-    yield "index.html", template.render(**shared, page=None, top="")
-    for page in pages:
-        yield page.place, template.render(**shared, page=page, top="../")
+    yield "index.html", template.render(**shared, page=None, top="", before=None, after=pages[0])
+    for before, page, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
+        yield page.place, template.render(**shared, page=page, top="../", before=before, after=after)
+    yield STYLE, environment("toeline.analysis").get_template("gallery.css").render()
 
 
 def _tiles(choice: Choice) -> list[tuple[str, str]]:
@@ -372,7 +392,7 @@ def _said(shown: int, everything: int, what: str) -> str:
     """How many are shown of how many.
 
     >>> _said(60, 282, "object"), _said(1, 1, "object")
-    ('60 of 282 objects, chosen by lot', '1 object')
+    ('60 of 282 objects, chosen at random', '1 object')
     """
     noun = f"{what}{'' if everything == 1 else 's'}"
-    return f"{everything:,} {noun}" if shown == everything else f"{shown:,} of {everything:,} {noun}, chosen by lot"
+    return f"{everything:,} {noun}" if shown == everything else f"{shown:,} of {everything:,} {noun}, chosen at random"

@@ -10,16 +10,16 @@ from PIL import Image
 from toeline.core.box import Box
 from toeline.core.taxonomy import Names, Taxonomy, meanings
 from toeline.data.labels import LabelLine
-from toeline.report.draw import Mark, as_jpeg, draw_marks, legend
+from toeline.report.draw import Mark, draw_marks, jpeg_bytes, legend
 from toeline.report.plots import COLORS
 
-WHOLE_PX = 840  # the longer side of a whole photograph; smaller ones are enlarged, or labels would cover objects
-CROP_PX = 360
+WHOLE_PX, LEAST_PX = 840, 560  # the longer side of a whole photograph; enlarged where labels would cover objects
+CROP_PX = 240
 AROUND, LEAST_SHARE = (
     0.45,
     0.16,
 )  # of context on each side, in object sides; the least side of a view, of the photograph
-QUALITY = 76
+QUALITY = 72
 Size = tuple[int, int]
 PROBLEM_COLORS = ("#d6336c", "#f0a30a")  # what a problem is about, and what else is part of it
 
@@ -44,9 +44,18 @@ def looks(names: Names, taxonomy: Taxonomy) -> Mapping[int, ClassStyle]:
 
 def whole_picture(photo: Image.Image, lines: Sequence[LabelLine], look: Mapping[int, ClassStyle]) -> tuple[bytes, Size]:
     """JPEG of the photograph with every label line, under its number in the file, and its size in pixels."""
-    shown, factor = _scaled(photo, WHOLE_PX)
+    shown, factor = _scaled(photo, whole_px(photo))
     marks = [_mark(line, look[line.class_id], factor, f"{line.line} {look[line.class_id].name}") for line in lines]
-    return as_jpeg(draw_marks(shown, marks), quality=QUALITY), shown.size
+    return _jpeg(shown, marks)
+
+
+def whole_px(photo: Image.Image) -> int:
+    """The longer side that a whole photograph is shown with."""
+    return min(WHOLE_PX, max(LEAST_PX, *photo.size))
+
+
+def _jpeg(shown: Image.Image, marks: Sequence[Mark]) -> tuple[bytes, Size]:
+    return jpeg_bytes(draw_marks(shown, marks), quality=QUALITY, subsampling=2), shown.size
 
 
 def crop_picture(photo: Image.Image, line: LabelLine, look: ClassStyle) -> tuple[bytes, Size]:
@@ -54,18 +63,18 @@ def crop_picture(photo: Image.Image, line: LabelLine, look: ClassStyle) -> tuple
     view = view_around(line.box, photo.size)
     cut = photo.crop(tuple(map(round, view.xyxy)))  # type: ignore[arg-type]
     shown, factor = _scaled(cut, CROP_PX)
-    return as_jpeg(draw_marks(shown, [_mark(line, look, factor, "", view)]), quality=QUALITY), shown.size
+    return _jpeg(shown, [_mark(line, look, factor, "", view)])
 
 
 def problem_picture(photo: Image.Image, boxes: Sequence[Box]) -> tuple[bytes, Size]:
     """JPEG of the photograph with the boxes of a problem: the first is what it is about."""
-    shown, factor = _scaled(photo, WHOLE_PX)
+    shown, factor = _scaled(photo, whole_px(photo))
     several = len(boxes) > 1
     marks = [
         Mark(box.scaled(factor), str(i + 1) if several else "", PROBLEM_COLORS[min(i, 1)], 0)
         for i, box in enumerate(boxes)
     ]
-    return as_jpeg(draw_marks(shown, marks), quality=QUALITY), shown.size
+    return _jpeg(shown, marks)
 
 
 def view_around(box: Box, size_wh: tuple[int, int]) -> Box:

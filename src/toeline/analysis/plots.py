@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from toeline.analysis.power import Answer, Proof, ProofSection
 from toeline.analysis.relations import RelationSection
 from toeline.core.taxonomy import Taxonomy
 from toeline.report.document import Plot
-from toeline.report.plots import COLORS, INK, figure, svg
+from toeline.report.draw import ink_on
+from toeline.report.plots import COLORS, HATCHES, INK, figure, svg
 
 WIDE = 4.9  # inches: half a page on a desk, and all of a telephone's width at full size
 LINE = 0.3  # inches that a bar takes
@@ -66,8 +68,9 @@ def _stacked(
     """Horizontal bars, one for each name, of parts laid end to end."""
     with figure(WIDE, 0.9 + LINE * len(names)) as (drawn, axes):
         left = np.zeros(len(names))
-        for color, (part, values) in zip(COLORS, parts.items(), strict=False):
-            axes.barh(range(len(names)), values, left=left, color=color, label=part, height=0.7)
+        for color, hatch, (part, values) in zip(COLORS, cycle(HATCHES), parts.items(), strict=False):
+            how = {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+            axes.barh(range(len(names)), values, left=left, label=part, height=0.7, **how)
             left += values
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
@@ -96,7 +99,7 @@ def per_photo_plot(table_counts: Sequence[int]) -> Plot:
 
 
 def heat_plot(boxes: BoxSection, words: Taxonomy) -> Plot:
-    """Where each type lies: the darker, the more of its objects cover that spot."""
+    """Where each type lies: the stronger the color, the more of its objects cover that spot."""
     shown = [b.name for b in boxes.by_type if b.small.n]
     columns, rows = 2, max(1, (len(shown) + 1) // 2)
     with figure(WIDE, 2.55 * rows, nrows=rows, ncols=columns, squeeze=False) as (drawn, axes):
@@ -104,8 +107,8 @@ def heat_plot(boxes: BoxSection, words: Taxonomy) -> Plot:
             panel.set_axis_off()
             if at < len(shown):
                 _heat_panel(panel, np.array(boxes.heat[shown[at]]), words.spoken(shown[at]), COLORS[at % len(COLORS)])
-        text = "The darker, the more objects of the type cover that place; the scale is each type's own, its peak in %."
-        return Plot(svg(drawn, label="Heat maps of where each type lies"), text)
+        text = "The stronger the color, the more objects of the type cover that place; "
+        return Plot(svg(drawn, label="Heat maps of where each type lies"), f"{text}each type has its own scale.")
 
 
 def _heat_panel(panel: Any, heat: Any, name: str, color: str) -> None:
@@ -162,7 +165,8 @@ def together_plot(together: Together) -> Plot:
         for i in range(n):
             for j in range(n):
                 axes.add_patch(_cell(i, j, together.lift[i][j]))
-                axes.text(j, i, together.together[i][j], ha="center", va="center", fontsize=10)
+                less = " −" if i != j and (together.lift[i][j] or 1) < 1 else ""
+                axes.text(j, i, f"{together.together[i][j]}{less}", ha="center", va="center", fontsize=10)
         axes.set_xlim(-0.5, n - 0.5)
         axes.set_ylim(n - 0.5, -0.5)
         axes.set_xticks(range(n), names, rotation=40, ha="right", rotation_mode="anchor")
@@ -173,7 +177,7 @@ def together_plot(together: Together) -> Plot:
         text = "Photographs that hold both; on the diagonal, that hold the class. Blue: together more often than by "
         return Plot(
             svg(drawn, label="Co-occurrence of classes"),
-            f"{text}chance (lift over 1), orange: less often.",
+            f"{text}chance (lift over 1), orange and −: less often.",
             sideways=True,
         )
 
@@ -195,16 +199,22 @@ def proof_plot(proof: ProofSection, split: str) -> Plot | None:
         return None
     with figure(WIDE, 0.9 + LINE * len(rows)) as (drawn, axes):
         colors = [COLORS[2] if p.right_needed is not None else COLORS[1] for p in rows]
-        axes.barh(range(len(rows)), [100 * p.best.low for p in rows], color=colors, height=0.7)
-        for at, p in enumerate(rows):
-            axes.annotate(f"n {p.n}", (0, at), (4, 0), textcoords="offset points", va="center", size=10, color="white")
+        few = [HATCHES[1] if p.right_needed is None else "" for p in rows]
+        lows = [100 * p.best.low for p in rows]
+        axes.barh(range(len(rows)), lows, color=colors, hatch=few, edgecolor=INK, linewidth=0, height=0.7)
+        for at, (p, color) in enumerate(zip(rows, colors, strict=True)):
+            axes.annotate(
+                f"n {p.n}", (0, at), (4, 0), textcoords="offset points", va="center", size=10, color=ink_on(color)
+            )
         axes.axvline(100 * proof.target, color=INK, linestyle="--", linewidth=1.2)
         axes.set_yticks(range(len(rows)), [_short(p) for p in rows])
         axes.set_xlim(0, 100)
         axes.invert_yaxis()
         axes.tick_params(axis="y", length=0)
         text = f"{split}: the most that can be shown, in %, if every answer is right (lower end of the 95 % interval). "
-        return Plot(svg(drawn, label=f"What {split} can show"), f"{text}Dashed: the target. Orange: too few objects.")
+        return Plot(
+            svg(drawn, label=f"What {split} can show"), f"{text}Dashed: the target. Orange, hatched: too few objects."
+        )
 
 
 def _short(p: Proof) -> str:

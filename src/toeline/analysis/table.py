@@ -242,7 +242,7 @@ def survey(
 ) -> Iterator[SurveyRow]:
     """Every photograph of every split, in the order of the data set; nothing is kept of what was yielded.
 
-    A photograph that cannot be opened is told to `unread`, and the pass goes on.
+    A photograph that cannot be opened is told to `unread`, and the pass continues.
     """
     meaning = meanings(opened.names, taxonomy)
     for split, entries in opened.splits.items():
@@ -290,7 +290,7 @@ def unread_flag(name: str, photo: Path, why: str) -> Flag:
 
 
 class Weight(StrEnum):
-    """A fault contradicts the data's own rules and should be mended; a remark is unusual and may be right."""
+    """A fault contradicts the data's own rules and should be corrected; a remark is unusual and may be right."""
 
     FAULT = "fault"
     REMARK = "remark"

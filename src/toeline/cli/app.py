@@ -5,19 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from toeline._version import __version__
-from toeline.cli.data import analyze, convert, gallery, split, suggest, synth
+from toeline.cli.data import analyze, convert, export, gallery, split, suggest, synth
 from toeline.cli.evaluate import compare, evaluate, evaluate_detector, gate, quantize
 from toeline.cli.inspect import demo, inspect, plan
 from toeline.cli.serve import app as serve
 from toeline.cli.serve import labels
-from toeline.cli.train import baseline, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
+from toeline.cli.train import baseline, bundle, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
 from toeline.core.run_folder import writing
-from toeline.errors import ToelineError
+from toeline.errors import ExitCode, ToelineError, broken_library
 from toeline.pipelines.progress import errors, escape, leave_output, take_any_name
 
 app = typer.Typer(
@@ -43,10 +43,12 @@ app.command("finetune")(finetune)
 app.command("train-detector")(train_detector)
 app.command("merge")(merge)
 app.command("trim")(trim)
+app.command("bundle")(bundle)
 app.command("gallery")(gallery)
 app.command("suggest")(suggest)
 app.command("split")(split)
 app.command("convert")(convert)
+app.command("export")(export)
 app.command("baseline")(baseline)
 app.add_typer(serve, name="serve")
 app.command("labels")(labels)
@@ -76,12 +78,22 @@ def common(
 
 
 def run(args: Sequence[str] | None = None) -> None:
-    """Run and exit. A ToelineError is told without a trace, with exit code 2; so is a disk that refuses."""
+    """Run and exit. A ToelineError is told without a trace, with exit code 2; so is a disk that refuses, and a library
+    that is installed and cannot be loaded.
+    """
     take_any_name()
     try:
         with writing(Path("standard output")):
             app(args=None if args is None else list(args), prog_name="toeline")
     except ToelineError as fault:
-        leave_output()
-        errors.print(f"[bold red]Error:[/] {escape(str(fault))}")
-        sys.exit(2)
+        _refuse(fault)
+    except Exception as why:
+        if (broken := broken_library(why)) is None:
+            raise
+        _refuse(broken)
+
+
+def _refuse(fault: ToelineError) -> NoReturn:
+    leave_output()
+    errors.print(f"[bold red]Error:[/] {escape(str(fault))}")
+    sys.exit(ExitCode.NOTHING)

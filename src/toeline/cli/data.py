@@ -1,4 +1,4 @@
-"""Commands about data sets: `toeline analyze`, `gallery`, `split`, `convert` and `synth`."""
+"""Commands about data sets and findings: `toeline analyze`, `gallery`, `split`, `convert`, `export` and `synth`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,28 @@ from typing import Annotated
 import typer
 
 from toeline.cli.options import with_settings
+from toeline.errors import ExitCode
 from toeline.pipelines.analyze import analyze_into, gallery_of, summary, tell_analysis, tell_gallery
 from toeline.pipelines.datasets import convert_into, split_into, synth_into, tell_convert, tell_split
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import tell, tell_json
-from toeline.pipelines.settings import AnalyzeRun, ConvertRun, GalleryOptions, SplitOptions, SuggestRun, SynthRun
+from toeline.pipelines.settings import (
+    AnalyzeRun,
+    ConvertRun,
+    ExportRun,
+    GalleryOptions,
+    SplitOptions,
+    SuggestRun,
+    SynthRun,
+)
 from toeline.pipelines.suggest import suggest_into
 from toeline.pipelines.suggest import summary as suggest_summary
 
 
 @partial(with_settings, first="data")
 def analyze(
-    out: Annotated[Path, typer.Option(help="Folder for the results; an earlier analysis there is replaced.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the results; an earlier analysis there is replaced.")] = NEXT,
     run: AnalyzeRun,
     no_pixels: Annotated[
         bool, typer.Option("--no-pixels", help="Labels only: no look at the photographs, no gallery.")
@@ -37,7 +48,7 @@ def analyze(
     """
     found = analyze_into(replace(run, pixels=not no_pixels), out)
     tell_json(summary(found, out)) if as_json else tell_analysis(found, out)
-    raise typer.Exit(0 if found.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=found.fine))
 
 
 @partial(with_settings, first="data")
@@ -54,13 +65,16 @@ def gallery(
     """
     record = gallery_of(run, folder)
     tell_json(record) if as_json else tell_gallery(record, folder)
-    raise typer.Exit(1 if record["problems"] else 0)
+    raise typer.Exit(ExitCode.of(fine=not record["problems"]))
 
 
 @with_settings
 def suggest(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="What `toeline inspect` wrote, or a data set.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR|FILE.txt", help="Folder for the results, or a list.")],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR|FILE.txt", help="Folder for the results, or a list.")
+    ] = NEXT,
     run: SuggestRun,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON on standard output.")] = False,
 ) -> None:
@@ -75,7 +89,7 @@ def suggest(
     """
     found = suggest_into(source, run, out)
     tell(suggest_summary(found, out), as_json=as_json)
-    raise typer.Exit(0 if found.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=found.fine))
 
 
 @partial(with_settings, first="data")
@@ -93,7 +107,7 @@ def split(
     """
     record = split_into(run, folder)
     tell_json(record) if as_json else tell_split(record, folder)
-    raise typer.Exit(1 if record["problems"] else 0)
+    raise typer.Exit(ExitCode.of(fine=not record["problems"]))
 
 
 @partial(with_settings, first="data to")
@@ -110,13 +124,37 @@ def convert(
     """
     record = convert_into(run, folder)
     tell_json(record) if as_json else tell_convert(record, folder)
-    raise typer.Exit(1 if record["problems"] else 0)
+    raise typer.Exit(ExitCode.of(fine=not record["problems"]))
+
+
+@partial(with_settings, first="run to")
+def export(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR|FILE", help="Folder for the data set; or the file, or a folder for it.")
+    ],
+    run: ExportRun,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
+) -> None:
+    """Write the findings of a run for other tools: annotation tools, maps, tables. No model is loaded.
+
+    Exit code 0: all findings are in it; 1: some are left out, and named; 2: nothing was written.
+
+    Example: toeline export runs/flight7 --to cvat --out flight7.xml
+
+    On a map: toeline export runs/flight7 --to kml --out flight7.kml
+    """
+    from toeline.pipelines.export import export_into
+    from toeline.pipelines.export import summary as export_summary
+
+    done = export_into(run, out)
+    tell(export_summary(done), as_json=as_json)
+    raise typer.Exit(0 if done.fine else 1)
 
 
 @with_settings
 def synth(
     folder: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder for the data set; the same again goes on in it.")
+        Path, typer.Argument(metavar="OUT", help="Folder for the data set; the same again continues in it.")
     ],
     run: SynthRun,
 ) -> None:

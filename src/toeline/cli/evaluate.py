@@ -9,10 +9,20 @@ from typing import Annotated
 import typer
 
 from toeline.cli.options import with_settings
+from toeline.errors import ExitCode
 from toeline.pipelines.compare import compare_into, tell_comparisons
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import CompareRun, DetectorScoring, EvaluateRun, GateRun, QuantizeRun, Scoring
+from toeline.pipelines.settings import (
+    CompareRun,
+    DetectorScoring,
+    EvaluateRun,
+    GateOptions,
+    GateRun,
+    QuantizeRun,
+    Scoring,
+)
 
 
 @partial(
@@ -21,7 +31,8 @@ from toeline.pipelines.settings import CompareRun, DetectorScoring, EvaluateRun,
     "answers calibrate cluster targets",
 )
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")] = NEXT,
     run: EvaluateRun,
     scoring: Scoring,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
@@ -29,8 +40,8 @@ def evaluate(
     """Measure a judge on labeled photographs: accuracy with intervals, calibration, and the worst mistakes.
 
     Writes scorecard.json, report.html, report.md, cases.jsonl, findings.jsonl, errors.jsonl and run.json into OUT.
-    Stopped or killed, the same command goes on where it was. Exit code 0: all done; 1: some photographs or labels have
-    problems; 2: nothing could be measured.
+    Stopped or killed, the same command continues where it stopped. Exit code 0: all done; 1: some photographs or labels
+    have problems; 2: nothing could be measured.
 
     Example: toeline evaluate dataset --split valid --out runs/valid
     """
@@ -38,12 +49,13 @@ def evaluate(
 
     scored = evaluate_into(run, scoring, out)
     tell_summary(summary(scored), as_json=as_json)
-    raise typer.Exit(0 if scored.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=scored.fine))
 
 
 @partial(with_settings, first="data out detector")
 def evaluate_detector(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")],
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = NEXT,
     run: DetectorScoring,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scorecard as JSON on standard output.")] = False,
 ) -> None:
@@ -58,7 +70,7 @@ def evaluate_detector(
 
     scored = score_into(run, out)
     tell_summary(summary(scored), as_json=as_json)
-    raise typer.Exit(0 if scored.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=scored.fine))
 
 
 @partial(with_settings, first="runs folder")
@@ -81,8 +93,12 @@ def compare(
 
 @partial(with_settings, first="judges against data split out rules")
 def gate(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report; the same again goes on in it.")],
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the report; the same again continues in it.")
+    ] = NEXT,
     run: GateRun,
+    how: GateOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON on standard output.")] = False,
 ) -> None:
     """Say whether smaller judges are as good as the one they come from: promoted, refused, or not provable.
@@ -96,15 +112,19 @@ def gate(
     """
     from toeline.pipelines.gate import exit_code, gate_into, summary
 
-    result = gate_into(run, out)
+    result = gate_into(run, how, out)
     tell_summary(summary(result), as_json=as_json)
     raise typer.Exit(exit_code(result))
 
 
 @partial(with_settings, first="judge to data split out")
 def quantize(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again goes on in it.")],
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the judge; the same again continues in it.")
+    ] = NEXT,
     run: QuantizeRun,
+    how: GateOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON on standard output.")] = False,
 ) -> None:
     """Make a judge smaller, in 8 or 4 bits, and say whether it is as good: promoted, refused, or not provable.
@@ -118,6 +138,6 @@ def quantize(
     from toeline.pipelines.gate import exit_code
     from toeline.pipelines.quantize import quantize_into, summary
 
-    result = quantize_into(run, out)
+    result = quantize_into(run, how, out)
     tell_summary(summary(result), as_json=as_json)
     raise typer.Exit(exit_code(result.gate))

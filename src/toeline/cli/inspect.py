@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from toeline.cli.options import with_settings
+from toeline.errors import ExitCode
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import Output, inspect_into, tell
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.plan import tell_plan
 from toeline.pipelines.progress import tell_json
 from toeline.pipelines.settings import InspectRun, Pace
-from toeline.plan.plan import PlanRequest
+from toeline.plan.plan import PlanDevices, PlanRequest
 
 
 @partial(
@@ -22,28 +24,35 @@ from toeline.plan.plan import PlanRequest
     first="photos out detector thresholds trust head boxes judge adapter answers taxonomy classes device workers batch",
 )
 def inspect(
-    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again goes on in it.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")] = NEXT,
     run: InspectRun,
     pace: Pace,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also report.pdf: cover, summary, the worst findings first.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
     """Inspect photographs: what stands there, where, and in what condition.
 
     Writes findings.jsonl, findings.csv, worklist.csv, marked pictures, report.html, errors.jsonl and run.json into OUT.
-    Stopped or killed, the same command goes on where it was. Exit code 0: all done; 1: some photographs or labels have
-    problems; 2: nothing could be done.
+    Stopped or killed, the same command continues where it stopped. Exit code 0: all done; 1: some photographs or labels
+    have problems; 2: nothing could be done.
 
     Example: toeline inspect flight7/ --out runs/flight7
 
     Large photographs: toeline inspect flight7/ --out runs/flight7 --tile 1024,256
 
+    On paper: toeline inspect flight7/ --out runs/flight7 --pdf
+
     Calibrated: toeline inspect flight7/ --out runs/flight7 --calibration runs/judge/calibration.json
     """
-    summary = inspect_into(run, Output(out=out, command="inspect", pace=pace))
+    summary = inspect_into(run, Output(out=out, command="inspect", pace=pace, pdf=pdf))
     tell_json(summary.record()) if as_json else tell(summary)
-    raise typer.Exit(0 if summary.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
 
 
+@with_settings
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Folder for scenes and results.")] = Path("runs/demo"),
 ) -> None:
@@ -51,12 +60,13 @@ def demo(
 
     Example: toeline demo --out runs/demo
     """
-    raise typer.Exit(0 if demonstrate(folder) else 1)
+    raise typer.Exit(ExitCode.of(fine=demonstrate(folder)))
 
 
-@with_settings
+@partial(with_settings, first="judge devices memory")
 def plan(
     asked: PlanRequest,
+    wanted: PlanDevices,
     check: Annotated[
         bool, typer.Option("--check", help="Load the judge, run one drawn photograph, compare with the plan.")
     ] = False,
@@ -68,5 +78,7 @@ def plan(
     and when it does not fit the fewest changes that make it fit. Exit code 0 when there is an answer, yes or no.
 
     Example: toeline plan --judge Qwen/Qwen2-VL-7B-Instruct --device a30
+
+    Several cards: toeline plan --device rtx3060 --device rtx4090 --device t4
     """
-    tell_plan(asked, check=check, as_json=as_json)
+    tell_plan(asked, wanted, check=check, as_json=as_json)

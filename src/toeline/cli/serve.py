@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 
 from toeline.cli.options import with_settings
 from toeline.core.finding import grave
+from toeline.errors import ExitCode
 from toeline.pipelines.progress import out as terminal
 from toeline.pipelines.progress import tell
 from toeline.pipelines.settings import Link, ServeOptions
@@ -24,7 +26,7 @@ StoreDir = Annotated[Path, typer.Option("--store", metavar="DIR", help="The stor
 AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")]
 
 
-@with_settings
+@partial(with_settings, config=False)
 def serve(context: typer.Context, run: ServeOptions) -> None:
     """Serve the review: findings, decisions, sign-off, jobs; in a browser and as an API under /api/v1.
 
@@ -52,7 +54,7 @@ def import_(
     """
     done = import_into(run, store, name)
     tell(done, as_json=as_json)
-    raise typer.Exit(1 if grave(done.problems) else 0)
+    raise typer.Exit(ExitCode.of(fine=not grave(done.problems)))
 
 
 @app.command("check")
@@ -63,7 +65,7 @@ def check(store: StoreDir, as_json: AsJson = False) -> None:
     """
     done = check_store(store)
     tell(done, as_json=as_json)
-    raise typer.Exit(1 if done.problems else 0)
+    raise typer.Exit(ExitCode.of(fine=not done.problems))
 
 
 @app.command("backup")
@@ -144,7 +146,7 @@ def token(
 @with_settings
 def labels(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="The store of toeline serve.")],
-    data: Annotated[Path, typer.Option("--out", metavar="DATA", help="A new folder for the data set.")],
+    out: Annotated[Path, typer.Option(metavar="DATA", help="A new folder for the data set.")],
     partial: Annotated[
         bool, typer.Option("--partial", help="Photographs of which only some objects are decided too, with those.")
     ] = False,
@@ -158,6 +160,6 @@ def labels(
 
     Example: toeline labels review --out data/reviewed
     """
-    done = labels_into(store, data, partial=partial, link=link)
+    done = labels_into(store, out, partial=partial, link=link)
     tell(done, as_json=as_json)
-    raise typer.Exit(1 if grave(done.problems) else 0)
+    raise typer.Exit(ExitCode.of(fine=not grave(done.problems)))

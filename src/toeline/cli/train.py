@@ -1,4 +1,4 @@
-"""Commands that train or rewrite models: `toeline baseline`, `ensemble`, `finetune`, `learn`, `merge`, `trim` ..."""
+"""Commands that train or rewrite models: `toeline baseline`, `ensemble`, `finetune`, `learn`, `merge`, `bundle` ..."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import typer
 
 from toeline.cli.options import with_settings
 from toeline.core.finding import grave
+from toeline.errors import ExitCode, SetupError
 from toeline.pipelines.baseline import (
     baseline_into,
     ensemble_into,
     tell_baseline,
     tell_ensemble,
 )
+from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import is_first, tell, tell_json
-from toeline.pipelines.settings import Data, MergeRun, TrimRun
+from toeline.pipelines.settings import BundleRun, Data, MergeRun, TrimRun
 from toeline.pipelines.train_embedded import shipped
 from toeline.train.config import BaselineRun, DetectorFit, EnsembleRun, LearnRun, LoraRun
 
@@ -38,7 +40,7 @@ def baseline(
     """
     trained = baseline_into(run, file)
     tell_json(trained.record, indent=2) if as_json else tell_baseline(trained)
-    raise typer.Exit(1 if grave(trained.problems) else 0)
+    raise typer.Exit(ExitCode.of(fine=not grave(trained.problems)))
 
 
 @partial(with_settings, first="data judges")
@@ -55,7 +57,7 @@ def ensemble(
     """
     fitted = ensemble_into(run, file)
     tell_json(fitted.record, indent=2) if as_json else tell_ensemble(fitted)
-    raise typer.Exit(1 if grave(fitted.problems) else 0)
+    raise typer.Exit(ExitCode.of(fine=not grave(fitted.problems)))
 
 
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")]
@@ -66,14 +68,20 @@ Merge = Annotated[bool, typer.Option("--merge", help="Also write the judge with 
 
 @with_settings
 def finetune(
-    data: Data, out: Folder, run: LoraRun, merge: Merge = False, resume: Resume = False, as_json: AsJson = False
+    data: Data,
+    *,
+    out: Folder = NEXT,
+    run: LoraRun,
+    merge: Merge = False,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fine-tune a judge with LoRA on labeled photographs, and say whether it was worth it.
 
     Writes adapter/ (plain peft), report.html, report.md, log.jsonl, run.json, errors.jsonl, and before/ and after/ with
-    what both judges said on the validation split, into DIR. Killed, the same command with --resume goes on to the same
-    result. On several GPUs: accelerate launch -m toeline finetune ... Exit code 0: all done; 1: some photographs or
-    labels have problems; 2: nothing could be trained.
+    what both judges said on the validation split, into DIR. Killed, the same command with --resume continues to the
+    same result. On several GPUs: accelerate launch -m toeline finetune ... Exit code 0: all done; 1: some photographs
+    or labels have problems; 2: nothing could be trained.
 
     Example: toeline finetune dataset --judge Qwen/Qwen2-VL-7B-Instruct --out runs/lora
     """
@@ -82,13 +90,14 @@ def finetune(
     outcome = finetune_into(run, data, out, merge=merge, resume=resume)
     if is_first():
         tell(summary(outcome), as_json=as_json)
-    raise typer.Exit(0 if outcome.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=outcome.fine))
 
 
 @with_settings
 def train_detector(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the detector and the report.")] = NEXT,
     run: DetectorFit,
     resume: Resume = False,
     as_json: AsJson = False,
@@ -97,7 +106,7 @@ def train_detector(
 
     Classes are folded to their types and polygons to boxes. Writes model.onnx and detector.json (with --model what
     transformers loads), report.html, report.md, scorecard.json, log.jsonl, run.json, errors.jsonl, worst/ and
-    checkpoints into DIR; inspect with --detector DIR. Killed, the same command with --resume goes on to the same
+    checkpoints into DIR; inspect with --detector DIR. Killed, the same command with --resume continues to the same
     result. Exit code 0: all done; 1: some photographs or labels have problems; 2: nothing could be trained. The
     embedded network needs the extra train-detector.
 
@@ -107,13 +116,16 @@ def train_detector(
 
     outcome = train_into(run, data, out, resume=resume)
     tell(summary(outcome), as_json=as_json)
-    raise typer.Exit(0 if outcome.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=outcome.fine))
 
 
 @with_settings
 def learn(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again goes on.")],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the model; the same again continues.")
+    ] = NEXT,
     run: LearnRun,
     as_json: AsJson = False,
 ) -> None:
@@ -123,8 +135,8 @@ def learn(
     line), and sets thresholds, weights and calibration by what these say of photographs they never saw. The validation
     split is measured on at the end and chooses nothing. Writes model.json with its parts, report.html, report.md,
     scorecard.json, errors.jsonl and run.json into DIR; inspect with --model DIR. Stopped or killed, the same command
-    goes on where it was. Exit code 0: all done; 1: some photographs or labels have problems; 2: nothing could be done.
-    Needs the extra train-detector.
+    continues where it stopped. Exit code 0: all done; 1: some photographs or labels have problems; 2: nothing could be
+    done. Needs the extra train-detector.
 
     Example: toeline learn dataset --out models/lagoon
     """
@@ -132,7 +144,7 @@ def learn(
 
     result = learn_into(run, data, out)
     tell(summary(result), as_json=as_json)
-    raise typer.Exit(0 if result.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=result.fine))
 
 
 @with_settings
@@ -163,6 +175,30 @@ def trim(out: NewFolder, run: TrimRun, as_json: AsJson = False) -> None:
     from toeline.pipelines.trim import trim_into, trim_summary
 
     tell(trim_summary(trim_into(run, out)), as_json=as_json)
+
+
+@partial(with_settings, first="out")
+def bundle(
+    run: BundleRun,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the model.")] = None,
+    check: Annotated[Path | None, typer.Option("--check", metavar="DIR", help="Check a folder, make none.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put all parts of a model into one folder, as inspect --model takes it, and check that they belong together.
+
+    Copies detector, judge, adapter, baseline, ensemble, calibration, domain and taxonomy into DIR, with the scorecards
+    they were promoted with, and writes model.json: what was trained on what, and a hash of each file. A folder whose
+    files were changed since is refused. Quantized weights that no gate has promoted need --allow-unproven. Exit code 0:
+    made, or whole; 2: nothing was written, or the folder is not whole.
+
+    Example: toeline bundle --judge runs/int4/model --scorecard runs/int4 --out models/qwen2vl_int4
+    """
+    from toeline.pipelines.bundle import bundle_into, check_folder, summary
+
+    if (out is None) == (check is None):
+        raise SetupError("give --out DIR to make a folder, or --check DIR to check one.")
+    done = check_folder(check) if check else bundle_into(run, out or Path())
+    tell(summary(done), as_json=as_json)
 
 
 EXAMPLE = "Example: toeline train-embedded {name} --out runs/{name} --seed 1"
@@ -201,7 +237,7 @@ def add_command(app: typer.Typer, name: str, settings: type[Any], act: Callable[
         (f"Train the {name} from scratch on drawn scenes.", flowing(settings), EXAMPLE.format(name=name))
     )
     command.__annotations__ = {"run": settings}
-    app.command(name)(with_settings(command))
+    app.command(name)(with_settings(command, config=False))
 
 
 def flowing(documented: object) -> str:

@@ -21,6 +21,7 @@ class Verdict:
 
     `asked` is False when the type has one legal answer, so no model was consulted. `review` is the reason why a person
     should look, or empty. A generated answer that is none of the names is not `readable`: it has no class name.
+    `uncalibrated` are the probabilities before a calibration, empty where there is none.
     """
 
     class_name: str
@@ -29,6 +30,7 @@ class Verdict:
     probabilities: Mapping[str, float]
     asked: bool = True
     review: str = ""
+    uncalibrated: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def readable(self) -> bool:
@@ -70,13 +72,78 @@ class Finding:
     grade: Grade = UNGRADED
     geo_position: GeoPosition | None = None
 
+    @property
+    def id(self) -> str:
+        """The object's number on its photograph, as text: `id` in the files."""
+        return self.instance_id
+
+    @property
+    def type(self) -> str:
+        """The type that was detected: `type` in the files."""
+        return self.type_name
+
+    @property
+    def detector_confidence(self) -> float:
+        """How sure the detector is that it is there, 0 to 1; 1 for boxes that were given."""
+        return self.score
+
+    @property
+    def class_name(self) -> str:
+        """The answer, empty if it was none of the class names: `class` in the files."""
+        return self.verdict.class_name
+
+    @property
+    def condition(self) -> str:
+        """The condition of that class."""
+        return self.verdict.condition
+
+    @property
+    def probability(self) -> float:
+        """Of the answer, 0 to 1; 1 for a type that leaves one answer."""
+        return self.verdict.probability
+
+    @property
+    def probabilities(self) -> Mapping[str, float]:
+        """Of every legal answer; they sum to 1."""
+        return self.verdict.probabilities
+
+    @property
+    def review(self) -> bool:
+        """Whether a person should look."""
+        return bool(self.verdict.review)
+
+    @property
+    def review_reason(self) -> str:
+        """Why a person should look, or empty."""
+        return self.verdict.review
+
+    @property
+    def severity(self) -> str:
+        """How bad the class is by the taxonomy, or empty."""
+        return self.grade.severity
+
+    @property
+    def action(self) -> str:
+        """What the taxonomy says is to be done, or empty."""
+        return self.grade.action
+
+    @property
+    def immediate(self) -> bool:
+        """Whether it cannot wait."""
+        return bool(self.grade.immediate)
+
+    @property
+    def immediate_reason(self) -> str:
+        """Why it cannot wait, or empty."""
+        return self.grade.immediate
+
 
 @dataclass(frozen=True)
 class Problem:
-    """Something the user can mend: in which `file` (and `line`, counted from 1), `what` is wrong, and `todo` about it.
+    """Something the user can correct: in which `file` (and `line`, from 1), `what` is wrong, and `todo` about it.
 
     `photo` is the photograph that it concerns, as in Finding.photo, or empty. The rest of the file is used. A `note` is
-    what was left out or assumed and needs no mending, such as files of other programs: it is said where problems are
+    what was left out or assumed and needs no correction, such as files of other programs: it is said where problems are
     said, and does not change the exit code.
 
     >>> str(Problem.in_file(Path("labels/a.txt"), "the box has no area", 3))
@@ -110,7 +177,7 @@ class Problem:
 
 
 def grave(problems: Iterable[Problem]) -> list[Problem]:
-    """Those that need mending: all but the notes."""
+    """Those that need correction: all but the notes."""
     return [p for p in problems if not p.note]
 
 
@@ -253,7 +320,7 @@ UNLIKE_RUN = "not measured on photographs like those of this run"
 
 
 def held_back(finding: Finding, reason: str) -> Finding:
-    """The finding as one that is not to be trusted: a person looks first, and nothing is to be done at once."""
+    """The finding as one that is not to be trusted: a person looks first, and nothing is to be done immediately."""
     verdict, grade = finding.verdict, finding.grade
     if verdict.review.startswith((UNLIKE_PHOTO, UNLIKE_RUN)):
         return finding

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, NamedTuple
 
@@ -36,6 +36,8 @@ class CameraPose:
     clockwise from north, `pitch` 0 at the horizon and -90 straight down, `roll` clockwise as the camera sees it: turned
     in this order, of the photograph as it is stored. `focal` is the focal length as a share of the photograph's
     diagonal, so that it holds for a copy of any size. `time` is ISO 8601, with its zone if that is known, or empty.
+    A map (a part of an orthomosaic) has no camera: its `corners` are there instead, latitude and longitude of upper
+    left, upper right, lower right and lower left, and its position is their middle.
     Raises ValueError for a position that is not on Earth.
     """
 
@@ -48,6 +50,15 @@ class CameraPose:
     roll: float | None = None
     focal: float | None = None
     time: str = ""
+    corners: tuple[tuple[float, float], ...] = ()
+
+    @classmethod
+    def of_map(cls, corners: Sequence[tuple[float, float]]) -> CameraPose:
+        """The place of a map by its four corners."""
+        latitude = sum(at for at, _ in corners) / len(corners)
+        first = corners[0][1]
+        longitude = first + sum(wrapped(at - first) for _, at in corners) / len(corners)
+        return cls(latitude, wrapped(longitude), corners=tuple(corners))
 
     def __post_init__(self) -> None:
         if not (abs(self.latitude) <= 90 and abs(self.longitude) <= 180):  # not: NaN compares as False
@@ -130,7 +141,7 @@ def _radii(latitude: float) -> tuple[float, float]:
 
 def pose_record(place: CameraPose) -> dict[str, Any]:
     """A place as progress.jsonl holds it: what is known of it."""
-    return {name: value for name, value in asdict(place).items() if value not in (None, "")}
+    return {name: value for name, value in asdict(place).items() if value not in (None, "", ())}
 
 
 def pose_from(record: Mapping[str, Any] | None) -> CameraPose | None:
@@ -140,7 +151,10 @@ def pose_from(record: Mapping[str, Any] | None) -> CameraPose | None:
     try:
         known = {f.name: record[f.name] for f in fields(CameraPose) if f.name in record}
         time = word(known.pop("time", ""), "time")
-        return CameraPose(**{name: number(value, name) for name, value in known.items()}, time=time)
+        ends = [(number(y, "corners"), number(x, "corners")) for y, x in known.pop("corners", ())]
+        if len(ends) not in (0, 4):
+            return None
+        return CameraPose(**{name: number(v, name) for name, v in known.items()}, time=time, corners=tuple(ends))
     except (TypeError, ValueError):
         return None
 

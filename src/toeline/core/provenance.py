@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
@@ -32,12 +33,28 @@ def start_record(command: str, settings: Mapping[str, Any], taxonomy: Taxonomy, 
             "taxonomy_sha256": taxonomy_hash(taxonomy),
             "grading_sha256": grading_hash(taxonomy),
         },
+        "classes_sha256": classes_hash(taxonomy),
         "started": now.isoformat(timespec="seconds"),
         "started_words": f"{now:%d %B %Y, %H:%M}",
         "finished": None,
         "versions": versions(),
         "machine": machine(),
+        **_BEGUN.get(),
     }
+
+
+_BEGUN: ContextVar[dict[str, Any]] = ContextVar("begun", default={})  # noqa: B039 (it is never changed, only replaced)
+
+
+def begun_with(options: Mapping[str, Any], file: Path | None, from_file: Mapping[str, Any]) -> dict[str, Any]:
+    """Note how the command line was called, for every record that is started from now on, and return its options.
+
+    `options` are those that were given, by their names, `from_file` those among them that a settings file gave.
+    """
+    plain: dict[str, Any] = json.loads(json.dumps(options, default=str))
+    taken = {"file": str(file), "options": json.loads(json.dumps(from_file, default=str))}
+    _BEGUN.set({"options": plain, **({"config": taken} if file else {})})
+    return plain
 
 
 def settings_of(run: Any) -> dict[str, Any]:
@@ -80,6 +97,12 @@ def taxonomy_hash(taxonomy: Taxonomy) -> str:
     said = asdict(taxonomy)
     del said["source"], said["grading"]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def classes_hash(taxonomy: Taxonomy) -> str:
+    """SHA-256 of what can be answered: a run is another one with other classes, but not with other words for them."""
+    classes = [[c.name, c.type, c.condition] for c in taxonomy.classes]
+    return hashlib.sha256(json.dumps(classes).encode("utf-8")).hexdigest()
 
 
 def data_hash(progress: Iterable[Mapping[str, Any]]) -> str:

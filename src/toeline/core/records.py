@@ -81,6 +81,7 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         "condition": verdict.condition,
         "probability": round(verdict.probability, DECIMALS),
         "probabilities": {name: round(p, DECIMALS) for name, p in verdict.probabilities.items()},
+        **({"uncalibrated": _rounded(verdict.uncalibrated)} if verdict.uncalibrated else {}),
         "second": {"class": second[0], "probability": round(second[1], DECIMALS)} if second else None,
         "asked": verdict.asked,
         "review": bool(verdict.review),
@@ -92,6 +93,11 @@ def finding_record(finding: Finding) -> dict[str, Any]:
         **_grade_record(finding.grade),
         **(geo_position_record(finding.geo_position) if finding.geo_position else {}),
     }
+
+
+def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
+    """Fine enough to be calibrated anew: a temperature under 1 makes much of small differences."""
+    return {name: round(p, 9) for name, p in probabilities.items()}
 
 
 def _grade_record(grade: Grade) -> dict[str, Any]:
@@ -170,6 +176,7 @@ def _verdict_from(record: Mapping[str, Any]) -> Verdict:
         probabilities=numbers(record["probabilities"], "probabilities", low=0, high=1),
         asked=bool(record["asked"]),
         review=word(record["review_reason"], "review_reason"),
+        uncalibrated=numbers(record.get("uncalibrated", {}), "uncalibrated", low=0, high=1),
     )
 
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from toeline.core.finding import Finding, Problem, Result, grave
 from toeline.core.geo import pose_record
+from toeline.core.reading import is_there
 from toeline.core.records import (
     each_line,
     finding_from,
@@ -132,6 +133,29 @@ def staged(folder: Path, *, last: str) -> Iterator[Path]:
             one.replace(folder / one.name)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()  # of a fault, where nothing was there before
+
+
+LEAST_ROOM = 1 << 16  # bytes that the shortest run writes
+
+
+def require_writable(out: Path) -> None:
+    """Raise OutputError, before any work, when nothing can be written where `out` is or will be. Leaves nothing there.
+
+    Tried is the nearest folder that is there: permissions are not asked for, since they tell nothing of network drives.
+    """
+    place = next((at for at in (out, *out.absolute().parents) if is_there(at)), out)
+    if place.is_file() and place == out:
+        place = out.parent
+    try:
+        with tempfile.TemporaryFile(dir=place) as probe:
+            probe.write(bytes(LEAST_ROOM))
+            probe.flush()
+    except OSError as why:
+        if why.errno in FULL:
+            raise refused(place, why) from None
+        raise unusable(out, why) from None
 
 
 def require_room(folder: Path, size: int) -> None:
@@ -152,14 +176,26 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as why:
         if why.errno is None:  # not the disk's: a library speaks of something else, or a mistake of ours
             raise
-        done = "written" if why.errno in _MEND else "read or written"
-        raise OutputError(
-            f"{why.filename or folder}: cannot be {done} ({why.strerror}). {_MEND.get(why.errno, 'Mend that')}, then "
-            f"run the same command again: it goes on where it stopped."
-        ) from None
+        raise refused(Path(str(why.filename or folder)), why) from None
 
 
-_MEND = {errno.ENOSPC: "Make room", errno.EDQUOT: "Make room", errno.EROFS: "Choose a folder that can be written"}
+def refused(place: Path, why: OSError) -> OutputError:
+    """What to do when the disk refuses."""
+    number = why.errno or 0
+    done = "written" if number in _SOLUTIONS else "read or written"
+    advice = _SOLUTIONS.get(number) or _UNCLEAR.get(number, "Check the disk")
+    return OutputError(
+        f"{place}: cannot be {done} ({why.strerror}). {advice}, then run the same command again: it continues where it "
+        f"stopped."
+    )
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+_SOLUTIONS = {**dict.fromkeys(FULL, "Make room"), errno.EROFS: "Choose a folder that can be written"}
+_UNCLEAR = {  # these may be said of what is read, too
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Change its permissions or choose another folder"),
+    errno.ENOENT: "It or its folder was moved or deleted meanwhile: put it back",
+}
 
 
 def unusable(folder: Path, why: OSError) -> OutputError:
@@ -388,15 +424,17 @@ def gone(folder: Path) -> OutputError:
     )
 
 
-def read_run(path: Path, note: str = RUN) -> dict[str, Any]:
-    """run.json, or another `note`, of a folder. Raises OutputError."""
+def read_run(path: Path, note: str = RUN, *, advice: str = "Choose a new folder with --out.") -> dict[str, Any]:
+    """run.json, or another `note`, of a folder. Raises OutputError, whose message ends with `advice`."""
     try:
         run = json.loads((path / note).read_text(encoding="utf-8"))
         if isinstance(run, dict):
             return run
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
         pass
-    raise OutputError(f"{path / note}: cannot be read as the record of a run. Choose a new folder with --out.")
+    if not path.exists():
+        raise OutputError(f"{path}: there is no such folder. {advice}")
+    raise OutputError(f"{path / note}: cannot be read as the record of a run. {advice}")
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -405,11 +443,29 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     >>> differing({"judge": "embedded", "weights": {"a": "12"}}, {"judge": "qwen", "weights": {"a": "34"}})
     ["judge was 'embedded', now 'qwen'", 'weights are others']
     """
-    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    names = [name for name in sorted({*before, *now}) if not same_value(before.get(name), now.get(name))]
     return [
         f"{n} are others" if isinstance(now.get(n), dict) else f"{n} was {before.get(n)!r}, now {now.get(n)!r}"
         for n in names
     ]
+
+
+def same_value(before: Any, now: Any) -> bool:
+    """Whether two settings mean the same: equal, or two ways to write the path of one file or folder.
+
+    >>> same_value(["."], ["./."]), same_value("auto", "off")
+    (True, False)
+    """
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(same_value, before, now))
+    if isinstance(before, dict) and isinstance(now, dict):
+        return before.keys() == now.keys() and all(same_value(before[name], now[name]) for name in now)
+    if before == now or not (isinstance(before, str) and isinstance(now, str)):
+        return bool(before == now)
+    try:
+        return Path(before).samefile(now)
+    except (OSError, ValueError):
+        return False
 
 
 class _Journal:

@@ -36,7 +36,7 @@ class Rule:
     """What cannot wait: an object of `type` in `condition` that stands in one of `relations` to another object.
 
     The other one is of `other_type`, in one of `other_conditions` (any, when empty). Without `relations` the rule holds
-    wherever the object is. `why` completes the sentence "at once, because".
+    wherever the object is. `why` completes the sentence "immediate, because".
     """
 
     type: str

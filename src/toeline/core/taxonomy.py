@@ -13,6 +13,7 @@ from typing import Any
 
 from toeline.core.reading import read_toml
 from toeline.core.severity import NO_GRADING, Grading, Legal, faults, grading_from, tables, text, texts
+from toeline.core.words import unknown
 from toeline.errors import TaxonomyError
 
 DEFAULT_COLOR = "#3b78c9"  # of a condition whose file gives none
@@ -157,7 +158,7 @@ class Taxonomy:
         try:
             return self._by_spelling[fold(label)]
         except KeyError:
-            raise TaxonomyError(f"unknown class {label!r}. Known: {', '.join(c.name for c in self.classes)}.") from None
+            raise TaxonomyError(unknown("unknown class", label, self.answers())) from None
 
     def type_of(self, label: str) -> ObjectType:
         """The type of that name, spoken or written; a class name gives its type. Raises TaxonomyError.
@@ -191,7 +192,7 @@ class Taxonomy:
         for c in self.conditions:
             if c.name == condition:
                 return c.color
-        raise TaxonomyError(f"unknown condition {condition!r}. Known: {', '.join(c.name for c in self.conditions)}.")
+        raise TaxonomyError(unknown("unknown condition", condition, [c.name for c in self.conditions]))
 
 
 def _class(table: Mapping[str, Any], where: str) -> ObjectClass:

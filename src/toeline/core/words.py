@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 ODD = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # control, format (right-to-left marks), lone surrogates, line separators
 
 
-def some(count: int, what: str) -> str:
-    """A count with its noun.
+def some(count: int, what: str, many: str = "") -> str:
+    """A count with its noun; `many` is its plural where that is not made with an s.
 
-    >>> some(1, "photograph"), some(1200, "finding")
-    ('1 photograph', '1,200 findings')
+    >>> some(1, "photograph"), some(1200, "finding"), some(2, "pass", "passes")
+    ('1 photograph', '1,200 findings', '2 passes')
     """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{count:,} {what if count == 1 else many or f'{what}s'}"
+
+
+def meant(typed: str, known: Iterable[str]) -> str:
+    """What somebody who mistyped a name may have meant, as a question to put after a message; empty if nothing is near.
+
+    >>> meant("embeded", ["auto", "embedded"]), meant("toe_drian", ["toe drain"]), meant("cat", ["toe drain"])
+    (" Did you mean 'embedded'?", " Did you mean 'toe drain'?", '')
+    """
+    names = {_plain(name): name for name in known}
+    near = get_close_matches(_plain(typed), names, n=1, cutoff=0.7)
+    return f" Did you mean {names[near[0]]!r}?" if near else ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ").replace("-", " ")
+
+
+def unknown(what: str, typed: str, known: Iterable[str]) -> str:
+    """The sentence for a name that is none of those that are known.
+
+    >>> print(unknown("the data set has no split", "vaild", ["train", "valid"]))
+    the data set has no split 'vaild'. Did you mean 'valid'? Choose one of: train, valid.
+    """
+    names = list(known)
+    return f"{what} {cut(typed)!r}.{meant(typed, names)} Choose one of: {', '.join(names)}."
 
 
 def shown(text: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from toeline.core import reading
 from toeline.core.finding import Problem
 from toeline.core.taxonomy import Names, Taxonomy, fold, meanings
-from toeline.core.words import cut
+from toeline.core.words import cut, meant
 from toeline.errors import LabelError
 
 YAML_FIRST = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")  # of several, the first says where things are
@@ -26,7 +26,7 @@ YAML = (".yaml", ".yml")
 LISTS = ("classes.txt", "_darknet.labels", "predefined_classes.txt", "labels.txt")  # a name a line; *.names too
 NOTES = "notes.json"
 SETTLE = "Delete the wrong one, or name the right one with --classes FILE."
-MEND = "Mend it, or name another file with --classes FILE."
+CORRECT = "Correct it, or name another file with --classes FILE."
 ABOVE = 2  # folders above the labels that are looked into
 
 
@@ -122,7 +122,7 @@ def _pointed(file: Path) -> Path | None:
 def darknet_settings(file: Path) -> dict[str, str]:
     """The `key = value` lines of darknet's obj.data; empty for a file of another kind."""
     try:
-        text = reading.read_text(file, LabelError, advice=MEND, most=1 << 16)
+        text = reading.read_text(file, LabelError, advice=CORRECT, most=1 << 16)
     except LabelError:
         return {}
     pairs = (line.partition("=") for line in text.splitlines())
@@ -164,7 +164,7 @@ def _in_yaml(file: Path, *, must: bool) -> _Given | None:
 
 def read_settings(file: Path) -> Mapping[str, Any]:
     """The content of a data.yaml. Raises LabelError: without it class ids and places mean nothing."""
-    advice = "Mend it, or delete it if it says nothing that is needed."
+    advice = "Correct it, or delete it if it says nothing that is needed."
     raw = reading.read_yaml(file, LabelError, advice=advice)
     if not isinstance(raw, dict):
         raise LabelError(f"{file}: holds no `names:`. {advice}")
@@ -179,13 +179,13 @@ def _names_of(raw: Mapping[str, Any], file: Path) -> tuple[dict[int, str], tuple
         given = dict(listed.names) if listed else None
     pairs = list(given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ())
     if not pairs:
-        raise LabelError(f"{file}: `names:` is neither a list of class names nor `id: name` pairs. {MEND}")
+        raise LabelError(f"{file}: `names:` is neither a list of class names nor `id: name` pairs. {CORRECT}")
     names = _numbered(pairs, file)
     count = raw.get("nc")
     if count is None or count == len(names):
         return names, ()
     what = f"`nc: {cut(str(count))}` and the {len(names)} names under `names:` do not agree; the names are used."
-    return names, (Problem("", str(file), what, "Mend the one that is wrong."),)
+    return names, (Problem("", str(file), what, "Correct the one that is wrong."),)
 
 
 def _numbered(pairs: Iterable[tuple[Any, Any]], file: Path) -> dict[int, str]:
@@ -194,13 +194,13 @@ def _numbered(pairs: Iterable[tuple[Any, Any]], file: Path) -> dict[int, str]:
     for key, value in pairs:
         number = str(key).strip()
         if not re.fullmatch(r"[0-9]{1,6}", number) or isinstance(key, bool):
-            raise LabelError(f"{file}: {cut(str(key))!r} is no class id; they are 0, 1, 2 and so on. {MEND}")
+            raise LabelError(f"{file}: {cut(str(key))!r} is no class id; they are 0, 1, 2 and so on. {CORRECT}")
         if not isinstance(value, str | int | float) or isinstance(value, bool) or not str(value).strip():
             raise LabelError(
                 f"{file}: the name of class {number} is {cut(str(value))!r}, which is no text. Write it in quotes."
             )
         if int(number) in names:
-            raise LabelError(f"{file}: class {number} stands there twice. {MEND}")
+            raise LabelError(f"{file}: class {number} stands there twice. {CORRECT}")
         names[int(number)] = str(value).strip()
     return names
 
@@ -208,7 +208,7 @@ def _numbered(pairs: Iterable[tuple[Any, Any]], file: Path) -> dict[int, str]:
 def _in_json(file: Path, *, must: bool) -> _Given | None:
     """`categories` with `id` and `name`, as Label Studio's notes.json has them."""
     try:
-        raw = reading.read_json(file, LabelError, advice=MEND)
+        raw = reading.read_json(file, LabelError, advice=CORRECT)
     except LabelError:
         if must:
             raise
@@ -217,13 +217,13 @@ def _in_json(file: Path, *, must: bool) -> _Given | None:
     if not isinstance(listed, list) or not listed:
         return None
     if not all(isinstance(c, dict) and {"id", "name"} <= c.keys() for c in listed):
-        raise LabelError(f"{file}: its categories have no `id` and `name` each. {MEND}")
+        raise LabelError(f"{file}: its categories have no `id` and `name` each. {CORRECT}")
     return _Given(file, _numbered([(c["id"], c["name"]) for c in listed], file))
 
 
 def _in_list(file: Path) -> _Given | None:
     """A name a line, the first of class 0; None where the lines are labels. Raises LabelError for a blank line."""
-    text = reading.read_text(file, LabelError, advice=f"Save it as UTF-8. {MEND}", most=1 << 20)
+    text = reading.read_text(file, LabelError, advice=f"Save it as UTF-8. {CORRECT}", most=1 << 20)
     rows = [row.strip() for row in re.split(r"\r*\n|\r", text)]
     while rows and not rows[-1]:
         rows.pop()
@@ -232,19 +232,19 @@ def _in_list(file: Path) -> _Given | None:
     if "" in rows:
         raise LabelError(
             f"{file}: line {rows.index('') + 1} is blank, and it is not clear whether it counts as a class. Delete it. "
-            f"{MEND}"
+            f"{CORRECT}"
         )
     if marked := next((at for at, row in enumerate(rows, start=1) if row.startswith(("#", "//"))), 0):
         raise LabelError(
             f"{file}: line {marked} looks like a comment, and it is not clear whether it counts as a class. Delete it. "
-            f"{MEND}"
+            f"{CORRECT}"
         )
     counted = [re.fullmatch(r"([0-9]+)[\s:,]+(\S.*)", row) for row in rows]
     if not all(counted):
         return _Given(file, dict(enumerate(rows)))
     ids = [int(found[1]) for found in counted if found]
     if ids == [*range(1, len(rows) + 1)]:
-        raise LabelError(f"{file}: numbers its classes from 1, and class ids are counted from 0. {MEND}")
+        raise LabelError(f"{file}: numbers its classes from 1, and class ids are counted from 0. {CORRECT}")
     names = [found[2] for found in counted if found]  # `0 toe drain`, as TensorFlow's labels.txt has it
     return _Given(file, dict(enumerate(names if ids == [*range(len(rows))] else rows)))
 
@@ -263,7 +263,9 @@ def _checked(found: Sequence[_Given], taxonomy: Taxonomy, *, any_class: bool) ->
     known = names if any_class else meanings(names, taxonomy).kinds
     unknown = [
         Problem.in_file(
-            first.file, f"class {i} {cut(name)!r} is not in the taxonomy; its labels are left out and reported."
+            first.file,
+            f"class {i} {cut(name)!r} is not in the taxonomy; its labels are left out and reported."
+            f"{meant(name, _spoken(taxonomy))}",
         )
         for i, name in names.items()
         if i not in known
@@ -275,6 +277,11 @@ def _checked(found: Sequence[_Given], taxonomy: Taxonomy, *, any_class: bool) ->
     ]
     given = [p for one in found for p in one.problems]
     return ClassNames(names, tuple(one.file for one in found), (*given, *unknown, *twice))
+
+
+def _spoken(taxonomy: Taxonomy) -> list[str]:
+    """Every name that the taxonomy has for its classes and types."""
+    return [*taxonomy.answers(), *(t.spoken for t in taxonomy.types)]
 
 
 def _difference(a: _Given, b: _Given) -> str:

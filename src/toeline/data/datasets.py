@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from toeline.core.finding import Problem, Step, grave
 from toeline.core.ground_truth import TrueInstance, join
 from toeline.core.taxonomy import Names, Taxonomy, meanings
+from toeline.core.words import cut, some
 from toeline.data.images import Photo, find_photos, photo_size
 from toeline.data.labels import LabelLine
 from toeline.data.places import ALL
@@ -85,6 +86,7 @@ def read_yolo(data: YoloSet, *, step: Step = lambda _: None) -> LabelSet:
     return LabelSet(data.root, data.names, splits, tuple(problems), notes)
 
 
+MOST_NAMED = 5  # class names in a message
 UNKNOWN = "no label of this photograph could be read, so it is {}, and not one with nothing on it."
 
 
@@ -143,8 +145,15 @@ def read_split(
 ) -> LabeledSplit:
     """Read the labels of one split, or of all for None. `todo` is what the user may do about a problem.
 
-    Raises LabelError when it is not there, holds no labeled photograph, or lacks the conditions that are needed.
+    Raises LabelError when it is not there, holds no labeled photograph, has no class of the taxonomy, or lacks the
+    conditions that are needed.
     """
+    if not meanings(data.names, taxonomy).kinds:
+        first_few = ", ".join(repr(cut(name)) for name in list(data.names.values())[:MOST_NAMED])
+        raise LabelError(
+            f"{data.root}: none of its {some(len(data.names), 'class name')} is in the taxonomy ({first_few}). Name a "
+            f"file that says what they are with --taxonomy. Known are: {', '.join(taxonomy.answers())}."
+        )
     every = {e.photo: e for part in data.splits.values() for e in part}  # some may be in two
     name, entries = data.split(split) if split else (ALL, tuple(every.values()))
     inspected = find_photos(sorted({e.photo.parent for e in entries})) if conditions else []
@@ -157,7 +166,8 @@ def read_split(
             shown = names.get(os.path.realpath(entry.photo), below) if conditions else below
             scenes.append(replace(scene, name=shown))
     if not scenes:
-        first = next((f" The first problem: {p}" for p in grave(problems)), "")
+        own = problems[len(data.problems) :] or problems  # of the photographs, before what is wrong with the whole
+        first = next((f" The first problem: {p}" for p in grave(own)), "")
         raise LabelError(
             f"{data.root}: none of the photographs of the split {name!r} can be opened and has labels.{first}"
         )
@@ -235,14 +245,23 @@ def placed(entries: Iterable[Entry]) -> list[PlacedEntry]:
 
     Where two would share a label file, the later one goes into a folder called like the split that it came from.
     """
+    entries = list(entries)
+    names = apart((entry.photo.name, entry.split) for entry in entries)
+    return [PlacedEntry(entry, name) for entry, name in zip(entries, names, strict=True)]
+
+
+def apart(wanted: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Names, each with the folder that it goes into where the label file of another one would be called the same.
+
+    >>> list(apart([("dam 1/a.jpg", "all"), ("dam 1/a.png", "all"), ("b.jpg", "all")]))
+    ['dam 1/a.jpg', 'all/dam 1/a.png', 'b.jpg']
+    """
     taken: set[str] = set()
-    places = []
-    for entry in entries:
-        tries = (f"{folder}{entry.photo.name}" for folder in _folders(entry.split))
+    for wish, split in wanted:
+        tries = (f"{folder}{wish}" for folder in _folders(split))
         name = next(n for n in tries if str(PurePosixPath(n).with_suffix("")).lower() not in taken)
         taken.add(str(PurePosixPath(name).with_suffix("")).lower())
-        places.append(PlacedEntry(entry, name))
-    return places
+        yield name
 
 
 def _folders(split: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ import yaml
 
 from toeline.core.finding import Step, grave
 from toeline.core.records import told_record
-from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same, write_whole
+from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same, write_whole, writing
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.core.words import some
 from toeline.data.coco import open_coco, read_coco, write_coco
@@ -85,7 +85,7 @@ def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection
     """
     out = Path(os.path.abspath(out))  # not resolved: a link named by the user stays a link  # noqa: PTH100
     record = json.loads(json.dumps(settings))
-    try:
+    with writing(out):
         if _holds(out, note, record, own):
             yield None
             return
@@ -99,13 +99,6 @@ def staged(out: Path, note: str, settings: Mapping[str, Any], *, own: Collection
             yield stage
             (stage / LOCK).unlink(missing_ok=True)
         _swap(stage, out)
-    except OSError as why:
-        if why.errno is None:
-            raise
-        where = why.filename or out
-        raise OutputError(
-            f"{where}: cannot be read or written ({why.strerror}). Mend that, then run the same command again."
-        ) from None
 
 
 def _holds(out: Path, note: str, settings: Mapping[str, Any], own: Collection[str]) -> bool:
@@ -163,7 +156,11 @@ def read_other(
     if to is Format.YOLO:
         if classes is not None:
             raise LabelError(f"{root}: COCO annotations name their classes themselves. Leave --classes out.")
-        return read_coco(open_coco(root), root, step=step)
+        read = read_coco(open_coco(root), root, step=step)
+        if not read.photographs:
+            first = f" The first: {read.problems[0]}" if read.problems else ""
+            raise LabelError(f"{root}: not one photograph can be read.{first}")
+        return read
     data = open_yolo(root, taxonomy, any_class=True, classes=classes)
     if all(entry.labels is None for entries in data.splits.values() for entry in entries):
         raise LabelError(" ".join(map(str, grave(data.problems)[:2])))

@@ -22,7 +22,7 @@ from toeline.core.finding import Problem
 from toeline.core.reading import is_there
 from toeline.core.run_folder import RUN
 from toeline.core.words import shown, some
-from toeline.errors import OutputError, PhotoError, SetupError, need
+from toeline.errors import OutputError, PhotoError, SetupError, install_line, need
 
 MAX_PIXELS = 400_000_000  # 1.2 GB as RGB; a 12,000 x 9,000 mosaic has 108 million
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000", "HEIF")  # JPEG: MPO too; HEIF: pillow-heif
@@ -70,12 +70,21 @@ Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or MAX_PIXELS, MAX_PIXELS)
 _OPENING = threading.Lock()
 
 
+Core = tuple[int, int, int, int]
+
+
 @dataclass(frozen=True)
 class Photo:
-    """A photograph file and its `name`: the path below the folder that the user named, unique within one run."""
+    """A photograph file and its `name`: the path below the folder that the user named, unique within one run.
+
+    One that is in memory has its upright `image`, and need not be a file. Of a part of a larger picture, `core` (x1 y1
+    x2 y2 in pixels) is what no other part has: objects whose center lies elsewhere are those of another part.
+    """
 
     path: Path
     name: str
+    image: Image.Image | None = field(default=None, compare=False, repr=False)
+    core: Core | None = None
 
 
 def photo_size(path: Path) -> tuple[int, int]:
@@ -195,7 +204,7 @@ def _require_picture(path: Path) -> None:
     if why := unread_kind(suffix):
         raise PhotoError(f"{path}: {why}")
     if suffix in HEIF and not _can_heif():
-        raise PhotoError(f"{path}: HEIC needs pillow-heif. Run: pip install 'toeline[heic]'")
+        raise PhotoError(f"{path}: HEIC needs pillow-heif. Run: {install_line('heic')}")
 
 
 def unread_kind(suffix: str) -> str:
@@ -203,7 +212,7 @@ def unread_kind(suffix: str) -> str:
     if suffix in RAW:
         return "a camera's raw file, which is not read. Export it as JPEG or TIFF."
     if suffix in MOVIES:
-        return "a film, which is not read. Save the frames that count as JPEG."
+        return "a video. Inspect a frame every 5 seconds with toeline inspect --every 5, or save frames as JPEG."
     return "a picture of a kind that is not read. Save it as JPEG or PNG." if suffix in OTHER else ""
 
 
@@ -315,6 +324,8 @@ def _sixteen_to_eight(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtyp
 
 
 def _what_instead(path: Path) -> str:
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return "describes a data set and is no photograph. Name its folder of photographs, or use toeline evaluate"
     return "the file is empty" if path.stat().st_size == 0 else "not a photograph, whatever its name says"
 
 
@@ -326,7 +337,7 @@ def file_hash(path: Path) -> str:
 
 @dataclass(frozen=True)
 class FoundPhotos:
-    """What was found in folders, and what of it was left out: `problems` are to be mended, notes among them not."""
+    """What was found in folders, and what of it was left out: `problems` are to be corrected, notes among them not."""
 
     photos: tuple[Photo, ...]
     problems: tuple[Problem, ...]
@@ -337,17 +348,18 @@ def find_photos(paths: Sequence[Path]) -> list[Photo]:
     return list(search_photos(paths).photos)
 
 
-def search_photos(paths: Sequence[Path], *, may_be_none: bool = False) -> FoundPhotos:
+def search_photos(paths: Sequence[Path], *, may_be_none: bool = False, videos: bool = False) -> FoundPhotos:
     """Every photograph in the files and folders of `paths`, each once, in natural order within a folder (2 before 10).
 
     Folders are searched to the bottom, linked ones too, by file suffix; what is nobody's photograph (FOREIGN, hidden
     files, results of Toeline) is left out and counted, and what cannot be read is named. A file that is named itself is
     taken whatever its suffix, so that reading it says what is wrong with it. Photographs of the same name from several
-    folders get as much of their folder's path as tells them apart. Raises PhotoError for a path that does not exist,
-    and unless there `may_be_none` when there is no photograph at all.
+    folders get as much of their folder's path as tells them apart. With `videos` these are found too. Raises PhotoError
+    for a path that does not exist, and unless there `may_be_none` when there is no photograph at all.
     """
     found: dict[Path, tuple[Path, str]] = {}
     problems: list[Problem] = []
+    suffixes = (*SUFFIXES, *(MOVIES if videos else ()))
     real = cache(Path.resolve)  # of folders: there may be a hundred thousand photographs in one
     for path in paths:
         if not path.exists():
@@ -355,7 +367,7 @@ def search_photos(paths: Sequence[Path], *, may_be_none: bool = False) -> FoundP
         if not path.is_dir() and not is_utf8(path.name):
             problems.append(Problem.in_file(path, _NO_UTF8))
             continue
-        for photo, name in _photos_under(path, problems) if path.is_dir() else [(path, path.name)]:
+        for photo, name in _photos_under(path, problems, suffixes) if path.is_dir() else [(path, path.name)]:
             place = Path(os.path.realpath(photo)) if _is_link(photo) else real(photo.parent) / photo.name
             found.setdefault(place, (photo, name))
     if not found and not may_be_none:
@@ -365,13 +377,32 @@ def search_photos(paths: Sequence[Path], *, may_be_none: bool = False) -> FoundP
     return FoundPhotos(tuple(_named_apart(found)), tuple(problems))
 
 
-def _photos_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str]]:
+def require_readable(photos: Sequence[Path], where: str) -> None:
+    """Raise PhotoError when not one of them can be opened, by their headers: as a rule, the first can, and ends it.
+
+    `where` is what the user named.
+    """
+    faults: list[PhotoError] = []
+    for photo in photos:
+        try:
+            photo_size(photo)
+        except PhotoError as why:
+            faults.append(why)
+        else:
+            return
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise PhotoError(f"{where}: not one of {some(len(faults), 'photograph')} can be read. The first: {faults[0]}")
+
+
+def _photos_under(folder: Path, problems: list[Problem], suffixes: Collection[str]) -> Iterator[tuple[Path, str]]:
     names = []
     raws: list[Path] = []
     odd: list[Path] = []
     for file, name in files_under(folder, problems):
         suffix = file.suffix.lower()
-        if suffix in SUFFIXES:
+        if suffix in suffixes:
             names.append(name)
         elif unread_kind(suffix):
             raws.append(file)
@@ -417,13 +448,13 @@ def _misnamed(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Probl
 
 
 def _unread(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Problem]:
-    """Pictures of kinds that are not read: one line for those beside a photograph of the same name, and for films."""
+    """Pictures of kinds that are not read: one line for those beside a photograph of the same name, and for videos."""
     beside = [f for f in files if f.with_suffix("") in photos or f.suffix.lower() in MOVIES]
     if beside:
         kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(Counter(f.suffix.lower() for f in beside).items()))
         names = ", ".join(f.name for f in beside[:MOST_NAMED]) + (" ..." if len(beside) > MOST_NAMED else "")
-        what = f"{some(len(beside), 'file')} not read: films, or raw files beside a photograph of their name"
-        what = f"{what} ({kinds}): {names}"
+        what = f"{some(len(beside), 'file')} not read: videos, or raw files beside a photograph of their name"
+        what = f"{what} ({kinds}): {names}. Of videos, inspect --every 5 takes a frame every 5 seconds"
         yield Problem.in_file(beside[0].parent, what, note=True)
     told = set(beside)
     for file in files:

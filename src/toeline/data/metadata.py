@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 from toeline.core.geo import CameraPose, Point, wrapped
 from toeline.data.focal import focal_of, number
 from toeline.data.images import Header, read_header
-from toeline.errors import PhotoError
+from toeline.data.mosaics import is_geotiff, map_corners
+from toeline.errors import PhotoError, SetupError
 
 LATITUDE_REF, LATITUDE, LONGITUDE_REF, LONGITUDE = 1, 2, 3, 4  # tags of the GPS part of EXIF 3.0
 ALTITUDE_REF, ALTITUDE, TIME_STAMP, STATUS, DATE_STAMP = 5, 6, 7, 9, 29
@@ -38,6 +39,13 @@ NOWHERE = Reading()
 
 def read_position(path: Path) -> Reading:
     """The place of a photograph; a file that cannot be read has none, which is for others to report."""
+    if is_geotiff(path):
+        try:
+            return Reading(CameraPose.of_map(map_corners(path)))
+        except (SetupError, ValueError) as why:
+            return Reading(
+                wrong=f"its own coordinates are not read: {why}" if isinstance(why, SetupError) else str(why)
+            )
     try:
         return position_of(read_header(path))
     except PhotoError:
@@ -232,3 +240,37 @@ def _texts(root: ElementTree.Element) -> Iterator[tuple[str, str]]:
         yield from element.attrib.items()
         if isinstance(element.tag, str) and element.text and element.text.strip():
             yield element.tag, element.text
+
+
+XMP = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="DJI Meta Data" '
+    'xmlns:drone-dji="http://www.dji.com/drone-dji/1.0/" {}/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+DIGITS = {"GpsLatitude": 8, "GpsLongitude": 8}  # after the point
+
+
+def dji_packet(fields: Mapping[str, float]) -> bytes:
+    """An XMP packet with these of DJI's fields: the reverse of `dji_fields`."""
+    said = " ".join(f'drone-dji:{name}="{value:+.{DIGITS.get(name, 2)}f}"' for name, value in fields.items())
+    return XMP.format(said).encode()
+
+
+def gps_tags(place: CameraPose) -> dict[int, Any]:
+    """A position as the GPS part of EXIF has it: the reverse of what is read here."""
+    tags: dict[int, Any] = {
+        LATITUDE_REF: "N" if place.latitude >= 0 else "S",
+        LATITUDE: _sexagesimal(place.latitude),
+        LONGITUDE_REF: "E" if place.longitude >= 0 else "W",
+        LONGITUDE: _sexagesimal(place.longitude),
+    }
+    if place.altitude_m is not None:
+        tags |= {ALTITUDE_REF: b"\x01" if place.altitude_m < 0 else b"\x00", ALTITUDE: abs(place.altitude_m)}
+    return tags
+
+
+def _sexagesimal(degrees: float) -> tuple[float, float, float]:
+    """Whole degrees, whole minutes, seconds to a ten-thousandth (3 mm), without a sign."""
+    ten_thousandths = round(abs(degrees) * 36_000_000)
+    minutes, seconds = divmod(ten_thousandths, 600_000)
+    return float(minutes // 60), float(minutes % 60), seconds / 10_000

@@ -68,7 +68,7 @@ def listed_places(file: Path, raw: Mapping[str, Any]) -> Places:
                 continue
             if not isinstance(value, str):
                 raise LabelError(
-                    f"{file}: `{key}: {cut(str(value))}` is no folder, list of folders or text file. Mend it."
+                    f"{file}: `{key}: {cut(str(value))}` is no folder, list of folders or text file. Correct it."
                 )
             _take(found, top, key, split, value, several=isinstance(values, list))
     return found
@@ -107,7 +107,9 @@ class _Top:
 
     def said(self, key: str, value: str, what: str, *, note: bool = False) -> Problem:
         """A problem of an entry."""
-        return Problem("", str(self.file), f"`{key}: {cut(value, 200)}` {what}", "" if note else "Mend it.", note=note)
+        return Problem(
+            "", str(self.file), f"`{key}: {cut(value, 200)}` {what}", "" if note else "Correct it.", note=note
+        )
 
 
 def _take(found: Places, top: _Top, key: str, split: str, value: str, *, several: bool) -> None:
@@ -249,7 +251,7 @@ def _take_list(found: Places, top: _Top, split: str, file: Path) -> None:
             photos[real] = photo
     for number, typed in lost[:MOST_SAID]:
         what = f"the photograph {cut(typed, 200)} is not there, or not once."
-        found.problems.append(Problem("", str(file), what, "Mend the line, or delete it.", number))
+        found.problems.append(Problem("", str(file), what, "Correct the line, or delete it.", number))
     if len(lost) > MOST_SAID:
         found.problems.append(Problem.in_file(file, f"{len(lost) - MOST_SAID:,} more photographs are not there."))
     if twice:

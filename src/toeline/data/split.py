@@ -134,7 +134,7 @@ def _unmatched(places: Sequence[PlacedEntry], ties: Sequence[Sequence[Tie]], run
     """Photographs whose names do not fit the pattern. Raises LabelError when none fits."""
     photos = [p.entry.photo for p, its in zip(places, ties, strict=True) if all(t.kind != "flight line" for t in its)]
     if places and len(photos) == len(places):
-        raise LabelError(f"--by {run.by!r} matches none of {len(places)} names, {photos[0].name} for one. Mend it.")
+        raise LabelError(f"--by {run.by!r} matches none of {len(places)} names, {photos[0].name} for one. Correct it.")
     return [Problem.in_file(photo, f"its name does not match --by {run.by!r}, so it stands alone.") for photo in photos]
 
 
@@ -335,7 +335,7 @@ def _place(counted: Counted, folder: Path) -> Path:
 
 
 def _write_photo(counted: Counted, folder: Path, plan: SplitPlan) -> str:
-    """The photograph linked or copied; the labels always copied, so that mending one does not change the source."""
+    """The photograph linked or copied; the labels always copied, so that a corrected one does not change the source."""
     place = counted.place
     how = carry(place.entry.photo, _place(counted, folder), plan.run.carry)
     if place.entry.labels is not None:

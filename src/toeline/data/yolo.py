@@ -21,7 +21,7 @@ from toeline.core.ground_truth import GroundTruth
 from toeline.core.reading import is_file
 from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Meanings, Names, ObjectClass, Taxonomy, meanings
-from toeline.core.words import some
+from toeline.core.words import some, unknown
 from toeline.data.class_names import (
     YAML,
     YAML_FIRST,
@@ -33,7 +33,7 @@ from toeline.data.class_names import (
     taxonomy_names,
 )
 from toeline.data.foreign import other_formats
-from toeline.data.images import SUFFIXES, is_utf8, photo_size
+from toeline.data.images import SUFFIXES, is_utf8, photo_size, require_readable
 from toeline.data.labels import LabelLine, read_label_file
 from toeline.data.matching import LabelFolder, MatchedLabels, folded, label_folders, match_labels, stem_of, strays
 from toeline.data.places import ALL, MOST_SAID, SPLITS, Part, Places, guessed_places, listed_keys, listed_places, walk
@@ -69,8 +69,7 @@ class YoloSet:
         """
         called = SPLITS.get(name, name)
         if called not in self.splits:
-            there = ", ".join(sorted(self.splits))
-            raise LabelError(f"{self.root}: has no split {name!r}. Choose one of: {there}.")
+            raise LabelError(unknown(f"{self.root}: has no split", name, sorted(self.splits)))
         return called, self.splits[called]
 
 
@@ -160,12 +159,14 @@ def open_yolo(
     `images/train|val|test` (ultralytics) and a bare folder of photographs are understood. Labels lie where
     `matching.label_folders` looks, or in `labels`. Class names are those of `class_names.find_names`; `classes` is the
     file to take them from. With `any_class`, classes outside the taxonomy are no problem: for whoever reads no meaning
-    into them. Raises LabelError when there are no photographs, and where it is not clear which are meant.
+    into them. Raises LabelError when there are no photographs, and where it is not clear which are meant, and
+    PhotoError when not one of them can be opened.
     """
     base, file = _opened(root)
     raw = _settings(file)
     places = _places(root, base, file, raw)
     photos, repeated = _once(places.parts)
+    require_readable([photo for _, photo in photos], str(root))
     tops = {str(photo).rpartition(os.sep)[0]: part.folder for part, photo in reversed(photos)}
     matched = match_labels((photo for _, photo in photos), partial(_label_places, tops=tops, labels=labels))
     keypoints = _keypoints(raw, file)
@@ -255,7 +256,7 @@ def _places(root: Path, base: Path, file: Path | None, raw: Mapping[str, Any]) -
         _require_top(base)
     if listed.problems:
         what = "none of the places that it lists is there, so the usual folders are read."
-        missed = [*listed.problems, Problem("", str(file), what, "Mend its train:, val: and test:.")]
+        missed = [*listed.problems, Problem("", str(file), what, "Correct its train:, val: and test:.")]
         # obj.data is written for darknet's own folder, and exporters leave the lists out
         found.problems += [replace(p, note=True) for p in missed] if str(file).endswith(".data") else missed
     return found
@@ -323,7 +324,7 @@ def _keypoints(raw: Mapping[str, Any], file: Path | None) -> int:
         or shape[1] not in (2, 3)
     ):
         raise LabelError(
-            f"{file}: `kpt_shape: {shape}` is not the number of key points and 2 or 3, as [17, 3]. Mend it."
+            f"{file}: `kpt_shape: {shape}` is not the number of key points and 2 or 3, as [17, 3]. Correct it."
         )
     return int(shape[0] * shape[1])
 

@@ -11,6 +11,7 @@ from PIL import Image
 from toeline.core.reading import number, whole
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Names, Taxonomy, fold, meanings
+from toeline.core.words import unknown
 from toeline.errors import SetupError, TaxonomyError
 
 
@@ -49,7 +50,7 @@ class DetectorOptions:
 
     def __post_init__(self) -> None:
         if self.head is not None and self.head not in HEADS:
-            raise SetupError(f"there is no head {self.head!r}. Choose one of: {', '.join(HEADS)}.")
+            raise SetupError(unknown("there is no head", self.head, HEADS))
         given = {**self.thresholds} | ({} if self.general is None else {"all types": self.general})
         for name, limit in given.items():
             if not 0 <= limit <= 1:
@@ -85,10 +86,9 @@ def _type(name: str, taxonomy: Taxonomy) -> str:
     try:
         return taxonomy.type_of(name).name
     except TaxonomyError:
-        types = ", ".join(t.name for t in taxonomy.types)
-        raise TaxonomyError(
-            f"a threshold is given for {name!r}, which is no type of the taxonomy {taxonomy.name!r}. Types: {types}."
-        ) from None
+        types = [t.name for t in taxonomy.types]
+        what = f"a threshold is given for a type that the taxonomy {taxonomy.name!r} does not have,"
+        raise TaxonomyError(unknown(what, name, types)) from None
 
 
 def read_thresholds(words: Sequence[str]) -> tuple[Mapping[str, float], float | None]:
@@ -115,6 +115,12 @@ def read_thresholds(words: Sequence[str]) -> tuple[Mapping[str, float], float | 
         found[name.strip()] = value
     general = found.pop("", None)
     return found, general
+
+
+def typed_options(thresholds: Sequence[str], *, trust: bool, device: str, head: str | None = None) -> DetectorOptions:
+    """What was typed of the detector. Raises SetupError for a threshold that is none."""
+    by_type, general = read_thresholds(thresholds)
+    return DetectorOptions(by_type, general, trust, device, head)
 
 
 # Names that say that there is nothing to report: unused rows of heads (COCO has eleven "N/A"), and the background.

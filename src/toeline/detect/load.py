@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import meant
 from toeline.detect import ultralytics_onnx as onnx
 from toeline.detect import ultralytics_pt as pt
 from toeline.detect.detector import DEFAULT, RESCORE, Detector, DetectorOptions
@@ -13,6 +14,7 @@ from toeline.weights import is_hub_id
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "detector" / "model.onnx"
 CARD, CONFIG = "detector.json", "config.json"
+FILES = (".pt", ".onnx")
 WAYS = (
     "Give 'embedded'; a .pt of ultralytics; an .onnx, exported by ultralytics or by toeline; a directory of a "
     "transformers detector (config.json and *.safetensors) or its hub id, owner/name"
@@ -33,29 +35,36 @@ def load_detector(name: str, *, taxonomy: Taxonomy, options: DetectorOptions = D
 
 
 def _load(name: str, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
-    path = EMBEDDED if name == "embedded" else Path(name).expanduser()
-    if path.is_dir():
-        return _of_directory(path, taxonomy, options)
+    require_detector(name)
+    path = _path(name)
+    if path.is_dir() and (path / EMBEDDED.name).is_file():
+        path /= EMBEDDED.name
     if path.is_file() or path == EMBEDDED:
         return _of_file(path, taxonomy, options)
-    if is_hub_id(name) and path.suffix.lower() not in (".pt", ".onnx"):
-        return _transformers(name, taxonomy, options)
-    raise ModelError(f"{path}: there is no such detector. {WAYS}.")
+    return _transformers(str(path) if path.is_dir() else name, taxonomy, options)
 
 
-def _of_directory(folder: Path, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
-    if (folder / EMBEDDED.name).is_file():
-        return _of_file(folder / EMBEDDED.name, taxonomy, options)
-    if (folder / CONFIG).is_file():
-        return _transformers(str(folder), taxonomy, options)
-    raise ModelError(f"{folder}: this directory holds neither {EMBEDDED.name} nor {CONFIG}. {WAYS}.")
+def require_detector(name: str) -> None:
+    """Raise ModelError for what is no detector, as far as its name and its place tell: nothing is loaded."""
+    path = _path(name)
+    kind = path.suffix.lower()
+    if path.is_dir():
+        if not any((path / file).is_file() for file in (EMBEDDED.name, CONFIG)):
+            raise ModelError(f"{path}: this directory holds neither {EMBEDDED.name} nor {CONFIG}. {WAYS}.")
+    elif path.is_file():
+        if kind not in FILES:
+            raise ModelError(f"{path}: a file of this kind is no detector. {WAYS}.")
+    elif path != EMBEDDED and (kind in FILES or not is_hub_id(name)):
+        raise ModelError(f"{path}: there is no such detector.{meant(name, ['embedded'])} {WAYS}.")
+
+
+def _path(name: str) -> Path:
+    return EMBEDDED if name == "embedded" else Path(name).expanduser()
 
 
 def _of_file(path: Path, taxonomy: Taxonomy, options: DetectorOptions) -> Detector:
     if path.suffix.lower() == ".pt":
         return pt.load(path, taxonomy, options)
-    if path.suffix.lower() != ".onnx":
-        raise ModelError(f"{path}: a file of this kind is no detector. {WAYS}.")
     if path == EMBEDDED or path.with_name(CARD).is_file():
         from toeline.detect.onnx import OnnxDetector  # onnxruntime loads here
 
@@ -76,7 +85,7 @@ def weight_files(name: str) -> list[Path]:
     >>> [file.name for file in weight_files("embedded")]
     ['model.onnx', 'detector.json', 'rescore.safetensors']
     """
-    path = EMBEDDED if name == "embedded" else Path(name).expanduser()
+    path = _path(name)
     if path.is_dir() and not (path / EMBEDDED.name).is_file():
         files = [path / CONFIG, path / "preprocessor_config.json", *sorted(path.glob("*.safetensors"))]
     else:

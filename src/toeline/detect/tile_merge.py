@@ -1,7 +1,7 @@
 """Detections from overlapping windows put together: every object once, and none in pieces.
 
 The rules, within one type: the window that sees an object whole is believed; a piece that a window's border cut off
-joins what goes on beyond that border; what one window saw as two objects stays two. Knows boxes only.
+joins what continues beyond that border; what one window saw as two objects stays two. Knows boxes only.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import DetectorOptions, Label, labels_of
 from toeline.detect.letterbox import batches
 from toeline.detect.postprocess import detections
-from toeline.errors import ModelError, SetupError
+from toeline.errors import ModelError, SetupError, pip_install
 from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device, pickles_in, quiet
 
 
@@ -132,7 +132,7 @@ def _model(folder: Path, *, safe: bool) -> Any:
             use_safetensors=True if safe else None,
         )
     except ImportError as why:
-        raise SetupError(f"{folder}: {first_line(why)} Its backbone needs a library: pip install timm") from None
+        raise SetupError(f"{folder}: {first_line(why)} Its backbone needs a library: {pip_install('timm')}") from None
 
 
 # What a model's image processor is called that does not say so itself, by model_type.

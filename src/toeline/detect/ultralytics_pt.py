@@ -28,7 +28,7 @@ from toeline.detect.letterbox import MOST_AT_ONCE, batches, fit_into
 from toeline.detect.postprocess import detections
 from toeline.detect.ultralytics_onnx import OWN_THRESHOLD, TASKS
 from toeline.detect.yolo_decode import Polygon, outline
-from toeline.errors import ModelError, need
+from toeline.errors import ModelError, need, pip_install
 from toeline.weights import first_line, pick_device
 
 OFFLINE = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
@@ -169,7 +169,7 @@ def _reading(path: Path, *, trust: bool) -> Iterator[None]:
     if not hasattr(tasks, "SAFE_LOAD") or not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
         raise ModelError(
             f"{path}: this ultralytics cannot read a .pt without running what is in it; a newer one can "
-            f"(pip install --upgrade ultralytics). {WHAT_TRUST_MEANS.format(name=path.name)}"
+            f"({pip_install('--upgrade', 'ultralytics')}). {WHAT_TRUST_MEANS.format(name=path.name)}"
         )
     before, tasks.SAFE_LOAD = tasks.SAFE_LOAD, True
     try:

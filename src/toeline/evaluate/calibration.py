@@ -1,4 +1,4 @@
-"""Whether probabilities can be believed, how to mend them, and what it buys to let a person see the least sure."""
+"""Whether probabilities can be believed, how to calibrate them, and what review of the least sure saves."""
 
 from __future__ import annotations
 

@@ -147,16 +147,16 @@ class _Scoring:
         def baseline(said: Codes) -> float | None:
             return float(share.hits(said)[among].mean()) if among.any() else None
 
-        majority_baseline, train_majority_baseline = self._majority_baselines(
-            baseline, most_common_side if share.sides else most_common
-        )
+        if share.by_truth:
+            return measured
+        majority_baseline, train_majority_baseline = self._majority_baselines(baseline)
         return replace(measured, majority_baseline=majority_baseline, train_majority_baseline=train_majority_baseline)
 
     def mean(self, key: str, label: str, value: Callable[[Coded, Codes], float]) -> Metric:
         """A mean over classes: no numerator, so the bootstrap alone."""
         n = len(self.coded.cases)
         majority_baseline, train_majority_baseline = self._majority_baselines(
-            lambda said: value(self.coded, said) if n else None, most_common
+            lambda said: value(self.coded, said) if n else None
         )
         clustered = self.bootstrap.interval(table_columns(self.coded, self.coded.said), _STATISTICS[key])
         return Metric(
@@ -171,15 +171,11 @@ class _Scoring:
             train_majority_baseline=train_majority_baseline,
         )
 
-    def _majority_baselines(
-        self,
-        value: Callable[[Codes], float | None],
-        majority: Callable[[Sequence[tuple[str, str]], Taxonomy], dict[str, str]],
-    ) -> tuple[float | None, float | None]:
+    def _majority_baselines(self, value: Callable[[Codes], float | None]) -> tuple[float | None, float | None]:
         words = self.coded.taxonomy
         here = [(case.type_name, case.true_class) for case in self.coded.cases]
         majority_baselines = [
-            value(self.coded.majority_baselines(majority(pairs, words))) if pairs else None
+            value(self.coded.majority_baselines(most_common(pairs, words))) if pairs else None
             for pairs in (here, self.train)
         ]
         return majority_baselines[0], majority_baselines[1]
@@ -338,7 +334,7 @@ class Share:
     label: str
     among: Flags
     hits: Callable[[Codes], Flags]
-    sides: bool = False  # whether only normal or not is asked, which has a majority-class baseline of its own
+    by_truth: bool = False  # whether all have one true class or condition: a fixed answer is then right on all or none
     lower_is_better: bool = False
 
 
@@ -351,7 +347,7 @@ def shares(coded: Coded) -> Iterator[Share]:
     for t in words.types:
         yield Share(f"type/{t.name}", t.spoken, coded.kind_is(t.name), _same(coded))
     for c in words.classes:
-        yield Share(f"class/{c.name}", c.name, coded.true == words.class_id(c.name), _same(coded))
+        yield Share(f"class/{c.name}", c.name, coded.true == words.class_id(c.name), _same(coded), by_truth=True)
 
 
 def _same(coded: Coded) -> Callable[[Codes], Flags]:
@@ -375,13 +371,11 @@ def _sides(coded: Coded) -> Iterator[Share]:
         return np.asarray(side[said] == 1)
 
     every = np.ones(len(coded.cases), dtype=bool)
-    yield Share("normal_or_not", "normal or not, every type", every, agrees, sides=True)
-    yield Share("normal_or_not_given_type", "normal or not, given the type", coded.choice, agrees, sides=True)
-    yield Share(
-        "missed_defects", "defects missed", true == 1, lambda said: ~alarms(said), sides=True, lower_is_better=True
-    )
+    yield Share("normal_or_not", "normal or not, every type", every, agrees)
+    yield Share("normal_or_not_given_type", "normal or not, given the type", coded.choice, agrees)
+    yield Share("missed_defects", "defects missed", true == 1, lambda said: ~alarms(said), lower_is_better=True)
     healthy = coded.choice & (true == 0)
-    yield Share("false_alarms", "false alarms", healthy, alarms, sides=True, lower_is_better=True)
+    yield Share("false_alarms", "false alarms", healthy, alarms, lower_is_better=True)
 
 
 def _by_condition(coded: Coded) -> Iterator[Share]:
@@ -394,9 +388,10 @@ def _by_condition(coded: Coded) -> Iterator[Share]:
         def hits(said: Codes, number: int = number) -> Flags:
             return np.asarray(of[said] == number)
 
-        yield Share(f"condition/{name}", name, among, hits)
+        yield Share(f"condition/{name}", name, among, hits, by_truth=True)
         if (among & ~coded.choice).any():
-            yield Share(f"condition_given_type/{name}", f"{name}, given the type", among & coded.choice, hits)
+            asked = among & coded.choice
+            yield Share(f"condition_given_type/{name}", f"{name}, given the type", asked, hits, by_truth=True)
 
 
 def normal_condition(taxonomy: Taxonomy) -> str:
@@ -422,17 +417,3 @@ def most_common(ground_truths: Iterable[tuple[str, str]], taxonomy: Taxonomy) ->
     counts = Counter(ground_truths)
     kinds = [t.name for t in taxonomy.types if any(kind == t.name for kind, _ in counts)]
     return {kind: max(taxonomy.answers(kind), key=lambda name: counts[kind, name]) for kind in kinds}
-
-
-def most_common_side(ground_truths: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> dict[str, str]:
-    """For each type a class on its more common side, normal or not, for metrics that ask no more.
-
-    >>> ground_truths = [("toe_drain", name) for name in ("Toe drain", "Toe drain- Blocked", "Toe drain- Damaged")]
-    >>> most_common(ground_truths, Taxonomy.load()), most_common_side(ground_truths, Taxonomy.load())
-    ({'toe_drain': 'Toe drain'}, {'toe_drain': 'Toe drain- Blocked'})
-    """
-    side = side_of(taxonomy)
-    first = {(c.type, int(side[i])): c.name for i, c in reversed(list(enumerate(taxonomy.classes)))}
-    return most_common(
-        ((kind, first[kind, int(side[taxonomy.class_id(name)])]) for kind, name in ground_truths), taxonomy
-    )

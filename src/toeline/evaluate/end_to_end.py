@@ -14,17 +14,11 @@ from toeline.core.box import Box
 from toeline.core.finding import Finding
 from toeline.core.ground_truth import TrueInstance
 from toeline.core.taxonomy import Taxonomy
-from toeline.evaluate.classification import Cluster, Scorecard, most_common, most_common_side, normal_condition, score
+from toeline.evaluate.classification import Cluster, Scorecard, most_common, normal_condition, score
 from toeline.evaluate.detection import Breakdown, Sorted, breakdown
 from toeline.evaluate.matching import Case, judged, unsaid
 from toeline.evaluate.metric import DRAWS, ClusterBootstrap, Metric, ratio
 
-SIDES = (
-    "normal_or_not",
-    "normal_or_not_given_type",
-    "missed_defects",
-    "false_alarms",
-)  # keys with a majority-class baseline of their own
 OBJECTS = {  # what went wrong with a true object, and in which stage
     "missed": "detector: not found",
     "misplaced": "detector: badly placed",
@@ -95,14 +89,9 @@ def score_both(
 
 def _majority_baselines(objects: Sequence[ObjectOutcome], pairs: Pairs, taxonomy: Taxonomy) -> dict[str, float]:
     """Figure key -> its value when each found object gets the most common class of its detected type."""
-    plain, sides = (
-        {
-            f.key: f.value
-            for f in score(_majority_baseline(objects, table(pairs, taxonomy)), taxonomy, targets={}, draws=1).figures
-        }
-        for table in (most_common, most_common_side)
-    )
-    return {key: (sides if key in SIDES else plain)[key] for key in plain}
+    said = _majority_baseline(objects, most_common(pairs, taxonomy))
+    card = score(said, taxonomy, targets={}, draws=1)
+    return {f.key: f.value for f in card.figures if f.majority_baseline is not None}
 
 
 def _majority_baseline(objects: Sequence[ObjectOutcome], table: Mapping[str, str]) -> list[Case]:

@@ -19,6 +19,7 @@ from toeline.errors import ModelError, need
 from toeline.weights import check_weights, first_line, quiet
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+VIEW_FILE = "toeline.json"  # what a model or an adapter was trained to be shown, and of an adapter on what weights
 COPY = "Copy the adapter again from where it was trained."
 OTHER = "Name the base model that it was trained on."
 
@@ -301,11 +302,15 @@ def _inner(name: str) -> str:
 
 
 def _compare(wrapped: Any, tensors: Tensors) -> None:
-    """Raise ValueError unless the peft model holds these tensors, name by name and number by number."""
+    """Raise ValueError unless the peft model holds these tensors, name by name and number by number.
+
+    Of a model without numbers (on torch's meta device) by their names alone.
+    """
     from peft.utils import get_peft_model_state_dict
 
     held = {_inner(k): w for k, w in get_peft_model_state_dict(wrapped, save_embedding_layers=False).items()}
     odd = sorted(held.keys() ^ tensors.keys())
-    odd += [k for k, t in tensors.items() if k in held and not t.to(held[k]).equal(held[k])]
+    there = {k: w for k, w in held.items() if not w.is_meta}
+    odd += [k for k, t in tensors.items() if k in there and not t.to(there[k]).equal(there[k])]
     if odd:
         raise ValueError(f"{len(odd)} tensors were not taken over, first {_first(odd)}")

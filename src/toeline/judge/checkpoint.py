@@ -16,8 +16,9 @@ from toeline.core import reading
 from toeline.core.question import PromptBudget
 from toeline.core.reading import number
 from toeline.core.words import cut
-from toeline.errors import ModelError, SetupError
-from toeline.judge.adapter import add_adapter, weights_of
+from toeline.errors import ModelError, SetupError, install_line
+from toeline.judge.adapter import VIEW_FILE, add_adapter, weights_of
+from toeline.judge.lineage import require_base
 from toeline.judge.shape import shape_of
 from toeline.judge.vocabulary import load_original
 from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device
@@ -36,6 +37,7 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
     config = read_config(folder)
     if adapter is not None:
         weights_of(adapter)
+        require_base(folder, adapter)
     quantized = config.get("quantization_config") is not None
     if quantized:
         more.setdefault("device_map", {"": target})
@@ -121,8 +123,8 @@ def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
         model = load_whole(AutoModelForImageTextToText, folder, "model", beside=blind, **how)
     except ImportError as why:  # of a library that packs weights in 4 or 8 bits
         raise SetupError(
-            f"{folder}: its weights are quantized, and a library for that is missing ({first_line(why)}). Run: pip "
-            f"install 'toeline[quantize]', or choose the model in whole precision."
+            f"{folder}: its weights are quantized, and a library for that is missing ({first_line(why)}). Choose the "
+            f"model in whole precision, or run: {install_line('quantize')}"
         ) from None
     patch_embed_as_linear(model)
     return model
@@ -220,9 +222,6 @@ def _checked(found: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-VIEW_FILE = "toeline.json"
-
-
 def read_view(folders: list[Path], *, cell: int) -> PromptBudget:
     """The view in the first folder that has a toeline.json, else the default view of Qwen2-VL. Raises ModelError."""
     for file in (folder / VIEW_FILE for folder in folders):
@@ -251,9 +250,10 @@ def _is(value: Any, kind: type) -> bool:
     return fits and (kind is str or value >= 0)
 
 
-def write_view(folder: Path, view: PromptBudget) -> None:
-    """Save the view that a model or adapter is trained for beside its weights."""
-    (folder / VIEW_FILE).write_text(json.dumps({"view": asdict(view)}, indent=2) + "\n", encoding="utf-8")
+def write_view(folder: Path, view: PromptBudget, *, base: Mapping[str, str] | None = None) -> None:
+    """Save the view that a model or adapter is trained for beside its weights, and the hashes of an adapter's base."""
+    record = {"view": asdict(view), **({"base": dict(base)} if base else {})}
+    (folder / VIEW_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Knows the taxonomy; knows no model.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -85,14 +86,55 @@ def decide(
     >>> decide({"rock toe": -0.6, "rock toe damaged": -0.8}, Taxonomy.load()).review
     'best is rock toe at 0.55, with rock toe damaged close behind at 0.45'
     """
-    best, shares = _best(log_probs), probabilities(log_probs)
-    if calibration:  # which answer is best never changes by it
-        shares = calibration.temper(shares, kind)
+    best, scored = _best(log_probs), probabilities(log_probs)
+    shares = calibration.temper(scored, kind) if calibration else scored  # which answer is best never changes by it
     found = taxonomy.class_of(best)
     reasons = [*Floor.chosen(review_below, calibration, risk).reasons(shares, best)]
     if kind and found.type != kind:
         reasons.append(f"detected as {taxonomy.spoken(kind)}, judged as {taxonomy.spoken(found.type)}")
-    return Verdict(best, found.condition, shares[best], shares, review="; ".join(reasons))
+    return Verdict(
+        best,
+        found.condition,
+        shares[best],
+        shares,
+        review="; ".join(reasons),
+        uncalibrated=scored if calibration else {},
+    )
+
+
+LEAST = 1e-12  # stands for a probability of 0, and keeps an answer before its equals
+DETECTORS = re.compile(r"(?:^|; )(weakly detected: at \d.*|detected as (?:(?!; ).)+ at \d\.\d\d, and as .*)$")
+
+
+def decided_again(
+    verdict: Verdict,
+    taxonomy: Taxonomy,
+    *,
+    kind: str,
+    before: Calibration | None = None,
+    review_below: float | None = None,
+    calibration: Calibration | None = None,
+    risk: float | None = None,
+) -> Verdict:
+    """The verdict by another rule or calibration, from the probabilities that it holds; the answer stays.
+
+    `before` is the calibration that made them, for findings of before `uncalibrated` was kept. What the detector gave
+    as reasons stays.
+
+    >>> was = decide({"rock toe": -0.1, "rock toe damaged": -2.35}, Taxonomy.load(), review_below=0.95)
+    >>> decided_again(was, Taxonomy.load(), kind="rock_toe", review_below=0.8).review
+    ''
+    """
+    if not verdict.asked or not verdict.readable:
+        return verdict
+    scored = verdict.uncalibrated or verdict.probabilities
+    if before and not verdict.uncalibrated:
+        undone = {name: 1 / t for name, t in before.by_kind.items()}
+        scored = Calibration(1 / before.temperature, undone).temper(scored, kind)
+    said = {name: math.log(max(p, LEAST)) + (name == verdict.class_name) * LEAST for name, p in scored.items()}
+    made = decide(said, taxonomy, kind=kind, review_below=review_below, calibration=calibration, risk=risk)
+    kept = DETECTORS.search(verdict.review)
+    return replace(made, review="; ".join(filter(None, (made.review, kept[1] if kept else ""))))
 
 
 def doubtful(verdict: Verdict, seen: Detection, limits: Mapping[str, float], taxonomy: Taxonomy) -> Verdict:

@@ -177,6 +177,12 @@ def save_ensemble(file: Path, judge: EnsembleJudge, facts: Mapping[str, Any]) ->
     write_whole(file, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_ensemble(file: Path) -> tuple[EnsembleWeights, list[Mapping[str, Any]]]:
+    """The mix of an ensemble file, and the fingerprints of the two judges that it was fitted for. Raises ModelError."""
+    saved = read_json(file)
+    return _weights_of(saved, str(file))[0], list(saved["fingerprints"])
+
+
 def is_ensemble(file: Path) -> bool:
     """Whether a file is one of these."""
     try:

@@ -12,8 +12,8 @@ from toeline.errors import ModelError
 from toeline.prompts.texts import rendered_texts
 
 
-class Judge(Protocol):
-    """Stage 2, whatever stands behind it."""
+class Described(Protocol):
+    """What can be known of a judge without loading it."""
 
     @property
     def view(self) -> PromptBudget:
@@ -22,6 +22,10 @@ class Judge(Protocol):
     @property
     def info(self) -> Mapping[str, Any]:
         """What its scores depend on, as JSON: back end, weights' hashes, precision, device, versions."""
+
+
+class Judge(Described, Protocol):
+    """Stage 2, whatever stands behind it."""
 
     def score(self, sheet: QuestionSheet) -> Sequence[Mapping[str, float]]:
         """Log-probability of every answer, question by question in the sheet's order."""
@@ -40,18 +44,18 @@ def fingerprint(info: Mapping[str, Any]) -> dict[str, Any]:
     return {name: info[name] for name in ("weights", "adapter", "sha256") if name in info}
 
 
-def require_fitted_for(calibration: Calibration, judge: Judge) -> None:
+def require_fitted_for(calibration: Calibration, info: Mapping[str, Any], prompt: str | None) -> None:
     """Raise ModelError when a calibration was fitted on the answers of other weights, or to another prompt.
 
-    One that does not say for whom it was fitted is taken at the user's word.
+    One that does not say for whom it was fitted is taken at the user's word; so is a prompt that is not known any more.
     """
     of = calibration.fitted_for
     if not of:
         return
     others = [
         what
-        for what, now in (("fingerprint", fingerprint(judge.info)), ("prompt", judge.view.prompt))
-        if of.get(what) != now
+        for what, now in (("fingerprint", fingerprint(info)), ("prompt", prompt))
+        if of.get(what) != now and now is not None
     ]
     if others:
         what = "other weights" if "fingerprint" in others else f"the prompt {of.get('prompt')!r}"

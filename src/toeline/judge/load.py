@@ -6,12 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from toeline.core.words import meant
 from toeline.errors import ModelError
 from toeline.judge.judge import Judge
+from toeline.weights import is_hub_id
 
 PACKAGE = Path(__file__).parent.parent / "models"
 EMBEDDED, BASELINE, ENSEMBLE = PACKAGE / "judge", PACKAGE / "baseline.safetensors", PACKAGE / "ensemble.json"
 OURS = "embedded"  # after baseline: and ensemble: too, that of the package
+NAMES = ("auto", OURS, f"baseline:{OURS}", f"ensemble:{OURS}")
+WAYS = (
+    "Give auto or embedded; baseline:FILE, ensemble:FILE.json or ensemble:A,B; a model directory of the Qwen2-VL "
+    "family, or its hub id, owner/name"
+)
 
 
 def _qwen_vl(where: str, device: str, adapter: Path | None) -> Judge:
@@ -87,12 +94,34 @@ JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {
 }
 
 
+def require_judge(name: str) -> None:
+    """Raise ModelError for what is no judge, as far as its name and the places in it tell: nothing is loaded."""
+    back_end, _, rest = name.partition(":")
+    if name == OURS:
+        return
+    if not rest or back_end not in JUDGES.keys() - {OURS}:
+        if not (Path(name).expanduser().exists() or is_hub_id(name)):
+            raise ModelError(f"{name}: there is no such judge.{meant(name, NAMES)} {WAYS}.")
+    elif JUDGES[back_end] is _ensemble:
+        for part in (part.strip() for part in rest.split(",")):
+            is_mix = part.endswith(".json") and not part.startswith("replay:")
+            _require_file(name, part) if is_mix else require_judge(part)
+    else:
+        _require_file(name, rest)
+
+
+def _require_file(name: str, file: str) -> None:
+    if file != OURS and not Path(file).is_file():
+        raise ModelError(f"{name}: there is no such file as {file}.{meant(file, [OURS])} {WAYS}.")
+
+
 def source_of(name: str, what: str) -> str:
     """The directory or hub id behind a judge's name. Raises ModelError for a judge to which `what` cannot be done."""
     if name == "embedded":
         return str(EMBEDDED)
     if name.partition(":")[0] in JUDGES and not Path(name).exists():
         raise ModelError(f"{name} cannot be {what}. Choose embedded, or a model of the Qwen2-VL family.")
+    require_judge(name)
     return name
 
 
@@ -107,4 +136,5 @@ def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) 
     back_end, _, rest = name.partition(":")
     if name == "embedded" or (rest and back_end in JUDGES.keys() - {"embedded"}):
         return JUDGES[back_end](rest, device, adapter)
+    require_judge(name)
     return _qwen_vl(name, device, adapter)

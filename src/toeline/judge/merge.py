@@ -12,6 +12,7 @@ from typing import Any
 from toeline.errors import ModelError, need
 from toeline.judge.adapter import COPY, VOCABULARY, plain, with_adapter
 from toeline.judge.checkpoint import load_model, read_config, read_view, write_view
+from toeline.judge.lineage import add_steps, merged, require_base
 from toeline.judge.shape import shape_of
 from toeline.judge.vocabulary import carry_original
 from toeline.weights import copy_small, quiet, rewrite_weights
@@ -28,19 +29,20 @@ def merge(folder: Path, adapter: Path, out: Path, *, dtype: str = "") -> int:
     need("peft", extra="adapter")
     config = read_config(folder)
     require_whole(folder, config, "merged into")
+    require_base(folder, adapter)
     model = load_model(folder, dtype=getattr(torch, config.get("dtype") or config.get("torch_dtype") or "float32"))
     wrapped = with_adapter(model, adapter)
     places = dict(_places(wrapped.get_base_model()))
     ends = [places[name] for name in map(plain, VOCABULARY) if name in places]
     if config.get("tie_word_embeddings") and any(_is_lora(layer) for layer, _ in ends):
         raise ModelError(f"{adapter}: it changes the embedding apart from the head, which are one here. {COPY}")
-    merged = lru_cache(maxsize=1)(_merged)  # weight and bias of a layer come after each other
+    whole = lru_cache(maxsize=1)(_merged)  # weight and bias of a layer come after each other
 
     def change(name: str, tensor: Any) -> Any:
         kept = getattr(torch, dtype) if dtype and tensor.is_floating_point() else tensor.dtype
         if plain(name) in places:
             layer, leaf = places[plain(name)]
-            tensor = merged(layer)[leaf].detach()
+            tensor = whole(layer)[leaf].detach()
         return tensor.to(kept)
 
     copy_small(folder, out)
@@ -90,6 +92,7 @@ def _merged(layer: Any) -> dict[str, Any]:
 
 def _describe(folder: Path, adapter: Path, out: Path, config: dict[str, Any], dtype: str) -> None:
     carry_original(folder, out)
+    add_steps(folder, out, merged(adapter))
     if dtype:
         told = _in_dtype({"dtype": dtype, **config}, dtype)
         (out / "config.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,6 @@ Embedding and head stay as they are, because scoring reads single rows of them; 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,16 +22,16 @@ from torch import Tensor, nn
 from toeline.errors import need
 from toeline.judge.adapter import with_adapter
 from toeline.judge.checkpoint import find_folder, load_parts, read_config, read_view, write_view
+from toeline.judge.lineage import require_base
 from toeline.judge.merge import require_whole
 from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.judge.vocabulary import carry_original
-from toeline.weights import SMALL, quiet
+from toeline.weights import copy_small, quiet
 
 To = Literal["int8", "int4"]
 RECORD = "quantization.json"
 LIBRARIES = {"int8": "torchao", "int4": "bitsandbytes"}
 KEPT = ("lm_head",)  # what transformers is told to leave; the vision tower is converted too
-OWN = {"config.json", "generation_config.json", "training.json", RECORD}  # of the input; not copied
 ALPHA = 0.5  # SmoothQuant's strength (arXiv 2211.10438): how much of the range goes from activations to weights
 EXTRA = "quantize"
 WHY = {
@@ -60,10 +59,12 @@ def load_for_quantizing(where: str, *, to: To, device: str, adapter: Path | None
     require_library(to)
     folder = find_folder(where)
     require_whole(folder, read_config(folder), "made of")
+    if adapter is not None:
+        need("peft", extra="adapter")
+        require_base(folder, adapter)
     judge = QwenVLJudge(**load_parts(where, device=device, dtype="auto", adapter=None))
     if adapter is None:
         return judge
-    need("peft", extra="adapter")
     with quiet():
         merged = with_adapter(judge.model, adapter).merge_and_unload()
     view = read_view([adapter, folder], cell=judge.view.cell)
@@ -71,7 +72,7 @@ def load_for_quantizing(where: str, *, to: To, device: str, adapter: Path | None
 
 
 def require_library(to: To) -> None:
-    """Raises SetupError, with the command that mends it."""
+    """Raises SetupError, with the command that corrects it."""
     with quiet():
         need(LIBRARIES[to], extra=EXTRA)
 
@@ -154,10 +155,7 @@ def _as_quantized(model: Any, config: Any, quantizer: Any) -> None:
 
 def save(judge: QwenVLJudge, source: Path, out: Path, record: Mapping[str, Any]) -> int:
     """Write a converted judge: weights, config, the small files of `source`, and a record. Bytes of the weights."""
-    out.mkdir(parents=True)
-    for file in sorted(f for pattern in SMALL for f in source.glob(pattern)):
-        if file.name not in OWN and not file.name.endswith(".index.json"):
-            shutil.copyfile(file, out / file.name)
+    copy_small(source, out)
     carry_original(source, out)
     with quiet():
         judge.model.save_pretrained(out)

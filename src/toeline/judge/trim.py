@@ -17,6 +17,8 @@ from toeline.data.images import file_hash
 from toeline.errors import ModelError
 from toeline.judge.adapter import VOCABULARY, plain
 from toeline.judge.checkpoint import load_tokenizer, read_config, read_json
+from toeline.judge.lineage import TRIM as STEP
+from toeline.judge.lineage import add_steps
 from toeline.judge.vocabulary import ORIGINAL, TOKENIZER, TRIM, Vocabulary, encodings, tokens_of, with_ids
 from toeline.weights import copy_small, each_tensor, rewrite_weights
 
@@ -60,6 +62,7 @@ def trim(folder: Path, out: Path, texts: Collection[str], *, least: int, room: C
     facts |= {"bytes": size, "bytes_before": rows.bytes_before}
     record = {"version": 1, **facts, "tokenizer_sha256": file_hash(out / ORIGINAL / TOKENIZER), "kept": sorted(new)}
     _write(out / TRIM, record)
+    add_steps(folder, out, {"step": STEP})
     return facts
 
 

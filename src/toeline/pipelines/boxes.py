@@ -12,6 +12,7 @@ from toeline.core.records import finding_from, read_lines
 from toeline.core.run_folder import FINDINGS, PROGRESS
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import meant, some, unknown
 from toeline.data.datasets import LabeledSplit
 from toeline.data.images import Photo
 from toeline.errors import LabelError, ModelError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from toeline.pipelines.inspector import Boxes
 
 
-ADVICE = "Mend the file, then run the same command again; the rest was inspected without it."
+ADVICE = "Correct the file, then run the same command again; the rest was inspected without it."
 
 
 def label_boxes(
@@ -31,7 +32,7 @@ def label_boxes(
 
     Photographs in subfolders have their labels in subfolders of the same names, or all in one; `photos` are all that
     will be asked for, so that a label file that two could have is used for neither. `classes` is the file that names
-    the class ids. Raises LabelError for a folder that is not there.
+    the class ids. Raises LabelError for a folder that is not there, and for one that holds labels of no photograph.
     """
     from toeline.data.class_names import above, find_names
     from toeline.data.matching import match_labels, photos_beside
@@ -44,6 +45,11 @@ def label_boxes(
     there = dict.fromkeys([*(photo.path for photo in photos), *(p for at in inside for p in photos_beside(at))])
     matched = match_labels(there, lambda at: [inside[at], folder / at.name, folder])
     unclear = {Path(p.file): p for p in matched.problems}
+    if photos and not matched.problems and not any(photo.path in matched.labels for photo in photos):
+        raise LabelError(
+            f"{folder}: none of the {some(len(photos), 'photograph')} has a label file there; of {photos[0].name} it "
+            f"would be {folder / Path(photos[0].name).with_suffix('.txt')}. Check --boxes."
+        )
 
     def boxes(photo: Photo, size_wh: tuple[int, int]) -> tuple[Sequence[Instance], Sequence[Problem]]:
         file = matched.labels.get(photo.path)
@@ -70,18 +76,23 @@ class Source:
 
 def with_prompt(judge: Judge, prompt: str | None) -> Judge:
     """The same judge, asked with another prompt. Raises ModelError for one that does not exist or a judge without."""
-    from toeline.prompts.templates import PROMPTS
-
     if prompt is None:
         return judge
-    if prompt not in PROMPTS:
-        raise ModelError(f"there is no prompt {prompt!r}. Choose one of: {', '.join(PROMPTS)}.")
+    require_prompt(prompt)
     record: Any = judge
     if not is_dataclass(record) or "view" not in {f.name for f in fields(record) if f.init}:
         raise ModelError("this judge is not asked in words, so --prompt would change nothing. Leave it out.")
     change: Any = replace
     changed: Judge = change(record, view=replace(judge.view, prompt=prompt))
     return changed
+
+
+def require_prompt(prompt: str) -> None:
+    """Raise ModelError for a prompt that does not exist."""
+    from toeline.prompts.templates import PROMPTS
+
+    if prompt not in PROMPTS:
+        raise ModelError(unknown("there is no prompt", prompt, PROMPTS))
 
 
 def decided(judge: Judge, how: str, seed: int) -> Judge:
@@ -114,12 +125,20 @@ def chosen_boxes(
         return None, ()
     if typed == TRUTH:
         return true_boxes(split), ()
+    require_boxes(typed)
     if Path(typed).is_file():
         return found_boxes(Path(typed), split), ()
-    if not Path(typed).exists():
-        raise LabelError(f"--boxes {typed}: is neither truth nor detector, and there is no such file or folder.")
     boxes, problems = label_boxes(Path(typed), taxonomy, split.photos, classes=classes)
     return boxes, tuple(problems)
+
+
+def require_boxes(typed: str) -> None:
+    """Raise LabelError for what `--boxes` cannot mean."""
+    if typed not in (TRUTH, DETECTOR) and not Path(typed).exists():
+        near = meant(typed, (TRUTH, DETECTOR))
+        raise LabelError(
+            f"--boxes {typed}: is neither {TRUTH} nor {DETECTOR}, and there is no such file or folder.{near}"
+        )
 
 
 def found_boxes(file: Path, split: LabeledSplit) -> Boxes:

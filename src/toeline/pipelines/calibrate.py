@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toeline.core.finding import Problem
-from toeline.core.run_folder import RUN, read_run
 from toeline.core.words import some
 from toeline.data.images import file_hash
 from toeline.errors import LabelError
 from toeline.evaluate.calibration import calibrated, fit, reliability, review_at, review_curve
 from toeline.evaluate.results import Evaluated, Trusted
 from toeline.judge.judge import fingerprint
+from toeline.judge.lineage import trainings
 from toeline.pipelines.boxes import TRUTH
 from toeline.pipelines.evaluate_run import Workbench, once
-from toeline.pipelines.model_folder import MODEL, language_model_saw
+from toeline.pipelines.model_folder import MODEL, language_model_saw, trained_with
 from toeline.pipelines.settings import EvaluateRun
 from toeline.report.document import tenths
 
@@ -104,13 +104,9 @@ def training_records(run: EvaluateRun) -> Iterator[tuple[str, str, Mapping[str, 
     if trained_on := language_model_saw(run.judge):
         yield run.judge, f"{MODEL} of the package", trained_on
     for weights in filter(None, (run.adapter, *re.split("[:,]", run.judge))):
-        for folder in list(Path(weights).resolve().parents)[:2]:  # OUT/adapter, OUT/checkpoints/checkpoint-N
-            if (folder / RUN).is_file():
-                record = read_run(folder)
-                if record.get("command") == "finetune":
-                    settings = record["settings"]
-                    where = f"{folder / RUN}: --split {settings.get('split')} of {settings.get('data')}"
-                    yield weights, where, record
+        yield from ((str(weights), *found) for found in trainings(Path(weights)))
+        if trained_on := trained_with(Path(weights)):
+            yield str(weights), MODEL, trained_on
 
 
 def seen_in(bench: Workbench, record: Mapping[str, Any], split: str) -> str:

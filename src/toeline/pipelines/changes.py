@@ -6,8 +6,9 @@
 | a photograph that was added | inspected; the others stay |
 | a photograph that is gone | its findings, marked picture and lines are dropped, and said; more than half: refused |
 | the boxes or classes of `evaluate`'s ground truth, a file of findings | refused (`labels_sha256`, `weights`) |
-| taxonomy, grading, calibration, domain, weights of detector or judge, adapter, baseline or ensemble file | refused |
-| data of a training that goes on with --resume | refused (`data_sha256`); image features are kept by content |
+| calibration, rule for review, grading, words of the taxonomy | applied again to what is there (pipelines/again.py) |
+| types or classes of the taxonomy, domain, weights of detector or judge, adapter, baseline or ensemble file | refused |
+| data of a training that continues with --resume | refused (`data_sha256`); image features are kept by content |
 | data of analyze, gallery, suggest | all is made anew |
 | data of convert and split: labels or photographs; settings of synth | refused |
 
@@ -159,18 +160,24 @@ def require_same_models(folder: RunFolder, judge: str, adapter: str | Path | Non
 
     Weights whose times differ are read: a copy is the same. Runs of earlier versions do not say what they had.
     """
-    before = folder.run.get(FILES)
-    if before is None or not folder.names:
+    if folder.run.get(FILES) is None or not folder.names:
         return
-    now, info = model_files(judge, adapter), folder.run.get("models", {}).get("judge", {})
-    known = {f"{judge}/{name}": sha256 for name, sha256 in info.get("weights", {}).items()}
-    known |= {f"{adapter}/{name}": sha256 for name, sha256 in info.get("adapter", {}).items()}
+    before = {_file(name): state for name, state in folder.run[FILES].items()}
+    files, info = model_files(judge, adapter), folder.run.get("models", {}).get("judge", {})
+    now, there = {_file(name): state for name, state in files.items()}, {_file(name): name for name in files}
+    known = {_file(f"{judge}/{name}"): sha256 for name, sha256 in info.get("weights", {}).items()}
+    known |= {_file(f"{adapter}/{name}"): sha256 for name, sha256 in info.get("adapter", {}).items()}
     for name in sorted({*before, *now}):
-        if before.get(name) != now.get(name) and not (name in now and known.get(name) == _hash(name)):
+        if before.get(name) != now.get(name) and not (name in now and known.get(name) == _hash(there[name])):
             raise OutputError(
                 f"{folder.path}: {name} is not what it was when photographs here were judged with it. Choose a new "
                 f"folder with --out, or delete this one."
             )
+
+
+def _file(name: str) -> str:
+    """A file by its folder's name and its own, however its path was typed."""
+    return "/".join(Path(name).expanduser().resolve().parts[-2:])
 
 
 def _hash(name: str) -> str:

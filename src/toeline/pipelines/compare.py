@@ -11,10 +11,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from toeline.core.finding import Finding, by_photo
+from toeline.core.reading import is_file
+from toeline.core.run_folder import FINDINGS
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.datasets import read_split
 from toeline.data.yolo import open_yolo
+from toeline.errors import OutputError
 from toeline.evaluate.classification import score
 from toeline.evaluate.detection import detection_metrics
 from toeline.evaluate.matching import Matched, match, on_found_boxes
@@ -29,18 +32,33 @@ if TYPE_CHECKING:
 
 JSON, HTML, MARKDOWN = "compare.json", "compare.html", "compare.md"
 OWN = {JSON, HTML, MARKDOWN}
+ADVICE = "Name an output folder of toeline evaluate."
 
 
 def read_run_cases(folder: Path) -> Run:
     """The judged objects of an output folder, with the hashes of what they were judged on. Raises OutputError."""
     from toeline.core.run_folder import read_run
     from toeline.evaluate.compare import Run
-    from toeline.evaluate.matching import read_cases
+    from toeline.evaluate.matching import CASES, read_cases
 
-    record, cases = read_run(folder), read_cases(folder)
+    record = read_run(folder, advice=ADVICE)
+    if not is_file(folder / CASES):
+        wrote = f"`toeline {record['command']}` wrote it" if record.get("command") else f"it holds no {CASES}"
+        raise OutputError(f"{folder}: is no output of toeline evaluate ({wrote}). {_instead(folder)}")
+    cases = read_cases(folder)
     settings = record.get("settings", {})
     labels = "".join(str(settings.get(name, "")) for name in ("labels_sha256", "taxonomy_sha256"))
     return Run(str(folder), cases, data=str(record.get("data_sha256", "")), labels=labels)
+
+
+def _instead(folder: Path) -> str:
+    """What to type for a folder that cannot be compared: findings are evaluated first, against ground truth."""
+    if not is_file(folder / FINDINGS):
+        return ADVICE
+    return (
+        f"Its findings are not compared with ground truth yet. Type: toeline evaluate DATA --split SPLIT --findings "
+        f"{folder / FINDINGS} --out NEW, and compare NEW."
+    )
 
 
 def write(told: Sequence[Comparison], folder: Path) -> None:

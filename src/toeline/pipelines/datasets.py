@@ -32,13 +32,14 @@ def _readable(run: SplitOptions) -> SplitRun:
 
     try:
         grouping(run.by)
-        return SplitRun(by=run.by, seed=run.seed, parts=parse_parts(run.parts), carry=_carry(run.link))
+        return SplitRun(by=run.by, seed=run.seed, parts=parse_parts(run.parts), carry=carrying(run.link))
     except ValueError as why:
         advice = "Type --by flight or --by with a regular expression, and --parts as train=0.8,valid=0.2."
         raise SetupError(f"{why}. {advice}") from None
 
 
-def _carry(link: bool) -> Carry:
+def carrying(link: bool) -> Carry:
+    """How photographs come into a new data set, by --link or --copy."""
     from toeline.data.datasets import Carry
 
     return Carry.LINK if link else Carry.COPY
@@ -119,7 +120,7 @@ def convert_into(run: ConvertRun, folder: Path) -> dict[str, Any]:
         read = shaped(other, Shapes(run.shapes), wanted)
     tell_problems(read.problems)
     with goes_on(), bar("Writing", total=read.photographs) as step:
-        return write_as(read, wanted, folder, _carry(run.link), step=lambda _: step([]))
+        return write_as(read, wanted, folder, carrying(run.link), step=lambda _: step([]))
 
 
 def tell_convert(record: Mapping[str, Any], folder: Path) -> None:

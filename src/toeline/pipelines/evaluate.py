@@ -16,13 +16,14 @@ from toeline.core.finding import Problem, grave
 from toeline.core.records import counted, join_lines
 from toeline.core.run_folder import ERRORS, RUN, claimed, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import some, unknown
 from toeline.data.places import SPLITS
 from toeline.errors import LabelError, OutputError, ToelineError
 from toeline.evaluate.classification import Scorecard, card_record, score
 from toeline.evaluate.matching import CASES, case_record
 from toeline.evaluate.metric import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Metric, metric_record
 from toeline.evaluate.results import Evaluated, EvaluationResult, PromptResult, Spatial, Stages
-from toeline.pipelines.boxes import DETECTOR, TRUTH
+from toeline.pipelines.boxes import DETECTOR, TRUTH, require_boxes
 from toeline.pipelines.calibrate import calibrated_on, require_unseen, trust_of, worse
 from toeline.pipelines.domain import AUTO
 from toeline.pipelines.evaluate_parts import (
@@ -33,15 +34,18 @@ from toeline.pipelines.evaluate_parts import (
     measure_spatial,
     other_prompts,
     own_prompt,
+    passes,
     side_by_side,
     stages_of,
     tiles_both,
 )
 from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, Workbench, once
+from toeline.pipelines.model_folder import doubts as unproven
 from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import Summary, escape, tell_problems
+from toeline.pipelines.progress import errors as terminal
 from toeline.pipelines.settings import EvaluateRun, Scoring
-from toeline.report.document import ScorecardPage, Section, metric_cells, render_html, render_markdown
+from toeline.report.document import Grid, ScorecardPage, Section, metric_cells, render_html, render_markdown
 from toeline.report.end_to_end_page import stage_sections
 from toeline.report.experiments_page import prompts_section, spatial_section
 from toeline.report.judge_page import card_sections, cost_of, headline_of, metric_sections, tiles_of, trust_section
@@ -59,6 +63,8 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationRe
             what = "--judge, --adapter, --boxes, --prompt and --model"
             raise ToelineError(f"--findings are scored as they are. Leave out {what}.")
         run = replace(run, judge="", boxes="", detector="")
+    else:
+        require_boxes(run.boxes)
     run = with_model(run)
     bench = Workbench(run)
     targets = read_targets(scoring.targets, bench)
@@ -66,10 +72,23 @@ def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationRe
     every = run.prompt == ALL
     run = own_prompt(bench, run) if every else replace(run, prompt=chosen_prompt(run.prompt))
     bench.split(run.split)  # what is wrong with it is said before a folder is made
+    if scoring.calibrate:
+        bench.dataset.split(scoring.calibrate)
     if scoring.calibrate and not run.findings:
         require_unseen(bench, run, scoring.calibrate)
+    tell_passes(run, scoring, every=every)
     with claimed(out), writing(out):
         return _evaluate_into(bench, run, scoring, out, targets, every=every)
+
+
+def tell_passes(run: EvaluateRun, scoring: Scoring, *, every: bool) -> None:
+    """How often the photographs are gone over, and what for, before it begins."""
+    found = passes(run, calibrate=scoring.calibrate, spatial=scoring.spatial, every_prompt=every)
+    terminal.print(f"{some(len(found), 'pass', 'passes')} over the photographs:")
+    for number, what in enumerate(found, start=1):
+        terminal.print(f"  {number}. {escape(what)}")
+    if less := sum(what.endswith("(--spatial)") for what in found):
+        terminal.print(f"  [dim]--spatial 0 leaves out {less} of them[/]")
 
 
 def _evaluate_into(
@@ -85,7 +104,7 @@ def _evaluate_into(
     if CALIBRATION in further:
         done.folder.note(in_both(done, further[CALIBRATION]))
     trust = trust_of(done, further.get(CALIBRATION), scoring.risk / 100)
-    doubts = worse(trust, out / CALIBRATION_FILE, done.split.name)
+    doubts = [*unproven(run.model), *worse(trust, out / CALIBRATION_FILE, done.split.name)]
     tell_problems(doubts)
     done.folder.note(doubts)
     prompts = _prompts(bench, run, scoring, done, card) if every else ()
@@ -142,7 +161,7 @@ def require_other_split(run: EvaluateRun, scoring: Scoring) -> None:
 
 
 def in_both(done: Evaluated, other: Evaluated) -> list[Problem]:
-    """Photographs of the same bytes in both splits: a temperature that was fitted on them flatters."""
+    """Photographs of the same bytes in both splits: a temperature that was fitted on them makes figures optimistic."""
     there = {r["sha256"] for r in other.folder.done.values() if r["sha256"]}
     what = f"is also in the split {other.split.name}, where the temperature was fitted."
     shared = [name for name, record in done.folder.done.items() if record["sha256"] in there]
@@ -242,6 +261,8 @@ def summary(result: EvaluationResult) -> Summary:
     if stages:
         lines.append("[dim]Both stages: every true object, a miss is wrong. Where errors come from:[/]")
         lines.append(metric_table([*stages.error_breakdown.errors, *stages.error_breakdown.trust]))
+    for section in prompts_section(result.prompts):
+        lines += [escape(" ".join(section.text)), *map(grid_table, section.grids)]
     places = {"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"}
     both = [INTEGRATION] if stages else []
     names = [SCORECARD, HTML, MARKDOWN, "cases.jsonl", "findings.jsonl", "errors.jsonl", "run.json", *both]
@@ -253,6 +274,16 @@ def summary(result: EvaluationResult) -> Summary:
     }
     places |= {"both stages": f"{where}/{INTEGRATION}"} if stages else {}
     return Summary(lines, places, record, result.problems, f"{where}/{ERRORS}")
+
+
+def grid_table(grid: Grid) -> Table:
+    """A table of a page, for the terminal."""
+    table = Table(box=SIMPLE_HEAD, title=escape(grid.title), title_justify="left", padding=(0, 1), pad_edge=False)
+    for n, name in enumerate(grid.head):
+        table.add_column(escape(name), justify="right" if n else "left", no_wrap=not n)
+    for row in grid.rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    return table
 
 
 def metric_table(figures: Sequence[Metric]) -> Table:
@@ -290,11 +321,10 @@ def read_targets(typed: str, bench: Workbench) -> Mapping[str, float]:
             targets[key.strip()] = float(value)
         except ValueError:
             targets[key.strip()] = -1.0
-        if key.strip() not in known or not 0 < targets[key.strip()] < 1:
-            raise ToelineError(
-                f"--targets {pair!r}: give {', '.join(TARGETS)}, or KEY=SHARE with a share between 0 and 1 and one of "
-                f"these keys: {', '.join(known)}."
-            )
+        if key.strip() not in known:
+            raise ToelineError(unknown("--targets: nothing is called", key.strip(), [*TARGETS, *known]))
+        if not 0 < targets[key.strip()] < 1:
+            raise ToelineError(f"--targets {pair!r}: give KEY=SHARE with a share between 0 and 1, as accuracy=0.9.")
     return targets
 
 

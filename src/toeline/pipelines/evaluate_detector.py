@@ -17,6 +17,8 @@ from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import LabeledSplit, read_split
 from toeline.data.yolo import LabeledScene, open_dataset
+from toeline.detect.detector import typed_options
+from toeline.detect.load import require_detector
 from toeline.errors import PhotoError
 from toeline.evaluate.results import DetectorEvaluation, DetectorMeasurement
 from toeline.pipelines.progress import Summary, bar, escape, saying
@@ -36,6 +38,9 @@ def score_into(run: DetectorScoring, out: Path) -> DetectorEvaluation:
     """Measure, and write everything into `out`. Raises ToelineError."""
     run = replace(run, against=None if run.against in ("none", run.detector) else run.against)
     taxonomy = Taxonomy.load(run.taxonomy)
+    typed_options(run.thresholds, trust=run.trust, device=run.device, head=run.head).settled(taxonomy)
+    for name in filter(None, (run.detector, run.against)):
+        require_detector(name)
     data = open_dataset(run.data, taxonomy, classes=run.classes)
     split = read_split(data, run.split, taxonomy, conditions=False)
     record = _record(run, split, taxonomy)
@@ -91,10 +96,8 @@ def _measured(
     run: DetectorScoring, split: LabeledSplit, taxonomy: Taxonomy
 ) -> tuple[DetectorMeasurement, DetectorMeasurement | None]:
     """The detector, and the one beside it at its own thresholds."""
-    from toeline.pipelines.inspect import detector_options
-
-    options = detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head)
-    own = detector_options((), trust=run.trust, device=run.device)
+    options = typed_options(run.thresholds, trust=run.trust, device=run.device, head=run.head)
+    own = typed_options((), trust=run.trust, device=run.device)
     by_flight = run.cluster == "flight"
     names = [run.detector, *([run.against] if run.against else [])]
     with bar("Looking", total=len(names) * len(split.photos)) as step:

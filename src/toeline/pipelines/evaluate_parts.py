@@ -30,7 +30,7 @@ from toeline.evaluate.end_to_end import error_breakdown, score_both, seen
 from toeline.evaluate.matching import Matched, match
 from toeline.evaluate.results import Evaluated, PromptResult, Spatial, Stages, best_of
 from toeline.evaluate.spatial import Agreement, SpatialCase, agreement, score_spatial, spatial_from
-from toeline.pipelines.boxes import TRUTH
+from toeline.pipelines.boxes import TRUTH, require_prompt
 from toeline.pipelines.evaluate_run import Workbench, once
 from toeline.pipelines.settings import EvaluateRun
 from toeline.prompts.relation_ablation import RELATIONS
@@ -71,6 +71,34 @@ def measure_spatial(
     relations = _relations(bench, run, done, cluster, left_out)
     found = Spatial(questions, relations, _boxes(bench, run, done, cluster), tuple(left_out))
     write_whole(done.folder.path / SPATIAL, json.dumps(found.record(), indent=2, allow_nan=False) + "\n")
+    return found
+
+
+def reads_words(judge: str) -> bool:
+    """Whether a judge of that name is asked in words, so that relations and questions can be put to it."""
+    return judge.partition(":")[0] not in WORDLESS
+
+
+WORDLESS = {"baseline", "ensemble", "replay", "floor", "fuse", ""}
+
+
+def passes(run: EvaluateRun, *, calibrate: str | None, spatial: int, every_prompt: bool) -> list[str]:
+    """What an evaluation goes over the photographs for, one line a pass, with the option that it is there for."""
+    from toeline.prompts.templates import PROMPTS
+
+    live, found = not run.findings, [f"{run.split}: the answers that are measured"]
+    if calibrate:
+        found.append(f"{calibrate}: temperature and review threshold (--calibrate)")
+    if live and run.boxes != TRUTH:
+        found.append("the labels' boxes, to tell the errors of both stages apart (--boxes)")
+    if every_prompt:
+        found += [f"prompt {name} (--prompt all)" for name in PROMPTS if name != run.prompt]
+    if spatial and live and reads_words(run.judge):
+        found.append("questions about where objects lie (--spatial)")
+        if run.prompt is None or PROMPTS[run.prompt].tells_relations:
+            found += [f"the prompt with relations {name} (--spatial)" for name in ALTERED]
+    if spatial and live and run.boxes == TRUTH:
+        found.append("the detector, whose boxes' relations are compared (--spatial)")
     return found
 
 
@@ -246,7 +274,7 @@ def keep_best(rows: tuple[PromptResult, ...], done: Evaluated, judge: str) -> Pa
         "by": HEADLINE,
         "judge": judge,
         "split": done.split.name,
-        "note": "Chosen on this split, so its figure there is flattered: measure the chosen prompt on another split.",
+        "note": "Chosen on this split, so its figure there is optimistic: measure the chosen prompt on another split.",
         "prompts": {row.name: _record(row) for row in rows},
     }
     write_whole(file, json.dumps(record, indent=2, allow_nan=False) + "\n")
@@ -270,7 +298,10 @@ def _record(row: PromptResult) -> dict[str, Any]:
 
 def chosen_prompt(typed: str | None) -> str | None:
     """A prompt's name as typed, or the best one of a prompts.json that is named. Raises ModelError."""
-    if typed is None or not typed.endswith(".json"):
+    if typed is None:
+        return None
+    if not typed.endswith(".json"):
+        require_prompt(typed)
         return typed
     advice = "Name a prompts.json of evaluate --prompt all."
     found = read_json(Path(typed), ModelError, advice=advice)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from toeline.pipelines.inspector import Boxes
 
 
-ADVICE = "Mend it, then run the same command again; the rest was evaluated without it."
+ADVICE = "Correct it, then run the same command again; the rest was evaluated without it."
 CALIBRATION, TRUE_BOXES = "calibration", "true-boxes"  # folders below an evaluation
 
 
@@ -75,13 +75,11 @@ class Workbench:
     @cached_property
     def detector(self) -> Detector:
         """Raises ModelError and SetupError."""
+        from toeline.detect.detector import typed_options
         from toeline.detect.load import load_detector
         from toeline.detect.tiling import tiled
-        from toeline.pipelines.inspect import detector_options
 
-        options = detector_options(
-            self.run.thresholds, trust=self.run.trust, device=self.run.device, head=self.run.head
-        )
+        options = typed_options(self.run.thresholds, trust=self.run.trust, device=self.run.device, head=self.run.head)
         return tiled(load_detector(self.run.detector, taxonomy=self.taxonomy, options=options), "auto")
 
 
@@ -134,7 +132,7 @@ def _weights(run: EvaluateRun) -> dict[str, str]:
 
 
 def labels_hash(split: LabeledSplit) -> str:
-    """SHA-256 of what is true of a split: places and classes, so that mended labels are another evaluation."""
+    """SHA-256 of what is true of a split: places and classes, so that corrected labels are another evaluation."""
     import hashlib
     import json
 
@@ -157,10 +155,21 @@ def _answer(
         source = saved(run.findings, split) if run.findings else _live(bench, run, boxes)
     remember_models(folder, dict(source.models), model_files(run.judge, run.adapter))
     total = len(split.photos)
-    with goes_on(), bar(f"Evaluating {split.name}", total=total, done=total - len(todo)) as step:
+    with goes_on(), bar(called(bench, run), total=total, done=total - len(todo)) as step:
         for result in folder.keep(source.results(todo)):
             step(result.problems)
     folder.save_run(memory=most(folder.run.get("memory", {}), peak_memory()))
+
+
+def called(bench: Workbench, run: EvaluateRun) -> str:
+    """The name of a pass: the split, and what is other than in the evaluation that it belongs to."""
+    others = (
+        (run.relations != "given", f"relations {run.relations}"),
+        (run.prompt is not None and run.prompt != bench.run.prompt, f"prompt {run.prompt}"),
+        (run.boxes == TRUTH != bench.run.boxes, "true boxes"),
+        (run.answered is not None, str(run.answered)),
+    )
+    return ", ".join([f"Evaluating {run.split}", *(name for other, name in others if other)])
 
 
 def _live(bench: Workbench, run: EvaluateRun, boxes: Boxes | None) -> Source:

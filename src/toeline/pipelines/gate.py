@@ -16,17 +16,19 @@ from toeline.core.provenance import now_words, reset_peak, settings_of, start_re
 from toeline.core.records import counted, join_lines, problem_record
 from toeline.core.run_folder import ERRORS, begun_with, claimed, write_run, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
-from toeline.errors import LabelError, OutputError
+from toeline.data.yolo import open_yolo
+from toeline.errors import ExitCode, LabelError, OutputError
 from toeline.evaluate.classification import Cluster, score
 from toeline.evaluate.compare import Run
 from toeline.evaluate.gate import Gate, GateRules, hold_against, worst_of
 from toeline.evaluate.results import Evaluated, GateResult, Variant
 from toeline.judge.judge import fingerprint
+from toeline.judge.load import require_judge
 from toeline.pipelines.calibrate import seen_in, training_records, whose
 from toeline.pipelines.changes import judge_bytes
 from toeline.pipelines.evaluate_run import Workbench, once
 from toeline.pipelines.progress import Summary, escape
-from toeline.pipelines.settings import EvaluateRun, GateRun
+from toeline.pipelines.settings import EvaluateRun, GateOptions, GateRun
 from toeline.report.document import render_html, render_markdown
 from toeline.report.judge_page import seconds_of
 from toeline.report.quantization_page import page_of
@@ -36,40 +38,53 @@ OLD, NEW, CALIBRATION = "old", "new", "calibration.json"
 EXITS = {"promoted": 0, "refused": 3, "not provable with this n": 4}
 
 
-def gate_into(run: GateRun, out: Path) -> GateResult:
-    """Ask all judges, hold each against the old one, write everything into `out`. Raises ToelineError."""
-    rules, words = GateRules.load(run.rules), Taxonomy.load(run.taxonomy)
-    record = start_record("gate", settings_of(replace(run, allow_unproven=False)), words)
+def gate_into(run: GateRun, how: GateOptions, out: Path, *, names: Sequence[str] = ()) -> GateResult:
+    """Ask all judges, hold each against the old one, write everything into `out`. Raises ToelineError.
+
+    `names` are what pages call the judges, the old one first, if not as typed.
+    """
+    rules, words = GateRules.load(how.rules), Taxonomy.load(how.taxonomy)
+    for judge in (run.against, *run.judges):
+        require_judge(judge)
+    open_yolo(how.data, words, classes=how.classes).split(how.split)
+    record = start_record("gate", settings_of(run) | asked_settings(how), words)
     with claimed(out) as begun, writing(out):
         record = begun_with(out, record) if begun else record
         write_run(out, record)
-        return hold(run, rules, out, record)
+        return hold(run, how, rules, out, record, names=names)
 
 
-def hold(run: GateRun, rules: GateRules, out: Path, record: dict[str, Any], *, names: Sequence[str] = ()) -> GateResult:
-    """As gate_into, in a folder that is held and begun with `record`. `names` are for pages, if not as typed."""
+def asked_settings(how: GateOptions) -> dict[str, Any]:
+    """What must be the same for a gate to go on; what is allowed may be typed later."""
+    return settings_of(replace(how, allow_unproven=False))
+
+
+def hold(
+    run: GateRun, how: GateOptions, rules: GateRules, out: Path, record: dict[str, Any], *, names: Sequence[str] = ()
+) -> GateResult:
+    """As gate_into, in a folder that is held and begun with `record`."""
     old = EvaluateRun(
-        data=run.data, split=run.split, judge=run.against, adapter=run.adapter, taxonomy=run.taxonomy,
-        classes=run.classes, device=run.device,
+        data=how.data, split=how.split, judge=run.against, adapter=run.adapter, taxonomy=how.taxonomy,
+        classes=how.classes, device=how.device,
     )  # fmt: skip
     runs = [old, *(replace(old, judge=judge, adapter=None) for judge in run.judges)]
     bench = Workbench(old)
-    bench.split(run.split)  # what is wrong with it is said before a model is loaded
-    require_untrained(bench, runs, run.split)
+    bench.split(how.split)  # what is wrong with it is said before a model is loaded
+    require_untrained(bench, runs, how.split)
     folders = [OLD, *(NEW if not i else f"{NEW}-{i + 1}" for i in range(len(run.judges)))]
     done = [ask(bench, one, out / name) for one, name in zip(runs, folders, strict=True)]
-    called = names or [how.judge + (f" with {how.adapter}" if how.adapter else "") for how in runs]
+    called = names or [one.judge + (f" with {one.adapter}" if one.adapter else "") for one in runs]
     sides = [_run(one, name) for one, name in zip(done, called, strict=True)]
-    cluster: Cluster = "group" if run.cluster == "flight" else "photo"
+    cluster: Cluster = "group" if how.cluster == "flight" else "photo"
     gates = [
         hold_against(
-            sides[0], side, bench.taxonomy, rules, split=run.split, cluster=cluster, allowed=run.allow_unproven
+            sides[0], side, bench.taxonomy, rules, split=how.split, cluster=cluster, allowed=how.allow_unproven
         )
         for side in sides[1:]
     ]
     variants = tuple(
-        _variant(side.name, how, one, gate, bench.taxonomy)
-        for side, how, one, gate in zip(sides, runs, done, [None, *gates], strict=True)
+        _variant(side.name, asked, one, gate, bench.taxonomy)
+        for side, asked, one, gate in zip(sides, runs, done, [None, *gates], strict=True)
     )
     problems = tuple(dict.fromkeys(p for one in done for p in one.folder.problems()))
     result = GateResult(record, variants, worst_of([gate.answer for gate in gates]), problems, _places(out))
@@ -156,5 +171,5 @@ def summary(result: GateResult) -> Summary:
 def exit_code(result: GateResult) -> int:
     """By the answer; 1 where every judge passes and photographs or labels have problems."""
     if all(v.gate.passes for v in result.variants if v.gate):
-        return 1 if grave(result.problems) else 0
+        return ExitCode.of(fine=not grave(result.problems))
     return EXITS[result.answer]

@@ -27,18 +27,22 @@ from toeline.core.run_folder import (
     RunFolder,
     claimed,
     read_run,
+    same_value,
     write_whole,
     writing,
     written,
 )
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
+from toeline.data.extracted import EXTRACTED
 from toeline.detect import load as detectors
+from toeline.detect.detector import typed_options
 from toeline.errors import OutputError
 from toeline.judge import load as judges
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
 from toeline.pipelines.domain import AUTO, OFF, domain_facts, domain_file, settle
-from toeline.pipelines.model_folder import calibration_file, with_model, with_shipped
+from toeline.pipelines.extraction import with_extracted
+from toeline.pipelines.model_folder import calibration_file, doubts, with_model, with_shipped
 from toeline.pipelines.progress import (
     bar,
     escape,
@@ -60,13 +64,16 @@ from toeline.report.inspection_page import (
     PageInput,
     PagePart,
     TruthNotes,
+    crops_of,
     drop_pages,
     links_of,
     page_book,
     page_name,
     render_page,
+    render_print,
     side_for,
 )
+from toeline.report.pdf import PDF, Print, printer
 from toeline.report.tables import (
     FIRST,
     MOST_SHOWN,
@@ -89,7 +96,6 @@ from toeline.report.tables import (
 
 if TYPE_CHECKING:
     from toeline.data.images import Photo
-    from toeline.detect.detector import DetectorOptions
     from toeline.pipelines.inspector import Boxes, Inspector
 
 
@@ -111,16 +117,24 @@ class Output:
     pace: Pace = ALONE
     compare: Callable[[list[Finding]], TruthNotes] | None = None
     load: Callable[[InspectRun, Taxonomy, Boxes | None], Inspector] | None = None
+    pdf: bool = False
 
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
     """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
     from toeline.core.provenance import settings_of, start_record
     from toeline.data.images import file_hash
+    from toeline.pipelines.again import apply_again
 
     run = _as_begun(with_model(run), output.out)
+    unproven = doubts(run.model)
+    tell_problems(unproven)
+    paper = printer() if output.pdf else None
     taxonomy = Taxonomy.load(run.taxonomy)
-    photos, left_out = _photos(run.photos, output.out)
+    own = (*output.own, EXTRACTED)
+    photos, left_out = _photos(run.photos, output.out, videos=run.every is not None)
+    photos, said = with_extracted(photos, run.every, output.out, own)
+    left_out += said
     made = calibration_file(run.calibration, run.judge)
     settings = {**settings_of(run), "weights": quick_weights(run)}
     settings["calibration_sha256"] = file_hash(made) if made and made.is_file() else None
@@ -129,10 +143,12 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     if run.domain == OFF:
         settings.pop("domain")  # as runs of before there was one have it
     record = start_record(output.command, settings, taxonomy, title=output.title)
+    record |= {"unproven": unproven[0].what} if unproven else {}
     boxes, notes = _boxes(run, taxonomy, photos)
-    with claimed(output.out, own=output.own), writing(output.out):
-        folder = RunFolder.open(output.out, record, own=output.own, held=True, check=changes(photos, boxes))
-        folder.note([*left_out, *notes, *removed(folder.stale)])
+    with claimed(output.out, own=own), writing(output.out):
+        apply_again(output.out, record, run, taxonomy, photos, workers=output.pace.workers)
+        folder = RunFolder.open(output.out, record, own=own, held=True, check=changes(photos, boxes))
+        folder.note([*unproven, *left_out, *notes, *removed(folder.stale)])
         tell_anew(folder.stale)
         require_same_models(folder, run.judge, run.adapter)
         todo = [p for p in photos if p.name not in folder.names]
@@ -142,17 +158,23 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
         order, already = [p.name for p in photos], len(photos) - len(todo)
         with saying("Writing tables and report"):
             return finish(
-                folder, order, taxonomy, already=already, ground_truth=ground_truth, workers=output.pace.workers
+                folder,
+                order,
+                taxonomy,
+                already=already,
+                ground_truth=ground_truth,
+                workers=output.pace.workers,
+                paper=paper,
             )
 
 
-def _photos(paths: Sequence[Path], out: Path) -> tuple[list[Photo], list[Problem]]:
+def _photos(paths: Sequence[Path], out: Path, *, videos: bool = False) -> tuple[list[Photo], list[Problem]]:
     """The photographs of what was typed, and what there was left out, such as pictures that are none: see _beside."""
-    from toeline.data.images import require_outside, search_photos
+    from toeline.data.images import require_outside, require_readable, search_photos
     from toeline.errors import PhotoError
 
     require_outside(out, paths)
-    found = search_photos(paths)
+    found = search_photos(paths, videos=videos)
     photos, problems = [p for p in found.photos if not _beside(p.path, paths)], list(found.problems)
     if less := len(found.photos) - len(photos):
         what = (
@@ -163,6 +185,8 @@ def _photos(paths: Sequence[Path], out: Path) -> tuple[list[Photo], list[Problem
     if not photos:
         raise PhotoError(f"{', '.join(map(str, paths))}: no photographs there. Name a folder that holds some.")
     tell_problems(problems)
+    if not videos:
+        require_readable([photo.path for photo in photos], ", ".join(map(str, paths)))
     return photos, problems
 
 
@@ -205,7 +229,7 @@ def load_inspector(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None = No
         device=run.device,
         answers=run.answers,
         boxes=boxes,
-        detector_options=detector_options(run.thresholds, trust=run.trust, device=run.device, head=run.head),
+        detector_options=typed_options(run.thresholds, trust=run.trust, device=run.device, head=run.head),
         tile=run.tile,
         calibration=run.calibration,
         review_below=run.review_below,
@@ -215,7 +239,7 @@ def load_inspector(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None = No
 
 
 def _as_begun(run: InspectRun, out: Path) -> InspectRun:
-    """The settings, less the domain check where a run was begun before there was one: it goes on without."""
+    """The settings, less the domain check where a run was begun before there was one: it continues without."""
     begun = is_file(out / RUN) and "domain" not in read_run(out).get("settings", {"domain": ""})
     return replace(run, domain=OFF) if begun and run.domain == AUTO else run
 
@@ -229,16 +253,6 @@ def _as_measured(run: InspectRun) -> bool:
     plain = InspectRun(photos=run.photos, device=run.device, tile=run.tile, domain=run.domain, taxonomy=run.taxonomy)
     own = replace(run, calibration=None, review_below=None, risk=None)  # these change no answer
     return with_shipped(own) == with_shipped(plain)
-
-
-def detector_options(
-    thresholds: Sequence[str], *, trust: bool, device: str, head: str | None = None
-) -> DetectorOptions:
-    """What was typed of the detector. Raises SetupError for a threshold that is none."""
-    from toeline.detect.detector import DetectorOptions, read_thresholds
-
-    by_type, general = read_thresholds(thresholds)
-    return DetectorOptions(by_type, general, trust, device, head)
 
 
 def _boxes(run: InspectRun, taxonomy: Taxonomy, photos: list[Photo]) -> tuple[Boxes | None, list[Problem]]:
@@ -268,7 +282,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
     made = inspector.calibration
     return {
         "detector": detector,
-        "judge": {**inspector.judge.info, "model": run.judge},
+        "judge": {**inspector.judge.info, "model": run.judge, "prompt": inspector.judge.view.prompt},
         "review": {**asdict(inspector.floor), "calibration": made.record() if made else None},
         "domain": domain_facts(inspector.domain, _domain(run), as_measured=_as_measured(run)),
     }
@@ -277,7 +291,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
 def remember_models(folder: RunFolder, models: dict[str, Any], files: dict[str, Any]) -> None:
     """Write down which weights and rule for review are at work. Raises OutputError for a run begun with others."""
     before = folder.run.get("models")
-    if folder.names and before and _lasting(before) != _lasting(models):
+    if folder.names and before and not same_value(_lasting(before), _lasting(models)):
         raise OutputError(
             f"{folder.path}: was begun with other model weights, on another device, or by another rule for "
             f"review, and {len(folder.names)} photographs are done. Choose a new folder with --out, or delete this one."
@@ -286,9 +300,12 @@ def remember_models(folder: RunFolder, models: dict[str, Any], files: dict[str, 
 
 
 def _lasting(models: Any) -> Any:
-    """Models as run.json gives them back, without versions, which may change in the middle of a run."""
+    """Models as run.json gives them back, without versions, which may change in the middle of a run.
+
+    The prompt goes with the judge and the version; runs of before do not say it.
+    """
     plain = json.loads(json.dumps(models))
-    return {room: {k: v for k, v in facts.items() if k != "versions"} for room, facts in plain.items()}
+    return {room: {k: v for k, v in facts.items() if k not in ("versions", "prompt")} for room, facts in plain.items()}
 
 
 @dataclass(frozen=True)
@@ -297,7 +314,7 @@ class Summary:
 
     `by_severity` counts the worst first and is empty when the taxonomy has no scale; `worst` are the first rows of the
     work list.
-    `located` counts findings with a position. `problems` are to be mended; `notes` tell what was left out or assumed;
+    `located` counts findings with a position. `problems` are to be corrected; `notes` tell what was left out;
     `told` has both by their kinds. `domain` says whether the photographs are like those that the models were measured
     on; it is empty where that is not known.
     """
@@ -318,17 +335,24 @@ class Summary:
     notes: int = 0
     told: tuple[ProblemKind, ...] = ()
     domain: dict[str, Any] = field(default_factory=dict)
+    pdf: bool = False
 
     @property
     def fine(self) -> bool:
         """Whether everything that was asked for was done."""
         return self.problems == 0
 
+    @property
+    def anything(self) -> bool:
+        """Whether at least one photograph was inspected."""
+        return self.failed < self.photographs
+
     def record(self) -> dict[str, Any]:
         """As JSON, with the places of what was written."""
         names = ["findings.jsonl", "findings.csv", "report.html", "errors.jsonl", "run.json", "marked"]
         names += [WORKLIST] if self.by_severity else []
         names += [POINTS, AREAS] if self.located else []
+        names += [PDF] if self.pdf else []
         return {**asdict(self), "fine": self.fine, "files": {n: f"{self.out}/{n}" for n in names}}
 
 
@@ -387,11 +411,12 @@ def finish(
     already: int = 0,
     ground_truth: TruthNotes | None = None,
     workers: int = 0,
+    paper: Print | None = None,
 ) -> Summary:
     """Write the tables, report.html (and its pages) and the end of run.json, from what is on the disk.
 
     `order` names the photographs as they were asked for. No more than a few pages' photographs are in memory at a time;
-    of the work list, which is sorted as a whole, it is the finished lines.
+    of the work list, which is sorted as a whole, it is the finished lines. `paper` prints report.pdf as well.
     """
     domain = settle(folder)
     located = locate(folder.path, taxonomy)  # before all else: both write into findings.jsonl
@@ -412,18 +437,22 @@ def finish(
             table.writelines(joined_csv(todo))
     summary = _summary(folder, book, taxonomy, already)
     summary = replace(summary, located=len(located.marks) if located else 0, domain=domain)
-    counted = {k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst", "told", "domain")}
+    counted = {
+        k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst", "told", "domain", "pdf")
+    }
     done = (record for _, record in each_line(folder.path / PROGRESS))
     told = [asdict(kind) for kind in summary.told]
     folder.save_run(finished=run["finished"], domain=domain, data_sha256=data_hash(done), counts=counted, told=told)
-    _write_report(
-        folder,
-        replace(base, run=folder.run, located=located, told=summary.told),
-        order,
-        replace(book, problems=summary.problems),
-    )
+    page = replace(base, run=folder.run, located=located, told=summary.told)
+    book = replace(book, problems=summary.problems)
+    _write_report(folder, page, order, book)
+    (folder.path / PDF).unlink(missing_ok=True)  # of an earlier start
+    if paper:
+        wanted = {f.photo for f in book.worst}
+        photos = [r for _, r in each_line(folder.path / PROGRESS) if r["photo"] in wanted]
+        paper(render_print(replace(page, book=book, photos=photos)), folder.path / PDF)
     folder.require_there()
-    return summary
+    return replace(summary, pdf=paper is not None)
 
 
 @dataclass(frozen=True)
@@ -435,6 +464,7 @@ class _Bound:
     todo: list[tuple[Urgency, bytes]]
     worst: list[Finding]
     links: dict[tuple[str, str], str]
+    crops: dict[tuple[str, str], str]
 
 
 def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int, mapped: bool) -> _Bound:
@@ -442,18 +472,20 @@ def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int
     number, chapter = given
     totals = Totals.of(chapter.photos, chapter.findings)
     name = f"{PAGES}/{page_name(number)}"
-    if pages > 1:
-        book = page_book(number, pages, totals, side)
-        page = replace(base, photos=chapter.photos, findings=chapter.findings, book=book)
-        write_whole(base.folder / name, render_page(page))
     todo = worklist(chapter.findings)
     worst = todo[:MOST_SHOWN]
+    crops = crops_of(base.folder, chapter.photos, worst)
+    if pages > 1:
+        book = replace(page_book(number, pages, totals, side), crops=crops)
+        page = replace(base, photos=chapter.photos, findings=chapter.findings, book=book)
+        write_whole(base.folder / name, render_page(page))
     there = links_of(chapter, name)
     return _Bound(
         part=PagePart(name, chapter.photos[0]["photo"], chapter.photos[-1]["photo"], totals),
         table=csv_lines(rows(chapter.findings, base.taxonomy, chapter.marked)),
         todo=work_lines(todo, chapter.marked),
         worst=worst,
+        crops=crops,
         links=there if mapped else {key: there[key] for key in ((f.photo, f.instance_id) for f in worst)},
     )
 
@@ -461,13 +493,18 @@ def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int
 def _with(book: Book, bound: _Bound, *, mapped: bool) -> Book:
     """The contents with one more part; of the work list no more is kept than is shown. A map links to everything."""
     worst = sorted((*book.worst, *bound.worst), key=urgency)[:MOST_SHOWN]
-    known = {**book.links, **bound.links}
+    known, crops, keys = (
+        {**book.links, **bound.links},
+        {**book.crops, **bound.crops},
+        [(f.photo, f.instance_id) for f in worst],
+    )
     return replace(
         book,
         totals=book.totals + bound.part.totals,
         parts=(*book.parts, bound.part),
         worst=worst,
-        links=known if mapped else {key: known[key] for key in ((f.photo, f.instance_id) for f in worst)},
+        crops={key: crops[key] for key in keys if key in crops},
+        links=known if mapped else {key: known[key] for key in keys},
     )
 
 
@@ -479,7 +516,7 @@ def _summary(folder: RunFolder, book: Book, taxonomy: Taxonomy, already: int) ->
         already=already,
         failed=totals.failed,
         findings=totals.findings,
-        by_condition={c.name: totals.of_condition(c.name) for c in taxonomy.conditions},
+        by_condition={c.name: totals.count(condition=c.name) for c in taxonomy.conditions},
         review=totals.review,
         problems=sum(kind.count for kind in told if not kind.note),
         seconds=round(totals.seconds, 1),
@@ -497,7 +534,7 @@ def _write_report(folder: RunFolder, base: PageInput, order: Sequence[str], book
     page = replace(base, problems=list(islice(grave, MOST_PROBLEMS)), book=book)
     if len(book.parts) < 2:
         whole = next(chapters(folder.path, order, PAGE), Chapter((), ()))
-        alone = Book(book.totals, book.problems, side_for(book.totals.photographs))
+        alone = Book(book.totals, book.problems, side_for(book.totals.photographs), crops=book.crops)
         page = replace(page, photos=whole.photos, findings=whole.findings, book=alone)
     write_whole(folder.path / "report.html", render_page(page))
     drop_pages(folder.path, len(book.parts) if len(book.parts) > 1 else 0)
@@ -518,6 +555,7 @@ def tell(summary: Summary) -> None:
     show_places(
         {
             "report": f"{summary.out}/report.html",
+            **({"in print": f"{summary.out}/{PDF}"} if summary.pdf else {}),
             **({"work list": f"{summary.out}/worklist.csv"} if summary.by_severity else {}),
             "table": f"{summary.out}/findings.csv",
             "records": f"{summary.out}/findings.jsonl",
@@ -537,7 +575,7 @@ def tell_work(summary: Summary) -> None:
 
     out.print(f"[bold]Work list:[/] {said_of(summary.by_severity, summary.immediate)}")
     for row in summary.worst:
-        marks = ("[bold red]at once[/] " if row["immediate"] else "") + (
+        marks = ("[bold red]immediate[/] " if row["immediate"] else "") + (
             "[yellow]to review[/] " if row["review"] else ""
         )
         what = f"{row['severity']}, {row['class']} {row['id']} on {row['photo']}"

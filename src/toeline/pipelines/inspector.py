@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -18,13 +20,14 @@ from toeline.core.scene import Detection, Instance, Relation, Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.domain import DomainModel, Standing, load_domain
 from toeline.data.feature_maps import feature_network
-from toeline.data.images import Photo, file_hash, photo_size, read_photo
+from toeline.data.images import Photo, file_hash, find_photos, photo_size, read_photo
 from toeline.data.metadata import Reading, read_position
 from toeline.data.photo_measures import measures_of
-from toeline.errors import OutputError, ToelineError
+from toeline.errors import OutputError, SetupError, ToelineError
 from toeline.judge.decide import Floor, decide, doubtful, sure, unreadable
 from toeline.pipelines.changes import boxes_hash, file_state
 from toeline.pipelines.domain import AUTO
+from toeline.pipelines.findings import Findings, in_memory
 from toeline.pipelines.model_folder import calibration_file, judge_for
 from toeline.prompts.build import Answers, ask
 from toeline.prompts.relation_ablation import Told, given
@@ -33,6 +36,7 @@ from toeline.prompts.relations import relate
 if TYPE_CHECKING:
     from toeline.detect.detector import Detector, DetectorOptions
     from toeline.judge.judge import Judge
+    from toeline.pipelines.findings import Given
 
 
 Boxes = Callable[[Photo, tuple[int, int]], tuple[Sequence[Instance], Sequence[Problem]]]
@@ -67,7 +71,7 @@ class Inspector:
     `boxes`, when given, replaces the detector: a function of a photograph and its size in pixels that returns its
     things and what was wrong with their labels. `relations` is what the judge is told of where things lie; experiments
     hand in something else (prompts/relation_ablation.py). `domain` knows the photographs that the models were measured
-    on: on others every finding is for a person, and none is to be acted on at once.
+    on: on others every finding is for a person, and none is to be acted on immediately.
     """
 
     detector: Detector | None
@@ -80,6 +84,7 @@ class Inspector:
     calibration: Calibration | None = None
     risk: float | None = None
     domain: DomainModel | None = None
+    closed: bool = field(default=False, init=False, compare=False, repr=False)
 
     @classmethod
     def load(
@@ -123,12 +128,14 @@ class Inspector:
         made = load_calibration(calibration) if isinstance(calibration, Path) else calibration
         require_thresholds(made, review_below, risk)
         options = detector_options or DetectorOptions(device=device)
+        looked_at = load_domain(Path(domain)) if isinstance(domain, str | Path) else domain
+        stage_1 = None if boxes else tiled(load_detector(str(detector), taxonomy=words, options=options), tile)
         stage_2 = load_judge(judge, device=device, adapter=Path(adapter) if adapter else None)
         require_readable(stage_2, words)
         if made is not None:
-            require_fitted_for(made, stage_2)
+            require_fitted_for(made, stage_2.info, stage_2.view.prompt)
         return cls(
-            detector=None if boxes else tiled(load_detector(str(detector), taxonomy=words, options=options), tile),
+            detector=stage_1,
             judge=stage_2,
             taxonomy=words,
             answers=answers,
@@ -136,7 +143,7 @@ class Inspector:
             boxes=boxes,
             calibration=made,
             risk=risk,
-            domain=load_domain(Path(domain)) if isinstance(domain, str | Path) else domain,
+            domain=looked_at,
         )
 
     @property
@@ -151,15 +158,44 @@ class Inspector:
 
         return {} if self.boxes is not None else limits_of(self.detector)
 
-    def inspect(self, photo: str | Path | Image.Image) -> list[Finding]:
-        """The findings on one photograph. Raises PhotoError for a file that cannot be read.
+    def inspect(self, photo: Given) -> Findings:
+        """The findings on one photograph: a file, a picture of Pillow, or an array.
 
-        A picture that is given as such counts as upright; its findings call it by its file name, or "picture".
+        An array is (height, width, 3) in RGB or (height, width) gray, of 8 bits. Pictures in memory count as upright;
+        their findings call them by their file name, or "picture". Raises PhotoError for what cannot be read, and for a
+        folder: see inspect_many.
         """
-        if isinstance(photo, Image.Image):
-            path = Path(getattr(photo, "filename", "") or "picture")
-            return self._look(photo.convert("RGB"), Photo(path, path.name))
-        return self._look(read_photo(Path(photo)), Photo(Path(photo), Path(photo).name))
+        given = in_memory(photo) if not isinstance(photo, str | Path) else Photo(Path(photo), Path(photo).name)
+        image = given.image or read_photo(given.path)
+        ((detections, _),) = self._find([Underway(given, image)])
+        found = self._findings(image, given, detections, self._standing(image))
+        return Findings(found, self.taxonomy, given.name, image)
+
+    def inspect_many(
+        self, photos: Path | str | Iterable[Given], *, workers: int = 0, batch: int = 4
+    ) -> Iterator[Findings]:
+        """The findings of each photograph of a folder, or of many of what `inspect` takes, one after another.
+
+        Nothing is raised for a photograph that cannot be read: its Findings are `failed`, and `problems` say why.
+        `workers` and `batch` as in inspect_all. Raises PhotoError for a folder without photographs.
+        """
+        if isinstance(photos, str | Path):
+            photos = [photos]
+        for result in self.inspect_all(_each(photos), workers=workers, batch=batch):
+            image = result.image if isinstance(result.image, Image.Image) else None
+            yield Findings(result.findings, self.taxonomy, result.photo, image, result.problems, result.failed)
+
+    def __enter__(self) -> Inspector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the models, and of the memory of a graphics card."""
+        for name, value in (("detector", None), ("judge", None), ("closed", True)):
+            object.__setattr__(self, name, value)
+        gc.collect()
+        torch: Any = sys.modules.get("torch")  # not imported for this
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def inspect_all(self, photos: Iterable[Photo], *, workers: int = 0, batch: int = 1) -> Iterator[Result]:
         """One Result per photograph, as it is done, in the order given; a bad photograph gives a Result that says so.
@@ -194,6 +230,8 @@ class Inspector:
         photo, pixels = given
         start, file, image = time.perf_counter(), tuple[int, ...](), None
         try:
+            if photo.image is not None:
+                return Underway(photo, photo.image, seconds=time.perf_counter() - start)
             file = file_state(photo.path)  # before it is read: what is written from now on is a change
             image = read_photo(photo.path)
             budget.give_with(image, pixels)
@@ -260,10 +298,6 @@ class Inspector:
             image=image,
         )
 
-    def _look(self, image: Image.Image, photo: Photo) -> list[Finding]:
-        ((detections, _),) = self._find([Underway(photo, image)])
-        return list(self._findings(image, photo, detections, self._standing(image)))
-
     def _standing(self, image: Image.Image) -> Standing | None:
         return self.domain.standing(measures_of(image, feature_network())) if self.domain else None
 
@@ -271,13 +305,17 @@ class Inspector:
         """For each photograph, all of which are open: what is on it, and what is wrong with its labels."""
         from toeline.detect.postprocess import find_settled
 
+        if self.closed:
+            raise SetupError("this Inspector let go of its models when its with block ended. Load another one.")
         images = [seen.image for seen in group if seen.image is not None]
         if self.boxes is not None:
             given = [self.boxes(seen.photo, image.size) for seen, image in zip(group, images, strict=True)]
             return [([Detection(instance) for instance in instances], problems) for instances, problems in given]
         if self.detector is None or not images:
             return [([], ()) for _ in images]
-        return [(detections, ()) for detections in find_settled(self.detector, images)]
+        found = find_settled(self.detector, images)
+        opened = [seen.photo for seen in group if seen.image is not None]
+        return [(_own(detections, photo), ()) for photo, detections in zip(opened, found, strict=True)]
 
     def _findings(
         self, image: Image.Image, photo: Photo, detections: Sequence[Detection], standing: Standing | None
@@ -288,7 +326,7 @@ class Inspector:
         scores = self.judge.score(sheet) if sheet.questions else []
         said = {q.instance_id: s for q, s in zip(sheet.questions, scores, strict=True)}
         findings = [self._finding(photo, s, said.get(s.instance.id), relations[s.instance.id]) for s in detections]
-        done = self._graded(scene, findings)
+        done = graded_in(scene, findings, self.taxonomy)
         return tuple(held_back(f, UNLIKE_PHOTO) for f in done) if standing and standing.beyond else done
 
     def _finding(
@@ -318,14 +356,24 @@ class Inspector:
             instance.polygon, seen.class_name, seen.others,
         )  # fmt: skip
 
-    def _graded(self, scene: Scene, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-        """How bad each is, by the relations that truly hold, whatever the judge was told of them."""
-        if not may_be_immediate(findings, self.taxonomy):
-            return graded(findings, (), self.taxonomy)
-        said = {f.instance_id: f.verdict.class_name for f in findings}
-        kinds = {i: self.taxonomy.class_of(name).type for i, name in said.items() if name}
-        instances = tuple(replace(t, type_name=kinds.get(t.id, t.type_name)) for t in scene.instances)
-        return graded(findings, relate(replace(scene, instances=instances)), self.taxonomy)
+
+def graded_in(scene: Scene, findings: Sequence[Finding], taxonomy: Taxonomy) -> tuple[Finding, ...]:
+    """How bad each is, by the relations that truly hold, whatever the judge was told of them."""
+    if not may_be_immediate(findings, taxonomy):
+        return graded(findings, (), taxonomy)
+    said = {f.instance_id: f.verdict.class_name for f in findings}
+    kinds = {i: taxonomy.class_of(name).type for i, name in said.items() if name}
+    instances = tuple(replace(t, type_name=kinds.get(t.id, t.type_name)) for t in scene.instances)
+    return graded(findings, relate(replace(scene, instances=instances)), taxonomy)
+
+
+def _each(photos: Iterable[Given]) -> Iterator[Photo]:
+    """Files, the photographs of folders, and pictures in memory, which are numbered."""
+    for number, one in enumerate(photos, start=1):
+        if isinstance(one, str | Path):
+            yield from find_photos([Path(one)])
+        else:
+            yield in_memory(one, f"picture {number}")
 
 
 def require_thresholds(made: Calibration | None, review_below: float | None, risk: float | None) -> None:
@@ -337,6 +385,15 @@ def require_thresholds(made: Calibration | None, review_below: float | None, ris
     if made is None or not made.steps:
         lacks = "needs --calibration" if made is None else "needs a calibration of this version; that one has no risks"
         raise OutputError(f"--risk {lacks}: make one with toeline evaluate --calibrate, or give --review-below.")
+
+
+def _own(detections: Sequence[Detection], photo: Photo) -> Sequence[Detection]:
+    """Those of a part of a larger picture that are no other part's."""
+    if photo.core is None:
+        return detections
+    x1, y1, x2, y2 = photo.core
+    centers = [(d, *d.instance.box.center) for d in detections]
+    return [d for d, x, y in centers if x1 <= x < x2 and y1 <= y < y2]
 
 
 def _failed(photo: Photo, *problems: Problem) -> Result:
@@ -352,4 +409,4 @@ def _fault(photo: Photo, why: Exception) -> Problem:
             photo.name, str(photo.path), "vanished while it was read.", "Bring it back, then run this again."
         )
     what = f"{type(why).__name__}: {why}".strip(": ")
-    return Problem(photo.name, str(photo.path), what, "Run this photograph alone; report it if it goes on.")
+    return Problem(photo.name, str(photo.path), what, "Run this photograph alone; report it if it continues.")

@@ -31,7 +31,7 @@ from toeline.data.feature_maps import feature_network
 from toeline.data.images import read_photo
 from toeline.data.photo_measures import Measures, measures_in
 from toeline.data.split import folds_of
-from toeline.data.yolo import LabeledScene
+from toeline.data.yolo import LabeledScene, open_yolo
 from toeline.detect.detector import RESCORE, DetectorOptions
 from toeline.detect.load import load_detector
 from toeline.detect.onnx import OnnxDetector
@@ -171,7 +171,7 @@ class Learning:
         return [*parts, step("domain", "what its photographs are like", n, self.domain)]
 
     def planned(self, record: dict[str, Any]) -> Learning:
-        """With the number of epochs that the budget allows; chosen once, for a run that goes on must stay the same."""
+        """With the number of epochs that the budget allows; chosen once, for a run that continues must stay as is."""
         run = self.run
         if run.budget is not None:
             chosen = record.get("epochs") or affordable(run, len(self.boxes.train.scenes), self.pace())
@@ -448,7 +448,8 @@ def _detection_record(photo: LabeledScene, found: Sequence[Instance]) -> dict[st
 
 
 def learn_into(run: LearnRun, data: Path, out: Path) -> LearnResult:
-    """Train, measure and write everything into `out`; the same again goes on where it was. Raises ToelineError."""
+    """Train, measure and write everything into `out`; the same again continues. Raises ToelineError."""
+    open_yolo(data, Taxonomy.load(run.taxonomy), classes=run.classes)  # refused before a folder is made
     with claimed(out, own=OWN) as begun, writing(out):
         data, cut = _with_valid(run, data, out)
         learning = Learning.of(side_by_side_of(run), data, out)
@@ -487,7 +488,7 @@ def _with_valid(run: LearnRun, data: Path, out: Path) -> tuple[Path, list[Proble
 
 
 def _known(learning: Learning) -> list[Problem]:
-    """What flatters every figure out of fold: photographs that the models have seen with which training begins."""
+    """What makes figures out of fold optimistic: photographs that the models have seen that training begins with."""
     if learning.run.begin != EMBEDDED:
         return []  # whoever names other weights knows what they have seen
     seen = seen_by_package(learning.sheets.train.photos_sha256)
@@ -586,7 +587,7 @@ def _measured(
         detector, other = (
             measure(name, learning.boxes.valid, taxonomy, options, step=step) for name in (folder.detector, EMBEDDED)
         )
-    made = load_calibration(folder.calibration)
+    made = load_calibration(out / CALIBRATION)
     bench = Workbench(own)
     cases = once(bench, replace(own, boxes=TRUTH), out / EVALUATION / TRUE_BOXES).cases
     tempered = calibrated(cases, made)

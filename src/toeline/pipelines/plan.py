@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from toeline.core.scene import Scene
     from toeline.judge.qwen_vl import QwenVLJudge
     from toeline.plan.model_shape import Model
-    from toeline.plan.plan import Plan, PlanRequest
+    from toeline.plan.plan import Plan, PlanDevices, PlanRequest
 
 
 SEED = 71_021  # a dozen objects to ask about; of the check alone, no training run and no benchmark draws from it
@@ -155,6 +155,8 @@ def show(plan: Plan, advice: PlanAdvice, bounds: Sequence[Limit]) -> None:
     if plan.dtype == "float16" and plan.asked.dtype == "auto":
         out.print(NO_BFLOAT16, style=NEARLY)
     tables = [changes(plan, advice)] if advice.changes else []
+    if advice.changes and advice.plan.fits:
+        show_commands(plan, advice)
     tables += [memory(plan), times(plan)]
     if any(bound.meets(GB) != bound.tries[0] for bound in bounds):
         tables.append(bounds_table(bounds))
@@ -165,6 +167,68 @@ def show(plan: Plan, advice: PlanAdvice, bounds: Sequence[Limit]) -> None:
         out.print(said_of(bounds))
     out.print()
     out.print(parameters(plan))
+    out.print(WORDS, style="dim")
+
+
+WORDS = (
+    "Weights are the numbers that a model consists of; parameters are how many there are. Half precision (bfloat16, "
+    "float16) holds each in 2 bytes, int8 in 1, 4-bit (NF4) in half of one. A token is a piece of a word or of a "
+    "picture; a trimmed vocabulary lacks the tokens that no prompt needs. Packed: all objects of a photograph in one "
+    "pass. TFLOP: 10¹² operations. LoRA trains a few added weights; QLoRA does so with the others in 4 bits. "
+    "docs/plan.md"
+)
+
+
+def commands(plan: Plan, advice: PlanAdvice) -> list[str]:
+    """What to type for the changes, in order; each command takes what the one before wrote."""
+    judge, found, options = plan.asked.judge, list[str](), list[str]()
+    for change in advice.changes:
+        name, _, value = change.option.partition(" ")
+        if plan.asked.task == "finetune":
+            options.append(FINETUNE.get(name, change.option).format(value=value, tokens=advice.plan.work.length))
+        elif name == "--trim":
+            found.append(f"toeline trim {judge} --rows {value} --out runs/trimmed")
+            judge = "runs/trimmed"
+        elif to := QUANTIZE.get(value):
+            found.append(f"toeline quantize {judge} --to {to} --data DATA --split valid --out runs/{to}")
+            judge = f"runs/{to}/model"
+    last = f"inspect PHOTOS --judge {judge} --out runs/first"
+    if plan.asked.task == "finetune":
+        last = " ".join(["finetune DATA --judge", judge, *options, "--out runs/lora"])
+    return [*found, f"toeline {last}"]
+
+
+QUANTIZE = {"int8": "int8", "nf4": "int4"}  # --dtype of plan -> --to of quantize
+FINETUNE = {  # options of plan -> those of finetune, where they are called otherwise
+    "--checkpointing": "--checkpointing on",
+    "--cached-features": "--cache-features runs/features",
+    "--chunk": "--max-tokens {tokens}",
+}
+
+
+def show_commands(plan: Plan, advice: PlanAdvice) -> None:
+    """The commands, one a line."""
+    out.print()
+    out.print("[bold]What to type[/]")
+    for command in commands(plan, advice):
+        out.print(f"  {escape(command)}")
+
+
+def show_devices(plans: Sequence[tuple[Plan, PlanAdvice]]) -> None:
+    """One judge on several devices: a row each, and what would make it fit."""
+    first = plans[0][0]
+    what = "inspected" if first.asked.task == "inspect" else "fine-tuned"
+    table = _table(f"{first.model.name}, {what}", "device", "memory GB", "needs GB", "fits", "each", "option")
+    table.columns[-1].header, table.columns[0].no_wrap = "with", True
+    for plan, advice in plans:
+        color, said = (NEARLY, "barely") if plan.tight else (YES, "yes") if plan.fits else (NO, "no")
+        changed = _list([change.what for change in advice.changes]) if advice.changes else ""
+        after = f"{changed}: {advice.plan.total / GB:.1f} GB" if advice.plan.fits else "nothing that was tried"
+        sizes = (f"{plan.device.memory / GB:.1f}", f"{plan.total / GB:.1f}")
+        took = duration(plan.ways[0].seconds)
+        table.add_row(escape(plan.device.title), *sizes, f"[{color}]{said}[/]", took, after if advice.changes else "")
+    out.print(table)
+    out.print("For what to type, and the sums, plan one device by itself.", style="dim")
 
 
 def answer(plan: Plan, advice: PlanAdvice) -> str:
@@ -300,8 +364,8 @@ def changes(plan: Plan, advice: PlanAdvice) -> Table:
 
 
 def bounds_table(bounds: Sequence[Limit]) -> Table:
-    """The project's limits: the whole model, and the first form that is under the number in each unit."""
-    table = _table("Limits of the project, on an A30", "limit", "whole, GB", "GiB")
+    """The targets: the whole model, and the first form that is under the number in each unit."""
+    table = _table("Targets for size and memory, on an A30", "target", "whole, GB", "GiB")
     table.columns[0].no_wrap = True
     for name in ("meets it in GiB", "meets it in GB"):
         table.add_column(name, overflow="fold")
@@ -326,7 +390,7 @@ def said_of(bounds: Sequence[Limit]) -> str:
     over = [f"{b.what} < {b.number}" for b in bounds if b.tries[0].size >= b.number * GIB]
     apart = [f"{b.what} < {b.number}" for b in bounds if b.meets(GB) != b.meets(GIB)]
     if not over:
-        return f"[{YES}]All five limits of the project are met[/], on size and on the memory of an A30."
+        return f"[{YES}]All five targets for size and for the memory of an A30 are met.[/]"
     units = f" Which unit is meant decides what it takes for {_list(apart)}." if apart else ""
     return f"[{NO}]Cannot be met with the whole vocabulary[/], in either unit: {_list(over)}.{units}"
 
@@ -364,6 +428,7 @@ def record(plan: Plan, advice: PlanAdvice, bounds: Sequence[Limit], checked: Pla
         "sequence": {"tokens": plan.work.length, "sequences": plan.work.sequences, "patches": plan.work.patches},
         "time": [{"way": w.what, "tflop": w.flop / 1e12, "seconds": w.seconds} for w in plan.ways],
         "changes": [c._asdict() for c in advice.changes],
+        "commands": commands(plan, advice) if advice.changes and advice.plan.fits else [],
         "after_changes": {"fits": advice.plan.fits, "total_bytes": advice.plan.total},
         "limits": [_limit(bound) for bound in bounds],
         "check": None if checked is None else checked.record(),
@@ -384,11 +449,21 @@ def _limit(bound: Limit) -> dict[str, Any]:
     }
 
 
-def tell_plan(asked: PlanRequest, *, check: bool, as_json: bool) -> None:
+def tell_plan(asked: PlanRequest, wanted: PlanDevices, *, check: bool, as_json: bool) -> None:
     """Plan, and say it; with `check` load and run the judge as well. Raises ToelineError."""
     from toeline.plan.plan import advise, limits
 
-    model, planned = _plan(asked)
+    model, plans = _plans(asked, wanted)
+    if len(plans) > 1:
+        if check:
+            raise SetupError("--check runs on this machine. Give one --device, auto.")
+        advised = [(plan, advise(plan)) for plan in plans]
+        if as_json:
+            tell_json({"plans": [record(plan, advice, [], None) for plan, advice in advised]})
+        else:
+            show_devices(advised)
+        return
+    planned = plans[0]
     advice = advise(planned)
     bounds = limits(model, objects=asked.objects) if asked.task == "inspect" else []
     if not as_json:
@@ -403,11 +478,15 @@ def tell_plan(asked: PlanRequest, *, check: bool, as_json: bool) -> None:
         show_check(checked)
 
 
-def _plan(asked: PlanRequest) -> tuple[Model, Plan]:
+def _plans(asked: PlanRequest, wanted: PlanDevices) -> tuple[Model, list[Plan]]:
     from toeline.judge.load import EMBEDDED
-    from toeline.plan.devices import find_device
+    from toeline.plan.devices import find_devices
     from toeline.plan.model_shape import find_model
     from toeline.plan.plan import make_plan
 
     model = find_model(asked.judge, embedded=EMBEDDED)
-    return model, make_plan(asked, model, find_device(asked.device))
+    devices = find_devices(wanted.devices, wanted.memory)
+    names = wanted.devices if wanted.memory is None else [device.name for device in devices]
+    return model, [
+        make_plan(replace(asked, device=name), model, device) for name, device in zip(names, devices, strict=True)
+    ]

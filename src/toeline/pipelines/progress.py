@@ -62,31 +62,64 @@ def leave_output() -> None:
 
 
 class Rate(ProgressColumn):
-    """Photographs per second, or seconds per photograph when it is slow."""
+    """Photographs per second, or seconds per photograph when it is slow, over the whole run; not of the last moment."""
 
     def render(self, task: Task) -> Text:
-        speed = task.speed or 0.0
-        if not speed:
+        seconds, pieces = _spent(task), task.completed - task.fields["begun"]
+        if not seconds or not pieces:
             return Text("")
-        return Text(f"{speed:.1f} per second" if speed >= 1 else f"{1 / speed:.1f} s each", style="dim")
+        rate = pieces / seconds
+        return Text(f"{rate:.1f} per second" if rate >= 1 else f"{1 / rate:.1f} s each", style="dim")
+
+
+class TimeColumn(ProgressColumn):
+    """How much longer it takes at the rate of the whole run, and when it is done how long it took."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        seconds, pieces = _spent(task), task.completed - task.fields["begun"]
+        if task.finished:
+            return Text(f"took {clock(seconds)}")
+        left = (task.total or 0) - task.completed
+        return Text(f"{clock(left * seconds / pieces)} left" if pieces else "")
+
+
+def _spent(task: Task) -> float:
+    return (task.finished_time if task.finished else task.elapsed) or 0.0
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a clock shows them.
+
+    >>> clock(4.2), clock(754), clock(7325)
+    ('0:04', '12:34', '2:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def columns() -> tuple[ProgressColumn, ...]:
+    """What a line of progress says: name, bar, how many of how many, rate, time, and what else is noted."""
+    return (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
 
 
 @contextmanager
 def bar(what: str, *, total: int, done: int = 0, note: Callable[[], str] = str) -> Iterator[Step]:
-    """A progress bar with rate and time left; gives the function to call after each piece, with its problems.
+    """A progress bar with rate and time; gives the function to call after each piece, with its problems.
 
     `note` says something more at the end of the line, such as the memory in use.
     """
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=32),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("[dim]{task.fields[note]}"),
-    )
-    with Progress(*columns, console=errors, transient=False) as progress:
-        task = progress.add_task(what, total=total, completed=done, note=note())
+    with Progress(*columns(), console=errors, transient=False) as progress:
+        task = progress.add_task(what, total=total, completed=done, begun=done, note=note())
 
         def step(problems: Sequence[Problem] = ()) -> None:
             tell_problems(problems)
@@ -162,7 +195,7 @@ def goes_on(how: str = "the same command again") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        errors.print(f"Stopped. What is done is kept; {how} goes on from here.")
+        errors.print(f"Stopped. What is done is kept; {how} continues from here.")
         raise
 
 

@@ -6,9 +6,7 @@ The new judge is written whole into `candidate` and becomes `model` when the gat
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -20,25 +18,27 @@ from rich.table import Table
 
 from toeline.core.provenance import settings_of, start_record, versions
 from toeline.core.reading import read_json
-from toeline.core.run_folder import begun_with, claimed, write_run, write_whole, writing
+from toeline.core.run_folder import begun_with, claimed, staged, write_run, write_whole, writing
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.images import read_photo
 from toeline.errors import ModelError, SetupError
 from toeline.evaluate.gate import GateRules
 from toeline.evaluate.results import GateResult
+from toeline.judge.load import require_judge
 from toeline.pipelines.evaluate_run import Workbench
-from toeline.pipelines.gate import hold, require_untrained
+from toeline.pipelines.gate import asked_settings, hold, require_untrained
 from toeline.pipelines.gate import summary as gate_summary
 from toeline.pipelines.model_folder import JUDGE, MODEL
 from toeline.pipelines.progress import Summary, bar, saying
-from toeline.pipelines.settings import EvaluateRun, GateRun, QuantizeRun
+from toeline.pipelines.settings import EvaluateRun, GateOptions, GateRun, QuantizeRun
+from toeline.pipelines.trim import CONFIG
 from toeline.report.quantization_page import size_words
 from toeline.weights import disk_errors
 
 if TYPE_CHECKING:
     from toeline.judge.judge import Judge
 
-CANDIDATE, READY, PART, MARK = "candidate", "model", ".candidate.part", "PROMOTED"
+CANDIDATE, READY, MARK = "candidate", "model", "PROMOTED"
 TRAIN = "train"  # the split whose photographs say how large activations are
 
 
@@ -51,27 +51,22 @@ class QuantizeResult:
     gate: GateResult
 
 
-def quantize_into(run: QuantizeRun, out: Path) -> QuantizeResult:
-    """Convert, measure, and promote or not; the same again goes on where it was. Raises ToelineError."""
+def quantize_into(run: QuantizeRun, how: GateOptions, out: Path) -> QuantizeResult:
+    """Convert, measure, and promote or not; the same again continues where it stopped. Raises ToelineError."""
     from toeline.judge.quantize import RECORD, require_library
 
     require_usable(run)
     require_library(run.to)
-    require_measurable(run)
-    rules, words = GateRules.load(run.rules), Taxonomy.load(run.taxonomy)
-    settings = settings_of(replace(run, allow_unproven=False))
+    require_measurable(run, how)
+    rules, words = GateRules.load(how.rules), Taxonomy.load(how.taxonomy)
     with claimed(out) as begun, writing(out):
-        record = start_record("quantize", settings, words, title="Quantizing")
+        record = start_record("quantize", settings_of(run) | asked_settings(how), words, title="Quantizing")
         record = begun_with(out, record) if begun else record
         write_run(out, record)
-        folder = candidate(run, out)
+        folder = candidate(run, how, out)
         made = read_json(folder / RECORD, ModelError, advice="Delete that folder, and run the command again.")
-        asked = GateRun(
-            judges=(str(folder),), against=run.judge, data=run.data, adapter=run.adapter, split=run.split,
-            allow_unproven=run.allow_unproven, cluster=run.cluster, taxonomy=run.taxonomy, classes=run.classes,
-            device=run.device,
-        )  # fmt: skip
-        gate = hold(asked, rules, out, record, names=(run.judge, run.to))
+        asked = GateRun(judges=(str(folder),), against=run.judge, adapter=run.adapter)
+        gate = hold(asked, how, rules, out, record, names=(run.judge, run.to))
         return QuantizeResult(made, promote(gate, folder, out), gate)
 
 
@@ -83,46 +78,36 @@ def require_usable(run: QuantizeRun) -> None:
         raise ModelError(f"{run.judge} is a whole model folder. Name the judge in it: {Path(run.judge) / JUDGE}.")
     if run.judge.partition(":")[0] in ("baseline", "ensemble", "replay", "floor", "fuse"):
         raise ModelError(f"{run.judge} is no language model, so there is nothing to quantize. Name one.")
+    require_judge(run.judge)
 
 
-def require_measurable(run: QuantizeRun) -> None:
+def require_measurable(run: QuantizeRun, how: GateOptions) -> None:
     """Raises LabelError for photographs that are not there, or that the judge was trained on: before hours of work."""
     asked = EvaluateRun(
-        data=run.data, split=run.split, judge=run.judge, adapter=run.adapter, taxonomy=run.taxonomy, classes=run.classes
+        data=how.data, split=how.split, judge=run.judge, adapter=run.adapter, taxonomy=how.taxonomy, classes=how.classes
     )
     bench = Workbench(asked)
-    bench.split(run.split)
-    require_untrained(bench, [asked], run.split)
+    bench.split(how.split)
+    require_untrained(bench, [asked], how.split)
     if run.smooth:
         bench.split(TRAIN)
 
 
-def candidate(run: QuantizeRun, out: Path) -> Path:
+def candidate(run: QuantizeRun, how: GateOptions, out: Path) -> Path:
     """The converted judge, made unless it is there; one that was promoted before is measured in its place again."""
     folder = out / CANDIDATE
     if (out / READY).is_dir():
         (out / READY / MARK).unlink(missing_ok=True)
         (out / READY).rename(folder)
-    if not folder.is_dir():
-        with half_made(out / PART) as part:
-            convert_into(run, part)
-            part.rename(folder)
+    if not (folder / CONFIG).is_file():
+        with disk_errors(folder), staged(folder, last=CONFIG) as place:
+            convert_into(run, how, place)
     return folder
 
 
-@contextmanager
-def half_made(part: Path) -> Iterator[Path]:
-    """A folder for what takes its place as a whole; what is left of it after a fault, or a kill before, is removed."""
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        with disk_errors(part):
-            yield part
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def convert_into(run: QuantizeRun, part: Path) -> None:
+def convert_into(run: QuantizeRun, how: GateOptions, place: Path) -> None:
     """Load, smooth, convert and write a judge."""
+    from toeline.judge import lineage
     from toeline.judge import quantize as q
     from toeline.judge.checkpoint import find_folder
     from toeline.judge.judge import fingerprint
@@ -132,8 +117,8 @@ def convert_into(run: QuantizeRun, part: Path) -> None:
     where = source_of(run.judge, "quantized")
     source = find_folder(where)
     with saying("Loading the judge"):
-        judge = q.load_for_quantizing(where, to=run.to, device=run.device, adapter=run.adapter)
-    smoothed = q.smooth(judge, partial(scored, run, judge)) if run.smooth else 0
+        judge = q.load_for_quantizing(where, to=run.to, device=how.device, adapter=run.adapter)
+    smoothed = q.smooth(judge, partial(scored, run.smooth, how, judge)) if run.smooth else 0
     with saying(f"Converting to {run.to}"):
         judge.model.to(q.stored_dtype(source))
         counted = q.convert(judge.model, run.to)
@@ -147,19 +132,21 @@ def convert_into(run: QuantizeRun, part: Path) -> None:
             "left": [c._asdict() for c in counted if c.why],
             "versions": versions(),
         }
-        q.save(judge, source, part, record)
+        q.save(judge, source, place, record)
+        step = {"step": lineage.QUANTIZE, "to": run.to}
+        lineage.add_steps(source, place, *([lineage.merged(run.adapter)] if run.adapter else []), step)
     del judge
     release()
 
 
-def scored(run: QuantizeRun, judge: Judge) -> Iterator[None]:
+def scored(photographs: int, how: GateOptions, judge: Judge) -> Iterator[None]:
     """The judge asked about photographs of train, on true boxes, as inspection asks; one step for each."""
     from toeline.prompts.build import ask
     from toeline.prompts.relations import around
 
-    bench = Workbench(EvaluateRun(data=run.data, split=TRAIN, taxonomy=run.taxonomy, classes=run.classes))
+    bench = Workbench(EvaluateRun(data=how.data, split=TRAIN, taxonomy=how.taxonomy, classes=how.classes))
     scenes = bench.split(TRAIN).scenes
-    chosen = list(islice(scenes, 0, None, max(1, len(scenes) // run.smooth)))[: run.smooth]
+    chosen = list(islice(scenes, 0, None, max(1, len(scenes) // photographs)))[:photographs]
     with bar(f"Looking at photographs of {TRAIN}", total=len(chosen)) as step:
         for labeled in chosen:
             scene = labeled.scene

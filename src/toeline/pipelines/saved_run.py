@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toeline.core.finding import Finding, Problem, by_photo
 from toeline.core.reading import is_file
@@ -13,7 +13,10 @@ from toeline.core.records import finding_from, problem_from, read_lines
 from toeline.core.run_folder import ERRORS, FINDINGS, PROGRESS, RUN, read_run
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.errors import OutputError, PhotoError, ToelineError
+from toeline.errors import OutputError, ToelineError
+
+if TYPE_CHECKING:
+    from toeline.data.images import Photo
 
 HERE = "Run this where `toeline {}` was run, or bring the photographs back."
 
@@ -52,26 +55,25 @@ class SavedRun:
 
     def photographs(self) -> dict[str, Path]:
         """Where the photographs of the run are now, by their names in it; those that are not there any more are not."""
+        from toeline.data.extracted import extracted_in
         from toeline.data.images import find_photos
 
-        settings = self.record["settings"]
+        settings, made = self.record["settings"], extracted_in(self.folder)
         try:
-            if "photos" in settings:
-                photos = find_photos([Path(p) for p in settings["photos"]])
-            else:
-                photos = self._of_data(settings)
-        except (PhotoError, ToelineError):
-            return {}
-        return {photo.name: photo.path.absolute() for photo in photos}
+            typed = [Path(p) for p in settings.get("photos", ())]
+            photos = find_photos(typed) if typed else self._of_data(settings)
+        except ToelineError:
+            return made
+        return {photo.name: photo.path.absolute() for photo in photos} | made
 
-    def _of_data(self, settings: Mapping[str, Any]) -> Sequence[Any]:
+    def _of_data(self, settings: Mapping[str, Any]) -> list[Photo]:
         """The photographs of an evaluation, which names a data set and its split."""
         from toeline.data.datasets import read_split
         from toeline.data.yolo import open_dataset
 
         classes = Path(settings["classes"]) if settings.get("classes") else None
         data = open_dataset(Path(settings["data"]), self.taxonomy, classes=classes)
-        return read_split(data, settings["split"], self.taxonomy).photos
+        return list(read_split(data, settings["split"], self.taxonomy).photos)
 
     def lost(self, there: Mapping[str, Path], what: str) -> list[Problem]:
         """Photographs of the run that are not among those that are `there`; `what` says what becomes of them."""

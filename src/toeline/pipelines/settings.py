@@ -15,7 +15,7 @@ from toeline.core.prefetch import cores
 from toeline.train.config import Classes
 
 Data = Annotated[Path, Argument(metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
-Taxonomy = Annotated[Path | None, Option(metavar="FILE", help="Types and conditions of another owner.")]
+Taxonomy = Annotated[Path | None, Option(metavar="FILE", help="Types and conditions of your own taxonomy.")]
 Detector = Annotated[
     str, Option(metavar="embedded|PATH|HUB_ID", help="Finds the objects: .pt, .onnx, directory or hub id.")
 ]
@@ -31,7 +31,8 @@ Head = Annotated[
     Option(metavar="NAME", help="What an .onnx ends with, if it is unclear: yolov8, yolov5, rows or rtdetr."),
 ]
 Model = Annotated[
-    Path | None, Option(metavar="DIR", help="All parts from one folder of toeline learn, in place of those by name.")
+    Path | None,
+    Option(metavar="DIR", help="All parts from one folder of toeline learn or bundle, in place of those by name."),
 ]
 Adapter = Annotated[Path | None, Option(metavar="DIR", help="A peft adapter for the judge.")]
 Split = Annotated[str, "Its split to measure on: valid, test, train, or all if it has none."]
@@ -87,7 +88,7 @@ class DetectorScoring:
     trust: Trust = False
     head: Head = None
     cluster: Cluster = "photo"
-    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Types of another owner.")] = None
+    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Types of your own taxonomy.")] = None
     classes: Classes = None
     device: Annotated[Device, "Where detectors that need torch run."] = "auto"
 
@@ -135,6 +136,10 @@ class InspectRun:
         str,
         Option(metavar="auto|off|FILE", help="Photographs that the models were measured on; auto: as shipped."),
     ] = "auto"
+    every: Annotated[
+        float | None,
+        Option(min=0.04, metavar="SECONDS", help="Videos: the time between frames; without it they are left out."),
+    ] = None
     model: Model = None
 
 
@@ -226,7 +231,7 @@ class SuggestRun:
 
     n: Annotated[int, Option(min=1, help="Photographs to suggest, at most.")] = 50
     flight: Annotated[str | None, "Regular expression: what it matches in a file name is the flight line."] = None
-    taxonomy: Annotated[Path | None, "Types and conditions of another owner (default: the run's)."] = None
+    taxonomy: Annotated[Path | None, "Types and conditions of your own taxonomy (default: the run's)."] = None
     classes: Annotated[Path | None, "The file that names the class ids: data.yaml, classes.txt ..."] = None
 
 
@@ -279,6 +284,25 @@ class ConvertRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportRun:
+    """Settings of `toeline export`."""
+
+    run: Annotated[Path, Argument(metavar="RUN", help="What `toeline inspect` or `toeline evaluate` wrote.")]
+    to: Annotated[
+        Literal["yolo", "coco", "labelstudio", "cvat", "kml", "geojson", "csv", "parquet"], "The format to write."
+    ]
+    shapes: Annotated[
+        Literal["as-read", "boxes", "polygons"],
+        "Findings with an outline as they are, all as boxes, or all as polygons.",
+    ] = "as-read"
+    link: Link = True
+    url: Annotated[str, Option(metavar="PREFIX", help="With labelstudio: what stands before a photograph's name.")] = (
+        "/data/local-files/?d="
+    )
+    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Types and conditions, if not the run's.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SynthRun:
     """Settings of `toeline synth`."""
 
@@ -321,7 +345,7 @@ class MergeRun:
     check: Check = 4
     data: CheckData = None
     split: Split = "valid"
-    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Another owner's words, for --data.")] = None
+    taxonomy: Annotated[Path | None, Option(metavar="FILE", help="Your own taxonomy, for --data.")] = None
     device: JudgeDevice = "auto"
 
 
@@ -332,7 +356,7 @@ class TrimRun:
     judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id of the Qwen2-VL family.")]
     taxonomies: Annotated[
         tuple[Path, ...],
-        Option("--taxonomy", metavar="FILE", help="Another owner's words, beside the nine classes'; repeatable."),
+        Option("--taxonomy", metavar="FILE", help="Your own taxonomy, beside the nine classes'; repeatable."),
     ] = ()
     words: Annotated[
         tuple[Path, ...],
@@ -347,48 +371,70 @@ class TrimRun:
     device: JudgeDevice = "auto"
 
 
-Rules = Annotated[Path | None, Option(metavar="FILE", help="What must be kept, as TOML; by default gate.toml.")]
-AllowUnproven = Annotated[
-    bool, Option("--allow-unproven", help="Let a judge pass for which nothing is broken and not all is proven.")
-]
-LabeledData = Annotated[Path, Option("--data", metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
+@dataclass(frozen=True, kw_only=True)
+class GateOptions:
+    """On what judges are held against each other, and what must be kept, as the user typed it."""
+
+    data: Annotated[Path, Option("--data", metavar="DATA", help="A data set in YOLO layout, or its data.yaml.")]
+    split: Split = "valid"
+    rules: Annotated[Path | None, Option(metavar="FILE", help="What must be kept, as TOML; by default gate.toml.")] = (
+        None
+    )
+    allow_unproven: Annotated[
+        bool, Option("--allow-unproven", help="Let a judge pass for which nothing is broken and not all is proven.")
+    ] = False
+    cluster: Cluster = "photo"
+    taxonomy: Taxonomy = None
+    classes: Classes = None
+    device: JudgeDevice = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateRun:
-    """Settings of one gate, as the user typed them. `adapter` belongs to the judge that is held `against`."""
+    """The judges of one gate, as the user typed them. `adapter` belongs to the judge that is held `against`."""
 
     judges: Annotated[tuple[str, ...], Argument(metavar="NEW...", help="Smaller judges, each held against the other.")]
     against: Annotated[str, Option(metavar="embedded|PATH|HUB_ID", help="The judge that they come from.")]
-    data: LabeledData
     adapter: Annotated[Path | None, Option(metavar="DIR", help="A peft adapter for --against.")] = None
-    split: Split = "valid"
-    rules: Rules = None
-    allow_unproven: AllowUnproven = False
-    cluster: Cluster = "photo"
-    taxonomy: Taxonomy = None
-    classes: Classes = None
-    device: JudgeDevice = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeRun:
-    """Settings of one quantization with its gate, as the user typed them; equal settings are the same run."""
+    """Settings of one quantization, as the user typed them; equal settings and options of its gate are the same run."""
 
     judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id, in whole precision.")]
     to: Annotated[Literal["int8", "int4"], "int8: W8A8, by torchao; int4: NF4, by bitsandbytes."]
-    data: LabeledData
-    split: Split = "valid"
     adapter: Annotated[Path | None, Option(metavar="DIR", help="A peft adapter, added to the weights first.")] = None
     smooth: Annotated[
         int, Option(min=0, metavar="PHOTOGRAPHS", help="Of train, to move outliers into weights by; int8 only.")
     ] = 0
-    rules: Rules = None
-    allow_unproven: AllowUnproven = False
-    cluster: Cluster = "photo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleRun:
+    """Settings of `toeline bundle`; equal settings are the same run."""
+
+    detector: Detector = "embedded"
+    judge: Annotated[
+        str | None, Option(metavar="embedded|DIR|HUB_ID", help="A language model: whole, merged, trimmed or quantized.")
+    ] = None
+    adapter: Adapter = None
+    baseline: Annotated[Path | None, Option(metavar="FILE", help="A baseline, alone or beside the judge.")] = None
+    ensemble: Annotated[Path | None, Option(metavar="FILE.json", help="How judge and baseline are joined.")] = None
+    calibration: Annotated[Path | None, Option(metavar="FILE", help="calibration.json for the judge.")] = None
+    domain: Annotated[Path | None, Option(metavar="FILE", help="Photographs that the models were measured on.")] = None
     taxonomy: Taxonomy = None
-    classes: Classes = None
-    device: JudgeDevice = "auto"
+    thresholds: Thresholds = ()
+    prompt: Annotated[str | None, Option(metavar="NAME|prompts.json", help="Another prompt than the judge's own.")] = (
+        None
+    )
+    scorecards: Annotated[
+        tuple[Path, ...],
+        Option("--scorecard", metavar="DIR", help="What gate, quantize or evaluate wrote of this judge; repeatable."),
+    ] = ()
+    allow_unproven: Annotated[
+        bool, Option("--allow-unproven", help="Take quantized weights that no gate has promoted; inspect says so.")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

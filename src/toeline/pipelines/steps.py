@@ -65,7 +65,7 @@ def _free_bytes() -> float:
 def carry_out(steps: Sequence[Step], folder: Path, *, jobs: int = 1) -> dict[str, dict[str, Any]]:
     """Do every step that is not yet done, `jobs` at a time. The facts of each, and its seconds.
 
-    A step is done when its folder holds DONE, so that a killed run goes on with those that were under way.
+    A step is done when its folder holds DONE, so that a killed run continues with those that were under way.
     """
     done = {s.name: _read(folder / s.name) for s in steps if (folder / s.name / DONE).exists()}
     left = [s for s in steps if s.name not in done]

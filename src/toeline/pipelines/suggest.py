@@ -11,16 +11,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 
-from toeline.core.finding import Finding, Problem, by_photo, grave
+from toeline.core.finding import Finding, Problem, grave
 from toeline.core.geo import pose_from
 from toeline.core.provenance import now_words, settings_of, start_record
-from toeline.core.reading import is_file
-from toeline.core.records import counted, finding_from, join_lines, problem_from, problem_record, read_lines
-from toeline.core.run_folder import ERRORS, FINDINGS, PROGRESS, RUN, read_run, replacing, write_run, write_whole
+from toeline.core.records import counted, join_lines, problem_record
+from toeline.core.run_folder import ERRORS, RUN, replacing, write_run, write_whole
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
-from toeline.errors import LabelError, OutputError, PhotoError
+from toeline.errors import PhotoError
 from toeline.pipelines.progress import Summary, bar, escape, tell_problems
+from toeline.pipelines.saved_run import SavedRun, is_saved_run, read_saved
 from toeline.pipelines.settings import SuggestRun
 
 if TYPE_CHECKING:
@@ -109,11 +109,13 @@ def suggest_into(source: Path, run: SuggestRun, out: Path) -> Suggested:
     from toeline.analysis.analyze import flight_lines
     from toeline.data.export import require_apart, staged
 
-    group_of, inspected = flight_lines(run.flight), is_file(source / RUN) and is_file(source / FINDINGS)
-    of_run = read_run(source) if inspected else {}
-    named = run.taxonomy or of_run.get("settings", {}).get("taxonomy")
-    taxonomy = Taxonomy.load(Path(named) if named else None)
-    found = _of_run(source, of_run, run, taxonomy, group_of) if inspected else _of_data(source, run, taxonomy, group_of)
+    group_of = flight_lines(run.flight)
+    if is_saved_run(source):
+        saved = read_saved(source, run.taxonomy, of=("inspect",))
+        taxonomy, found = saved.taxonomy, _of_run(saved, run, group_of)
+    else:
+        taxonomy = Taxonomy.load(run.taxonomy)
+        found = _of_data(source, run, taxonomy, group_of)
     require_apart(out, (file.parent for file in found.files.values()))
     listed = "".join(f"{found.path(s)}\n" for s in found.chosen)
     if out.suffix == ".txt":
@@ -139,23 +141,14 @@ def _is_list(file: Path) -> bool:
     return all(line.decode(errors="replace").lower().endswith(SUFFIXES) for line in lines)
 
 
-def _of_run(
-    folder: Path, record: Mapping[str, Any], run: SuggestRun, taxonomy: Taxonomy, group_of: Grouping
-) -> Suggested:
+def _of_run(saved: SavedRun, run: SuggestRun, group_of: Grouping) -> Suggested:
     from toeline.analysis.suggest import SeenPhoto, doubted, suggestions
     from toeline.report.tables import marked_of
 
-    if "photos" not in record.get("settings", {}):
-        raise OutputError(f"{folder}: was not written by `toeline inspect`. Name its folder, or a data set.")
-    progress = read_lines(folder / PROGRESS)
-    if not progress:
-        raise OutputError(f"{folder}: no photograph was inspected yet. Run the same `toeline inspect` again.")
-    findings = by_photo(map(finding_from, read_lines(folder / FINDINGS)))
-    limits = _limits(record["settings"], taxonomy, [f.score for its in findings.values() for f in its])
-    files, problems = _files(record, progress)
-    failed = {row["photo"]: row for row in progress if row.get("failed")}
-    said = {p.photo: p for p in map(problem_from, read_lines(folder / ERRORS)) if p.photo in failed}
-    problems += [said.get(name) or Problem(name, name, "could not be inspected.") for name in failed]
+    progress, taxonomy, findings = saved.progress, saved.taxonomy, saved.findings()
+    limits = _limits(saved.record["settings"], taxonomy, [f.score for its in findings.values() for f in its])
+    files, failed = saved.photographs(), saved.failed()
+    problems = [*saved.lost(files, "it is listed by its name in the run."), *saved.unfinished(), *failed.values()]
     first: dict[str, str] = {}
     seen, marked = [], {}
     for row in progress:
@@ -167,7 +160,7 @@ def _of_run(
             objects = tuple(_seen(f, taxonomy, limits) for f in findings.get(name, ()))
             pose = pose_from(row.get("place"))
             seen.append(SeenPhoto(name, group_of(Path(name)), objects, pose.point if pose else None))
-            marked[name] = folder / marked_of(row)
+            marked[name] = saved.folder / marked_of(row)
     chosen, (classes, lines) = suggestions(seen, run.n), doubted(seen)
     return Suggested(chosen, len(progress), 0, tuple(problems), files, classes, lines, marked, DOUBTED)
 
@@ -207,24 +200,6 @@ def _limits(settings: Mapping[str, Any], taxonomy: Taxonomy, scores: Sequence[fl
     return {t.name: typed.threshold(t.name, own.get(t.name, least)) for t in taxonomy.types}
 
 
-def _files(record: Mapping[str, Any], progress: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Path], list[Problem]]:
-    """Where the photographs of a run are now, and which are not there any more, or not done yet."""
-    from toeline.data.images import find_photos
-
-    places = [Path(p) for p in record["settings"]["photos"]]
-    try:
-        files = {photo.name: photo.path.absolute() for photo in find_photos(places)}
-    except PhotoError:
-        files = {}
-    what = "the photograph is not there any more: it is listed by its name in the run."
-    todo = "Run this where `toeline inspect` was run, or bring the photographs back."
-    problems = [Problem(r["photo"], r["photo"], what, todo) for r in progress if r["photo"] not in files]
-    if not record.get("finished"):
-        what = f"the inspection is not finished: {some(len(progress), 'photograph')} were inspected so far."
-        problems.append(Problem.in_file(Path(RUN), what, note=True))
-    return files, problems
-
-
 def _of_data(source: Path, run: SuggestRun, taxonomy: Taxonomy, group_of: Grouping) -> Suggested:
     from toeline.analysis.analyze import UNREADABLE, How, read_all
     from toeline.analysis.suggest import SeenPhoto, class_needs, line_needs, suggestions
@@ -236,8 +211,6 @@ def _of_data(source: Path, run: SuggestRun, taxonomy: Taxonomy, group_of: Groupi
         read = read_all(opened, taxonomy, How(flight=run.flight), step=step)
     unread = [Problem(f.photo, f.file, f.what, f.todo, f.line) for f in read.flags if f.check in UNREADABLE]
     table = read.collector.table()
-    if not table.n_photos:
-        raise LabelError(f"{source}: not one photograph could be read ({unread[0].what}).")
     seen = [SeenPhoto(name, group_of(Path(name))) for name in dict.fromkeys(table.photos)]
     known = {name for name, there in zip(table.photos, table.known, strict=True) if there}
     open_ = {name for name, file in zip(table.photos, table.label_files, strict=True) if not file} - known

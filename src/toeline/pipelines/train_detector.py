@@ -113,8 +113,8 @@ def _training_section(run: DetectorFit, fitted: Fitted) -> Section:
     facts = fitted.facts
     text = [
         f"The weights of epoch {facts['epoch']} of {facts['epochs']} were kept, the best on the validation split, and "
-        f"the thresholds were set for the best F1 there. Both flatter the figures of this page, which are of the same "
-        f"photographs: measure on a split that took no part (toeline evaluate-detector)."
+        f"the thresholds were set for the best F1 there. So the figures of this page are optimistic: they are of the "
+        f"same photographs. Measure on a split that took no part (toeline evaluate-detector)."
     ]
     if epochs[-1].epoch < run.epochs:
         text.append(f"It stopped early: {run.patience} epochs had brought nothing better.")

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from toeline.core.scene import Scene
 
 CONFIG = "config.json"
-MOST_CHANGED = {"merge": 0.5, "trim": 1e-4}  # of a log-probability: rounding to half precision, and nothing at all
-MEND = {
+# Of a log-probability. Merging rounds to half precision, 0.031 at most where it was measured (docs/quantize.md).
+MOST_CHANGED = {"merge": 0.25, "trim": 1e-4}
+CORRECT = {
     "merge": "Choose --dtype float32, or compare on the photographs of --data.",
     "trim": "Copy the judge again; if that does not help, please report it.",
 }
@@ -47,7 +48,7 @@ MIXTURES, SEED = 3000, 1  # texts that no prompt holds, to see how often a trimm
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A judge's new folder. `record` is its run.json; `notes` are what nobody needs to mend."""
+    """A judge's new folder. `record` is its run.json; `notes` are what nobody needs to correct."""
 
     out: Path
     record: Mapping[str, Any]
@@ -63,7 +64,7 @@ def merge_into(run: MergeRun, out: Path) -> Rewritten:
     weights_of(run.adapter)
     folder = _folder_of(run.judge, "merged")
     settings = {**_settings(run, folder), "adapter_sha256": hashes(run.adapter)}
-    with _begun(out, "merge", settings, "Merging") as (place, record), saying("Adding the adapter, comparing scores"):
+    with begun(out, "merge", settings, "Merging") as (place, record), saying("Adding the adapter, comparing scores"):
         require_room(out, _size(folder, run.dtype))
         record["bytes"] = merge(folder, run.adapter, place, dtype=run.dtype)
         record["check"] = _compared(run, _Model(folder, run.adapter), _Model(place), "merge")
@@ -76,7 +77,7 @@ def trim_into(run: TrimRun, out: Path) -> Rewritten:
     taxonomies = [Taxonomy.load(), *map(Taxonomy.load, run.taxonomies)]
     given = [line for path in run.words for line in _lines(path)]
     settings = {**_settings(run, folder), "said": given, "taxonomies_sha256": [*map(taxonomy_hash, taxonomies)]}
-    with _begun(out, "trim", settings, "Trimming") as (place, record), saying("Trimming, comparing scores"):
+    with begun(out, "trim", settings, "Trimming") as (place, record), saying("Trimming, comparing scores"):
         record |= _trim(folder, place, taxonomies, given, rows=run.rows, out=out)
         record["check"] = _compared(run, _Model(folder), _Model(place), "trim")
     return Rewritten(out, record)
@@ -121,8 +122,13 @@ def _size(folder: Path, dtype: str) -> int:
 
 
 @contextmanager
-def _begun(out: Path, command: str, settings: Mapping[str, Any], title: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """A place to write into and the record of the run; both become the folder `out` when the block ends well."""
+def begun(
+    out: Path, command: str, settings: Mapping[str, Any], title: str, *, last: str = CONFIG
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A place to write into and the record of the run; both become the folder `out` when the block ends well.
+
+    `last` is the file without which the others count for nothing.
+    """
     record = start_record(command, settings, Taxonomy.load(), title=title)
     with claimed(out) as there, writing(out):
         if there:
@@ -132,7 +138,7 @@ def _begun(out: Path, command: str, settings: Mapping[str, Any], title: str) -> 
                 require_same(out, before.get("settings", {}), record["settings"])
         else:
             write_run(out, record)
-        with staged(out, last=CONFIG) as place:
+        with staged(out, last=last) as place:
             yield place, record
             record["finished"] = now_words()
             write_run(place, record)
@@ -181,7 +187,7 @@ def _compared(run: MergeRun | TrimRun, before: _Model, after: _Model, command: s
         raise ModelError(
             f"the new judge is another than the old one: log-probabilities differ by up to {most:.3g} ({photo}, object "
             f"{instance}), and {MOST_CHANGED[command]} is the most that rounding may do. Nothing was written. "
-            f"{MEND[command]}"
+            f"{CORRECT[command]}"
         )
     return {
         "photographs": len({sheet.photo for sheet, _ in old}),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from toeline.core.words import unknown
 from toeline.errors import SetupError
 from toeline.plan.cost import Compute
 
@@ -76,9 +78,15 @@ KNOWN = {
     device.name: device
     for device in (
         _card("a30", "NVIDIA A30 24 GB", 24, (165, 10.3), 933),
+        _card("rtx3060", "NVIDIA GeForce RTX 3060 12 GB", 12, (25.5, 12.7), 360),
+        _card("rtx3090", "NVIDIA GeForce RTX 3090 24 GB", 24, (71, 35.6), 936),
+        _card("rtx4070", "NVIDIA GeForce RTX 4070 12 GB", 12, (58.3, 29.1), 504),
+        _card("rtx4090", "NVIDIA GeForce RTX 4090 24 GB", 24, (165.2, 82.6), 1008),
         _card("t4", "NVIDIA T4 16 GB", 16, (65, 8.1), 320, half="float16"),
         _card("l4", "NVIDIA L4 24 GB", 24, (121, 30.3), 300),
-        _card("rtx4090", "NVIDIA GeForce RTX 4090 24 GB", 24, (165.2, 82.6), 1008),
+        _card("a10", "NVIDIA A10 24 GB", 24, (125, 31.2), 600),
+        _card("v100", "NVIDIA V100 SXM2 16 GB", 16, (125, 15.7), 900, half="float16"),
+        _card("v100-32", "NVIDIA V100 SXM2 32 GB", 32, (125, 15.7), 900, half="float16"),
         _card("a100-40", "NVIDIA A100 40 GB", 40, (312, 19.5), 1555),
         _card("a100-80", "NVIDIA A100 80 GB", 80, (312, 19.5), 2039),
         _card("h100", "NVIDIA H100 SXM 80 GB", 80, (989, 67), 3350),
@@ -96,11 +104,16 @@ KNOWN = {
 
 
 def find_device(name: str) -> Device:
-    """A known device by its name, or this machine: auto, cpu, cuda or mps. Raises SetupError for any other."""
-    if name in KNOWN:
-        return KNOWN[name]
+    """A known device by its name, or this machine: auto, cpu, cuda or mps. Raises SetupError for any other.
+
+    >>> find_device("RTX 3060").name, find_device("3090").name, find_device("NVIDIA A100-80").name
+    ('rtx3060', 'rtx3090', 'a100-80')
+    """
+    plain = {_plain(known): device for known, device in KNOWN.items()}
+    if device := plain.get(_plain(name)):
+        return device
     if name not in HERE:
-        raise SetupError(f"unknown device {name!r}. Choose {', '.join(HERE)} for this machine, or {', '.join(KNOWN)}.")
+        raise SetupError(unknown("unknown device", name, [*HERE, *KNOWN]))
     import torch
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -108,6 +121,21 @@ def find_device(name: str) -> Device:
     if not there[kind]:
         raise SetupError(f"torch {torch.__version__} finds no {kind} on this machine. Choose auto or cpu.")
     return _this(kind)
+
+
+def _plain(name: str) -> str:
+    """A card's name as people write it, without its maker and its series."""
+    return re.sub("nvidia|geforce|rtx|[^a-z0-9]", "", name.lower())
+
+
+def find_devices(names: Sequence[str], memory_gb: float | None) -> list[Device]:
+    """The devices of these names, with so much memory if that is given; for `auto` alone a card of unknown speed."""
+    if memory_gb is None:
+        return [find_device(name) for name in names]
+    size = int(memory_gb * 1e9)
+    if tuple(names) == ("auto",):
+        return [Device("card", f"a CUDA card with {memory_gb:g} GB", "cuda", size)]
+    return [replace(d, memory=size, title=f"{d.title} with {memory_gb:g} GB") for d in map(find_device, names)]
 
 
 def _this(kind: str) -> Device:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toeline.core.question import PromptBudget
+from toeline.core.words import meant
 from toeline.errors import ModelError
 from toeline.judge.shape import Shape, shape_of
 
@@ -40,8 +41,9 @@ def find_model(name: str, *, embedded: Path | None = None) -> Model:
     if cached := _in_cache(name):
         return _from_folder(name, cached)
     raise ModelError(
-        f"{name}: no such directory, not in the hub's cache, and not among the models whose numbers Toeline carries "
-        f"({', '.join(bundled())}). `plan` uses no network: download the model's config.json and name its directory."
+        f"{name}: is neither a model directory nor a model that `plan` knows.{meant(name, ['embedded', *bundled()])} "
+        f"Choose embedded, one of {', '.join(bundled())}, or the directory of another model's config.json: `plan` uses "
+        f"no network."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Annotated, Literal, NamedTuple, get_args
 
@@ -35,9 +35,7 @@ class PlanRequest:
     """What is to be planned, as the user typed it; `image` in pixels, `trim` in tokens, `chunk` in objects (0: all)."""
 
     judge: Annotated[str, Option(metavar="embedded|DIR|HUB_ID", help="What is to run.")] = "Qwen/Qwen2-VL-7B-Instruct"
-    device: Annotated[str, "auto, cpu, cuda or mps of this machine, or a30, m2max-42, rtx4090, h200 and others."] = (
-        "auto"
-    )
+    device: str = field(default="auto", metadata={"option": False})  # --device is repeatable: see PlanDevices
     task: Annotated[Task, "Inspect photographs, or fine-tune with LoRA."] = "inspect"
     objects: Annotated[int, "Objects on a photograph."] = 5
     image: Annotated[
@@ -67,6 +65,24 @@ class PlanRequest:
             raise SetupError(f"--{wrong[0]} must be 1 or more.")
         if self.trim < 0 or self.chunk < 0:
             raise SetupError("--trim and --chunk must be 0 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanDevices:
+    """What is planned for: devices by name, or a card of which only the memory is known."""
+
+    devices: Annotated[
+        tuple[str, ...],
+        Option(
+            "--device",
+            metavar="NAME",
+            help="This machine (auto, cpu, cuda, mps) or a card: rtx3060, t4, a30 ...; repeatable: one table.",
+        ),
+    ] = ("auto",)
+    memory: Annotated[
+        float | None,
+        Option(min=0.1, metavar="GB", help="Memory of a card that --device does not know, or has more or less of."),
+    ] = None
 
 
 class Way(NamedTuple):
@@ -261,10 +277,10 @@ def _possible(plan: Plan) -> Iterator[_Can]:
         yield _Can("image features cached on disk", "--cached-features", lambda a: replace(a, cached_features=True))
     if asked.task == "inspect" and not asked.trim and plan.model.shape.vocab > TRIMMED:
         yield _Can(f"vocabulary trimmed to {TRIMMED:,} tokens", f"--trim {TRIMMED}", lambda a: replace(a, trim=TRIMMED))
-    if plan.work.chunk > 1:
+    if asked.task == "finetune" and plan.work.chunk > 1:  # inspection has no option for it
         few = max(1, plan.work.chunk // 4)
         yield _Can(f"packed in chunks of {few}", f"--chunk {few}", lambda a: replace(a, chunk=few))
-    if plan.dtype == "float32" and plan.device.kind != "cpu":
+    if plan.dtype == "float32" and plan.device.kind != "cpu":  # a judge that is inspected with loads so by itself
         yield _Can("half precision", f"--dtype {half}", lambda a: replace(a, dtype=half))
     if asked.task == "finetune" and not asked.qlora:
         yield _Can("NF4 weights (QLoRA)", "--qlora", lambda a: replace(a, qlora=True))
@@ -282,7 +298,7 @@ class Try(NamedTuple):
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit of the project and what was tried against it, the least change first; the first is the whole model.
+    """A target for size or memory and what was tried against it, the least change first; the first is the whole model.
 
     `number` is in GB or GiB: which of the two is meant decides some of them, so both are answered.
     """

@@ -298,7 +298,7 @@ def may_relate(name: str, subject_kind: str, other_kind: str) -> bool:
 
     >>> may_relate("covers", "vegetation", "toe_drain"), may_relate("covers", "toe_drain", "vegetation")
     (True, False)
-    >>> may_relate("covers", "tarpaulin", "pipe")           # of another owner's taxonomy
+    >>> may_relate("covers", "tarpaulin", "pipe")           # of another taxonomy
     True
     """
     partners = PARTNERS.get(name)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from toeline.core.box import Box
-from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, moved
+from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, moved, wrapped
 
 # Assumed errors, about one standard deviation each; docs/where.md says why.
 GPS_M = 3.0
+MAP_M = 1.0  # of an orthomosaic, whose own report says it better
 HEIGHT_SHARE = 0.10  # ground above or below the point of take-off counts in here
 PITCH_DEGREES, YAW_DEGREES = 1.0, 3.0
 FLATTEST = math.tan(math.radians(10))  # a ray that falls less steeply is not followed to the ground
@@ -36,13 +37,28 @@ def can_project(place: CameraPose) -> bool:
 
 
 def ground_position_of(place: CameraPose, size_wh: tuple[int, int], box: Box) -> GeoPosition:
-    """Where the thing in a box is: on the ground if the camera's ray can be followed there, else at the camera."""
+    """Where the thing in a box is: on the ground if the camera's ray can be followed there, else at the camera.
+
+    On a map it is where its center lies between the corners.
+    """
+    if place.corners:
+        at = _on_map(place, box.center[0] / size_wh[0], box.center[1] / size_wh[1])
+        return GeoPosition(at.latitude, at.longitude, "ground", MAP_M)
     way = to_ground(place, size_wh, foot(place, box))
     error = error_m(place, size_wh, foot(place, box)) if way else None
     if way is None or error is None:
         return GeoPosition(place.latitude, place.longitude, "camera")
     at = moved(place.point, way)
     return GeoPosition(at.latitude, at.longitude, "ground", error)
+
+
+def _on_map(place: CameraPose, across: float, down: float) -> Point:
+    """A point of a map, as shares of its sides; between the corners, which is off by centimeters over a kilometer."""
+    (y0, x0), *others = place.corners
+    flat = [(0.0, 0.0), *((y - y0, wrapped(x - x0)) for y, x in others)]
+    shares = ((1 - across) * (1 - down), across * (1 - down), across * down, (1 - across) * down)
+    north, east = (sum(w * end[axis] for w, end in zip(shares, flat, strict=True)) for axis in (0, 1))
+    return Point(round(y0 + north, 9), round(wrapped(x0 + east), 9))
 
 
 def foot(place: CameraPose, box: Box) -> Pixel:
@@ -88,6 +104,8 @@ def footprint(place: CameraPose, size_wh: tuple[int, int]) -> list[Point]:
 
     Empty when nothing is known or the camera looks at the sky alone.
     """
+    if place.corners:
+        return [_on_map(place, across, down) for across, down in ((0, 0), (0, 1), (1, 1), (1, 0))]
     if not can_project(place):
         return []
     wide, high = size_wh

@@ -7,6 +7,7 @@ dotted, in the order of the taxonomy's conditions) together with the condition's
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -126,6 +127,29 @@ def jpeg_bytes(image: Image.Image, *, quality: int, subsampling: int, optimize: 
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=optimize, subsampling=subsampling)
     return buffer.getvalue()
+
+
+def data_uri(picture: bytes, form: str = "jpeg") -> str:
+    """The bytes of a picture as a page holds them."""
+    return f"data:image/{form};base64,{b64encode(picture).decode('ascii')}"
+
+
+CONTEXT = 0.4  # of the box's longer side, on every side
+LEAST_PX = 96  # of a crop's side in the photograph: less shows nothing but texture
+
+
+def crop_window(box: Box, size_wh: tuple[int, int]) -> Box:
+    """A square of the photograph around a box, with what is around it; moved and cut so that it lies in the frame.
+
+    >>> crop_window(Box(10, 10, 20, 110), (400, 300)), crop_window(Box(0, 50, 400, 80), (400, 300))
+    (Box(x1=0, y1=0, x2=180, y2=180), Box(x1=0, y1=0, x2=400, y2=300))
+    """
+    side = round(max(LEAST_PX, (1 + 2 * CONTEXT) * max(box.width, box.height)))
+    starts = [
+        max(0, min(round(middle - side / 2), frame - side)) for middle, frame in zip(box.center, size_wh, strict=True)
+    ]
+    (x, y), (wide, high) = starts, size_wh
+    return Box(x, y, min(wide, x + side), min(high, y + side))
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +17,9 @@ from toeline.evaluate.end_to_end import FINDINGS, OBJECTS, StageError
 from toeline.evaluate.metric import Metric
 from toeline.evaluate.results import Evaluated, Stages
 from toeline.report.document import Grid, Mistake, MistakeGroup, Section, interval_words, tenths
-from toeline.report.draw import Mark, as_jpeg, draw_marks
+from toeline.report.draw import Mark, as_jpeg, crop_window, data_uri, draw_marks
 from toeline.report.experiments_page import points, span
-from toeline.report.judge_page import LONGER_PX, LOSSES, QUALITY, crop_window
+from toeline.report.judge_page import LONGER_PX, LOSSES, QUALITY
 
 TRUE_COLOR, FOUND_COLOR = "#4fa3ff", "#ffb020"  # told apart by the line too: solid and dashed
 MOST_SHOWN = 6  # pictures of one kind of mistake
@@ -68,7 +67,7 @@ def picture_of(one: StageError, file: Path) -> str:
         picture = both_marked(read_photo(file), one.true, one.found)
     except PhotoError:
         return ""
-    return "data:image/jpeg;base64," + b64encode(as_jpeg(picture, quality=QUALITY)).decode("ascii")
+    return data_uri(as_jpeg(picture, quality=QUALITY))
 
 
 def both_marked(image: Image.Image, true: Box | None, found: Box | None) -> Image.Image:

@@ -85,7 +85,7 @@ def prompts_section(rows: Sequence[PromptResult]) -> list[Section]:
     best, first = best_of(tuple(rows)), rows[0]
     text = (
         f"One judge, the same {first.card.objects} objects, every prompt. The best by condition given the type is "
-        f"{best.name!r}. It was chosen on this split, so its figure is flattered: measure it on another one. "
+        f"{best.name!r}. It was chosen on this split, so its figure is optimistic: measure it on another one. "
         f"Differences are paired, from {first.name!r}.",
     )
     table = tuple(_row(row) for row in rows)

@@ -58,6 +58,8 @@ class MapMark:
     probability: float
     review: bool
     geo_position: GeoPosition
+    immediate: bool = False
+    asked: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,13 @@ def _write(folder: Path, located: Located) -> None:
         for _, r in each_line(folder / FINDINGS):
             geo_position = geo_positions.get((r["photo"], r["id"]))
             file.write(to_line({**r, **geo_position_record(geo_position)} if geo_position else r).encode("utf-8"))
-    points = (_point(r, times[r["photo"]]) for _, r in each_line(folder / FINDINGS) if r["photo"] in times)
-    _write_collection(folder / POINTS, collection("findings", ABOUT_POINTS, points))
-    _write_collection(folder / AREAS, collection("footprints", ABOUT_AREAS, _areas(located)))
+    points = (finding_feature(r, times[r["photo"]]) for _, r in each_line(folder / FINDINGS) if r["photo"] in times)
+    write_collection(folder / POINTS, collection("findings", ABOUT_POINTS, points))
+    write_collection(folder / AREAS, collection("footprints", ABOUT_AREAS, _areas(located)))
 
 
-def _write_collection(path: Path, parts: Iterable[str]) -> None:
+def write_collection(path: Path, parts: Iterable[str]) -> None:
+    """Write the pieces of a `collection`."""
     with written(path) as file:
         file.writelines(part.encode("utf-8") for part in parts)
 
@@ -134,6 +137,8 @@ def _mark(record: Mapping[str, Any], shot: Shot) -> MapMark:
         verdict.probability,
         bool(verdict.review),
         geo_position,
+        bool(finding.grade.immediate),
+        verdict.asked,
     )
 
 
@@ -171,8 +176,9 @@ def _flat(start: Point, at: Point) -> Meters:
     return Meters(between(Point(at.latitude, start.longitude), at).east, between(start, at).north)
 
 
-def _point(record: Mapping[str, Any], time: str) -> dict[str, Any]:
-    at, same = record["position"], record["same_as"]
+def finding_feature(record: Mapping[str, Any], time: str = "") -> dict[str, Any]:
+    """A line of findings.jsonl as a feature; without a geometry where no position is known (RFC 7946, section 3.2)."""
+    at, same = record.get("position"), record.get("same_as")
     properties = {
         "photo": record["photo"],
         "id": record["id"],
@@ -183,14 +189,14 @@ def _point(record: Mapping[str, Any], time: str) -> dict[str, Any]:
         "review": record["review"],
         "review_reason": record["review_reason"],
         **{name: record[name] for name in GRADES if name in record},
-        "position": at["kind"],
-        "error_m": at["error_m"],
+        "position": at["kind"] if at else None,
+        "error_m": at["error_m"] if at else None,
         "time": time,
-        "group": record["group"],
+        "group": record.get("group"),
         "same_as": f"{same['photo']} {same['id']}" if same else None,
-        "group_conditions": ", ".join(record["group_conditions"]),
+        "group_conditions": ", ".join(record.get("group_conditions", ())),
     }
-    return feature(point_geometry(Point(at["latitude"], at["longitude"])), properties)
+    return feature(point_geometry(Point(at["latitude"], at["longitude"])) if at else None, properties)
 
 
 def _areas(located: Located) -> Iterator[dict[str, Any]]:
@@ -291,7 +297,7 @@ def _position(at: tuple[float, float]) -> list[float]:
     return [round(at[0], DIGITS), round(at[1], DIGITS)]
 
 
-def feature(geometry: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+def feature(geometry: Mapping[str, Any] | None, properties: Mapping[str, Any]) -> dict[str, Any]:
     """A feature; what is an empty text is null."""
     known = {name: None if value == "" else value for name, value in properties.items()}
     return {"type": "Feature", "geometry": geometry, "properties": known}

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
 
+from toeline.core.box import Box
 from toeline.core.finding import Finding, Problem, ProblemKind, by_photo, kinds_of
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.evaluate.metric import Metric
 from toeline.report.document import environment, run_facts
-from toeline.report.draw import LINES, jpeg_bytes, legend
+from toeline.report.draw import LINES, crop_window, data_uri, jpeg_bytes, legend
 from toeline.report.geolocate import Located, position_words, same_words
 from toeline.report.map import map_section
 from toeline.report.tables import (
+    MOST_SHOWN,
     Chapter,
     Totals,
     marked_of,
     names_in,
     others_words,
     relation_words,
+    shown_facts,
     work_section,
     worklist,
 )
@@ -35,6 +38,9 @@ SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (100
 SMALLEST_PX = 384
 FINE_PX = 720  # below it a picture is there to recognize, and its link to look closely
 MOST_BYTES = 24_000_000  # of embedded pictures; what comes after is linked, not embedded
+MOST_PRINTED, PRINT_PX = 60, 640  # findings with a picture on paper, two a page; side of these
+CUT_FROM_PX, CROP_QUALITY = 1600, 60
+CROP_PX = 96  # of an object in the work list, square: 2 kB each
 MOST_PROBLEMS = 200  # told on the page; the rest is in errors.jsonl
 BARS = 4  # answers shown per finding, best first
 LEAST_SHOWN = 0.005  # an answer under half a percent gets no bar
@@ -83,33 +89,77 @@ def render_page(given: PageInput) -> str:
     cards, book = _cards(given), given.place
     shown = [f for card in cards for f in card["findings"]]
     links = book.links or _links(cards)
+    todo = book.worst or worklist(given.findings)[:MOST_SHOWN]
+    crops = book.crops or crops_of(given.folder, given.photos, todo)
     return (
         environment()
         .get_template("report.html.j2")
         .render(
-            title=_title(given),
-            run=given.run,
+            **_summary(given, links),
             facts=[] if book.contents else run_facts(given.run),
             book=book,
-            tiles=_tiles(given),
-            matrix=matrix(book.totals, given.taxonomy),
-            conditions=_condition_styles(given.taxonomy),
+            tally=_tally(book.totals, given.taxonomy) if book.parts else [],
             cards=cards,
             shown=shown,
-            work=work_section(worklist(book.worst or given.findings), book.totals, given.taxonomy, links),
-            kinds=[t.spoken for t in given.taxonomy.types if any(f["kind"] == t.spoken for f in shown)],
-            map=map_section(given.located, given.taxonomy, links),
+            work=work_section(todo, book.totals, given.taxonomy, links, crops),
+            kinds=[t.spoken for t in given.taxonomy.types if book.totals.count(type_name=t.name)],
+            single=_single(book.totals, given.taxonomy),
             problems=given.problems,
-            told=given.told or kinds_of(given.problems),
             most_problems=MOST_PROBLEMS,
             truth=given.ground_truth,
-            domain={"said": "", "beyond": 0, **(given.run.get("domain") or {})},
             review={"calibration": None, "risk": None, **given.run.get("models", {}).get("review", {})},
             embedded=sum(bool(card["picture"]) for card in cards),
             pictures=sum(not card["failed"] for card in cards),
             side=book.side,
         )
     )
+
+
+def render_print(given: PageInput) -> str:
+    """The text of a page for paper: cover, summary, the worst findings two on a page, the rest as a table.
+
+    The work list is in `given.book`, and `given.photos` are those of its findings. Types that leave one answer stand in
+    the table.
+    """
+    given = replace(given, book=given.place)
+    book, words = given.place, given.taxonomy
+    todo = list(book.worst or worklist(given.findings)[:MOST_SHOWN])
+    shown = [f for f in todo if f.verdict.asked][:MOST_PRINTED]
+    crops = crops_of(given.folder, given.photos, shown, PRINT_PX)
+    slugs = {c["name"]: c["slug"] for c in _condition_styles(words)}
+    work = work_section(todo, book.totals, words, {}, crops)
+    told = {(f.photo, f.instance_id): f for f in shown}
+    shown_rows, rest = [], []
+    for row in work.get("rows", ()):
+        f = told.get((row["photo"], row["number"]))
+        if f is None:
+            rest.append(row)
+        else:
+            where = {"where": position_words(f.geo_position), "same": same_words(f.geo_position)}
+            shown_rows.append({**row, **where, "bars": bars(f), "slug": slugs[f.verdict.condition]})
+    photos = shorten(", ".join(map(str, given.run.get("settings", {}).get("photos", ()))), 120)
+    more = _summary(given, {})
+    return (
+        environment()
+        .get_template("print.html.j2")
+        .render(**more, work=work, shown=shown_rows, rest=rest, photos=photos)
+    )
+
+
+def _summary(given: PageInput, links: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """What both forms of the report begin with."""
+    return {
+        "title": _title(given),
+        "run": given.run,
+        "tiles": _tiles(given),
+        "matrix": matrix(given.place.totals, given.taxonomy),
+        "conditions": _condition_styles(given.taxonomy),
+        "boxes": given.run.get("models", {}).get("detector", {}).get("labels", ""),
+        "map": map_section(given.located, given.taxonomy, links),
+        "told": given.told or kinds_of(given.problems),
+        "domain": {"said": "", "beyond": 0, **(given.run.get("domain") or {})},
+        "unproven": given.run.get("unproven", ""),
+    }
 
 
 def _links(cards: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
@@ -123,32 +173,52 @@ def _title(given: PageInput) -> str:
     return f"{given.photos[0]['photo']} to {given.photos[-1]['photo']}" if given.place.contents else title
 
 
-def _tiles(given: PageInput) -> list[tuple[str, str, str]]:
-    """Headline counts: (number, what, CSS class of the condition or empty)."""
+def _tiles(given: PageInput) -> list[tuple[str, str, str, str]]:
+    """Headline counts: (number, what, CSS class of the condition or empty, which findings it counts)."""
     totals, problems = given.place.totals, given.place.problems
     tiles = [
-        (f"{totals.photographs - totals.failed:,}", "photographs inspected", ""),
-        (f"{totals.findings:,}", "objects", ""),
-        *((f"{totals.of_condition(c['name']):,}", c["name"], c["slug"]) for c in _condition_styles(given.taxonomy)),
-        (f"{totals.review:,}", "to review", ""),
-        *([(f"{totals.immediate:,}", "at once", "")] if given.taxonomy.grading.rules else []),
+        (
+            f"{totals.photographs - totals.failed:,}",
+            "photographs inspected",
+            "",
+            "" if given.place.parts else "photographs",
+        ),
+        (f"{totals.findings:,}", "objects", "", "all"),
+        *(
+            (f"{totals.count(condition=c['name']):,}", c["name"], c["slug"], c["name"])
+            for c in _condition_styles(given.taxonomy)
+        ),
+        (f"{totals.review:,}", "to review", "", "review"),
+        *([(f"{totals.immediate:,}", "immediate", "", "immediate")] if given.taxonomy.grading.rules else []),
     ]
     if given.place.contents:  # problems are told with the totals of all pages
         return tiles
-    return [*tiles, (f"{problems:,}", "problem" if problems == 1 else "problems", "")]
+    return [*tiles, (f"{problems:,}", "problem" if problems == 1 else "problems", "", "")]
+
+
+def _tally(totals: Totals, taxonomy: Taxonomy) -> list[list[Any]]:
+    """Counts by what a page filters by, for one that does not hold the findings themselves."""
+    return [[taxonomy.spoken(f.type_name), *f[1:], n] for f, n in totals.facets.items()]
+
+
+def _single(totals: Totals, taxonomy: Taxonomy) -> str:
+    """The types there that leave one answer, such as vegetation: folded away at first."""
+    of_type = [c.type for c in taxonomy.classes]
+    single = [t for t in taxonomy.types if of_type.count(t.name) == 1 and totals.count(type_name=t.name)]
+    return ", ".join(t.spoken for t in single)
 
 
 def matrix(totals: Totals, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """One row per type: its spoken name, total, to review, and a count for each condition (None where it cannot be)."""
-    counts, review = totals.by_kind, totals.review_by_kind
     legal = {(c.type, c.condition) for c in taxonomy.classes}
     return [
         {
             "kind": t.spoken,
-            "total": sum(n for (kind, _), n in counts.items() if kind == t.name),
-            "review": review[t.name],
+            "total": totals.count(type_name=t.name),
+            "review": totals.count(type_name=t.name, review=True),
             "cells": [
-                (c.name, counts[t.name, c.name] if (t.name, c.name) in legal else None) for c in taxonomy.conditions
+                (c.name, totals.count(type_name=t.name, condition=c.name) if (t.name, c.name) in legal else None)
+                for c in taxonomy.conditions
             ],
         }
         for t in taxonomy.types
@@ -190,23 +260,17 @@ def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dic
     slugs = {c["name"]: c["slug"] for c in _condition_styles(words)}
     return [
         {
-            "number": f.instance_id,
+            **shown_facts(f, words),
             "anchor": f"{card}-{number}",
+            "key": f"#{card}-{number}",
             "card": card,
-            "photo": f.photo,
-            "kind": words.spoken(f.type_name),
-            "class": f.verdict.class_name,
-            "condition": f.verdict.condition,
             "slug": slugs[f.verdict.condition],
-            "asked": f.verdict.asked,
-            "probability": f.verdict.probability,
             "bars": bars(f),
             "second": f.verdict.second,
             "score": f.score,
             "detector_class": f.detector_class,
             "detector_others": others_words(f, words),
             "around": relation_words(f, names),
-            "review": f.verdict.review,
             "grade": f.grade,
             "where": position_words(f.geo_position),
             "same": same_words(f.geo_position),
@@ -244,15 +308,43 @@ def side_for(photographs: int) -> int:
 
 def thumbnail(path: Path, side: int) -> str:
     """A data URI of at most `side` pixels, or empty when the picture is not there."""
+    small = _opened(path, side)
+    if small is None:
+        return ""
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return data_uri(jpeg_bytes(small, quality=78 if side >= FINE_PX else 66, subsampling=2))
+
+
+def _opened(path: Path, side: int) -> Image.Image | None:
+    """A picture with at least `side` pixels if it has them, or None when it is not there."""
     try:
         with Image.open(path) as image:
             image.draft("RGB", (side, side))  # lets the JPEG decoder skip pixels: four times quicker on large pictures
-            small = image.convert("RGB")
+            return image.convert("RGB")
     except OSError:
-        return ""
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    raw = jpeg_bytes(small, quality=78 if side >= FINE_PX else 66, subsampling=2)
-    return "data:image/jpeg;base64," + b64encode(raw).decode("ascii")
+        return None
+
+
+def crops_of(
+    folder: Path, photos: Iterable[Mapping[str, Any]], findings: Iterable[Finding], side: int = CROP_PX
+) -> dict[tuple[str, str], str]:
+    """Pictures of findings as data URIs, cut out of the marked pictures; each of these is opened once."""
+    groups, made = by_photo(findings), dict[tuple[str, str], str]()
+    for record in photos:
+        group, marked = groups.get(record["photo"], ()), "" if record["failed"] else marked_of(record)
+        image = _opened(folder / marked, CUT_FROM_PX) if group and marked else None
+        if image is not None:
+            scale = image.width / record["size"][0]
+            made |= {(f.photo, f.instance_id): _crop(image, f.box.scaled(scale), side) for f in group}
+    return made
+
+
+def _crop(image: Image.Image, box: Box, side: int) -> str:
+    window = crop_window(box, image.size)
+    scale = side / max(window.width, window.height)
+    size = max(1, round(window.width * scale)), max(1, round(window.height * scale))
+    cut = image.resize(size, Image.Resampling.BICUBIC, box=window.xyxy, reducing_gap=2.0)
+    return data_uri(jpeg_bytes(cut, quality=CROP_QUALITY, subsampling=2))
 
 
 PAGE = 200  # photographs on a page: with embedded pictures it has a few megabytes
@@ -275,7 +367,7 @@ class Book:
 
     Pictures are embedded at `side` pixels at most. `up` leads from the page to the output folder. A page of photographs
     has `contents` (a link), and `before` and `after` (links or empty); the page with the contents has `parts`, the
-    beginning of the work list in `worst`, and `links` to those by photograph and id.
+    beginning of the work list in `worst`, `links` to those by photograph and id, and small pictures of them in `crops`.
     """
 
     totals: Totals
@@ -288,6 +380,7 @@ class Book:
     parts: Sequence[PagePart] = ()
     worst: Sequence[Finding] = ()
     links: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    crops: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def page_name(number: int) -> str:

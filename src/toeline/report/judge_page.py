@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from toeline.evaluate.matching import Case
 from toeline.evaluate.metric import Metric
 from toeline.evaluate.results import Evaluated, Trusted
 from toeline.report.document import Grid, Mistake, MistakeGroup, Section, interval_words, tenths
-from toeline.report.draw import as_jpeg
+from toeline.report.draw import as_jpeg, crop_window, data_uri
 from toeline.report.plots import band_plot, confusion_plot, reliability_plot
 
 GB, GIB = 1e9, 2**30
@@ -34,7 +33,7 @@ def headline(metric: Metric, *, where: str) -> str:
     if not metric.n:
         return f"On {where} no object was judged whose type leaves a choice, so there is no headline."
     words = (
-        f"Told its type, the judge named the right condition of {metric.count or 0:,} of {metric.n:,} objects on "
+        f"Given the type, the judge named the right condition of {metric.count or 0:,} of {metric.n:,} objects on "
         f"{where}: {tenths(metric.value)} (95 % interval {interval_words(metric.interval)})."
     )
     if metric.majority_baseline is not None:
@@ -214,11 +213,9 @@ def _band(band: Sequence[ReviewPoint]) -> Grid:
     chosen = [next((p for p in band if p.review >= share), None) for share in SHARES]
     points = list(dict.fromkeys(p for p in chosen if p is not None and p.review < 1))
     rows = tuple((tenths(p.review), f"{p.threshold:.3f}", tenths(p.errors_left)) for p in points)
-    return Grid("What a second look buys", ("to a person", "answers under", "wrong among the rest"), rows)
+    return Grid("Review: workload and remaining errors", ("to a person", "answers under", "wrong among the rest"), rows)
 
 
-CONTEXT = 0.4  # of the box's longer side, on every side
-LEAST_PX = 96  # of a crop's side in the photograph: less shows nothing but texture
 LONGER_PX = 420  # of the embedded picture
 QUALITY = 76
 WIDTH_PX = 2
@@ -254,20 +251,6 @@ def _mistake(wrong: Case, file: Path, color: str) -> Mistake:
     return Mistake(wrong.photo, wrong.instance_id, crop_uri(file, wrong.box, color), tuple(shown))
 
 
-def crop_window(box: Box, size_wh: tuple[int, int]) -> Box:
-    """A square of the photograph around a box, with what is around it; moved and cut so that it lies in the frame.
-
-    >>> crop_window(Box(10, 10, 20, 110), (400, 300)), crop_window(Box(0, 50, 400, 80), (400, 300))
-    (Box(x1=0, y1=0, x2=180, y2=180), Box(x1=0, y1=0, x2=400, y2=300))
-    """
-    side = round(max(LEAST_PX, (1 + 2 * CONTEXT) * max(box.width, box.height)))
-    starts = [
-        max(0, min(round(middle - side / 2), frame - side)) for middle, frame in zip(box.center, size_wh, strict=True)
-    ]
-    (x, y), (wide, high) = starts, size_wh
-    return Box(x, y, min(wide, x + side), min(high, y + side))
-
-
 def marked_crop(image: Image.Image, box: Box, color: str) -> Image.Image:
     """The window around `box`, enlarged to LONGER_PX, with the box drawn in `color` over a dark line."""
     window = crop_window(box, image.size)
@@ -291,7 +274,7 @@ def crop_uri(photo: Path, box: Box, color: str) -> str:
         picture = marked_crop(read_photo(photo), box, color)
     except PhotoError:
         return ""
-    return "data:image/jpeg;base64," + b64encode(as_jpeg(picture, quality=QUALITY)).decode("ascii")
+    return data_uri(as_jpeg(picture, quality=QUALITY))
 
 
 TILES = (

@@ -62,7 +62,9 @@ def map_section(located: Located | None, taxonomy: Taxonomy, links: Links) -> di
         "shots": [_shot(s, frame.xy(located.flat(s.place.point)), links) for s in shots],
         "same": list(_same(marks, at)),
         "marks": [_mark(m, at[m.photo, m.instance_id], radius, taxonomy, links) for m in marks],
-        "key": [(name, f"c{n}", shape(0, 0, 6, n)) for n, name in enumerate(legend(taxonomy))],
+        "key": [
+            (name, f"c{n}", shape(0, 0, 6, n), color) for n, (name, (color, _)) in enumerate(legend(taxonomy).items())
+        ],
         "bar": scale_bar(frame.scale),
         "notes": _notes(located, marks),
     }
@@ -148,13 +150,20 @@ def _shot(shot: Shot, at: XY, links: Links) -> dict[str, Any]:
 
 def _mark(mark: MapMark, at: XY, radius: float, taxonomy: Taxonomy, links: Links) -> dict[str, Any]:
     order = [c.name for c in taxonomy.conditions].index(mark.condition)
-    said = f"{taxonomy.spoken(mark.kind)} {mark.instance_id}: {mark.condition}, {percent(mark.probability)}"
+    kind, sure = taxonomy.spoken(mark.kind), percent(mark.probability) if mark.asked else "only answer"
+    said = f"{kind} {mark.instance_id}: {mark.condition}, {sure}"
     review = "to review" if mark.review else ""
     return {
         "d": shape(*at, radius, order),
         "slug": f"c{order}",
+        "color": taxonomy.color(mark.condition),
         "camera": mark.geo_position.kind == "camera",
-        "href": links.get((mark.photo, mark.instance_id), ""),
+        "key": links.get((mark.photo, mark.instance_id), ""),
+        "kind": kind,
+        "condition": mark.condition,
+        "review": mark.review,
+        "immediate": mark.immediate,
+        "asked": mark.asked,
         "title": _joined([said, mark.photo, position_words(mark.geo_position), same_words(mark.geo_position), review]),
     }
 

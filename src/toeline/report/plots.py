@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
@@ -13,7 +12,7 @@ from PIL import Image
 
 from toeline.evaluate.calibration import Bin, ReviewPoint
 from toeline.report.document import Plot
-from toeline.report.draw import Mark, as_jpeg, draw_marks
+from toeline.report.draw import Mark, as_jpeg, data_uri, draw_marks
 
 INK = "#123457"  # stands for the page's text color in a figure; `svg` writes currentColor for it
 COLORS: Sequence[str] = (
@@ -27,6 +26,9 @@ COLORS: Sequence[str] = (
     "#7c5cd6",
     "#d6336c",
 )
+LINES: Sequence[Any] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
+MARKERS = "osD^vPX*<"
+HATCHES = ("", "///", "...", "xxx", "---", "ooo")
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
     "svg.hashsalt": "toeline",  # same data, same bytes
@@ -50,6 +52,15 @@ STYLE: dict[str, Any] = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
+
+
+def series(number: int) -> dict[str, Any]:
+    """How the series of that number is drawn: by color, and by line and marker for whoever sees no color."""
+    return {
+        "color": COLORS[number % len(COLORS)],
+        "linestyle": LINES[number % len(LINES)],
+        "marker": MARKERS[number % len(MARKERS)],
+    }
 
 
 @contextmanager
@@ -129,13 +140,14 @@ def _cell(axes: Any, row: int, column: int, count: int, total: int, *, right: bo
 def reliability_plot(before: Sequence[Bin], after: Sequence[Bin] = ()) -> Plot:
     """How often answers of a given probability are right; the larger the dot, the more objects it stands for."""
     most = max((b.n for b in (*before, *after)), default=1)
-    sets = [(before, WRONG, "as scored")] + ([(after, RIGHT, "after temperature")] if after else [])
+    sets = [(before, series(1), "as scored")] + ([(after, series(0), "after temperature")] if after else [])
     with figure(INCHES, 4.2) as (drawn, axes):
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="probability = share right")
-        for bins, color, label in sets:
+        for bins, how, label in sets:
             xs, ys = [b.confidence for b in bins], [b.accuracy for b in bins]
-            axes.plot(xs, ys, color=color, linewidth=1.5)
-            axes.scatter(xs, ys, s=[max(12.0, LARGEST_DOT * b.n / most) for b in bins], color=color, label=label)
+            axes.plot(xs, ys, linewidth=1.5, **how, markersize=0)
+            sizes = [max(12.0, LARGEST_DOT * b.n / most) for b in bins]
+            axes.scatter(xs, ys, s=sizes, color=how["color"], marker=how["marker"], label=label)
         axes.set(xlim=(0, 1.03), ylim=(0, 1.05), xlabel="probability of the answer", ylabel="share right")
         axes.grid(True)
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), markerscale=0.7)
@@ -185,17 +197,22 @@ def precision_plot(curves: Sequence[Curve], *, what: str = "At IoU 0.5") -> Plot
     """Precision over recall for each type; a dot is what the thresholds in use give."""
     with figure(INCHES, 4.4) as (drawn, axes):
         for n, curve in enumerate(curves):
-            color = COLORS[n % len(COLORS)]
             last = len(curve.precision) - 1
-            axes.plot([i / last for i in range(last + 1)], curve.precision, color=color, label=curve.name)
+            xs = [i / last for i in range(last + 1)]
+            axes.plot(xs, curve.precision, **series(n), markersize=4, markevery=(0.05 * n, 0.25), label=curve.name)
             if curve.used:
-                axes.plot(*curve.used, "o", color=color, markersize=8)
+                axes.plot(*curve.used, **series(n), markersize=9)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.04), xlabel="recall: share of the objects that are found")
         axes.set_ylabel("precision: share of the boxes that are right")
         axes.grid(True)
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
-        caption = f"{what}: each type's precision, as average precision reads it; dots are the thresholds in use."
+        caption = (
+            f"{what}: each type's precision, as average precision reads it; large marks are the thresholds in use."
+        )
         return Plot(svg(drawn, label=caption), caption, 520)
+
+
+KEPT = "*"  # the marker of what was kept
 
 
 class Epoch(NamedTuple):
@@ -221,10 +238,10 @@ def learning_plots(losses: Sequence[tuple[float, float]], epochs: Sequence[Epoch
         first = Plot(svg(drawn, label=caption), caption, 520)
     with figure(INCHES, 3.6) as (drawn, axes):
         xs = [e.epoch for e in epochs]
-        axes.plot(xs, [e.map_50 for e in epochs], "o-", markersize=3, color=COLORS[0], label="mAP@0.5")
-        axes.plot(xs, [e.map_50_95 for e in epochs], "o-", markersize=3, color=COLORS[2], label="mAP@0.5:0.95")
+        axes.plot(xs, [e.map_50 for e in epochs], **series(0), markersize=3, label="mAP@0.5")
+        axes.plot(xs, [e.map_50_95 for e in epochs], **series(1), markersize=3, label="mAP@0.5:0.95")
         for e in [e for e in epochs if e.best][-1:]:
-            axes.plot([e.epoch], [e.map_50], "o", color=COLORS[1], markersize=11, label="kept")
+            axes.plot([e.epoch], [e.map_50], KEPT, color=COLORS[2], markersize=13, label="kept")
         axes.set(xlabel="epoch", ylabel="average precision", ylim=(0, 1.02))
         axes.grid(True)
         axes.legend(loc="best")
@@ -246,12 +263,11 @@ def _scaled(mark: Mark, factor: float) -> Mark:
 
 def picture_plot(image: Image.Image, caption: str) -> Plot:
     """A picture as an <svg> element, which is what a section of a page shows."""
-    data = b64encode(as_jpeg(image, quality=QUALITY)).decode("ascii")
     label = caption.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     text = (
         f'<svg role="img" aria-label="{label}" class="plot" viewBox="0 0 {image.width} {image.height}" '
         f'xmlns="http://www.w3.org/2000/svg"><image width="{image.width}" height="{image.height}" '
-        f'href="data:image/jpeg;base64,{data}"/></svg>'
+        f'href="{data_uri(as_jpeg(image, quality=QUALITY))}"/></svg>'
     )
     return Plot(text, caption, image.width)
 
@@ -272,7 +288,7 @@ def loss_plot(steps: Sequence[tuple[float, float]], checked: Sequence[Validation
         axes.plot(xs, ys, color=COLORS[0], linewidth=0.7, alpha=0.5, label="step, weighted")
         axes.plot(xs, running_mean(ys, max(1, len(ys) // 20)), color=COLORS[0], linewidth=1.8, label="its running mean")
         if checked:
-            axes.plot([c.epoch for c in checked], [c.loss for c in checked], "o-", color=COLORS[1], label="validation")
+            axes.plot([c.epoch for c in checked], [c.loss for c in checked], **series(1), label="validation")
         axes.set(xlabel="epoch", ylabel="loss per question")
         axes.set_ylim(bottom=0)
         axes.grid(True)
@@ -287,7 +303,7 @@ def accuracy_plot(checked: Sequence[ValidationPoint], majority_baseline: float |
         axes.plot([c.epoch for c in checked], [c.accuracy for c in checked], "o-", color=COLORS[0], label="validation")
         kept = [c for c in checked if c.kept][-1:]
         axes.plot(
-            [c.epoch for c in kept], [c.accuracy for c in kept], "o", color=COLORS[1], markersize=11, label="kept"
+            [c.epoch for c in kept], [c.accuracy for c in kept], KEPT, color=COLORS[1], markersize=13, label="kept"
         )
         if majority_baseline is not None:
             axes.axhline(majority_baseline, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label="majority class")

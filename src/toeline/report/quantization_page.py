@@ -148,8 +148,8 @@ def _trust(variants: Sequence[Variant]) -> Section:
         rows += [_trusted(name, *trust, made.temperature) for name, (trust, made) in zip(names, pairs, strict=True)]
     text = (
         "A calibration holds for the weights that it was fitted for, so each judge needs its own. These temperatures "
-        "were fitted on the very objects that they are measured on, which flatters them; calibration.json beside a "
-        "judge's answers holds them. For one that is measured: toeline evaluate --calibrate."
+        "were fitted on the very objects that they are measured on, which makes them optimistic; calibration.json "
+        "beside a judge's answers holds them. For one that is measured: toeline evaluate --calibrate."
     )
     return Section("Probabilities", (text,), grids=(Grid("", TRUST, tuple(rows)),))
 

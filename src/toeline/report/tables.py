@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from toeline.core.finding import Finding, by_photo
 from toeline.core.records import each_line, finding_from
@@ -179,7 +179,7 @@ WORKLIST_COLUMNS = (
     "n", "severity", "severity_rank", "immediate", "action", "photo", "id", "type", "class", "condition",
     "probability", "review", "review_reason", "immediate_reason", "marked",
 )  # fmt: skip
-MOST_SHOWN = 200  # rows on the page; the file holds all
+MOST_SHOWN = 500  # rows on the page, with a small picture each (1 MB); the file holds all
 FIRST = 5  # rows in the terminal
 
 
@@ -251,20 +251,24 @@ def said_of(counts: Mapping[str, int], immediate: int) -> str:
     """A work list in one line; `counts` by severity, the worst first and the least last.
 
     >>> said_of({"high": 2, "low": 0, "none": 7}, 1)
-    '2 to do (2 high, 0 low), 1 of them at once'
+    '2 to do (2 high, 0 low), 1 of them immediate'
     """
     todo = dict(list(counts.items())[:-1])
     parts = ", ".join(f"{n:,} {name}" for name, n in todo.items())
-    at_once = f", {immediate:,} of them at once" if immediate else ""
+    at_once = f", {immediate:,} of them immediate" if immediate else ""
     return f"{sum(todo.values()):,} to do ({parts}){at_once}"
 
 
 def work_section(
-    todo: Sequence[Finding], totals: Totals, taxonomy: Taxonomy, links: Mapping[tuple[str, str], str]
+    todo: Sequence[Finding],
+    totals: Totals,
+    taxonomy: Taxonomy,
+    links: Mapping[tuple[str, str], str],
+    crops: Mapping[tuple[str, str], str],
 ) -> dict[str, Any]:
     """What the page shows: the beginning of the work list `todo`, and `totals` of all findings.
 
-    `links` maps (photograph, id) to where the finding stands.
+    `links` maps (photograph, id) to where the finding stands, `crops` to a small picture of it.
     """
     if not taxonomy.grading:
         return {"graded": False}
@@ -273,27 +277,33 @@ def work_section(
         "graded": True,
         "said": said_of(counts, totals.immediate),
         "scale": [(s.name, s.meaning, rank, worst) for rank, s in enumerate(taxonomy.grading.severities)][:0:-1],
-        "rows": [_shown(n, f, taxonomy, worst, links) for n, f in enumerate(todo[:MOST_SHOWN], start=1)],
+        "rows": [
+            {
+                "n": n,
+                "key": links.get((f.photo, f.instance_id), ""),
+                "crop": crops.get((f.photo, f.instance_id), ""),
+                "worst": worst,
+                "grade": f.grade,
+                **shown_facts(f, taxonomy),
+            }
+            for n, f in enumerate(todo[:MOST_SHOWN], start=1)
+        ],
         "total": sum(list(counts.values())[:-1]),
         "unsure": some(totals.unsure, "finding") if totals.unsure else "",
     }
 
 
-def _shown(
-    n: int, f: Finding, taxonomy: Taxonomy, worst: int, anchors: Mapping[tuple[str, str], str]
-) -> dict[str, Any]:
+def shown_facts(f: Finding, taxonomy: Taxonomy) -> dict[str, Any]:
+    """What every list on a page says of a finding; types that leave one answer were not `asked` about."""
     return {
-        "n": n,
-        "anchor": anchors.get((f.photo, f.instance_id), ""),
         "photo": f.photo,
-        "kind": taxonomy.spoken(f.type_name),
         "number": f.instance_id,
+        "kind": taxonomy.spoken(f.type_name),
         "condition": f.verdict.condition,
         "probability": f.verdict.probability,
         "asked": f.verdict.asked,
         "review": f.verdict.review,
-        "worst": worst,
-        "grade": f.grade,
+        "immediate": f.grade.immediate,
     }
 
 
@@ -310,40 +320,46 @@ class Chapter:
         return {p["photo"]: marked_of(p) for p in self.photos}
 
 
+class Facets(NamedTuple):
+    """What findings are chosen by on a page."""
+
+    type_name: str
+    condition: str
+    review: bool
+    immediate: bool
+
+    @classmethod
+    def of(cls, f: Finding) -> Facets:
+        """Of a finding."""
+        return cls(f.type_name, f.verdict.condition, bool(f.verdict.review), bool(f.grade.immediate))
+
+
 @dataclass(frozen=True)
 class Totals:
-    """What some photographs come to. `by_kind` counts (type, condition), `review_by_kind` findings to review.
+    """What some photographs come to. `facets` counts findings by what pages filter by.
 
-    `immediate` cannot wait; `unsure` are to be reviewed although no work is asked for there.
-    `seconds` were spent on them by all threads together.
+    `unsure` are to be reviewed although no work is asked for there. `seconds` were spent by all threads together.
     """
 
     photographs: int = 0
     failed: int = 0
     findings: int = 0
-    review: int = 0
-    immediate: int = 0
     unsure: int = 0
     seconds: float = 0.0
-    by_kind: Counter[tuple[str, str]] = field(default_factory=Counter)
-    review_by_kind: Counter[str] = field(default_factory=Counter)
+    facets: Counter[Facets] = field(default_factory=Counter)
     by_severity: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, photos: Iterable[Mapping[str, Any]], findings: Sequence[Finding]) -> Totals:
         """Counted from progress records and findings."""
         seen = list(photos)
-        review = [f.type_name for f in findings if f.verdict.review]
         return cls(
             photographs=len(seen),
             failed=sum(bool(p["failed"]) for p in seen),
             findings=len(findings),
-            review=len(review),
-            immediate=sum(bool(f.grade.immediate) for f in findings),
             unsure=sum(bool(f.verdict.review) and not f.grade.rank for f in findings),
             seconds=sum(p.get("seconds", 0.0) for p in seen),
-            by_kind=Counter((f.type_name, f.verdict.condition) for f in findings),
-            review_by_kind=Counter(review),
+            facets=Counter(map(Facets.of, findings)),
             by_severity=Counter(f.grade.severity for f in findings),
         )
 
@@ -355,9 +371,25 @@ class Totals:
         """
         return Totals(**{name: value + vars(other)[name] for name, value in vars(self).items()})
 
-    def of_condition(self, name: str) -> int:
-        """Findings of one condition, whatever their type."""
-        return sum(n for (_, condition), n in self.by_kind.items() if condition == name)
+    def count(self, **chosen: str | bool) -> int:
+        """Findings of these facets, whatever their others.
+
+        >>> Totals(facets=Counter({Facets("rock_toe", "damaged", True, False): 2})).count(condition="damaged")
+        2
+        """
+        return sum(
+            n for f, n in self.facets.items() if all(getattr(f, name) == value for name, value in chosen.items())
+        )
+
+    @property
+    def review(self) -> int:
+        """Findings that a person should look at."""
+        return self.count(review=True)
+
+    @property
+    def immediate(self) -> int:
+        """Findings that cannot wait."""
+        return self.count(immediate=True)
 
 
 def chapters(folder: Path, order: Sequence[str], size: int) -> Iterator[Chapter]:

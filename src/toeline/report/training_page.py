@@ -58,8 +58,8 @@ def _before_after_section(before_after: BeforeAfter | None) -> Section | None:
     text = (
         f"The judge as it was and as it is now, on the same {c.objects:,} objects of "
         f"{some(c.photographs, 'photograph')} of the validation split. Intervals resample whole photographs. The best "
-        f"epoch was chosen on these very "
-        f"photographs, which flatters it: measure what is kept on a split that it has not seen (toeline evaluate)."
+        f"epoch was chosen on these very photographs, which makes it "
+        f"optimistic: measure what is kept on a split that it has not seen (toeline evaluate)."
     )
     rows = [difference_row(d) for d in c.differences if d.n and d.key.count("/") == 0]
     inside = [difference_row(d) for d in c.differences if d.n and d.key.count("/") == 1]

@@ -22,6 +22,7 @@ WINDOW_S = 900
 MOST_OF_PAIR, MOST_OF_ADDRESS, MOST_OF_NAME = 5, 30, 50  # failed log-ins within WINDOW_S
 NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
 LOCAL = "local"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # whoever reaches these sits at this machine
 
 
 @dataclass(frozen=True)

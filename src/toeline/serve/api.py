@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from toeline._version import __version__
 from toeline.errors import ToelineError
 from toeline.serve import exports, pages, reviewing, signing, working
-from toeline.serve.accounts import Accounts, TooMany
+from toeline.serve.accounts import LOOPBACK, Accounts, TooMany
 from toeline.serve.blind import Blind
 from toeline.serve.decisions import Decisions, Refused
 from toeline.serve.imports import store_taxonomy
@@ -29,7 +29,6 @@ from toeline.serve.jobs import Jobs, Model
 from toeline.serve.listing import Listing
 from toeline.serve.metrics import Metrics
 from toeline.serve.pixels import Pixels
-from toeline.serve.run import LOOPBACK
 from toeline.serve.store import Store, StoreBusy, StoreFull
 from toeline.serve.who import current, require_own_page
 

@@ -31,7 +31,7 @@ SHOWN_IN_BOTH = (
     "added",
     "removed",
 )
-HIDDEN = {
+HIDDEN: dict[str, Any] = {
     "class": "",
     "condition": "",
     "probability": None,

@@ -11,18 +11,18 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from toeline.core.geo import Point
+from toeline.core.records import finding_record
 from toeline.core.words import some
 from toeline.data.coco import coco_record
 from toeline.data.export import data_yaml, row
-from toeline.report.geolocate import collection, feature, point_geometry
+from toeline.report.geolocate import collection, finding_feature
 from toeline.report.tables import COLUMNS, csv_head, csv_lines, rows
 from toeline.serve.accounts import Who
 from toeline.serve.forms import Anything, Id
 from toeline.serve.labels import Labels, labels_of
 from toeline.serve.listing import JOINED, Filter, Listing, as_found
 from toeline.serve.reviewing import FAULTS, Text, chosen
-from toeline.serve.store import Row
+from toeline.serve.store import Row, Store
 from toeline.serve.who import VIEWER
 
 router = APIRouter(responses=FAULTS, tags=["exports"])
@@ -31,7 +31,8 @@ DECIDED = ("decided", "decided_class", "decided_condition", "decided_by", "decid
 
 
 def _kind(media: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {media: {"schema": {"type": "string", "format": "binary"}}}}}
+    schema = {"type": "object"} if media.endswith("json") else {"type": "string", "format": "binary"}
+    return {200: {"content": {media: {"schema": schema}}}}
 
 
 def _chosen(
@@ -107,7 +108,7 @@ def as_geojson(request: Request, which: Filter = CHOSEN) -> StreamingResponse:
 
     def features() -> Iterator[dict[str, Any]]:
         for piece in _pieces(state.listing, which):
-            yield from (_feature(one) for one in piece if one["latitude"] is not None)
+            yield from (_feature(state.store, one) for one in piece if one["latitude"] is not None)
 
     text = collection(
         "findings", "Findings with what people decided; those without a position are left out.", features()
@@ -115,12 +116,10 @@ def as_geojson(request: Request, which: Filter = CHOSEN) -> StreamingResponse:
     return _attached(text, "application/geo+json", "findings.geojson")
 
 
-def _feature(one: Row) -> dict[str, Any]:
-    names = ("id", "object", "type", "class", "condition", "probability", "severity", "review_reason", "accuracy_m")
-    return feature(
-        point_geometry(Point(one["latitude"], one["longitude"])),
-        {"photo": one["photo_name"], **{name: one[name] for name in names}, **_decided(one)},
-    )
+def _feature(store: Store, one: Row) -> dict[str, Any]:
+    """As `toeline export` writes it, with what was decided."""
+    found = finding_feature(finding_record(as_found(store, one)))
+    return {**found, "properties": {**found["properties"], **_decided(one)}}
 
 
 def _labels(request: Request, which: Filter) -> Labels:
@@ -129,7 +128,7 @@ def _labels(request: Request, which: Filter) -> Labels:
     return labels_of(state.store, state.taxonomy, ids=ids)
 
 
-@router.get("/findings.coco.json", responses=_kind("application/json"))
+@router.get("/findings.coco.json")
 def as_coco(request: Request, which: Filter = CHOSEN) -> Anything:
     """COCO annotations of what was decided: one file for all splits; `toeline labels` writes them apart."""
     labels = _labels(request, which)

@@ -72,17 +72,18 @@ def import_run(store: Store, folder: Path, *, name: str = "") -> Imported:
     named = name or str(saved.record.get("title") or "") or saved.folder.resolve().name
     digest = _run_hash(saved)
     if known := store.row("SELECT * FROM inspections WHERE run_sha256 = ?", digest):
-        counts = [
-            store.value(f"SELECT COUNT(*) FROM {t} WHERE inspection = ?", known["id"]) for t in ("photos", "findings")
-        ]
-        return Imported(known["id"], known["name"], *counts, already=True)
-    there, findings = saved.photographs(), saved.findings()
+        photos, findings = (
+            int(store.value(f"SELECT COUNT(*) FROM {table} WHERE inspection = ?", known["id"]))
+            for table in ("photos", "findings")
+        )
+        return Imported(known["id"], known["name"], photos, findings, already=True)
+    there, found = saved.photographs(), saved.findings()
     problems = saved.lost(there, "it can be reviewed only when it is back and imported anew.")
     with store.write() as db:
         inspection = _inspection(db, saved, named, digest)
         ids = {str(r["photo"]): _photo(db, inspection, r, there.get(str(r["photo"]))) for r in saved.progress}
         number = 0
-        for photo, its in findings.items():
+        for photo, its in found.items():
             number += len(its)
             _findings(db, inspection, ids[photo], its, taxonomy)
     return Imported(inspection, named, len(ids), number, problems=problems)

@@ -10,7 +10,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from toeline._version import __version__
-from toeline.serve.who import Who, current
+from toeline.serve.accounts import Who
+from toeline.serve.who import current
 
 router = APIRouter()
 TEMPLATES = Path(__file__).with_name("templates")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from toeline.serve.accounts import Accounts
 
 NEEDED = ("fastapi", "uvicorn", "argon2", "itsdangerous", "python_multipart", "prometheus_client")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SHIPPED = "shipped"
 
 
@@ -49,6 +48,8 @@ def serve(run: ServeOptions) -> None:
 
 def require_accounts(run: ServeOptions) -> None:
     """Raise SetupError when others can reach the server and nobody has an account."""
+    from toeline.serve.accounts import LOOPBACK
+
     assert run.store is not None
     if run.host in LOOPBACK and not run.behind_proxy:
         return

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,7 +86,7 @@ def _shown(name: str) -> str:
     return plain_name(name, 0)[5:]
 
 
-def folder_below(roots: list[Path], typed: str) -> Path:
+def folder_below(roots: Sequence[Path], typed: str) -> Path:
     """A folder that was typed, if it lies below one of `roots`. Raises Refused; what is outside is not told apart."""
     for root in roots:
         try:

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image
 from toeline.core.geo import CameraPose, Meters, Point, moved
 from toeline.core.prefetch import in_processes
 from toeline.core.run_folder import claim, read_run, require_same
+from toeline.data.metadata import dji_packet, gps_tags
 from toeline.synth.plan import CLASS_NAMES
 from toeline.synth.scene import Drawing, draw
 
@@ -150,11 +151,6 @@ STEP_M = 60.0  # a square photograph shows 51 m from 40 m: scenes are drawn apar
 ROW = 10  # photographs in a flight line; the next line is flown back
 START, PAUSE = datetime(2026, 1, 15, 4, 30), timedelta(seconds=6)  # UTC; of no meaning, and the same every time
 XMP_HEAD, EXIF_MARKER = b"http://ns.adobe.com/xap/1.0/\x00", b"\xff\xe1"
-XMP = (
-    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="DJI Meta Data" '
-    'xmlns:drone-dji="http://www.dji.com/drone-dji/1.0/" {}/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-)
 
 
 def flown(start: Point, index: int) -> CameraPose:
@@ -183,7 +179,7 @@ def flown(start: Point, index: int) -> CameraPose:
 def stamped(jpeg: bytes, place: CameraPose) -> bytes:
     """A JPEG with EXIF and DJI's XMP of `place` put in; its pixels are not touched."""
     with Image.open(io.BytesIO(jpeg)) as picture:
-        exif, packet = _exif(place), XMP_HEAD + _packet(place, picture.size).encode()
+        exif, packet = _exif(place), XMP_HEAD + _packet(place, picture.size)
     segments = [EXIF_MARKER + (len(body) + 2).to_bytes(2, "big") + body for body in (exif, packet)]
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
 
@@ -199,27 +195,11 @@ def _exif(place: CameraPose) -> bytes:
             ExifTags.Base.FocalLengthIn35mmFilm: FOCAL_35MM,
         }
     )
-    exif.get_ifd(ExifTags.IFD.GPSInfo).update(
-        {
-            ExifTags.GPS.GPSLatitudeRef: "N" if place.latitude >= 0 else "S",
-            ExifTags.GPS.GPSLatitude: _sexagesimal(place.latitude),
-            ExifTags.GPS.GPSLongitudeRef: "E" if place.longitude >= 0 else "W",
-            ExifTags.GPS.GPSLongitude: _sexagesimal(place.longitude),
-            ExifTags.GPS.GPSAltitudeRef: b"\x00",
-            ExifTags.GPS.GPSAltitude: place.altitude_m,
-        }
-    )
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(gps_tags(place))
     return exif.tobytes()
 
 
-def _sexagesimal(degrees: float) -> tuple[float, float, float]:
-    """Whole degrees, whole minutes, seconds to a ten-thousandth (3 mm), without a sign."""
-    ten_thousandths = round(abs(degrees) * 36_000_000)
-    minutes, seconds = divmod(ten_thousandths, 600_000)
-    return float(minutes // 60), float(minutes % 60), seconds / 10_000
-
-
-def _packet(place: CameraPose, size_wh: tuple[int, int]) -> str:
+def _packet(place: CameraPose, size_wh: tuple[int, int]) -> bytes:
     fields = {
         "CalibratedOpticalCenterX": size_wh[0] / 2,  # says that the picture is whole, though no camera takes squares
         "CalibratedOpticalCenterY": size_wh[1] / 2,
@@ -232,7 +212,4 @@ def _packet(place: CameraPose, size_wh: tuple[int, int]) -> str:
         "GimbalRollDegree": place.roll,
         "FlightYawDegree": place.yaw,
     }
-    digits = {"GpsLatitude": 8, "GpsLongitude": 8}
-    return XMP.format(
-        " ".join(f'drone-dji:{name}="{value:+.{digits.get(name, 2)}f}"' for name, value in fields.items())
-    )
+    return dji_packet({name: value for name, value in fields.items() if value is not None})

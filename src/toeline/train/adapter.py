@@ -10,6 +10,7 @@ from typing import Any
 
 from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import unknown
 from toeline.errors import ModelError, SetupError, need
 from toeline.train.config import TARGETS, LoraRun
 from toeline.train.loss import learn_packed
@@ -104,7 +105,7 @@ def view_of(run: LoraRun, own: PromptBudget) -> PromptBudget:
     from toeline.prompts.templates import PROMPTS
 
     if run.prompt is not None and run.prompt not in PROMPTS:
-        raise ModelError(f"there is no prompt {run.prompt!r}. Choose one of: {', '.join(PROMPTS)}.")
+        raise ModelError(unknown("there is no prompt", run.prompt, PROMPTS))
     wanted: dict[str, Any] = {"prompt": run.prompt, "scene_tokens": run.scene_tokens, "crop_tokens": run.crop_tokens}
     return replace(own, **{name: value for name, value in wanted.items() if value is not None})
 
@@ -180,8 +181,9 @@ def save(learner: LoraLearner, folder: Path, *, name: str = "") -> None:
     """
     from toeline.judge.checkpoint import write_view
     from toeline.judge.vocabulary import carry_original
-    from toeline.weights import quiet
+    from toeline.weights import hashes, quiet
 
+    base = None
     with quiet():
         if learner.wrapped is learner.judge.model:
             weights = {k: w for k, w in learner.wrapped.state_dict().items() if not k.startswith(HEAD)}
@@ -191,12 +193,13 @@ def save(learner: LoraLearner, folder: Path, *, name: str = "") -> None:
             config.base_model_name_or_path = name
             learner.wrapped.save_pretrained(folder, save_embedding_layers=False)
             config.base_model_name_or_path = None
+            base = hashes(learner.judge.folder) if learner.judge.folder else None
     if learner.wrapped is learner.judge.model:
         learner.judge.tokenizer.save_pretrained(folder)
         learner.judge.processor.save_pretrained(folder)
         if learner.judge.folder:
             carry_original(learner.judge.folder, folder)
-    write_view(folder, learner.judge.view)
+    write_view(folder, learner.judge.view, base=base)
 
 
 def load_weights(model: Any, folder: Path) -> None:
@@ -248,7 +251,7 @@ def advice(run: LoraRun, said: str) -> str:
     if run.max_tokens > 1024:
         ways.append(f"--max-tokens {max(1024, run.max_tokens // 2)} (shorter sequences, the same loss)")
     if ways:
-        ways[-1] += ", both also for a run that goes on" if len(ways) == 2 else ", also for a run that goes on"
+        ways[-1] += ", both also for a run that continues" if len(ways) == 2 else ", also for a run that continues"
     if run.cache_features is None and not run.all_weights:
         ways.append("--cache-features DIR (the vision tower is not loaded: 1.3 GB of a 7B)")
     ways.append("--scene-tokens and --crop-tokens with smaller numbers (the judge sees less detail)")

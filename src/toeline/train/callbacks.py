@@ -74,7 +74,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]  # the documented way to giv
 def learn(model: Any, args: Any, rows: Any, packer: Any, watch: Watch, *, resume: bool, tokenizer: Any = None) -> None:
     """The one training loop of every judge: `rows`, a map-style data set in the order of training, through `packer`.
 
-    With `resume` it goes on from the last checkpoint in `args.output_dir`, to the same weights as without the
+    With `resume` it continues from the last checkpoint in `args.output_dir`, to the same weights as without the
     interruption; the log forgets what came after that checkpoint. A `tokenizer` is saved in each checkpoint.
     """
     last = checkpoint_of(Path(args.output_dir)) if resume else None
@@ -204,7 +204,7 @@ class Log:
             file.write(json.dumps(plain) + "\n")
 
     def cut(self, step: int) -> None:
-        """Forget what came after a step: a run that goes on from a checkpoint does it again."""
+        """Forget what came after a step: a run that continues from a checkpoint does it again."""
         kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
         part = self.path.with_suffix(".part")
         part.write_text("".join(kept), encoding="utf-8")

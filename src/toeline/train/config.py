@@ -57,7 +57,7 @@ class LoraRun:
     seed: Annotated[int, "Where chance begins."] = 0
     workers: Annotated[int | None, "Processes that prepare photographs (default: 2 with a GPU, else none)."] = None
     threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
-    taxonomy: Annotated[Path | None, "Types and conditions of another owner."] = None
+    taxonomy: Annotated[Path | None, "Types and conditions of your own taxonomy."] = None
     classes: Annotated[
         Path | None, "The file that names the class ids, where several might: data.yaml, classes.txt."
     ] = None
@@ -130,7 +130,7 @@ class DetectorFit:
     seed: Annotated[int, "Where chance begins."] = 0
     device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
     threads: Annotated[int, "CPU threads; 0 leaves torch's own choice."] = 0
-    taxonomy: Annotated[Path | None, "Types of another owner."] = None
+    taxonomy: Annotated[Path | None, "Types of your own taxonomy."] = None
     classes: Annotated[
         Path | None, "The file that names the class ids, where several might: data.yaml, classes.txt."
     ] = None
@@ -215,7 +215,7 @@ class BaselineRun:
         Features, "What is read: also an ImageNet network's, with pretrained; auto: what is better out of fold."
     ] = "measures"
     mix_drawn: Annotated[int, Option(min=0, help="Drawn scenes that are learned from besides; not measured on.")] = 0
-    taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
+    taxonomy: Annotated[Path | None, "Types, conditions and classes of your own taxonomy."] = None
     classes: Classes = None
 
 
@@ -229,7 +229,7 @@ class EnsembleRun:
     ]
     split: Annotated[str, "Photographs to fit on; no judge may have been trained on them."] = "valid"
     adapter: Annotated[Path | None, "Peft adapter of the judge that is a language model."] = None
-    taxonomy: Annotated[Path | None, "Types, conditions and classes of another owner."] = None
+    taxonomy: Annotated[Path | None, "Types, conditions and classes of your own taxonomy."] = None
     classes: Classes = None
     device: Annotated[str, "auto, cpu, cuda or mps."] = "auto"
 
@@ -259,7 +259,7 @@ class LearnRun:
         int, "Trainings side by side on a CPU, each in about 4 GB; 0: one for each core, as memory allows."
     ] = 0
     threads: Annotated[int, "CPU threads of each; 0: an equal share of the cores."] = 0
-    taxonomy: Annotated[Path | None, "Types and conditions of another owner."] = None
+    taxonomy: Annotated[Path | None, "Types and conditions of your own taxonomy."] = None
     classes: Classes = None
 
     def __post_init__(self) -> None:
@@ -281,7 +281,7 @@ class LearnRun:
 
     @property
     def drawn(self) -> int:
-        """Drawn scenes of an epoch; they are of the package's classes, so another owner's models see none."""
+        """Drawn scenes of an epoch; they are of the package's classes, so models of another taxonomy see none."""
         return 0 if self.taxonomy else self.mix_drawn
 
     @property

@@ -27,7 +27,7 @@ from toeline.data.yolo import Entry, LabeledScene, YoloSet, open_yolo, read_entr
 from toeline.errors import LabelError, PhotoError
 from toeline.train.samples import Labeled, Photos, labeled_states, state_map
 
-ADVICE = "Mend it, then train again; this training goes on without it."
+ADVICE = "Correct it, then train again; this training continues without it."
 READERS = 4  # threads that decode photographs; Pillow releases the interpreter while it does
 
 

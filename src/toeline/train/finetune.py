@@ -84,7 +84,7 @@ def read_training_data(run: LoraRun, data: Path) -> TrainingData:
 def finetune(run: LoraRun, training_data: TrainingData, out: Path, *, resume: bool, tell: Tell) -> TrainedAdapter:
     """Train, and write the best epoch's adapter (or model), log.jsonl and checkpoints into `out`.
 
-    With `resume` it goes on from the last checkpoint, to the same weights as without the interruption. `tell` hears
+    With `resume` it continues from the last checkpoint, to the same weights as without the interruption. `tell` hears
     the stage, photographs done and in all, and each line of the log. Raises ToelineError; running out of memory is a
     SetupError that says what to change.
     """

@@ -179,7 +179,7 @@ MARGINS, DETAILS = (0.7, 1.4), (0.8, 1.25)  # how much more or less context, and
 class Stream:
     """A torch map-style data set: turn `i` depends on the seed, its photograph and its number alone.
 
-    So a run that goes on after a kill sees what it would have seen. With `variants`, pictures repeat after so many.
+    So a run that continues after a kill sees what it would have seen. With `variants`, pictures repeat after so many.
     """
 
     photos: Photos

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.browser import BROWSER
 
 MISSING = importlib.util.find_spec("playwright") is None
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT_MS = 60_000  # for anything; the machine may be loaded
 
 
@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     why = ""
     if not any("browser" in str(arg) for arg in config.args):
         why = "tests with a browser take a minute: run make browser"
-    elif MISSING or CHROMIUM is None:
+    elif MISSING or BROWSER is None:
         why = "no browser: install chromium, and the extra: pip install -e '.[browser]'"
     for item in items if why else ():
         if Path(__file__).parent in item.path.parents:
@@ -33,7 +33,7 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 

@@ -1,0 +1,84 @@
+"""No serious finding of axe on any kind of page, by day and by night.
+
+Needs Chromium, and axe-core: `npm install axe-core` in the checkout, or TOELINE_AXE=path/to/axe.min.js. Contrast is
+tested without either in test_seen_by_all.py.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.support.browser import BROWSER, ran
+from tests.support.cases import metric
+from tests.support.datasets import write_yolo
+from tests.support.results import RUN, finding, given
+
+from toeline.analysis.gallery import GalleryRun, choose, write_gallery
+from toeline.core.finding import Problem, graded
+from toeline.core.taxonomy import Taxonomy
+from toeline.data.yolo import open_yolo
+from toeline.evaluate.calibration import Bin
+from toeline.judge.decide import sure
+from toeline.report.document import Grid, Highlight, Mistake, MistakeGroup, ScorecardPage, Section, render_html
+from toeline.report.inspection_page import TruthNotes, render_page
+from toeline.report.plots import reliability_plot
+
+AXE = Path(os.environ.get("TOELINE_AXE", Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"))
+TAXONOMY = Taxonomy.load()
+SCRIPT = """
+  const found = await axe.run(document, { resultTypes: ["violations"] });
+  return found.violations.filter((one) => ["serious", "critical"].includes(one.impact))
+    .map((one) => `${one.id}: ${one.nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(" | ")}`);
+"""
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None or not AXE.is_file(), reason="needs Chromium and axe-core"),
+]
+
+
+def inspection(folder: Path) -> Path:
+    """With a map of nothing, problems, notes, truth, folded rows and both kinds of boxes."""
+    plant = replace(finding("a.jpg", 3), type_name="vegetation", verdict=sure("vegetation", TAXONOMY))
+    damaged = replace(finding("a.jpg", 2).verdict, class_name="rock toe damaged", condition="damaged")
+    found = graded((finding("a.jpg"), replace(finding("a.jpg", 2), verdict=damaged), plant), (), TAXONOMY)
+    truth = TruthNotes((metric("found", 0.8, 0.7, 0.9, 9, majority_baseline=0.3),), "A note.", {("a.jpg", "1"): "x"})
+    problems = [Problem("", "a.txt", "odd", "Mend it.", 3), Problem("", "b.txt", "left out", note=True)]
+    page = given(folder, "a.jpg", findings=found, ground_truth=truth, problems=problems)
+    (folder / "report.html").write_text(render_page(page), encoding="utf-8")
+    return folder / "report.html"
+
+
+def scorecard(folder: Path) -> Path:
+    """With figures, plots, tables, mistakes and all moods."""
+    bins = [Bin(0.5, 0.4, 10), Bin(0.9, 0.8, 20)]
+    section = Section(
+        "Measured",
+        ("A paragraph.",),
+        (metric("accuracy", 0.8, 0.7, 0.9, 9, majority_baseline=0.3),),
+        (reliability_plot(bins, bins),),
+        (Grid("A table", ("what", "n"), (("x", "–"), ("y", "3")), folded=True), Grid("", ("a", "b"), (("x", "1"),))),
+        (MistakeGroup("rock toe", "rock toe damaged", 1, (Mistake("a.jpg", "1", "", (("rock toe", 0.4),), "odd"),)),),
+    )
+    points = [Highlight(mood, "One sentence.", "measured") for mood in ("bad", "careful", "good")]
+    page = ScorecardPage("A scorecard", "A headline.", (section,), RUN, (("3", "photographs"),), points=points)
+    (folder / "report.html").write_text(render_html(page), encoding="utf-8")
+    return folder / "report.html"
+
+
+def gallery(folder: Path) -> Path:
+    """A page of a class."""
+    rows = ["5 0.5 0.5 0.2 0.4", "3 0.1 0.1 0.9 0.1 0.9 0.5"]
+    root = write_yolo(folder / "data", {"train": {"a.png": rows, "b.png": rows[:1]}})
+    data = open_yolo(root, TAXONOMY, any_class=True)
+    run = GalleryRun(per_class=60, photographs=300, per_problem=60, seed=0)
+    write_gallery(choose(data, TAXONOMY, (), run), folder / "out")
+    return folder / "out" / "pages" / "class-5.html"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["day", "night"])
+@pytest.mark.parametrize("make", [inspection, scorecard, gallery], ids=lambda make: make.__name__)
+def test_axe_has_no_serious_finding(make: object, dark: bool, tmp_path: Path) -> None:
+    assert ran(make(tmp_path), SCRIPT, dark=dark, library=AXE) == []  # type: ignore[operator]
