@@ -40,7 +40,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.serve.browser.serving_pages import reviewed_store
+    from tests.support.serving_pages import reviewed_store
 
     return reviewed_store(tmp_path_factory.mktemp("drawn"))
 
@@ -54,7 +54,7 @@ def store(drawn: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def local(store: Path) -> Iterator[str]:
     """A server for this machine alone, where nobody signs in."""
-    from tests.serve.browser.serving_pages import served
+    from tests.support.serving_pages import served
 
     with served(store) as address:
         yield address
@@ -63,7 +63,7 @@ def local(store: Path) -> Iterator[str]:
 @pytest.fixture
 def shared(store: Path) -> Iterator[str]:
     """A server with accounts."""
-    from tests.serve.browser.serving_pages import served
+    from tests.support.serving_pages import served
 
     with served(store, host="0.0.0.0") as address:
         yield address

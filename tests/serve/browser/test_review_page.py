@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serve.browser.serving_pages import PASSWORD, PHOTOS
+from tests.support.serving_pages import PASSWORD, PHOTOS
 
 Visit = Callable[..., Any]
 ALL = 3 * PHOTOS

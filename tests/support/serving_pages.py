@@ -21,7 +21,7 @@ PASSWORD = "correct horse battery"
 
 
 def reviewed_store(folder: Path, photos: int = PHOTOS) -> Path:
-    """A store with accounts: ann and eve may sign, bob decides, vic looks."""
+    """A store with accounts: ann may sign, bob decides, vic looks."""
     store = make_store(folder, photos=photos, size_wh=(640, 480))
     opened = Store.open(store)
     accounts = Accounts(opened)
