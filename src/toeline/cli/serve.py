@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +14,6 @@ from toeline.errors import ExitCode
 from toeline.pipelines.progress import out as terminal
 from toeline.pipelines.progress import tell
 from toeline.pipelines.settings import Link, ServeOptions
-from toeline.serve.labels import labels_into
 from toeline.serve.run import accounts, backup_store, check_store, import_into, restore_store
 from toeline.serve.run import serve as serve_until_stopped
 
@@ -26,7 +24,7 @@ StoreDir = Annotated[Path, typer.Option("--store", metavar="DIR", help="The stor
 AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")]
 
 
-@partial(with_settings, config=False)
+@with_settings
 def serve(context: typer.Context, run: ServeOptions) -> None:
     """Serve the review: findings, decisions, sign-off, jobs; in a browser and as an API under /api/v1.
 
@@ -160,6 +158,8 @@ def labels(
 
     Example: toeline labels review --out data/reviewed
     """
+    from toeline.serve.labels import labels_into  # loads what reads data sets
+
     done = labels_into(store, out, partial=partial, link=link)
     tell(done, as_json=as_json)
     raise typer.Exit(ExitCode.of(fine=not grave(done.problems)))

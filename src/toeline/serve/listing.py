@@ -60,7 +60,10 @@ class Filter:
         values = list(known.values())
         if self.q:
             like = "%" + "".join(f"\\{c}" if c in "%_\\" else c for c in self.q) + "%"
-            parts.append("(f.object = ? OR f.photo IN (SELECT id FROM photos WHERE name LIKE ? ESCAPE '\\'))")
+            named = "SELECT id FROM photos WHERE name LIKE ? ESCAPE '\\'"
+            # two look-ups by index; an OR of both would read every finding
+            of = f"SELECT id FROM findings WHERE object = ? UNION SELECT id FROM findings WHERE photo IN ({named})"
+            parts.append(f"f.id IN ({of})")
             values += [self.q, like]
         return " AND ".join(parts), values
 
