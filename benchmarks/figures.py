@@ -1,4 +1,4 @@
-"""The figures of README.md and of the models' cards, from one source: benchmarks/results/embedded.md.
+"""The figures of README.md, the tutorial and the models' cards, from one source: benchmarks/results/embedded.md.
 
     python benchmarks/figures.py
 
@@ -23,6 +23,12 @@ README = {  # what a row of README.md is called -> what the source calls it
     "right class on true boxes": "judge, nine classes",
     "majority-class baseline on true boxes": "majority-class baseline, nine classes",
     "both stages, right class in the right place": "both, recall",
+}
+TUTORIAL = {  # the same for docs/tutorial.md, of photographs alone
+    "objects that are found": "detector at its thresholds, objects found",
+    "right class, on true boxes": "judge, nine classes",
+    "always the most common class of the type": "majority-class baseline, nine classes",
+    "both stages: found, in the right place, right class": "both, recall",
 }
 CARDS = {  # what a row of a card is called -> the set, and what the source calls it
     "mAP@0.5 of the detector, valid": (REAL, "detector, mAP@0.5"),
@@ -59,6 +65,11 @@ def readme_rows(sets: Mapping[str, Mapping[str, Figure]]) -> list[str]:
     ]
 
 
+def tutorial_row(said: str, sets: Mapping[str, Mapping[str, Figure]]) -> str:
+    """A row of the table in docs/tutorial.md."""
+    return f"| {said} | {_cell(sets[REAL], TUTORIAL[said])} | [embedded](../{SOURCE}) |"
+
+
 def _cell(figures: Mapping[str, Figure], name: str) -> str:
     """mAP as a share, all else in percent; n where it is not the number of objects."""
     f = figures[name]
@@ -82,12 +93,13 @@ def card_row(said: str, sets: Mapping[str, Mapping[str, Figure]]) -> str:
 def rewritten(text: str, sets: Mapping[str, Mapping[str, Figure]]) -> str:
     """A page with every row that is known here as the source has it."""
     rows = dict(zip(README, readme_rows(sets), strict=True)) | {said: card_row(said, sets) for said in CARDS}
+    rows |= {said: tutorial_row(said, sets) for said in TUTORIAL}
     return re.sub(r"^\| ([^|\n]+) \|.*$", lambda m: rows.get(m[1], m[0]), text, flags=re.MULTILINE)
 
 
 def pages() -> list[Path]:
     """Where figures of the models in the package stand."""
-    return [ROOT / "README.md", MODELS / "README.md", MODELS / "detector" / "README.md"]
+    return [ROOT / "README.md", ROOT / "docs" / "tutorial.md", MODELS / "README.md", MODELS / "detector" / "README.md"]
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ def page(record: dict[str, Any], model: Path) -> Iterator[str]:
         yield f"| {kind.replace('_', ' ')} | {' | '.join(str(counts[k]) for k in COUNTS)} |"
     seconds = sum(record["seconds"].values())
     steps = ", ".join(f"{name} {value:,.0f}" for name, value in record["seconds"].items())
-    yield from ("", f"{seconds / 60:,.0f} minutes in all; seconds by step: {steps}.")
+    yield from ("", f"The steps took {seconds / 60:,.0f} minutes together; seconds of each: {steps}.")
     machine = {k: v for k, v in record["machine"].items() if not isinstance(v, dict)}
     yield from ("", "- " + ", ".join(f"{k} {v}" for k, v in machine.items()))
 

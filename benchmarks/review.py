@@ -20,10 +20,11 @@ import numpy as np
 from results import write
 
 from toeline.core.calibration import Calibration
+from toeline.core.reading import file_hash
 from toeline.core.scene import Detection
 from toeline.core.statistics import wilson
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.images import file_hash, read_photo
+from toeline.data.images import read_photo
 from toeline.data.yolo import LabeledScene, open_yolo, read_entry
 from toeline.detect.detector import limits_of
 from toeline.detect.load import load_detector

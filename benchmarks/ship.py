@@ -33,10 +33,11 @@ from safetensors.numpy import load_file, save_file
 from toeline._version import __version__
 from toeline.core.calibration import load_calibration
 from toeline.core.ground_truth import join
+from toeline.core.reading import file_hash
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.domain import DomainCard, Score, load_domain, save_domain
-from toeline.data.images import Photo, file_hash
+from toeline.data.images import Photo
 from toeline.data.yolo import LabeledScene, open_yolo, read_entry
 from toeline.detect.detector import RESCORE
 from toeline.evaluate.matching import match

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import re
 import sys
@@ -15,6 +14,7 @@ import pytest
 from PIL import Image
 from tests.support.datasets import make_photo, write_photo
 from tests.support.results import finding
+from tests.support.scripts import script
 from tests.support.stand_ins import FakeJudge, fake_inspector
 
 from toeline.core.finding import graded
@@ -120,12 +120,9 @@ def test_a_real_data_frame() -> None:
 
 
 def test_the_page_is_what_the_docstrings_say() -> None:
-    spec = importlib.util.spec_from_file_location("make_api", DOCS / "make_api.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    assert (DOCS / "api.md").read_text(encoding="utf-8") == made.page(), "run python docs/make_api.py"
+    assert (DOCS / "api.md").read_text(encoding="utf-8") == script("docs/make_api.py").page(), (
+        "run python docs/make_api.py"
+    )
 
 
 def test_the_examples_of_the_page_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

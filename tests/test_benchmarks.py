@@ -5,7 +5,6 @@ What they wrote and is committed stays small, and without lists of objects.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import runpy
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from tests.support.datasets import write_yolo
+from tests.support.scripts import script
 from tests.support.tiny_judges import save_model
 
 ROOT = Path(__file__).parent.parent
@@ -148,16 +148,6 @@ def test_overlaps_are_counted_on_a_small_data_set(tmp_path: Path) -> None:
     assert "| train | 4 | different | 2 |" in (tmp_path / "overlaps.md").read_text()
 
 
-def results() -> Any:
-    """The module with which every benchmark writes; benchmarks are scripts and no package."""
-    spec = importlib.util.spec_from_file_location("results", ROOT / "benchmarks" / "results.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def lists_in(value: Any) -> Iterator[list[Any]]:
     if isinstance(value, list):
         yield value
@@ -178,7 +168,7 @@ def test_committed_results_are_pages_with_their_figures_and_small() -> None:
 def test_committed_figures_hold_no_list_of_objects(file: Path) -> None:
     said = file.read_text(encoding="utf-8")
     assert max((len(rows) for rows in lists_in(json.loads(said))), default=0) <= MOST_ROWS
-    assert [name for name in (*results().BY_OBJECT, "thing_id") if f'"{name}": [' in said] == []
+    assert [name for name in (*script("benchmarks/results.py").BY_OBJECT, "thing_id") if f'"{name}": [' in said] == []
     assert ".jpg" not in said
 
 
@@ -192,7 +182,7 @@ def test_a_result_is_written_compact_and_kept_uncut(tmp_path: Path) -> None:
         "p": 6.2094957e-08,
         "most": 32.00021,
     }
-    results().write("one", "# One\n\n", figures, tmp_path)
+    script("benchmarks/results.py").write("one", "# One\n\n", figures, tmp_path)
     assert json.loads((tmp_path / "one.json").read_text()) == {
         "figures": {
             "columns": ["value", "n", "interval", "floor"],
@@ -207,12 +197,12 @@ def test_a_result_is_written_compact_and_kept_uncut(tmp_path: Path) -> None:
 
 
 def test_a_share_sent_to_review_is_no_list_of_objects() -> None:
-    assert results().compact({"review": 0.95, "worst": [1, 2]}) == {"review": 0.95}
+    assert script("benchmarks/results.py").compact({"review": 0.95, "worst": [1, 2]}) == {"review": 0.95}
 
 
 def test_what_fits_into_a_line_of_json_stands_on_one() -> None:
     value = {"short": {"a": 1}, "long": [["x" * 150], ["y" * 150]], "nothing": []}
-    text = results().as_json(value)
+    text = script("benchmarks/results.py").as_json(value)
     assert json.loads(text) == value
     assert [len(line) > 0 for line in text.splitlines()] == [True] * 8
     assert ' "short":{"a":1},' in text.splitlines()
@@ -221,7 +211,7 @@ def test_what_fits_into_a_line_of_json_stands_on_one() -> None:
 def test_a_page_is_shortened_by_the_sections_that_list_objects() -> None:
     left_out = "### B (1)\n\n| photograph | object | is |\n\n## How it was made\n\n"
     page = f"# A\n\n## Mistakes\n\n| true | said |\n\n{left_out}## C\n"
-    assert results().shortened_page(page) == "# A\n\n## Mistakes\n\n| true | said |\n\n## C\n"
+    assert script("benchmarks/results.py").shortened_page(page) == "# A\n\n## Mistakes\n\n| true | said |\n\n## C\n"
 
 
 @pytest.mark.usefixtures("scripts")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -13,19 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.support.scripts import script
 
 ROOT = Path(__file__).parent.parent
 SETTINGS: dict[str, Any] = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
 PICTURE_BYTES, ALL_BYTES = 150_000, 1_000_000
-
-
-def hook() -> Any:
-    spec = importlib.util.spec_from_file_location("site_pages", ROOT / "docs" / "site_pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def pages(nav: Any) -> Iterator[str]:
@@ -39,7 +30,7 @@ def test_the_contents_name_every_page_once_and_none_that_is_missing() -> None:
     named = list(pages(SETTINGS["nav"]))
     assert len(set(named)) == len(named)
     own = {file.relative_to(ROOT / "docs").as_posix() for file in (ROOT / "docs").rglob("*.md")}
-    beside = {hook().place_of(path) for path in hook().outside()}
+    beside = {script("docs/site_pages.py").place_of(path) for path in script("docs/site_pages.py").outside()}
     assert own - set(named) == set()
     assert set(named) - own - beside == set()
     assert beside - set(named) == {page for page in beside if page.startswith(("benchmarks/", "src/"))}
@@ -68,7 +59,7 @@ def test_nothing_of_the_site_is_fetched() -> None:
 )
 def test_links_are_turned_to_where_pages_are_in_the_site(page: str, text: str, there: str) -> None:
     inside = {"README.md", "docs/learn.md", "benchmarks/results/learn.md"}
-    assert hook().turned(text, page, inside) == there
+    assert script("docs/site_pages.py").turned(text, page, inside) == there
 
 
 def test_pictures_of_the_pages_are_small() -> None:

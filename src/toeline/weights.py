@@ -5,7 +5,6 @@ Everything that can be wrong with a directory is said before weights are read. K
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -18,7 +17,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from toeline.core.reading import parse_json
+from toeline.core.reading import file_hash, parse_json
 from toeline.core.run_folder import RUN, write_whole
 from toeline.core.threads import taken
 from toeline.core.words import unknown
@@ -175,8 +174,7 @@ def sha256_of(file: Path) -> str:
 
 @lru_cache(maxsize=1000)
 def _sha256(file: Path, *_: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_hash(file)
 
 
 SHARD = 1 << 30  # bytes of one file of weights that are written anew, and so of memory that it takes

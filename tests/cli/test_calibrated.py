@@ -19,9 +19,9 @@ from tests.support.stand_ins import FakeJudge, stand_in
 from toeline.core.calibration import calibration_from, load_calibration
 from toeline.core.finding import Verdict
 from toeline.core.question import PromptBudget
+from toeline.core.reading import file_hash
 from toeline.core.records import finding_from, read_lines
 from toeline.core.taxonomy import DEFAULT_FILE, Taxonomy
-from toeline.data.images import file_hash
 from toeline.data.yolo import open_dataset
 from toeline.errors import OutputError
 from toeline.evaluate.matching import read_cases

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 from tests.support.datasets import make_photo, write_photo
 
+from toeline.core.reading import file_hash
 from toeline.data import images
-from toeline.data.images import file_hash, find_photos, photo_size, read_gray, read_photo
+from toeline.data.images import find_photos, photo_size, read_gray, read_photo
 from toeline.errors import PhotoError
 
 

@@ -13,9 +13,10 @@ import pytest
 from tests.support.colored import write_colored
 
 from toeline.core.question import Question, QuestionSheet
+from toeline.core.reading import file_hash
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.feature_maps import feature_network
-from toeline.data.images import file_hash, read_photo
+from toeline.data.images import read_photo
 from toeline.data.yolo import open_yolo, read_entry
 from toeline.errors import ModelError
 from toeline.judge.baseline.judge import OTHER_TYPE, BaselineJudge

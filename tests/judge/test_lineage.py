@@ -28,17 +28,14 @@ from toeline.judge.lineage import (
 from toeline.judge.merge import merge
 from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.judge.trim import trim
-from toeline.weights import hashes, quiet
+from toeline.weights import hashes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("judge")
-    with quiet():
-        save_model(folder)
-    return folder
+    return save_model(tmp_path_factory.mktemp("judge"))
 
 
 @pytest.fixture
@@ -78,8 +75,7 @@ def test_an_adapter_without_a_record_is_refused_by_its_shapes_before_weights_are
 ) -> None:
     silent = saved(trained(), tmp_path / "silent")
     wide = tmp_path / "wide"
-    with quiet():
-        save_model(wide, hidden=64)
+    save_model(wide, hidden=64)
     (wide / "model.safetensors").unlink()
     require_fits(base, silent)
     with pytest.raises(ModelError, match="does not fit this model"):

@@ -32,9 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is d
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("judge")
-    with quiet():
-        save_model(folder)
+    folder = save_model(tmp_path_factory.mktemp("judge"))
     write_view(folder, PromptBudget(scene_tokens=12, crop_tokens=6))
     return folder
 
@@ -58,8 +56,7 @@ def merged(folder: Path, adapter: Path, out: Path, **more: Any) -> Path:
     ids=str,
 )
 def test_weights_are_those_that_peft_makes(family: str, more: dict[str, Any], tmp_path: Path) -> None:
-    with quiet():
-        save_model(tmp_path / "base", family=family)
+    save_model(tmp_path / "base", family=family)
     adapter = saved(trained(family, **more), tmp_path / "adapter")
     out = merged(tmp_path / "base", adapter, tmp_path / "out")
     with quiet():
@@ -145,8 +142,7 @@ def test_a_judge_that_answers_otherwise_is_not_written(
 
 def test_adapters_of_other_judges_and_quantized_ones_are_refused(base: Path, tmp_path: Path) -> None:
     adapter = saved(trained(), tmp_path / "adapter")
-    with quiet():
-        save_model(tmp_path / "wide", hidden=64)
+    save_model(tmp_path / "wide", hidden=64)
     with pytest.raises(ModelError, match="does not fit this model"):
         merge_into(MergeRun(judge=str(tmp_path / "wide"), adapter=adapter), tmp_path / "a")
     with pytest.raises(ModelError, match="is not an adapter"):

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from toeline.core.question import Question, QuestionSheet
+from toeline.weights import quiet
 
 # Qwen2's own pre-tokenizer pattern
 SPLIT = (
@@ -114,8 +115,9 @@ def make_model(tokenizer: Any, *, seed: int = 0, scale: float = 8.0, **shape: An
 def save_model(where: Path, **shape: Any) -> Path:
     """A tiny model directory: config, safetensors, tokenizer."""
     tokenizer = make_tokenizer()
-    make_model(tokenizer, **shape).save_pretrained(where)
-    tokenizer.save_pretrained(where)
+    with quiet():
+        make_model(tokenizer, **shape).save_pretrained(where)
+        tokenizer.save_pretrained(where)
     return where
 
 

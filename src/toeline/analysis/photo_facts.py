@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toeline.core.geo import Point
+from toeline.core.reading import file_hash
 from toeline.data.focal import PIXELS_X, PIXELS_Y, number
-from toeline.data.images import file_hash, read_gray, read_header
+from toeline.data.images import read_gray, read_header
 from toeline.data.metadata import clock_time, position_of
 from toeline.data.photo_measures import sharpness
 from toeline.errors import PhotoError

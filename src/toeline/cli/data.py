@@ -148,7 +148,7 @@ def export(
 
     done = export_into(run, out)
     tell(export_summary(done), as_json=as_json)
-    raise typer.Exit(0 if done.fine else 1)
+    raise typer.Exit(ExitCode.of(fine=done.fine))
 
 
 @with_settings

@@ -16,12 +16,12 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import OptionInfo, ParameterInfo
 
-from toeline.core.provenance import begun_with
+from toeline.core.provenance import called_with
 from toeline.core.run_folder import require_writable
 from toeline.core.threads import take
 from toeline.pipelines.next_folder import NEXT, next_folder
 from toeline.pipelines.settings import Pace
-from toeline.pipelines.settings_file import Commands, Known, settings_from, tell_settings
+from toeline.pipelines.settings_file import Commands, FileOption, settings_from, tell_settings
 
 Command = Callable[..., None]
 OUT = ("out", "folder", "file")  # what a command calls the place that it writes to
@@ -106,13 +106,13 @@ def _take_settings(context: typer.Context, typed: Path | None) -> Path | None:
     return file
 
 
-def _keys(parameter: Any) -> list[tuple[str, Known]]:
+def _keys(parameter: Any) -> list[tuple[str, FileOption]]:
     """What an option is called in a settings file: as it is typed; `--link/--copy` is two of them."""
     many = bool(parameter.multiple) if hasattr(parameter, "multiple") else False
     switch = bool(getattr(parameter, "is_flag", False))
     names = [(name, True) for name in parameter.opts] + [(name, False) for name in parameter.secondary_opts]
     return [
-        (name.removeprefix("--"), Known(parameter.name, on if switch else None, many))
+        (name.removeprefix("--"), FileOption(parameter.name, on if switch else None, many))
         for name, on in names
         if name.startswith("--") and parameter.name not in ("config", "help")
     ]
@@ -150,7 +150,7 @@ def _begin(context: typer.Context, typed: dict[str, Any], free: Collection[str])
     if file and used:
         tell_settings(file, from_file)
     given = [name for name in typed if name not in free and sources[name] in ("COMMANDLINE", "DEFAULT_MAP")]
-    options = begun_with({names[name]: typed[name] for name in given}, file if used else None, from_file)
+    options = called_with({names[name]: typed[name] for name in given}, file if used else None, from_file)
     if typed.get("out") != NEXT:
         return {}
     folder, goes_on = next_folder(str(context.info_name), options)

@@ -39,21 +39,21 @@ def start_record(command: str, settings: Mapping[str, Any], taxonomy: Taxonomy, 
         "finished": None,
         "versions": versions(),
         "machine": machine(),
-        **_BEGUN.get(),
+        **_CALLED.get(),
     }
 
 
-_BEGUN: ContextVar[dict[str, Any]] = ContextVar("begun", default={})  # noqa: B039 (it is never changed, only replaced)
+_CALLED: ContextVar[dict[str, Any]] = ContextVar("called", default={})  # noqa: B039 (it is never changed, only replaced)
 
 
-def begun_with(options: Mapping[str, Any], file: Path | None, from_file: Mapping[str, Any]) -> dict[str, Any]:
+def called_with(options: Mapping[str, Any], file: Path | None, from_file: Mapping[str, Any]) -> dict[str, Any]:
     """Note how the command line was called, for every record that is started from now on, and return its options.
 
     `options` are those that were given, by their names, `from_file` those among them that a settings file gave.
     """
     plain: dict[str, Any] = json.loads(json.dumps(options, default=str))
     taken = {"file": str(file), "options": json.loads(json.dumps(from_file, default=str))}
-    _BEGUN.set({"options": plain, **({"config": taken} if file else {})})
+    _CALLED.set({"options": plain, **({"config": taken} if file else {})})
     return plain
 
 

@@ -7,6 +7,7 @@ What the values must be is for the reader to check: `number` is there for that.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import stat
@@ -39,6 +40,12 @@ def is_there(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """As is_there, of a file."""
     return is_there(path) and path.is_file()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_bytes(file: Path, fault: Fault, *, advice: str, most: int = MOST_BYTES) -> bytes:

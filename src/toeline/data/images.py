@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -327,12 +326,6 @@ def _what_instead(path: Path) -> str:
     if path.suffix.lower() in (".yaml", ".yml"):
         return "describes a data set and is no photograph. Name its folder of photographs, or use toeline evaluate"
     return "the file is empty" if path.stat().st_size == 0 else "not a photograph, whatever its name says"
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

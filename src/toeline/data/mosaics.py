@@ -30,10 +30,10 @@ Pixels = NDArray[np.uint8]
 
 def is_geotiff(file: Path) -> bool:
     """Whether a file is a TIFF with coordinates of its own, by its tags alone."""
-    import tifffile
-
     if file.suffix.lower() not in TIFFS or not is_file(file):  # a pipe would wait for ever
         return False
+    import tifffile
+
     try:
         with tifffile.TiffFile(file) as tiff:
             return any(tag in tiff.pages.first.tags for tag in GEO_TAGS)
@@ -64,7 +64,7 @@ def map_corners(file: Path) -> list[tuple[float, float]]:
     return [(y, x) for x, y in zip(east, north, strict=True)]
 
 
-class Part(NamedTuple):
+class MosaicPart(NamedTuple):
     """A window of a mosaic, x1 y1 x2 y2 in its pixels, and its core: what no other part has as its own."""
 
     name: str
@@ -72,7 +72,7 @@ class Part(NamedTuple):
     core: Core
 
 
-def parts_of(stem: str, size_wh: tuple[int, int]) -> Iterator[Part]:
+def parts_of(stem: str, size_wh: tuple[int, int]) -> Iterator[MosaicPart]:
     """Parts that cover a mosaic, row by row; cores touch and windows overlap.
 
     >>> [part.window for part in parts_of("dam", (13000, 500))]
@@ -87,7 +87,7 @@ def parts_of(stem: str, size_wh: tuple[int, int]) -> Iterator[Part]:
                 min(size_wh[0], x2 + MARGIN_PX),
                 min(size_wh[1], y2 + MARGIN_PX),
             )
-            yield Part(f"{stem}_r{row:02d}_c{column:02d}.tif", window, (x1, y1, x2, y2))
+            yield MosaicPart(f"{stem}_r{row:02d}_c{column:02d}.tif", window, (x1, y1, x2, y2))
 
 
 def _cuts(side: int) -> list[tuple[int, int]]:

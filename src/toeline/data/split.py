@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toeline.core.finding import Problem, Step
+from toeline.core.reading import file_hash
 from toeline.core.records import told_record
 from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Taxonomy
@@ -21,7 +22,7 @@ from toeline.data.balance import NEAR, Assignment, assign
 from toeline.data.class_names import find_names
 from toeline.data.datasets import UNKNOWN, Carry, PlacedEntry, carry, placed, require_carried
 from toeline.data.export import data_yaml, require_apart, staged
-from toeline.data.images import file_hash, photo_size
+from toeline.data.images import photo_size
 from toeline.data.labels import LabelLine
 from toeline.data.places import SPLITS
 from toeline.data.yolo import Entry, YoloSet, flight_line, read_labels

@@ -12,8 +12,8 @@ from toeline.errors import ModelError
 from toeline.prompts.texts import rendered_texts
 
 
-class Described(Protocol):
-    """What can be known of a judge without loading it."""
+class Judge(Protocol):
+    """Stage 2, whatever stands behind it."""
 
     @property
     def view(self) -> PromptBudget:
@@ -22,10 +22,6 @@ class Described(Protocol):
     @property
     def info(self) -> Mapping[str, Any]:
         """What its scores depend on, as JSON: back end, weights' hashes, precision, device, versions."""
-
-
-class Judge(Described, Protocol):
-    """Stage 2, whatever stands behind it."""
 
     def score(self, sheet: QuestionSheet) -> Sequence[Mapping[str, float]]:
         """Log-probability of every answer, question by question in the sheet's order."""

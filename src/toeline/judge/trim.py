@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from toeline.core.reading import file_hash
 from toeline.core.words import cut
-from toeline.data.images import file_hash
 from toeline.errors import ModelError
 from toeline.judge.adapter import VOCABULARY, plain
 from toeline.judge.checkpoint import load_tokenizer, read_config, read_json

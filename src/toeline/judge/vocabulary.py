@@ -16,9 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from toeline.core.reading import read_json
+from toeline.core.reading import file_hash, read_json
 from toeline.core.words import cut
-from toeline.data.images import file_hash
 from toeline.errors import ModelError
 
 TRIM, ORIGINAL = "trim.json", "original"  # what a trimmed judge's folder holds besides: what was kept, and of what

@@ -17,12 +17,12 @@ from typing import Any
 from toeline.core.calibration import Calibration, calibration_from, load_calibration
 from toeline.core.finding import UNLIKE_PHOTO, UNLIKE_RUN, Finding, Verdict, held_back, let_go
 from toeline.core.prefetch import ahead
-from toeline.core.reading import is_file
+from toeline.core.reading import file_hash, is_file
 from toeline.core.records import each_line, finding_from, finding_record, join_lines
 from toeline.core.run_folder import FINDINGS, PROGRESS, RUN, read_run, same_value, write_run, write_whole, written
 from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Taxonomy
-from toeline.data.images import Photo, file_hash, read_photo
+from toeline.data.images import Photo, read_photo
 from toeline.errors import PhotoError
 from toeline.judge.decide import Floor, decided_again
 from toeline.judge.judge import require_fitted_for

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toeline.core.finding import Problem
+from toeline.core.reading import file_hash
 from toeline.core.words import some
-from toeline.data.images import file_hash
 from toeline.errors import LabelError
 from toeline.evaluate.calibration import calibrated, fit, reliability, review_at, review_curve
 from toeline.evaluate.results import Evaluated, Trusted

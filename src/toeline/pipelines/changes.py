@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.finding import FEW, Problem
-from toeline.core.reading import read_json
+from toeline.core.reading import file_hash, read_json
 from toeline.core.run_folder import RunFolder
 from toeline.core.scene import Instance
 from toeline.core.words import some
-from toeline.data.images import Photo, file_hash
+from toeline.data.images import Photo
 from toeline.errors import ModelError, OutputError, ToelineError
 from toeline.pipelines.progress import errors, escape
 from toeline.weights import find_model, is_hub_id

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toeline.core.finding import UNLIKE_RUN, held_back, let_go
+from toeline.core.reading import file_hash
 from toeline.core.records import each_line, finding_from, finding_record, to_line
 from toeline.core.run_folder import FINDINGS, PROGRESS, RunFolder, written
 from toeline.data.domain import RunStanding, Standing, card_from, card_record
-from toeline.data.images import file_hash
 
 if TYPE_CHECKING:
     from toeline.data.domain import DomainModel

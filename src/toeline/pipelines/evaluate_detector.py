@@ -80,7 +80,7 @@ def _score_into(
 
 
 def _record(run: DetectorScoring, split: LabeledSplit, taxonomy: Taxonomy) -> dict[str, Any]:
-    from toeline.data.images import file_hash
+    from toeline.core.reading import file_hash
     from toeline.detect.load import weight_files
 
     files = [f for name in (run.detector, run.against) if name for f in weight_files(name)]

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toeline.core.finding import by_photo
+from toeline.core.reading import file_hash
 from toeline.core.records import join_lines
 from toeline.core.run_folder import Check, RunFolder, write_whole
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import LabeledSplit, read_split
-from toeline.data.images import Photo, file_hash
+from toeline.data.images import Photo
 from toeline.data.places import SPLITS
 from toeline.data.yolo import YoloSet, open_dataset
 from toeline.errors import ToelineError

@@ -233,14 +233,18 @@ def _for_tools(saved: SavedRun, run: ExportRun) -> tuple[list[PredictedPhoto], l
     ], problems
 
 
-def _features(saved: SavedRun) -> Iterator[dict[str, Any]]:
+def _features(saved: SavedRun, lost: list[str]) -> Iterator[dict[str, Any]]:
+    """All findings as features; the photographs of those without a position are added to `lost`, one for each."""
     times = {r["photo"]: place.time for r in saved.progress if (place := pose_from(r.get("place")))}
-    return (finding_feature(r, times.get(r["photo"], "")) for _, r in each_line(saved.folder / FINDINGS))
+    for _, r in each_line(saved.folder / FINDINGS):
+        feature = finding_feature(r, times.get(r["photo"], ""))
+        if feature["geometry"] is None:
+            lost.append(r["photo"])
+        yield feature
 
 
-def _without_position(features: Iterable[dict[str, Any]], file: Path, how: str) -> list[Problem]:
+def _without_position(lost: Sequence[str], file: Path, how: str) -> list[Problem]:
     """A note that says how many findings are on no map, and of which photographs."""
-    lost = [f["properties"]["photo"] for f in features if f["geometry"] is None]
     if not lost:
         return []
     names = list(dict.fromkeys(lost))
@@ -253,13 +257,15 @@ _NAMED = 5
 
 
 def _geojson(saved: SavedRun, _: ExportRun, file: Path) -> tuple[None, list[Problem]]:
-    write_collection(file, collection("findings", ABOUT_POINTS, _features(saved)))
-    return None, _without_position(_features(saved), file, "are features without a geometry")
+    lost: list[str] = []
+    write_collection(file, collection("findings", ABOUT_POINTS, _features(saved, lost)))
+    return None, _without_position(lost, file, "are features without a geometry")
 
 
 def _kml(saved: SavedRun, _: ExportRun, file: Path) -> tuple[None, list[Problem]]:
-    write_whole(file, findings_kml(_features(saved), saved.taxonomy))
-    return None, _without_position(_features(saved), file, "are in a folder of their own, on no place of the map")
+    lost: list[str] = []
+    write_whole(file, findings_kml(_features(saved, lost), saved.taxonomy))
+    return None, _without_position(lost, file, "are in a folder of their own, on no place of the map")
 
 
 def _chapters(saved: SavedRun) -> Iterator[Chapter]:

@@ -52,6 +52,6 @@ def with_extracted(
 def _making(photo: Photo, every: float | None) -> Making | None:
     if photo.path.suffix.lower() in MOVIES:
         return (partial(take_frames, every_s=every), {"every": every}) if every else None
-    if find_spec("rasterio") and is_geotiff(photo.path):
+    if is_geotiff(photo.path) and find_spec("rasterio"):
         return cut_mosaic, {"part_px": PART_PX, "margin_px": MARGIN_PX}
     return None

@@ -123,7 +123,7 @@ class Output:
 def inspect_into(run: InspectRun, output: Output) -> Summary:
     """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
     from toeline.core.provenance import settings_of, start_record
-    from toeline.data.images import file_hash
+    from toeline.core.reading import file_hash
     from toeline.pipelines.again import apply_again
 
     run = _as_begun(with_model(run), output.out)
@@ -268,7 +268,7 @@ def quick_weights(run: InspectRun) -> dict[str, str]:
 
     They are part of the settings, so that a finished run is not taken for one of newer models.
     """
-    from toeline.data.images import file_hash
+    from toeline.core.reading import file_hash
 
     files = [] if run.boxes else detectors.weight_files(run.detector)
     files += judges.packaged_files(run.judge)

@@ -16,11 +16,12 @@ from PIL import Image
 from toeline.core.calibration import Calibration, load_calibration
 from toeline.core.finding import UNLIKE_PHOTO, Finding, Problem, Result, graded, grave, held_back, may_be_immediate
 from toeline.core.prefetch import Budget, ahead, batches
+from toeline.core.reading import file_hash
 from toeline.core.scene import Detection, Instance, Relation, Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.domain import DomainModel, Standing, load_domain
 from toeline.data.feature_maps import feature_network
-from toeline.data.images import Photo, file_hash, find_photos, photo_size, read_photo
+from toeline.data.images import Photo, find_photos, photo_size, read_photo
 from toeline.data.metadata import Reading, read_position
 from toeline.data.photo_measures import measures_of
 from toeline.errors import OutputError, SetupError, ToelineError

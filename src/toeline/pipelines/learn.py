@@ -19,7 +19,6 @@ from toeline.analysis.suggest import SeenObject, SeenPhoto, doubted
 from toeline.core.box import Box
 from toeline.core.calibration import Calibration, load_calibration, log_loss, padded
 from toeline.core.finding import Problem
-from toeline.core.prefetch import cores
 from toeline.core.provenance import now_words, start_record
 from toeline.core.records import counted, join_lines, problem_record, read_lines
 from toeline.core.run_folder import ERRORS, begun_with, claimed, write_run, write_whole, writing
@@ -63,7 +62,7 @@ from toeline.pipelines.model_folder import (
 )
 from toeline.pipelines.progress import Summary, bar, escape, goes_on, tell_problems, training_bars
 from toeline.pipelines.settings import EvaluateRun, Scoring
-from toeline.pipelines.steps import Act, Step, carry_out, side_by_side
+from toeline.pipelines.steps import Act, Step, carry_out, side_by_side, threads_each
 from toeline.report.document import render_html, render_markdown
 from toeline.report.learn_page import page_of
 from toeline.train.config import DRAWN, DRAWN_TIMES, EMBEDDED, MIXED_IN, LearnRun
@@ -406,7 +405,7 @@ class Learning:
 def side_by_side_of(run: LearnRun) -> LearnRun:
     """With the number of trainings at a time, and of the threads of each, that this machine takes."""
     jobs = side_by_side(run.jobs, pick_device(run.device))
-    return replace(run, jobs=jobs, threads=run.threads or (max(1, cores() // jobs) if jobs > 1 else 0))
+    return replace(run, jobs=jobs, threads=run.threads or (threads_each(jobs) if jobs > 1 else 0))
 
 
 def affordable(run: LearnRun, photographs: int, pace: float) -> dict[str, int]:

@@ -24,7 +24,7 @@ TYPED_ONLY = {"trust"}  # it lets a file run code, and a settings file may have 
 ADVICE = 'A settings file has a table for each command, as [inspect] with judge = "auto".'
 
 
-class Known(NamedTuple):
+class FileOption(NamedTuple):
     """An option that a file may set: the parameter's name, and what its key means there.
 
     `flag` is the value that `true` gives, None for an option with a value. `many` may be a list.
@@ -35,7 +35,7 @@ class Known(NamedTuple):
     many: bool = False
 
 
-Commands = Mapping[str, Mapping[str, Known]]  # command -> option as it is typed, without dashes
+Commands = Mapping[str, Mapping[str, FileOption]]  # command -> option as it is typed, without dashes
 
 
 def settings_from(typed: Path | None, command: str, known: Commands) -> tuple[Path | None, dict[str, Any]]:
@@ -60,7 +60,7 @@ def settings_from(typed: Path | None, command: str, known: Commands) -> tuple[Pa
     return file, {own[key].parameter: _value(file, f"[{command}] {key}", said[key], own[key]) for key in said}
 
 
-def _require_known(file: Path, command: str, key: str, known: Mapping[str, Known]) -> None:
+def _require_known(file: Path, command: str, key: str, known: Mapping[str, FileOption]) -> None:
     if key in TYPED_ONLY:
         raise SetupError(f"{file}: [{command}] {key} can only be typed, as --{key}: no file may switch it on.")
     if key not in known:
@@ -73,7 +73,7 @@ def _meant(name: str, known: Mapping[str, object]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else f" Known: {', '.join(sorted(known))}."
 
 
-def _value(file: Path, where: str, value: Any, known: Known) -> Any:
+def _value(file: Path, where: str, value: Any, known: FileOption) -> Any:
     """A value as if it had been typed. Raises SetupError for one that could not be."""
     if known.flag is not None:
         if not isinstance(value, bool):

@@ -22,6 +22,7 @@ from typing import Any
 
 from toeline.core.prefetch import cores
 from toeline.core.run_folder import write_whole
+from toeline.core.threads import COUNTS
 from toeline.errors import SetupError
 from toeline.pipelines.progress import Board, board, errors, escape, report_to
 
@@ -51,6 +52,11 @@ def side_by_side(jobs: int, device: str) -> int:
     if device != "cpu":
         return 1
     return jobs or max(1, min(cores(), int(_free_bytes() / MEMORY_BYTES)))
+
+
+def threads_each(jobs: int) -> int:
+    """The threads of each of so many steps at a time: an equal share of the cores."""
+    return max(1, cores() // jobs)
 
 
 def _free_bytes() -> float:
@@ -133,10 +139,10 @@ def _processes(jobs: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
     """
     context = get_context("spawn")  # a fork of torch's threads may hang, and would hold what `kept` must hold alone
     watched, kept = context.Pipe(duplex=False)
-    told, threads = context.SimpleQueue(), str(max(1, cores() // jobs))
+    told = context.SimpleQueue()
     try:
         with (
-            _environment(OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads),
+            _environment(dict.fromkeys(COUNTS, str(threads_each(jobs)))),
             ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(watched, told)) as pool,
         ):
             try:
@@ -168,7 +174,7 @@ def _begin(watched: Connection, told: Any) -> None:
 
 
 @contextmanager
-def _environment(**values: str) -> Iterator[None]:
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
     """Variables that processes begin with; what the user has set stays."""
     mine = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(mine)

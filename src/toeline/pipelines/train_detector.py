@@ -11,10 +11,11 @@ from typing import Any
 
 from toeline.core.finding import grave
 from toeline.core.provenance import data_hash, most, now_words, peak_memory, start_record
+from toeline.core.reading import file_hash
 from toeline.core.records import counted, join_lines, problem_record
 from toeline.core.run_folder import ERRORS, claimed, write_run, write_whole, writing
 from toeline.core.words import some
-from toeline.data.images import Photo, file_hash
+from toeline.data.images import Photo
 from toeline.detect.detector import DetectorOptions
 from toeline.evaluate.results import DetectorMeasurement, DetectorTraining
 from toeline.pipelines.evaluate_detector import HTML, MARKDOWN, SCORECARD, measure

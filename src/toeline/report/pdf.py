@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from toeline.core.run_folder import write_whole
-from toeline.errors import SetupError
+from toeline.errors import SetupError, install_line
 
 PDF = "report.pdf"
 BROWSERS = (
@@ -36,8 +36,8 @@ def printer() -> Print:
     if any(map(shutil.which, BROWSERS)):
         return _by_browser
     raise SetupError(
-        "--pdf needs WeasyPrint, or Chromium or Chrome on the PATH, and none of them is there. Run: pip install "
-        "'weasyprint>=68' (the extra [pdf]), or leave --pdf out and print report.html in a browser."
+        f"--pdf needs WeasyPrint, or Chromium or Chrome on the PATH, and none of them is there. Run: "
+        f"{install_line('pdf')} (the extra [pdf]), or leave --pdf out and print report.html in a browser."
     )
 
 
@@ -63,4 +63,4 @@ def _by_browser(html: str, file: Path) -> None:
                 raise SetupError(f"{browser}: could not print the report ({why}). Leave --pdf out.") from None
             if made.is_file():
                 return write_whole(file, made.read_bytes())
-    raise SetupError(f"{browser}: printed nothing. Run: pip install 'weasyprint>=68', or leave --pdf out.")
+    raise SetupError(f"{browser}: printed nothing. Run: {install_line('pdf')}, or leave --pdf out.")

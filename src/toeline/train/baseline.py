@@ -16,10 +16,11 @@ from scipy.special import log_softmax
 
 from toeline.core.calibration import fit_temperature, log_loss, padded
 from toeline.core.finding import Problem, Step
+from toeline.core.reading import file_hash
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import look_at_each
 from toeline.data.feature_maps import FeatureNetwork, feature_network
-from toeline.data.images import file_hash, read_photo
+from toeline.data.images import read_photo
 from toeline.data.pooling import COLUMNS
 from toeline.data.split import folds_of, in_turn
 from toeline.data.yolo import LabeledScene, YoloSet, open_yolo

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toeline.core.finding import Problem
+from toeline.core.reading import file_hash
 from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import each_labeled
-from toeline.data.images import file_hash, read_photo
+from toeline.data.images import read_photo
 from toeline.data.yolo import Entry, LabeledScene, YoloSet, open_yolo, read_entry
 from toeline.errors import LabelError, PhotoError
 from toeline.train.samples import Labeled, Photos, labeled_states, state_map

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from toeline.core.finding import Problem, Step
 from toeline.core.question import QuestionSheet
+from toeline.core.reading import file_hash
 from toeline.core.taxonomy import Taxonomy
 from toeline.data.datasets import look_at_each
-from toeline.data.images import file_hash, read_photo
+from toeline.data.images import read_photo
 from toeline.data.split import folds_of, in_turn
 from toeline.data.yolo import LabeledScene, open_yolo
 from toeline.errors import LabelError
