@@ -213,8 +213,8 @@ def page(figures: dict[str, Any]) -> Iterator[str]:
         f"labels, photograph after photograph in a drawn order, until {figures['asked']} answers were corrections; "
         f"`toeline labels`; `toeline baseline` on these labels beside {SCENES} drawn scenes; both judges on the real "
         f"valid split, on true boxes: {first['n']} objects on {first['photographs']} photographs. Points are "
-        f"the difference, paired, with 95 % intervals drawn over photographs. The majority-class baseline of the condition given the "
-        f"type gets {percent(first['majority'])} %."
+        f"the difference, paired, with 95 % intervals drawn over photographs. The majority-class baseline of the "
+        f"condition given the type gets {percent(first['majority'])} %."
     )
     for key, words in ROWS.items():
         yield ""
