@@ -51,7 +51,7 @@ def main() -> None:
             print(f"{threads or 'default':>8} threads, {where}: {took:.1f} s", file=sys.stderr)
     if len(found) > 1:
         raise SystemExit(f"{len(found)} different findings.jsonl: the number of threads changes the answers.")
-    photographs = len(list(find_photos(args.photos)))
+    photographs = len(list(find_photos([args.photos])))
     figures = {
         "photographs": photographs,
         "judge": args.judge,
