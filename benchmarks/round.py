@@ -73,7 +73,7 @@ def begin(data: Path, detector: str, work: Path) -> Path:
     """The judge that knows drawn scenes alone, its run over `train`, and its accuracy on `valid`."""
     judge = work / "before.safetensors"
     toeline(work / "drawn", "synth", work / "drawn", "--scenes", SCENES, "--seed", SEED)
-    toeline(judge, "baseline", work / "drawn", "--split", "all", "--out", judge)
+    toeline(judge, "baseline", work / "drawn", "--split", "train", "--out", judge)
     known = ["--judge", f"baseline:{judge}"]
     toeline(work / "run", "inspect", data / "train" / "images", "--detector", detector, *known, "--out", work / "run")
     toeline(work / "before", "evaluate", data, "--split", "valid", *known, "--spatial", 0, "--out", work / "before")
