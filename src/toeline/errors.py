@@ -8,7 +8,6 @@ import sys
 import tomllib
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
 from enum import IntEnum
 from importlib import import_module, metadata
 from pathlib import Path
@@ -95,10 +94,14 @@ def install_line(extra: str) -> str:
 
 
 def requirements() -> list[str]:
-    """What this package needs, with the extra after a semicolon; from pyproject.toml where it runs uninstalled."""
-    with suppress(metadata.PackageNotFoundError):
+    """What this package needs, with the extra after a semicolon; in a clone as pyproject.toml has it.
+
+    What pip wrote when a clone was installed does not know what was pulled since.
+    """
+    file = Path(__file__).parents[2] / "pyproject.toml"
+    project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {}) if file.is_file() else {}
+    if project.get("name") != "toeline":  # installed: this may be the file of whoever vendors us
         return metadata.requires("toeline") or []
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras: dict[str, list[str]] = project["optional-dependencies"]
     return [f"{need}; extra == '{extra}'" for extra, needs in extras.items() for need in needs]
 

@@ -1,6 +1,6 @@
 """Jobs: photographs that the server inspects, one after another, in the one thread that holds the models.
 
-A job is `pipelines.inspect` into a run folder of the store; a job that a kill stopped goes on in the same folder.
+A job is `pipelines.inspect` into a run folder of the store; a job that a kill stopped continues in the same folder.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Jobs:
             self._thread.start()
 
     def stop(self) -> None:
-        """End after the photograph that is being inspected; the job goes on when the server is started again."""
+        """End after the photograph that is being inspected; the job continues when the server is started again."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=60)
@@ -173,7 +173,7 @@ class Jobs:
         try:
             self.load(with_model(self.model.run), self.model.taxonomy, None)
             self.ready = True
-        except Exception as why:  # told by /readyz and by every job; the review goes on without a model
+        except Exception as why:  # told by /readyz and by every job; the review works without a model
             self.fault = cut(str(why), 300)
         while not self._stop.is_set():
             self._serve_quick(TICK_S)

@@ -122,7 +122,7 @@ def check_store(store_dir: Path) -> Summary:
 
 
 def backup_store(store_dir: Path, target: Path) -> None:
-    """Copy the database while the service goes on. Uploads and runs are files: copy them as files."""
+    """Copy the database while the service runs. Uploads and runs are files: copy them as files."""
     store = Store.open(store_dir, make=False)
     try:
         store.backup(target)

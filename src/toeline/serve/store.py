@@ -178,7 +178,7 @@ class Store:
         return int(self.value("PRAGMA user_version"))
 
     def backup(self, target: Path) -> None:
-        """A whole copy of the database, taken while the service goes on. Raises OutputError."""
+        """A whole copy of the database, taken while the service runs. Raises OutputError."""
         if target.exists():
             raise OutputError(f"{target}: is there already. Choose another file for the backup.")
         part = target.with_name(f".{target.name}.part")
