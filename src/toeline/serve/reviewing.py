@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from toeline.core.box import Box
+from toeline.report.revisit import compared
+from toeline.report.revisit_page import record
 from toeline.serve.accounts import Who
 from toeline.serve.decisions import Done, Refused
 from toeline.serve.forms import (
@@ -25,6 +27,7 @@ from toeline.serve.forms import (
     UndoneSaid,
 )
 from toeline.serve.listing import Filter, Listing
+from toeline.serve.revisits import visit_of
 from toeline.serve.store import Row
 from toeline.serve.who import COOKIE, REVIEWER, VIEWER, current, require_own_page
 
@@ -230,6 +233,18 @@ def image(
 def inspections(request: Request, who: Who = VIEWER) -> Anything:
     """All inspections in the store."""
     return {"items": request.app.state.listing.inspections()}
+
+
+@router.get("/inspections/{inspection}/changes", tags=["findings"])
+def changes(
+    inspection: Id,
+    request: Request,
+    since: Annotated[int, Query(ge=1, le=MOST_ID, description="The earlier inspection of the site")],
+    who: Who = VIEWER,
+) -> Anything:
+    """What changed from another inspection to this one, with what people decided: changes.json of toeline revisit."""
+    store, taxonomy = request.app.state.store, request.app.state.taxonomy
+    return record(compared(visit_of(store, since, taxonomy), visit_of(store, inspection, taxonomy)))
 
 
 @router.get("/progress", tags=["findings"])
