@@ -11,6 +11,7 @@ from tests.support.datasets import write_photo
 from toeline.core.box import Box
 from toeline.core.finding import Finding, Result, Verdict, graded
 from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, moved, pose_from, pose_record
+from toeline.core.reading import file_hash
 from toeline.core.run_folder import RunFolder
 from toeline.core.taxonomy import Taxonomy
 from toeline.report.visits import Visit
@@ -62,18 +63,17 @@ def visit(name: str, shots: Sequence[dict[str, Any]], findings: Sequence[Finding
 
 
 def write_visit(folder: Path, shots: Sequence[dict[str, Any]], findings: Sequence[Finding], **more: Any) -> Path:
-    """A finished run of these, with its photographs beside it."""
-    photos = folder / "photos"
-    for seed, record in enumerate(shots):
-        write_photo(photos / record["photo"], SIZE, seed=seed)
+    """A finished run of these, with its photographs beside it; they have other pixels in every folder."""
+    photos, first = folder / "photos", sum(folder.name.encode())
+    hashes = [file_hash(write_photo(photos / s["photo"], SIZE, seed=first + n)) for n, s in enumerate(shots)]
     record = {"command": "inspect", "settings": {"photos": [str(photos)], "taxonomy": None}, "finished": "x", **more}
     run = RunFolder.open(folder / "run", record)
     results = [
         Result(
-            s["photo"], SIZE, tuple(f for f in findings if f.photo == s["photo"]), sha256=s["sha256"],
+            s["photo"], SIZE, tuple(f for f in findings if f.photo == s["photo"]), sha256=digest,
             failed=s["failed"], place=pose_from(s.get("place")),
         )
-        for s in shots
+        for s, digest in zip(shots, hashes, strict=True)
     ]  # fmt: skip
     list(run.keep(results))
     return folder / "run"

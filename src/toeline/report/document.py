@@ -94,13 +94,17 @@ class Side:
 
 @dataclass(frozen=True)
 class Card:
-    """Two things side by side. `sign` and `word` say what came of them, `doubtful` that it is not certain."""
+    """Two things side by side. `sign` and `word` say what came of them, `doubtful` that it is not certain.
+
+    `notes` are what to read, `facts` what to look up.
+    """
 
     sign: str
     word: str
     title: str
     sides: tuple[Side, Side]
     notes: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
     mood: str = "careful"
     doubtful: bool = False
 

@@ -173,11 +173,7 @@ def paired(
     near = list(_near(old, new, start, GATE))
     first = assigned(near, old, new)
     taken = {p.i for p in first}, {p.j for p in first}
-    boxes = [
-        p
-        for p in _overlapping(old, new, seen, LEAST_IOU)
-        if p.i not in taken[0] and p.j not in taken[1] and None in (old[p.i].at, new[p.j].at)
-    ]
+    boxes = [p for p in _overlapping(old, new, seen, LEAST_IOU) if p.i not in taken[0] and p.j not in taken[1]]
     return first + assigned(boxes, old, new), near + boxes
 
 
@@ -206,7 +202,10 @@ def _near(
 def _overlapping(
     old: Sequence[SiteObject], new: Sequence[SiteObject], seen: tuple[Seen, Seen], least: float, *, alike: bool = True
 ) -> Iterator[Pair]:
-    """Pairs of one type (or of two) whose boxes overlap by `least` on photographs of one content or name."""
+    """Pairs of one type (or of two) whose boxes overlap by `least` on photographs of one content or name.
+
+    Where both have a position, that tells, and no box.
+    """
     on: dict[str, list[tuple[int, Finding]]] = defaultdict(list)
     for j, other in enumerate(new):
         for finding in other.members:
@@ -217,7 +216,7 @@ def _overlapping(
             record = seen[0].photos.get(finding.photo)
             for photo, way in seen[1].views(record) if record else ():
                 for j, there in on.get(photo, ()):
-                    if (one.type_name == new[j].type_name) == alike:
+                    if (one.type_name == new[j].type_name) == alike and None in (one.at, new[j].at):
                         overlap = _shares(finding, record).iou(_shares(there, seen[1].photos[photo]))
                         best[j] = max(best.get(j, (0.0, "")), (overlap, way), key=lambda b: (b[0], b[1] == "content"))
         for j, (overlap, way) in sorted(best.items()):

@@ -89,16 +89,16 @@ def _visit(visit: Visit, objects: int) -> dict[str, Any]:
 
 
 def headline(told: Revisit) -> str:
-    """What changed, in a sentence.
-
-    It counts what is certain first, then what is not.
-    """
+    """What changed, in a sentence: of each status what is certain, then what is perhaps so."""
     said = []
     for status in CHANGED:
         certain, doubtful = told.count(status, perhaps=False), told.count(status, perhaps=True)
-        if certain or doubtful:
-            said.append(f"{certain:,} {status}" + (f" ({doubtful:,} more perhaps)" if doubtful else ""))
+        if certain:
+            said.append(f"{certain:,} {status}" + (f" and perhaps {doubtful:,} more" if doubtful else ""))
+        elif doubtful:
+            said.append(f"perhaps {doubtful:,} {status}")
     compared = some(sum(told.ways.values()), "object")
+    said[:1] = [f"{first[:1].upper()}{first[1:]}" for first in said[:1]]
     if not said:
         return f"Nothing changed: {compared} seen in both visits, all as they were."
     return f"{', '.join(said)}; {told.count('same'):,} of {compared} seen in both visits are as they were."
@@ -117,8 +117,10 @@ def page_of(told: Revisit, pictures: Mapping[tuple[int, str], str]) -> Scorecard
             _method(told),
         ],
         run=_facts(told),
-        tiles=[*(_tile(told, s) for s in CHANGED if told.count(s) or s != "unclear"), _tile(told, "same")]
-        + [(f"{unseen:,}", f"{SIGNS[UNSEEN[0]]} where one visit did not look")],
+        tiles=[
+            *(_tile(told, status) for status in (*CHANGED, "same") if told.count(status) or status != "unclear"),
+            (f"{unseen:,}", f"{SIGNS[UNSEEN[0]]} where one visit did not look"),
+        ],
         problems=told.problems,
         files=(CSV, JSON),
         points=list(_points(told)),
@@ -154,14 +156,14 @@ def _points(told: Revisit) -> list[Highlight]:
 def _overview(told: Revisit) -> Grid:
     """Statuses by type: certain ones, and in brackets the others."""
     kinds = sorted({c.either.type_name for c in told.changes})
-    head = ("", "means", *(words_of(kind, told.words) for kind in kinds), "all")
+    head = ("", *(words_of(kind, told.words) for kind in kinds), "all", "means")
     lines = []
     for status in STATUSES:
         its = [c for c in told.changes if c.status == status]
         if its:
             cells = [_count([c for c in its if c.either.type_name == kind]) for kind in kinds]
-            lines.append((f"{SIGNS[status]} {status}", MEANS[status], *cells, _count(its)))
-    return Grid("", head, tuple(lines), words=2, caption="Certain ones; + more that are perhaps so.")
+            lines.append((f"{SIGNS[status]} {status}", *cells, _count(its), MEANS[status]))
+    return Grid("", head, tuple(lines), caption="Certain ones; + more that are perhaps so.")
 
 
 def _count(changes: Sequence[Change]) -> str:
@@ -197,11 +199,11 @@ def _card(change: Change, told: Revisit, pictures: Mapping[str, str]) -> Card:
     where = position_words(change.either.finding.geo_position)
     notes = [f"Perhaps, because {'; '.join(change.perhaps)}."] if change.perhaps else []
     todo = change.after.action if change.after and change.status != "better" else ""
-    known = (todo, f"{odds}." if odds else "", _sentence(change.why), f"{paired} {where}".strip())
-    notes += filter(None, known)
+    facts = (f"{odds}." if odds else "", _sentence(change.why), f"{paired} {where}".strip())
     return Card(
         SIGNS[change.status], change.words, words_of(change.either.type_name, told.words), (sides[0], sides[1]),
-        tuple(notes), MOODS.get(change.status, "careful"), bool(change.perhaps),
+        tuple([todo, *notes] if todo else notes), tuple(filter(None, facts)), MOODS.get(change.status, "careful"),
+        bool(change.perhaps),
     )  # fmt: skip
 
 
