@@ -371,6 +371,26 @@ def test_the_page_says_perhaps_in_words_and_holds_no_code_of_names() -> None:
     assert "perhaps worse" in render_markdown(page)
 
 
+def test_the_map_has_a_sign_with_a_link_for_each_change_that_has_a_place() -> None:
+    found = told([said("a1.jpg", 1, "rock toe", at(40))], [said("b1.jpg", 1, "rock toe damaged", at(40), p=0.6)])
+    html = render_html(page_of(found, {}))
+    assert (
+        html.count('<g class="mark bad doubtful">')
+        == html.count('<a href="#change-1" aria-label="perhaps worse: ')
+        == 1
+    )
+    assert html.count('id="change-1"') == 1
+    assert (html.count('<polygon class="first"'), html.count('<polygon class="second"')) == (4, 4)
+    before = visit("May", [shot("x.jpg")], [said("x.jpg", 1, "rock toe")])
+    assert "<svg" not in render_html(page_of(compared(before, before), {}))
+
+
+def test_names_on_the_map_are_no_code() -> None:
+    evil = '"><script>alert(1)</script>.jpg'
+    found = compared(visit("May", [shot(evil, pose(0))], [said(evil, 1, "rock toe", at(0))]), visit("Nov", LATER, []))
+    assert "<script>alert" not in render_html(page_of(found, {}))
+
+
 def test_a_point_of_the_ground_is_found_again_in_a_photograph() -> None:
     place = replace(pose(0), yaw=30, pitch=-70)
     seen = Seen.of(visit("v", [shot("a.jpg", place)], []), ORIGIN)

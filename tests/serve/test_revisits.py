@@ -59,7 +59,7 @@ def test_decisions_stand_in_the_place_of_answers(visits: tuple[Path, Path, Path]
     assert (table[0]["before_by"], table[0]["after_probability"]) == ("model", "1.0")
 
 
-def test_undone_decisions_and_mended_boxes(visits: tuple[Path, Path, Path]) -> None:
+def test_undone_decisions_and_corrected_boxes(visits: tuple[Path, Path, Path]) -> None:
     with client(visits[2]) as web:
         drain = drains(web)[2]
         assert decide(web, drain, "change", **{"class": "slope drain blocked"}).status_code == 200

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from toeline.core.reading import file_hash
 from toeline.core.run_folder import claimed, write_whole, writing
-from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import cut
 from toeline.errors import OutputError
 from toeline.pipelines.changes import file_state
@@ -49,21 +48,20 @@ def revisit_into(run: RevisitRun, folder: Path, decisions: Decisions | None = No
 
     `decisions` gives what people decided of each run, None for a run that they were not shown.
     """
-    saved = [_finished(place) for place in (run.before, run.after)]
-    words = Taxonomy.load(run.taxonomy) if run.taxonomy else None
+    saved = [_finished(place, run.taxonomy) for place in (run.before, run.after)]
     with claimed(folder, note="", own=OWN), writing(folder):
         with saying("Comparing"):
             reviewed = decisions(saved) if decisions else (None, None)
             visits = [_visit(one, said) for one, said in zip(saved, reviewed, strict=True)]
-            told = compared(_named(visits, 0), _named(visits, 1), words=words, sure=run.sure)
+            told = compared(_named(visits, 0), _named(visits, 1), sure=run.sure)
         write_whole(folder / JSON, json.dumps(record(told), indent=1, ensure_ascii=False) + "\n")
         write_whole(folder / CSV, to_csv(rows(told), COLUMNS))
         write_whole(folder / HTML, render_html(page_of(told, _pictures(told, saved))))
     return told
 
 
-def _finished(place: Path) -> SavedRun:
-    saved = read_saved(place)
+def _finished(place: Path, taxonomy: Path | None) -> SavedRun:
+    saved = read_saved(place, taxonomy)
     if not saved.record.get("finished"):
         raise OutputError(f"{place}: the run is not finished. Run the same `toeline inspect` again, then compare it.")
     return saved

@@ -340,7 +340,7 @@ class RevisitRun:
         Path | None, Option(metavar="DIR", help="A store of toeline serve: what people decided replaces the answers.")
     ] = None
     taxonomy: Annotated[
-        Path | None, Option(metavar="FILE", help="Severities for both visits, if not those of the second one.")
+        Path | None, Option(metavar="FILE", help="Types and severities for both visits, if not the runs' own.")
     ] = None
 
 

@@ -96,7 +96,7 @@ class Side:
 class Card:
     """Two things side by side. `sign` and `word` say what came of them, `doubtful` that it is not certain.
 
-    `notes` are what to read, `facts` what to look up.
+    `notes` are what to read, `facts` what to look up. `anchor` is its id on the page, or empty.
     """
 
     sign: str
@@ -107,6 +107,7 @@ class Card:
     facts: tuple[str, ...] = ()
     mood: str = "careful"
     doubtful: bool = False
+    anchor: str = ""
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ class Revisit:
     before: Visit
     after: Visit
     changes: tuple[Change, ...]
+    seen: tuple[Seen, Seen]
     words: Taxonomy
     sure: float
     differences: tuple[str, ...]
@@ -142,7 +143,8 @@ def compared(before: Visit, after: Visit, *, words: Taxonomy | None = None, sure
     old, new = objects_of(before, words), objects_of(after, words)
     seen = Seen.of(before, start), Seen.of(after, start)
     pairs, candidates = paired(old, new, seen, start)
-    changes = [_paired_change(p, old, new, candidates, words, sure) for p in pairs]
+    rivals = _rivals(pairs, candidates, old, new)
+    changes = [_paired_change(p, old[p.i], new[p.j], p in rivals, words, sure) for p in pairs]
     lost, found = sorted({*range(len(old))} - {p.i for p in pairs}), sorted({*range(len(new))} - {p.j for p in pairs})
     instead = _instead([old[i] for i in lost], [new[j] for j in found], seen, start)
     names = [{type_in(t.name, words) for t in visit.taxonomy.types} for visit in (before, after)]
@@ -153,7 +155,7 @@ def compared(before: Visit, after: Visit, *, words: Taxonomy | None = None, sure
         change = Change("new", None, new[j])
         changes.append(_alone(change, (seen[1], seen[0]), "first", names[0], sure, instead[1].get(n)))
     told = Revisit(
-        before, after, tuple(sorted(changes, key=_gravity)), words, sure, tuple(differences(before, after)),
+        before, after, tuple(sorted(changes, key=_gravity)), seen, words, sure, tuple(differences(before, after)),
         _shift(changes, start), objects=(len(old), len(new)),
     )  # fmt: skip
     return replace(told, problems=tuple(_problems(told)))
@@ -251,9 +253,10 @@ def assigned(candidates: Sequence[Pair], old: Sequence[SiteObject], new: Sequenc
         clusters[int(cluster_of[pair.i])].append(pair)
     chosen = []
     for cluster in clusters.values():
-        left, right = sorted({p.i for p in cluster}), sorted({p.j for p in cluster})
+        sides = ({p.i for p in cluster}, {p.j for p in cluster})
+        left, right = ({number: at for at, number in enumerate(sorted(side))} for side in sides)
         cost = np.ones((len(left), len(right)))
-        by_place = {(left.index(p.i), right.index(p.j)): p for p in cluster}
+        by_place = {(left[p.i], right[p.j]): p for p in cluster}
         for (a, b), p in by_place.items():
             cost[a, b] = min(p.cost, 1.0) - 4 * TIE + _tie(old[p.i], new[p.j])  # a candidate is better than none
         chosen += [by_place[a, b] for a, b in zip(*linear_sum_assignment(cost), strict=True) if (a, b) in by_place]
@@ -265,22 +268,15 @@ def _tie(a: SiteObject, b: SiteObject) -> float:
     return TIE * (a.class_name != b.class_name) + TINY_TIE * (2 - sum(same))
 
 
-def _paired_change(
-    pair: Pair,
-    old: Sequence[SiteObject],
-    new: Sequence[SiteObject],
-    candidates: Sequence[Pair],
-    words: Taxonomy,
-    sure: float,
-) -> Change:
-    a, b = old[pair.i], new[pair.j]
+def _paired_change(pair: Pair, a: SiteObject, b: SiteObject, rival: bool, words: Taxonomy, sure: float) -> Change:
+    """What became of an object; `rival` says that another one may be meant."""
     status = _status(a, b)
     differs, told = chances(a, b, status, words)
     sides = (("first", a), ("second", b))
     reasons = [f"the {which} visit's answer is to be reviewed ({o.review})" for which, o in sides if o.review]
     if status in CHANGED and told is not None and told < sure:
         reasons.append(f"the two answers make it {_percent(told)} likely, less than {_percent(sure)}")
-    if status in CHANGED and _has_rival(pair, old, new, candidates):
+    if status in CHANGED and rival:
         reasons.append(f"another {words_of(a.type_name, words)} in another condition lies about as near")
     perhaps = tuple(reasons) if status != "unclear" else ()
     why = "" if status != "unclear" else _unclear(a, b)
@@ -337,15 +333,24 @@ def _conditions(o: SiteObject, words: Taxonomy) -> dict[tuple[str, Any], float]:
     return found
 
 
-def _has_rival(pair: Pair, old: Sequence[SiteObject], new: Sequence[SiteObject], candidates: Sequence[Pair]) -> bool:
-    """Whether one of the two fits another object about as well, with which the change would be another one."""
-    limit = pair.cost + RIVAL / GATE**2
-    rivals = [c for c in candidates if c.way == "position" == pair.way and c.cost <= limit]
-    return any(
-        (c.i == pair.i and c.j != pair.j and new[c.j].class_name != new[pair.j].class_name)
-        or (c.j == pair.j and c.i != pair.i and old[c.i].class_name != old[pair.i].class_name)
-        for c in rivals
-    )
+def _rivals(
+    pairs: Sequence[Pair], candidates: Sequence[Pair], old: Sequence[SiteObject], new: Sequence[SiteObject]
+) -> set[Pair]:
+    """Pairs of which one side fits another object about as well, with which the change would be another one."""
+    of_old: dict[int, list[Pair]] = defaultdict(list)
+    of_new: dict[int, list[Pair]] = defaultdict(list)
+    for candidate in candidates:
+        if candidate.way == "position":
+            of_old[candidate.i].append(candidate)
+            of_new[candidate.j].append(candidate)
+
+    def has_rival(pair: Pair) -> bool:
+        limit = pair.cost + RIVAL / GATE**2
+        others = [c for c in of_old[pair.i] if new[c.j].class_name != new[pair.j].class_name]
+        others += [c for c in of_new[pair.j] if old[c.i].class_name != old[pair.i].class_name]
+        return pair.way == "position" and any(c.cost <= limit for c in others)
+
+    return {pair for pair in pairs if has_rival(pair)}
 
 
 def _instead(
@@ -417,6 +422,9 @@ def looked_at(there: SiteObject, own: Seen, other: Seen, which: str) -> Looked:
     if there.at is not None and other.areas:
         what = f"{some(other.blind, 'photograph')} of {visit} may show it: of these it is not known what they show"
         return Looked(f"not known: {what}", found=False)
+    if own.placed or other.placed:
+        what = f"the position of the object, or the ground in the photographs of {visit}, is not known"
+        return Looked(f"not known: {what}, and no photograph of it has this name and place", found=False)
     return Looked(f"not photographed: {visit} has no photograph of this name", found=False)
 
 

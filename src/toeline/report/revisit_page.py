@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from toeline.core.provenance import models_fingerprint, now_words
@@ -10,6 +11,7 @@ from toeline.core.words import some
 from toeline.report.document import Card, Cards, Grid, Highlight, ScorecardPage, Section, Side, Words, percent
 from toeline.report.geolocate import position_words
 from toeline.report.revisit import CHANGED, GATE, LEAST_IOU, MEANS, STATUSES, UNSEEN, WAYS, Change, Revisit, words_of
+from toeline.report.revisit_map import changes_map
 from toeline.report.visits import MODEL, SAME_VIEW_M, SiteObject, Visit
 
 CSV, JSON, HTML = "changes.csv", "changes.json", "changes.html"
@@ -111,7 +113,7 @@ def page_of(told: Revisit, pictures: Mapping[tuple[int, str], str]) -> Scorecard
         title=f"{told.before.name} and {told.after.name}: what changed",
         headline=headline(told),
         sections=[
-            Section("Overview", grids=(_overview(told),)),
+            Section("Overview", plots=tuple(filter(None, [changes_map(told, SIGNS, MOODS)])), grids=(_overview(told),)),
             *filter(None, (_section(told, status, pictures) for status in CHANGED)),
             *filter(None, (_listed(told, status) for status in (*UNSEEN, "same"))),
             _method(told),
@@ -156,13 +158,13 @@ def _points(told: Revisit) -> list[Highlight]:
 def _overview(told: Revisit) -> Grid:
     """Statuses by type: certain ones, and in brackets the others."""
     kinds = sorted({c.either.type_name for c in told.changes})
-    head = ("", *(words_of(kind, told.words) for kind in kinds), "all", "means")
+    head = ("", *(words_of(kind, told.words) for kind in kinds), "all")
     lines = []
     for status in STATUSES:
         its = [c for c in told.changes if c.status == status]
         if its:
             cells = [_count([c for c in its if c.either.type_name == kind]) for kind in kinds]
-            lines.append((f"{SIGNS[status]} {status}", *cells, _count(its), MEANS[status]))
+            lines.append((f"{SIGNS[status]} {status}", *cells, _count(its)))
     return Grid("", head, tuple(lines), caption="Certain ones; + more that are perhaps so.")
 
 
@@ -176,7 +178,10 @@ def _section(told: Revisit, status: str, pictures: Mapping[tuple[int, str], str]
     its = [(n, c) for n, c in enumerate(told.changes) if c.status == status]
     if not its:
         return None
-    cards = tuple(_card(c, told, {side: pictures.get((n, side), "") for side in SIDES}) for n, c in its[:MOST_CARDS])
+    cards = tuple(
+        replace(_card(c, told, {side: pictures.get((n, side), "") for side in SIDES}), anchor=f"change-{n + 1}")
+        for n, c in its[:MOST_CARDS]
+    )
     text = f"{MEANS[status][:1].upper()}{MEANS[status][1:]}: {some(len(its), 'object')}."
     return Section(_title(status), (text,), blocks=(Cards(cards, len(its) - len(cards), CSV),))
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Reviewed:
 
     @property
     def decides(self) -> bool:
-        """Whether it says anything of the class: a mended box alone does not."""
+        """Whether it says anything of the class: a corrected box alone does not."""
         return self.action in ("confirm", "change", "add", "unsure")
 
 
@@ -88,7 +89,7 @@ class SiteObject:
         """The finding that stands for it."""
         return self.members[0]
 
-    @property
+    @cached_property
     def key(self) -> tuple[Any, ...]:
         """What objects are sorted by, whatever order they came in."""
         return natural(self.finding.photo), natural(self.finding.instance_id)
@@ -137,7 +138,8 @@ def _overlaid(visit: Visit, words: Taxonomy) -> list[tuple[Finding, Reviewed | N
     for finding in visit.findings:
         said = known.pop((finding.photo, finding.instance_id), None)
         if said is None or said.action != "reject":
-            out.append((_decided(_renamed(finding, words), said, words), said))
+            named = finding if visit.taxonomy is words else _renamed(finding, words)
+            out.append((_decided(named, said, words), said))
     out += ((_added(said, words), said) for said in known.values() if said.action == "add" and said.box)
     moved = {i for i, (_, said) in enumerate(out) if said and said.box}
     return _placed_anew(out, moved, visit, words) if moved else out
@@ -232,7 +234,8 @@ def size_of(record: Mapping[str, Any]) -> tuple[int, int]:
 
 def _object(members: list[tuple[Finding, Reviewed | None]], words: Taxonomy) -> SiteObject:
     """One object of its findings; where people decided some of them, these alone say what it is."""
-    members = sorted(members, key=lambda m: (_error(m[0]), natural(m[0].photo), natural(m[0].instance_id)))
+    if len(members) > 1:
+        members = sorted(members, key=lambda m: (_error(m[0]), natural(m[0].photo), natural(m[0].instance_id)))
     findings = [finding for finding, _ in members]
     decided = [(f, said) for f, said in members if said and said.decides]
     answered = [(f, said) for f, said in decided if said.class_name] or decided
@@ -310,7 +313,7 @@ class Area:
 class Seen:
     """What a visit looked at: its photographs by name and by content, those that failed, and the ground in them.
 
-    `blind` are photographs whose ground is not known.
+    `blind` are photographs whose ground is not known; `placed` says whether any has a position at all.
     """
 
     photos: Mapping[str, Mapping[str, Any]]
@@ -318,6 +321,7 @@ class Seen:
     by_content: Mapping[str, tuple[str, ...]]
     areas: tuple[Area, ...]
     blind: int
+    placed: bool
     start: Point
     _low: NDArray[np.float64] = field(repr=False)
     _high: NDArray[np.float64] = field(repr=False)
@@ -335,7 +339,8 @@ class Seen:
         low = np.array([a.corners.min(axis=0) for a in areas]).reshape(-1, 2)
         high = np.array([a.corners.max(axis=0) for a in areas]).reshape(-1, 2)
         contents = {digest: tuple(names) for digest, names in by_content.items()}
-        return cls(good, failed, contents, areas, len(good) - len(areas), start, low, high)
+        placed = any(r.get("place") for r in good.values())
+        return cls(good, failed, contents, areas, len(good) - len(areas), placed, start, low, high)
 
     def covering(self, at: Point) -> list[tuple[float, str]]:
         """Photographs that show a point, the one with the most ground around it first: depth in meters and name."""

@@ -19,6 +19,8 @@ from toeline.serve.labels import box_of
 from toeline.serve.listing import JOINED
 from toeline.serve.store import Row, Store
 
+MOST_FINDINGS = 20_000  # of an inspection that is compared while somebody waits: some 10 seconds
+
 
 def reviewed_in(store_dir: Path) -> Decisions:
     """What a store knows of runs, found by their content. Raises OutputError where it holds none of them."""
@@ -66,6 +68,9 @@ def visit_of(store: Store, number: int, taxonomy: Taxonomy) -> Visit:
     row = store.row("SELECT * FROM inspections WHERE id = ?", number)
     if row is None:
         raise Refused(404, "missing", f"inspection {number}: there is none. Load the list again.")
+    if store.value("SELECT COUNT(*) FROM findings WHERE inspection = ?", number) > MOST_FINDINGS:
+        told = f"inspection {number}: has over {MOST_FINDINGS:,} findings, too many to wait for. Use toeline revisit."
+        raise Refused(413, "limit", told)
     progress = [
         json.loads(photo["record"]) | {"photo": photo["name"]}
         for photo in store.rows("SELECT name, record FROM photos WHERE inspection = ? ORDER BY id", number)
