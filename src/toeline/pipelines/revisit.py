@@ -94,9 +94,9 @@ def _pictures(told: Revisit, saved: Sequence[SavedRun]) -> dict[tuple[int, str],
     if not any(wanted):
         return made
     with bar("Cutting pictures", total=sum(len({w.photo for w in its}) for its in wanted)) as step:
-        for run, its, known in zip(saved, wanted, records, strict=True):
-            if its:
-                made |= pictures_of(its, known, _originals(run, known), run.folder, step)
+        for run, pieces, known in zip(saved, wanted, records, strict=True):
+            if pieces:
+                made |= pictures_of(pieces, known, _originals(run, known), run.folder, lambda: step(()))
     return made
 
 

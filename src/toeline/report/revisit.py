@@ -443,8 +443,14 @@ def _shift(changes: Sequence[Change], start: Point) -> Meters | None:
 # What a run's settings say that can change an answer, whatever the site does.
 DECIDING = (
     *("detector", "thresholds", "head", "judge", "adapter", "answers", "model", "tile"),
-    *("calibration_sha256", "review_below", "risk", "domain_sha256", "weights"),
+    *("review_below", "risk", "weights"),
 )
+HASHED = {
+    "calibration_sha256": "the calibration is another one",
+    "domain_sha256": "what the models were measured on is another domain",
+    "taxonomy_sha256": "the taxonomy has other words",
+    "grading_sha256": "severities are others",
+}
 
 
 def differences(before: Visit, after: Visit) -> list[str]:
@@ -459,9 +465,9 @@ def differences(before: Visit, after: Visit) -> list[str]:
     boxes = [bool(one.get("boxes")) for one in settings]
     if boxes[0] != boxes[1]:
         told.append(f"the boxes of the {'first' if boxes[0] else 'second'} visit are from label files")
-    for key, what in (("taxonomy_sha256", "the taxonomy has other words"), ("grading_sha256", "severities are others")):
-        hashes = [str(one.get(key) or "")[:16] for one in settings]
-        if all(hashes) and hashes[0] != hashes[1]:
+    for key, what in HASHED.items():
+        hashes = [str(one.get(key) or "none")[:16] for one in settings]
+        if all(key in one for one in settings) and hashes[0] != hashes[1]:
             told.append(f"{what} (fingerprint {hashes[0]}, then {hashes[1]})")
     versions = [str((record.get("versions") or {}).get("toeline", "")) for record in records]
     if all(versions) and versions[0] != versions[1]:

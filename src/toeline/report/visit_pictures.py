@@ -12,13 +12,13 @@ from typing import Any
 from PIL import Image
 
 from toeline.core.box import Box
-from toeline.core.geo import CameraPose, pose_from
+from toeline.core.geo import CameraPose
 from toeline.data.images import read_photo
 from toeline.errors import PhotoError
 from toeline.report.camera_geometry import pixel_of
 from toeline.report.draw import Mark, crop_window, data_uri, draw_marks, jpeg_bytes
 from toeline.report.tables import marked_of
-from toeline.report.visits import SiteObject, size_of
+from toeline.report.visits import SiteObject, place_of, size_of
 
 SIDE_PX, QUALITY = 300, 68
 INK = "#ffd43b"  # of the box on a crop: on grass, concrete and shadow, with the dark line under it
@@ -45,8 +45,7 @@ def place_wanted(its: SiteObject, own: Mapping[str, Any] | None, other: Mapping[
     By its position where that photograph has one, as large as the object would be and by what the position may be off
     larger; else the same box.
     """
-    size, place = size_of(other), pose_from(other.get("place"))
-    own_place = pose_from(own.get("place")) if own else None
+    size, place, own_place = size_of(other), place_of(other), place_of(own) if own else None
     if its.at is None or place is None or own is None or own_place is None:
         scale = size[0] / size_of(own)[0] if own and size_of(own)[0] else 1.0
         return Wanted(str(other["photo"]), its.finding.box.scaled(scale), False, key)
@@ -81,7 +80,7 @@ def pictures_of(
     by_photo: dict[str, list[Wanted]] = defaultdict(list)
     for one in wanted:
         by_photo[one.photo].append(one)
-    made = {}
+    made: dict[Any, str] = {}
     for photo, its in by_photo.items():
         made.update(_cut(its, records[photo], original(photo), folder))
         step()

@@ -207,7 +207,7 @@ def _placed_anew(
     found: list[tuple[Finding, Reviewed | None]], moved: set[int], visit: Visit, words: Taxonomy
 ) -> list[tuple[Finding, Reviewed | None]]:
     """With positions of the boxes that people drew, and the groups that follow from them."""
-    shots = {str(r["photo"]): (pose_from(r.get("place")), size_of(r)) for r in visit.progress}
+    shots = {str(r["photo"]): (place_of(r), size_of(r)) for r in visit.progress}
     there = [i for i, (finding, _) in enumerate(found) if shots.get(finding.photo, (None,))[0]]
     marks = []
     for i in there:
@@ -224,6 +224,11 @@ def _placed_anew(
         )
     by_number = {int(mark.instance_id): mark.geo_position for mark in grouped(marks, words)}
     return [(replace(f, geo_position=by_number.get(i, f.geo_position)), said) for i, (f, said) in enumerate(found)]
+
+
+def place_of(record: Mapping[str, Any]) -> CameraPose | None:
+    """Where a photograph was taken, if its size is known too: saved findings of other programs have none."""
+    return pose_from(record.get("place")) if all(size_of(record)) else None
 
 
 def size_of(record: Mapping[str, Any]) -> tuple[int, int]:
@@ -364,7 +369,7 @@ class Seen:
 
 def _areas(photos: Mapping[str, Mapping[str, Any]], start: Point) -> Iterator[Area]:
     for name in sorted(photos, key=natural):
-        place = pose_from(photos[name].get("place"))
+        place = place_of(photos[name])
         corners = footprint(place, size_of(photos[name])) if place else []
         if corners:
             yield Area(name, np.array([flat_from(start, corner) for corner in corners], dtype=np.float64))

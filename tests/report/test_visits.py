@@ -19,6 +19,7 @@ from toeline.report.document import render_html, render_markdown
 from toeline.report.revisit import Change, Revisit, compared
 from toeline.report.revisit_page import COLUMNS, page_of, record, rows
 from toeline.report.tables import to_csv
+from toeline.report.visit_pictures import place_wanted
 from toeline.report.visits import Reviewed, Seen, Visit, objects_of
 
 ROW = [shot(f"a{n}.jpg", pose(40 * n)) for n in range(4)]  # the ground from 26 m west to 146 m east, overlapping
@@ -225,6 +226,13 @@ def test_the_same_run_twice_has_no_change() -> None:
     assert (len(found.changes), found.differences, found.problems) == (8, (), ())
 
 
+def test_photographs_of_unknown_size_show_no_ground() -> None:
+    sizeless = [shot("b1.jpg", pose(40), size=[0, 0])]
+    found = compared(visit("May", ROW, [said("a1.jpg", 1, "rock toe", at(40))]), visit("November", sizeless, []))
+    assert statuses(found) == ["not seen again"]
+    assert "not known" in only(found).why
+
+
 def test_empty_visits() -> None:
     nothing = compared(visit("May", ROW, []), visit("November", LATER, []))
     assert (nothing.changes, nothing.problems) == ((), ())
@@ -369,6 +377,21 @@ def test_the_page_says_perhaps_in_words_and_holds_no_code_of_names() -> None:
     assert html.count("data:image/jpeg;base64,AA") == 1
     assert "no picture" in html
     assert "perhaps worse" in render_markdown(page)
+
+
+def test_the_place_of_what_is_gone_is_cut_where_its_position_falls_in_the_other_photograph() -> None:
+    place, own = replace(pose(10), yaw=90), shot("a.jpg", pose(0))
+    other = shot("b.jpg", place)
+    (its,) = objects_of(visit("May", [own], [said("a.jpg", 1, "rock toe", at(12, 3), box=(280, 110, 300, 120))]), WORDS)
+    wanted = place_wanted(its, own, other, "key")
+    assert wanted is not None
+    # the camera looks down with its upper side to the east: 2 m ahead of it, 3 m to its left, 7.5 pixels a meter
+    assert wanted.box.center == pytest.approx((200 - 3 * 7.5, 150 - 2 * 7.5), abs=0.1)
+    assert wanted.box.width == pytest.approx(20 + 3 * 7.5, abs=0.1)  # its own box, and what the position may be off
+    assert place_wanted(its, own, shot("c.jpg", pose(80)), "key") is None
+    bare = place_wanted(replace(its), own, shot("d.jpg", size=[800, 600]), "key")
+    assert bare is not None
+    assert (bare.box, bare.outlined) == (Box(560, 220, 600, 240), False)
 
 
 def test_the_map_has_a_sign_with_a_link_for_each_change_that_has_a_place() -> None:
