@@ -48,6 +48,10 @@ def test_decisions_stand_in_the_place_of_answers(visits: tuple[Path, Path, Path]
         stone = next(item for item in items(web) if item["inspection"] == 2 and item["type"] == "rock_toe")
         assert decide(web, stone["id"], "reject").status_code == 200
         found = web.get(f"{BASE}/inspections/2/changes", params={"since": 1}).json()
+        page = web.get(f"{BASE}/inspections/2/changes.html", params={"since": 1})
+        assert page.headers["content-type"].startswith("text/html")
+        assert "no picture" not in page.text
+        assert "worse" in page.text
     rows = [(c["change"], c.get("after_by", "").split(",")[0]) for c in found["changes"]]
     assert rows == [("worse", "local"), ("gone", "")]
     out = tmp_path / "out"

@@ -12,6 +12,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.errors import OutputError
 from toeline.pipelines.revisit import Decisions
 from toeline.pipelines.saved_run import SavedRun
+from toeline.report.revisit import Revisit, compared
 from toeline.report.visits import Reviewed, Visit
 from toeline.serve.decisions import Refused
 from toeline.serve.imports import as_stored, run_hash
@@ -61,6 +62,11 @@ def _reviewed(row: Row, photo: str) -> Reviewed:
     box: Box | None = box_of(row) if row["added"] or row["now_box"] else None
     name = row["now_class"] if row["decided"] else ""
     return Reviewed(photo, row["object"], action, name, box, row["now_user"], row["now_time"])
+
+
+def changes_of(store: Store, taxonomy: Taxonomy, since: int, inspection: int) -> Revisit:
+    """What changed from one inspection to another, with what people decided. Raises Refused."""
+    return compared(visit_of(store, since, taxonomy), visit_of(store, inspection, taxonomy))
 
 
 def visit_of(store: Store, number: int, taxonomy: Taxonomy) -> Visit:
