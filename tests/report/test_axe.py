@@ -15,6 +15,7 @@ from tests.support.browser import BROWSER, ran
 from tests.support.cases import metric
 from tests.support.datasets import write_yolo
 from tests.support.results import RUN, finding, given
+from tests.support.visits import at, pose, said, shot, visit
 
 from toeline.analysis.gallery import GalleryRun, choose, write_gallery
 from toeline.core.finding import Problem, graded
@@ -25,6 +26,8 @@ from toeline.judge.decide import sure
 from toeline.report.document import Grid, Highlight, Mistake, MistakeGroup, ScorecardPage, Section, render_html
 from toeline.report.inspection_page import TruthNotes, render_page
 from toeline.report.plots import reliability_plot
+from toeline.report.revisit import compared
+from toeline.report.revisit_page import page_of
 
 AXE = Path(os.environ.get("TOELINE_AXE", Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"))
 TAXONOMY = Taxonomy.load()
@@ -68,6 +71,18 @@ def scorecard(folder: Path) -> Path:
     return folder / "report.html"
 
 
+def revisit(folder: Path) -> Path:
+    """With a map, cards with and without doubt, and tables."""
+    before = [
+        said("a.jpg", n, name, at(8 * n)) for n, name in enumerate(("rock toe", "rock toe damaged", "slope drain"))
+    ]
+    after = [said("a.jpg", n, "rock toe damaged", at(8 * n), p=0.9 - n / 5) for n in (0, 1, 5)]
+    seen = [shot("a.jpg", pose(0)), shot("b.jpg", pose(40))]
+    found = compared(visit("May", seen, before), visit("November", seen[:1], after, record={"settings": {"head": "x"}}))
+    (folder / "report.html").write_text(render_html(page_of(found, {})), encoding="utf-8")
+    return folder / "report.html"
+
+
 def gallery(folder: Path) -> Path:
     """A page of a class."""
     rows = ["5 0.5 0.5 0.2 0.4", "3 0.1 0.1 0.9 0.1 0.9 0.5"]
@@ -79,6 +94,6 @@ def gallery(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["day", "night"])
-@pytest.mark.parametrize("make", [inspection, scorecard, gallery], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [inspection, scorecard, revisit, gallery], ids=lambda make: make.__name__)
 def test_axe_has_no_serious_finding(make: object, dark: bool, tmp_path: Path) -> None:
     assert ran(make(tmp_path), SCRIPT, dark=dark, library=AXE) == []  # type: ignore[operator]

@@ -12,7 +12,7 @@ import typer
 from toeline._version import __version__
 from toeline.cli.data import analyze, convert, export, gallery, split, suggest, synth
 from toeline.cli.evaluate import compare, evaluate, evaluate_detector, gate, quantize
-from toeline.cli.inspect import demo, inspect, plan
+from toeline.cli.inspect import demo, inspect, plan, revisit
 from toeline.cli.serve import app as serve
 from toeline.cli.serve import labels
 from toeline.cli.train import baseline, bundle, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
@@ -35,6 +35,7 @@ app.command("plan")(plan)
 app.command("evaluate")(evaluate)
 app.command("evaluate-detector")(evaluate_detector)
 app.command("compare")(compare)
+app.command("revisit")(revisit)
 app.command("quantize")(quantize)
 app.command("gate")(gate)
 app.command("synth")(synth)

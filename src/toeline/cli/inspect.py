@@ -1,22 +1,27 @@
-"""Commands about photographs: `toeline inspect`, `demo` and `plan`."""
+"""Commands about photographs: `toeline inspect`, `revisit`, `demo` and `plan`."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toeline.cli.options import with_settings
+from toeline.core.finding import grave
 from toeline.errors import ExitCode
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import Output, inspect_into, tell
 from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.plan import tell_plan
+from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import InspectRun, Pace
+from toeline.pipelines.settings import InspectRun, Pace, RevisitRun
 from toeline.plan.plan import PlanDevices, PlanRequest
+
+if TYPE_CHECKING:
+    from toeline.pipelines.revisit import Decisions
 
 
 @partial(
@@ -50,6 +55,36 @@ def inspect(
     summary = inspect_into(run, Output(out=out, command="inspect", pace=pace, pdf=pdf))
     tell_json(summary.record()) if as_json else tell(summary)
     raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
+
+
+@partial(with_settings, first="before after out store")
+def revisit(
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the page and the tables.")] = NEXT,
+    run: RevisitRun,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON on standard output.")] = False,
+) -> None:
+    """Say what changed between two inspections of one site: new, gone, worse, better, same. No model is loaded.
+
+    Objects are paired by their positions, or where these are missing by their boxes on photographs of one name. Writes
+    changes.html, changes.csv and changes.json into DIR. Exit code 0: compared, whatever changed; 1: photographs of a
+    visit could not be inspected, or hardly anything was found in both; 2: nothing could be compared.
+
+    Example: toeline revisit runs/may runs/november --out runs/since-may
+
+    With what people decided: toeline revisit runs/may runs/november --out runs/since-may --store review
+    """
+    from toeline.pipelines.revisit import revisit_into, summary
+
+    told = revisit_into(run, out, _reviewed(run.store) if run.store else None)
+    tell_summary(summary(told, out), as_json=as_json)
+    raise typer.Exit(ExitCode.of(fine=not grave(told.problems)))
+
+
+def _reviewed(store: Path) -> Decisions:
+    from toeline.serve.revisits import reviewed_in
+
+    return reviewed_in(store)
 
 
 @with_settings

@@ -105,6 +105,16 @@ def classes_hash(taxonomy: Taxonomy) -> str:
     return hashlib.sha256(json.dumps(classes).encode("utf-8")).hexdigest()
 
 
+def models_fingerprint(record: Mapping[str, Any]) -> str:
+    """Equal for equal weights and rules for review: 16 hex digits over what run.json says of the models."""
+    models = record.get("models") or {}
+    lasting = {
+        room: {k: v for k, v in dict(facts).items() if k != "versions"} for room, facts in models.items() if facts
+    }
+    weights = record.get("settings", {}).get("weights")
+    return hashlib.sha256(json.dumps([lasting, weights], sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
 def data_hash(progress: Iterable[Mapping[str, Any]]) -> str:
     """SHA-256 over the names and hashes of all photographs, whatever their order.
 

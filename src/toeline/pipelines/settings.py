@@ -327,6 +327,23 @@ class CompareRun:
     taxonomy: Taxonomy = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class RevisitRun:
+    """Settings of `toeline revisit`."""
+
+    before: Annotated[Path, Argument(metavar="BEFORE", help="What `toeline inspect` wrote of the first visit.")]
+    after: Annotated[Path, Argument(metavar="AFTER", help="The same of the second one.")]
+    sure: Annotated[
+        float, Option(min=0.5, max=0.999, help="A change that is less probable than this is told as perhaps.")
+    ] = 0.8
+    store: Annotated[
+        Path | None, Option(metavar="DIR", help="A store of toeline serve: what people decided replaces the answers.")
+    ] = None
+    taxonomy: Annotated[
+        Path | None, Option(metavar="FILE", help="Types and severities for both visits, if not the runs' own.")
+    ] = None
+
+
 Check = Annotated[int, Option(min=1, max=1000, help="Photographs on which old and new scores are compared.")]
 CheckData = Annotated[
     Path | None, Option(metavar="DATA", help="Take these from this data set in YOLO layout, in place of drawn ones.")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from toeline.core.box import Box
-from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, moved, wrapped
+from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, between, moved, wrapped
 
 # Assumed errors, about one standard deviation each; docs/where.md says why.
 GPS_M = 3.0
@@ -77,6 +77,31 @@ def to_ground(place: CameraPose, size_wh: tuple[int, int], pixel: Pixel) -> Mete
         return None
     way = _follow(place, _ray(place, size_wh, pixel))
     return way if way and math.hypot(*way) <= (place.height_m or 0) / FLATTEST else None
+
+
+def pixel_of(place: CameraPose, size_wh: tuple[int, int], at: Point) -> Pixel | None:
+    """The pixel that shows a point of the ground: the reverse of `to_ground`; None where the photograph does not.
+
+    >>> place = CameraPose(51.0, 13.0, height_m=30, yaw=0, pitch=-90, focal=0.6)
+    >>> [round(v) for v in pixel_of(place, (400, 300), moved(place.point, Meters(10, 0)))]
+    [300, 150]
+    """
+    (wide, high), way = size_wh, between(place.point, at)
+    if place.corners:
+        upper_left = Point(*place.corners[0])
+        (ax, ay), (bx, by) = (between(upper_left, Point(*place.corners[i])) for i in (1, 3))
+        (x, y), area = between(upper_left, at), ax * by - ay * bx
+        pixel = ((x * by - y * bx) / area * wide, (ax * y - ay * x) / area * high) if area else (-1.0, -1.0)
+    else:
+        right, down, ahead = (
+            sum(a * b for a, b in zip(axis, (way.east, way.north, -(place.height_m or 0.0)), strict=True))
+            for axis in sight(place)
+        )
+        if not can_project(place) or ahead <= 0:
+            return None
+        focal_px = (place.focal or 1.0) * math.hypot(wide, high)
+        pixel = (wide / 2 + focal_px * right / ahead, high / 2 + focal_px * down / ahead)
+    return pixel if 0 <= pixel[0] <= wide and 0 <= pixel[1] <= high else None
 
 
 def error_m(place: CameraPose, size_wh: tuple[int, int], pixel: Pixel) -> float | None:

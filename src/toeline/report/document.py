@@ -83,7 +83,44 @@ class Remarks:
     kind: ClassVar[str] = "remarks"
 
 
-Block = Words | Grid | Plot | Remarks
+@dataclass(frozen=True)
+class Side:
+    """One half of a card: its picture as a data URI (empty: not there), a heading, and lines under it."""
+
+    title: str
+    lines: tuple[str, ...]
+    picture: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Two things side by side. `sign` and `word` say what came of them, `doubtful` that it is not certain.
+
+    `notes` are what to read, `facts` what to look up. `anchor` is its id on the page, or empty.
+    """
+
+    sign: str
+    word: str
+    title: str
+    sides: tuple[Side, Side]
+    notes: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+    mood: str = "careful"
+    doubtful: bool = False
+    anchor: str = ""
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Cards; `hidden` more are listed in `file`."""
+
+    cards: tuple[Card, ...]
+    hidden: int = 0
+    file: str = ""
+    kind: ClassVar[str] = "cards"
+
+
+Block = Words | Grid | Plot | Remarks | Cards
 
 
 @dataclass(frozen=True)
@@ -153,7 +190,8 @@ class Section:
 class ScorecardPage:
     """Everything a scorecard's page says. `tiles` are (number, what) and stand under the headline, then `points`.
 
-    `links` are (address, what) beside those to the sections. `files` beside the page hold the same numbers.
+    `links` are (address, what) beside those to the sections. `files` beside the page hold the same numbers. `foot` is
+    the last paragraph, by default that of measured figures.
     """
 
     title: str
@@ -165,6 +203,7 @@ class ScorecardPage:
     files: Sequence[str] = ("report.md", "scorecard.json")
     points: Sequence[Highlight] = ()
     links: Sequence[tuple[str, str]] = ()
+    foot: str = ""
 
     @property
     def told(self) -> tuple[ProblemKind, ...]:
@@ -236,6 +275,11 @@ def _block(block: Block) -> Iterator[str]:
         yield from (f"### {block.title} ({block.weight}, {len(block.notes) + block.hidden})", "")
         yield from (f"- {shown(f'{p} {p.todo}'.rstrip())}" for p in block.notes)
         yield from ((f"- and {block.hidden} more in {block.file}", "") if block.hidden else ("",))
+    elif isinstance(block, Cards):
+        for c in block.cards:
+            sides = (f"{side.title}: {', '.join(side.lines)}" for side in c.sides)
+            yield f"- {shown('; '.join((c.word, c.title, *sides)))}"
+        yield ""
 
 
 METRIC_HEAD = ("measured", "value", "95 % interval", "n", "majority class", "majority class of train", "target")

@@ -72,7 +72,7 @@ class Located:
 
     def flat(self, at: Point) -> Meters:
         """East and north of the first photograph, for distances between near points, wherever on Earth they are."""
-        return _flat(self.shots[0].place.point, at)
+        return flat_from(self.shots[0].place.point, at)
 
 
 def locate(folder: Path, taxonomy: Taxonomy) -> Located | None:
@@ -167,11 +167,11 @@ def grouped(marks: Sequence[MapMark], taxonomy: Taxonomy) -> list[MapMark]:
 
 def _seen(mark: MapMark, start: Point) -> LocatedFinding:
     return LocatedFinding(
-        mark.photo, mark.kind, _flat(start, mark.geo_position.point), mark.geo_position.error_m or 0.0
+        mark.photo, mark.kind, flat_from(start, mark.geo_position.point), mark.geo_position.error_m or 0.0
     )
 
 
-def _flat(start: Point, at: Point) -> Meters:
+def flat_from(start: Point, at: Point) -> Meters:
     """Meters from `start`, east at the latitude of `at` itself: near points keep their distance, however far away."""
     return Meters(between(Point(at.latitude, start.longitude), at).east, between(start, at).north)
 

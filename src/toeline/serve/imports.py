@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.finding import Finding, Problem
-from toeline.core.provenance import taxonomy_hash
+from toeline.core.provenance import models_fingerprint, taxonomy_hash
 from toeline.core.records import finding_record
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import OutputError
@@ -70,7 +70,7 @@ def import_run(store: Store, folder: Path, *, name: str = "") -> Imported:
         raise OutputError(f"{folder}: the run is not finished. Run the same `toeline inspect` again, then import it.")
     taxonomy = store_taxonomy(store, saved.taxonomy)
     named = name or str(saved.record.get("title") or "") or saved.folder.resolve().name
-    digest = _run_hash(saved)
+    digest = run_hash(saved)
     if known := store.row("SELECT * FROM inspections WHERE run_sha256 = ?", digest):
         photos, findings = (
             int(store.value(f"SELECT COUNT(*) FROM {table} WHERE inspection = ?", known["id"]))
@@ -111,22 +111,12 @@ def _read_taxonomy(store: Store, text: str) -> Taxonomy:
     return Taxonomy.load(file)
 
 
-def _run_hash(saved: SavedRun) -> str:
+def run_hash(saved: SavedRun) -> str:
     """Equal for one and the same run: what was asked, and what is in it."""
     facts = {k: saved.record.get(k) for k in ("settings", "models", "data_sha256", "started", "command")}
     with (saved.folder / "findings.jsonl").open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     return hashlib.sha256(json.dumps([facts, found], sort_keys=True, default=str).encode()).hexdigest()
-
-
-def fingerprint(record: Mapping[str, Any]) -> str:
-    """Equal for equal weights and rules for review: 16 hex digits over what run.json says of the models."""
-    models = record.get("models") or {}
-    lasting = {
-        room: {k: v for k, v in dict(facts).items() if k != "versions"} for room, facts in models.items() if facts
-    }
-    weights = record.get("settings", {}).get("weights")
-    return hashlib.sha256(json.dumps([lasting, weights], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _inspection(db: sqlite3.Connection, saved: SavedRun, name: str, digest: str) -> int:
@@ -135,7 +125,7 @@ def _inspection(db: sqlite3.Connection, saved: SavedRun, name: str, digest: str)
         "folder": str(saved.folder.absolute()),
         "run": json.dumps(saved.record, ensure_ascii=False),
         "run_sha256": digest,
-        "model": fingerprint(saved.record),
+        "model": models_fingerprint(saved.record),
         "taxonomy_sha256": taxonomy_hash(saved.taxonomy),
         "finished": str(saved.record["finished"]),
         "imported": now(),
@@ -148,7 +138,7 @@ def _photo(db: sqlite3.Connection, inspection: int, record: Mapping[str, Any], p
     wide, high = (int(v) for v in record["size"])
     row = {
         "inspection": inspection,
-        "name": _utf8(str(record["photo"])),
+        "name": as_stored(str(record["photo"])),
         "path": str(path or "").encode("utf-8", "surrogateescape").hex(),
         "bytes": size,
         "sha256": str(record.get("sha256", "")),
@@ -164,7 +154,7 @@ def path_of(photo: Row) -> Path | None:
     return Path(bytes.fromhex(photo["path"]).decode("utf-8", "surrogateescape")) if photo["path"] else None
 
 
-def _utf8(name: str) -> str:
+def as_stored(name: str) -> str:
     """A name as JSON and SQLite can hold it: bytes that are no UTF-8 become the sign for an unknown character."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
@@ -178,7 +168,7 @@ def _findings(
             f"INSERT INTO findings ({', '.join(COLUMNS)}) VALUES ({marks})",
             list(_values(inspection, photo, finding, taxonomy)),
         )
-        record = finding_record(finding) | {"photo": _utf8(finding.photo)}
+        record = finding_record(finding) | {"photo": as_stored(finding.photo)}
         db.execute("INSERT INTO records VALUES (?, ?)", (made.lastrowid, json.dumps(record, ensure_ascii=False)))
 
 
@@ -187,7 +177,7 @@ def _values(inspection: int, photo: int, f: Finding, taxonomy: Taxonomy) -> Iter
     yield from (
         inspection,
         photo,
-        _utf8(f.instance_id),
+        as_stored(f.instance_id),
         f.type_name,
         v.class_name,
         v.condition,

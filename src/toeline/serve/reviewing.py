@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from toeline.core.box import Box
+from toeline.report.document import render_html
+from toeline.report.revisit_page import page_of, record
 from toeline.serve.accounts import Who
 from toeline.serve.decisions import Done, Refused
 from toeline.serve.forms import (
@@ -25,6 +27,7 @@ from toeline.serve.forms import (
     UndoneSaid,
 )
 from toeline.serve.listing import Filter, Listing
+from toeline.serve.revisits import changes_of
 from toeline.serve.store import Row
 from toeline.serve.who import COOKIE, REVIEWER, VIEWER, current, require_own_page
 
@@ -36,6 +39,7 @@ JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
     304: {"description": "Not changed"},
 }
+HTML: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 router = APIRouter(responses=FAULTS)
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 PerPage = Annotated[int, Query(ge=1, le=500)]
@@ -230,6 +234,22 @@ def image(
 def inspections(request: Request, who: Who = VIEWER) -> Anything:
     """All inspections in the store."""
     return {"items": request.app.state.listing.inspections()}
+
+
+Since = Annotated[int, Query(ge=1, le=MOST_ID, description="The earlier inspection of the site")]
+
+
+@router.get("/inspections/{inspection}/changes", tags=["findings"])
+def changes(inspection: Id, since: Since, request: Request, who: Who = VIEWER) -> Anything:
+    """What changed from another inspection to this one, with what people decided: changes.json of toeline revisit."""
+    return record(changes_of(request.app.state.store, request.app.state.taxonomy, since, inspection))
+
+
+@router.get("/inspections/{inspection}/changes.html", response_class=Response, responses=HTML, tags=["findings"])
+def changes_page(inspection: Id, since: Since, request: Request, who: Who = VIEWER) -> Response:
+    """The same as a page, without pictures: toeline revisit cuts them."""
+    told = changes_of(request.app.state.store, request.app.state.taxonomy, since, inspection)
+    return Response(render_html(page_of(told, {})), media_type="text/html; charset=utf-8")
 
 
 @router.get("/progress", tags=["findings"])

@@ -16,12 +16,11 @@ from toeline.serve.decisions import Decision, Refused, append
 from toeline.serve.forms import MOST_ID, Anything, BlindForm, DoneSaid, Id, SignForm
 from toeline.serve.imports import insert
 from toeline.serve.listing import JOINED
-from toeline.serve.reviewing import FAULTS, PageNumber, PerPage
+from toeline.serve.reviewing import FAULTS, HTML, PageNumber, PerPage
 from toeline.serve.store import Row, Store, now
 from toeline.serve.who import ENGINEER, REVIEWER, VIEWER
 
 router = APIRouter(responses=FAULTS, tags=["sign-off"])
-HTML: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 
 
 @router.post("/blind")

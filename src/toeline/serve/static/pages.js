@@ -40,6 +40,7 @@ async function progress(root) {
     const query = select.value ? `?inspection=${select.value}` : "";
     const said = await api(`/progress${query}`);
     const types = (await api("/taxonomy")).types, name = (type) => types.find((t) => t.name === type)?.spoken ?? type;
+    const earlier = all.filter((i) => i.id < Number(select.value));
     root.replaceChildren(
       tiles([[percent(said.total ? said.decided / said.total : 0), "decided"], [said.decided.toLocaleString("en"), "findings decided"], [said.open.toLocaleString("en"), "open"], [said.skipped.toLocaleString("en"), "skipped, still open"], [said.today.toLocaleString("en"), "decisions today"]]),
       bar(said.decided, said.total, "Findings decided"),
@@ -49,9 +50,11 @@ async function progress(root) {
       table("Decided by answer", ["Answer", "Findings"], Object.entries(said.by_action).map(([action, n]) => [make("a", { href: `/review?state=decided&action=${action}` }, spoken(action, action === "change" ? "another class" : "")), n])),
       make("h2", {}, "By person"),
       table("Decisions by person", ["Person", "Decisions", "Seconds each"], said.by_user.map((u) => [make("a", { href: `/review?state=decided&user=${encodeURIComponent(u.user)}` }, u.user), u.decisions, (u.seconds / Math.max(1, u.decisions)).toFixed(1)])),
+      earlier.length ? make("h2", {}, "What changed since") : "",
+      make("ul", {}, ...earlier.map((i) => make("li", {}, make("a", { href: `/api/v1/inspections/${select.value}/changes.html?since=${i.id}` }, `${i.name}, ${clock(i.finished)}`)))),
     );
   };
-  await inspections(select);
+  const all = await inspections(select);
   select.addEventListener("change", () => read().catch((why) => fault(root, why)));
   await read();
 }
