@@ -66,8 +66,8 @@ def difference(first: float, of_first: Interval, second: float, of_second: Inter
     Newcombe's hybrid (1998, Statistics in Medicine 17:873, method 10), for any two intervals as Zou and Donner (2008,
     Statistics in Medicine 27:1693) show: it keeps what both know of clusters.
 
-    >>> difference(0.5, wilson(50, 100), 0.8, wilson(80, 100))
-    Interval(low=0.17..., high=0.41...)
+    >>> difference(48 / 80, wilson(48, 80), 56 / 70, wilson(56, 70))  # 0.0524 to 0.3339 in Newcombe's table II
+    Interval(low=0.0523..., high=0.3339...)
     """
     change = second - first
     down = math.hypot(second - of_second.low, of_first.high - first)

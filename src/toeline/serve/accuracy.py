@@ -245,6 +245,7 @@ def accuracies(store: Store, taxonomy: Taxonomy, *, target: float | None = None)
 def accuracy_record(models: Sequence[ModelAccuracy], last_event: int) -> dict[str, Any]:
     """As the API answers, and as `toeline serve accuracy --json` prints."""
     every = [m.record() for m in models]
+    every = [{**m, "sentences": list(spoken(m))} for m in every]
     mixed = "" if len(every) < 2 else f"{len(every)} models are in the store: each is counted by itself."
     return {"last_event": last_event, "models": every, "words": mixed, "groups": {k: v[0] for k, v in GROUPS.items()}}
 

@@ -26,7 +26,7 @@ NEIGHBOURS, SAME_OBJECT = 20, 8
 JOINED = "SELECT f.*, p.name AS photo_name FROM findings f JOIN photos p ON p.id = f.photo"
 # The first decision on an inspection after an event; skipping, and the blind review, change nothing of what was signed.
 REOPENS = (
-    "SELECT e.* FROM events e JOIN findings f ON f.id = e.finding WHERE f.inspection = ? AND e.id > ?"
+    "SELECT e.* FROM events e CROSS JOIN findings f ON f.id = e.finding WHERE e.id > ? AND f.inspection = ?"
     " AND e.action NOT IN ('skip', 'blind')"
     " AND NOT EXISTS (SELECT 1 FROM events s WHERE s.id = e.undoes AND s.action = 'skip') ORDER BY e.id LIMIT 1"
 )
@@ -319,10 +319,13 @@ def _added(row: Row) -> Mapping[str, Any]:
 
 def said_of(store: Store, row: Row) -> dict[str, Any]:
     """A sign-off; `reopened_by` is the first decision after it that touched its inspection."""
-    later = store.row(REOPENS, row["inspection"], row["event"])
+    of = store.row("SELECT name, last_event FROM inspections WHERE id = ?", row["inspection"])
+    assert of is not None, "sign-offs are of inspections that are there"
+    later = store.row(REOPENS, row["event"], row["inspection"]) if of["last_event"] > row["event"] else None
     names = ("id", "inspection", "name", "user", "time", "event", "chain", "sha256", "open", "note")
     return {
         **{n: row[n] for n in names},
+        "inspection_name": of["name"],
         "valid": later is None,
         "reopened_by": later["id"] if later else None,
         "reopened": {n: later[n] for n in ("id", "user", "action", "time", "finding")} if later else None,

@@ -253,7 +253,6 @@ def _accuracy_lines(record: dict[str, Any]) -> Iterator[Any]:
     """All of it for the terminal."""
     from toeline.evaluate.metric import metric_from
     from toeline.pipelines.evaluate import metric_table
-    from toeline.serve.accuracy import spoken
 
     if not any(m["groups"] for m in record["models"]):
         yield "Nothing is decided yet: review some findings first."
@@ -264,4 +263,4 @@ def _accuracy_lines(record: dict[str, Any]) -> Iterator[Any]:
             yield f"\n[bold]{escape(group['title'])}[/]\n{escape(group['words'])}\n[dim]{escape(group['caution'])}[/]"
             quoted = [metric_from(f) for f in group["figures"] if "/" not in f["key"]]
             yield metric_table(quoted if group["name"] != m["quoted"] else [metric_from(f) for f in group["figures"]])
-        yield from (escape(line) for line in spoken(m))
+        yield from map(escape, m["sentences"])
