@@ -133,5 +133,7 @@ def test_drift_is_told_when_the_interval_leaves_out_none() -> None:
     assert "to the worse" in Change.of(was, figure(70, 100, 100)).words
     assert Change.of(was, figure(88, 100, 100)).answer is Drift.NOT_SHOWN
     assert Change.of(figure(70, 100, 100), was).answer is Drift.BETTER
+    assert Change.of(figure(70, 100, 100), was, at_most=True).answer is Drift.NOT_SHOWN
+    assert Change.of(was, figure(70, 100, 100), at_most=True).answer is Drift.WORSE
     assert Change.of(was, was).interval.low < 0 < Change.of(was, was).interval.high
     assert isinstance(Change.of(was, was).interval, Interval)

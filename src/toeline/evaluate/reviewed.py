@@ -107,7 +107,6 @@ def class_given_type(items: Sequence[Reviewed], taxonomy: Taxonomy) -> Metric:
 
 
 KEPT = {
-    "balanced_accuracy": "",
     "normal_or_not": "",
     "missed_defects": "",
     "false_alarms": "",
@@ -173,32 +172,37 @@ class Drift(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """A running figure beside the one that the model was promoted with; the interval is of the difference."""
+    """A running figure beside the one that the model was promoted with; the interval is of the difference.
+
+    A running figure that can only be too good (`at_most`) shows no change to the better.
+    """
 
     promoted: Metric
     running: Metric
     difference: float
     interval: Interval
+    at_most: bool = False
 
     @classmethod
-    def of(cls, promoted: Metric, running: Metric) -> Change:
+    def of(cls, promoted: Metric, running: Metric, *, at_most: bool = False) -> Change:
         """The two were measured on different objects."""
         between = difference(promoted.value, promoted.interval, running.value, running.interval)
-        return cls(promoted, running, running.value - promoted.value, between)
+        return cls(promoted, running, running.value - promoted.value, between, at_most)
 
     @property
     def answer(self) -> Drift:
         """Whether the interval leaves out that nothing changed."""
         if self.interval.high < 0:
             return Drift.WORSE
-        return Drift.BETTER if self.interval.low > 0 else Drift.NOT_SHOWN
+        return Drift.BETTER if self.interval.low > 0 and not self.at_most else Drift.NOT_SHOWN
 
     @property
     def words(self) -> str:
         """In one sentence."""
         low, high = (100 * end for end in self.interval)
+        most = "at most " if self.at_most else ""
         figures = (
-            f"{100 * self.running.value:.1f} % now, {100 * self.promoted.value:.1f} % when it was promoted: "
+            f"{most}{100 * self.running.value:.1f} % now, {100 * self.promoted.value:.1f} % when it was promoted: "
             f"{100 * self.difference:+.1f} points (95 % {low:+.1f} to {high:+.1f})"
         )
         told = {
@@ -236,19 +240,21 @@ def proof_of(figure: Metric, target: float) -> dict[str, Any]:
 
 
 def _proof_words(figure: Metric, target: float, more: int | None) -> str:
-    goal = f"{100 * target:.4g} %"
+    goal = f"{100 * target:.1f} %"
     if not figure.n:
         return f"Nothing is decided that {goal} could be shown by."
     if figure.verdict == SHOWN:
-        return f"More than {goal} is shown: {figure}."
+        return f"More than {goal} is shown. Measured: {figure}."
     if figure.verdict == MISSED:
-        return f"{goal} is missed: the whole interval lies under it. {figure}."
+        return f"{goal} is missed: the whole interval lies under it. Measured: {figure}."
     if not figure.value > target:
-        return f"{goal} cannot be proven: the figure lies under it. {figure}."
+        return f"{goal} cannot be proven: the figure lies under it. Measured: {figure}."
     if more is None:
-        return f"{goal} is not shown, and decisions on one photograph do not say how many more would. {figure}."
+        return (
+            f"{goal} is not shown, and decisions on one photograph do not say how many more would. Measured: {figure}."
+        )
     few = ", and could not be by so few" if figure.verdict == NOT_PROVABLE else ""
     return (
         f"{goal} is not shown{few}. About {more:,} more decisions would show it if the model is right as "
-        f"often as so far: an estimate, for the share moves while it is counted. {figure}."
+        f"often as so far: an estimate, for the share moves while it is counted. Measured: {figure}."
     )

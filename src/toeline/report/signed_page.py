@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from toeline.core.finding import Finding
+from toeline.core.geo import GeoPosition
 from toeline.core.taxonomy import Taxonomy
 from toeline.evaluate.classification import normal_condition
 from toeline.report.document import environment
@@ -76,10 +77,16 @@ class SignedReport:
         ]
         return sorted(todo, key=lambda a: (not a.finding.immediate, urgency(a.finding)))
 
+    @property
+    def pictured(self) -> list[Answer]:
+        """The first of the work, less types that leave no choice (vegetation): those stand in the table."""
+        free = {t.name for t in self.taxonomy.types if len(self.taxonomy.answers(t.name)) > 1}
+        return [a for a in self.work if a.finding.type_name in free][:PICTURED]
+
 
 def with_pictures(report: SignedReport, picture: Callable[[Answer], str]) -> SignedReport:
     """With pictures (data URIs) of the first of the work; empty ones where the photograph is not there."""
-    first = {id(a) for a in report.work[:PICTURED]}
+    first = {id(a) for a in report.pictured}
     return replace(report, answers=[replace(a, picture=picture(a)) if id(a) in first else a for a in report.answers])
 
 
@@ -92,6 +99,7 @@ def render_signed(report: SignedReport) -> str:
     slugs = {c["name"]: c["slug"] for c in condition_styles(words)}
     rows = [_row(a, words, slugs, order.get(id(a), 0)) for a in report.answers]
     listed = sorted((row for row in rows if row["n"]), key=lambda row: row["n"])
+    pictured = {order[id(a)] for a in report.pictured}
     return (
         environment()
         .get_template("signed.html.j2")
@@ -101,11 +109,12 @@ def render_signed(report: SignedReport) -> str:
             conditions=condition_styles(words),
             matrix=matrix(totals, words),
             scale=[(s.name, s.meaning) for s in words.grading.severities[:0:-1]],
-            shown=listed[:PICTURED],
-            rest=listed[PICTURED:],
+            shown=[row for row in listed if row["n"] in pictured],
+            rest=[row for row in listed if row["n"] not in pictured],
             changed=[row for row in rows if row["changed"]],
             rows=rows,
             open=sum(not a.action for a in report.answers),
+            unsure=sum(a.action == "unsure" for a in report.answers),
             chain=CHAIN,
         )
     )
@@ -130,6 +139,15 @@ def _tiles(report: SignedReport, totals: Totals) -> list[tuple[str, str]]:
     return [(f"{count:,}", what) for count, what in counts]
 
 
+def _place(at: GeoPosition | None) -> str:
+    """A position for a narrow column of a table."""
+    if at is None:
+        return ""
+    near = "" if at.error_m is None else f" ±{at.error_m:.0f} m"
+    ends = ("S" if at.latitude < 0 else "N", "W" if at.longitude < 0 else "E")
+    return f"{abs(at.latitude):.5f} {ends[0]} {abs(at.longitude):.5f} {ends[1]}{near}"
+
+
 def _row(answer: Answer, taxonomy: Taxonomy, slugs: Mapping[str, str], n: int) -> dict[str, Any]:
     """What the page says of one finding."""
     finding, there = answer.finding, answer.there
@@ -140,6 +158,7 @@ def _row(answer: Answer, taxonomy: Taxonomy, slugs: Mapping[str, str], n: int) -
         "slug": slugs.get(finding.condition, "") if there else "",
         "grade": finding.grade,
         "where": position_words(finding.geo_position),
+        "place": _place(finding.geo_position),
         "said": answer.said or "nothing",
         "did": DID.get(answer.action, answer.action),
         "changed": answer.changed,

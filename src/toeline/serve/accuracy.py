@@ -37,14 +37,14 @@ from toeline.serve.store import Row, Store
 HOLD = 0.95  # of the promoted accuracy: the target where none is named
 SEEN, BLIND, WHOLE, PHOTOS = "seen", "blind", "whole_inspections", "whole_photographs"
 GROUPS: Mapping[str, tuple[str, str]] = {
+    BLIND: (
+        "Blind sample, answered without seeing the model's answer or the first one",
+        "The fairest figure. It is a random share of what was decided, so of what the review had come to by then.",
+    ),
     SEEN: (
         "All decisions, taken while the model's answer was seen",
         "Too good: who sees an answer tends to confirm it, and an error that looks right is confirmed too. And no "
         "random sample: the review begins with what is urgent or least sure, where the model errs more often.",
-    ),
-    BLIND: (
-        "Blind sample, answered without seeing the model's answer or the first one",
-        "The fairest figure. It is a random share of what was decided, so of what the review had come to by then.",
     ),
     WHOLE: (
         "Inspections of which every finding is decided",
@@ -55,6 +55,12 @@ GROUPS: Mapping[str, tuple[str, str]] = {
         "Less bent by the order of the review: on these photographs nothing was left out. Which ones they are is still "
         "no accident, and the model's answer was seen.",
     ),
+}
+CALLED = {
+    SEEN: "All decisions (too good)",
+    BLIND: "Blind sample",
+    WHOLE: "Whole inspections",
+    PHOTOS: "Whole photographs",
 }
 ROWS = """
 SELECT f.id, f.object, f.type, f.class, f.probability, f.probabilities, f.review, f.added, f.now_class, f.now_action,
@@ -147,10 +153,10 @@ class ModelAccuracy:
         """The group that is quoted: the blind sample where there is one."""
         return BLIND if BLIND in self.scores else SEEN
 
-    def change(self, key: str, running: Metric) -> Change | None:
-        """Beside the promoted figure, where both are known."""
+    def change(self, key: str, running: Metric, group: str) -> Change | None:
+        """Beside the promoted figure, where both are known. Only a blind answer is not drawn to the model's."""
         was = self.promoted.figures.get(key) if self.promoted else None
-        return Change.of(was, running) if was and was.n and running.n else None
+        return Change.of(was, running, at_most=group != BLIND) if was and was.n and running.n else None
 
     def drifts(self) -> Iterator[tuple[str, Change]]:
         """Each comparison with the promoted accuracy that can be made, with its group.
@@ -158,7 +164,7 @@ class ModelAccuracy:
         Of both stages together only where all of a photograph is decided: else nobody looked for what was not found.
         """
         for group, key in ((BLIND, GIVEN_TYPE), (SEEN, GIVEN_TYPE), (WHOLE, BOTH_STAGES), (PHOTOS, BOTH_STAGES)):
-            if (score := self.scores.get(group)) and (change := self.change(key, score[key])):
+            if (score := self.scores.get(group)) and (change := self.change(key, score[key], group)):
                 yield group, change
 
     def record(self) -> dict[str, Any]:
@@ -212,7 +218,7 @@ class ModelAccuracy:
         for number in sorted(of, key=lambda n: (of[n]["finished"], n)):
             its = [item for item, where in zip(items, seen, strict=True) if where == number]
             if its and (figure := class_given_type(its, self.taxonomy)).n:
-                change = self.change(GIVEN_TYPE, figure)
+                change = self.change(GIVEN_TYPE, figure, SEEN)
                 found.append({
                     "inspection": number, "name": of[number]["name"], "finished": of[number]["finished"],
                     "figure": metric_record(figure), "words": str(figure), "drift": change.record() if change else None,
@@ -252,19 +258,19 @@ def accuracy_record(models: Sequence[ModelAccuracy], last_event: int) -> dict[st
 
 def spoken(model: Mapping[str, Any]) -> Iterator[str]:
     """What the record of one model says besides its figures, in sentences."""
-    called = {SEEN: "All decisions", BLIND: "Blind sample", WHOLE: "Whole inspections", PHOTOS: "Whole photographs"}
     if model["promoted"] is None:
-        yield "What the model was promoted with is not known here: name its folder with --model."
+        yield "What the model was promoted with is not known here: name its folder with toeline serve accuracy --model."
     for drift in model["drift"]:
-        yield f"{called[drift['group']]}, {drift['running']['label']}. {drift['words']}"
+        yield f"{CALLED[drift['group']]}: {drift['running']['label']}. {drift['words']}"
     if model["target"] is None:
-        yield "No target: name one with --target."
+        yield "No target: name one."
     for proof in model["proof"]:
-        yield f"{called[proof['group']]}. {proof['words']}"
+        only = " Only a blind sample proves it." if proof["group"] == SEEN else ""
+        yield f"{CALLED[proof['group']]}: {proof['words']}{only}"
     if model["risk"]:
-        yield f"{called[model['risk']['group']]}. {model['risk']['words']}"
+        yield f"{CALLED[model['risk']['group']]}: {model['risk']['words']}"
     for row in model["over_time"]:
-        yield f"{row['name']}. {(row['drift'] or row)['words']}"
+        yield f"{row['name']}: {(row['drift'] or row)['words']}"
 
 
 def worse(record: Mapping[str, Any]) -> Iterator[str]:

@@ -87,10 +87,10 @@ const COLOR = { worse: "flag", better: "good" };
 
 /** Figures with their intervals, from 0 to 100 %; the line across is what the model was promoted with. */
 function intervals(rows, promoted) {
-  const wide = 640, left = 170, step = 26, high = rows.length * step + 22, x = (p) => left + p * (wide - left - 14);
+  const wide = 540, left = 140, step = 26, high = rows.length * step + 22, x = (p) => left + p * (wide - left - 26);
   const marks = rows.flatMap(({ name, figure }, i) => {
     const y = 14 + i * step, [low, top] = figure.interval;
-    return [make("text", { x: 0, y: y + 4 }, name.length > 22 ? `${name.slice(0, 21)}…` : name), make("line", { x1: x(low), x2: x(top), y1: y, y2: y, class: "reach" }), make("circle", { cx: x(figure.value), cy: y, r: 5 })];
+    return [make("text", { x: 0, y: y + 4 }, name.length > 18 ? `${name.slice(0, 17)}…` : name), make("line", { x1: x(low), x2: x(top), y1: y, y2: y, class: "reach" }), make("circle", { cx: x(figure.value), cy: y, r: 5 })];
   });
   const scale = [0, 0.25, 0.5, 0.75, 1].map((p) => make("text", { x: x(p), y: high - 2, class: "scale" }, `${100 * p} %`));
   const was = promoted ? [make("line", { x1: x(promoted), x2: x(promoted), y1: 0, y2: high - 18, class: "was" })] : [];
@@ -114,8 +114,8 @@ function model(said, n) {
   return make("section", {}, heading,
     tiles([[figure ? tenths(figure.value) : "–", figure ? `right class (${between(figure.interval)}), ${quoted.name === "blind" ? "blind sample" : "answer was seen"}` : "no object is decided"],
       [figure?.floor == null ? "–" : tenths(figure.floor), "the most common class of each type"], [was ? tenths(was.value) : "–", was ? "when it was promoted, types given" : "promoted with: not known"], [said.decisions.decided.toLocaleString("en"), "findings decided"]]),
-    drift ? make("p", { class: drift.answer === "worse" ? "note" : "" }, make("b", { class: COLOR[drift.answer] }, drift.words)) : "",
-    make("ul", {}, said.sentences.slice(0, said.sentences.length - said.over_time.length).map((s) => make("li", {}, s))),
+    drift ? make("p", { class: drift.answer === "worse" ? "note" : "" }, make("b", { class: COLOR[drift.answer] }, said.sentences[0])) : "",
+    make("ul", {}, said.sentences.slice(drift ? 1 : 0, said.sentences.length - said.over_time.length).map((s) => make("li", {}, s))),
     said.over_time.length ? make("h3", {}, "By inspection, decisions that saw the answer") : "",
     said.over_time.length ? intervals([...(was ? [{ name: "promoted", figure: was }] : []), ...said.over_time], was?.value) : "",
     said.over_time.length ? table("Accuracy by inspection", ["Inspection", "Right class, where the type is right", "95 % interval", "Counted", "Drift"], said.over_time.map((o) => [o.name, tenths(o.figure.value), between(o.figure.interval), `${o.figure.count} of ${o.figure.n}`, make("span", { class: COLOR[o.drift?.answer] ?? "soft" }, { worse: "⚠ worse", better: "better", "not shown": "not shown" }[o.drift?.answer] ?? "–")])) : "",
