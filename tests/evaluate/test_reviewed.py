@@ -124,7 +124,7 @@ def test_what_is_said_of_a_target() -> None:
     assert open_["more"] == n_to_show(figure(92, 100, 100), 0.88) - 100
     assert f"About {open_['more']:,} more decisions" in open_["words"]
     assert "could not be by so few" in proof_of(figure(20, 20, 20), 0.9)["words"]
-    assert "on one photograph" in proof_of(figure(9, 10, 1), 0.85)["words"]
+    assert "one photograph does not say" in proof_of(figure(9, 10, 1), 0.85)["words"]
 
 
 def test_drift_is_told_when_the_interval_leaves_out_none() -> None:

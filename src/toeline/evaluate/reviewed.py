@@ -250,9 +250,7 @@ def _proof_words(figure: Metric, target: float, more: int | None) -> str:
     if not figure.value > target:
         return f"{goal} cannot be proven: the figure lies under it. Measured: {figure}."
     if more is None:
-        return (
-            f"{goal} is not shown, and decisions on one photograph do not say how many more would. Measured: {figure}."
-        )
+        return f"{goal} is not shown, and one photograph does not say how many more would. Measured: {figure}."
     few = ", and could not be by so few" if figure.verdict == NOT_PROVABLE else ""
     return (
         f"{goal} is not shown{few}. About {more:,} more decisions would show it if the model is right as "
