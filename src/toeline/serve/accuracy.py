@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,7 @@ from toeline.pipelines.promoted import Promoted
 from toeline.serve.imports import promoted_in
 from toeline.serve.store import Row, Store
 
+SLOW_S, TIMES = 5.0, 10
 HOLD = 0.95  # of the promoted accuracy: the target where none is named
 SEEN, BLIND, WHOLE, PHOTOS = "seen", "blind", "whole_inspections", "whole_photographs"
 GROUPS: Mapping[str, tuple[str, str]] = {
@@ -132,7 +134,6 @@ class ModelAccuracy:
     inspections: Sequence[Row]
     promoted: Promoted | None
     taxonomy: Taxonomy
-    asked: float | None  # the target that somebody named
 
     @cached_property
     def scores(self) -> dict[str, ReviewScore]:
@@ -142,11 +143,10 @@ class ModelAccuracy:
             items[PHOTOS] = []
         return {group: score_reviewed(its, self.taxonomy) for group, its in items.items() if its}
 
-    @property
-    def target(self) -> float | None:
+    def target(self, named: float | None) -> float | None:
         """What is to be shown: as it was named, else 95 % of the promoted accuracy."""
         was = self.promoted.figures.get(GIVEN_TYPE) if self.promoted else None
-        return self.asked if self.asked is not None else HOLD * was.value if was else None
+        return named if named is not None else HOLD * was.value if was else None
 
     @property
     def best(self) -> str:
@@ -167,8 +167,9 @@ class ModelAccuracy:
             if (score := self.scores.get(group)) and (change := self.change(key, score[key], group)):
                 yield group, change
 
-    def record(self) -> dict[str, Any]:
-        """As JSON."""
+    def record(self, named: float | None) -> dict[str, Any]:
+        """As JSON; `named` is the target that somebody asks for."""
+        target = self.target(named)
         return {
             "model": self.model,
             "decisions": self._counts(),
@@ -176,10 +177,10 @@ class ModelAccuracy:
             "groups": [self._group(group, score) for group, score in self.scores.items()],
             "promoted": self.promoted.record() if self.promoted else None,
             "drift": [{"group": group, **change.record()} for group, change in self.drifts()],
-            "target": self.target,
-            "proof": [self._proof(group) for group in (BLIND, SEEN) if group in self.scores and self.target],
+            "target": target,
+            "proof": list(self._proofs(target)),
             "risk": self._risk(),
-            "over_time": self._over_time(),
+            "over_time": self.over_time,
         }
 
     def _counts(self) -> dict[str, int]:
@@ -190,9 +191,10 @@ class ModelAccuracy:
         title, caution = GROUPS[name]
         return {"name": name, "title": title, "caution": caution, "words": _words(score), **score.record()}
 
-    def _proof(self, group: str) -> dict[str, Any]:
-        assert self.target is not None
-        return {"group": group, **proof_of(self.scores[group][GIVEN_TYPE], self.target)}
+    def _proofs(self, target: float | None) -> Iterator[dict[str, Any]]:
+        for group in (BLIND, SEEN):
+            if target and group in self.scores:
+                yield {"group": group, **proof_of(self.scores[group][GIVEN_TYPE], target)}
 
     def _risk(self) -> dict[str, Any] | None:
         """Whether at most the promised share is wrong of what was not sent to review, by the best group."""
@@ -209,7 +211,8 @@ class ModelAccuracy:
             "group": group, "promised": promised, "verdict": verdict, "words": words, "figure": metric_record(figure),
         }  # fmt: skip
 
-    def _over_time(self) -> list[dict[str, Any]]:
+    @cached_property
+    def over_time(self) -> list[dict[str, Any]]:
         """Each inspection of the model by itself, the oldest first, of the decisions that saw the answer."""
         items = self.decided.items(SEEN, self.taxonomy)
         of = {i["id"]: i for i in self.inspections}
@@ -236,21 +239,21 @@ def _words(score: ReviewScore) -> str:
     return f"{figure}{told}, on {some(score.photographs, 'photograph')}."
 
 
-def accuracies(store: Store, taxonomy: Taxonomy, *, target: float | None = None) -> list[ModelAccuracy]:
+def accuracies(store: Store, taxonomy: Taxonomy) -> list[ModelAccuracy]:
     """Of each model of a store, the latest first."""
     by_model: dict[str, list[Row]] = {}
     for row in store.rows("SELECT * FROM inspections ORDER BY id DESC"):
         by_model.setdefault(row["model"], []).append(row)
     decided = decided_of(store)
     return [
-        ModelAccuracy(model, decided[model], rows, promoted_in(store, rows[0]), taxonomy, target)
+        ModelAccuracy(model, decided[model], rows, promoted_in(store, rows[0]), taxonomy)
         for model, rows in by_model.items()
     ]
 
 
-def accuracy_record(models: Sequence[ModelAccuracy], last_event: int) -> dict[str, Any]:
+def accuracy_record(models: Sequence[ModelAccuracy], last_event: int, target: float | None = None) -> dict[str, Any]:
     """As the API answers, and as `toeline serve accuracy --json` prints."""
-    every = [m.record() for m in models]
+    every = [m.record(target) for m in models]
     every = [{**m, "sentences": list(spoken(m))} for m in every]
     mixed = "" if len(every) < 2 else f"{len(every)} models are in the store: each is counted by itself."
     return {"last_event": last_event, "models": every, "words": mixed, "groups": {k: v[0] for k, v in GROUPS.items()}}
@@ -280,20 +283,28 @@ def worse(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 class Kept:
-    """The last answer, for as long as nothing is decided: a page that is loaded again counts nothing again."""
+    """The last count, for as long as nothing is decided: a page that is loaded again counts nothing again.
+
+    A large store, whose count takes more than SLOW_S, is counted again only when TIMES as long has passed.
+    """
 
     def __init__(self) -> None:
         """Holds none yet."""
         self._lock = threading.Lock()
-        self._of: tuple[Any, ...] = ()
-        self._said: dict[str, Any] = {}
+        self._of: tuple[int, ...] = ()
+        self._models: list[ModelAccuracy] = []
+        self._until = 0.0
 
     def get(self, store: Store, taxonomy: Taxonomy, target: float | None) -> dict[str, Any]:
-        """The record as it is now."""
+        """The record, with the event up to which it was counted."""
         with self._lock:
             last = store.value("SELECT COALESCE(MAX(id), 0) FROM events")
-            now = (last, store.value("SELECT COUNT(*) FROM inspections"), target)
-            if now != self._of:
-                self._said = accuracy_record(accuracies(store, taxonomy, target=target), last)
+            now = (last, store.value("SELECT COUNT(*) FROM inspections"))
+            start = time.monotonic()
+            if now != self._of and start >= self._until:
+                self._models = accuracies(store, taxonomy)
                 self._of = now
-            return self._said
+                accuracy_record(self._models, last)  # counts
+                took = time.monotonic() - start
+                self._until = start + took * (1 + TIMES) if took > SLOW_S else 0.0
+            return accuracy_record(self._models, self._of[0], target)

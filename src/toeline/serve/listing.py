@@ -188,20 +188,13 @@ class Listing:
             " GROUP BY i.id ORDER BY i.id DESC"
         )
         names = ("id", "name", "imported", "finished", "photographs", "findings", "decided", "model")
-        signed = {r["id"]: self._signed(r["signed"]) for r in rows}
-        return [
-            {
-                **{n: r[n] for n in names},
-                "signed": bool(signed[r["id"]] and signed[r["id"]]["valid"]),
-                "signoff": signed[r["id"]],
-            }
-            for r in rows
-        ]
+        return [{**{n: r[n] for n in names}, **self._signed(r["signed"])} for r in rows]
 
-    def _signed(self, signoff: int | None) -> dict[str, Any] | None:
+    def _signed(self, signoff: int | None) -> dict[str, Any]:
         """The last sign-off of an inspection, and whether it still holds."""
         row = self.store.row(f"{SIGNED} WHERE id = ?", signoff)
-        return said_of(self.store, row) if row else None
+        last = said_of(self.store, row) if row else None
+        return {"signed": bool(last and last["valid"]), "signoff": last}
 
     def events(self, *, finding: int | None = None, user: str = "", after: int = 0, limit: int = 100) -> dict[str, Any]:
         """Events in their order; `last` is where the next page begins."""

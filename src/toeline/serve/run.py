@@ -156,7 +156,7 @@ def head_in(text: str) -> str:
 
 
 def backup_store(store_dir: Path, target: Path) -> None:
-    """Copy the database while the service goes on. Uploads and runs are files: copy them as files."""
+    """Copy the database while it is served. Uploads and runs are files: copy them as files."""
     store = Store.open(store_dir, make=False)
     try:
         head = store.backup(target)
@@ -230,8 +230,7 @@ def accuracy_of(store_dir: Path, target: float | None, model: Path | None) -> Su
     try:
         with saying("Reading the decisions"):
             _remember(store, model)
-            made = accuracies(store, store_taxonomy(store), target=target)
-            record = accuracy_record(made, store.note_head()["event"])
+            record = accuracy_record(accuracies(store, store_taxonomy(store)), store.note_head()["event"], target)
     finally:
         store.close()
     problems = [Problem.in_file(store_dir / FILE, words) for words in worse(record)]

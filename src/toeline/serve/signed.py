@@ -48,7 +48,7 @@ def draft(state: Any, form: SignForm) -> Draft:
     def picture(answer: Answer) -> str:
         finding = answer.finding
         try:
-            found = state.pixels.crop(photos[finding.photo], finding.box, margin=MARGIN, size=PICTURE_PX)
+            found = state.pixels.crop(photos[finding.photo], finding.box, margin=MARGIN, size=PICTURE_PX, outlined=True)
         except Refused:  # not there any more, or another file: the page says so
             return ""
         return data_uri(found)

@@ -197,7 +197,7 @@ class Store:
         return int(self.value("PRAGMA user_version"))
 
     def backup(self, target: Path) -> dict[str, Any]:
-        """A whole copy of the database, taken while the service goes on; its last event. Raises OutputError."""
+        """A whole copy of the database, taken while it is served; its last event. Raises OutputError."""
         if target.exists():
             raise OutputError(f"{target}: is there already. Choose another file for the backup.")
         part = target.with_name(f".{target.name}.part")
