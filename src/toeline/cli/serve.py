@@ -14,7 +14,7 @@ from toeline.errors import ExitCode
 from toeline.pipelines.progress import out as terminal
 from toeline.pipelines.progress import tell
 from toeline.pipelines.settings import Link, ServeOptions
-from toeline.serve.run import accounts, backup_store, check_store, import_into, restore_store
+from toeline.serve.run import accounts, accuracy_of, backup_store, check_store, import_into, restore_store
 from toeline.serve.run import serve as serve_until_stopped
 
 app = typer.Typer(no_args_is_help=False)
@@ -56,12 +56,44 @@ def import_(
 
 
 @app.command("check")
-def check(store: StoreDir, as_json: AsJson = False) -> None:
+def check(
+    store: StoreDir,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HASH|FILE", help="The hash of an event, kept elsewhere, that must be there; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Say whether all decisions of a store are there and unchanged. Exit code 1 when not.
 
-    Example: toeline serve check --store review
+    Events cut off at the end show beside a hash that was kept elsewhere: in a backup, labels.json, a signed report.
+
+    Example: toeline serve check --store review --head backups/review-28.sqlite.head.json
     """
-    done = check_store(store)
+    done = check_store(store, head or ())
+    tell(done, as_json=as_json)
+    raise typer.Exit(ExitCode.of(fine=not done.problems))
+
+
+@app.command("accuracy")
+def accuracy(
+    store: StoreDir,
+    target: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=0.999, metavar="SHARE", help="What is to be proven; 95 % of the promoted accuracy."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The model folder, where the store does not know its scores.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how right the models are by what people decided: intervals, drift, how many more decisions prove a target.
+
+    Exit code 1: drift to the worse is shown.
+
+    Example: toeline serve accuracy --store review --target 0.85
+    """
+    done = accuracy_of(store, target, model)
     tell(done, as_json=as_json)
     raise typer.Exit(ExitCode.of(fine=not done.problems))
 

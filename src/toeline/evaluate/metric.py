@@ -136,6 +136,25 @@ def judge_target(value: Interval, n: int, target: float, *, lower_is_better: boo
     return NOT_PROVABLE if wilson(n, n).low <= target else NOT_SHOWN
 
 
+def n_to_show(figure: Metric, target: float) -> int | None:
+    """About how many objects would show `target` if further ones are right, and hang together, as those so far.
+
+    Where the interval that is quoted would begin above the target: its width falls with the root of n, Wilson's and the
+    bootstrap's. None where the share is not above the target, or too few photographs say how objects hang together.
+
+    >>> bootstrap = ClusterBootstrap.of([str(i) for i in range(100)])
+    >>> figure = ratio("accuracy", "", [1] * 90 + [0] * 10, [1] * 100, bootstrap)
+    >>> 195 <= n_to_show(figure, 0.85) <= 220, n_to_show(figure, 0.9)
+    (True, None)
+    """
+    formula, p = figure.wilson, figure.value
+    if not figure.n or formula is None or not p > target or figure.clustered == Interval(0.0, 1.0):
+        return None
+    held, wanted = (end * (1 - end) / (p - end) ** 2 for end in (formula.low, target))  # n / z², by Wilson's formula
+    drawn = ((p - figure.clustered.low) / (p - target)) ** 2
+    return math.floor(figure.n * max(wanted / held, drawn)) + 1
+
+
 def hull(*intervals: Interval | None) -> Interval:
     """From the lowest low end to the highest high end: what to quote where two methods disagree.
 

@@ -126,7 +126,7 @@ def render_print(given: PageInput) -> str:
     todo = list(book.worst or worklist(given.findings)[:MOST_SHOWN])
     shown = [f for f in todo if f.verdict.asked][:MOST_PRINTED]
     crops = crops_of(given.folder, given.photos, shown, PRINT_PX)
-    slugs = {c["name"]: c["slug"] for c in _condition_styles(words)}
+    slugs = {c["name"]: c["slug"] for c in condition_styles(words)}
     work = work_section(todo, book.totals, words, {}, crops)
     told = {(f.photo, f.instance_id): f for f in shown}
     shown_rows, rest = [], []
@@ -153,7 +153,7 @@ def _summary(given: PageInput, links: Mapping[tuple[str, str], str]) -> dict[str
         "run": given.run,
         "tiles": _tiles(given),
         "matrix": matrix(given.place.totals, given.taxonomy),
-        "conditions": _condition_styles(given.taxonomy),
+        "conditions": condition_styles(given.taxonomy),
         "boxes": given.run.get("models", {}).get("detector", {}).get("labels", ""),
         "map": map_section(given.located, given.taxonomy, links),
         "told": given.told or kinds_of(given.problems),
@@ -186,7 +186,7 @@ def _tiles(given: PageInput) -> list[tuple[str, str, str, str]]:
         (f"{totals.findings:,}", "objects", "", "all"),
         *(
             (f"{totals.count(condition=c['name']):,}", c["name"], c["slug"], c["name"])
-            for c in _condition_styles(given.taxonomy)
+            for c in condition_styles(given.taxonomy)
         ),
         (f"{totals.review:,}", "to review", "", "review"),
         *([(f"{totals.immediate:,}", "immediate", "", "immediate")] if given.taxonomy.grading.rules else []),
@@ -225,7 +225,8 @@ def matrix(totals: Totals, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     ]
 
 
-def _condition_styles(taxonomy: Taxonomy) -> list[dict[str, str]]:
+def condition_styles(taxonomy: Taxonomy) -> list[dict[str, str]]:
+    """Name, color, line and CSS class of each condition."""
     return [
         {"name": name, "color": color, "line": LINES[style], "slug": f"c{n}"}
         for n, (name, (color, style)) in enumerate(legend(taxonomy).items())
@@ -257,7 +258,7 @@ def _cards(given: PageInput) -> list[dict[str, Any]]:
 
 def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dict[str, Any]]:
     names, words = names_in(findings, given.taxonomy), given.taxonomy
-    slugs = {c["name"]: c["slug"] for c in _condition_styles(words)}
+    slugs = {c["name"]: c["slug"] for c in condition_styles(words)}
     return [
         {
             **shown_facts(f, words),

@@ -29,15 +29,15 @@ MOST_S = 300  # that a browser may take
 Print = Callable[[str, Path], None]
 
 
-def printer() -> Print:
+def printer(wanted: str = "--pdf", instead: str = "leave --pdf out and print report.html in a browser") -> Print:
     """What turns HTML into a PDF file on this machine. Raises SetupError when there is neither of the two."""
     if find_spec("weasyprint"):
         return _by_weasyprint
     if any(map(shutil.which, BROWSERS)):
         return _by_browser
     raise SetupError(
-        f"--pdf needs WeasyPrint, or Chromium or Chrome on the PATH, and none of them is there. Run: "
-        f"{install_line('pdf')} (the extra [pdf]), or leave --pdf out and print report.html in a browser."
+        f"{wanted} needs WeasyPrint, or Chromium or Chrome on the PATH, and none of them is there. Run: "
+        f"{install_line('pdf')} (the extra [pdf]), or {instead}."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +23,7 @@ from toeline._version import __version__
 from toeline.errors import ToelineError
 from toeline.serve import exports, pages, reviewing, signing, working
 from toeline.serve.accounts import LOOPBACK, Accounts, TooMany
+from toeline.serve.accuracy import Kept
 from toeline.serve.blind import Blind
 from toeline.serve.decisions import Decisions, Refused
 from toeline.serve.imports import store_taxonomy
@@ -29,7 +31,7 @@ from toeline.serve.jobs import Jobs, Model
 from toeline.serve.listing import Listing
 from toeline.serve.metrics import Metrics
 from toeline.serve.pixels import Pixels
-from toeline.serve.store import Store, StoreBusy, StoreFull
+from toeline.serve.store import Store, StoreBusy, StoreFull, head_of
 from toeline.serve.who import current, require_own_page
 
 STATIC = Path(__file__).with_name("static")
@@ -86,8 +88,9 @@ def make_app(
     state.store, state.taxonomy, state.limits, state.secure = store, taxonomy, limits or Limits(), secure
     state.local, state.local_csrf = host in LOOPBACK and not secure, secrets.token_urlsafe(32)
     state.listing, state.decisions = Listing(store, taxonomy), Decisions(store, taxonomy)
-    state.blind = Blind(store, state.decisions)
+    state.blind, state.accuracy = Blind(store, state.decisions), Kept()
     state.accounts, state.pixels, state.metrics = Accounts(store), Pixels(store), Metrics()
+    state.printing = threading.Lock()  # one report is printed at a time: a browser takes a core
     state.jobs = Jobs(store, model, [p.resolve() for p in photos], state.limits.waiting, state.metrics)
     for part in (reviewing, working, signing, exports):
         app.include_router(part.router, prefix="/api/v1")
@@ -127,8 +130,10 @@ def _root(app: FastAPI) -> Any:
 
     @router.get("/version")
     def version() -> dict[str, Any]:
-        """Versions of program and schema, and the fingerprint of the model."""
-        return {"version": __version__, "schema": state.store.schema, "model": state.jobs.fingerprint}
+        """Versions of program and schema, the fingerprint of the model, and the last event with its hash."""
+        head = head_of(state.store.reader)
+        known = {"version": __version__, "schema": state.store.schema, "model": state.jobs.fingerprint}
+        return {**known, "event": head["event"], "head": head["hash"]}
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def metrics() -> Response:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ToelineError
-from toeline.serve.store import Row, Store, dumps, now
+from toeline.serve.store import HEAD, Row, Store, dumps, now
 
 ACTIONS = ("confirm", "change", "reject", "unsure", "skip", "box", "add")
 DECIDES = ("confirm", "change", "reject", "unsure", "add")  # after these a finding is not open any more
@@ -437,11 +437,24 @@ class Checked:
     faults: list[str] = field(default_factory=list)
 
 
-def check(store: Store, taxonomy: Taxonomy) -> Checked:
-    """Read every event and compare: hashes, order, what holds of each finding, and the heads that were signed."""
+def check(store: Store, taxonomy: Taxonomy, heads: Sequence[str] = ()) -> Checked:
+    """Read every event and compare: hashes, order, what holds of each finding, and the heads that were signed.
+
+    `heads` are hashes that were kept elsewhere: one that is no event of the chain shows that events were cut off.
+    """
+    db, note = store.reader, _note(store)
+    db.execute("BEGIN")  # one state of the store, while others write
+    try:
+        return _checked(store, taxonomy, {*heads}, note)
+    finally:
+        db.execute("COMMIT")
+
+
+def _checked(store: Store, taxonomy: Taxonomy, missing: set[str], note: dict[str, Any]) -> Checked:
     db = store.reader
     result = Checked(head=genesis(db))
-    signed = {row["event"]: row for row in db.execute("SELECT * FROM signoffs")}
+    missing.discard(result.head)
+    signed = {row["event"]: row for row in db.execute("SELECT id, event, chain, sha256 FROM signoffs")}
     for row in db.execute("SELECT * FROM events ORDER BY id"):
         result.events += 1
         if row["id"] != result.events:
@@ -452,10 +465,36 @@ def check(store: Store, taxonomy: Taxonomy) -> Checked:
         if (sign := signed.pop(row["id"], None)) and sign["chain"] != row["prev"]:
             result.faults.append(f"sign-off {sign['id']}: what was signed is not what the events say")
         result.head = row["hash"]
+        missing.discard(row["hash"])
+    for row in db.execute("SELECT s.id, s.page, s.sha256, e.more FROM signoffs s JOIN events e ON e.id = s.event"):
+        if {hashlib.sha256(row["page"]).hexdigest(), row["sha256"]} != {json.loads(row["more"]).get("sha256")}:
+            result.faults.append(f"sign-off {row['id']}: its report is not the one that was signed")
     result.faults += [f"sign-off {sign['id']}: its event {event} is gone" for event, sign in signed.items()]
+    result.faults += (f"hash {head}: is of no event of this store: events were cut off" for head in sorted(missing))
+    result.faults += _cut_off(store, result, note)
     result.faults += (f"SQLite: {row[0]}" for row in db.execute("PRAGMA integrity_check") if row[0] != "ok")
     _check_standing(db, taxonomy, result)
     return result
+
+
+def _cut_off(store: Store, result: Checked, note: dict[str, Any]) -> Iterator[str]:
+    """What the database and the note beside it remember of events that are not there any more."""
+    ever = store.value("SELECT seq FROM sqlite_sequence WHERE name = 'events'") or 0
+    if ever > result.events:
+        yield f"events {result.events + 1} to {ever}: were there once, and were cut off"
+    if note and note["store"] != store.meta("store"):
+        yield f"{HEAD}: is of another store. Delete it if the database was put here on purpose."
+    elif note and note["event"] and store.value("SELECT hash FROM events WHERE id = ?", note["event"]) != note["hash"]:
+        yield f"{HEAD}: notes event {note['event']} with hash {note['hash']}, which is not there: events were cut off"
+
+
+def _note(store: Store) -> dict[str, Any]:
+    """What stands beside the store of its last event; empty where there is no note, or none that can be read."""
+    try:
+        note = json.loads((store.folder / HEAD).read_text(encoding="utf-8"))
+        return {"store": str(note["store"]), "event": int(note["event"]), "hash": str(note["hash"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _check_standing(db: sqlite3.Connection, taxonomy: Taxonomy, result: Checked) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from toeline.core.finding import Finding, Problem
 from toeline.core.provenance import models_fingerprint, taxonomy_hash
 from toeline.core.records import finding_record
 from toeline.core.taxonomy import Taxonomy
-from toeline.errors import OutputError
+from toeline.errors import ModelError, OutputError
+from toeline.pipelines.promoted import Promoted, promoted_from, promoted_of
 from toeline.pipelines.saved_run import SavedRun, read_saved
 from toeline.serve.store import Row, Store, dumps, now
 
@@ -86,6 +88,8 @@ def import_run(store: Store, folder: Path, *, name: str = "") -> Imported:
         for photo, its in found.items():
             number += len(its)
             _findings(db, inspection, ids[photo], its, taxonomy)
+    with suppress(ModelError):  # what it was promoted with is then not known; nothing else depends on it
+        remember_promoted(store, saved.record)
     return Imported(inspection, named, len(ids), number, problems=problems)
 
 
@@ -226,6 +230,27 @@ def likeness(f: Finding, taxonomy: Taxonomy) -> float:
     place = taxonomy.answers().index(f.verdict.class_name) if f.verdict.class_name in taxonomy.answers() else -1
     form = f.box.width / max(f.box.width + f.box.height, 1e-9)
     return 1000.0 * (place + 1) + 100.0 * round(10 * form) / 10 + min(f.box.area, 4e8) / 4e8
+
+
+def promoted_in(store: Store, inspection: Row) -> Promoted | None:
+    """What the model of an inspection was promoted with, as it was remembered; else as it is found now."""
+    kept = store.meta(_promoted(inspection["model"]))
+    return promoted_from(json.loads(kept)) if kept else promoted_of(json.loads(inspection["run"]))
+
+
+def remember_promoted(store: Store, run: Mapping[str, Any], named: Path | None = None) -> bool:
+    """Keep what the model of a run was promoted with, for its folder may be gone when there are enough decisions.
+
+    Whether it is known. Raises ModelError for a `named` folder that cannot be read.
+    """
+    found = promoted_of(run, named)
+    if found is not None:
+        store.set_meta(_promoted(fingerprint(run)), dumps(found.record()))
+    return found is not None
+
+
+def _promoted(model: str) -> str:
+    return f"promoted {model}"
 
 
 def insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:

@@ -176,6 +176,7 @@ def labels_into(store_dir: Path, out: Path, *, partial: bool = False, link: bool
         with saying("Reading the decisions"):
             labels = labels_of(store, taxonomy, partial=partial)
         last = store.row("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1")
+        store.note_head()
     finally:
         store.close()
     if not labels.data.photographs:

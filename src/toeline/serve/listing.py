@@ -24,6 +24,13 @@ ORDERS = {
 STATES = {"open": "f.decided = 0", "decided": "f.decided = 1", "all": "f.decided IN (0, 1)"}
 NEIGHBOURS, SAME_OBJECT = 20, 8
 JOINED = "SELECT f.*, p.name AS photo_name FROM findings f JOIN photos p ON p.id = f.photo"
+# The first decision on an inspection after an event; skipping, and the blind review, change nothing of what was signed.
+REOPENS = (
+    "SELECT e.* FROM events e CROSS JOIN findings f ON f.id = e.finding WHERE e.id > ? AND f.inspection = ?"
+    " AND e.action NOT IN ('skip', 'blind')"
+    " AND NOT EXISTS (SELECT 1 FROM events s WHERE s.id = e.undoes AND s.action = 'skip') ORDER BY e.id LIMIT 1"
+)
+SIGNED = "SELECT id, inspection, event, user, name, note, time, chain, sha256, open FROM signoffs"  # without the page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,14 +183,18 @@ class Listing:
         rows = self.store.rows(
             "SELECT i.*, (SELECT COUNT(*) FROM photos p WHERE p.inspection = i.id) AS photographs,"
             " COUNT(f.id) AS findings, COALESCE(SUM(f.decided), 0) AS decided,"
-            " (SELECT MAX(s.event) FROM signoffs s WHERE s.inspection = i.id) AS signed"
+            " (SELECT MAX(s.id) FROM signoffs s WHERE s.inspection = i.id) AS signed"
             " FROM inspections i LEFT JOIN findings f ON f.inspection = i.id AND f.removed = 0"
             " GROUP BY i.id ORDER BY i.id DESC"
         )
         names = ("id", "name", "imported", "finished", "photographs", "findings", "decided", "model")
-        return [
-            {**{n: r[n] for n in names}, "signed": bool(r["signed"] and r["signed"] >= r["last_event"])} for r in rows
-        ]
+        return [{**{n: r[n] for n in names}, **self._signed(r["signed"])} for r in rows]
+
+    def _signed(self, signoff: int | None) -> dict[str, Any]:
+        """The last sign-off of an inspection, and whether it still holds."""
+        row = self.store.row(f"{SIGNED} WHERE id = ?", signoff)
+        last = said_of(self.store, row) if row else None
+        return {"signed": bool(last and last["valid"]), "signoff": last}
 
     def events(self, *, finding: int | None = None, user: str = "", after: int = 0, limit: int = 100) -> dict[str, Any]:
         """Events in their order; `last` is where the next page begins."""
@@ -296,4 +307,21 @@ def _added(row: Row) -> Mapping[str, Any]:
         "review": False,
         "review_reason": "",
         "relations": [],
+    }
+
+
+def said_of(store: Store, row: Row) -> dict[str, Any]:
+    """A sign-off; `reopened_by` is the first decision after it that touched its inspection."""
+    of = store.row("SELECT name, last_event FROM inspections WHERE id = ?", row["inspection"])
+    assert of is not None, "sign-offs are of inspections that are there"
+    later = store.row(REOPENS, row["event"], row["inspection"]) if of["last_event"] > row["event"] else None
+    names = ("id", "inspection", "name", "user", "time", "event", "chain", "sha256", "open", "note")
+    return {
+        **{n: row[n] for n in names},
+        "inspection_name": of["name"],
+        "valid": later is None,
+        "reopened_by": later["id"] if later else None,
+        "reopened": {n: later[n] for n in ("id", "user", "action", "time", "finding")} if later else None,
+        "report": f"/api/v1/signoffs/{row['id']}/report.html",
+        "pdf": f"/api/v1/signoffs/{row['id']}/report.pdf",
     }

@@ -22,11 +22,12 @@ PAGES = {  # path: template, title, least role
     "/blind": ("review", "Blind second review", "reviewer"),
     "/progress": ("progress", "Progress", "viewer"),
     "/agreement": ("agreement", "Agreement", "viewer"),
+    "/accuracy": ("accuracy", "Accuracy", "viewer"),
     "/sign-off": ("signoff", "Sign-off", "viewer"),
     "/jobs": ("jobs", "Jobs", "viewer"),
 }
 UNDER = {SINGLE: "/review", "/blind": "/agreement"}  # pages that are not in the menu, and what they belong to
-MENU = ("/review", "/progress", "/agreement", "/sign-off", "/jobs")
+MENU = ("/review", "/progress", "/agreement", "/accuracy", "/sign-off", "/jobs")
 _environment = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
@@ -59,6 +60,7 @@ def login(request: Request) -> Response:
 @router.get("/blind")
 @router.get("/progress")
 @router.get("/agreement")
+@router.get("/accuracy")
 @router.get("/sign-off")
 @router.get("/jobs")
 def shown(request: Request) -> Response:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from toeline.core.box import Box
 from toeline.core.reading import file_hash
@@ -34,9 +34,13 @@ class Pixels:
         self._decoded: OrderedDict[Path, Image.Image] = OrderedDict()
         self._whole: dict[Path, tuple[int, int, bool]] = {}
 
-    def crop(self, photo: Row, box: Box, *, margin: float, size: int) -> bytes:
-        """The box with a margin (a share of its longer side), no side longer than `size`. Raises Refused."""
-        return self._cached(photo, f"crop {box.xyxy} {margin} {size}", lambda image: _cut(image, box, margin, size))
+    def crop(self, photo: Row, box: Box, *, margin: float, size: int, outlined: bool = False) -> bytes:
+        """The box with a margin (a share of its longer side), no side longer than `size`. Raises Refused.
+
+        `outlined` draws the box, for whoever does not know what it is about.
+        """
+        what = f"crop {box.xyxy} {margin} {size}{' outlined' * outlined}"
+        return self._cached(photo, what, lambda image: _cut(image, box, margin, size, outlined))
 
     def whole(self, photo: Row, width: int | None) -> bytes:
         """The photograph upright, no wider than `width`."""
@@ -97,13 +101,18 @@ class Pixels:
         return image
 
 
-def _cut(image: Image.Image, box: Box, margin: float, size: int) -> Image.Image:
+def _cut(image: Image.Image, box: Box, margin: float, size: int, outlined: bool) -> Image.Image:
     pad = margin * max(box.width, box.height)
     grown = Box(box.x1 - pad, box.y1 - pad, box.x2 + pad, box.y2 + pad).clipped(image.size)
     left, upper = min(int(grown.x1), image.width - 1), min(int(grown.y1), image.height - 1)
     right, lower = max(round(grown.x2), left + 1), max(round(grown.y2), upper + 1)
     crop = image.crop((left, upper, right, lower))
     crop.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    if outlined:
+        scale, draw = crop.width / (right - left), ImageDraw.Draw(crop)
+        corners = [round((v - o) * scale) for v, o in zip(box.xyxy, (left, upper, left, upper), strict=True)]
+        for color, width in (("black", 4), ("white", 2)):  # seen on light ground and on dark
+            draw.rectangle(corners, outline=color, width=width)
     return crop
 
 

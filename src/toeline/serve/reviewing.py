@@ -259,6 +259,18 @@ def progress(request: Request, who: Who = VIEWER, inspection: Id | None = None) 
     return said
 
 
+@router.get("/accuracy", tags=["accuracy"])
+def accuracy(
+    request: Request,
+    who: Who = VIEWER,
+    target: Annotated[float | None, Query(gt=0, lt=1, allow_inf_nan=False)] = None,
+) -> Anything:
+    """How right the models are by what people decided: intervals, baselines, drift, what would prove a target."""
+    state = request.app.state
+    said: Anything = state.accuracy.get(state.store, state.taxonomy, target)
+    return said
+
+
 @router.get("/events", tags=["decisions"])
 def events(
     request: Request,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toeline.core.reading import read_json
+from toeline.core.run_folder import write_whole
 from toeline.core.words import some
 from toeline.errors import OutputError, SetupError, need
 from toeline.pipelines.progress import Summary, escape, out, saying
 from toeline.pipelines.settings import InspectRun, ServeOptions
-from toeline.serve.store import FILE, Store
+from toeline.serve.store import FILE, HEAD, Store
 
 if TYPE_CHECKING:
     from toeline.serve.accounts import Accounts
@@ -36,6 +43,8 @@ def serve(run: ServeOptions) -> None:
         )
         model = Model(photos) if run.model else None
         app = make_app(run.store, model=model, photos=_roots(run), host=run.host, secure=run.behind_proxy)
+    _log_heads()
+    app.state.store.note_head()
     shown = f"[{run.host}]" if ":" in run.host else run.host
     out.print(f"Open [bold]http://{shown}:{run.port}[/] in a browser; Ctrl+C stops it.")
     if model is None:
@@ -44,6 +53,14 @@ def serve(run: ServeOptions) -> None:
         app, host=run.host, port=run.port, log_level="warning", server_header=False, proxy_headers=run.behind_proxy,
         forwarded_allow_ips="127.0.0.1", timeout_keep_alive=30, timeout_graceful_shutdown=10,
     )  # fmt: skip
+
+
+def _log_heads() -> None:
+    """The last events go to standard error too, where the journal of the system keeps them."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    logging.getLogger("toeline.serve").addHandler(handler)
+    logging.getLogger("toeline.serve").setLevel(logging.INFO)
 
 
 def require_accounts(run: ServeOptions) -> None:
@@ -97,16 +114,17 @@ def import_into(run: Path, store_dir: Path, name: str) -> Summary:
     )
 
 
-def check_store(store_dir: Path) -> Summary:
-    """Whether all events of a store are there and unchanged."""
+def check_store(store_dir: Path, heads: Sequence[str] = ()) -> Summary:
+    """Whether all events of a store are there and unchanged, those of `heads` among them: hashes, or files with one."""
     from toeline.core.finding import Problem
     from toeline.serve.decisions import check
     from toeline.serve.imports import store_taxonomy
 
+    kept = [head_in(text) for text in heads]
     store = Store.open(store_dir, make=False)
     try:
         with saying("Reading all events"):
-            found = check(store, store_taxonomy(store))
+            found = check(store, store_taxonomy(store), kept)
     finally:
         store.close()
     problems = [Problem.in_file(store_dir / FILE, fault) for fault in found.faults]
@@ -121,14 +139,34 @@ def check_store(store_dir: Path) -> Summary:
     return Summary(lines, {"store": str(store_dir), "last hash": found.head}, record, problems, str(store_dir))
 
 
+def head_in(text: str) -> str:
+    """A hash as it was typed, or the one in a file that names the last event. Raises OutputError.
+
+    Such files are head.json, what `toeline serve backup` wrote beside its copy, labels.json, and `check --json`.
+    """
+    if re.fullmatch(r"[0-9a-f]{64}", text):
+        return text
+    advice = "Give 64 hex digits, head.json, labels.json, or what toeline serve backup wrote beside its copy."
+    record = read_json(Path(text), OutputError, advice=advice)
+    named = record.get("last_event") or record if isinstance(record, dict) else {}
+    found = named.get("hash") or named.get("head") if isinstance(named, dict) else None
+    if not isinstance(found, str) or not re.fullmatch(r"[0-9a-f]{64}", found):
+        raise OutputError(f"{text}: names no last event. {advice}")
+    return found
+
+
 def backup_store(store_dir: Path, target: Path) -> None:
-    """Copy the database while the service runs. Uploads and runs are files: copy them as files."""
+    """Copy the database while it is served. Uploads and runs are files: copy them as files."""
     store = Store.open(store_dir, make=False)
     try:
-        store.backup(target)
+        head = store.backup(target)
+        write_whole(target.with_name(f"{target.name}.head.json"), json.dumps(head) + "\n")
     finally:
         store.close()
-    out.print(f"Backup in {escape(str(target))}; to restore it, put it in its store as {FILE} while nothing serves it.")
+    out.print(
+        f"Backup in {escape(str(target))}, with {some(head['event'], 'event')}; toeline serve restore puts it back."
+    )
+    out.print(f"Hash of the last one, to be kept elsewhere: {head['hash'] or 'none'}")
 
 
 def accounts(store_dir: Path) -> tuple[Store, Accounts]:
@@ -157,17 +195,71 @@ def restore_store(backup: Path, store_dir: Path) -> None:
             whole = False
     if not whole:
         raise OutputError(f"{backup}: is no whole store. Name another backup; nothing was changed.")
-    store = Store(store_dir)
+    store, before = Store(store_dir), 0
     store_dir.mkdir(parents=True, exist_ok=True)
     with store.serving():
         target = store_dir / FILE
         if target.exists():
-            Store.open(store_dir).close()  # takes what is in the write-ahead log into the file
+            there = Store.open(store_dir)  # takes what is in the write-ahead log into the file
+            before = there.note_head()["event"]
+            there.close()
             target.replace(target.with_suffix(".before"))
         for beside in ("-wal", "-shm"):
             target.with_name(FILE + beside).unlink(missing_ok=True)
         part = target.with_name(f".{FILE}.part")
         shutil.copyfile(backup, part)
         part.replace(target)
-    Store.open(store_dir).close()
+    with suppress(FileNotFoundError):
+        (store_dir / HEAD).replace(store_dir / f"{HEAD}.before")  # it is of what was there
+    now = Store.open(store_dir)
+    event = now.note_head()["event"]
+    now.close()
     out.print(f"Restored into {escape(str(store_dir))}.")
+    if before > event:
+        kept = (store_dir / FILE).with_suffix(".before").name
+        out.print(f"[yellow]Events {event + 1} to {before} of the store before are not in it; they are in {kept}.[/]")
+
+
+def accuracy_of(store_dir: Path, target: float | None, model: Path | None) -> Summary:
+    """The running accuracy of the models in a store. `model` is a folder that says what one was promoted with."""
+    from toeline.core.finding import Problem
+    from toeline.serve.accuracy import accuracies, accuracy_record, worse
+    from toeline.serve.imports import store_taxonomy
+
+    store = Store.open(store_dir, make=False)
+    try:
+        with saying("Reading the decisions"):
+            _remember(store, model)
+            record = accuracy_record(accuracies(store, store_taxonomy(store)), store.note_head()["event"], target)
+    finally:
+        store.close()
+    problems = [Problem.in_file(store_dir / FILE, words) for words in worse(record)]
+    return Summary(list(_accuracy_lines(record)), {"store": str(store_dir)}, record, problems, "the lines above")
+
+
+def _remember(store: Store, model: Path | None) -> None:
+    """Keep what a folder says for the models whose weights it holds. Raises ModelError where it holds none's."""
+    from toeline.errors import ModelError
+    from toeline.serve.imports import remember_promoted
+
+    runs = [json.loads(row["run"]) for row in store.rows("SELECT run FROM inspections")] if model else []
+    known = [remember_promoted(store, run, model) for run in runs]  # each is kept
+    if model and not any(known):
+        raise ModelError(f"{model}: holds the weights of no inspection in the store. Name the folder that inspected.")
+
+
+def _accuracy_lines(record: dict[str, Any]) -> Iterator[Any]:
+    """All of it for the terminal."""
+    from toeline.evaluate.metric import metric_from
+    from toeline.pipelines.evaluate import metric_table
+
+    if not any(m["groups"] for m in record["models"]):
+        yield "Nothing is decided yet: review some findings first."
+    for m in (m for m in record["models"] if m["groups"]):
+        counts = ", ".join(f"{n:,} {name}" for name, n in m["decisions"].items())
+        yield f"\n[bold]Model {escape(m['model'])}[/]: {escape(counts)}"
+        for group in m["groups"]:
+            yield f"\n[bold]{escape(group['title'])}[/]\n{escape(group['words'])}\n[dim]{escape(group['caution'])}[/]"
+            quoted = [metric_from(f) for f in group["figures"] if "/" not in f["key"]]
+            yield metric_table(quoted if group["name"] != m["quoted"] else [metric_from(f) for f in group["figures"]])
+        yield from map(escape, m["sentences"])

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections import Counter
+import sqlite3
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from toeline.core.words import some
-from toeline.report.document import Grid, ScorecardPage, Section, Words, render_html
+from toeline.errors import SetupError
+from toeline.report.pdf import printer
+from toeline.report.signed_page import CHAIN, printed
 from toeline.serve.accounts import Who
-from toeline.serve.decisions import Decision, Refused, append
+from toeline.serve.decisions import Decision, Refused, append, genesis
 from toeline.serve.forms import MOST_ID, Anything, BlindForm, DoneSaid, Id, SignForm
 from toeline.serve.imports import insert
-from toeline.serve.listing import JOINED
+from toeline.serve.listing import SIGNED, said_of
 from toeline.serve.reviewing import FAULTS, HTML, PageNumber, PerPage
-from toeline.serve.store import Row, Store, now
+from toeline.serve.signed import Draft, draft
+from toeline.serve.store import Row, Store
 from toeline.serve.who import ENGINEER, REVIEWER, VIEWER
 
 router = APIRouter(responses=FAULTS, tags=["sign-off"])
+PAPER: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}}
+}
+PRINTS = "signed"  # the folder of printed reports: a copy of what the store holds, that may be deleted
+TRIES = 5
 
 
 @router.post("/blind")
@@ -70,130 +77,74 @@ def sign(form: SignForm, request: Request, who: Who = ENGINEER) -> Anything:
         if not state.accounts.is_password(who.name, form.password):
             state.accounts.failed(who.name, address)
             raise Refused(403, "forbidden", "password: is wrong. Type your own password to sign.")
-    with store.write() as db:
-        inspection = db.execute("SELECT * FROM inspections WHERE id = ?", [form.inspection]).fetchone()
-        if inspection is None:
-            raise Refused(404, "missing", f"inspection {form.inspection}: there is none.")
-        rows = db.execute(
-            f"{JOINED} WHERE f.inspection = ? AND f.removed = 0 ORDER BY f.id", [form.inspection]
-        ).fetchall()
-        left = sum(not row["decided"] for row in rows)
-        last = db.execute("SELECT hash FROM events ORDER BY id DESC LIMIT 1").fetchone()
-        at = now()
-        page = report(inspection, rows, form.name, form.note, at, last["hash"] if last else "no decision yet").encode(
-            "utf-8"
-        )
-        digest = hashlib.sha256(page).hexdigest()
-        event = append(
-            db,
-            user=who.name,
-            action="sign",
-            model=inspection["model"],
-            more={"inspection": form.inspection, "name": form.name, "note": form.note, "sha256": digest, "open": left},
-        )
-        chain = db.execute("SELECT prev FROM events WHERE id = ?", [event]).fetchone()["prev"]
-        number = insert(
-            db,
-            "signoffs",
-            {
-                "inspection": form.inspection,
-                "event": event,
-                "user": who.name,
-                "name": form.name,
-                "note": form.note,
-                "time": at,
-                "chain": chain,
-                "sha256": digest,
-                "open": left,
-                "page": page,
-            },
-        )
-    row = store.row("SELECT * FROM signoffs WHERE id = ?", number)
-    assert row is not None
-    return _said(store, row)
+    for _ in range(TRIES):  # the page is made before the store is held: its pictures may take seconds
+        made = draft(state, form)
+        with store.write() as db:
+            number = _kept(db, who.name, form, made)
+        if number is not None:
+            store.note_head()
+            row = store.row(f"{SIGNED} WHERE id = ?", number)
+            assert row is not None
+            return said_of(store, row)
+    raise Refused(503, "busy", "somebody decides on this inspection at this moment. Sign again when they are done.")
 
 
-def report(inspection: Row, rows: list[Row], name: str, note: str, at: str, chain: str) -> str:
-    """The page that is signed: what was inspected, what was decided, by whom, and the hashes that prove it."""
-    run = json.loads(inspection["run"])
-    decided = [row for row in rows if row["decided"]]
-    counts = Counter((row["now_class"] or f"({row['now_action']})") for row in decided)
-    changed = [row for row in decided if row["now_class"] != row["class"]]
-    table = tuple(
-        (
-            row["photo_name"],
-            row["object"],
-            row["class"] or "no answer",
-            row["now_class"] or row["now_action"],
-            row["now_user"],
-            row["now_time"],
-        )
-        for row in decided
-    )
-    facts = (
-        ("inspection", inspection["name"]),
-        ("inspected", inspection["finished"]),
-        ("models", inspection["model"]),
-        ("run", inspection["run_sha256"]),
-        ("signed by", name),
-        ("at", at),
-        ("hash of the last decision", chain),
-        ("remark", note),
-    )
-    left = len(rows) - len(decided)
-    told = f"{some(len(decided), 'finding')} of {len(rows):,} decided; {some(left, 'finding')} open"
-    headline = f"{told}; {len(changed):,} differ from the model."
-    sections = [
-        Section("Sign-off", blocks=(Grid("", ("what", "value"), tuple((k, str(v)) for k, v in facts if v), words=2),)),
-        Section(
-            "What was decided",
-            blocks=(Grid("", ("answer", "findings"), tuple((n, f"{c:,}") for n, c in counts.most_common())),),
-        ),
-        Section(
-            "Decisions",
-            blocks=(Grid("", ("photograph", "object", "model", "decided", "by", "at"), table, words=6),)
-            if table
-            else (Words("None."),),
-        ),
-    ]
-    return render_html(
-        ScorecardPage(
-            title=f"Inspection {inspection['name']}, signed", headline=headline, sections=tuple(sections), run=run
-        )
-    )
+def _kept(db: sqlite3.Connection, user: str, form: SignForm, made: Draft) -> int | None:
+    """Keep the draft as it is signed; None where a decision came meanwhile."""
+    inspection = db.execute("SELECT * FROM inspections WHERE id = ?", [form.inspection]).fetchone()
+    if inspection["last_event"] != made.last_event:
+        return None
+    head = db.execute("SELECT hash FROM events ORDER BY id DESC LIMIT 1").fetchone()
+    chain = head["hash"] if head else genesis(db)
+    page = made.page.replace(CHAIN, chain).encode("utf-8")
+    digest = hashlib.sha256(page).hexdigest()
+    more = {"inspection": form.inspection, "name": form.name, "note": form.note, "sha256": digest, "open": made.open}
+    event = append(db, user=user, action="sign", model=inspection["model"], more=more)
+    row = {
+        "inspection": form.inspection, "event": event, "user": user, "name": form.name, "note": form.note,
+        "time": made.time, "chain": chain, "sha256": digest, "open": made.open, "page": page,
+    }  # fmt: skip
+    return insert(db, "signoffs", row)
 
 
 @router.get("/signoffs")
 def signed(request: Request, who: Who = VIEWER, inspection: Id | None = None) -> Anything:
     """Who signed what, and whether it still holds."""
     store: Store = request.app.state.store
-    rows = store.rows(
-        "SELECT * FROM signoffs WHERE ? IS NULL OR inspection = ? ORDER BY id DESC", inspection, inspection
-    )
-    return {"items": [_said(store, row) for row in rows]}
+    rows = store.rows(f"{SIGNED} WHERE ? IS NULL OR inspection = ? ORDER BY id DESC", inspection, inspection)
+    return {"items": [said_of(store, row) for row in rows]}
+
+
+def _page(request: Request, signoff: int) -> Row:
+    row: Row | None = request.app.state.store.row("SELECT page, sha256 FROM signoffs WHERE id = ?", signoff)
+    if row is None:
+        raise Refused(404, "missing", f"sign-off {signoff}: there is none.")
+    return row
 
 
 @router.get("/signoffs/{signoff}/report.html", response_class=Response, responses=HTML)
 def signed_page(signoff: Id, request: Request, who: Who = VIEWER) -> Response:
     """The report as it was signed."""
-    row = request.app.state.store.row("SELECT page FROM signoffs WHERE id = ?", signoff)
-    if row is None:
-        raise Refused(404, "missing", f"sign-off {signoff}: there is none.")
-    return Response(row["page"], media_type="text/html; charset=utf-8")
+    return Response(_page(request, signoff)["page"], media_type="text/html; charset=utf-8")
 
 
-def _said(store: Store, row: Row) -> dict[str, Any]:
-    """A sign-off; `reopened_by` is the first decision after it that touched its inspection."""
-    later = store.value(
-        "SELECT MIN(e.id) FROM events e JOIN findings f ON f.id = e.finding WHERE f.inspection = ? AND e.id > ?"
-        " AND e.action NOT IN ('skip', 'blind')",
-        row["inspection"],
-        row["event"],
-    )
-    names = ("id", "inspection", "name", "user", "time", "event", "chain", "sha256", "open", "note")
-    return {
-        **{n: row[n] for n in names},
-        "valid": later is None,
-        "reopened_by": later,
-        "report": f"/api/v1/signoffs/{row['id']}/report.html",
-    }
+@router.get("/signoffs/{signoff}/report.pdf", response_class=Response, responses=PAPER)
+def signed_pdf(signoff: Id, request: Request, who: Who = VIEWER) -> Response:
+    """The signed page printed as PDF, which names the page's SHA-256; printed once, then the same file again."""
+    row, state = _page(request, signoff), request.app.state
+    file: Path = state.store.folder / PRINTS / f"{signoff}-{row['sha256']}.pdf"
+    if not file.is_file():
+        if not state.printing.acquire(blocking=False):
+            raise Refused(503, "busy", "another report is being printed. Ask again in some seconds.")
+        try:
+            printer("The PDF", "leave it, and print report.html in a browser")(
+                printed(row["page"].decode("utf-8"), row["sha256"]), file
+            )
+        except SetupError as why:
+            raise Refused(404, "no_printer", str(why)) from None
+        finally:
+            state.printing.release()
+    return Response(
+        file.read_bytes(), media_type="application/pdf",
+        headers={"content-disposition": f'inline; filename="signed-{signoff}-{row["sha256"][:12]}.pdf"'},
+    )  # fmt: skip

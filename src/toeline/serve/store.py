@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import sqlite3
@@ -14,12 +15,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from toeline.core.run_folder import alone
+from toeline.core.run_folder import alone, write_whole
 from toeline.errors import OutputError, ToelineError
 
-FILE = "store.sqlite"
+FILE, HEAD = "store.sqlite", "head.json"
 BUSY_S = 10.0
+NOTED = 50  # events between two notes of the last one, in HEAD and in the log
 Row = sqlite3.Row
+log = logging.getLogger("toeline.serve")
 
 
 class StoreFull(ToelineError):
@@ -69,6 +72,7 @@ class Store:
         self._lock = threading.RLock()
         self._writer: sqlite3.Connection | None = None
         self._all: list[sqlite3.Connection] = []
+        self._noted = 0
 
     @classmethod
     def open(cls, folder: Path, *, make: bool = True) -> Store:
@@ -160,6 +164,21 @@ class Store:
                 if told := _told(self.folder, why):
                     raise told from why
                 raise
+            with suppress(sqlite3.Error):  # it is kept; what cannot be noted now is noted after the next
+                if (head := head_of(db))["event"] >= self._noted + NOTED:
+                    self._note(head)
+
+    def note_head(self) -> dict[str, Any]:
+        """Write down the last event and its hash, beside the store and in the log; what was written."""
+        with self._lock:
+            return self._note(head_of(self.reader))
+
+    def _note(self, head: dict[str, Any]) -> dict[str, Any]:
+        self._noted = head["event"]
+        log.info("store %s: event %d, hash %s", head["store"], head["event"], head["hash"])
+        with suppress(OSError):  # a full disk: the decision itself is kept
+            write_whole(self.folder / HEAD, json.dumps({**head, "time": now()}) + "\n")
+        return head
 
     def meta(self, name: str) -> str:
         """A fact about the store: store (its id), created, secret, taxonomy."""
@@ -177,8 +196,8 @@ class Store:
         """Version of the schema."""
         return int(self.value("PRAGMA user_version"))
 
-    def backup(self, target: Path) -> None:
-        """A whole copy of the database, taken while the service runs. Raises OutputError."""
+    def backup(self, target: Path) -> dict[str, Any]:
+        """A whole copy of the database, taken while it is served; its last event. Raises OutputError."""
         if target.exists():
             raise OutputError(f"{target}: is there already. Choose another file for the backup.")
         part = target.with_name(f".{target.name}.part")
@@ -187,8 +206,11 @@ class Store:
             with closing(sqlite3.connect(part)) as copy:
                 self.reader.backup(copy)
                 copy.execute("PRAGMA journal_mode=DELETE")
+                copy.row_factory = sqlite3.Row
+                head = head_of(copy)
             part.chmod(0o600)
             os.link(part, target)  # refuses what has come there since
+            return head
         except (sqlite3.DatabaseError, OSError) as why:
             raise OutputError(
                 f"{target}: the backup could not be written ({why}). Make room, or choose another disk."
@@ -223,6 +245,13 @@ def _told(folder: Path, why: BaseException) -> ToelineError | None:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(f"{folder}: another process writes there. Nothing of this was kept: send it again.")
     return None
+
+
+def head_of(db: sqlite3.Connection) -> dict[str, Any]:
+    """The last event of a store and its hash: kept elsewhere, it shows that events were cut off at the end."""
+    row = db.execute("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1").fetchone()
+    store = db.execute("SELECT value FROM meta WHERE name = 'store'").fetchone()
+    return {"store": store["value"], "event": row["id"] if row else 0, "hash": row["hash"] if row else ""}
 
 
 def dumps(value: Any) -> str:

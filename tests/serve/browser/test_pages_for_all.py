@@ -11,7 +11,17 @@ from urllib.parse import urlsplit
 import pytest
 
 Visit = Callable[..., Any]
-PATHS = ("/review", "/review?state=all", "/findings/1", "/progress", "/agreement", "/sign-off", "/jobs", "/login")
+PATHS = (
+    "/review",
+    "/review?state=all",
+    "/findings/1",
+    "/progress",
+    "/agreement",
+    "/accuracy",
+    "/sign-off",
+    "/jobs",
+    "/login",
+)
 PICTURES = os.environ.get("TOELINE_SCREENSHOTS")  # a folder: every page is kept there, to be looked at
 
 

@@ -1,4 +1,4 @@
-// Progress, agreement, sign-off and jobs.
+// Progress, agreement, accuracy, sign-off and jobs.
 
 import { $, api, clock, make, meta, percent, signIn, some, spoken } from "./api.js";
 
@@ -82,7 +82,63 @@ async function agreement(root) {
   });
 }
 
+// ---------------------------------------------------------------- accuracy
+
+const tenths = (p) => `${(100 * p).toFixed(1)} %`;
+const between = ([low, high]) => `${(100 * low).toFixed(1)} to ${tenths(high)}`;
+const COLOR = { worse: "flag", better: "good" };
+
+/** Figures with their intervals, from 0 to 100 %; the line across is what the model was promoted with. */
+function intervals(rows, promoted) {
+  const wide = 540, left = 140, step = 26, high = rows.length * step + 22, x = (p) => left + p * (wide - left - 26);
+  const marks = rows.flatMap(({ name, figure }, i) => {
+    const y = 14 + i * step, [low, top] = figure.interval;
+    return [make("text", { x: 0, y: y + 4 }, name.length > 18 ? `${name.slice(0, 17)}…` : name), make("line", { x1: x(low), x2: x(top), y1: y, y2: y, class: "reach" }), make("circle", { cx: x(figure.value), cy: y, r: 5 })];
+  });
+  const scale = [0, 0.25, 0.5, 0.75, 1].map((p) => make("text", { x: x(p), y: high - 2, class: "scale" }, `${100 * p} %`));
+  const was = promoted ? [make("line", { x1: x(promoted), x2: x(promoted), y1: 0, y2: high - 18, class: "was" })] : [];
+  const told = `${rows.map((r) => `${r.name}: ${tenths(r.figure.value)}, ${between(r.figure.interval)}`).join("; ")}${promoted ? `; promoted with ${tenths(promoted)}` : ""}`;
+  return make("div", { class: "scroll intervals", tabindex: "0", role: "region", "aria-label": "Figures with intervals" }, make("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": told }, ...was, ...marks, ...scale));
+}
+
+function group(one) {
+  const rows = (figures) => figures.map((f) => [f.lower_is_better ? `${f.label} (lower is better)` : f.label, tenths(f.value), between(f.interval), f.count === null ? f.n : `${f.count} of ${f.n}`, f.floor === null ? "–" : tenths(f.floor)]);
+  const heads = ["Measured", "Value", "95 % interval", "Counted", "Majority class"];
+  const [whole, parts] = [one.figures.filter((f) => !f.key.includes("/")), one.figures.filter((f) => f.key.includes("/"))];
+  return make("section", {}, make("h3", {}, one.title), make("p", { class: "soft" }, one.caution), table(one.title, heads, rows(whole)),
+    parts.length ? make("details", {}, make("summary", {}, "By type and by class"), table(`${one.title}, by type and by class`, heads, rows(parts))) : "");
+}
+
+function model(said, n) {
+  const quoted = said.groups.find((g) => g.name === said.quoted), figure = quoted?.figures.find((f) => f.key === "accuracy");
+  const was = said.promoted?.figures.accuracy_given_type, drift = said.drift[0];
+  const heading = make("h2", {}, n > 1 ? "Model " : "The model ", make("code", {}, said.model));
+  if (!said.groups.length) return make("section", {}, heading, make("p", { class: "soft" }, "Nothing of this model is decided yet."));
+  return make("section", {}, heading,
+    tiles([[figure ? tenths(figure.value) : "–", figure ? `right class (${between(figure.interval)}), ${quoted.name === "blind" ? "blind sample" : "answer was seen"}` : "no object is decided"],
+      [figure?.floor == null ? "–" : tenths(figure.floor), "the most common class of each type"], [was ? tenths(was.value) : "–", was ? "when it was promoted, types given" : "promoted with: not known"], [said.decisions.decided.toLocaleString("en"), "findings decided"]]),
+    drift ? make("p", { class: drift.answer === "worse" ? "note" : "" }, make("b", { class: COLOR[drift.answer] }, said.sentences[0])) : "",
+    make("ul", {}, said.sentences.slice(drift ? 1 : 0, said.sentences.length - said.over_time.length).map((s) => make("li", {}, s))),
+    said.over_time.length ? make("h3", {}, "By inspection, decisions that saw the answer") : "",
+    said.over_time.length ? intervals([...(was ? [{ name: "promoted", figure: was }] : []), ...said.over_time], was?.value) : "",
+    said.over_time.length ? table("Accuracy by inspection", ["Inspection", "Right class, where the type is right", "95 % interval", "Counted", "Drift"], said.over_time.map((o) => [o.name, tenths(o.figure.value), between(o.figure.interval), `${o.figure.count} of ${o.figure.n}`, make("span", { class: COLOR[o.drift?.answer] ?? "soft" }, { worse: "⚠ worse", better: "better", "not shown": "not shown" }[o.drift?.answer] ?? "–")])) : "",
+    ...said.groups.map(group));
+}
+
+async function accuracy(root) {
+  const query = new URLSearchParams(location.search), share = Number(query.get("target")) / 100, field = $("#target").elements.target;
+  if (share > 0) field.value = query.get("target");
+  const said = await api(share > 0 && share < 1 ? `/accuracy?target=${share}` : "/accuracy");
+  root.replaceChildren(said.words ? make("p", { class: "note" }, said.words) : "", ...(said.models.length ? said.models.map((m) => model(m, said.models.length)) : [make("p", { class: "soft" }, "There is no inspection yet.")]));
+}
+
 // ---------------------------------------------------------------- sign-off
+
+/** Who reopened it, when and how, with the way there. */
+function reopened({ reopened: by }) {
+  const way = make("a", { href: `/findings/${by.finding}?state=all` }, `${spoken(by.action, "another class")} (decision ${by.id})`);
+  return make("span", {}, make("b", { class: "flag" }, "⚠ reopened"), ` by ${by.user}, ${clock(by.time)}: `, way);
+}
 
 async function signoff(root) {
   const select = $("#inspection"), all = await inspections(select);
@@ -93,13 +149,14 @@ async function signoff(root) {
     const open = said.open ? make("p", { class: "note" }, make("b", {}, `⚠ ${some(said.open, "finding")} still open. `), "They will stand in the report as not decided. ", make("a", { href: `/review?inspection=${one.id}` }, "Decide them")) : make("p", {}, "✓ Every finding is decided.");
     const counts = Object.entries(said.by_action).map(([action, n]) => [spoken(action, action === "change" ? "another class" : ""), n]);
     $("#frozen").replaceChildren(
-      make("p", {}, `The report of ${one.name} with ${some(said.total, "finding")} on ${some(one.photographs, "photograph")}: every answer, who gave it and when, the models (${one.model}), and the hash of all decisions so far. A later decision reopens the inspection, and the list below says so.`),
+      make("p", {}, `The report of ${one.name} with ${some(said.total, "finding")} on ${some(one.photographs, "photograph")}: what is to be done with pictures, every answer, who gave it and when, the models (${one.model}), and the hash of all decisions so far. A later decision reopens the inspection, and the list below says so.`),
       open, table("What was decided", ["Answer", "Findings"], counts),
     );
     const { items } = await api(`/signoffs?inspection=${one.id}`);
     root.replaceChildren(table("Sign-offs", ["Signed by", "At", "State", "Open then", "Hash of the report", ""], items.map((s) => [
-      `${s.name} (${s.user})`, clock(s.time), s.valid ? make("b", { class: "good" }, "✓ holds") : make("b", { class: "flag" }, `⚠ reopened by decision ${s.reopened_by}`), s.open,
-      make("code", { title: s.sha256 }, s.sha256.slice(0, 12)), make("a", { href: s.report }, "Report"),
+      `${s.name} (${s.user})`, clock(s.time), s.valid ? make("b", { class: "good" }, "✓ holds") : reopened(s), s.open,
+      make("code", { title: s.sha256 }, s.sha256.slice(0, 12)),
+      make("span", { class: "joined" }, make("a", { href: s.report }, "Report"), make("a", { href: s.pdf, "aria-label": `PDF of the report that ${s.name} signed` }, "PDF")),
     ])));
   };
   select.addEventListener("change", () => read().catch((why) => fault(root, why)));
@@ -170,7 +227,7 @@ async function jobs(root) {
   await read();
 }
 
-for (const [id, run] of Object.entries({ "progress-page": progress, "agreement-page": agreement, signed: signoff, "jobs-page": jobs })) {
+for (const [id, run] of Object.entries({ "progress-page": progress, "agreement-page": agreement, "accuracy-page": accuracy, signed: signoff, "jobs-page": jobs })) {
   const root = document.getElementById(id);
   if (root) run(root).catch((why) => fault(root, why)).finally(() => { document.documentElement.dataset.ready = "yes"; });
 }

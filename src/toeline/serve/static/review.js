@@ -55,6 +55,16 @@ function showSaved() {
   if (queue.state === "signed_out" && n) $("#saved").append(" ", make("a", { href: signIn() }, "Sign in"));
 }
 
+/** What a decision does to a report that is signed, said before it and after it. */
+async function showSigned() {
+  const { items } = await api("/signoffs"), wanted = state.list.query.get("inspection");
+  const last = items.filter((s, i) => items.findIndex((o) => o.inspection === s.inspection) === i && (!wanted || String(s.inspection) === wanted));
+  const open = last.filter((s) => !s.valid);
+  const again = (s) => [make("b", {}, `⚠ ${s.inspection_name}, signed by ${s.name}, is reopened: `), `${s.reopened.user} decided after that (${clock(s.reopened.time)}). `, make("a", { href: `/sign-off?inspection=${s.inspection}` }, "Sign it again")];
+  const told = open.length ? open.map((s) => make("p", { class: "note" }, again(s))) : wanted ? last.map((s) => make("p", { class: "soft" }, `✓ Signed by ${s.name}, ${clock(s.time)}. A decision reopens it.`)) : [];
+  $("#signed").replaceChildren(...told);
+}
+
 async function showProgress() {
   clearTimeout(showProgress.timer);
   try {
@@ -64,6 +74,7 @@ async function showProgress() {
     $("#bar").value = said.decided;
     $("#count").textContent = `${said.decided.toLocaleString("en")} of ${some(said.total, "finding")} decided`;
     state.lastEvent ??= said.last_event;
+    if (!blind) await showSigned();
   } catch { /* the status line tells of a lost connection */ }
 }
 
