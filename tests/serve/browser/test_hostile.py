@@ -1,4 +1,4 @@
-"""Names that want to be scripts, keys held down, double clicks, the back button, addresses that were made up, a large store."""
+"""Names that want to be scripts, keys held down, double clicks, the back button, made-up addresses, a large store."""
 
 from __future__ import annotations
 

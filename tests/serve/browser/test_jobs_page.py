@@ -40,10 +40,10 @@ class Gate:
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     made = Gate()
     stand_in(monkeypatch, made.judge)
-    yield made
+    return made
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The photograph of one finding: 20 megapixels, sharp, moved by keys, mouse and fingers; boxes; the map; other photographs."""
+"""The photograph of one finding: 20 megapixels, moved by keys, mouse and fingers; boxes; map; other photographs."""
 
 from __future__ import annotations
 

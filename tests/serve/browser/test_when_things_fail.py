@@ -10,7 +10,7 @@ import pytest
 from tests.support.serving_pages import decided, get, press, saved, serving, sign_in, tiles, until
 
 from toeline.serve.api import make_app
-from toeline.serve.store import Store
+from toeline.serve.store import Store, StoreFull
 
 Visit = Callable[..., Any]
 
@@ -36,6 +36,13 @@ def unsaved(page: Any, count: int, text: str) -> None:
     assert text in (page.text_content("#saved") or "")
 
 
+def fill(store: Store) -> None:
+    """Use up what is free inside the file."""
+    while True:
+        with store.write() as db:
+            db.execute("INSERT INTO filler VALUES (zeroblob(4000))")
+
+
 def test_a_full_disk_is_told_and_the_queue_is_kept(opened: tuple[str, Store], visit: Visit) -> None:
     address, store = opened
     page = visit(address)
@@ -43,10 +50,8 @@ def test_a_full_disk_is_told_and_the_queue_is_kept(opened: tuple[str, Store], vi
         db.execute("CREATE TABLE filler (bytes BLOB)")
         (pages,) = db.execute("PRAGMA page_count").fetchone()
     store._writer.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[union-attr]
-    with pytest.raises(Exception, match="full"):  # what is free inside the file
-        for size in [4000] * 400:
-            with store.write() as db:
-                db.execute("INSERT INTO filler VALUES (zeroblob(?))", [size])
+    with pytest.raises(StoreFull):
+        fill(store)
     press(page, "a", "Enter")
     unsaved(page, 36, "disk is full")
     page.reload()
