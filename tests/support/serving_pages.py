@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from tests.support.serving import make_store
 
@@ -17,6 +19,7 @@ from toeline.serve.accounts import Accounts
 from toeline.serve.api import make_app
 from toeline.serve.store import Store
 
+CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 PHOTOS = 15  # three findings each
 PASSWORD = "correct horse battery"
 
@@ -33,9 +36,19 @@ def reviewed_store(folder: Path, photos: int = PHOTOS) -> Path:
 
 
 @contextmanager
+def cheap_passwords() -> Iterator[None]:
+    """Accounts that are made or checked in the block hash in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toeline.serve.accounts.PasswordHasher", lambda: CHEAP)
+        yield
+
+
+@contextmanager
 def served(store: Path, **more: Any) -> Iterator[str]:
     """The address of a server over the store, until the block is left."""
-    with serving(make_app(store, **more)) as address:
+    with cheap_passwords():
+        app = make_app(store, **more)
+    with serving(app) as address:
         yield address
 
 

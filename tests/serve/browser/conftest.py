@@ -10,21 +10,26 @@ from typing import Any
 
 import pytest
 
+CACHE = "cache"
 WAIT_MS = 60_000  # for anything; the machine may be loaded
 
 
 @pytest.fixture(scope="session")
 def drawn(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What all tests copy; drawn only where there is a browser to show it."""
-    from tests.support.serving_pages import reviewed_store
+    from tests.support.serving_pages import cheap_passwords, reviewed_store
 
-    return reviewed_store(tmp_path_factory.mktemp("drawn"))
+    with cheap_passwords():
+        return reviewed_store(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture
 def store(drawn: Path, tmp_path: Path) -> Path:
-    """A store of 45 findings that nobody has decided."""
-    return Path(shutil.copytree(drawn, tmp_path / "store"))
+    """A store of 45 findings that nobody has decided; crops that one test asked for are there for the next."""
+    (drawn / CACHE).mkdir(exist_ok=True)
+    copy = Path(shutil.copytree(drawn, tmp_path / "store", ignore=shutil.ignore_patterns(CACHE)))
+    (copy / CACHE).symlink_to(drawn / CACHE)
+    return copy
 
 
 @pytest.fixture

@@ -233,7 +233,7 @@ def test_the_map_and_the_same_object_on_other_photographs(local: str, visit: Vis
     marks = page.eval_on_selector_all(".map g", "all => all.map((g) => g.getBoundingClientRect().top)")
     assert marks[0] < marks[-1]  # the second lies north of this one, which is drawn last
     section = page.query_selector("section:has(> h3:text('Same object on other photographs'))")
-    assert [b.text_content().split(", ")[1] for b in section.query_selector_all("button")] == ["2.0 m", "4.0 m"]
+    assert [b.text_content().split(", ")[1] for b in section.query_selector_all("button")] == ["2 m", "4 m"]
     section.query_selector("button").click()
     page.wait_for_url("**/findings/4")
     assert "DJI_0001" in (page.text_content("#single-title") or "")
