@@ -95,7 +95,7 @@ def test_a_double_click_decides_one_finding(local: str, visit: Visit) -> None:
     page = visit(local, "/findings/1")
     page.dblclick('[data-do="confirm"]')
     saved(page)
-    page.dblclick("[data-digit] >> nth=7")
+    page.dblclick("[data-digit]:not(.foreign) >> nth=1")
     saved(page)
     assert decided(page) == 2
     page.click('[data-do="grid"]')
@@ -182,38 +182,25 @@ def test_a_hundred_thousand_findings_stay_quick(crowded: str, visit: Visit) -> N
     start = time.perf_counter()
     page = visit(crowded)
     loaded = time.perf_counter() - start
-    assert "0 of 100,000 findings decided" in (page.text_content("#count") or "")
+    page.wait_for_selector("#count >> text=0 of 100,000 findings decided")
     nodes = page.evaluate("document.querySelectorAll('*').length")
     start = time.perf_counter()
     for _ in range(12):
         press(page, "PageDown")
     until(page, "document.querySelector('#empty').textContent.includes('433–468')")
     turned = time.perf_counter() - start
-    press(page, "a", "Enter", "Enter", "n")
+    page.context.set_offline(True)
+    press(page, "a", "Enter", "a", "c", "Enter", "n")
+    until(page, "document.querySelector('#saved').dataset.count === '74'")
+    page.context.set_offline(False)
     saved(page)
     print(f"\nloaded in {loaded:.1f} s, 12 pages in {turned:.1f} s, {nodes} nodes")
     assert (
         page.evaluate("document.querySelectorAll('*').length") < nodes + 50
     )  # a page of the grid, however many there are
     assert nodes < 1500
-    assert decided(page) == 38
+    assert decided(page) == 74
     assert max(loaded, turned) < 20  # a machine that tests on two cores
-
-
-def test_a_thousand_decisions_wait_and_are_sent(crowded: str, visit: Visit) -> None:
-    page = visit(crowded)
-    page.wait_for_load_state("networkidle")
-    for _ in range(4):
-        press(page, "PageDown")
-        page.wait_for_timeout(200)
-    page.context.set_offline(True)
-    for _ in range(4):
-        press(page, "a", "n")
-    until(page, "Number(document.querySelector('#saved').dataset.count) >= 140")
-    waiting = int(page.get_attribute("#saved", "data-count"))
-    page.context.set_offline(False)
-    saved(page)
-    assert decided(page) == waiting
 
 
 def test_a_viewer_and_the_blind_review_have_no_serious_finding(shared: str, visit: Visit) -> None:

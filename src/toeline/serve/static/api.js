@@ -56,6 +56,8 @@ export const signIn = () => `/login?next=${encodeURIComponent(location.pathname 
 // Signs that turn the direction of what comes after them, and control characters: a name could show itself as another one.
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 export const shown = (text) => String(text).replace(HIDDEN, "\ufffd");
+/** A name that leaves room for what stands beside it. */
+export const short = (text, most = 60) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 const SPOKEN = ["alt", "aria-label", "title"];
 
 /** An element: make("a", {href: "/x", class: "y", onclick: f}, "text", child). Text is never read as HTML. */

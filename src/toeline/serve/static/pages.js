@@ -1,6 +1,6 @@
 // Progress, agreement, sign-off and jobs.
 
-import { $, Fault, api, clock, emptyStore, make, meta, onSubmit, percent, renewToken, shown as plain, signIn, some, spoken, token } from "./api.js";
+import { $, Fault, api, clock, emptyStore, make, meta, onSubmit, percent, renewToken, short, shown as plain, signIn, some, spoken, token } from "./api.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
 const STATES = { waiting: "○ waiting", running: "▸ running", done: "✓ done", failed: "⚠ failed", cancelled: "× cancelled" };
@@ -26,7 +26,7 @@ function fault(where, why) {
 
 async function inspections(select) {
   const { items } = await api("/inspections");
-  for (const i of items) select.append(make("option", { value: i.id }, `${i.name} (${i.decided.toLocaleString("en")} of ${i.findings.toLocaleString("en")} decided${i.signed ? ", signed" : ""})`));
+  for (const i of items) select.append(make("option", { value: i.id }, `${short(i.name)} (${i.decided.toLocaleString("en")} of ${i.findings.toLocaleString("en")} decided${i.signed ? ", signed" : ""})`));
   const wanted = new URLSearchParams(location.search).get("inspection");
   if (wanted) select.value = wanted;
   select.addEventListener("change", () => history.replaceState(null, "", select.value ? `?inspection=${select.value}` : location.pathname));

@@ -1,6 +1,6 @@
 // The review: a grid of crops or one finding, decided by keys, saved in the background.
 
-import { $, Fault, api, clock, emptyStore, make, mayWrite, meta, shown as plain, signIn, some, spoken } from "./api.js";
+import { $, Fault, api, clock, emptyStore, make, mayWrite, meta, short, shown as plain, signIn, some, spoken } from "./api.js";
 import { Grid, SHOWN, prefetch } from "./grid.js";
 import { FindingList } from "./list.js";
 import { Queue } from "./queue.js";
@@ -111,7 +111,7 @@ async function fillFilters() {
   add("condition", words.conditions.map((c) => [c.name, c.name]));
   add("severity", words.severities.map((s) => [s.name, s.name]));
   try {
-    add("inspection", (await api("/inspections")).items.map((i) => [i.id, i.name]));
+    add("inspection", (await api("/inspections")).items.map((i) => [i.id, short(i.name)]));
   } catch { /* then there is one choice: all */ }
 }
 
