@@ -6,8 +6,8 @@ const FINISHED = ["done", "failed", "cancelled"];
 const STATES = { waiting: "○ waiting", running: "▸ running", done: "✓ done", failed: "⚠ failed", cancelled: "× cancelled" };
 
 /** Rows as a table that scrolls for itself on a phone. */
-function table(caption, heads, rows) {
-  if (!rows.length) return make("p", { class: "soft" }, "None.");
+function table(caption, heads, rows, none = "Nothing is decided yet.") {
+  if (!rows.length) return make("p", { class: "soft" }, none);
   const head = make("tr", {}, heads.map((h) => make("th", { scope: "col" }, h)));
   const body = rows.map((row) => make("tr", {}, row.map((cell, i) => make(i ? "td" : "th", i ? {} : { scope: "row" }, cell))));
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, make("table", {}, make("caption", { class: "visually-hidden" }, caption), make("thead", {}, head), make("tbody", {}, body)));
@@ -68,7 +68,7 @@ async function agreement(root) {
     tiles([[said.pairs, "findings answered by two"], [said.agreed, "answers agree"], [said.share === null ? "–" : percent(said.share), "agreement"], [said.kappa === null ? "–" : said.kappa.toFixed(2), `Cohen's kappa${interval}`]]),
     said.kappa === null ? make("p", { class: "soft" }, "Kappa needs at least two findings and two different answers.") : "",
     make("h2", {}, "Where they disagree"),
-    table("Disagreements", ["Photograph", "First answer", "Second answer", ""], said.disagreements.map((d) => [d.photo, `${d.first.answer} (${d.first.user})`, `${d.second.answer} (${d.second.user})`, make("a", { href: `/findings/${d.finding}?state=all` }, "Look at it")])),
+    table("Disagreements", ["Photograph", "First answer", "Second answer", ""], said.disagreements.map((d) => [d.photo, `${d.first.answer} (${d.first.user})`, `${d.second.answer} (${d.second.user})`, make("a", { href: `/findings/${d.finding}?state=all` }, "Look at it")]), "The two agree everywhere."),
   );
   const waiting = async () => {
     const { total } = await api("/blind?per_page=1");
@@ -104,7 +104,7 @@ async function signoff(root) {
     root.replaceChildren(table("Sign-offs", ["Signed by", "At", "State", "Open then", "Hash of the report", ""], items.map((s) => [
       `${s.name} (${s.user})`, clock(s.time), s.valid ? make("b", { class: "good" }, "✓ holds") : make("b", { class: "flag" }, `⚠ reopened by decision ${s.reopened_by}`), s.open,
       make("code", { title: s.sha256 }, s.sha256.slice(0, 12)), make("a", { href: s.report }, "Report"),
-    ])));
+    ]), "Nobody has signed this inspection yet."));
   };
   select.addEventListener("change", () => read().catch((why) => fault(root, why)));
   await read();

@@ -210,6 +210,7 @@ function nothing() {
 function showNothing() {
   if (!state.list.ended && !state.list.fault) return;
   $(".single").hidden = true;
+  document.body.classList.add("is-done");
   $("#single-title").replaceChildren(state.list.ended ? nothing() : notRead(state.list.fault));
 }
 
@@ -231,6 +232,7 @@ function openSingle(item, { push = true, focus = true } = {}) {
   state.item = item;
   state.view = "single";
   $(".single").hidden = false;
+  document.body.classList.remove("is-done");
   if (push && !blind) history.pushState(null, "", address(`/findings/${item.id}`, state.list.query));
   const others = $("#grid-view").hidden === false;
   $("#grid-view").hidden = true;
@@ -259,6 +261,7 @@ function toGrid({ push = true } = {}) {
   if (blind) return tell("The second review shows one finding at a time.");
   const { item } = state;
   Object.assign(state, { view: "grid", item: null });
+  document.body.classList.remove("is-done");
   if (push) history.pushState(null, "", address("/review", state.list.query));
   const place = item ? state.list.index(item.id) : state.place;
   const at = place < 0 ? Math.min(state.place, Math.max(0, state.list.items.length - 1)) : place;
@@ -573,7 +576,9 @@ function showChoices() {
   const buttons = words.onDigits([...types]).map((c, i) => make("button", {
     type: "button", class: `choice${types.has(c.type) || blind ? "" : " foreign"}${now.has(c.name) && !blind ? " now" : ""}`, "data-digit": i + 1, title: c.meaning,
   }, make("kbd", {}, i + 1), words.mark(c.condition), make("span", {}, c.name)));
-  $("#choices").replaceChildren(...buttons);
+  const row = $("#choices"), own = buttons.find((b) => !b.classList.contains("foreign"));
+  row.replaceChildren(...buttons);
+  row.scrollLeft = own ? own.offsetLeft - row.offsetLeft : 0; // on a phone they are in one row, which scrolls
   const n = state.view === "grid" ? grid.selected.size : 0;
   $('[data-do="confirm"]').firstChild.textContent = n > 1 ? `Confirm ${n} ` : "Confirm ";
 }
