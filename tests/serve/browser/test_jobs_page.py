@@ -77,7 +77,7 @@ def test_uploads_are_sent_followed_and_reviewed(working: str, gate: Gate, visit:
     assert "3 photographs" in told
     assert "notes.txt" in told
     page.fill("[name=name]", "flight <b>7</b>")
-    page.dblclick("text=Start")  # one job, however often it is pressed
+    page.dblclick("#job .main")  # one job, however often it is pressed
     badge(page, 1, "running")
     assert page.text_content("#chosen") == ""
     bar = 'document.querySelector("[data-job] progress").'
@@ -99,7 +99,7 @@ def test_a_folder_is_inspected_and_cancelled_while_others_wait(working: str, gat
     for at in range(8):  # more than a browser has connections
         page.fill("[name=name]", f"job {at + 1}")
         page.fill("[name=folder]", "one")
-        page.click("text=Start")
+        page.click("#job .main")
         page.wait_for_selector(f'[data-job="{at + 1}"]')
     badge(page, 1, "running")
     page.click('[data-job="8"] >> text=Cancel')
@@ -122,7 +122,7 @@ def test_a_job_that_fails_says_why(working: str, visit: Visit, monkeypatch: pyte
     monkeypatch.setattr("toeline.serve.jobs.inspect_into", broken)
     page.fill("[name=name]", "seven")
     page.fill("[name=folder]", "one")
-    page.click("text=Start")
+    page.click("#job .main")
     badge(page, 1, "failed")
     assert page.text_content("[data-job] .note") == "judge.onnx: is cut off after 12 bytes. Copy it again."
     assert not page.is_visible("[data-job] >> text=Cancel")
@@ -135,7 +135,7 @@ def test_what_the_server_would_refuse_is_said_before_it_is_sent(working: str, vi
     page.fill("[name=name]", "seven")
 
     def start(told: str) -> None:
-        page.click("text=Start")
+        page.click("#job .main")
         page.wait_for_selector(f"#job [role=alert]:visible >> text={told}")
 
     start("Choose photographs")

@@ -41,7 +41,8 @@ def test_no_serious_finding_of_axe(local: str, visit: Visit, width: int, scheme:
             page.wait_for_selector("html[data-ready]")
         settled(page)
         keep(page, f"{path.strip('/').replace('/', '-').replace('?', '-')}-{width}-{scheme}")
-        found += [f"{path}: {one}" for one in serious(page)]
+        if (width == 1400) == (scheme == "light"):  # each width and each set of colors once; both have all pictures
+            found += [f"{path}: {one}" for one in serious(page)]
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path} is wider than the window"
     assert not found, "\n".join(found)
 
