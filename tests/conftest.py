@@ -49,6 +49,7 @@ SLOW = (
     "synth",
     "pipelines/test_learn.py",
     "report/test_book.py",
+    "serve/browser",
     "analysis/test_counts.py",
     "analysis/test_pairs.py",
     "analysis/test_photo_facts.py",
