@@ -20,7 +20,8 @@ serve-demo: runs/demo/run.json $(VENV)/serve.stamp  ## draw scenes, inspect them
 runs/demo/run.json:
 	$(MAKE) demo
 
-test: $(VENV)/dev.stamp  ## exactly what CI runs
+# The tests in a browser are part of it where a browser is; elsewhere they are skipped, and it is said why.
+test: $(VENV)/dev.stamp $(if $(shell command -v chromium),$(VENV)/browser.stamp)  ## exactly what CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src
@@ -31,8 +32,8 @@ quick: $(VENV)/dev.stamp  ## what a developer runs at each save: no training, no
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
-browser: $(VENV)/browser.stamp  ## the review page in Debian's chromium, by keys and for screen readers; skipped where there is none
-	$(BIN)/python -m pytest -q -rs tests/serve/browser
+browser: $(VENV)/browser.stamp  ## only the tests in Debian's chromium: the review by keys, and every page for screen readers
+	$(BIN)/python -m pytest -q -rs -n 2 --dist worksteal tests/serve/browser tests/report/test_axe.py
 
 docs: $(VENV)/docs.stamp  ## the documentation as a site, in site/; a link that leads nowhere fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ SLOW = (
     "synth",
     "pipelines/test_learn.py",
     "report/test_book.py",
+    "serve/browser",
     "analysis/test_counts.py",
     "analysis/test_pairs.py",
     "analysis/test_photo_facts.py",
@@ -95,6 +96,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One browser for all tests of a process; where there is none, they are skipped and it is said why."""
+    from tests.support.browser import launched
+
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture

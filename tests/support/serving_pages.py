@@ -9,13 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
+from argon2 import PasswordHasher
+from fastapi import FastAPI
 from tests.support.serving import make_store
 
 from toeline.serve.accounts import Accounts
 from toeline.serve.api import make_app
 from toeline.serve.store import Store
 
+CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 PHOTOS = 15  # three findings each
 PASSWORD = "correct horse battery"
 
@@ -32,9 +36,26 @@ def reviewed_store(folder: Path, photos: int = PHOTOS) -> Path:
 
 
 @contextmanager
+def cheap_passwords() -> Iterator[None]:
+    """Accounts that are made or checked in the block hash in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toeline.serve.accounts.PasswordHasher", lambda: CHEAP)
+        yield
+
+
+@contextmanager
 def served(store: Path, **more: Any) -> Iterator[str]:
     """The address of a server over the store, until the block is left."""
-    config = uvicorn.Config(make_app(store, **more), host="127.0.0.1", port=0, log_level="warning", ws="none")
+    with cheap_passwords():
+        app = make_app(store, **more)
+    with serving(app) as address:
+        yield address
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The address of a server of the application, until the block is left."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -46,3 +67,47 @@ def served(store: Path, **more: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(20)
+
+
+def press(page: Any, *keys: str) -> None:
+    """Keys, one after the other."""
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def saved(page: Any) -> None:
+    """Wait until nothing is unsaved."""
+    page.wait_for_selector('#saved[data-count="0"]', state="attached")
+
+
+def get(page: Any, path: str) -> Any:
+    """What the API says to the user of a page."""
+    answer = page.context.request.get("/".join(page.url.split("/")[:3]) + f"/api/v1{path}")
+    assert answer.ok, answer.text()
+    return answer.json()
+
+
+def until(page: Any, script: str) -> None:
+    """Wait until the script says yes. Playwright's own way needs `eval`, which the pages forbid."""
+    end = time.monotonic() + 60
+    while not page.evaluate(script):
+        assert time.monotonic() < end, script
+        page.wait_for_timeout(50)
+
+
+def sign_in(page: Any, name: str, password: str = PASSWORD) -> None:
+    page.keyboard.type(name)
+    press(page, "Tab")
+    page.keyboard.type(password)
+    press(page, "Enter")
+    page.wait_for_selector("html[data-ready]")
+
+
+def tiles(page: Any) -> list[int]:
+    """Ids of the findings in the grid, in their order."""
+    return [int(tile.get_attribute("data-id")) for tile in page.query_selector_all("[role=option]")]
+
+
+def decided(page: Any) -> int:
+    count: int = get(page, "/progress")["decided"]
+    return count

@@ -14,7 +14,6 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,7 +33,6 @@ from toeline.serve.pixels import Pixels
 from toeline.serve.store import Store, StoreBusy, StoreFull, head_of
 from toeline.serve.who import current, require_own_page
 
-STATIC = Path(__file__).with_name("static")
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'",
@@ -54,7 +52,7 @@ class Limits:
     json_bytes: int = 2_000_000
     photo_bytes: int = 200_000_000
     upload_bytes: int = 4_000_000_000
-    uploads: int = 2_000
+    uploads: int = 1_000  # as many as starlette reads of one form
     pixels: int = 120_000_000
     waiting: int = 8
     inspect_s: float = 120.0
@@ -96,8 +94,6 @@ def make_app(
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(_root(app))
     app.include_router(pages.router, include_in_schema=False)
-    if STATIC.is_dir():
-        app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _faults(app)
     app.add_middleware(Guard, app=app)
     return app

@@ -245,7 +245,7 @@ def remember_promoted(store: Store, run: Mapping[str, Any], named: Path | None =
     """
     found = promoted_of(run, named)
     if found is not None:
-        store.set_meta(_promoted(fingerprint(run)), dumps(found.record()))
+        store.set_meta(_promoted(models_fingerprint(run)), dumps(found.record()))
     return found is not None
 
 

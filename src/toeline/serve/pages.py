@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
+from starlette.exceptions import HTTPException
 
-from toeline._version import __version__
 from toeline.serve.accounts import Who
 from toeline.serve.who import current
 
 router = APIRouter()
-TEMPLATES = Path(__file__).with_name("templates")
+HERE = Path(__file__).parent
+# Read once, at the start: an upgrade on the disk does not reach a server that runs. Scripts import one another by
+# relative names, so all of a page come from under one fingerprint, and a cache never mixes those of two versions.
+FILES = {file.name: file.read_bytes() for file in sorted((HERE / "static").iterdir()) if file.is_file()}
+FINGERPRINT = sha256(b"".join(f"{name} {len(text)} ".encode() + text for name, text in FILES.items())).hexdigest()[:16]
+KINDS = {".css": "text/css", ".js": "text/javascript"}
+FOREVER = "public, max-age=31536000, immutable"
 SINGLE = "/findings/{finding}"
 PAGES = {  # path: template, title, least role
     "/review": ("review", "Review", "viewer"),
@@ -29,16 +36,22 @@ PAGES = {  # path: template, title, least role
 UNDER = {SINGLE: "/review", "/blind": "/agreement"}  # pages that are not in the menu, and what they belong to
 MENU = ("/review", "/progress", "/agreement", "/accuracy", "/sign-off", "/jobs")
 _environment = Environment(
-    loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    loader=DictLoader({file.name: file.read_text(encoding="utf-8") for file in (HERE / "templates").glob("*.j2")}),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
 
 
 def page(request: Request, name: str, title: str, who: Who | None, status: int = 200) -> Response:
     """A page from its template. It is never kept by a cache, for it holds the token of the session."""
     menu, route = [(path, PAGES[path][1]) for path in MENU], request.scope["route"].path
+    state = request.app.state
     text = _environment.get_template(f"{name}.html.j2").render(
-        title=title, who=who, menu=menu, path=UNDER.get(route, route), version=__version__,
+        title=title, who=who, menu=menu, path=UNDER.get(route, route), static=f"/static/{FINGERPRINT}",
         engineer=bool(who and who.may("engineer")), reviewer=bool(who and who.may("reviewer")),
+        model=state.jobs.model is not None, roots=bool(state.jobs.roots), limits=state.limits,
     )  # fmt: skip
     return HTMLResponse(text, status, headers={"cache-control": "no-store"})
 
@@ -47,6 +60,14 @@ def page(request: Request, name: str, title: str, who: Who | None, status: int =
 def start() -> Response:
     """The first page is the review."""
     return RedirectResponse("/review", 303)
+
+
+@router.get("/static/{fingerprint}/{name}")
+def static(fingerprint: str, name: str) -> Response:
+    """A script or a style sheet of this version, and of no other."""
+    if fingerprint != FINGERPRINT or name not in FILES:
+        raise HTTPException(404)
+    return Response(FILES[name], media_type=KINDS[Path(name).suffix], headers={"cache-control": FOREVER})
 
 
 @router.get("/login")

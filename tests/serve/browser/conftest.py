@@ -1,8 +1,7 @@
-"""One browser and one drawn store for all tests; each test gets a server over a copy. Run by `make browser`."""
+"""One browser and one drawn store for all tests of a process; each test gets a server over a copy."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,45 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.browser import BROWSER
 
-MISSING = importlib.util.find_spec("playwright") is None
+CACHE = "cache"
 WAIT_MS = 60_000  # for anything; the machine may be loaded
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skipped where they were not asked for, or cannot run, and it is said why."""
-    why = ""
-    if not any("browser" in str(arg) for arg in config.args):
-        why = "tests with a browser take a minute: run make browser"
-    elif MISSING or BROWSER is None:
-        why = "no browser: install chromium, and the extra: pip install -e '.[browser]'"
-    for item in items if why else ():
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason=why))
-
-
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
+def drawn(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What all tests copy; drawn only where there is a browser to show it."""
+    from tests.support.serving_pages import cheap_passwords, reviewed_store
 
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.support.serving_pages import reviewed_store
-
-    return reviewed_store(tmp_path_factory.mktemp("drawn"))
+    with cheap_passwords():
+        return reviewed_store(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture
 def store(drawn: Path, tmp_path: Path) -> Path:
-    """A store of 45 findings that nobody has decided."""
-    return Path(shutil.copytree(drawn, tmp_path / "store"))
+    """A store of 45 findings that nobody has decided; crops that one test asked for are there for the next."""
+    (drawn / CACHE).mkdir(exist_ok=True)
+    copy = Path(shutil.copytree(drawn, tmp_path / "store", ignore=shutil.ignore_patterns(CACHE)))
+    (copy / CACHE).symlink_to(drawn / CACHE)
+    return copy
 
 
 @pytest.fixture

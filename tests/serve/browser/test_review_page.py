@@ -8,52 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.serving_pages import PASSWORD, PHOTOS
+from tests.support.serving_pages import PASSWORD, PHOTOS, decided, get, press, saved, sign_in, tiles, until
 
 Visit = Callable[..., Any]
 ALL = 3 * PHOTOS
-
-
-def press(page: Any, *keys: str) -> None:
-    for key in keys:
-        page.keyboard.press(key)
-
-
-def saved(page: Any) -> None:
-    """Wait until nothing is unsaved."""
-    page.wait_for_selector('#saved[data-count="0"]', state="attached")
-
-
-def get(page: Any, path: str) -> Any:
-    answer = page.context.request.get(page.url.split("/", 3)[0] + "//" + page.url.split("/")[2] + f"/api/v1{path}")
-    assert answer.ok, answer.text()
-    return answer.json()
-
-
-def until(page: Any, script: str) -> None:
-    """Wait until the script says yes. Playwright's own way needs `eval`, which the pages forbid."""
-    end = time.monotonic() + 60
-    while not page.evaluate(script):
-        assert time.monotonic() < end, script
-        page.wait_for_timeout(50)
-
-
-def sign_in(page: Any, name: str, password: str = PASSWORD) -> None:
-    page.keyboard.type(name)
-    press(page, "Tab")
-    page.keyboard.type(password)
-    press(page, "Enter")
-    page.wait_for_selector("html[data-ready]")
-
-
-def tiles(page: Any) -> list[int]:
-    """Ids of the findings in the grid, in their order."""
-    return [int(tile.get_attribute("data-id")) for tile in page.query_selector_all("[role=option]")]
-
-
-def decided(page: Any) -> int:
-    count: int = get(page, "/progress")["decided"]
-    return count
 
 
 def test_forty_findings_by_keyboard_alone(shared: str, visit: Visit) -> None:

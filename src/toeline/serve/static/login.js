@@ -1,4 +1,4 @@
-import { $, api } from "./api.js";
+import { $, api, onSubmit } from "./api.js";
 
 /** Where to go after signing in: a path of this server, and nothing else. */
 function target() {
@@ -11,16 +11,12 @@ function target() {
   }
 }
 
-$("#login").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const { user, password } = event.target.elements;
-  $("#said").hidden = true;
+onSubmit($("#login"), async ({ user, password }) => {
   try {
     await api("/login", { method: "POST", json: { user: user.value, password: password.value } });
-    location.href = target();
   } catch (fault) {
-    $("#said").textContent = fault.message;
-    $("#said").hidden = false;
     password.select();
+    throw fault;
   }
+  location.href = target();
 });

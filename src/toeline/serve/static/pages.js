@@ -1,12 +1,13 @@
 // Progress, agreement, accuracy, sign-off and jobs.
 
-import { $, api, clock, make, meta, percent, signIn, some, spoken } from "./api.js";
+import { $, Fault, api, clock, emptyStore, make, meta, onSubmit, percent, renewToken, short, shown as plain, signIn, some, spoken, token } from "./api.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
+const STATES = { waiting: "○ waiting", running: "▸ running", done: "✓ done", failed: "⚠ failed", cancelled: "× cancelled" };
 
 /** Rows as a table that scrolls for itself on a phone. */
-function table(caption, heads, rows) {
-  if (!rows.length) return make("p", { class: "soft" }, "None.");
+function table(caption, heads, rows, none = "Nothing is decided yet.") {
+  if (!rows.length) return make("p", { class: "soft" }, none);
   const head = make("tr", {}, heads.map((h) => make("th", { scope: "col" }, h)));
   const body = rows.map((row) => make("tr", {}, row.map((cell, i) => make(i ? "td" : "th", i ? {} : { scope: "row" }, cell))));
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, make("table", {}, make("caption", { class: "visually-hidden" }, caption), make("thead", {}, head), make("tbody", {}, body)));
@@ -25,7 +26,7 @@ function fault(where, why) {
 
 async function inspections(select) {
   const { items } = await api("/inspections");
-  for (const i of items) select.append(make("option", { value: i.id }, `${i.name} (${i.decided.toLocaleString("en")} of ${i.findings.toLocaleString("en")} decided${i.signed ? ", signed" : ""})`));
+  for (const i of items) select.append(make("option", { value: i.id }, `${short(i.name)} (${i.decided.toLocaleString("en")} of ${i.findings.toLocaleString("en")} decided${i.signed ? ", signed" : ""})`));
   const wanted = new URLSearchParams(location.search).get("inspection");
   if (wanted) select.value = wanted;
   select.addEventListener("change", () => history.replaceState(null, "", select.value ? `?inspection=${select.value}` : location.pathname));
@@ -41,7 +42,8 @@ async function progress(root) {
     const said = await api(`/progress${query}`);
     const types = (await api("/taxonomy")).types, name = (type) => types.find((t) => t.name === type)?.spoken ?? type;
     const earlier = all.filter((i) => i.id < Number(select.value));
-    root.replaceChildren(
+    if (!said.total) return root.replaceChildren(emptyStore());
+    return root.replaceChildren(
       tiles([[percent(said.total ? said.decided / said.total : 0), "decided"], [said.decided.toLocaleString("en"), "findings decided"], [said.open.toLocaleString("en"), "open"], [said.skipped.toLocaleString("en"), "skipped, still open"], [said.today.toLocaleString("en"), "decisions today"]]),
       bar(said.decided, said.total, "Findings decided"),
       make("h2", {}, "By object"),
@@ -64,21 +66,23 @@ async function progress(root) {
 async function agreement(root) {
   const said = await api("/agreement");
   const interval = said.low === null ? "" : ` (95 % interval ${said.low.toFixed(2)} to ${said.high.toFixed(2)})`;
-  root.replaceChildren(
+  if (!said.pairs) root.replaceChildren(make("p", { class: "note" }, "No finding was answered by two people yet. An engineer draws a sample of the decided findings, and a second person answers it."));
+  else root.replaceChildren(
     tiles([[said.pairs, "findings answered by two"], [said.agreed, "answers agree"], [said.share === null ? "–" : percent(said.share), "agreement"], [said.kappa === null ? "–" : said.kappa.toFixed(2), `Cohen's kappa${interval}`]]),
     said.kappa === null ? make("p", { class: "soft" }, "Kappa needs at least two findings and two different answers.") : "",
     make("h2", {}, "Where they disagree"),
-    table("Disagreements", ["Photograph", "First answer", "Second answer", ""], said.disagreements.map((d) => [d.photo, `${d.first.answer} (${d.first.user})`, `${d.second.answer} (${d.second.user})`, make("a", { href: `/findings/${d.finding}?state=all` }, "Look at it")])),
+    table("Disagreements", ["Photograph", "First answer", "Second answer", ""], said.disagreements.map((d) => [d.photo, `${d.first.answer} (${d.first.user})`, `${d.second.answer} (${d.second.user})`, make("a", { href: `/findings/${d.finding}?state=all` }, "Look at it")]), "The two agree everywhere."),
   );
-  if ($("#blind-count")) $("#blind-count").textContent = `${some((await api("/blind?per_page=1")).total, "finding")} of the sample wait for your answer.`;
-  $("#draw")?.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    try {
-      const drawn = await api(`/blind?share=${Number(event.target.elements.share.value) / 100}`, { method: "POST" });
-      $("#drawn").textContent = `${some(drawn.sampled, "finding")} of ${drawn.total} drawn.`;
-    } catch (why) {
-      $("#drawn").textContent = why.message;
-    }
+  const waiting = async () => {
+    const { total } = await api("/blind?per_page=1");
+    $("#blind-count").textContent = total ? `${some(total, "finding")} of the sample wait${total === 1 ? "s" : ""} for your answer.` : "No finding of a sample waits for your answer.";
+    $("#to-blind").hidden = !total;
+  };
+  if ($("#blind-count")) await waiting();
+  onSubmit($("#draw"), async ({ share }) => {
+    const drawn = await api(`/blind?share=${Number(share.value) / 100}`, { method: "POST" });
+    $("#drawn").textContent = `${some(drawn.sampled, "finding")} of ${drawn.total} drawn. Another person answers them under Agreement.`;
+    await waiting();
   });
 }
 
@@ -142,7 +146,10 @@ function reopened({ reopened: by }) {
 
 async function signoff(root) {
   const select = $("#inspection"), all = await inspections(select);
-  if (!all.length) return $("#frozen").replaceChildren(make("p", {}, "There is no inspection yet."));
+  if (!all.length) {
+    for (const part of [select.parentElement, $("#sign")]) if (part) part.hidden = true;
+    return $("#frozen").replaceChildren(emptyStore());
+  }
   const read = async () => {
     const one = all.find((i) => String(i.id) === select.value) ?? all[0];
     const said = await api(`/progress?inspection=${one.id}`);
@@ -157,73 +164,137 @@ async function signoff(root) {
       `${s.name} (${s.user})`, clock(s.time), s.valid ? make("b", { class: "good" }, "✓ holds") : reopened(s), s.open,
       make("code", { title: s.sha256 }, s.sha256.slice(0, 12)),
       make("span", { class: "joined" }, make("a", { href: s.report }, "Report"), make("a", { href: s.pdf, "aria-label": `PDF of the report that ${s.name} signed` }, "PDF")),
-    ])));
+    ]), "Nobody has signed this inspection yet."));
   };
   select.addEventListener("change", () => read().catch((why) => fault(root, why)));
   await read();
-  $("#sign")?.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const { name, password, note } = event.target.elements, said = $("#said");
-    said.hidden = true;
-    try {
-      const json = { inspection: Number(select.value), name: name.value, note: note.value, ...(password ? { password: password.value } : {}) };
-      await api("/signoffs", { method: "POST", json });
-      event.target.reset();
-      await read();
-      $("#signed").scrollIntoView({ block: "nearest" });
-    } catch (why) {
-      said.textContent = why.message;
-      said.hidden = false;
-    }
+  onSubmit($("#sign"), async ({ name, password, note }) => {
+    const json = { inspection: Number(select.value), name: name.value, note: note.value, ...(password ? { password: password.value } : {}) };
+    await api("/signoffs", { method: "POST", json });
+    $("#sign").reset();
+    await read();
+    root.scrollIntoView({ block: "nearest" });
   });
-  return null;
 }
 
 // ---------------------------------------------------------------- jobs
 
-async function jobs(root) {
-  const streams = new Map();
-  const mayEngineer = meta("may") === "engineer";
-  const row = (job) => {
-    const cancel = async () => { await api(`/jobs/${job.id}`, { method: "DELETE" }).catch((why) => fault($("#jobs-fault"), why)); await read(); };
-    const moving = !FINISHED.includes(job.state);
-    return make("li", { "data-job": job.id }, make("h3", {}, `${job.name} `, make("span", { class: "badge" }, job.state)),
-      bar(job.done, job.total, `Photographs of ${job.name} inspected`),
-      make("p", { class: "num" }, `${job.done} of ${some(job.total, "photograph")}, ${some(job.findings, "finding")}${job.problems ? `, ${some(job.problems, "problem")}` : ""}. Started by ${job.user}, ${clock(job.created)}.`),
-      job.message ? make("p", { class: job.state === "failed" ? "note" : "soft" }, job.message) : "",
-      job.inspection ? make("a", { href: `/review?inspection=${job.inspection}` }, "Review the findings") : "",
-      moving && mayEngineer ? make("button", { type: "button", class: "plain", onclick: cancel }, "Cancel") : "");
+const PHOTO = /\.(jpe?g|png|tiff?|webp|bmp|gif|avif|heic|heif|jp2)$/i;
+const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} KB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`);
+const isPhoto = (file) => file.type.startsWith("image/") || PHOTO.test(file.name);
+
+/** Send a form and say how much of it is there; `stop` is called with what ends it. Throws Fault. */
+function upload(path, form, { progress, stop }) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest(), gone = (detail) => () => reject(new Fault(0, { detail }));
+    request.open("POST", `/api/v1${path}`);
+    request.setRequestHeader("x-csrf-token", token());
+    request.responseType = "json";
+    request.upload.addEventListener("progress", (e) => progress(e.loaded, e.total));
+    request.addEventListener("load", () => (request.status < 300 ? resolve(request.response) : reject(new Fault(request.status, request.response ?? {}))));
+    request.addEventListener("error", gone("The connection broke off. Nothing was started; send them again."));
+    request.addEventListener("abort", gone("The upload was stopped. Nothing was started."));
+    stop(() => request.abort());
+    request.send(form);
+  });
+}
+
+/** The photographs that were chosen, and in words what of it will be sent. Throws Fault for what the server would refuse. */
+function chosenPhotos(form) {
+  const all = [...form.elements.files.files], photos = all.filter(isPhoto), left = all.filter((f) => !isPhoto(f));
+  const bytes = photos.reduce((sum, f) => sum + f.size, 0), { mostFiles, mostBytes } = form.dataset;
+  const text = `${some(photos.length, "photograph")}, ${size(bytes)}.${left.length ? ` Left out, since they are no photographs: ${left.slice(0, 3).map((f) => f.name).join(", ")}${left.length > 3 ? ` and ${left.length - 3} more` : ""}.` : ""}`;
+  const folder = "start several jobs, or put them into a folder of the server";
+  if (photos.length > mostFiles) throw new Fault(0, { detail: `${some(photos.length, "photograph")}, and ${Number(mostFiles).toLocaleString("en")} can be sent at a time: ${folder}.` });
+  if (bytes > mostBytes) throw new Fault(0, { detail: `${size(bytes)}, and ${size(Number(mostBytes))} can be sent at a time: ${folder}.` });
+  return { photos, text: all.length ? text : "" };
+}
+
+async function startJob({ name, files, folder }) {
+  const form = $("#job"), { photos } = chosenPhotos(form), place = folder?.value.trim() ?? "", body = new FormData();
+  if (photos.length && place) throw new Fault(0, { detail: "Choose photographs or name a folder, not both." });
+  if (!photos.length && !place) throw new Fault(0, { detail: files.files.length ? "None of these files is a photograph." : "Choose photographs, or name a folder of the server." });
+  body.append("name", name.value.trim() || "inspection");
+  if (place) body.append("folder", place);
+  for (const photo of photos) body.append("files", photo, photo.name);
+  const sending = $("#sending"), leave = (event) => event.preventDefault();
+  const progress = (done, total) => {
+    $("progress", sending).value = done / total;
+    $("#sent").textContent = done < total ? `${size(done)} of ${size(total)} sent` : "All sent; the server looks at them.";
   };
-  const follow = (job) => {
-    if (FINISHED.includes(job.state) || streams.has(job.id)) return;
-    const stream = new EventSource(`/api/v1/jobs/${job.id}/events`);
-    streams.set(job.id, stream);
+  addEventListener("beforeunload", leave);
+  sending.hidden = !photos.length;
+  try {
+    await renewToken(); // before gigabytes are sent, not after
+    await upload("/jobs", body, { progress, stop: (end) => { $("#stop").onclick = end; } });
+    form.reset();
+    $("#chosen").textContent = "";
+  } finally {
+    removeEventListener("beforeunload", leave);
+    sending.hidden = true;
+  }
+}
+
+async function jobs(root) {
+  const mayEngineer = meta("may") === "engineer", list = make("ul", { class: "jobs" }), told = make("p", { class: "visually-hidden", role: "status" }), refused = make("div", {});
+  let stream = null, last = [];
+  root.replaceChildren(refused, told, list);
+  const numbers = (job) => `${job.done} of ${some(job.total, "photograph")}, ${some(job.findings, "finding")}${job.problems ? `, ${some(job.problems, "problem")}` : ""}. Started by ${job.user}, ${clock(job.created)}.`;
+  const cancel = async (job, button) => {
+    button.disabled = true;
+    try {
+      shown(await api(`/jobs/${job.id}`, { method: "DELETE" }));
+    } catch (why) {
+      button.disabled = false;
+      fault(refused, why);
+    }
+  };
+  const row = (job) => make("li", { "data-job": job.id, "data-state": job.state }, make("h2", {}, `${job.name} `, make("span", { class: `badge ${job.state}` }, STATES[job.state] ?? job.state)),
+    FINISHED.includes(job.state) && job.state !== "done" ? "" : bar(job.done, job.total, `Photographs of ${job.name} inspected`),
+    make("p", { class: "num soft" }, numbers(job)),
+    job.message ? make("p", { class: job.state === "failed" ? "note" : "soft" }, job.message) : "",
+    job.inspection ? make("a", { class: "button plain", href: `/review?inspection=${job.inspection}` }, "Review the findings") : "",
+    !FINISHED.includes(job.state) && mayEngineer ? make("button", { type: "button", class: "plain", "aria-label": `Cancel ${job.name}`, onclick: (e) => cancel(job, e.currentTarget) }, "Cancel") : "");
+  /** Only what changed is written anew, so that the focus stays on a button. */
+  const shown = (job) => {
+    const old = $(`[data-job="${job.id}"]`, list);
+    if (old?.dataset.state === job.state) {
+      Object.assign($("progress", old) ?? {}, { max: Math.max(1, job.total), value: job.done });
+      $(".num", old).textContent = numbers(job);
+    } else if (old) {
+      old.replaceWith(row(job));
+      told.textContent = `${job.name}: ${STATES[job.state] ?? job.state}.`;
+    }
+  };
+  /** One stream, of the job that is done next: a browser has six connections to a server, and each stream would keep one. */
+  const follow = () => {
+    const job = last.filter((j) => !FINISHED.includes(j.state)).at(-1);
+    if (!job || stream) return;
+    stream = new EventSource(`/api/v1/jobs/${job.id}/events`);
+    const end = (wait) => { stream?.close(); stream = null; setTimeout(() => read().catch((why) => fault(refused, why)), wait); };
     stream.addEventListener("job", ({ data }) => {
       const now = JSON.parse(data);
-      $(`[data-job="${now.id}"]`)?.replaceWith(row(now));
-      if (FINISHED.includes(now.state)) { stream.close(); streams.delete(now.id); }
+      shown(now);
+      if (FINISHED.includes(now.state)) end(0);
     });
+    stream.addEventListener("error", () => { if (stream?.readyState === EventSource.CLOSED) end(3000); }); // else it connects again by itself
   };
   const read = async () => {
-    const { items } = await api("/jobs");
-    root.replaceChildren(make("div", { id: "jobs-fault" }), items.length ? make("ul", { class: "jobs" }, items.map(row)) : make("p", { class: "soft" }, "No job yet."));
-    items.forEach(follow);
+    last = (await api("/jobs")).items;
+    refused.replaceChildren();
+    list.replaceChildren(...last.map(row));
+    if (!last.length) list.replaceChildren(make("li", { class: "soft" }, $("#job") ? "No job yet. Choose photographs above; when they are inspected, their findings stand in the review." : "No job yet."));
+    follow();
   };
-  $("#job")?.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const form = new FormData(event.target), said = $("#said");
-    if (form.get("folder")) form.delete("files");
-    else form.delete("folder");
-    said.hidden = true;
+  const form = $("#job");
+  form?.elements.files.addEventListener("change", () => {
     try {
-      await api("/jobs", { method: "POST", form });
-      event.target.reset();
-      await read();
+      $("#chosen").textContent = plain(chosenPhotos(form).text);
     } catch (why) {
-      said.textContent = why.message;
-      said.hidden = false;
+      $("#chosen").textContent = why.message;
     }
   });
+  onSubmit(form, async (fields) => { await startJob(fields); await read(); });
   await read();
 }
 

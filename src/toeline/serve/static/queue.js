@@ -12,17 +12,18 @@ const memory = new Map(); // what the browser did not let us keep
 export class Queue extends EventTarget {
   constructor() {
     super();
-    this.state = "saved"; // saved | saving | offline | full | signed_out
+    this.state = "saved"; // saved | saving | offline | full | signed_out | other_user
+    this.parsed = new Map(); // name -> [text, entry] of what lies in localStorage
     this.flying = new Set(); // keys in the request that is under way
     this.results = new Map(); // key -> {ok, event} of what this page has learned
     this.versions = new Map(); // finding -> version after the last answer
     this.pause = 0;
     this.busy = false;
     this.limit = MOST;
-    addEventListener("online", () => this.send());
+    for (const back of ["online", "focus"]) addEventListener(back, () => this.send()); // signed in again in another tab
     addEventListener("storage", (event) => event.key?.startsWith(PREFIX) && this.tell());
     addEventListener("beforeunload", (event) => memory.size && event.preventDefault());
-    channel?.addEventListener("message", ({ data }) => this.learn(data.entry, data.answer));
+    channel?.addEventListener("message", ({ data }) => this.learn(data.entry, data.answer, [], true));
   }
 
   /** Everything unsaved, in its order. */
@@ -30,9 +31,20 @@ export class Queue extends EventTarget {
     const found = [...memory.values()];
     for (let i = 0; i < localStorage.length; i += 1) {
       const name = localStorage.key(i);
-      if (name?.startsWith(PREFIX)) found.push(JSON.parse(localStorage.getItem(name) ?? "null"));
+      if (name?.startsWith(PREFIX)) found.push(this.read(name));
     }
     return found.filter(Boolean).sort((a, b) => a.at - b.at);
+  }
+
+  read(name) {
+    const text = localStorage.getItem(name), before = this.parsed.get(name);
+    if (before?.[0] === text) return before[1];
+    let entry = null;
+    try {
+      entry = JSON.parse(text);
+    } catch { /* not written by this page: it is no decision */ }
+    this.parsed.set(name, [text, entry]);
+    return entry;
   }
 
   keep(entry) {
@@ -46,6 +58,7 @@ export class Queue extends EventTarget {
 
   drop(key) {
     memory.delete(key);
+    this.parsed.delete(PREFIX + key);
     localStorage.removeItem(PREFIX + key);
   }
 
@@ -115,7 +128,8 @@ export class Queue extends EventTarget {
     try {
       const answers = await this.post(batch);
       this.pause = 0;
-      batch.forEach((entry, i) => this.answered(entry, answers[i]));
+      const waiting = this.entries();
+      batch.forEach((entry, i) => this.answered(entry, answers[i], waiting));
       this.flying.clear();
       this.tell();
       return true;
@@ -137,10 +151,10 @@ export class Queue extends EventTarget {
   /** True: go on. What may pass (connection, disk, log-in, limits) is tried again; what will never pass is told. */
   failed(batch, fault) {
     if (fault.status === 401) {
-      this.state = "signed_out";
+      this.state = fault.code === "other_user" ? fault.code : "signed_out";
       return false;
     }
-    if (fault.status === 0 || fault.status >= 500 || fault.status === 429) {
+    if (!fault.status || fault.status >= 500 || fault.status === 429) {
       this.state = fault.code === "full" ? "full" : "offline";
       this.pause = Math.min(LONGEST_WAIT_S, fault.wait || Math.max(1, 2 * this.pause));
       this.timer = setTimeout(() => this.send(), 1000 * this.pause);
@@ -148,35 +162,36 @@ export class Queue extends EventTarget {
     }
     if (batch.length > 1) this.limit = 1; // one of them is refused: find out which
     else {
-      this.answered(batch[0], { status: fault.status, fault: fault.body });
+      this.answered(batch[0], { status: fault.status, fault: fault.body }, this.entries());
       this.limit = MOST;
     }
     this.tell();
     return true;
   }
 
-  answered(entry, answer) {
+  answered(entry, answer, waiting) {
     if (answer.status >= 500 || answer.status === 429) {
       const why = { detail: "", code: answer.fault?.code, ...answer };
       throw Object.assign(new Error(why.detail), { status: answer.status, code: why.code, wait: 1, body: why });
     }
     this.drop(entry.key);
-    this.learn(entry, answer);
+    this.learn(entry, answer, waiting);
     channel?.postMessage({ entry, answer });
   }
 
-  learn(entry, answer) {
+  /** What the server said of an entry, to this tab or (`elsewhere`) to another; what waits for it is brought up to date. */
+  learn(entry, answer, waiting, elsewhere = false) {
     const ok = answer.status === 200, finding = answer.finding ?? entry.finding;
     const version = ok ? answer.version : answer.fault?.item?.version;
     this.results.set(entry.key, { ok, event: answer.event });
     if (version !== undefined) this.versions.set(finding, version);
-    for (const later of this.entries()) {
+    for (const later of waiting) {
       if (later.of === entry.key && !ok) this.drop(later.key); // nothing was done, so nothing is to be undone
       else if (later.after === entry.key) {
         const form = later.kind === "decide" && ok ? { ...later.form, version } : later.form;
         this.keep({ ...later, form, after: null });
       }
     }
-    this.dispatchEvent(new CustomEvent("answer", { detail: { entry, answer, ok } }));
+    this.dispatchEvent(new CustomEvent("answer", { detail: { entry, answer, ok, elsewhere } }));
   }
 }

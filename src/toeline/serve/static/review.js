@@ -1,6 +1,6 @@
 // The review: a grid of crops or one finding, decided by keys, saved in the background.
 
-import { $, Fault, api, clock, make, mayWrite, meta, signIn, some, spoken } from "./api.js";
+import { $, Fault, api, clock, emptyStore, make, mayWrite, meta, short, shown as plain, signIn, some, spoken } from "./api.js";
 import { Grid, SHOWN, prefetch } from "./grid.js";
 import { FindingList } from "./list.js";
 import { Queue } from "./queue.js";
@@ -8,7 +8,9 @@ import { Single } from "./single.js";
 import { Words, cropUrl, isDecided, nowClass } from "./words.js";
 
 const FILTERS = ["sort", "state", "type", "class", "condition", "severity", "review", "inspection", "q", "photo", "user", "action"];
+const TAKES = ["confirm", "change", "reject", "unsure"]; // after these a finding is decided
 const LOOK_S = 10; // how often others' decisions are asked for
+const MOST_NOTES = 50;
 const AGAIN_MS = 4000; // within this a digit is pressed again to change the type of an object
 const blind = location.pathname === "/blind";
 const queue = new Queue();
@@ -23,20 +25,21 @@ const state = {
   since: performance.now(), // when what is decided came on the screen
   asked: null, // a digit that waits to be pressed again
   lastEvent: null,
+  total: null, // findings in the store
 };
 let words, grid, single;
 
 // ---------------------------------------------------------------- what is said
 
-const tell = (text) => { $("#said").textContent = text; };
+const tell = (text) => { $("#said").textContent = plain(text); };
 
 /** Something that needs a look; it stays until it is dismissed. */
 function warn(text, ...actions) {
   const note = make("div", { class: "note" }, make("p", {}, text));
-  const close = make("button", { type: "button", class: "plain", onclick: () => { note.remove(); restFocus(); } }, "Dismiss");
-  note.append(make("div", { class: "row" }, ...actions, close));
-  $("#faults").append(note);
-  while ($("#faults").children.length > 4) $("#faults").firstChild.remove();
+  const notes = $("#faults"), button = (word, act) => make("button", { type: "button", class: "plain", onclick: () => { act(); restFocus(); } }, word);
+  note.append(make("div", { class: "row" }, ...actions, button("Dismiss", () => note.remove()), button("Dismiss all", () => notes.replaceChildren())));
+  notes.append(note);
+  while (notes.children.length > MOST_NOTES) notes.firstChild.remove();
 }
 
 function showSaved() {
@@ -47,12 +50,13 @@ function showSaved() {
     offline: `⚠ No connection: ${some(n, "decision")} not saved yet, ${kept}. Go on; they are sent as soon as the server answers.`,
     full: `⚠ The server's disk is full: ${some(n, "decision")} not saved yet, ${kept}.`,
     signed_out: `⚠ You are signed out: ${some(n, "decision")} not saved yet, ${kept}.`,
+    other_user: `⚠ Somebody else is signed in now: ${some(n, "decision")} of ${meta("user")} not saved yet, ${kept}.`,
   }[queue.state];
   const quiet = ["saved", "saving"].includes(queue.state) || !n;
   $("#saved").textContent = quiet && !n ? "✓ All saved" : said;
   $("#saved").dataset.state = quiet ? "quiet" : "warn";
   $("#saved").dataset.count = n;
-  if (queue.state === "signed_out" && n) $("#saved").append(" ", make("a", { href: signIn() }, "Sign in"));
+  if (["signed_out", "other_user"].includes(queue.state) && n) $("#saved").append(" ", make("a", { href: signIn() }, "Sign in"));
 }
 
 /** What a decision does to a report that is signed, said before it and after it. */
@@ -70,6 +74,10 @@ async function showProgress() {
   try {
     const inspection = state.list.query.get("inspection");
     const said = await api(`/progress${inspection ? `?inspection=${inspection}` : ""}`);
+    if (!inspection && state.total !== said.total) {
+      state.total = said.total;
+      if (!said.total && state.view === "grid") showEmpty();
+    }
     $("#bar").max = Math.max(1, said.total);
     $("#bar").value = said.decided;
     $("#count").textContent = `${said.decided.toLocaleString("en")} of ${some(said.total, "finding")} decided`;
@@ -96,6 +104,15 @@ function queryOfForm() {
   return query;
 }
 
+/** Another filter: the grid of it. */
+function filterBy(query) {
+  history.pushState(null, "", address("/review", query));
+  Object.assign(state, { view: "grid", item: null });
+  stopBox();
+  readFilters();
+  return load();
+}
+
 const address = (path, query) => (query.size ? `${path}?${query}` : path);
 
 async function fillFilters() {
@@ -105,7 +122,7 @@ async function fillFilters() {
   add("condition", words.conditions.map((c) => [c.name, c.name]));
   add("severity", words.severities.map((s) => [s.name, s.name]));
   try {
-    add("inspection", (await api("/inspections")).items.map((i) => [i.id, i.name]));
+    add("inspection", (await api("/inspections")).items.map((i) => [i.id, short(i.name)]));
   } catch { /* then there is one choice: all */ }
 }
 
@@ -142,13 +159,14 @@ async function fill() {
   try {
     while (list.items.length < state.start + 2 * SHOWN && !list.ended) {
       const fresh = await list.more();
+      list.fault = null;
       if (list !== state.list) return;
       if (fresh.length) show({ focus: false });
       else break;
     }
   } catch (fault) {
     if (fault.code === "signed_out") location.href = signIn();
-    else if (!list.items.length) $("#empty").replaceChildren(make("p", {}, fault.message), make("button", { type: "button", class: "plain", onclick: load }, "Try again"));
+    if (!list.items.length) list.fault = fault;
   }
   show({ focus: false });
 }
@@ -180,12 +198,20 @@ function showEmpty() {
     parts.push(make("span", { class: "num" }, `${state.start + 1}–${last} of ${Math.max(state.list.total, n).toLocaleString("en")}`));
     if (state.start) parts.unshift(turn(-1, "‹ Back", "PageUp"));
     if (last < n || !state.list.ended) parts.push(turn(1, "More ›", "PageDown"));
-  } else if (!n && state.list.ended) parts.push(nothing());
+  } else if (!n && state.list.fault) parts.push(notRead(state.list.fault));
+  else if (!n && state.list.ended) parts.push(nothing());
   $("#empty").replaceChildren(...parts);
   $("#empty").hidden = !parts.length;
 }
 
+/** The list could not be read: there is no connection, or the address asks for what there is not. */
+function notRead(fault) {
+  const again = make("button", { type: "button", class: "plain", onclick: load }, "Try again"), all = make("a", { class: "button plain", href: "/review" }, "All undecided findings");
+  return make("div", { class: "done-all" }, make("p", {}, fault.message), make("p", { class: "row" }, fault.status === 422 ? all : again));
+}
+
 function nothing() {
+  if (state.total === 0 && !blind) return emptyStore();
   const filtered = [...state.list.query.keys()].some((n) => n !== "sort");
   const text = blind ? "Nothing is left of the sample for you. Thank you." : filtered ? "No finding matches these filters." : "Everything is decided. Look at the progress, or sign the inspection.";
   const links = blind ? [["/agreement", "Agreement"]] : filtered ? [["/review", "All undecided findings"]] : [["/progress", "Progress"], ["/sign-off", "Sign-off"]];
@@ -193,9 +219,10 @@ function nothing() {
 }
 
 function showNothing() {
-  if (!state.list.ended) return;
+  if (!state.list.ended && !state.list.fault) return;
   $(".single").hidden = true;
-  $("#single-title").replaceChildren(nothing());
+  document.body.classList.add("is-done");
+  $("#single-title").replaceChildren(state.list.ended ? nothing() : notRead(state.list.fault));
 }
 
 async function page(by) {
@@ -216,6 +243,7 @@ function openSingle(item, { push = true, focus = true } = {}) {
   state.item = item;
   state.view = "single";
   $(".single").hidden = false;
+  document.body.classList.remove("is-done");
   if (push && !blind) history.pushState(null, "", address(`/findings/${item.id}`, state.list.query));
   const others = $("#grid-view").hidden === false;
   $("#grid-view").hidden = true;
@@ -244,6 +272,7 @@ function toGrid({ push = true } = {}) {
   if (blind) return tell("The second review shows one finding at a time.");
   const { item } = state;
   Object.assign(state, { view: "grid", item: null });
+  document.body.classList.remove("is-done");
   if (push) history.pushState(null, "", address("/review", state.list.query));
   const place = item ? state.list.index(item.id) : state.place;
   const at = place < 0 ? Math.min(state.place, Math.max(0, state.list.items.length - 1)) : place;
@@ -373,8 +402,9 @@ async function undo() {
 // ---------------------------------------------------------------- answers of the server
 
 queue.addEventListener("change", showSaved);
-queue.addEventListener("answer", ({ detail: { entry, answer, ok } }) => {
-  if (!state.list) return;
+queue.addEventListener("answer", ({ detail: { entry, answer, ok, elsewhere } }) => {
+  if (!state.list || (elsewhere && !ok)) return;
+  if (elsewhere && entry.kind === "decide") decidedElsewhere(entry);
   if (ok && entry.kind === "undo") undone(answer);
   else if (ok) state.list.saved(entry.finding);
   else refused(entry, answer.fault ?? {});
@@ -383,6 +413,14 @@ queue.addEventListener("answer", ({ detail: { entry, answer, ok } }) => {
   clearTimeout(showProgress.timer);
   showProgress.timer = setTimeout(showProgress, 300);
 });
+
+/** The same person decided it in another tab: it leaves this one's list, as it would have here. */
+function decidedElsewhere({ finding, form }) {
+  if (!state.list.leaves || !TAKES.includes(form.action) || state.list.index(finding) < 0 || state.item?.id === finding) return;
+  state.list.remove([finding]);
+  show({ focus: false });
+  fill();
+}
 
 /** The server's word on a finding that was undone. */
 function undone({ item, finding }) {
@@ -403,7 +441,8 @@ function refused(entry, fault) {
   if (entry.kind === "undo") return warn(fault.code === "nothing" ? "There is nothing of yours to undo." : `Not undone: ${fault.detail}`);
   if (fault.code === "stale" && first) {
     const mine = spoken(entry.form.action, entry.form.class ?? "the answer of the model");
-    const text = `${first.user} decided this first: ${spoken(first.action, first.class)}, at ${clock(first.time)}. Your answer (${mine}) was not saved.`;
+    const who = first.user === meta("user") ? "You, in another window," : first.user;
+    const text = `${who} decided this first: ${spoken(first.action, first.class)}, at ${clock(first.time)}. Your answer (${mine}) was not saved.`;
     warn(text, item ? make("button", { type: "button", class: "plain", onclick: () => { single.known.clear(); openSingle(item); } }, "Look at it") : "");
     if (item && !isDecided(item)) { state.list.restore([item], new Map()); show({ focus: false }); }
     return null;
@@ -428,7 +467,7 @@ async function look() {
   try {
     const { items, last } = await api(`/events?after=${state.lastEvent}&limit=1000`);
     state.lastEvent = last;
-    const others = items.filter((e) => e.user !== meta("user") && ["confirm", "change", "reject", "unsure"].includes(e.action) && !e.undone);
+    const others = items.filter((e) => e.user !== meta("user") && TAKES.includes(e.action) && !e.undone);
     const here = others.filter((e) => state.list.index(e.finding) >= 0 && e.finding !== state.item?.id);
     if (!state.list.leaves || !here.length) return;
     const taken = here.map((e) => e.finding);
@@ -444,7 +483,8 @@ async function look() {
 // ---------------------------------------------------------------- boxes
 
 function startBox() {
-  if (state.view !== "single" || !single.photo || !mayWrite || blind) return tell("Open one finding first, then draw its box.");
+  if (state.view !== "single" || !mayWrite || blind) return tell("Open one finding first, then draw its box.");
+  if (!single.photo) return tell("The photograph is not there yet; its box can be drawn when it is.");
   if (single.viewer.edit) return stopBox();
   single.viewer.startEdit();
   const { item } = state, select = make("select", { "aria-label": "Class of the new object" }, words.classes.map((c) => make("option", { value: c.name, selected: c.name === nowClass(item) }, c.name)));
@@ -515,6 +555,7 @@ const DO = {
   help: () => $("#help").showModal(),
 };
 
+const SAFE = ["in", "out", "next", "previous", "undo"]; // buttons that may be pressed in quick succession
 const KEYS = [
   ["Enter", "confirm", "confirm the answer of the model, for all that is selected", "both"],
   ["n", "reject", "not an object", "both"],
@@ -531,6 +572,7 @@ const KEYS = [
   ["h", "marks", "hide or show the boxes", "single"],
   ["d", "draw", "draw or mend the box", "single"],
 ];
+const HELD = ["+", "-"]; // keys that go on while they are held down, beside arrows
 const ALIASES = { "=": "+", _: "-" };
 
 function showHelp() {
@@ -545,7 +587,9 @@ function showChoices() {
   const buttons = words.onDigits([...types]).map((c, i) => make("button", {
     type: "button", class: `choice${types.has(c.type) || blind ? "" : " foreign"}${now.has(c.name) && !blind ? " now" : ""}`, "data-digit": i + 1, title: c.meaning,
   }, make("kbd", {}, i + 1), words.mark(c.condition), make("span", {}, c.name)));
-  $("#choices").replaceChildren(...buttons);
+  const row = $("#choices"), own = buttons.find((b) => !b.classList.contains("foreign"));
+  row.replaceChildren(...buttons);
+  row.scrollLeft = own ? own.offsetLeft - row.offsetLeft : 0; // on a phone they are in one row, which scrolls
   const n = state.view === "grid" ? grid.selected.size : 0;
   $('[data-do="confirm"]').firstChild.textContent = n > 1 ? `Confirm ${n} ` : "Confirm ";
 }
@@ -562,22 +606,25 @@ function isElsewhere(event) {
 }
 
 function onKey(event) {
-  if (isElsewhere(event)) return;
+  if (event.key === "?" && $("#help").open) return $("#help").close();
+  if (isElsewhere(event)) return null;
   const { viewer } = single, number = /^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1];
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const name = ALIASES[event.key] ?? (event.key.length === 1 ? event.key.toLowerCase() : event.key);
   const key = KEYS.find(([k, , , where]) => k === name && (where === "both" || where === state.view));
+  if (event.repeat && (key || number) && !HELD.includes(name)) return event.preventDefault(); // held down: nobody looked at what would be decided
   if (viewer.edit && event.key in arrows) viewer.nudge(...arrows[event.key].map((v) => v * 4), event.shiftKey);
   else if (event.key === "Escape") escape();
-  else if (viewer.edit && !["Enter", "d", "+", "-", "0"].includes(name)) return;
+  else if (viewer.edit && name === "u") stopBox();
+  else if (viewer.edit && !["Enter", "d", "+", "-", "0"].includes(name)) return null;
   else if (key) DO[key[1]]();
   else if (number && !event.shiftKey) digit(Number(number));
   else if (event.key in { ...arrows, " ": 0, Home: 0, End: 0 } && state.view === "grid") grid.key(event);
   else if (event.key in arrows && event.shiftKey) viewer.pan(...arrows[event.key].map((v) => v * -80));
   else if (event.key === "ArrowLeft" || event.key === "ArrowRight") step(arrows[event.key][0]);
   else if (event.key.startsWith("Page") && state.view === "grid") page(event.key === "PageDown" ? 1 : -1);
-  else return;
-  event.preventDefault();
+  else return null;
+  return event.preventDefault();
 }
 
 function escape() {
@@ -588,7 +635,7 @@ function escape() {
 
 function onClick(event) {
   const button = event.target.closest("[data-do], [data-digit]");
-  if (!button) return;
+  if (!button || (event.detail > 1 && !SAFE.includes(button.dataset.do))) return; // a double click decides one finding, not the next one too
   if (button.dataset.digit) digit(Number(button.dataset.digit));
   else DO[button.dataset.do]();
   if (event.detail && !["help", "draw"].includes(button.dataset.do)) restFocus(); // a click, not a key on the button
@@ -617,13 +664,8 @@ async function start() {
   document.addEventListener("click", onClick);
   addEventListener("popstate", onAddress);
   $("#filters").addEventListener("submit", (e) => e.preventDefault());
-  $("#filters").addEventListener("change", () => {
-    history.pushState(null, "", address("/review", queryOfForm()));
-    Object.assign(state, { view: "grid", item: null });
-    readFilters();
-    load();
-  });
-  $("#clear-filters").addEventListener("click", () => { history.pushState(null, "", "/review"); readFilters(); load(); });
+  $("#filters").addEventListener("change", () => filterBy(queryOfForm()));
+  $("#clear-filters").addEventListener("click", () => filterBy(new URLSearchParams()));
   $("#more-filters").addEventListener("click", (e) => {
     const open = $("#filters").classList.toggle("open");
     e.currentTarget.setAttribute("aria-expanded", open);

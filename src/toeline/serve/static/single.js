@@ -1,6 +1,6 @@
 // One finding: its crop, its photograph, and in words what is known of it.
 
-import { $, api, clock, make, percent, spoken } from "./api.js";
+import { $, api, clock, make, percent, shown, spoken } from "./api.js";
 import { prefetch } from "./grid.js";
 import { Viewer } from "./viewer.js";
 import { cropUrl, isDecided, nowClass, nowCondition } from "./words.js";
@@ -14,6 +14,7 @@ export class Single extends EventTarget {
     this.blind = blind;
     this.known = new Map();
     this.viewer = new Viewer($("#viewer"), words);
+    $("#crop").addEventListener("error", () => { $("#crop-gone").hidden = false; $("#crop").hidden = true; });
     this.viewer.addEventListener("zoom", (e) => { $("#zoom").textContent = e.detail; });
     this.viewer.addEventListener("pick", (e) => this.open(e.detail));
   }
@@ -49,7 +50,7 @@ export class Single extends EventTarget {
   /** Read ahead: picture, photograph and facts of what comes next. */
   ahead(items) {
     for (const item of items) {
-      prefetch([cropUrl(item, 800), `/api/v1/photos/${item.photo_id}/image?width=1600`]);
+      prefetch([cropUrl(item, 800), this.viewer.urlOf(item.photo_id)]);
       this.details(item).catch(() => null);
     }
   }
@@ -59,9 +60,15 @@ export class Single extends EventTarget {
     this.item = item;
     this.opened = performance.now();
     const crop = $("#crop"), name = nowClass(item) || this.words.spoken(item.type);
+    $("#crop-gone").hidden = true;
+    crop.hidden = false;
     crop.src = cropUrl(item, 800);
-    crop.alt = `Crop of object ${item.object}: ${name}`;
-    $("#single-title").textContent = `${this.words.spoken(item.type)} ${item.object} · ${item.photo}`;
+    crop.alt = shown(`Crop of object ${item.object}: ${name}`);
+    $("#single-title").textContent = shown(`${this.words.spoken(item.type)} ${item.object} · ${item.photo}`);
+    if (this.photo?.id !== item.photo_id) { // what is shown is never another photograph than the finding's
+      this.photo = null;
+      this.viewer.clear();
+    } else this.viewer.show(this.photo, [...this.viewer.items.filter((i) => i.id !== item.id), item], item);
     $("#verdict").replaceChildren(this.words.mark(nowCondition(item)), make("b", {}, this.blind ? "answer hidden" : name), " ",
       make("span", { class: "num" }, item.probability === null ? "" : percent(item.probability)), " ", this.badge(item));
     this.facts({ item, relations: [], neighbours: [], same_object: [], events: [] });

@@ -1,9 +1,10 @@
 // The whole photograph: zoom, pan, the boxes of all findings, and one box that is drawn or mended.
 
-import { make, percent } from "./api.js";
+import { make, percent, shown } from "./api.js";
 import { isDecided, nowBox, nowClass, nowCondition } from "./words.js";
 
-const STEPS = [1600, 4096, null]; // widths to ask for; null is the photograph itself
+const STEPS = [1600, 4096, 8192]; // widths to ask for; a photograph is never enlarged, so one of up to 8192 pixels comes as it is
+const SMOOTH = 2; // above this zoom pixels are shown as squares, not as a blur
 const MOST = 8, STEP = 1.4; // screen pixels for a pixel of the photograph
 const LEAST_SIDE = 4; // pixels of the photograph
 const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
@@ -16,7 +17,7 @@ export class Viewer extends EventTarget {
     this.image = make("img", { alt: "", draggable: "false" });
     this.boxes = make("svg", {});
     this.stage = make("div", { class: "stage" }, this.image, this.boxes);
-    this.fault = make("p", { class: "gone", hidden: true }, "The photograph is not there any more, or it is another file now.");
+    this.fault = make("p", { class: "gone", hidden: true });
     root.append(this.stage, this.fault);
     this.scale = null; // null: the whole photograph, at whatever size the window has
     this.pointers = new Map();
@@ -24,6 +25,20 @@ export class Viewer extends EventTarget {
     root.addEventListener("wheel", (e) => this.wheel(e), { passive: false });
     for (const kind of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) root.addEventListener(kind, (e) => this.point(e));
     new ResizeObserver(() => this.place()).observe(root);
+    addEventListener("online", () => this.place());
+  }
+
+  /** Nothing, until the next photograph is known; the zoom stays. */
+  clear() {
+    this.photo = this.edit = null;
+    this.image.removeAttribute("src");
+    this.boxes.replaceChildren();
+    this.fault.hidden = true;
+  }
+
+  /** The picture of a photograph as this zoom needs it. */
+  urlOf(id, width = STEPS[Math.max(0, this.step ?? 0)]) {
+    return `/api/v1/photos/${id}/image?width=${width}`;
   }
 
   /** Show a photograph with its findings; zoom and place stay as they are, unless the finding would be out of sight. */
@@ -36,15 +51,20 @@ export class Viewer extends EventTarget {
     if (other) {
       this.step = -1;
       this.image.removeAttribute("src");
-      this.image.alt = `Photograph ${photo.name}`;
+      this.image.alt = shown(`Photograph ${photo.name}`);
       this.stage.style.width = `${photo.width}px`;
       this.stage.style.height = `${photo.height}px`;
       this.boxes.setAttribute("viewBox", `0 0 ${photo.width} ${photo.height}`);
     }
-    this.fault.hidden = photo.there;
+    this.tell(photo.there ? "" : "The photograph is not there any more, or it is another file now. Bring it back.");
     if (this.scale !== null && (other || !this.isInSight(nowBox(current)))) this.centre(nowBox(current));
     this.place();
     this.draw();
+  }
+
+  tell(text) {
+    this.fault.textContent = text;
+    this.fault.hidden = !text;
   }
 
   get fitting() {
@@ -74,6 +94,7 @@ export class Viewer extends EventTarget {
     this.x = within(this.x ?? 0, wide, this.root.clientWidth);
     this.y = within(this.y ?? 0, high, this.root.clientHeight);
     this.stage.style.transform = `translate(${this.x}px, ${this.y}px) scale(${s})`;
+    this.image.style.imageRendering = s * devicePixelRatio > SMOOTH ? "pixelated" : "";
     this.stage.style.setProperty("--u", 1 / s); // one screen pixel, in pixels of the photograph
     this.load(s);
     this.dispatchEvent(new CustomEvent("zoom", { detail: this.scale === null ? "fit" : percent(s) }));
@@ -81,15 +102,22 @@ export class Viewer extends EventTarget {
 
   /** Take the smallest picture that is sharp at this zoom, and keep the one before until it is there. */
   load(s) {
-    const wanted = STEPS.findIndex((w) => w === null || w >= this.photo.width || w * 1.2 >= this.photo.width * s * devicePixelRatio);
-    if (wanted <= this.step || !this.photo.there) return;
+    const sharp = STEPS.findIndex((w) => w >= this.photo.width || w * 1.2 >= this.photo.width * s * devicePixelRatio);
+    const wanted = sharp < 0 ? STEPS.length - 1 : sharp, before = this.step;
+    if (wanted <= before || !this.photo.there) return;
     this.step = wanted;
-    const photo = this.photo, picture = new Image(), width = STEPS[wanted];
-    picture.src = `/api/v1/photos/${photo.id}/image${width ? `?width=${width}` : ""}`;
+    const photo = this.photo, picture = new Image(), still = () => photo.id === this.photo?.id && this.step === wanted;
+    picture.src = this.urlOf(photo.id);
     picture.decode().then(() => {
-      if (photo.id === this.photo.id && this.step === wanted) this.image.src = picture.src;
-    }, () => { this.fault.hidden = photo.id !== this.photo.id; });
-    if (wanted === 0 || !this.image.src) this.image.src = `/api/v1/photos/${photo.id}/image?width=${STEPS[0]}`;
+      if (!still()) return;
+      this.image.src = picture.src;
+      this.tell("");
+    }, () => {
+      if (!still()) return;
+      this.step = before; // asked again with the next zoom, and when there is a connection
+      this.tell("The photograph could not be loaded: there is no connection, or it is not there any more. Zoom to try again.");
+    });
+    if (!this.image.hasAttribute("src")) this.image.src = this.urlOf(photo.id, STEPS[0]);
   }
 
   /** Zoom about a place of the window. */
@@ -105,6 +133,7 @@ export class Viewer extends EventTarget {
 
   /** Zoom in with the finding in the middle, for keys and buttons. */
   step1(inward) {
+    if (!this.photo) return;
     if (inward && this.scale === null && this.current) {
       this.scale = this.fitting * STEP;
       this.centre(this.edit ?? nowBox(this.current));
@@ -118,6 +147,7 @@ export class Viewer extends EventTarget {
   }
 
   pan(dx, dy) {
+    if (!this.photo) return;
     this.x += dx;
     this.y += dy;
     this.place();
