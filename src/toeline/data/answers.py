@@ -383,7 +383,8 @@ def _region(key: str, results: Sequence[Mapping[str, Any]], where: str, size: tu
     if any(r.get("item_index") for r in results):
         return Region(where, **common, fault="the task has several photographs. Make a task of each")
     try:
-        place = next((v for v in values if "x" in v or "points" in v), {})
+        places = [v for v in values if "x" in v or "points" in v]
+        place = places[0] if places else {}
         box, note = _place(place, size or PERCENT, sized=size is not None)
     except ValueError as why:
         return Region(where, **common, fault=str(why))

@@ -342,32 +342,29 @@ class _Compared:
         )
         return self.photo.at_version(added, 1) if added is not None and region.id else None
 
-    def _box(self, region: Region) -> Box | None:
-        """Where it is on the upright photograph; None, which is said, for what covers nothing."""
-        if region.fault or region.box is None:
-            self._say(region.where, f"not taken: {region.fault}")
-            return None
-        box = Box(*(round(float(v), 2) for v in self.place(region.box).clipped(self.size).xyxy))
-        if box.width < LEAST_SIDE or box.height < LEAST_SIDE:
-            self._say(region.where, "not taken: it covers less than a pixel of the photograph")
+    def _usable(self, region: Region) -> tuple[Box, str] | None:
+        """Where it is on the upright photograph, and its class; None, and why is said, where either is not known."""
+        fault, box = region.fault, region.box
+        if box is not None:
+            box = Box(*(round(float(v), 2) for v in self.place(box).clipped(self.size).xyxy))
+            if min(box.width, box.height) < LEAST_SIDE:
+                fault = "it covers less than a pixel of the photograph"
+        try:
+            class_name = self.taker.taxonomy.class_of(region.label).name
+        except TaxonomyError as why:
+            fault = fault or str(why).rstrip(".")
+        if fault or box is None:
+            self._say(region.where, f"not taken: {fault}")
             return None
         if region.note:
             self._say(region.where, region.note, note=True)
-        return box
-
-    def _class(self, region: Region) -> str:
-        """The class that a label means; empty, which is said, for none."""
-        try:
-            return self.taker.taxonomy.class_of(region.label).name
-        except TaxonomyError as why:
-            self._say(region.where, f"not taken: {str(why).rstrip('.')}")
-            return ""
+        return box, class_name
 
     def _changed(self, shown: Shown, region: Region) -> Iterator[Wanted]:
         """What a person said of a finding, if anything."""
-        box, class_name = self._box(region), self._class(region)
-        if box is None or not class_name:
+        if (found := self._usable(region)) is None:
             return
+        box, class_name = found
         moved = max(abs(a - b) for a, b in zip(box.xyxy, shown.box.clipped(self.size).xyxy, strict=True)) > MOVED_PX
         corners = box.xyxy if moved else None
         seen = self.seen or region.seen
@@ -393,9 +390,9 @@ class _Compared:
                     region.where, "not taken: a new object that cannot be judged is nothing to learn from", note=True
                 )
                 continue
-            box, class_name = self._box(region), self._class(region)
-            if box is None or not class_name:
+            if (found := self._usable(region)) is None:
                 continue
+            box, class_name = found
             key = self._key_of_new(region, class_name, box)
             there = self._there(box, unseen, key)
             if there is not None:
