@@ -130,7 +130,7 @@ def test_the_same_file_again_adds_nothing_and_a_later_export_only_what_is_new(st
     result = submit(tasks[0])
     result.append(new_region("vegetation", percent((200, 200, 260, 230))))
     given(store, tasks)
-    before = events(store)
+    before, first = events(store), deepcopy(tasks)
     again = given(store, tasks)
     assert (events(store), again.record["again"], again.problems) == (before, 3, [])
     result[1]["value"]["rectanglelabels"] = ["rock toe"]  # the same person corrects itself there
@@ -142,10 +142,32 @@ def test_the_same_file_again_adds_nothing_and_a_later_export_only_what_is_new(st
         ("+1", "box", "", [200.0, 190.0, 260.0, 230.0]),
     ]
     assert (later.record["again"], later.problems) == (2, [])
-    tasks[0]["annotations"][0]["updated_at"] = "2026-11-28T10:00:00Z"
-    result[1]["value"]["rectanglelabels"] = ["rock toe damaged"]
-    given(store, tasks)  # the first file once more, after the second
+    given(store, first)  # the first file once more, after the second
     assert len(events(store)) == 6
+
+
+def test_a_box_that_is_moved_back_there_is_moved_back(store: Path) -> None:
+    tasks = tasks_of(store)
+    region = submit(tasks[0])[0]
+    before = dict(region["value"])
+    region["value"] |= percent((60, 0, 100, 160))
+    given(store, tasks)
+    region["value"] |= before
+    tasks[0]["annotations"][0]["updated_at"] = "2026-11-29T10:00:00Z"
+    given(store, tasks)
+    assert [e[3] for e in events(store) if e[0] == "1"] == [[60.0, 0.0, 100.0, 160.0], list(UNMOVED)]
+    assert len(events(store)) == 4
+
+
+def test_a_shape_that_is_as_it_was_shown_after_it_was_moved_is_named(store: Path) -> None:
+    root = drawn(store)
+    box = root.findall("image")[0].findall("box")[0]
+    box.set("xbr", "100.00")
+    cvat_given(store, root)
+    box.set("xbr", "96.00")
+    done = cvat_given(store, root)
+    assert [e[1] for e in events(store)] == ["box"]
+    assert ["an earlier export had it otherwise" in p.what for p in done.problems if not p.note] == [True]
 
 
 def test_what_somebody_decided_meanwhile_stays_and_is_named(store: Path) -> None:

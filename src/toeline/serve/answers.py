@@ -44,10 +44,14 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A decision that follows from a file; `what` says of which object. Its version is that which was shown."""
+    """A decision that follows from a file; `what` says of which object. Its version is that which was shown.
+
+    `place` is where the box lies now, also where it was not moved.
+    """
 
     decision: Decision
     what: str
+    place: Corners | None = None
 
 
 @dataclass
@@ -179,12 +183,16 @@ class Taker:
         if db.execute("SELECT 1 FROM events WHERE user = ? AND key = ?", (self.user, made.key)).fetchone():
             self.taken.again += 1
             return
-        if made.finding is not None and (last := self._own_last(db, made)):
-            if (last["action"], last["after"], last["box"]) == self._content(db, made):
+        if made.finding is not None and (last := self.own_last(db, made.finding, made.key)):
+            row = db.execute("SELECT * FROM findings WHERE id = ?", [made.finding]).fetchone()
+            if made.action in ("confirm", "change") and wanted.place and _moved(_now(row), wanted.place):
+                made = replace(made, box=wanted.place)  # an earlier export had it elsewhere
+            after = row["class"] if made.action == "confirm" else made.class_name
+            box = dumps(list(made.box)) if made.box else None
+            if (last["action"], last["after"], last["box"]) == (made.action, after, box):
                 self.taken.again += 1
                 return
-            version = db.execute("SELECT version FROM findings WHERE id = ?", [made.finding]).fetchone()[0]
-            made = replace(made, version=version)
+            made = replace(made, version=row["version"])
         try:
             self.decisions.take(db, self.user, made)
         except Refused as why:
@@ -192,25 +200,25 @@ class Taker:
         else:
             self.taken.actions[made.action] += 1
 
-    def _own_last(self, db: sqlite3.Connection, made: Decision) -> Row | None:
+    def own_last(self, db: sqlite3.Connection, finding: int, key: str) -> Row | None:
         """The last event of a finding, if it is of an earlier export: same user, annotator, and version shown."""
         last: Row | None = db.execute(
             "SELECT * FROM events WHERE finding = ? AND action NOT IN ('skip', 'blind') ORDER BY id DESC LIMIT 1",
-            [made.finding],
+            [finding],
         ).fetchone()
-        fits = (
-            last is not None
-            and last["user"] == self.user
-            and str(last["key"]).startswith(made.key.rsplit("-", 1)[0] + "-")
-        )
+        begins = key.rpartition("-")[0]
+        fits = last is not None and last["user"] == self.user and str(last["key"]).rpartition("-")[0] == begins
         return last if fits else None
 
-    def _content(self, db: sqlite3.Connection, made: Decision) -> tuple[str, str, str | None]:
-        """What the event of a decision would say."""
-        after = made.class_name
-        if made.action == "confirm":
-            after = db.execute("SELECT class FROM findings WHERE id = ?", [made.finding]).fetchone()[0]
-        return made.action, after, dumps(list(made.box)) if made.box else None
+
+def _now(row: Row) -> Corners:
+    """Where a finding is, as it stands."""
+    x1, y1, x2, y2 = json.loads(row["now_box"]) if row["now_box"] else (row[k] for k in ("x1", "y1", "x2", "y2"))
+    return float(x1), float(y1), float(x2), float(y2)
+
+
+def _moved(one: Corners, other: Corners) -> bool:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True)) > MOVED_PX
 
 
 def _names(name: str) -> list[str]:
@@ -365,20 +373,29 @@ class _Compared:
         if (found := self._usable(region)) is None:
             return
         box, class_name = found
-        moved = max(abs(a - b) for a, b in zip(box.xyxy, shown.box.clipped(self.size).xyxy, strict=True)) > MOVED_PX
-        corners = box.xyxy if moved else None
+        corners = box.xyxy if _moved(box.xyxy, shown.box.clipped(self.size).xyxy) else None
         seen = self.seen or region.seen
         if region.unsure:
             if not shown.unsure:
                 yield self._want("unsure", shown, region.where)
         elif class_name != shown.class_name:
-            yield self._want("change", shown, region.where, class_name, corners)
+            yield self._want("change", shown, region.where, class_name, corners, box.xyxy)
         elif shown.unsure or (not shown.decided and seen):
             action = "confirm" if class_name == shown.row["class"] else "change"
-            yield self._want(action, shown, region.where, class_name if action == "change" else "", corners)
+            yield self._want(action, shown, region.where, class_name if action == "change" else "", corners, box.xyxy)
         elif corners:
             yield self._want("box", shown, region.where, "", corners)
+        else:
+            self._say_undone(shown, region, class_name, box)
         self.taker.taken.unseen += not (seen or shown.decided or region.unsure or class_name != shown.class_name)
+
+    def _say_undone(self, shown: Shown, region: Region, class_name: str, box: Box) -> None:
+        """Say where it is as it was shown, and what was taken from an earlier export is not."""
+        row = shown.row
+        other = row["now_class"] != class_name or _moved(_now(row), box.xyxy)
+        if other and self.taker.own_last(self.taker.store.reader, row["id"], self._key(shown.version, "")):
+            told = "is as it was shown, and an earlier export had it otherwise: decide it on the page"
+            self._say(region.where, f"object {row['object']} {told}")
 
     def _added(self, regions: Sequence[Region], known: set[int]) -> Iterator[Wanted]:
         """New objects, unless one is there that this person did not see; `known` are the findings of this file."""
@@ -386,9 +403,7 @@ class _Compared:
         unseen = [f for f in self.photo.findings.values() if not f["removed"] and f["id"] not in shown]
         for region in regions:
             if region.unsure:
-                self._say(
-                    region.where, "not taken: a new object that cannot be judged is nothing to learn from", note=True
-                )
+                self._say(region.where, "not taken: a new object that cannot be judged teaches nothing", note=True)
                 continue
             if (found := self._usable(region)) is None:
                 continue
@@ -406,8 +421,7 @@ class _Compared:
         """An object in the same place that the person did not see, unless it was added with this key."""
         own = self.taker.store.value("SELECT finding FROM events WHERE user = ? AND key = ?", self.taker.user, key)
         for row in unseen:
-            at = json.loads(row["now_box"]) if row["now_box"] else [row["x1"], row["y1"], row["x2"], row["y2"]]
-            if row["id"] != own and Box(*at).iou(box) >= SAME_PLACE:
+            if row["id"] != own and Box(*_now(row)).iou(box) >= SAME_PLACE:
                 return row
         return None
 
@@ -416,7 +430,15 @@ class _Compared:
         lasting = region.id if region.id and refer(region.id) is None else [class_name, box.xyxy if box else None]
         return self._key(1, [self.taker.mark, self.photo.row["id"], lasting])
 
-    def _want(self, action: str, shown: Shown, where: str, class_name: str = "", box: Corners | None = None) -> Wanted:
+    def _want(
+        self,
+        action: str,
+        shown: Shown,
+        where: str,
+        class_name: str = "",
+        box: Corners | None = None,
+        place: Corners | None = None,
+    ) -> Wanted:
         """A decision about a finding at the version that was shown."""
         row = shown.row
         content = [self.taker.mark, row["id"], action, class_name, box, self.answered.stamp]
@@ -428,7 +450,7 @@ class _Compared:
             class_name=class_name,
             box=box,
         )
-        return Wanted(made, f"{where}, object {row['object']} ({shown.class_name}) of {row['photo_name']}")
+        return Wanted(made, f"{where}, object {row['object']} ({shown.class_name}) of {row['photo_name']}", place)
 
     def _key(self, version: int, content: Any) -> str:
         """Equal for the same content; begins alike for what one annotator says of one version."""
