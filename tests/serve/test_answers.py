@@ -25,6 +25,7 @@ from toeline.serve.store import Store
 from toeline.serve.tasks import Photo, refer
 
 Task = dict[str, Any]
+DRAIN: dict[str, Any] = {"class": "slope drain"}
 WIDE, HIGH = SIZE
 UNMOVED = (0.2 * WIDE, 0.0, 0.3 * WIDE, 0.7 * HIGH)  # of the slope drain, object 1
 
@@ -174,7 +175,7 @@ def test_what_somebody_decided_meanwhile_stays_and_is_named(store: Path) -> None
     tasks = tasks_of(store)
     with client(store) as web:
         finding = items(web, q="DJI_0000", sort="photo")[0]
-        decide(web, finding["id"], "change", **{"class": "slope drain"})
+        decide(web, finding["id"], "change", **DRAIN)
     submit(tasks[0])
     opened = Store.open(store)
     with opened.write() as db:
@@ -525,7 +526,7 @@ def test_scaled_copies_in_cvat_are_scaled_back(store: Path) -> None:
 def test_photographs_with_something_open_go_out_with_all_that_is_on_them(store: Path) -> None:
     with client(store) as web:
         first, second, _ = items(web, q="DJI_0000", sort="photo")
-        decide(web, first["id"], "change", **{"class": "slope drain"}, box=[10, 10, 50, 60])
+        decide(web, first["id"], "change", **DRAIN, box=[10, 10, 50, 60])
         decide(web, second["id"], "reject")
         for one in items(web, q="DJI_0001"):
             decide(web, one["id"], "unsure")

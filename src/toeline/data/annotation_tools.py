@@ -82,7 +82,7 @@ def child(parent: ElementTree.Element, name: str, text: str = "", /, **attribute
 
 def comes_back(photos: Sequence[PredictedPhoto]) -> bool:
     """Whether anything of them has a reference."""
-    return any(one.reference for photo in photos for one in (photo, *photo.objects))
+    return any(photo.reference or any(one.reference for one in photo.objects) for photo in photos)
 
 
 def cvat_xml(photos: Sequence[PredictedPhoto], names: Names) -> bytes:

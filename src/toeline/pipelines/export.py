@@ -159,8 +159,8 @@ SCORES = "results.json"
 def fiftyone_extra(one: PredictedObject, **more: object) -> Extra:
     """What FiftyOne shows of an object besides its label and place: `score` becomes its confidence."""
     f = one.finding
-    said = {"object": f.instance_id, "condition": f.condition, "severity": f.severity, "review": f.review_reason}
-    said |= {"detector_confidence": round(f.score, 6), **more}
+    own = {"object": f.instance_id, "condition": f.condition, "severity": f.severity, "review": f.review_reason}
+    said: dict[str, object] = {**own, "detector_confidence": round(f.score, 6), **more}
     return {"score": round(f.verdict.probability, 6), "attributes": said}
 
 
