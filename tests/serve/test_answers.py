@@ -391,7 +391,7 @@ def test_a_zip_that_grows_without_end_is_refused(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "a\0b.jpg", "<script>.jpg", "x" * 5000, "", "=1+1.jpg", "\u202egpj.exe"]
+    "name", ["../../etc/passwd", "a\0b.jpg", "<script>.jpg", "x" * 5000, "", "=1+1.jpg", "\ud800.jpg", "\u202egpj.exe"]
 )
 def test_hostile_names_are_told_and_nothing_else(store: Path, name: str) -> None:
     tasks = tasks_of(store)[:1]

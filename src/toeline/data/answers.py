@@ -376,7 +376,7 @@ def _region(key: str, results: Sequence[Mapping[str, Any]], where: str, size: tu
     ):
         return None
     if len(set(labels)) != 1:
-        fault = f"it has the labels {', '.join(map(repr, labels))}" if labels else "it has no label"
+        fault = f"it has the labels {cut(', '.join(labels), 200)}" if labels else "it has no label"
         return Region(where, **common, fault=f"{fault}. Give it one")
     if any(_turned(r.get("image_rotation")) for r in results):
         return Region(where, **common, fault="the photograph was turned in Label Studio. Turn it back, and save again")
