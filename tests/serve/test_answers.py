@@ -189,8 +189,9 @@ def test_what_somebody_decided_meanwhile_stays_and_is_named(store: Path) -> None
     ]
     (problem,) = done.problems
     assert "local decided this first" in problem.what
-    assert "object 1" in problem.what
-    assert (problem.photo, problem.file) == ("DJI_0000.jpg", str(store.parent / "project.json"))
+    assert "object 1" in problem.file
+    assert problem.file.startswith(f"{store.parent / 'project.json'}, task 1")
+    assert problem.photo == "DJI_0000.jpg"
     assert (
         exit_code("serve", "answers", str(store.parent / "project.json"), "--store", str(store), "--user", "ann") == 1
     )
@@ -227,8 +228,8 @@ def test_two_annotators_who_disagree_are_named_and_one_can_be_chosen(store: Path
     submit(tasks[2])
     submit(tasks[2], completed_by=5, ground_truth=True)[0]["value"]["rectanglelabels"] = ["slope drain"]
     done = given(store, tasks)
-    assert [p.what for p in done.problems if not p.note] == [
-        "task 1: 3 and 5 answered it differently. Name one with --annotator."
+    assert [str(p).rpartition("/")[2] for p in done.problems if not p.note] == [
+        "project.json, task 1: 3 and 5 answered it differently. Name one with --annotator."
     ]
     assert [e[1] for e in events(store)] == ["confirm"] * 3 + ["change"] + ["confirm"] * 2
     given(store, tasks, annotator="BO@example.org")
@@ -274,7 +275,7 @@ def test_a_region_that_cannot_be_used_is_named_and_rejects_nothing(store: Path, 
     done = given(store, tasks)
     (problem,) = done.problems
     assert said in problem.what
-    assert tasks[0]["annotations"][0]["result"][0]["id"] in problem.what
+    assert tasks[0]["annotations"][0]["result"][0]["id"] in problem.file
     assert [e[:2] for e in events(store)] == [("2", "confirm"), ("3", "confirm")]
 
 
@@ -302,8 +303,7 @@ def test_a_photograph_that_is_not_in_the_store_or_could_be_two_is_named(store: P
     tasks[1]["data"] = {"image": "https://example.org/other.jpg"}
     done = given(store, tasks)
     assert [p.what for p in done.problems] == [
-        "task 2, annotation 200: the photograph 'https://example.org/other.jpg' is not in the store. Nothing of it was "
-        "taken."
+        "the photograph 'https://example.org/other.jpg' is not in the store. Nothing of it was taken."
     ]
     assert [e[1] for e in events(store)] == ["add"] * 3
     opened = Store.open(store)

@@ -79,12 +79,12 @@ def answers_into(store_dir: Path, file: Path, *, user: str, annotator: str = "",
         taken = taker.taken
     finally:
         store.close()
-    taken.problems += [Problem.in_file(file, f"{where}: {what}") for where, what in found.faults]
+    taken.problems += [Problem("", f"{file}, {where}", what) for where, what in found.faults]
     if all_seen:
         taken.problems.append(Problem.in_file(file, ALL_SEEN, note=True))
     elif taken.unseen:
         taken.problems.append(Problem.in_file(file, UNSEEN.format(some(taken.unseen, "finding")), note=True))
-    taken.problems += [Problem.in_file(file, f"{where}: {what}", note=True) for where, what in found.notes]
+    taken.problems += [Problem("", f"{file}, {where}", what, note=True) for where, what in found.notes]
     return _summary(taken, found.tool, store_dir, user)
 
 
@@ -141,7 +141,7 @@ class Taker:
                     self._decide(db, replace(one, decision=replace(one.decision, seconds=share)), row["name"])
 
     def _say(self, where: str, what: str, *, photo: str = "", note: bool = False) -> None:
-        self.taken.problems.append(Problem(photo, str(self.file), f"{where}: {what}.", note=note))
+        self.taken.problems.append(Problem(photo, f"{self.file}, {where}", f"{what}.", note=note))
 
     def _photo(self, answered: Answered) -> Row:
         """The photograph that is meant. Raises ValueError for none, and for one of several."""
