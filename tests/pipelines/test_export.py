@@ -109,6 +109,19 @@ def test_coco_is_read_back_by_us_and_by_pycocotools_with_the_scores(run: Path, c
         assert with_score["score"] == 0.75
 
 
+def test_fiftyone_gets_its_layout_with_scores_as_confidence(run: Path) -> None:
+    assert export("fiftyone", "out") == 0
+    made = COCO("out/train/labels.json")
+    assert [Path("out/train/data", image["file_name"]).is_file() for image in made.dataset["images"]] == [True] * 4
+    said = [(a["score"], a["attributes"]["object"], a["attributes"]["condition"]) for a in made.dataset["annotations"]]
+    assert said == [(0.75, f.instance_id, f.verdict.condition) for f in ALL]
+    assert exit_code("convert", "out/train", "--to", "yolo", "--out", "back") == 0  # we read it too
+    assert exit_code("convert", "back", "--to", "fiftyone", "--out", "again") == 0
+    again = json.loads(next(Path("again").rglob("labels.json")).read_text(encoding="utf-8"))
+    sides = [sorted(v for a in one["annotations"] for v in a["bbox"]) for one in (again, made.dataset)]
+    assert sides[0] == pytest.approx(sides[1], abs=0.01)
+
+
 def test_cvat_names_every_label_and_every_place(run: Path) -> None:
     assert export("cvat", "out/all.xml") == 0
     root = ElementTree.parse("out/all.xml").getroot()

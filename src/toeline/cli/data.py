@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from toeline.cli.options import with_settings
+from toeline.core.finding import grave
 from toeline.errors import ExitCode
 from toeline.pipelines.analyze import analyze_into, gallery_of, summary, tell_analysis, tell_gallery
 from toeline.pipelines.datasets import convert_into, split_into, synth_into, tell_convert, tell_split
@@ -26,6 +27,7 @@ from toeline.pipelines.settings import (
 )
 from toeline.pipelines.suggest import suggest_into
 from toeline.pipelines.suggest import summary as suggest_summary
+from toeline.serve.store import FILE as STORE
 
 
 @partial(with_settings, first="data")
@@ -137,12 +139,21 @@ def export(
 ) -> None:
     """Write the findings of a run for other tools: annotation tools, maps, tables. No model is loaded.
 
+    Of a store of toeline serve, what is undecided, for labelstudio, cvat or fiftyone: it comes back with toeline serve
+    answers.
+
     Exit code 0: all findings are in it; 1: some are left out, and named; 2: nothing was written.
 
     Example: toeline export runs/flight7 --to cvat --out flight7.xml
 
     On a map: toeline export runs/flight7 --to kml --out flight7.kml
     """
+    if (run.run / STORE).is_file():
+        from toeline.serve.tasks import export_store
+
+        said = export_store(run, out)
+        tell(said, as_json=as_json)
+        raise typer.Exit(ExitCode.of(fine=not grave(said.problems)))
     from toeline.pipelines.export import export_into
     from toeline.pipelines.export import summary as export_summary
 

@@ -12,7 +12,7 @@ from toeline.cli.options import with_settings
 from toeline.core.finding import grave
 from toeline.errors import ExitCode
 from toeline.pipelines.progress import out as terminal
-from toeline.pipelines.progress import tell
+from toeline.pipelines.progress import tell, tell_problems
 from toeline.pipelines.settings import Link, ServeOptions
 from toeline.serve.run import accounts, accuracy_of, backup_store, check_store, import_into, restore_store
 from toeline.serve.run import serve as serve_until_stopped
@@ -51,6 +51,34 @@ def import_(
     Example: toeline serve import runs/flight7 --store review
     """
     done = import_into(run, store, name)
+    tell(done, as_json=as_json)
+    raise typer.Exit(ExitCode.of(fine=not grave(done.problems)))
+
+
+@app.command("answers")
+def answers(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What Label Studio (JSON) or CVAT (XML, zip) wrote.")],
+    store: StoreDir,
+    user: Annotated[str, typer.Option("--user", metavar="NAME", help="Whose decisions they are: an account or local.")],
+    annotator: Annotated[
+        str, typer.Option(metavar="ID", help="With Label Studio: whose annotations, by id or e-mail.")
+    ] = "",
+    all_seen: Annotated[
+        bool, typer.Option("--all-seen", help="All in the file was looked at: what is unchanged is confirmed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take what people did in an annotation tool into a store, as decisions. The same file again changes nothing.
+
+    Exit code 1: something could not be taken, and is named; what somebody decided in the store meanwhile stays.
+
+    Example: toeline serve answers project-7.json --store review --user ann
+    """
+    from toeline.serve.answers import answers_into  # loads what reads annotations
+
+    done = answers_into(store, file, user=user, annotator=annotator, all_seen=all_seen)
+    if not as_json:
+        tell_problems(done.problems)
     tell(done, as_json=as_json)
     raise typer.Exit(ExitCode.of(fine=not grave(done.problems)))
 
@@ -177,13 +205,16 @@ def token(
 def labels(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="The store of toeline serve.")],
     out: Annotated[Path, typer.Option(metavar="DATA", help="A new folder for the data set.")],
+    to: Annotated[
+        str, typer.Option(metavar="FORMATS", help="Of yolo, coco, labelstudio, cvat and fiftyone, with commas.")
+    ] = "yolo,coco",
     partial: Annotated[
         bool, typer.Option("--partial", help="Photographs of which only some objects are decided too, with those.")
     ] = False,
     link: Link = True,
     as_json: AsJson = False,
 ) -> None:
-    """Write what people decided as a data set, in YOLO and COCO, with who decided each object.
+    """Write what people decided as a data set, in YOLO and COCO or for other tools, with who decided each object.
 
     Splits are kept; photographs with undecided objects are left out, and said. Exit code 1: a flight line is in two
     splits.
@@ -192,6 +223,6 @@ def labels(
     """
     from toeline.serve.labels import labels_into  # loads what reads data sets
 
-    done = labels_into(store, out, partial=partial, link=link)
+    done = labels_into(store, out, to=[to], partial=partial, link=link)
     tell(done, as_json=as_json)
     raise typer.Exit(ExitCode.of(fine=not grave(done.problems)))

@@ -1,4 +1,4 @@
-"""Files that others wrote, parsed within limits: the one place where JSON, YAML and TOML of a user are read.
+"""Files that others wrote, parsed within limits: the one place where JSON, YAML, TOML and XML of a user are read.
 
 A file is refused when it is no regular file (a pipe would wait for ever), too large, no text, nested deeper than DEPTH,
 or grows beyond MOST_PARTS by aliases. A key that stands twice is refused too, since one of the two would be lost.
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from toeline.core.words import cut, shown
 from toeline.errors import ToelineError
@@ -92,6 +93,45 @@ def read_yaml(file: Path, fault: Fault, *, advice: str) -> Any:
     """The content of a YAML file, None for an empty one."""
     text = read_text(file, fault, advice=advice, most=MOST_BYTES // 8)  # YAML is slow to parse
     return _parsed(lambda: _yaml(text), "YAML", str(file), fault, advice)
+
+
+class _Plain(ElementTree.TreeBuilder):
+    """Builds a tree without a document type, whose entities could grow without end or name files of this machine."""
+
+    depth = 0
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        """Called before anything that a document type declares is read."""
+        raise ValueError("it declares a document type")
+
+    def start(self, tag: Any, attrs: Any, /) -> Any:
+        """One deeper."""
+        self.depth += 1
+        if self.depth > DEPTH:
+            raise ValueError(f"elements stand more than {DEPTH} deep within each other")
+        return super().start(tag, attrs)
+
+    def end(self, tag: Any, /) -> Any:
+        """One less deep."""
+        self.depth -= 1
+        return super().end(tag)
+
+
+def plain_xml(raw: bytes) -> ElementTree.Element:
+    """The root of an XML document. Raises ValueError for what is none, and for one that declares a document type."""
+    parser = ElementTree.XMLParser(target=_Plain())
+    try:
+        parser.feed(raw)
+        root: ElementTree.Element = parser.close()
+    except (ElementTree.ParseError, LookupError) as why:  # LookupError: an encoding that nobody knows
+        raise ValueError(str(why)) from None
+    return root
+
+
+def parse_xml(raw: bytes, where: str, fault: Fault, *, advice: str) -> ElementTree.Element:
+    """As plain_xml, of what came from `where`."""
+    root: ElementTree.Element = _parsed(lambda: plain_xml(raw), "XML", where, fault, advice)
+    return root
 
 
 def _parsed(parse: Callable[[], Any], form: str, where: str, fault: Fault, advice: str) -> Any:

@@ -521,6 +521,25 @@ def write_coco(
         write_whole(place / ANNOTATIONS, text + "\n")
 
 
+DATA, LABELS = "data", "labels.json"  # FiftyOne's COCODetectionDataset: photographs, annotations
+Extra = Mapping[str, Any]  # of one object: `score`, and `attributes`, which FiftyOne and CVAT read
+
+
+def write_fiftyone(
+    data: LabelSet, folder: Path, how: Carry, more: Sequence[Extra], *, step: Step = lambda _: None
+) -> None:
+    """Each split as a COCODetectionDataset of FiftyOne. `more` has one for each object, or none at all."""
+    given = iter(more)
+    for split, photos in data.splits.items():
+        place = folder / folder_of(split)
+        for photo in photos:
+            carry(photo.photo, place / DATA / photo.name, how)
+            step([])
+        record = coco_record(photos, data.names)
+        record["annotations"] = [{**a, **next(given, {})} for a in record["annotations"]]
+        write_whole(place / LABELS, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+
+
 def coco_record(photos: Sequence[LabeledPhoto], names: Names) -> dict[str, Any]:
     """One split as a COCO file holds it. Category ids are the class ids; ids of annotations begin at 1, because
     pycocotools takes 0 for "no match"."""

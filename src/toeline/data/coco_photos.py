@@ -61,7 +61,7 @@ def find_photo(name: str, beside: Path, split: str, base: Path, index: Mapping[s
     if not 0 < len(name) <= MOST_NAME or "\0" in name:
         return FoundPhoto()
     tries = spellings(name)
-    tops = [beside, beside / "images", base, base / "images"]
+    tops = [beside, beside / "images", beside / "data", base, base / "images"]  # data: FiftyOne's
     for given in tries:
         for top in tops if not given.is_absolute() and ".." not in given.parts else ():
             if is_file(top / given):

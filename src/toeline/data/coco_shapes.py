@@ -319,13 +319,13 @@ def _degrees(value: object) -> float:
     return degrees
 
 
-def turned(box: Box, degrees: float) -> Points:
-    """The corners of a box that is turned clockwise about its center.
+def turned(box: Box, degrees: float, about: tuple[float, float] | None = None) -> Points:
+    """The corners of a box that is turned clockwise about a point, without one about its center.
 
     >>> [(round(x, 6), round(y, 6)) for x, y in turned(Box(0, 0, 4, 2), 90)]
     [(3.0, -1.0), (3.0, 3.0), (1.0, 3.0), (1.0, -1.0)]
     """
-    (cx, cy), sine, cosine = box.center, math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    (cx, cy), sine, cosine = about or box.center, math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     sides = [(x - cx, y - cy) for x, y in box.corners]
     return tuple((cx + dx * cosine - dy * sine, cy + dx * sine + dy * cosine) for dx, dy in sides)
 

@@ -6,6 +6,7 @@ A run that is killed leaves `.NAME.part` and nothing under NAME; the same run ag
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from toeline.core.records import told_record
 from toeline.core.run_folder import LOCK, alone, foreign, held_in, require_same, write_whole, writing
 from toeline.core.taxonomy import Names, Taxonomy
 from toeline.core.words import some
-from toeline.data.coco import open_coco, read_coco, write_coco
+from toeline.data.coco import DATA, Extra, open_coco, read_coco, write_coco, write_fiftyone
 from toeline.data.datasets import Carry, LabelSet, carry, folder_of, read_yolo, require_carried
 from toeline.data.labels import LabelLine
 from toeline.data.yolo import open_yolo
@@ -147,12 +148,13 @@ class Format(StrEnum):
 
     COCO = "coco"
     YOLO = "yolo"
+    FIFTYONE = "fiftyone"
 
 
 def read_other(
     root: Path, to: Format, taxonomy: Taxonomy, *, classes: Path | None = None, step: Step = lambda _: None
 ) -> LabelSet:
-    """The data set in the format that is not `to`. Raises LabelError for one that is in `to` already."""
+    """The data set in the other format: COCO for YOLO, else YOLO. Raises LabelError for one that is in `to` already."""
     if to is Format.YOLO:
         if classes is not None:
             raise LabelError(f"{root}: COCO annotations name their classes themselves. Leave --classes out.")
@@ -203,20 +205,30 @@ def _as_polygon(line: LabelLine) -> LabelLine:
     return line if line.polygon else replace(line, polygon=line.box.corners)
 
 
-def write_as(data: LabelSet, to: Format, out: Path, how: Carry, *, step: Step = lambda _: None) -> dict[str, Any]:
+INSIDE = {Format.YOLO: "images", Format.COCO: "", Format.FIFTYONE: DATA}  # where the photographs of a split lie
+
+
+def write_as(
+    data: LabelSet, to: Format, out: Path, how: Carry, *, more: Sequence[Extra] = (), step: Step = lambda _: None
+) -> dict[str, Any]:
     """Write the data set and return what convert.json holds. Raises OutputError for a folder that holds something else.
 
-    `step` is called for every photograph. A folder that holds the same already is left as it is.
+    `step` is called for every photograph. A folder that holds the same already is left as it is. `more` is what
+    FiftyOne shows of each object, in the order of the splits, photographs and lines.
     """
     settings = {"schema": SCHEMA, "to": to.value, "carry": how.value, "data_sha256": data.sha256()}
+    settings |= {"more_sha256": hashlib.sha256(repr(more).encode("utf-8", "replace")).hexdigest()} if more else {}
     require_apart(out, [p.photo.parent for photos in data.splits.values() for p in photos])
     with staged(out, NOTE, settings) as stage:
         if stage is None:
-            inside = "images" if to is Format.YOLO else ""
+            inside = INSIDE[to]
             places = [(p.photo, out / folder_of(s) / inside / p.name) for s, its in data.splits.items() for p in its]
             require_carried(out, places)
             return {**json.loads((out / NOTE).read_text(encoding="utf-8")), "already": True}
-        (write_coco if to is Format.COCO else write_yolo)(data, stage, how, step=step)
+        if to is Format.FIFTYONE:
+            write_fiftyone(data, stage, how, more, step=step)
+        else:
+            (write_coco if to is Format.COCO else write_yolo)(data, stage, how, step=step)
         record = {"settings": settings, **describe(data)}
         write_whole(stage / NOTE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return {**record, "already": False}

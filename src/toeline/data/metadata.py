@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from toeline.core.geo import CameraPose, Point, wrapped
+from toeline.core.reading import plain_xml
 from toeline.data.focal import focal_of, number
 from toeline.data.images import Header, read_header
 from toeline.data.mosaics import is_geotiff, map_corners
@@ -211,7 +212,6 @@ def _zoned(text: str) -> str:
 
 
 DJI = "drone-dji"  # in the namespace http://www.dji.com/drone-dji/1.0/, of whatever version
-FORBIDDEN = (b"<!DOCTYPE", b"<!ENTITY")  # XMP has neither; in a strange file they are how a parser is made to explode
 
 
 def dji_fields(packet: bytes) -> dict[str, str]:
@@ -225,12 +225,7 @@ def dji_fields(packet: bytes) -> dict[str, str]:
     """
     if DJI.encode() not in packet:
         return {}
-    if any(word in packet for word in FORBIDDEN):
-        raise ValueError("it declares a document type")
-    try:
-        root = ElementTree.fromstring(packet.strip(b"\x00 \r\n\t"))
-    except (ElementTree.ParseError, LookupError) as why:  # LookupError: an encoding that nobody knows
-        raise ValueError(str(why)) from None
+    root = plain_xml(packet.strip(b"\x00 \r\n\t"))
     return {name.partition("}")[2]: text.strip() for name, text in _texts(root) if DJI in name.partition("}")[0]}
 
 

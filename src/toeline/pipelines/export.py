@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from toeline.core.finding import Finding, Problem, grave
 from toeline.core.geo import pose_from
 from toeline.core.records import counted, each_line, told_from
 from toeline.core.run_folder import FINDINGS, RUN, replacing, write_whole
-from toeline.core.taxonomy import Names
+from toeline.core.taxonomy import Names, Taxonomy
 from toeline.core.words import some
 from toeline.data.annotation_tools import (
     MODEL,
@@ -20,10 +21,13 @@ from toeline.data.annotation_tools import (
     TITLE,
     PredictedObject,
     PredictedPhoto,
+    comes_back,
+    cvat_labels,
     cvat_xml,
     label_studio_interface,
     label_studio_tasks,
 )
+from toeline.data.coco import Extra
 from toeline.data.datasets import LabeledPhoto, LabelSet, apart
 from toeline.data.export import NOTE, Format, Shapes, shaped, write_as
 from toeline.data.images import photo_size
@@ -138,7 +142,8 @@ def _data_set(saved: SavedRun, run: ExportRun, out: Path, _: int) -> Exported:
     data = shaped(_label_set(photos, saved, there), Shapes(run.shapes), to)
     if not data.photographs:
         raise OutputError(f"{saved.folder}: none of its photographs is there. {problems[0].todo or problems[0]}")
-    record = write_as(data, to, out, carrying(run.link))
+    said = [fiftyone_extra(one) for photo in photos if photo.name in there for one in photo.objects]
+    record = write_as(data, to, out, carrying(run.link), more=said if to is Format.FIFTYONE else ())
     more = {"record": out / NOTE}
     if to is Format.COCO:
         more["scores"] = out / SCORES
@@ -149,6 +154,14 @@ def _data_set(saved: SavedRun, run: ExportRun, out: Path, _: int) -> Exported:
 
 
 SCORES = "results.json"
+
+
+def fiftyone_extra(one: PredictedObject, **more: object) -> Extra:
+    """What FiftyOne shows of an object besides its label and place: `score` becomes its confidence."""
+    f = one.finding
+    own = {"object": f.instance_id, "condition": f.condition, "severity": f.severity, "review": f.review_reason}
+    said: dict[str, object] = {**own, "detector_confidence": round(f.score, 6), **more}
+    return {"score": round(f.verdict.probability, 6), "attributes": said}
 
 
 def coco_results(photos: Iterable[PredictedPhoto], there: dict[str, Path]) -> list[dict[str, Any]]:
@@ -178,14 +191,20 @@ class _Single:
     write: Callable[[SavedRun, ExportRun, Path], tuple[int | None, list[Problem]]]
 
     def __call__(self, saved: SavedRun, run: ExportRun, out: Path, number: int) -> Exported:
+        with self.into(out) as file:
+            total, problems = self.write(saved, run, file)
+        return Exported(saved, run.to, file, number if total is None else total, problems)
+
+    @contextmanager
+    def into(self, out: Path) -> Iterator[Path]:
+        """The file to write: `out`, or the one in it. Raises OutputError where a file of others is."""
         suffix = Path(self.name).suffix
         file = out if out.suffix.lower() == suffix and not out.is_dir() else out / self.name
         if (file.parent / RUN).exists():
             raise OutputError(f"{file}: {file.parent} is the folder of a run. Choose another --out.")
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file, self._is_ours, f"{suffix} file that `toeline export` wrote"):
-            total, problems = self.write(saved, run, file)
-        return Exported(saved, run.to, file, number if total is None else total, problems)
+            yield file
 
     def _is_ours(self, file: Path) -> bool:
         with file.open("rb") as stream:
@@ -199,20 +218,37 @@ _MARKED = 1 << 16  # bytes at the beginning and at the end of a file in which th
 
 def _cvat(saved: SavedRun, run: ExportRun, file: Path) -> tuple[int, list[Problem]]:
     photos, problems = _for_tools(saved, run)
+    return write_cvat(photos, saved.taxonomy, file, problems), problems
+
+
+def write_cvat(photos: Sequence[PredictedPhoto], taxonomy: Taxonomy, file: Path, problems: list[Problem]) -> int:
+    """The file, and for what comes back the labels that its task must have. Returns how many objects are in it."""
     odd = [photo for photo in photos if NO_XML.search(photo.name)]
     what = "its name has a character that XML cannot hold, so it is left out. Rename it."
     problems += [Problem(photo.name, photo.name, what) for photo in odd]
     kept = [photo for photo in photos if photo not in odd]
-    write_whole(file, cvat_xml(kept, _names(saved)))
-    return sum(len(photo.objects) for photo in kept), problems
+    names = {i: c.name for i, c in enumerate(taxonomy.classes)}
+    write_whole(file, cvat_xml(kept, names))
+    if comes_back(kept):
+        labels = cvat_labels(names, back=True, taxonomy=taxonomy)
+        write_whole(file.with_suffix(".labels.json"), json.dumps(labels, ensure_ascii=False, indent=1) + "\n")
+    return sum(len(photo.objects) for photo in kept)
 
 
 def _label_studio(saved: SavedRun, run: ExportRun, file: Path) -> tuple[int, list[Problem]]:
     photos, problems = _for_tools(saved, run)
-    tasks = list(label_studio_tasks(photos, _names(saved), run.url))
+    return write_label_studio(photos, saved.taxonomy, file, run.url), problems
+
+
+def write_label_studio(
+    photos: Sequence[PredictedPhoto], taxonomy: Taxonomy, file: Path, prefix: str, *, decided: bool = False
+) -> int:
+    """The tasks, and beside them the labeling interface. Returns how many objects are in them."""
+    names = {i: c.name for i, c in enumerate(taxonomy.classes)}
+    tasks = list(label_studio_tasks(photos, names, prefix, decided=decided))
     write_whole(file, json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
-    write_whole(file.with_suffix(".xml"), label_studio_interface(saved.taxonomy))
-    return sum(len(photo.objects) for photo in photos), problems
+    write_whole(file.with_suffix(".xml"), label_studio_interface(taxonomy, back=comes_back(photos)))
+    return sum(len(photo.objects) for photo in photos)
 
 
 def _for_tools(saved: SavedRun, run: ExportRun) -> tuple[list[PredictedPhoto], list[Problem]]:
@@ -284,11 +320,14 @@ def _parquet(saved: SavedRun, _: ExportRun, file: Path) -> tuple[None, list[Prob
     return None, []
 
 
+LABEL_STUDIO = _Single("tasks.json", MODEL.encode(), _label_studio)
+CVAT = _Single("annotations.xml", TITLE.encode(), _cvat)
 FORMATS: dict[str, Callable[[SavedRun, ExportRun, Path, int], Exported]] = {
     "yolo": _data_set,
     "coco": _data_set,
-    "labelstudio": _Single("tasks.json", MODEL.encode(), _label_studio),
-    "cvat": _Single("annotations.xml", TITLE.encode(), _cvat),
+    "fiftyone": _data_set,
+    "labelstudio": LABEL_STUDIO,
+    "cvat": CVAT,
     "kml": _Single("findings.kml", TITLE.encode(), _kml),
     "geojson": _Single("findings.geojson", b'"name": "findings"', _geojson),
     "csv": _Single("findings.csv", csv_head(), _csv),
@@ -296,12 +335,18 @@ FORMATS: dict[str, Callable[[SavedRun, ExportRun, Path, int], Exported]] = {
 }
 
 
+def beside(to: str, file: Path) -> dict[str, str]:
+    """What is written beside a file for an annotation tool, and what it is."""
+    written = {"labelstudio": ("interface", ".xml"), "cvat": ("labels", ".labels.json")}
+    name, suffix = written.get(to, ("", ""))
+    return {name: str(place)} if name and (place := file.with_suffix(suffix)).is_file() else {}
+
+
 def summary(done: Exported) -> Summary:
     """What was written, for people and as JSON."""
     number = len(done.run.progress)
     lines = [f"[bold]{some(done.findings, 'finding')}[/] on {some(number, 'photograph')}, as {done.to}"]
     places = {"written": str(done.place), **{name: str(place) for name, place in done.more.items()}}
-    if done.to == "labelstudio":
-        places["interface"] = str(done.place.with_suffix(".xml"))
+    places |= beside(done.to, done.place)
     record = {"to": done.to, "out": str(done.place), "findings": done.findings, "photographs": number}
     return Summary(lines, places, {**record, **counted(done.problems)}, done.problems, "the lines above")

@@ -273,7 +273,7 @@ class ConvertRun:
     """Settings of `toeline convert`."""
 
     data: Annotated[Path, Argument(metavar="DATA", help="A data set in the other format.")]
-    to: Annotated[Literal["coco", "yolo"], "The format to write."]
+    to: Annotated[Literal["coco", "yolo", "fiftyone"], "The format to write."]
     shapes: Annotated[
         Literal["as-read", "boxes", "polygons"],
         "Write boxes and polygons as they are, all as boxes, or all as polygons.",
@@ -287,9 +287,10 @@ class ConvertRun:
 class ExportRun:
     """Settings of `toeline export`."""
 
-    run: Annotated[Path, Argument(metavar="RUN", help="What `toeline inspect` or `toeline evaluate` wrote.")]
+    run: Annotated[Path, Argument(metavar="RUN", help="What inspect or evaluate wrote; or a store of toeline serve.")]
     to: Annotated[
-        Literal["yolo", "coco", "labelstudio", "cvat", "kml", "geojson", "csv", "parquet"], "The format to write."
+        Literal["yolo", "coco", "fiftyone", "labelstudio", "cvat", "kml", "geojson", "csv", "parquet"],
+        "The format to write.",
     ]
     shapes: Annotated[
         Literal["as-read", "boxes", "polygons"],

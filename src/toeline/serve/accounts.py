@@ -13,6 +13,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from itsdangerous import BadSignature, Signer
 
 from toeline.errors import SetupError, ToelineError
+from toeline.serve.decisions import LOCAL
 from toeline.serve.store import Store, now
 
 ROLES = ("viewer", "reviewer", "engineer")  # each may what those before it may
@@ -21,7 +22,7 @@ LEAST_PASSWORD, MOST_PASSWORD = 10, 200  # letters; argon2 takes longer ones, an
 WINDOW_S = 900
 MOST_OF_PAIR, MOST_OF_ADDRESS, MOST_OF_NAME = 5, 30, 50  # failed log-ins within WINDOW_S
 NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
-LOCAL = "local"
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")  # whoever reaches these sits at this machine
 
 

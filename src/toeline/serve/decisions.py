@@ -16,6 +16,7 @@ from toeline.serve.store import HEAD, Row, Store, dumps, now
 ACTIONS = ("confirm", "change", "reject", "unsure", "skip", "box", "add")
 DECIDES = ("confirm", "change", "reject", "unsure", "add")  # after these a finding is not open any more
 LEAST_SIDE = 1.0  # pixels of a box that a person draws
+LOCAL = "local"  # who decides at this machine, without an account
 
 
 class Refused(ToelineError):

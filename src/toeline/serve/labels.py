@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from toeline.core.reading import file_hash
 from toeline.core.records import counted, join_lines
 from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Taxonomy
-from toeline.core.words import some
+from toeline.core.words import some, unknown
+from toeline.data.annotation_tools import PredictedPhoto
 from toeline.data.datasets import Carry, LabeledPhoto, LabelSet, placed
 from toeline.data.export import Format, write_as
 from toeline.data.labels import LabelLine
@@ -23,12 +24,17 @@ from toeline.data.places import SPLITS
 from toeline.data.split import FLIGHT, grouping, on_several_sides
 from toeline.data.yolo import Entry
 from toeline.errors import OutputError
+from toeline.pipelines.export import write_cvat, write_label_studio
 from toeline.pipelines.progress import Summary, bar, saying
 from toeline.serve.imports import path_of, store_taxonomy
 from toeline.serve.listing import JOINED
 from toeline.serve.store import Row, Store
+from toeline.serve.tasks import decided_photos, snapshot
 
 PROVENANCE, RECORD = "provenance.jsonl", "labels.json"
+FORMATS = {"yolo": "YOLO", "coco": "COCO", "labelstudio": "Label Studio", "cvat": "CVAT", "fiftyone": "FiftyOne"}
+BOTH = ("yolo", "coco")
+URL = "/data/local-files/?d="  # of Label Studio's local storage
 TRAIN = "train"  # of photographs whose folders name no split
 WHY = {
     "open": "is not decided completely: {} left out, since what is not labeled would be learned as background",
@@ -40,10 +46,15 @@ WHY = {
 
 @dataclass
 class Labels:
-    """A data set of decisions. `sources` has for each object, by place and line, who decided it."""
+    """A data set of decisions.
+
+    `sources` has for each object, by place and line, who decided it; `rows` by split and place the photograph and its
+    objects in the store.
+    """
 
     data: LabelSet
     sources: list[dict[str, Any]]
+    rows: dict[tuple[str, str], tuple[Row, list[Row]]]
     problems: list[Problem] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -59,8 +70,10 @@ def labels_of(store: Store, taxonomy: Taxonomy, *, partial: bool = False, ids: s
     entries = [Entry(path, None, split_of(path)) for _, path, _ in kept]
     photos: dict[str, list[LabeledPhoto]] = defaultdict(list)
     sources: list[dict[str, Any]] = []
+    kept_rows: dict[tuple[str, str], tuple[Row, list[Row]]] = {}
     for (photo, path, rows), place in zip(kept, placed(entries), strict=True):
         lines = tuple(_line(at, row, taxonomy) for at, row in enumerate(rows, start=1))
+        kept_rows[place.entry.split, place.name] = photo, rows
         photos[place.entry.split].append(LabeledPhoto(path, place.name, (photo["width"], photo["height"]), lines))
         sources += (
             _source(row, photo, place.name, place.entry.split, line) for row, line in zip(rows, lines, strict=True)
@@ -68,7 +81,7 @@ def labels_of(store: Store, taxonomy: Taxonomy, *, partial: bool = False, ids: s
     names = {i: c.name for i, c in enumerate(taxonomy.classes)}
     splits = {split: tuple(photos[split]) for split in sorted(photos, key=[*dict.fromkeys(SPLITS.values())].index)}
     problems += _torn(splits)
-    return Labels(LabelSet(store.folder, names, splits), sources, problems, counts)
+    return Labels(LabelSet(store.folder, names, splits), sources, kept_rows, problems, counts)
 
 
 def split_of(photo: Path) -> str:
@@ -168,14 +181,62 @@ def _torn(splits: dict[str, tuple[LabeledPhoto, ...]]) -> Iterable[Problem]:
             yield Problem.in_file(Path("/".join(sides)), what)
 
 
-def labels_into(store_dir: Path, out: Path, *, partial: bool = False, link: bool = True) -> Summary:
-    """Write the labels of a store into `out`: yolo, coco, where each comes from, and what was left out."""
+def formats(to: Iterable[str]) -> tuple[str, ...]:
+    """The formats that were named, with commas or one by one. Raises OutputError for one that is unknown.
+
+    >>> formats(["yolo, coco", "cvat"])
+    ('yolo', 'coco', 'cvat')
+    """
+    typed = [name.strip().lower() for one in to for name in one.split(",") if name.strip()]
+    for name in typed:
+        if name not in FORMATS:
+            raise OutputError(unknown("there is no format", name, FORMATS))
+    return tuple(dict.fromkeys(typed))
+
+
+def _write(
+    labels: Labels, photos: Sequence[PredictedPhoto], taxonomy: Taxonomy, out: Path, to: Sequence[str], carry: Carry
+) -> dict[str, str]:
+    """Each format into a folder of its name. Returns the places by what they are called."""
+    sets = [Format(name) for name in to if name in set(Format)]
+    if photographs := labels.data.photographs if sets else 0:
+        said = list(_said(labels, photos))
+        with bar("Writing", total=len(sets) * photographs) as step:
+            for one in sets:
+                extra = said if one is Format.FIFTYONE else ()
+                write_as(labels.data, one, out / one.value, carry, more=extra, step=step)
+    places = {FORMATS[one]: str(out / one) for one in to}
+    if "labelstudio" in to:
+        write_label_studio(photos, taxonomy, out / "labelstudio" / "tasks.json", URL, decided=True)
+    if "cvat" in to:
+        write_cvat(photos, taxonomy, out / "cvat" / "annotations.xml", labels.problems)
+    return places
+
+
+def _said(labels: Labels, photos: Iterable[PredictedPhoto]) -> Iterator[dict[str, Any]]:
+    """What FiftyOne shows of each object, in the order of the splits, photographs and lines."""
+    names = ("condition", "action", "user", "time", "model_class", "model_probability")
+    known = {(s["split"], s["photo"], s["line"]): s for s in labels.sources}
+    references = (one.reference for photo in photos for one in photo.objects)
+    for split, its in labels.data.splits.items():
+        for photo in its:
+            for line in photo.lines or ():
+                source = known[split, photo.name, line.line]
+                yield {"attributes": {name: source[name] for name in names} | {"reference": next(references)}}
+
+
+def labels_into(
+    store_dir: Path, out: Path, *, to: Sequence[str] = BOTH, partial: bool = False, link: bool = True
+) -> Summary:
+    """Write the labels of a store into `out`, as each format of `to`; where each comes from, and what was left out."""
+    chosen = formats(to)
     store = Store.open(store_dir, make=False)
     try:
         taxonomy = store_taxonomy(store)
-        with saying("Reading the decisions"):
+        with saying("Reading the decisions"), snapshot(store) as seen:
             labels = labels_of(store, taxonomy, partial=partial)
-        last = store.row("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1")
+            for_tools = decided_photos(store, taxonomy, labels.rows, labels.data, None if partial else seen)
+            last = store.row("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1")
         store.note_head()
     finally:
         store.close()
@@ -183,10 +244,7 @@ def labels_into(store_dir: Path, out: Path, *, partial: bool = False, link: bool
         told = f" ({labels.problems[0]})" if labels.problems else ""
         hint = "" if partial else ", or take --partial"
         raise OutputError(f"{store_dir}: no photograph is decided completely{told}. Decide some more{hint}.")
-    carry = Carry.LINK if link else Carry.COPY
-    with bar("Writing", total=2 * labels.data.photographs) as step:
-        for to in (Format.YOLO, Format.COCO):
-            write_as(labels.data, to, out / to.value, carry, step=step)
+    places = _write(labels, for_tools, taxonomy, out, chosen, Carry.LINK if link else Carry.COPY)
     objects = sum(len(p.lines or ()) for its in labels.data.splits.values() for p in its)
     record = {
         "store": str(store_dir),
@@ -201,10 +259,5 @@ def labels_into(store_dir: Path, out: Path, *, partial: bool = False, link: bool
     write_whole(out / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     said = ", ".join(f"{n:,} {action}" for action, n in labels.counts.most_common())
     lines = [f"[bold]{some(objects, 'object')}[/] on {some(labels.data.photographs, 'photograph')} of {said}"]
-    places = {
-        "YOLO": str(out / "yolo"),
-        "COCO": str(out / "coco"),
-        "sources": str(out / PROVENANCE),
-        "record": str(out / RECORD),
-    }
+    places |= {"sources": str(out / PROVENANCE), "record": str(out / RECORD)}
     return Summary(lines, places, record, labels.problems, str(out / RECORD))

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from toeline.serve.accounts import LOCAL, ROLES, Who
-from toeline.serve.decisions import Refused
+from toeline.serve.accounts import ROLES, Who
+from toeline.serve.decisions import LOCAL, Refused
 
 COOKIE, CSRF = "toeline_session", "x-csrf-token"
 SAFE = ("GET", "HEAD", "OPTIONS")
