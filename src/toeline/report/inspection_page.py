@@ -236,7 +236,7 @@ def _cards(given: PageInput) -> list[dict[str, Any]]:
     groups, left, cards = by_photo(given.findings), MOST_BYTES, []
     for number, record in enumerate(given.photos, start=1):
         photo = record["photo"]
-        marked = "" if record["failed"] else marked_of(record)
+        marked = marked_of(record)
         picture = "" if not marked or left <= 0 else thumbnail(given.folder / marked, given.place.side)
         left -= len(picture)
         findings = groups.get(photo, [])
@@ -331,7 +331,7 @@ def crops_of(
     """Pictures of findings as data URIs, cut out of the marked pictures; each of these is opened once."""
     groups, made = by_photo(findings), dict[tuple[str, str], str]()
     for record in photos:
-        group, marked = groups.get(record["photo"], ()), "" if record["failed"] else marked_of(record)
+        group, marked = groups.get(record["photo"], ()), marked_of(record)
         image = _opened(folder / marked, CUT_FROM_PX) if group and marked else None
         if image is not None:
             scale = image.width / record["size"][0]

@@ -70,6 +70,14 @@ def map_section(located: Located | None, taxonomy: Taxonomy, links: Links) -> di
     }
 
 
+def on_map(located: Located | None, taxonomy: Taxonomy) -> set[tuple[str, str]]:
+    """What the map can link to: the findings that are drawn, and photographs with an empty id."""
+    if located is None:
+        return set()
+    shots = {(shot.photo, "") for shot in located.shots[:MOST_SHOTS]}
+    return shots | {(m.photo, m.instance_id) for m in thinned(located.marks, taxonomy)}
+
+
 def framed(points: Sequence[Meters]) -> Frame:
     """The frame that holds all points with a rim, as large as the drawing allows."""
     west, east = min(p.east for p in points), max(p.east for p in points)
