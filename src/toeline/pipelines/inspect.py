@@ -75,7 +75,7 @@ from toeline.report.inspection_page import (
     render_print,
     side_for,
 )
-from toeline.report.map import on_map
+from toeline.report.map import on_map, sketched
 from toeline.report.parquet import PARQUET, parquet_file, parquet_rows, require_parquet
 from toeline.report.pdf import PDF, printer
 from toeline.report.tables import (
@@ -446,13 +446,13 @@ def finish(
     of the work list, which is sorted as a whole, it is the finished lines. `extras` are written as well.
     """
     domain = settle(folder)
-    located = locate(folder.path, taxonomy)  # before all else: both write into findings.jsonl
+    located = sketched(locate(folder.path, taxonomy), taxonomy)  # before all else: both write into findings.jsonl
     run = {**folder.run, "domain": domain, "finished": now_words()}
     base = PageInput(folder.path, (), (), (), run, taxonomy, ground_truth)
-    pages = _Pages(base, len(folder.names), on_map(located, taxonomy), parquet=extras.parquet)
+    pages = _Pages(base, len(folder.names), on_map(located), parquet=extras.parquet)
     book = _write_tables(folder, pages, chapters(folder.path, order, PAGE), workers)
     summary = _summary(folder, book, taxonomy, already)
-    summary = replace(summary, located=len(located.marks) if located else 0, domain=domain, extras=extras)
+    summary = replace(summary, located=located.counted.findings if located else 0, domain=domain, extras=extras)
     _save_end(folder, summary, finished=run["finished"])
     page = replace(base, run=folder.run, located=located, told=summary.told)
     book = replace(book, problems=summary.problems)

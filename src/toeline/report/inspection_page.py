@@ -36,6 +36,7 @@ from toeline.report.tables import (
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
 SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (1000, 512))
 SMALLEST_PX = 384
+MOST_EMBEDDED = 20_000  # photographs; pages of more link to the marked pictures, or they would take gigabytes and hours
 FINE_PX = 720  # below it a picture is there to recognize, and its link to look closely
 MOST_BYTES = 24_000_000  # of embedded pictures; what comes after is linked, not embedded
 MOST_PRINTED, PRINT_PX = 60, 640  # findings with a picture on paper, two a page; side of these
@@ -298,17 +299,19 @@ def bars(finding: Finding) -> list[tuple[str, float, bool]]:
 
 
 def side_for(photographs: int) -> int:
-    """The longest side in pixels at which pictures are embedded.
+    """The longest side in pixels at which pictures are embedded; 0 where they are linked only.
 
-    >>> side_for(12), side_for(500), side_for(5000)
-    (1280, 512, 384)
+    >>> side_for(12), side_for(500), side_for(5000), side_for(50_000)
+    (1280, 512, 384, 0)
     """
+    if photographs > MOST_EMBEDDED:
+        return 0
     return next((side for most, side in SIDES_PX if photographs <= most), SMALLEST_PX)
 
 
 def thumbnail(path: Path, side: int) -> str:
-    """A data URI of at most `side` pixels, or empty when the picture is not there."""
-    small = _opened(path, side)
+    """A data URI of at most `side` pixels, or empty when the picture is not there or `side` is 0."""
+    small = _opened(path, side) if side else None
     if small is None:
         return ""
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
