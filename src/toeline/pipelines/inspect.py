@@ -468,6 +468,7 @@ def finish(
 
 def finish_part(folder: RunFolder, taxonomy: Taxonomy, *, already: int) -> Summary:
     """Count what a part came to. Tables, report, positions and the verdict on the domain are of all parts together."""
+    list(folder.keep(()))  # of a part without photographs the files are there, too
     totals = sum((Totals.of(c.photos, c.findings) for c in chapters(folder.path, (), PAGE)), Totals())
     summary = replace(_summary(folder, Book(totals), taxonomy, already), part=folder.run["settings"]["part"])
     _save_end(folder, summary, finished=now_words())
@@ -614,7 +615,7 @@ def _write_report(folder: RunFolder, base: PageInput, order: Sequence[str], book
 
 def tell(summary: Summary) -> None:
     """What a run came to and where it is, for people."""
-    if summary.already == summary.photographs:
+    if summary.already == summary.photographs > 0:
         anew = "" if summary.part else f"; tables and report in {escape(summary.out)} were made anew"
         out.print(f"This run was finished already{anew}.")
     elif summary.already:

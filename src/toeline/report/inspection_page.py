@@ -91,7 +91,7 @@ def render_page(given: PageInput) -> str:
     shown = [f for card in cards for f in card["findings"]]
     links = book.links or _links(cards)
     todo = book.worst or worklist(given.findings)[:MOST_SHOWN]
-    crops = book.crops or crops_of(given.folder, given.photos, todo)
+    crops = book.crops or (crops_of(given.folder, given.photos, todo) if book.side else {})
     return (
         environment()
         .get_template("report.html.j2")
