@@ -12,7 +12,7 @@ import typer
 from toeline._version import __version__
 from toeline.cli.data import analyze, convert, export, gallery, split, suggest, synth
 from toeline.cli.evaluate import compare, evaluate, evaluate_detector, gate, quantize
-from toeline.cli.inspect import demo, inspect, plan, revisit
+from toeline.cli.inspect import demo, inspect, join, plan, revisit
 from toeline.cli.serve import app as serve
 from toeline.cli.serve import labels
 from toeline.cli.train import baseline, bundle, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
@@ -29,6 +29,7 @@ app = typer.Typer(
     epilog="Start with `toeline demo`; then `toeline inspect PHOTOS --out runs/first`.",
 )
 app.command("inspect")(inspect)
+app.command("join")(join)
 app.command("analyze")(analyze)
 app.command("demo")(demo)
 app.command("plan")(plan)

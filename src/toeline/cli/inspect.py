@@ -13,11 +13,12 @@ from toeline.core.finding import grave
 from toeline.errors import ExitCode
 from toeline.pipelines.demo import demonstrate
 from toeline.pipelines.inspect import Output, inspect_into, tell
+from toeline.pipelines.join import join_into
 from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.plan import tell_plan
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import InspectRun, Pace, RevisitRun
+from toeline.pipelines.settings import Extras, InspectRun, JoinRun, Pace, RevisitRun
 from toeline.plan.plan import PlanDevices, PlanRequest
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def inspect(
     out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")] = NEXT,
     run: InspectRun,
     pace: Pace,
-    pdf: Annotated[
-        bool, typer.Option("--pdf", help="Also report.pdf: cover, summary, the worst findings first.")
-    ] = False,
+    extras: Extras,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
     """Inspect photographs: what stands there, where, and in what condition.
@@ -51,8 +50,31 @@ def inspect(
     On paper: toeline inspect flight7/ --out runs/flight7 --pdf
 
     Calibrated: toeline inspect flight7/ --out runs/flight7 --calibration runs/judge/calibration.json
+
+    On several machines: toeline inspect flight7/ --out runs/part2 --part 2/4, and at the end toeline join
     """
-    summary = inspect_into(run, Output(out=out, command="inspect", pace=pace, pdf=pdf))
+    summary = inspect_into(run, Output(out=out, command="inspect", pace=pace, extras=extras))
+    tell_json(summary.record()) if as_json else tell(summary)
+    raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
+
+
+@with_settings
+def join(
+    *,
+    run: JoinRun,
+    out: Annotated[Path, typer.Option(help="Folder for the whole run; the same command again continues in it.")] = NEXT,
+    pace: Pace,
+    extras: Extras,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
+) -> None:
+    """Make one run of the parts that toeline inspect --part wrote, on whichever machines.
+
+    What comes out is what a single process would have written. Parts of other settings, models or photographs, and
+    parts that are unfinished, missing or there twice, are refused by name. Exit codes are those of toeline inspect.
+
+    Example: toeline join runs/part1 runs/part2 runs/part3 runs/part4 --out runs/flight7
+    """
+    summary = join_into(run, out, pace=pace, extras=extras)
     tell_json(summary.record()) if as_json else tell(summary)
     raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
 

@@ -69,7 +69,7 @@ class CameraPose:
         return Point(self.latitude, self.longitude)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GeoPosition:
     """Where the object of one finding is: on the ground, or only at the camera that saw it.
 

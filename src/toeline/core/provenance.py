@@ -39,7 +39,7 @@ def start_record(command: str, settings: Mapping[str, Any], taxonomy: Taxonomy, 
         "finished": None,
         "versions": versions(),
         "machine": machine(),
-        **_CALLED.get(),
+        **called_now(),
     }
 
 
@@ -55,6 +55,11 @@ def called_with(options: Mapping[str, Any], file: Path | None, from_file: Mappin
     taken = {"file": str(file), "options": json.loads(json.dumps(from_file, default=str))}
     _CALLED.set({"options": plain, **({"config": taken} if file else {})})
     return plain
+
+
+def called_now() -> dict[str, Any]:
+    """What `called_with` noted of the command that is at work."""
+    return dict(_CALLED.get())
 
 
 def settings_of(run: Any) -> dict[str, Any]:

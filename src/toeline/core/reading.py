@@ -196,6 +196,8 @@ def number(value: object, what: str, *, low: float = -math.inf, high: float = ma
     Traceback (most recent call last):
     ValueError: the review threshold is 3, and must be a number from 0 to 1
     """
+    if type(value) is float and low <= value <= high and math.isfinite(value):  # nearly all: a run has millions
+        return value
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
         with suppress(OverflowError):  # a whole number of hundreds of digits
             if math.isfinite(value):
@@ -220,9 +222,10 @@ def numbers(value: object, what: str, *, low: float = -math.inf, high: float = m
     """A mapping of texts to numbers, or ValueError: as `number`."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} is {cut(repr(value))}, and must be an object")
-    return {
-        word(name, what): number(one, f"{what} of {cut(str(name))}", low=low, high=high) for name, one in value.items()
-    }
+    try:
+        return {word(name, what): number(one, what, low=low, high=high) for name, one in value.items()}
+    except ValueError:  # said again with the name of the one that is wrong
+        return {name: number(one, f"{what} of {cut(str(name))}", low=low, high=high) for name, one in value.items()}
 
 
 def whole(value: object, what: str, *, low: int, high: int) -> int:

@@ -20,15 +20,25 @@ from toeline.errors import OutputError
 DECIMALS = 6  # of probabilities and distances; a hundredth of a pixel is enough for boxes
 
 
+ENCODED = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
 def to_line(record: Mapping[str, Any]) -> str:
     """One record as one line, with its line end. Raises ValueError for NaN, which is no JSON.
 
     >>> to_line({"photo": "a b.jpg", "findings": 2})
     '{"photo": "a b.jpg", "findings": 2}\\n'
     """
-    line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    line = ENCODED(record) + "\n"
     # A file's name that is no UTF-8 holds lone surrogates: these, and only these, become \udc.. escapes of JSON.
     return line if line.isascii() else line.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def each_bytes(path: Path) -> Iterator[bytes]:
+    """Every whole line of a file as it is, with its line end; an absent file has none."""
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n") and line.strip())
 
 
 def _parse(line: str, where: str) -> dict[str, Any]:

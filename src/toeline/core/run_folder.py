@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -342,14 +342,14 @@ class RunFolder:
         }
         for _, r in each_line(self.path / PROGRESS):  # pictures first: were we killed after, they would stay for good
             if r["photo"] not in self.names:
-                self._drop_picture(str(r.get("marked", "")))
+                self.drop_picture(str(r.get("marked", "")))
         for name in (FINDINGS, ERRORS, PROGRESS):  # progress last: until it is written, all of this is found again
             with written(self.path / name) as file:
                 file.writelines(line for line, r in each_line(self.path / name) if r["photo"] in self.names)
         for part in self.path.rglob(".*.part"):
             part.unlink(missing_ok=True)
 
-    def _drop_picture(self, name: str) -> None:
+    def drop_picture(self, name: str) -> None:
         """Remove a marked picture; a record that names a file elsewhere is not obeyed."""
         file = (self.path / name).resolve()
         if name and file.is_relative_to(self.path.resolve()) and file.suffix == ".jpg":
@@ -414,6 +414,47 @@ def progress_record(result: Result) -> dict[str, Any]:
         **({"domain": list(result.domain)} if result.domain else {}),
         **({"place": pose_record(result.place)} if result.place else {}),
     }
+
+
+class Place(NamedTuple):
+    """Where a photograph begins in progress.jsonl and in findings.jsonl, in bytes, and how many findings it has."""
+
+    progress: int
+    findings: int
+    count: int
+
+
+def places_of(folder: Path) -> dict[str, Place]:
+    """Where each photograph that is done begins: its findings lie together, photographs in the order of progress.jsonl.
+
+    Raises OutputError when findings.jsonl is shorter than that.
+    """
+    places: dict[str, Place] = {}
+    in_progress = in_findings = 0
+    with (folder / FINDINGS).open("rb") as findings:
+        for line, record in each_line(folder / PROGRESS):
+            place = places[record["photo"]] = Place(in_progress, in_findings, record["findings"])
+            in_progress += len(line)
+            lengths = [len(findings.readline()) for _ in range(place.count)]
+            if not all(lengths):
+                raise edited(folder, record["photo"])
+            in_findings += sum(lengths)
+    return places
+
+
+def lines_of(place: Place, progress: IO[bytes], findings: IO[bytes]) -> tuple[bytes, list[bytes]]:
+    """The line of a photograph in progress.jsonl, and its lines in findings.jsonl."""
+    progress.seek(place.progress)
+    findings.seek(place.findings)
+    return progress.readline(), [findings.readline() for _ in range(place.count)]
+
+
+def edited(folder: Path, photo: str) -> OutputError:
+    """The refusal of a folder whose files do not fit each other."""
+    return OutputError(
+        f"{folder / FINDINGS}: {photo} is not where progress.jsonl has it, so one of them was edited. Choose a new "
+        f"folder with --out."
+    )
 
 
 def gone(folder: Path) -> OutputError:

@@ -221,10 +221,18 @@ def _below(photo: Path, root: Path) -> str:
 
 
 class Carry(StrEnum):
-    """How photographs come into a new data set."""
+    """How pictures come into another folder. HARD is a link that outlives its source, or a copy."""
 
     LINK = "link"
+    HARD = "hard"
     COPY = "copy"
+
+
+LINKS: dict[Carry, tuple[tuple[str, Callable[[Path, Path], None]], ...]] = {
+    Carry.LINK: (("hard link", os.link), ("symbolic link", os.symlink)),
+    Carry.HARD: (("hard link", os.link),),
+    Carry.COPY: (),
+}
 
 
 @dataclass(frozen=True)
@@ -296,12 +304,12 @@ def carry(source: Path, target: Path, how: Carry) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     if how is Carry.LINK:
         target.unlink(missing_ok=True)  # a link is made in no time, and an old one may lead elsewhere
-        for name, link in (("hard link", os.link), ("symbolic link", os.symlink)):
-            try:
-                link(real, target)
-            except (OSError, NotImplementedError):
-                continue
-            return name
+    for name, link in LINKS[how]:
+        try:
+            link(real, target)
+        except (OSError, NotImplementedError):
+            continue
+        return name
     if target.is_symlink() or not is_same(real, target):
         half = target.with_name(f".{target.name[:40]}.part")  # a name may be as long as a name can be
         shutil.copyfile(real, half)

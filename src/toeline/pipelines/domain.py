@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from toeline.core.finding import UNLIKE_RUN, held_back, let_go
 from toeline.core.reading import file_hash
-from toeline.core.records import each_line, finding_from, finding_record, to_line
+from toeline.core.records import each_bytes, each_line, finding_from, finding_record, to_line
 from toeline.core.run_folder import FINDINGS, PROGRESS, RunFolder, written
 from toeline.data.domain import RunStanding, Standing, card_from, card_record
 
@@ -58,9 +58,9 @@ def settle(folder: RunFolder) -> dict[str, Any]:
         return {}
     cards = [card_from(kind["card"]) for kind in (facts, *facts.get("others", ()))]
     standing = RunStanding.of(Standing(*r["domain"]) for _, r in each_line(folder.path / PROGRESS) if r.get("domain"))
-    if any(before != after for before, after in _settled(folder, unlike=standing.unlike)):
+    if standing.unlike or any(UNLIKE_RUN.encode() in line for line in each_bytes(folder.path / FINDINGS)):
         with written(folder.path / FINDINGS) as file:
-            file.writelines(after for _, after in _settled(folder, unlike=standing.unlike))
+            file.writelines(_settled(folder, unlike=standing.unlike))
     return {
         "photographs": standing.n,
         "beyond": standing.beyond,
@@ -70,12 +70,12 @@ def settle(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _settled(folder: RunFolder, *, unlike: bool) -> Iterator[tuple[bytes, bytes]]:
-    """Each line of findings.jsonl, and what it is to be; a line that stays is the same bytes."""
+def _settled(folder: RunFolder, *, unlike: bool) -> Iterator[bytes]:
+    """What each line of findings.jsonl is to be; a line that stays is the same bytes."""
     for line, record in each_line(folder.path / FINDINGS):
         before = finding_from(record)
         after = held_back(before, UNLIKE_RUN) if unlike else let_go(before, UNLIKE_RUN)
-        yield line, line if after == before else to_line(_with_verdict(record, finding_record(after))).encode("utf-8")
+        yield line if after == before else to_line(_with_verdict(record, finding_record(after))).encode("utf-8")
 
 
 def _with_verdict(record: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from toeline.pipelines.saved_run import SavedRun, read_saved
 from toeline.pipelines.settings import ExportRun
 from toeline.report.geolocate import ABOUT_POINTS, collection, finding_feature, write_collection
 from toeline.report.kml import findings_kml
-from toeline.report.parquet import write_parquet
+from toeline.report.parquet import PARQUET, parquet_file, parquet_rows
 from toeline.report.tables import Chapter, chapters, csv_head, csv_lines, rows
 
 SPLIT = "train"  # of a data set of findings: tools and `toeline split` know it
@@ -316,7 +316,9 @@ def _csv(saved: SavedRun, _: ExportRun, file: Path) -> tuple[None, list[Problem]
 
 
 def _parquet(saved: SavedRun, _: ExportRun, file: Path) -> tuple[None, list[Problem]]:
-    write_parquet(file, _chapters(saved))
+    with parquet_file(file) as add:
+        for chapter in _chapters(saved):
+            add(parquet_rows(chapter))
     return None, []
 
 
@@ -331,7 +333,7 @@ FORMATS: dict[str, Callable[[SavedRun, ExportRun, Path, int], Exported]] = {
     "kml": _Single("findings.kml", TITLE.encode(), _kml),
     "geojson": _Single("findings.geojson", b'"name": "findings"', _geojson),
     "csv": _Single("findings.csv", csv_head(), _csv),
-    "parquet": _Single("findings.parquet", b"toeline", _parquet),
+    "parquet": _Single(PARQUET, b"toeline", _parquet),
 }
 
 

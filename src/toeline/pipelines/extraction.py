@@ -14,7 +14,6 @@ from toeline.data.extracted import Made, extracted
 from toeline.data.images import MOVIES, Photo
 from toeline.data.mosaics import MARGIN_PX, PART_PX, cut_mosaic, is_geotiff
 from toeline.data.videos import take_frames
-from toeline.errors import PhotoError
 from toeline.pipelines.progress import saying, tell_problems
 
 Making = tuple[Callable[[Path, Path], Made], Mapping[str, Any]]  # what makes photographs of a file, and its settings
@@ -26,7 +25,7 @@ def with_extracted(
     """The photographs of a run, with what was made of videos and orthomosaics among them, and problems of these.
 
     Without rasterio an orthomosaic stays one photograph, whose coordinates are not read, which is told where it is
-    read. Raises PhotoError when no photograph is left.
+    read.
     """
     makings = {photo: making for photo in found if (making := _making(photo, every))}
     if not makings:
@@ -44,8 +43,6 @@ def with_extracted(
             tell_problems(told)
             photos += mine
             problems += told
-    if not photos:
-        raise PhotoError(str(problems[0]))
     return photos, problems
 
 

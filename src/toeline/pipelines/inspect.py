@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -37,12 +38,13 @@ from toeline.core.words import some
 from toeline.data.extracted import EXTRACTED
 from toeline.detect import load as detectors
 from toeline.detect.detector import typed_options
-from toeline.errors import OutputError
+from toeline.errors import OutputError, PhotoError, SetupError
 from toeline.judge import load as judges
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
 from toeline.pipelines.domain import AUTO, OFF, domain_facts, domain_file, settle
 from toeline.pipelines.extraction import with_extracted
 from toeline.pipelines.model_folder import calibration_file, doubts, with_model, with_shipped
+from toeline.pipelines.parts import JOINED, SHARE, Part, Share
 from toeline.pipelines.progress import (
     bar,
     escape,
@@ -53,7 +55,7 @@ from toeline.pipelines.progress import (
     tell_kinds,
     tell_problems,
 )
-from toeline.pipelines.settings import InspectRun, Pace
+from toeline.pipelines.settings import Extras, InspectRun, Pace
 from toeline.report.draw import as_jpeg, draw
 from toeline.report.geolocate import AREAS, POINTS, locate
 from toeline.report.inspection_page import (
@@ -73,7 +75,9 @@ from toeline.report.inspection_page import (
     render_print,
     side_for,
 )
-from toeline.report.pdf import PDF, Print, printer
+from toeline.report.map import on_map, sketched
+from toeline.report.parquet import PARQUET, parquet_file, parquet_rows, require_parquet
+from toeline.report.pdf import PDF, printer
 from toeline.report.tables import (
     FIRST,
     MOST_SHOWN,
@@ -117,7 +121,7 @@ class Output:
     pace: Pace = ALONE
     compare: Callable[[list[Finding]], TruthNotes] | None = None
     load: Callable[[InspectRun, Taxonomy, Boxes | None], Inspector] | None = None
-    pdf: bool = False
+    extras: Extras = field(default_factory=Extras)
 
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
@@ -127,16 +131,21 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     from toeline.pipelines.again import apply_again
 
     run = _as_begun(with_model(run), output.out)
+    part = _part(run, output.extras)
     unproven = doubts(run.model)
     tell_problems(unproven)
-    paper = printer() if output.pdf else None
+    require(output.extras)
     taxonomy = Taxonomy.load(run.taxonomy)
     own = (*output.own, EXTRACTED)
-    photos, left_out = _photos(run.photos, output.out, videos=run.every is not None)
-    photos, said = with_extracted(photos, run.every, output.out, own)
+    found, left_out = _photos(run.photos, output.out, videos=run.every is not None)
+    share = Share(part, found)
+    photos, said = with_extracted(share.mine, run.every, output.out, own)
+    if not photos and part is None:
+        raise PhotoError(str(said[0]))
     left_out += said
     made = calibration_file(run.calibration, run.judge)
     settings = {**settings_of(run), "weights": quick_weights(run)}
+    settings["part"] = str(part) if part else None
     settings["calibration_sha256"] = file_hash(made) if made and made.is_file() else None
     if domain := _domain(run):
         settings["domain_sha256"] = file_hash(domain) if domain.is_file() else None
@@ -144,34 +153,53 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
         settings.pop("domain")  # as runs of before there was one have it
     record = start_record(output.command, settings, taxonomy, title=output.title)
     record |= {"unproven": unproven[0].what} if unproven else {}
-    boxes, notes = _boxes(run, taxonomy, photos)
+    boxes, notes = _boxes(run, taxonomy, [*share.others, *photos])
     with claimed(output.out, own=own), writing(output.out):
         apply_again(output.out, record, run, taxonomy, photos, workers=output.pace.workers)
         folder = RunFolder.open(output.out, record, own=own, held=True, check=changes(photos, boxes))
         folder.note([*unproven, *left_out, *notes, *removed(folder.stale)])
         tell_anew(folder.stale)
         require_same_models(folder, run.judge, run.adapter)
+        share.note(folder, photos)
         todo = [p for p in photos if p.name not in folder.names]
         if todo:
-            _inspect(run, todo, folder, taxonomy, boxes, total=len(photos), output=output)
+            twins = twins_of({photo.name for photo in (*share.found, *photos)})
+            _inspect(run, todo, folder, taxonomy, boxes, total=len(photos), output=output, twins=twins)
+        already = len(photos) - len(todo)
+        if part:
+            return finish_part(folder, taxonomy, already=already)
         ground_truth = output.compare(folder.findings()) if output.compare else None
-        order, already = [p.name for p in photos], len(photos) - len(todo)
         with saying("Writing tables and report"):
             return finish(
                 folder,
-                order,
+                [p.name for p in photos],
                 taxonomy,
                 already=already,
                 ground_truth=ground_truth,
                 workers=output.pace.workers,
-                paper=paper,
+                extras=output.extras,
             )
+
+
+def require(extras: Extras) -> None:
+    """Raise SetupError, before any work, when what is wanted besides cannot be made on this machine."""
+    if extras.pdf:
+        printer()
+    if extras.parquet:
+        require_parquet()
+
+
+def _part(run: InspectRun, extras: Extras) -> Part | None:
+    if run.part is None:
+        return None
+    if extras.pdf or extras.parquet:
+        raise SetupError("--pdf and --parquet are of a whole run. Leave them to toeline join.")
+    return Part.typed(run.part)
 
 
 def _photos(paths: Sequence[Path], out: Path, *, videos: bool = False) -> tuple[list[Photo], list[Problem]]:
     """The photographs of what was typed, and what there was left out, such as pictures that are none: see _beside."""
     from toeline.data.images import require_outside, require_readable, search_photos
-    from toeline.errors import PhotoError
 
     require_outside(out, paths)
     found = search_photos(paths, videos=videos)
@@ -205,14 +233,15 @@ def _inspect(
     *,
     total: int,
     output: Output,
+    twins: Collection[str],
 ) -> None:
     pace = output.pace
     with saying("Loading the models"):
         inspector = (output.load or load_inspector)(run, taxonomy, boxes)
+    folder.run.pop(JOINED, None)  # from now on it is more than its parts
     remember_models(folder, models_of(run, inspector), model_files(run.judge, run.adapter))
     with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
         results = inspector.inspect_all(todo, workers=pace.workers, batch=pace.batch)
-        twins = twins_of([*folder.names, *(p.name for p in todo)])
         for result in save(folder, results, taxonomy, workers=pace.workers, twins=twins):
             step(result.problems)
 
@@ -291,7 +320,7 @@ def models_of(run: InspectRun, inspector: Inspector) -> dict[str, Any]:
 def remember_models(folder: RunFolder, models: dict[str, Any], files: dict[str, Any]) -> None:
     """Write down which weights and rule for review are at work. Raises OutputError for a run begun with others."""
     before = folder.run.get("models")
-    if folder.names and before and not same_value(_lasting(before), _lasting(models)):
+    if folder.names and before and not same_value(lasting(before), lasting(models)):
         raise OutputError(
             f"{folder.path}: was begun with other model weights, on another device, or by another rule for "
             f"review, and {len(folder.names)} photographs are done. Choose a new folder with --out, or delete this one."
@@ -299,7 +328,7 @@ def remember_models(folder: RunFolder, models: dict[str, Any], files: dict[str, 
     folder.save_run(**{"models": models, FILES: files, "finished": None})
 
 
-def _lasting(models: Any) -> Any:
+def lasting(models: Any) -> Any:
     """Models as run.json gives them back, without versions, which may change in the middle of a run.
 
     The prompt goes with the judge and the version; runs of before do not say it.
@@ -316,7 +345,7 @@ class Summary:
     work list.
     `located` counts findings with a position. `problems` are to be corrected; `notes` tell what was left out;
     `told` has both by their kinds. `domain` says whether the photographs are like those that the models were measured
-    on; it is empty where that is not known.
+    on; it is empty where that is not known. `part` says which part of a run it is, such as 2/4, if it is one.
     """
 
     out: str
@@ -335,7 +364,8 @@ class Summary:
     notes: int = 0
     told: tuple[ProblemKind, ...] = ()
     domain: dict[str, Any] = field(default_factory=dict)
-    pdf: bool = False
+    extras: Extras = field(default_factory=Extras)
+    part: str = ""
 
     @property
     def fine(self) -> bool:
@@ -344,16 +374,19 @@ class Summary:
 
     @property
     def anything(self) -> bool:
-        """Whether at least one photograph was inspected."""
-        return self.failed < self.photographs
+        """Whether at least one photograph was inspected; a part may have none."""
+        return self.failed < self.photographs or not self.photographs
 
     def record(self) -> dict[str, Any]:
         """As JSON, with the places of what was written."""
-        names = ["findings.jsonl", "findings.csv", "report.html", "errors.jsonl", "run.json", "marked"]
-        names += [WORKLIST] if self.by_severity else []
+        names = ["findings.jsonl", "errors.jsonl", "run.json", "marked"]
+        names += [SHARE] if self.part else ["findings.csv", "report.html"]
+        names += [WORKLIST] if self.by_severity and not self.part else []
         names += [POINTS, AREAS] if self.located else []
-        names += [PDF] if self.pdf else []
-        return {**asdict(self), "fine": self.fine, "files": {n: f"{self.out}/{n}" for n in names}}
+        names += [PDF] if self.extras.pdf else []
+        names += [PARQUET] if self.extras.parquet else []
+        facts = {k: v for k, v in asdict(self).items() if k != "extras"}
+        return {**facts, **asdict(self.extras), "fine": self.fine, "files": {n: f"{self.out}/{n}" for n in names}}
 
 
 def save(
@@ -411,101 +444,147 @@ def finish(
     already: int = 0,
     ground_truth: TruthNotes | None = None,
     workers: int = 0,
-    paper: Print | None = None,
+    extras: Extras = Extras(),  # noqa: B008 (it is frozen)
 ) -> Summary:
     """Write the tables, report.html (and its pages) and the end of run.json, from what is on the disk.
 
     `order` names the photographs as they were asked for. No more than a few pages' photographs are in memory at a time;
-    of the work list, which is sorted as a whole, it is the finished lines. `paper` prints report.pdf as well.
+    of the work list, which is sorted as a whole, it is the finished lines. `extras` are written as well.
     """
     domain = settle(folder)
-    located = locate(folder.path, taxonomy)  # before all else: both write into findings.jsonl
+    located = sketched(locate(folder.path, taxonomy), taxonomy)  # before all else: both write into findings.jsonl
     run = {**folder.run, "domain": domain, "finished": now_words()}
     base = PageInput(folder.path, (), (), (), run, taxonomy, ground_truth)
-    number = len(folder.names)
-    bind = partial(_bound, base, pages=-(-number // PAGE), side=side_for(number), mapped=located is not None)
-    read = enumerate(chapters(folder.path, order, PAGE), start=1)
-    book, todo = Book(Totals()), list[tuple[Urgency, bytes]]()
-    with written(folder.path / "findings.csv") as table:
-        table.write(csv_head())
-        for bound in ahead(bind, read, workers=workers, most=workers + 1):
-            table.write(bound.table)
-            todo += bound.todo
-            book = _with(book, bound, mapped=located is not None)
-    if taxonomy.grading:
-        with written(folder.path / WORKLIST) as table:
-            table.writelines(joined_csv(todo))
+    pages = _Pages(base, len(folder.names), on_map(located), parquet=extras.parquet)
+    book = _write_tables(folder, pages, chapters(folder.path, order, PAGE), workers)
     summary = _summary(folder, book, taxonomy, already)
-    summary = replace(summary, located=len(located.marks) if located else 0, domain=domain)
-    counted = {
-        k: v for k, v in asdict(summary).items() if k not in ("out", "already", "worst", "told", "domain", "pdf")
-    }
-    done = (record for _, record in each_line(folder.path / PROGRESS))
-    told = [asdict(kind) for kind in summary.told]
-    folder.save_run(finished=run["finished"], domain=domain, data_sha256=data_hash(done), counts=counted, told=told)
+    summary = replace(summary, located=located.counted.findings if located else 0, domain=domain, extras=extras)
+    _save_end(folder, summary, finished=run["finished"])
     page = replace(base, run=folder.run, located=located, told=summary.told)
     book = replace(book, problems=summary.problems)
     _write_report(folder, page, order, book)
     (folder.path / PDF).unlink(missing_ok=True)  # of an earlier start
-    if paper:
+    if extras.pdf:
         wanted = {f.photo for f in book.worst}
         photos = [r for _, r in each_line(folder.path / PROGRESS) if r["photo"] in wanted]
-        paper(render_print(replace(page, book=book, photos=photos)), folder.path / PDF)
+        printer()(render_print(replace(page, book=book, photos=photos)), folder.path / PDF)
     folder.require_there()
-    return replace(summary, pdf=paper is not None)
+    return summary
+
+
+def finish_part(folder: RunFolder, taxonomy: Taxonomy, *, already: int) -> Summary:
+    """Count what a part came to. Tables, report, positions and the verdict on the domain are of all parts together."""
+    list(folder.keep(()))  # of a part without photographs the files are there, too
+    totals = sum((Totals.of(c.photos, c.findings) for c in chapters(folder.path, (), PAGE)), Totals())
+    summary = replace(_summary(folder, Book(totals), taxonomy, already), part=folder.run["settings"]["part"])
+    _save_end(folder, summary, finished=now_words())
+    folder.require_there()
+    return summary
+
+
+def _save_end(folder: RunFolder, summary: Summary, *, finished: str) -> None:
+    """The last of run.json: what the run came to."""
+    done = (record for _, record in each_line(folder.path / PROGRESS))
+    counts = {k: v for k, v in asdict(summary).items() if k not in NOT_COUNTED}
+    told = [asdict(kind) for kind in summary.told]
+    more = {"data_sha256": data_hash(done), "counts": counts, "told": told}
+    folder.save_run(finished=finished, domain=summary.domain, **more)
+
+
+NOT_COUNTED = ("out", "already", "worst", "told", "domain", "extras", "part")
+
+
+def _write_tables(folder: RunFolder, pages: _Pages, read: Iterable[Chapter], workers: int) -> Book:
+    """findings.csv, findings.parquet, worklist.csv and the pages with photographs; what the contents say of them."""
+    book, todo = Book(Totals()), list[tuple[Urgency, bytes]]()
+    (folder.path / PARQUET).unlink(missing_ok=True)  # of an earlier start
+    with ExitStack() as stack:
+        add = stack.enter_context(parquet_file(folder.path / PARQUET)) if pages.parquet else None
+        table = stack.enter_context(written(folder.path / "findings.csv"))
+        table.write(csv_head())
+        for bound in ahead(pages.bind, enumerate(read, start=1), workers=workers, most=workers + 1):
+            table.write(bound.table)
+            if add:
+                add(bound.rows)
+            todo += bound.todo
+            book = pages.joined(book, bound)
+    if pages.base.taxonomy.grading:
+        with written(folder.path / WORKLIST) as table:
+            table.writelines(joined_csv(todo))
+    if not pages.embeds:
+        wanted = {f.photo for f in book.worst}
+        photos = [r for _, r in each_line(folder.path / PROGRESS) if r["photo"] in wanted]
+        book = replace(book, crops=crops_of(folder.path, photos, book.worst))
+    return book
 
 
 @dataclass(frozen=True)
 class _Bound:
-    """What is left of a chapter when its page is written: its lines of both tables, and what the contents say of it."""
+    """What is left of a chapter when its page is written: its lines of all tables, and what the contents say of it."""
 
     part: PagePart
     table: bytes
+    rows: Any
     todo: list[tuple[Urgency, bytes]]
     worst: list[Finding]
     links: dict[tuple[str, str], str]
     crops: dict[tuple[str, str], str]
 
 
-def _bound(base: PageInput, given: tuple[int, Chapter], *, pages: int, side: int, mapped: bool) -> _Bound:
-    """Writes the page of a chapter, unless there is only one."""
-    number, chapter = given
-    totals = Totals.of(chapter.photos, chapter.findings)
-    name = f"{PAGES}/{page_name(number)}"
-    todo = worklist(chapter.findings)
-    worst = todo[:MOST_SHOWN]
-    crops = crops_of(base.folder, chapter.photos, worst)
-    if pages > 1:
-        book = replace(page_book(number, pages, totals, side), crops=crops)
-        page = replace(base, photos=chapter.photos, findings=chapter.findings, book=book)
-        write_whole(base.folder / name, render_page(page))
-    there = links_of(chapter, name)
-    return _Bound(
-        part=PagePart(name, chapter.photos[0]["photo"], chapter.photos[-1]["photo"], totals),
-        table=csv_lines(rows(chapter.findings, base.taxonomy, chapter.marked)),
-        todo=work_lines(todo, chapter.marked),
-        worst=worst,
-        crops=crops,
-        links=there if mapped else {key: there[key] for key in ((f.photo, f.instance_id) for f in worst)},
-    )
+@dataclass(frozen=True)
+class _Pages:
+    """The pages of a run of `number` photographs. `marked` are the findings and photographs that its map links."""
+
+    base: PageInput
+    number: int
+    marked: Collection[tuple[str, str]]
+    parquet: bool
+
+    @property
+    def embeds(self) -> bool:
+        """Whether pages hold small pictures; those of very many photographs link to the marked ones."""
+        return side_for(self.number) > 0
+
+    def bind(self, given: tuple[int, Chapter]) -> _Bound:
+        """Writes the page of a chapter, unless there is only one."""
+        number, chapter = given
+        base, pages = self.base, -(-self.number // PAGE)
+        totals, name = Totals.of(chapter.photos, chapter.findings), f"{PAGES}/{page_name(number)}"
+        todo = worklist(chapter.findings)
+        worst = todo[:MOST_SHOWN]
+        crops = crops_of(base.folder, chapter.photos, worst) if self.embeds else {}
+        if pages > 1:
+            book = replace(page_book(number, pages, totals, side_for(self.number)), crops=crops)
+            page = replace(base, photos=chapter.photos, findings=chapter.findings, book=book)
+            write_whole(base.folder / name, render_page(page))
+        there = links_of(chapter, name)
+        return _Bound(
+            part=PagePart(name, chapter.photos[0]["photo"], chapter.photos[-1]["photo"], totals),
+            table=csv_lines(rows(chapter.findings, base.taxonomy, chapter.marked)),
+            rows=parquet_rows(chapter) if self.parquet else None,
+            todo=work_lines(todo, chapter.marked),
+            worst=worst,
+            crops=crops,
+            links={k: link for k, link in there.items() if k in self.marked}
+            | {key: there[key] for key in map(_key, worst)},
+        )
+
+    def joined(self, book: Book, bound: _Bound) -> Book:
+        """The contents with one more part; of the work list no more is kept than is shown."""
+        worst = sorted((*book.worst, *bound.worst), key=urgency)[:MOST_SHOWN]
+        known, crops, keys = {**book.links, **bound.links}, {**book.crops, **bound.crops}, set(map(_key, worst))
+        return replace(
+            book,
+            totals=book.totals + bound.part.totals,
+            parts=(*book.parts, bound.part),
+            worst=worst,
+            crops={key: crop for key, crop in crops.items() if key in keys},
+            links={key: link for key, link in known.items() if key in keys or key in self.marked},
+        )
 
 
-def _with(book: Book, bound: _Bound, *, mapped: bool) -> Book:
-    """The contents with one more part; of the work list no more is kept than is shown. A map links to everything."""
-    worst = sorted((*book.worst, *bound.worst), key=urgency)[:MOST_SHOWN]
-    known, crops, keys = (
-        {**book.links, **bound.links},
-        {**book.crops, **bound.crops},
-        [(f.photo, f.instance_id) for f in worst],
-    )
-    return replace(
-        book,
-        totals=book.totals + bound.part.totals,
-        parts=(*book.parts, bound.part),
-        worst=worst,
-        crops={key: crops[key] for key in keys if key in crops},
-        links=known if mapped else {key: known[key] for key in keys},
-    )
+def _key(f: Finding) -> tuple[str, str]:
+    return f.photo, f.instance_id
 
 
 def _summary(folder: RunFolder, book: Book, taxonomy: Taxonomy, already: int) -> Summary:
@@ -542,28 +621,40 @@ def _write_report(folder: RunFolder, base: PageInput, order: Sequence[str], book
 
 def tell(summary: Summary) -> None:
     """What a run came to and where it is, for people."""
-    if summary.already == summary.photographs:
-        out.print(f"This run was finished already; tables and report in {escape(summary.out)} were made anew.")
+    if summary.already == summary.photographs > 0:
+        anew = "" if summary.part else f"; tables and report in {escape(summary.out)} were made anew"
+        out.print(f"This run was finished already{anew}.")
     elif summary.already:
         out.print(f"Taken up where it stopped: {some(summary.already, 'photograph')} had been done before.")
     if said := summary.domain.get("said"):
         out.print(escape(said), style="bold yellow" if summary.domain["beyond"] else "")
     conditions = ", ".join(f"{n} {name}" for name, n in summary.by_condition.items())
     inspected = some(summary.photographs - summary.failed, "photograph")
-    out.print(f"[bold]{some(summary.findings, 'finding')}[/] on {inspected}: {conditions}; {summary.review} to review")
-    tell_work(summary)
-    show_places(
-        {
-            "report": f"{summary.out}/report.html",
-            **({"in print": f"{summary.out}/{PDF}"} if summary.pdf else {}),
-            **({"work list": f"{summary.out}/worklist.csv"} if summary.by_severity else {}),
-            "table": f"{summary.out}/findings.csv",
-            "records": f"{summary.out}/findings.jsonl",
-            "pictures": f"{summary.out}/marked/",
-            **({"positions": f"{summary.out}/findings.geojson"} if summary.located else {}),
-        }
-    )
+    of_part = f"Part {summary.part}: " if summary.part else ""
+    found = f"{of_part}[bold]{some(summary.findings, 'finding')}[/]"
+    out.print(f"{found} on {inspected}: {conditions}; {summary.review} to review")
+    if not summary.part:
+        tell_work(summary)
+    show_places(_to_look_at(summary))
     tell_kinds(summary.told, f"{summary.out}/{ERRORS}", f", {some(summary.failed, 'photograph')} not inspected")
+
+
+def _to_look_at(summary: Summary) -> dict[str, str]:
+    """What was written, by what it is."""
+    out, extras = summary.out, summary.extras
+    if summary.part:
+        merge = "toeline join, with the folders of all parts"
+        return {"records": f"{out}/findings.jsonl", "pictures": f"{out}/marked/", "next": merge}
+    return {
+        "report": f"{out}/report.html",
+        **({"in print": f"{out}/{PDF}"} if extras.pdf else {}),
+        **({"work list": f"{out}/{WORKLIST}"} if summary.by_severity else {}),
+        "table": f"{out}/findings.csv",
+        **({"parquet": f"{out}/{PARQUET}"} if extras.parquet else {}),
+        "records": f"{out}/findings.jsonl",
+        "pictures": f"{out}/marked/",
+        **({"positions": f"{out}/{POINTS}"} if summary.located else {}),
+    }
 
 
 def tell_work(summary: Summary) -> None:

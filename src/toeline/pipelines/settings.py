@@ -141,6 +141,32 @@ class InspectRun:
         Option(min=0.04, metavar="SECONDS", help="Videos: the time between frames; without it they are left out."),
     ] = None
     model: Model = None
+    part: Annotated[
+        str | None,
+        Option(metavar="I/N", help="One of N shares of the photographs, as 2/4; toeline join merges them."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinRun:
+    """Settings of `toeline join`, as the user typed them."""
+
+    runs: Annotated[
+        tuple[Path, ...], Argument(metavar="RUN...", help="The folders of all parts, of toeline inspect --part.")
+    ]
+    taxonomy: Annotated[
+        Path | None, Option(metavar="FILE", help="Where the taxonomy of the parts lies on this machine, if elsewhere.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What is written besides, which changes no finding."""
+
+    pdf: Annotated[bool, Option("--pdf", help="Also report.pdf: cover, summary, the worst findings first.")] = False
+    parquet: Annotated[bool, Option("--parquet", help="Also findings.parquet: typed, with nested probabilities.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -321,6 +322,7 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(shown(str(cell).replace("\n", " ")).replace("|", r"\|") for cell in cells) + " |"
 
 
+@cache
 def environment(package: str = "toeline.report") -> Environment:
     """Templates of a package; `report.css` and what else lies in report/templates can be included from all of them."""
     from jinja2 import ChoiceLoader

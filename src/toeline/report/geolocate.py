@@ -11,13 +11,17 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, pairwise
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from sys import intern
+from typing import IO, Any
 
+import numpy as np
+
+from toeline.core.box import Box
 from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, between, geo_position_record, pose_from, wrapped
-from toeline.core.reading import whole, word
-from toeline.core.records import each_line, finding_from, to_line
+from toeline.core.reading import number, whole, word
+from toeline.core.records import ENCODED, each_line, finding_from, to_line
 from toeline.core.run_folder import FINDINGS, PROGRESS, written
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import cut
@@ -47,9 +51,9 @@ class Shot:
     place: CameraPose
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MapMark:
-    """What a map says of a finding."""
+    """What a map says of a finding; slots, because a run may have a million."""
 
     photo: str
     instance_id: str
@@ -63,12 +67,42 @@ class MapMark:
 
 
 @dataclass(frozen=True)
+class MarkCounts:
+    """How many findings have a position, how many of them on the ground; objects seen more than once, and disputed."""
+
+    findings: int
+    ground: int
+    groups: int
+    disputed: int
+
+    @classmethod
+    def of(cls, marks: Sequence[MapMark]) -> MarkCounts:
+        """Counted."""
+        places = [m.geo_position for m in marks]
+        return cls(
+            findings=len(places),
+            ground=sum(p.kind == "ground" for p in places),
+            groups=len({p.group for p in places if p.group}),
+            disputed=len({p.group for p in places if p.disputed}),
+        )
+
+
+@dataclass(frozen=True)
 class Located:
-    """Photographs and findings with a position, in the run's order; `photographs` counts all of the run."""
+    """Photographs and findings with a position, in the run's order; `photographs` counts all of the run.
+
+    `counts` are of all findings where `marks` holds only those that a map draws.
+    """
 
     shots: tuple[Shot, ...]
-    marks: tuple[MapMark, ...]
+    marks: Sequence[MapMark]
     photographs: int
+    counts: MarkCounts | None = None
+
+    @property
+    def counted(self) -> MarkCounts:
+        """What the findings with a position come to."""
+        return self.counts or MarkCounts.of(self.marks)
 
     def flat(self, at: Point) -> Meters:
         """East and north of the first photograph, for distances between near points, wherever on Earth they are."""
@@ -91,21 +125,38 @@ def locate(folder: Path, taxonomy: Taxonomy) -> Located | None:
         return None
     records = (record for _, record in each_line(folder / FINDINGS))
     marks = grouped([_mark(r, shots[r["photo"]]) for r in records if r["photo"] in shots], taxonomy)
-    located = Located(tuple(shots.values()), tuple(marks), number)
+    located = Located(tuple(shots.values()), marks, number)
     _write(folder, located)
     return located
 
 
 def _write(folder: Path, located: Located) -> None:
-    geo_positions = {(m.photo, m.instance_id): m.geo_position for m in located.marks}
     times = {s.photo: s.place.time for s in located.shots}
     with written(folder / FINDINGS) as file:
-        for _, r in each_line(folder / FINDINGS):
-            geo_position = geo_positions.get((r["photo"], r["id"]))
-            file.write(to_line({**r, **geo_position_record(geo_position)} if geo_position else r).encode("utf-8"))
-    points = (finding_feature(r, times[r["photo"]]) for _, r in each_line(folder / FINDINGS) if r["photo"] in times)
-    write_collection(folder / POINTS, collection("findings", ABOUT_POINTS, points))
+        points = _positioned(folder, times, iter(located.marks), file)
+        write_collection(folder / POINTS, collection("findings", ABOUT_POINTS, points))
     write_collection(folder / AREAS, collection("footprints", ABOUT_AREAS, _areas(located)))
+
+
+def _positioned(
+    folder: Path, times: Mapping[str, str], marks: Iterator[MapMark], file: IO[bytes]
+) -> Iterator[dict[str, Any]]:
+    """Write each line of findings.jsonl with its position into `file`, and give those that have one as features."""
+    for line, record in each_line(folder / FINDINGS):
+        if record["photo"] not in times:
+            file.write(line)
+            continue
+        position = geo_position_record(next(marks).geo_position)
+        file.write(_with_position(line, record, position))
+        yield finding_feature({**record, **position}, times[record["photo"]])
+
+
+def _with_position(line: bytes, record: Mapping[str, Any], position: Mapping[str, Any]) -> bytes:
+    """The line with this position at its end, in place of one of before."""
+    if "position" in record:
+        kept = {name: value for name, value in record.items() if name not in position}
+        return to_line({**kept, **position}).encode("utf-8")
+    return line.rstrip()[:-1] + b", " + to_line(position).encode("utf-8")[1:]
 
 
 def write_collection(path: Path, parts: Iterable[str]) -> None:
@@ -126,20 +177,22 @@ def _shot(record: Mapping[str, Any]) -> Shot | None:
 
 
 def _mark(record: Mapping[str, Any], shot: Shot) -> MapMark:
-    finding = finding_from(record)
-    verdict = finding.verdict
-    geo_position = ground_position_of(shot.place, shot.size_wh, finding.box)
-    return MapMark(
-        finding.photo,
-        finding.instance_id,
-        finding.type_name,
-        verdict.condition,
-        verdict.probability,
-        bool(verdict.review),
-        geo_position,
-        bool(finding.grade.immediate),
-        verdict.asked,
-    )
+    """What the map needs of a line, with texts that many share; the rest of it is checked where it is used."""
+    try:
+        return MapMark(
+            shot.photo,
+            intern(record["id"]),
+            intern(record["type"]),
+            intern(record["condition"]),
+            number(record["probability"], "probability", low=0, high=1),
+            bool(record["review_reason"]),
+            ground_position_of(shot.place, shot.size_wh, Box(*(number(v, "box") for v in record["box"]))),
+            bool(record.get("immediate_reason")),
+            bool(record["asked"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        finding_from(record)  # says what is wrong
+        raise
 
 
 def grouped(marks: Sequence[MapMark], taxonomy: Taxonomy) -> list[MapMark]:
@@ -148,19 +201,20 @@ def grouped(marks: Sequence[MapMark], taxonomy: Taxonomy) -> list[MapMark]:
     Groups are found and numbered in the natural order of the photographs, so that they are the same whichever
     photograph was done first.
     """
-    order = sorted(range(len(marks)), key=lambda i: natural(marks[i].photo))
-    seen = [i for i in order if marks[i].geo_position.kind == "ground"]
+    ranks = {photo: rank for rank, photo in enumerate(sorted({m.photo for m in marks}, key=natural))}
+    ground = (i for i, mark in enumerate(marks) if mark.geo_position.kind == "ground")
+    seen = sorted(ground, key=lambda i: ranks[marks[i].photo])
     out = list(marks)
     start = marks[seen[0]].geo_position.point if seen else Point(0, 0)
     groups = groups_of([_seen(marks[i], start) for i in seen])
-    for number, group in enumerate(groups, start=1):
+    for n, group in enumerate(groups, start=1):
         members = [seen[i] for i in group]
         best = min(members, key=lambda i: marks[i].geo_position.error_m or 0.0)
         given = {marks[i].condition for i in members}
         conditions = tuple(c.name for c in taxonomy.conditions if c.name in given)
         for i in members:
             same = None if i == best else (marks[best].photo, marks[best].instance_id)
-            geo_position = replace(marks[i].geo_position, group=f"g{number}", same_as=same, conditions=conditions)
+            geo_position = replace(marks[i].geo_position, group=f"g{n}", same_as=same, conditions=conditions)
             out[i] = replace(marks[i], geo_position=geo_position)
     return out
 
@@ -307,15 +361,15 @@ def collection(name: str, about: str, features: Iterable[Mapping[str, Any]]) -> 
     """The text of a file in pieces, one feature a line. `name` becomes the layer's, `about` is there for people."""
     head = f'"name": {json.dumps(name)}, "about": {json.dumps(about, ensure_ascii=False)}'
     yield f'{{"type": "FeatureCollection", {head}, "features": ['
-    for number, one in enumerate(features):
-        yield ("," if number else "") + "\n" + json.dumps(one, ensure_ascii=False, allow_nan=False)
+    for n, one in enumerate(features):
+        yield ("," if n else "") + "\n" + ENCODED(one)
     yield "\n]}\n"
 
 
 MOST_ERROR_M = 20.0  # what is less certain than this is not compared: around it too much is "near"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LocatedFinding:
     """One thing as one photograph shows it: `at` in meters from any point that all share, right to about `error_m`."""
 
@@ -332,9 +386,9 @@ def groups_of(seen: Sequence[LocatedFinding]) -> list[list[int]]:
     nearest pairs are joined first (complete linkage), equal ones by their order, so that the same list gives the same
     groups.
     """
-    group_of = {i: [i] for i in range(len(seen))}
-    for _, i, j in sorted(_near(seen)):
-        a, b = group_of[i], group_of[j]
+    group_of: dict[int, list[int]] = {}
+    for i, j in _near(seen):
+        a, b = group_of.setdefault(i, [i]), group_of.setdefault(j, [j])
         if a is not b and _may_join(seen, a, b):
             a.extend(b)
             group_of.update(dict.fromkeys(b, a))
@@ -357,17 +411,42 @@ def within(a: LocatedFinding, b: LocatedFinding) -> bool:
     return math.dist(a.at, b.at) <= math.hypot(a.error_m, b.error_m)
 
 
-def _near(seen: Sequence[LocatedFinding]) -> Iterator[tuple[float, int, int]]:
-    """Pairs that may be the same, with their distance; found by cells, so that ten thousand are no hundred million."""
-    cells: dict[tuple[str, int, int], list[int]] = defaultdict(list)
-    certain = [(i, s) for i, s in enumerate(seen) if s.error_m <= MOST_ERROR_M]
-    side = math.sqrt(2) * max((s.error_m for _, s in certain), default=1.0)
-    for i, s in certain:
-        cells[s.type_name, math.floor(s.at.east / side), math.floor(s.at.north / side)].append(i)
-    for (kind, x, y), here in cells.items():
-        pairs = [*combinations(here, 2)]
-        for dx, dy in ((1, -1), (1, 0), (1, 1), (0, 1)):
-            pairs += [(i, j) for j in cells.get((kind, x + dx, y + dy), ()) for i in here]
-        for i, j in pairs:
-            if seen[i].photo != seen[j].photo and within(seen[i], seen[j]):
-                yield math.dist(seen[i].at, seen[j].at), min(i, j), max(i, j)
+def _near(seen: Sequence[LocatedFinding]) -> Iterator[tuple[int, int]]:
+    """Pairs of one type that may be the same, the nearest first; of equal distance, the first first."""
+    by_type: dict[str, list[int]] = defaultdict(list)
+    for i, s in enumerate(seen):
+        if s.error_m <= MOST_ERROR_M:
+            by_type[s.type_name].append(i)
+    found = [pairs for members in by_type.values() for pairs in _pairs(seen, np.array(members))]
+    if not found:
+        return
+    distance, first, second = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.lexsort((second, first, distance))
+    for start in range(0, len(order), CHUNK):  # in pieces: as numbers of Python they take ten times the memory
+        some = order[start : start + CHUNK]
+        yield from zip(first[some].tolist(), second[some].tolist(), strict=True)
+
+
+CHUNK = 20_000
+Pairs = tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
+
+
+def _pairs(seen: Sequence[LocatedFinding], members: np.ndarray[Any, Any]) -> Iterator[Pairs]:
+    """Distances and indices of all pairs of `members` that may lie within their errors; which do, `within` says."""
+    from scipy.spatial import KDTree
+
+    at = np.array([seen[i].at for i in members])
+    error = np.array([seen[i].error_m for i in members])
+    tree, farthest = KDTree(at), error.max()
+    for start in range(0, len(members), CHUNK):
+        some = slice(start, start + CHUNK)
+        near = tree.query_ball_point(at[some], NEARLY * np.hypot(error[some], farthest))
+        i = np.repeat(np.arange(start, start + len(near)), [len(one) for one in near])
+        j = np.fromiter(chain.from_iterable(near), dtype=np.int64, count=len(i))
+        i, j = i[i < j], j[i < j]
+        distance = np.hypot(*(at[i] - at[j]).T)
+        kept = distance <= NEARLY * np.hypot(error[i], error[j])
+        yield distance[kept], members[i[kept]], members[j[kept]]
+
+
+NEARLY = 1 + 1e-9  # more than what two ways to compute a distance differ by

@@ -36,6 +36,7 @@ from toeline.report.tables import (
 # The longest side of an embedded picture by the number of photographs: the page stays quick to open and to mail.
 SIDES_PX: tuple[tuple[int, int], ...] = ((24, 1280), (80, 960), (250, 720), (1000, 512))
 SMALLEST_PX = 384
+MOST_EMBEDDED = 20_000  # photographs; pages of more link to the marked pictures, or they would take gigabytes and hours
 FINE_PX = 720  # below it a picture is there to recognize, and its link to look closely
 MOST_BYTES = 24_000_000  # of embedded pictures; what comes after is linked, not embedded
 MOST_PRINTED, PRINT_PX = 60, 640  # findings with a picture on paper, two a page; side of these
@@ -90,7 +91,7 @@ def render_page(given: PageInput) -> str:
     shown = [f for card in cards for f in card["findings"]]
     links = book.links or _links(cards)
     todo = book.worst or worklist(given.findings)[:MOST_SHOWN]
-    crops = book.crops or crops_of(given.folder, given.photos, todo)
+    crops = book.crops or (crops_of(given.folder, given.photos, todo) if book.side else {})
     return (
         environment()
         .get_template("report.html.j2")
@@ -237,7 +238,7 @@ def _cards(given: PageInput) -> list[dict[str, Any]]:
     groups, left, cards = by_photo(given.findings), MOST_BYTES, []
     for number, record in enumerate(given.photos, start=1):
         photo = record["photo"]
-        marked = "" if record["failed"] else marked_of(record)
+        marked = marked_of(record)
         picture = "" if not marked or left <= 0 else thumbnail(given.folder / marked, given.place.side)
         left -= len(picture)
         findings = groups.get(photo, [])
@@ -299,17 +300,19 @@ def bars(finding: Finding) -> list[tuple[str, float, bool]]:
 
 
 def side_for(photographs: int) -> int:
-    """The longest side in pixels at which pictures are embedded.
+    """The longest side in pixels at which pictures are embedded; 0 where they are linked only.
 
-    >>> side_for(12), side_for(500), side_for(5000)
-    (1280, 512, 384)
+    >>> side_for(12), side_for(500), side_for(5000), side_for(50_000)
+    (1280, 512, 384, 0)
     """
+    if photographs > MOST_EMBEDDED:
+        return 0
     return next((side for most, side in SIDES_PX if photographs <= most), SMALLEST_PX)
 
 
 def thumbnail(path: Path, side: int) -> str:
-    """A data URI of at most `side` pixels, or empty when the picture is not there."""
-    small = _opened(path, side)
+    """A data URI of at most `side` pixels, or empty when the picture is not there or `side` is 0."""
+    small = _opened(path, side) if side else None
     if small is None:
         return ""
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -332,7 +335,7 @@ def crops_of(
     """Pictures of findings as data URIs, cut out of the marked pictures; each of these is opened once."""
     groups, made = by_photo(findings), dict[tuple[str, str], str]()
     for record in photos:
-        group, marked = groups.get(record["photo"], ()), "" if record["failed"] else marked_of(record)
+        group, marked = groups.get(record["photo"], ()), marked_of(record)
         image = _opened(folder / marked, CUT_FROM_PX) if group and marked else None
         if image is not None:
             scale = image.width / record["size"][0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -68,6 +68,20 @@ def map_section(located: Located | None, taxonomy: Taxonomy, links: Links) -> di
         "bar": scale_bar(frame.scale),
         "notes": _notes(located, marks),
     }
+
+
+def sketched(located: Located | None, taxonomy: Taxonomy) -> Located | None:
+    """The same with no more findings than the map draws: of a million, the others take a gigabyte."""
+    if located is None:
+        return None
+    return replace(located, marks=thinned(located.marks, taxonomy), counts=located.counted)
+
+
+def on_map(located: Located | None) -> set[tuple[str, str]]:
+    """What a sketched map can link to: findings, and photographs with an empty id."""
+    if located is None:
+        return set()
+    return {(s.photo, "") for s in located.shots[:MOST_SHOTS]} | {(m.photo, m.instance_id) for m in located.marks}
 
 
 def framed(points: Sequence[Meters]) -> Frame:
@@ -211,21 +225,18 @@ def scale_bar(scale: float) -> dict[str, Any]:
 
 def _notes(located: Located, marks: Sequence[MapMark]) -> list[str]:
     """What the map does not show, and how sure it is."""
-    ground = sum(m.geo_position.kind == "ground" for m in located.marks)
-    without = located.photographs - len(located.shots)
-    groups = {m.geo_position.group for m in located.marks if m.geo_position.group}
-    disputed = {m.geo_position.group for m in located.marks if m.geo_position.disputed}
+    counts, without = located.counted, located.photographs - len(located.shots)
     notes = []
-    if ground:
+    if counts.ground:
         notes.append("Positions on the ground are approximate: flat ground at the height of take-off is assumed.")
-    if ground < len(located.marks):
-        alone = some(len(located.marks) - ground, "finding")
+    if counts.ground < counts.findings:
+        alone = some(counts.findings - counts.ground, "finding")
         notes.append(f"{alone} drawn hollow round the camera: height or attitude is not known, or the view too flat.")
-    if groups:
-        told = f"{some(len(groups), 'object')} likely seen on more than one photograph, joined by lines"
-        notes.append(f"{told}; judged differently: {len(disputed)}." if disputed else f"{told}.")
+    if counts.groups:
+        told = f"{some(counts.groups, 'object')} likely seen on more than one photograph, joined by lines"
+        notes.append(f"{told}; judged differently: {counts.disputed}." if counts.disputed else f"{told}.")
     if without:
         notes.append(f"{some(without, 'photograph')} without a position.")
-    if len(marks) < len(located.marks):
-        notes.append(f"{len(marks):,} of {len(located.marks):,} findings are drawn; all are in findings.geojson.")
+    if len(marks) < counts.findings:
+        notes.append(f"{len(marks):,} of {counts.findings:,} findings are drawn; all are in findings.geojson.")
     return notes

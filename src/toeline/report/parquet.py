@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from toeline.core.run_folder import written
 from toeline.errors import need
 from toeline.report.tables import Chapter
 
-EXTRA = "parquet"
+PARQUET, EXTRA = "findings.parquet", "parquet"
+ROWS = 100_000  # of a row group, at least
 CORNERS = ("x1", "y1", "x2", "y2")
 TEXTS, SHARES = ("string", "double")
 # Column -> its type, in pyarrow's words; [..] is a list, {..} a struct.
@@ -46,15 +49,46 @@ COLUMNS: dict[str, Any] = {
 }
 
 
-def write_parquet(file: Path, chapters: Iterable[Chapter]) -> None:
-    """A row for each finding, a row group for each chapter; what is not known is null. Raises SetupError."""
+def require_parquet() -> None:
+    """Raise SetupError where pyarrow is not installed."""
+    need("pyarrow", extra=EXTRA)
+
+
+def parquet_rows(chapter: Chapter) -> Any:
+    """A row for each finding of a chapter, as a table of pyarrow; what is not known is null. Raises SetupError."""
+    sizes = {p["photo"]: p["size"] for p in chapter.photos}
+    found = [_row(f, *sizes[f.photo]) for f in chapter.findings]
+    return need("pyarrow", extra=EXTRA).Table.from_pylist(found, schema=_schema())
+
+
+@contextmanager
+def parquet_file(file: Path) -> Iterator[Callable[[Any], None]]:
+    """Write `file`, which is there when the block ends: the function to call with the rows of each chapter.
+
+    A row group holds ROWS rows or more, so that readers skip what they do not ask for. Raises SetupError.
+    """
     pa, pq = need("pyarrow", extra=EXTRA), need("pyarrow.parquet", extra=EXTRA)
-    schema = pa.schema([(name, _type(pa, kind)) for name, kind in COLUMNS.items()], metadata={"toeline": __version__})
-    with written(file) as stream, pq.ParquetWriter(stream, schema) as writer:
-        for chapter in chapters:
-            sizes = {p["photo"]: p["size"] for p in chapter.photos}
-            rows = [_row(f, *sizes[f.photo]) for f in chapter.findings]
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    waiting: list[Any] = []
+
+    def write() -> None:
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting).combine_chunks())
+            waiting.clear()
+
+    def add(table: Any) -> None:
+        waiting.append(table)
+        if sum(part.num_rows for part in waiting) >= ROWS:
+            write()
+
+    with written(file) as stream, pq.ParquetWriter(stream, _schema()) as writer:
+        yield add
+        write()
+
+
+@cache
+def _schema() -> Any:
+    pa = need("pyarrow", extra=EXTRA)
+    return pa.schema([(name, _type(pa, kind)) for name, kind in COLUMNS.items()], metadata={"toeline": __version__})
 
 
 def _type(pa: Any, kind: Any) -> Any:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toeline.core.finding import Finding, by_photo
-from toeline.core.records import each_line, finding_from
-from toeline.core.run_folder import FINDINGS, PROGRESS
+from toeline.core.records import finding_from
+from toeline.core.run_folder import FINDINGS, PROGRESS, edited, lines_of, places_of
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.images import SUFFIXES
-from toeline.errors import OutputError
 
 COLUMNS = (
     "photo", "id", "type", "class", "condition", "probability", "second_class", "second_probability", "review",
@@ -62,8 +61,8 @@ def marked_name(photo: str, *, apart: bool = False) -> str:
 
 
 def marked_of(record: Mapping[str, Any]) -> str:
-    """Where the marked picture lies, by a line of progress.jsonl; empty when it could not be drawn."""
-    return str(record.get("marked", marked_name(record["photo"])))
+    """Where the marked picture lies, by a line of progress.jsonl; empty where there is none."""
+    return "" if record["failed"] else str(record.get("marked", marked_name(record["photo"])))
 
 
 def _clean(part: str) -> str:
@@ -395,42 +394,24 @@ class Totals:
 def chapters(folder: Path, order: Sequence[str], size: int) -> Iterator[Chapter]:
     """All photographs that are done, `size` at a time: in the order given, then those that it does not name.
 
-    The lines of a photograph lie together in findings.jsonl, and photographs there are in the order of progress.jsonl
-    (core/run_folder.py), so only where each begins is kept in memory. Raises OutputError for a folder that was edited.
+    Only where each begins is kept in memory. Raises OutputError for a folder that was edited.
     """
     if not (folder / PROGRESS).exists():
         return
-    places = _places(folder)
+    places = places_of(folder)
     names = [name for name in dict.fromkeys((*order, *places)) if name in places]
     with (folder / PROGRESS).open("rb") as progress, (folder / FINDINGS).open("rb") as findings:
         for start in range(0, len(names), size):
             photos, found = [], []
             for name in names[start : start + size]:
-                in_progress, in_findings = places[name]
-                progress.seek(in_progress)
-                findings.seek(in_findings)
-                photos.append(json.loads(progress.readline()))
-                found += [_finding(findings.readline(), name, folder) for _ in range(photos[-1]["findings"])]
+                line, lines = lines_of(places[name], progress, findings)
+                photos.append(json.loads(line))
+                found += [_finding(one, name, folder) for one in lines]
             yield Chapter(photos, found)
-
-
-def _places(folder: Path) -> dict[str, tuple[int, int]]:
-    """Where each photograph begins: bytes from the start of progress.jsonl and of findings.jsonl."""
-    places: dict[str, tuple[int, int]] = {}
-    in_progress = in_findings = 0
-    with (folder / FINDINGS).open("rb") as findings:
-        for line, record in each_line(folder / PROGRESS):
-            places[record["photo"]] = in_progress, in_findings
-            in_progress += len(line)
-            in_findings += sum(len(findings.readline()) for _ in range(record["findings"]))
-    return places
 
 
 def _finding(line: bytes, photo: str, folder: Path) -> Finding:
     found = finding_from(json.loads(line or b"{}"))
     if found.photo != photo:
-        raise OutputError(
-            f"{folder / FINDINGS}: {photo} is not where progress.jsonl has it, so one of them was edited. Choose a new "
-            f"folder with --out."
-        )
+        raise edited(folder, photo)
     return found
