@@ -31,7 +31,7 @@ def judge_of(**shape: Any) -> Any:
     model = make_model(tokenizer, scale=1.0, **shape)
     branch_attention(model)
     patch_embed_as_linear(model)
-    processor = load_processor(Path("nowhere"), model.config.vision_config)
+    processor = load_processor(Path("nowhere"), model.config)
     return QwenVLJudge(model, tokenizer, lambda **given: own(processor(**given)), PromptBudget())
 
 
