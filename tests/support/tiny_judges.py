@@ -185,7 +185,9 @@ def rendered(sheet: QuestionSheet, question: Question, family: str = "qwen2_vl")
     def shown(picture: Any) -> str:
         if picture is None:
             return ""
-        return f"<|vision_start|>{'<|image_pad|>' * (picture.size[0] // cell * (picture.size[1] // cell))}<|vision_end|>"
+        return (
+            f"<|vision_start|>{'<|image_pad|>' * (picture.size[0] // cell * (picture.size[1] // cell))}<|vision_end|>"
+        )
 
     text = sheet.text + "\n" if sheet.text else ""
     system = "" if family == "qwen3_vl" else "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
