@@ -5,7 +5,6 @@ Every family, every prompt, both ways to ask, one to eight objects. The stock mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,14 +67,14 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def pair(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     family, folder = str(request.param), tmp_path_factory.mktemp("judge")
     tokenizer = real_tokenizer()
     with quiet():
         make_model(tokenizer, family=family, scale=4.0).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         model = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="sdpa").eval()
-    yield Pair(QwenVLJudge.load(folder, device="cpu"), model, processor_of(family, tokenizer))
+    return Pair(QwenVLJudge.load(folder, device="cpu"), model, processor_of(family, tokenizer))
 
 
 def processor_of(family: str, tokenizer: Any) -> Any:

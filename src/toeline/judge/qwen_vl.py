@@ -37,7 +37,7 @@ from toeline.judge.vocabulary import check_of
 
 
 def patches(shown: Sequence[Picture], processor: Any) -> tuple[Tensor, Tensor]:
-    """Pictures, not resized, as (patches, numbers) float32, the patches of one token in a row, and their (n, 3) grids."""
+    """Pictures, not resized, as (patches, numbers) float32, those of one token in a row, and their (n, 3) grids."""
     done = processor(images=list(shown), do_resize=False, return_tensors="pt")
     return done["pixel_values"], done["image_grid_thw"]
 
