@@ -29,7 +29,7 @@ from toeline.prompts.templates import PROMPTS
 from toeline.weights import quiet
 
 TOLERANCE = 1e-4
-FAR = 0.1  # what a mistake must exceed: a thousand times the tolerance
+FAR = 0.01  # what a mistake must exceed: a hundred times the tolerance
 TAXONOMY = Taxonomy.load()
 ROWS = (
     "slope_drain 20 10 26 70",
@@ -71,7 +71,7 @@ def pair(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     family, folder = str(request.param), tmp_path_factory.mktemp("judge")
     tokenizer = real_tokenizer()
     with quiet():
-        make_model(tokenizer, family=family, scale=4.0).save_pretrained(folder)
+        make_model(tokenizer, family=family).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         model = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="sdpa").eval()
     return Pair(QwenVLJudge.load(folder, device="cpu"), model, processor_of(family, tokenizer))
