@@ -29,6 +29,7 @@ from toeline.errors import ToelineError
 from toeline.judge.baseline.model import KEY, load_baseline
 from toeline.judge.checkpoint import load_preprocessing, read_config, read_view
 from toeline.judge.replay import ReplayJudge
+from toeline.judge.shape import shape_of
 from toeline.plan.model_shape import Weights, find_model, load_bytes
 
 MOST_BYTES = 32 << 20  # that a reader may hold for a file of at most 1 MB
@@ -170,7 +171,7 @@ def processor(file: Path) -> None:
 
 
 def view(file: Path) -> None:
-    assert read_view([file.parent], cell=28).cell == 28
+    assert read_view([file.parent], shape_of({"model_type": "qwen2_vl"}, file)).cell == 28
 
 
 def saved(file: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.support.adapters import saved, trained
-from tests.support.tiny_judges import make_model, make_tokenizer
+from tests.support.tiny_judges import FAMILIES, make_model, make_tokenizer
 
 from toeline.errors import ModelError
 from toeline.judge.adapter import with_adapter
@@ -49,7 +49,7 @@ def named(language: str, vision: str, *, part: str = "") -> Callable[[Tensors], 
     return change
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("language", "vision", "part"),
     [

@@ -82,7 +82,16 @@ BAD: dict[str, tuple[Harm, str]] = {
     "config is no JSON": (holding("config.json", b"{nope"), "config.json: cannot be read as JSON"),
     "config is a list": (holding("config.json", b"[]"), "config.json holds no JSON object"),
     "another kind of model": (edit(model_type="llama"), "model_type is 'llama', and the judge runs qwen2_vl"),
-    "deepstack": (edit(model_type="qwen3_vl"), "qwen3_vl cannot be used: it feeds picture features into several"),
+    "experts": (edit(model_type="qwen3_vl_moe"), "qwen3_vl_moe cannot be used: it is a mixture of experts"),
+    "recurrent": (edit(model_type="qwen3_5"), "qwen3_5 cannot be used: some of its layers read tokens one after"),
+    "thoughts": (
+        holding("chat_template.jinja", b"{{- '<|im_start|>assistant\\n<think>\\n' }}"),
+        "writes down its thoughts before it answers",
+    ),
+    "thoughts in JSON": (
+        holding("chat_template.json", b'{"chat_template": "<|im_start|>assistant\\\\n<think>\\\\n"}'),
+        "writes down its thoughts before it answers",
+    ),
     "sliding window": (edit(use_sliding_window=True, text_config=None), "sliding-window attention cannot be packed"),
     "cut short": (cut("model.safetensors"), "model.safetensors is corrupt or cut short"),
     "no bytes": (holding("model.safetensors", b""), "model.safetensors is corrupt or cut short"),

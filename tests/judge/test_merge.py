@@ -48,6 +48,8 @@ def merged(folder: Path, adapter: Path, out: Path, **more: Any) -> Path:
     [
         ("qwen2_vl", {}),
         ("qwen2_5_vl", {}),
+        ("qwen3_vl", {}),
+        ("qwen3_vl", {"target_modules": "all-linear"}),
         ("qwen2_vl", {"use_dora": True}),
         ("qwen2_vl", {"bias": "lora_only"}),
         ("qwen2_vl", {"modules_to_save": ["merger"]}),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.support.tiny_judges import ANSWERS, make_model, make_sheet, make_tokenizer, rendered
-from transformers import Qwen2VLImageProcessorPil
+from tests.support.tiny_judges import ANSWERS, CELLS, FAMILIES, make_model, make_sheet, make_tokenizer, rendered
 
 from toeline.core.question import PromptBudget, Question, QuestionSheet
 from toeline.judge import packing as batch_file
 from toeline.judge.attention import branch_attention
+from toeline.judge.checkpoint import load_processor
 from toeline.judge.packing import collate, lay_out, pictures, tree_log_probs
 from toeline.judge.qwen_vl import QwenVLJudge, answer_logits, hidden_states, image_features, patches
 
@@ -26,7 +27,7 @@ def make_judge(family: str = "qwen2_vl", *, by_branch: bool = False) -> QwenVLJu
     model = make_model(tokenizer, family=family)
     if by_branch:  # as `load` does on a CPU
         branch_attention(model)
-    return QwenVLJudge(model, tokenizer, Qwen2VLImageProcessorPil(), PromptBudget())
+    return QwenVLJudge(model, tokenizer, load_processor(Path("nowhere"), model.config), PromptBudget())
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def alone(judge: QwenVLJudge, sheet: QuestionSheet, question: Question) -> dict[
     def ids(text: str) -> list[int]:
         return list(judge.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    prompt = rendered(sheet, question)
+    prompt = rendered(sheet, question, judge.model.config.model_type)
     start, rows = len(ids(prompt)), {a: ids(f"{prompt}{a}<|im_end|>") for a in question.answers}
     after: dict[tuple[int, ...], set[int]] = {}
     for row in rows.values():
@@ -79,10 +80,10 @@ def furthest(judge: QwenVLJudge, sheet: QuestionSheet, given: Sequence[dict[str,
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("by_branch", [False, True], ids=["sdpa", "by branch"])
 def test_packed_equals_separate_forwards(count: int, family: str, by_branch: bool) -> None:
-    judge, sheet = make_judge(family, by_branch=by_branch), make_sheet(count)
+    judge, sheet = make_judge(family, by_branch=by_branch), make_sheet(count, cell=CELLS[family])
     assert furthest(judge, sheet, judge.score(sheet)) < TOLERANCE
 
 
@@ -117,14 +118,16 @@ def test_a_wrong_mask_is_noticed(judge: QwenVLJudge, monkeypatch: pytest.MonkeyP
 
 
 def test_wrong_positions_are_noticed(judge: QwenVLJudge, monkeypatch: pytest.MonkeyPatch) -> None:
-    sheet, forward = make_sheet(3), judge.model.model.forward
+    sheet, forward = make_sheet(3), judge.model.model.language_model.forward
 
     def counted(**inputs: Any) -> Any:
         places = inputs["position_ids"]
         return forward(**{**inputs, "position_ids": torch.arange(places.shape[-1]).expand_as(places)})
 
-    monkeypatch.setattr(judge.model.model, "forward", counted)
-    assert furthest(judge, sheet, judge.score(sheet)) > FAR
+    monkeypatch.setattr(judge.model.model.language_model, "forward", counted)
+    given = judge.score(sheet)
+    monkeypatch.undo()
+    assert furthest(judge, sheet, given) > FAR
 
 
 def test_the_crops_and_the_photograph_matter(judge: QwenVLJudge) -> None:

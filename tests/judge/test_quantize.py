@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from tests.support.datasets import exit_code, write_yolo
-from tests.support.tiny_judges import make_sheet, save_model
+from tests.support.tiny_judges import CELLS, FAMILIES, make_sheet, save_model
 
 from toeline.errors import ModelError, SetupError
 from toeline.judge import quantize as q
@@ -66,6 +66,27 @@ def test_smoothing_changes_no_score_in_whole_numbers(whole: Path) -> None:
     changed = {name for name, p in judge.model.named_parameters() if not p.equal(weights[name])}
     assert "model.language_model.layers.0.input_layernorm.weight" in changed
     assert not any("down_proj" in name or "o_proj" in name or "lm_head" in name for name in changed)
+
+
+@pytest.mark.parametrize("family", FAMILIES[1:])
+def test_smoothing_finds_the_norms_of_every_family(family: str, tmp_path: Path) -> None:
+    where = save_model(tmp_path / "judge", family=family, scale=2.0, layers=2)
+    judge, sheet = QwenVLJudge.load(where, device="cpu"), make_sheet(2, cell=CELLS[family])
+    before, weights = judge.score(sheet), {name: p.clone() for name, p in judge.model.named_parameters()}
+    assert q.smooth(judge, lambda: [judge.score(sheet)] and [None]) == 4 * 2
+    assert drift(judge.score(sheet), before) == 0
+    changed = {name for name, p in judge.model.named_parameters() if not p.equal(weights[name])}
+    assert "model.visual.blocks.1.norm2.weight" in changed
+
+
+@pytest.mark.parametrize("to", DRIFT)
+def test_qwen3_vl_is_quantized_and_loads(to: q.To, tmp_path: Path) -> None:
+    where = save_model(tmp_path / "judge", family="qwen3_vl", scale=2.0, **SIZE)
+    folder, rows = converted(where, to, tmp_path / to)
+    sheet = make_sheet(3, cell=CELLS["qwen3_vl"])
+    one, two = (QwenVLJudge.load(place, device="cpu").score(sheet) for place in (where, folder))
+    assert 0 < drift(one, two) < DRIFT[to]
+    assert sum(row.modules for row in rows if not row.why) == 2 * 7 + 2 * 4 + 3 * 2  # two deeper mergers
 
 
 def test_only_linear_layers_beside_the_head_are_converted(whole: Path) -> None:

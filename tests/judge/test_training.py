@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.tiny_judges import make_model, make_sheet, make_tokenizer, save_model
+from tests.support.tiny_judges import CELLS, FAMILIES, make_model, make_sheet, make_tokenizer, save_model
 from torch import Tensor
 from transformers import Qwen2VLImageProcessorPil
 
@@ -15,7 +15,8 @@ from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge import attention as fast
 from toeline.judge.attention import branch_attention, matmul_attention, patch_embed_as_linear
-from toeline.judge.packing import alphabet_of, collate, lay_out, pictures, tree_log_probs
+from toeline.judge.checkpoint import load_processor
+from toeline.judge.packing import collate, lay_out, pictures, tree_log_probs
 from toeline.judge.qwen_vl import QwenVLJudge, answer_logits, hidden_states, image_features, patches
 
 TOKENIZER = make_tokenizer()
@@ -26,9 +27,10 @@ LORA = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 def log_probs(model: Any, sheets: list[QuestionSheet]) -> list[Tensor]:
     """A training step's forward over several photographs."""
-    abc = alphabet_of(TOKENIZER)
+    abc = QwenVLJudge(model, TOKENIZER, None, PromptBudget()).alphabet
     batch = collate([layout for sheet in sheets for layout in lay_out(sheet, abc)])
-    pixels, grids = patches([p for sheet in sheets for p in pictures(sheet)], Qwen2VLImageProcessorPil())
+    processor = load_processor(Path("nowhere"), model.config)
+    pixels, grids = patches([p for sheet in sheets for p in pictures(sheet)], processor)
     hidden = hidden_states(model, batch, image_features(model, pixels, grids))
     return tree_log_probs(batch, answer_logits(model, batch, hidden))
 
@@ -110,8 +112,9 @@ def test_an_adapter_of_another_model_is_refused(tmp_path: Path, shape: dict[str,
         QwenVLJudge.load(base, device="cpu", adapter=adapter)
 
 
-def test_the_linear_patch_embedding_is_the_same_sum() -> None:
-    model, sheet = make_model(TOKENIZER), make_sheet(2)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_linear_patch_embedding_is_the_same_sum(family: str) -> None:
+    model, sheet = make_model(TOKENIZER, family=family), make_sheet(2, cell=CELLS[family])
     names = list(model.state_dict())
     before = log_probs(model, [sheet])
     patch_embed_as_linear(model)
@@ -120,18 +123,20 @@ def test_the_linear_patch_embedding_is_the_same_sum() -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
-def test_matmul_attention_is_the_same_sum() -> None:
-    model, sheets = make_model(TOKENIZER), [make_sheet(3), make_sheet(1, picture=None)]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_matmul_attention_is_the_same_sum(family: str) -> None:
+    model, cell = make_model(TOKENIZER, family=family), CELLS[family]
+    sheets = [make_sheet(3, cell=cell), make_sheet(1, picture=None, cell=cell)]
     before = log_probs(model, sheets)
     matmul_attention(model)
     for one, other in zip(log_probs(model, sheets), before, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_attention_branch_by_branch_is_the_same_sum(family: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, sheet = make_model(TOKENIZER, family=family), make_sheet(count)
+    model, sheet = make_model(TOKENIZER, family=family), make_sheet(count, cell=CELLS[family])
     before = log_probs(model, [sheet])
     calls: list[int] = []
     plain = fast._sdpa

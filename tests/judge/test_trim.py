@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.support.datasets import exit_code
 from tests.support.real_vocabulary import real_tokenizer
 from tests.support.taxonomies import OWN, load
-from tests.support.tiny_judges import make_model, make_sheet, make_tokenizer
+from tests.support.tiny_judges import CELLS, make_model, make_sheet, make_tokenizer
 
 from toeline.core.question import PromptBudget
 from toeline.core.taxonomy import Taxonomy
@@ -136,8 +136,11 @@ def test_stock_transformers_loads_it_and_every_id_names_its_token(trimmed: Any, 
     assert torch.equal(model.get_input_embeddings().weight, old.get_input_embeddings().weight[rows])
 
 
-@pytest.mark.parametrize(("family", "tied"), [("qwen2_vl", False), ("qwen2_5_vl", True), ("qwen2_5_vl", False)])
-def test_head_and_embedding_are_cut_alike_in_both_families(family: str, tied: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "tied"),
+    [("qwen2_vl", False), *((family, tied) for family in ("qwen2_5_vl", "qwen3_vl") for tied in (True, False))],
+)
+def test_head_and_embedding_are_cut_alike_in_all_families(family: str, tied: bool, tmp_path: Path) -> None:
     folder = write(tmp_path / "judge", make_tokenizer(), family=family, tied=tied, depth=2)
     out = cut(folder, tmp_path / "cut", ["slope drain blocked damaged", "user\n", "assistant\n", "things Which one?"])
     judges = [QwenVLJudge.load(where, device="cpu") for where in (folder, out)]
@@ -145,7 +148,7 @@ def test_head_and_embedding_are_cut_alike_in_both_families(family: str, tied: bo
     assert rows < judges[0].model.lm_head.weight.shape[0]
     assert len(judges[1].tokenizer) == rows
     answers = (("slope drain blocked", "slope drain damaged"),)
-    sheet = make_sheet(2, answers=answers, text="things")
+    sheet = make_sheet(2, answers=answers, text="things", cell=CELLS[family])
     whole = cut(
         folder,
         tmp_path / "whole",

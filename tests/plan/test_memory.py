@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.tiny_judges import make_model, make_sheet, make_tokenizer
+from tests.support.tiny_judges import CELLS, make_model, make_sheet, make_tokenizer
 
 from toeline.core.question import PromptBudget, QuestionSheet
 from toeline.plan.cost import Compute, Line, Lora, Work, language_lines, total, training_lines, vision_lines
@@ -20,6 +20,7 @@ CPU = Compute("float32", fused=True, branches=True, keep=4)
 WIDE = {"hidden": 256, "layers": 2, "mlp": 1024, "vision_width": 128}  # the vision tower is the higher phase
 DEEP = {"hidden": 512, "layers": 2, "mlp": 512, "vision_width": 64}  # attention is
 FAT = {"hidden": 256, "layers": 2, "mlp": 2048, "vision_width": 32}  # the MLP is
+SHAPES = (WIDE, DEEP, FAT)
 
 
 def judge_of(**shape: Any) -> Any:
@@ -31,7 +32,7 @@ def judge_of(**shape: Any) -> Any:
     model = make_model(tokenizer, scale=1.0, **shape)
     branch_attention(model)
     patch_embed_as_linear(model)
-    processor = load_processor(Path("nowhere"), model.config.vision_config)
+    processor = load_processor(Path("nowhere"), model.config)
     return QwenVLJudge(model, tokenizer, lambda **given: own(processor(**given)), PromptBudget())
 
 
@@ -57,9 +58,12 @@ def shape_under(judge: Any) -> Shape:
     return shape_of(judge.model.config.to_dict(), "config.json")
 
 
-@pytest.mark.parametrize("shape", [WIDE, DEEP, FAT, {**WIDE, "family": "qwen2_5_vl"}])
+@pytest.mark.parametrize(
+    "shape",
+    [WIDE, DEEP, FAT, {**WIDE, "family": "qwen2_5_vl"}, *({**s, "family": "qwen3_vl"} for s in (WIDE, DEEP, FAT))],
+)
 def test_the_planned_peak_of_an_inspection_is_the_measured_one(shape: dict[str, Any]) -> None:
-    judge, sheet = judge_of(**shape), make_sheet(5, picture=(560, 560))
+    judge, sheet = judge_of(**shape), make_sheet(5, picture=(560, 560), cell=CELLS[shape.get("family", "qwen2_vl")])
     work, form = work_of(judge, sheet), shape_under(judge)
     planned = max(total(vision_lines(form, work, CPU)), total(language_lines(form, work, CPU)))
     measured = measure(lambda: judge.score(sheet), "cpu")
@@ -98,10 +102,11 @@ def test_what_an_earlier_call_left_is_not_taken_off_the_peak() -> None:
     assert measure(collects, "cpu").peak == measure(work, "cpu").peak >= 16_000_000
 
 
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl"])
 @pytest.mark.parametrize("checkpointing", [True, False])
-def test_the_planned_peak_of_a_training_step_is_the_measured_one(checkpointing: bool) -> None:
-    shape = {**WIDE, "layers": 4}
-    judge, sheet = judge_of(**shape), make_sheet(5, picture=(560, 560))
+def test_the_planned_peak_of_a_training_step_is_the_measured_one(checkpointing: bool, family: str) -> None:
+    shape = {**WIDE, "layers": 4, "family": family}
+    judge, sheet = judge_of(**shape), make_sheet(5, picture=(560, 560), cell=CELLS[family])
     step = training_step(judge, sheet, checkpointing=checkpointing)
     planned = training_lines(
         shape_under(judge), work_of(judge, sheet), Compute("float32", fused=True, keep=4), Lora(8, checkpointing)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.tiny_judges import make_config, make_tokenizer
+from tests.support.tiny_judges import FAMILIES, make_config, make_tokenizer
 
 from toeline.errors import ModelError
 from toeline.plan.model_shape import (
@@ -24,13 +25,13 @@ from toeline.plan.model_shape import (
     size,
 )
 
-SEVEN = "Qwen/Qwen2-VL-7B-Instruct"
+SEVEN, FOUR = "Qwen/Qwen2-VL-7B-Instruct", "Qwen/Qwen3-VL-4B-Instruct"
 PREFIXES = {
     "embedding": "model.language_model.embed_tokens",
     "head": "lm_head",
     "final_norm": "model.language_model.norm",
-    "merger": "model.visual.merger",
-    "patch_embed": "model.visual.patch_embed",
+    "merger": ("model.visual.merger", "model.visual.deepstack_merger_list"),
+    "patch_embed": ("model.visual.patch_embed", "model.visual.pos_embed"),
     "vision_blocks": "model.visual.blocks",
 }
 
@@ -39,7 +40,7 @@ def part_of(name: str) -> str:
     for part, prefix in PREFIXES.items():
         if name.startswith(prefix):
             return part
-    return "attention" if "self_attn" in name else "mlp" if ".mlp." in name else "norms"
+    return "norms" if "norm" in name else "attention" if "self_attn" in name else "mlp"
 
 
 def parts_of(model: Any) -> dict[str, int]:
@@ -62,7 +63,7 @@ def shape_7b(**more: Any) -> Shape:
     return Shape(**{**bundled()[SEVEN], **more})
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("tied", [True, False])
 def test_every_part_equals_the_real_models(family: str, tied: bool) -> None:
     config = make_config(make_tokenizer().get_vocab(), family=family, hidden=64, layers=3, mlp=96, vision_width=48)
@@ -73,12 +74,13 @@ def test_every_part_equals_the_real_models(family: str, tied: bool) -> None:
     assert planned.total == sum(weight.numel() for weight in model.parameters())
 
 
-def test_widths_of_the_7b_equal_the_real_models() -> None:
-    """Two layers and two blocks of it, which is quick; the other layers are the same."""
+@pytest.mark.parametrize(("name", "deep"), [(SEVEN, 0), (FOUR, 2)])
+def test_widths_equal_the_real_models(name: str, deep: int) -> None:
+    """Two layers and two blocks, which is quick; the other layers are the same."""
     from transformers import AutoConfig
 
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
-    shape = shape_7b(layers=2, depth=2)
+    shape = replace(find_model(name).shape, layers=2, depth=2, deep=deep)
     text = {
         "vocab_size": shape.vocab,
         "hidden_size": shape.hidden,
@@ -87,8 +89,15 @@ def test_widths_of_the_7b_equal_the_real_models() -> None:
         "num_attention_heads": shape.heads,
         "num_key_value_heads": shape.kv_heads,
         "rope_parameters": rope,
+        **({"head_dim": 128} if deep else {}),
     }
-    model = on_meta(AutoConfig.for_model("qwen2_vl", text_config=text, vision_config={"depth": 2}))
+    vision: dict[str, Any] = {"depth": 2}
+    if deep:  # as its config.json says them
+        vision |= {"deepstack_visual_indexes": [0, 1], "hidden_size": 1024, "intermediate_size": 4096}
+        vision["out_hidden_size"] = 2560
+    config = AutoConfig.for_model(shape.family, text_config=text, vision_config=vision)
+    config.tie_word_embeddings = config.text_config.tie_word_embeddings = shape.tied
+    model = on_meta(config)
     assert {name: part.total for name, part in vars(count(shape)).items()} == parts_of(model)
 
 
@@ -108,6 +117,9 @@ def test_the_7b_has_its_public_numbers() -> None:
         ("Qwen/Qwen2.5-VL-3B-Instruct", 3_754_622_976),
         ("Qwen/Qwen2.5-VL-7B-Instruct", 8_292_166_656),
         ("Qwen/Qwen2.5-VL-72B-Instruct", 73_410_777_344),
+        ("Qwen/Qwen3-VL-2B-Instruct", 2_127_532_032),
+        (FOUR, 4_437_815_808),
+        ("Qwen/Qwen3-VL-8B-Instruct", 8_767_123_696),
     ],
 )
 def test_other_bundled_models_have_their_published_totals(name: str, total: int) -> None:
@@ -163,7 +175,11 @@ def test_the_embedded_judge_is_read_from_its_directory() -> None:
 BAD = {
     "text": ("{", "cannot be read as JSON"),
     "list": ("[]", "holds no JSON object"),
-    "other family": (json.dumps({"model_type": "qwen3_vl"}), "'qwen3_vl'"),
+    "other family": (json.dumps({"model_type": "qwen3_vl_moe"}), "'qwen3_vl_moe'.*mixture of experts"),
+    "deepstack": (
+        json.dumps({"model_type": "qwen3_vl", "vision_config": {"deepstack_visual_indexes": "8"}}),
+        "deepstack_visual_indexes is '8', and must be a list",
+    ),
     "no layers": (json.dumps({"model_type": "qwen2_vl", "num_hidden_layers": 0}), "layers is 0"),
     "words for numbers": (json.dumps({"model_type": "qwen2_vl", "hidden_size": "wide"}), "make no model"),
     "heads": (json.dumps({"model_type": "qwen2_vl", "num_attention_heads": 7}), "heads do not divide"),

@@ -94,6 +94,22 @@ def test_a_small_model_meets_every_limit_untouched() -> None:
     assert advise(make_plan(PlanRequest(judge="embedded"), model, KNOWN["a30"])).changes == ()
 
 
+def test_qwen3_vl_4b_meets_every_target_untrimmed_and_plan_says_so() -> None:
+    model = find_model("Qwen/Qwen3-VL-4B-Instruct")
+    sizes = {limit.what: round(limit.tries[0].size / GB, 2) for limit in limits(model, objects=5)}
+    assert all(limit.meets(GB) == limit.meets(GIB) == limit.tries[0] for limit in limits(model, objects=5))
+    assert [sizes[f"model size {name}"] for name in ("FP16", "INT8", "INT4")] == [8.88, 4.84, 3.48]
+    said = " ".join(run("--judge", model.name, "--device", "a30").output.split())
+    assert "All five targets for size and for the memory of an A30 are met with the whole vocabulary." in said
+    assert "meets it in" not in said
+
+
+def test_a_photograph_is_640_pixels_wide_for_every_family() -> None:
+    for name in ("Qwen/Qwen2-VL-7B-Instruct", "Qwen/Qwen3-VL-4B-Instruct"):
+        view = find_model(name).view
+        assert view.scene_tokens * view.cell**2 == pytest.approx(640**2, rel=0.02)
+
+
 def test_a_fit_with_little_to_spare_is_called_tight() -> None:
     plan = planned()
     assert not plan.tight

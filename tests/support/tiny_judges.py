@@ -1,4 +1,4 @@
-"""Tiny models of the Qwen2-VL architecture with random weights, and sheets to ask them. For tests only."""
+"""Tiny models of all families with random weights, and sheets to ask them. For tests only."""
 
 from __future__ import annotations
 
@@ -54,12 +54,23 @@ def make_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>")
 
 
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+CELLS = {"qwen2_vl": 28, "qwen2_5_vl": 28, "qwen3_vl": 32}  # side in pixels of what becomes one token
+
+
 def make_config(vocab: Any, *, family: str = "qwen2_vl", hidden: int = 32, layers: int = 2, **more: Any) -> Any:
-    """A config of the family: `hidden` wide in both towers, 4 heads, 2 key heads, `layers` deep in both."""
+    """A config of the family: `hidden` wide in both towers, 4 heads, 2 key heads, `layers` deep in both.
+
+    Heads of Qwen3-VL are twice as wide as their share of `hidden`, as the 4B's are wider, and the first two blocks of
+    its vision tower hand features to the first two layers.
+    """
     from transformers import AutoConfig
 
-    size = hidden // 4 // 2
+    size, depth = hidden // 4 // 2 * (2 if family == "qwen3_vl" else 1), more.pop("depth", layers)
     section = [size - 2 * (size * 3 // 8), size * 3 // 8, size * 3 // 8]
+    if family == "qwen3_vl":
+        section = [size - 2 * (size // 4), size // 4, size // 4]
+        more["head_dim"] = 2 * size
     text = {
         "vocab_size": len(vocab),
         "hidden_size": hidden,
@@ -72,6 +83,8 @@ def make_config(vocab: Any, *, family: str = "qwen2_vl", hidden: int = 32, layer
         "eos_token_id": vocab["<|im_end|>"],
         "pad_token_id": vocab["<|endoftext|>"],
     }
+    if "head_dim" in more:
+        text["head_dim"] = more.pop("head_dim")
     width = more.pop("vision_width", hidden)
     vision = {
         "qwen2_vl": {"embed_dim": width, "hidden_size": hidden, "mlp_ratio": 2},
@@ -82,11 +95,18 @@ def make_config(vocab: Any, *, family: str = "qwen2_vl", hidden: int = 32, layer
             "window_size": 56,
             "fullatt_block_indexes": [1],
         },
+        "qwen3_vl": {
+            "hidden_size": width,
+            "out_hidden_size": hidden,
+            "intermediate_size": width * 2,
+            "num_position_embeddings": 49,
+            "deepstack_visual_indexes": list(range(min(depth, 2))),
+        },
     }[family]
     return AutoConfig.for_model(
         family,
         text_config=text,
-        vision_config={"depth": more.pop("depth", layers), "num_heads": 4, **vision},
+        vision_config={"depth": depth, "num_heads": 4, **vision},
         image_token_id=vocab["<|image_pad|>"],
         video_token_id=vocab["<|video_pad|>"],
         vision_start_token_id=vocab["<|vision_start|>"],
@@ -142,31 +162,36 @@ def make_sheet(
     picture: tuple[int, int] | None = (112, 84),
     crops: bool = True,
     text: str = "The photograph shows 3 things.",
+    cell: int = 28,
 ) -> QuestionSheet:
-    """A sheet of `count` questions with crops of different sizes, seeded."""
+    """A sheet of `count` questions with crops of different sizes, seeded. `picture` is in pixels for a cell of 28."""
     questions = tuple(
         Question(
             instance_id=f"t{i}",
             text=f"The box marks thing {i}. Which one?",
-            crop=make_picture(28 * (1 + i % 3), 28 * (2 - i % 2), seed=100 + i) if crops else None,
+            crop=make_picture(cell * (1 + i % 3), cell * (2 - i % 2), seed=100 + i) if crops else None,
             answers=tuple(answers[i % len(answers)]),
         )
         for i in range(count)
     )
-    return QuestionSheet("photo.jpg", None if picture is None else make_picture(*picture), text, questions)
+    shown = None if picture is None else make_picture(*(side // 28 * cell for side in picture))
+    return QuestionSheet("photo.jpg", shown, text, questions)
 
 
-def rendered(sheet: QuestionSheet, question: Question) -> str:
-    """The whole prompt of one question alone, in Qwen2-VL's chat form."""
+def rendered(sheet: QuestionSheet, question: Question, family: str = "qwen2_vl") -> str:
+    """The whole prompt of one question alone, in the family's chat form."""
+    cell = CELLS[family]
 
     def shown(picture: Any) -> str:
         if picture is None:
             return ""
-        return f"<|vision_start|>{'<|image_pad|>' * (picture.size[0] // 28 * (picture.size[1] // 28))}<|vision_end|>"
+        return (
+            f"<|vision_start|>{'<|image_pad|>' * (picture.size[0] // cell * (picture.size[1] // cell))}<|vision_end|>"
+        )
 
     text = sheet.text + "\n" if sheet.text else ""
+    system = "" if family == "qwen3_vl" else "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
     return (
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-        f"<|im_start|>user\n{shown(sheet.picture)}{text}{shown(question.crop)}{question.text}<|im_end|>\n"
+        f"{system}<|im_start|>user\n{shown(sheet.picture)}{text}{shown(question.crop)}{question.text}<|im_end|>\n"
         "<|im_start|>assistant\n"
     )

@@ -28,9 +28,9 @@ def write_data(root: Path, **splits: Any) -> Path:
     return write_yolo(root, splits or {"train": PHOTOS, "valid": VALID}, size_wh=SIZE)
 
 
-def write_judge(where: Path) -> Path:
+def write_judge(where: Path, *, family: str = "qwen2_vl") -> Path:
     """A tiny judge with weights of a size at which training is steady."""
-    return save_model(where, scale=3.0)
+    return save_model(where, scale=3.0, family=family)
 
 
 def settings(judge: Path, **more: Any) -> LoraRun:

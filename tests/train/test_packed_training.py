@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.tiny_judges import rendered
+from tests.support.tiny_judges import FAMILIES, rendered
 from tests.support.training import settings, write_data, write_judge
 from torch import Tensor
 
@@ -25,9 +25,9 @@ TAXONOMY = Taxonomy.load()
 SAME = 1e-5  # of the largest gradient of each tensor
 
 
-@pytest.fixture(scope="module")
-def judge_folder(tmp_path_factory: Any) -> Path:
-    return write_judge(tmp_path_factory.mktemp("judge"))
+@pytest.fixture(scope="module", params=FAMILIES)
+def judge_folder(request: Any, tmp_path_factory: Any) -> Path:
+    return write_judge(tmp_path_factory.mktemp("judge"), family=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,9 @@ def loss_alone(judge: Any, row: TrainingRow) -> Tensor:
     total = torch.zeros(())
     for question, true in zip(row.sheet.questions, row.answers, strict=True):
         prompt = rendered(
-            replace(row.sheet, text=row.sheet.text.rstrip()), replace(question, text=question.text.strip())
+            replace(row.sheet, text=row.sheet.text.rstrip()),
+            replace(question, text=question.text.strip()),
+            judge.model.config.model_type,
         )
         ids = {
             a: judge.tokenizer(f"{prompt}{a}<|im_end|>", add_special_tokens=False).input_ids for a in question.answers

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.support.tiny_judges import make_model, make_tokenizer
+from tests.support.tiny_judges import FAMILIES, make_model, make_tokenizer
 from tests.support.training import settings, train, write_data, write_judge
 
 from toeline.core.taxonomy import Taxonomy
@@ -47,7 +47,7 @@ def rewrite(folder: Path, change: Callable[[Weights], Weights]) -> None:
     save_file(change(load_file(file)), file, metadata={"format": "pt"})
 
 
-@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl"])
+@pytest.fixture(scope="module", params=FAMILIES)
 def family(request: Any) -> str:
     return str(request.param)
 

@@ -21,7 +21,7 @@ def patch_embed_as_linear(model: Any) -> None:
 
     def forward(hidden_states: Tensor) -> Tensor:
         weight: Tensor = embed.proj.weight
-        return F.linear(hidden_states.to(weight.dtype), weight.flatten(1))
+        return F.linear(hidden_states.to(weight.dtype), weight.flatten(1), embed.proj.bias)
 
     embed.forward = forward
 

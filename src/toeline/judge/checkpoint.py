@@ -1,4 +1,4 @@
-"""Finds, checks and loads a model of the Qwen2-VL family, its tokenizer and its adapter.
+"""Finds, checks and loads a model of a family that is packed, its tokenizer and its adapter.
 
 Everything that can be wrong with a directory is said before weights are read, and nothing is ever unpickled.
 """
@@ -18,14 +18,13 @@ from toeline.core.reading import number
 from toeline.core.words import cut
 from toeline.errors import ModelError, SetupError, install_line
 from toeline.judge.adapter import VIEW_FILE, add_adapter, weights_of
+from toeline.judge.families import FAMILIES
 from toeline.judge.lineage import require_base
-from toeline.judge.shape import shape_of
+from toeline.judge.shape import Shape, shape_of
 from toeline.judge.vocabulary import load_original
 from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl")
-DEEPSTACK = "it feeds picture features into several layers (deepstack), which this packed forward does not carry"
-REFUSED = {"qwen3_vl": DEEPSTACK, "qwen3_vl_moe": DEEPSTACK}
+THINKS = re.compile(r"assistant(\\+n|\n)<think>")  # of a chat template: each answer begins with the model's thoughts
 
 
 def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **more: Any) -> dict[str, Any]:
@@ -51,14 +50,12 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
         branch_attention(model)
     if adapter is not None:
         model = add_adapter(model, adapter)
-    vision = model.config.vision_config
-    cell = vision.patch_size * vision.spatial_merge_size
     return {
         "model": model.eval() if quantized else model.to(target).eval(),
         "tokenizer": load_tokenizer(folder),
         "original": load_original(folder, load_tokenizer),
-        "processor": load_processor(folder, vision),
-        "view": read_view([adapter, folder] if adapter else [folder], cell=cell),
+        "processor": load_processor(folder, model.config),
+        "view": read_view([adapter, folder] if adapter else [folder], shape_of(config, folder)),
         "facts": {"model": where, "model_type": config["model_type"]},
         "folder": folder,
         "adapter": adapter,
@@ -94,20 +91,24 @@ def read_config(folder: Path) -> dict[str, Any]:
         hint = " This is an adapter: pass it with --adapter." if (folder / "adapter_config.json").is_file() else ""
         raise ModelError(f"{folder} is not a model directory: it has no config.json.{hint}")
     config = read_json(folder / "config.json")
-    family = str(config.get("model_type"))
-    if family not in FAMILIES:
-        why = f" {family} cannot be used: {REFUSED[family]}." if family in REFUSED else ""
-        raise ModelError(
-            f"{folder / 'config.json'}: model_type is {cut(family)!r}, and the judge runs {' and '.join(FAMILIES)}."
-            f"{why} Choose a model such as Qwen/Qwen2-VL-7B-Instruct."
-        )
     shape_of(config, folder / "config.json")
     text = config.get("text_config") or config
     if "sliding_attention" in (text.get("layer_types") or ()) or text.get("use_sliding_window"):
         raise ModelError(
             f"{folder / 'config.json'}: sliding-window attention cannot be packed. Set use_sliding_window to false."
         )
+    if file := next((file for file in _templates(folder) if THINKS.search(file.read_text("utf-8", "replace"))), None):
+        raise ModelError(
+            f"{file}: this model writes down its thoughts before it answers, so that its answers cannot be scored by "
+            f"themselves. Choose the edition that answers at once (Instruct)."
+        )
     return config
+
+
+def _templates(folder: Path) -> list[Path]:
+    """The files that may hold a chat template."""
+    names = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def load_model(folder: Path, *, dtype: Any, **more: Any) -> Any:
@@ -162,7 +163,7 @@ def called(quantization: Mapping[str, Any] | None) -> str:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The directory's tokenizer. Raises ModelError when it has none or it lacks Qwen2-VL's marks."""
+    """The directory's tokenizer. Raises ModelError when it has none or it lacks Qwen's marks."""
     from transformers import AutoTokenizer
 
     from toeline.judge.packing import alphabet_of
@@ -177,16 +178,17 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def load_processor(folder: Path, vision: Any) -> Any:
+def load_processor(folder: Path, config: Any) -> Any:
     """Cuts pictures into patches, always the Pillow one: with torchvision the other resizes and rounds differently."""
     from transformers import Qwen2VLImageProcessorPil
 
+    vision = config.vision_config
     sizes = {
         "patch_size": vision.patch_size,
         "merge_size": vision.spatial_merge_size,
         "temporal_patch_size": vision.temporal_patch_size,
     }
-    return Qwen2VLImageProcessorPil(**sizes, **load_preprocessing(folder))
+    return Qwen2VLImageProcessorPil(**sizes, **FAMILIES[config.model_type].pixels, **load_preprocessing(folder))
 
 
 def load_preprocessing(folder: Path) -> dict[str, Any]:
@@ -222,27 +224,27 @@ def _checked(found: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def read_view(folders: list[Path], *, cell: int) -> PromptBudget:
-    """The view in the first folder that has a toeline.json, else the default view of Qwen2-VL. Raises ModelError."""
+def read_view(folders: list[Path], shape: Shape) -> PromptBudget:
+    """The view in the first folder that has a toeline.json, else the family's default. Raises ModelError."""
     for file in (folder / VIEW_FILE for folder in folders):
         if file.is_file():
-            view = _view_of(read_json(file).get("view", {}), file)
-            if view.cell != cell:
+            view = _view_of(read_json(file).get("view", {}), file, shape.view)
+            if view.cell != shape.cell:
                 raise ModelError(
-                    f"{file}: cell is {view.cell}, but this model's is {cell}. It belongs to another model."
+                    f"{file}: cell is {view.cell}, but this model's is {shape.cell}. It belongs to another model."
                 )
             return view
-    return replace(PromptBudget(), cell=cell)
+    return shape.view
 
 
-def _view_of(raw: Any, file: Path) -> PromptBudget:
-    kinds = {name: type(value) for name, value in asdict(PromptBudget()).items()}
+def _view_of(raw: Any, file: Path, default: PromptBudget) -> PromptBudget:
+    kinds = {name: type(value) for name, value in asdict(default).items()}
     if not isinstance(raw, dict) or (odd := [k for k, v in raw.items() if k not in kinds or not _is(v, kinds[k])]):
         what = "view is no object" if not isinstance(raw, dict) else f"view has a wrong {', '.join(map(str, odd))}"
         raise ModelError(
             f"{file}: {what}. A view may have: {', '.join(f'{k} ({t.__name__})' for k, t in kinds.items())}."
         )
-    return PromptBudget(**raw)
+    return replace(default, **raw)
 
 
 def _is(value: Any, kind: type) -> bool:

@@ -16,8 +16,8 @@ EMBEDDED, BASELINE, ENSEMBLE = PACKAGE / "judge", PACKAGE / "baseline.safetensor
 OURS = "embedded"  # after baseline: and ensemble: too, that of the package
 NAMES = ("auto", OURS, f"baseline:{OURS}", f"ensemble:{OURS}")
 WAYS = (
-    "Give auto or embedded; baseline:FILE, ensemble:FILE.json or ensemble:A,B; a model directory of the Qwen2-VL "
-    "family, or its hub id, owner/name"
+    "Give auto or embedded; baseline:FILE, ensemble:FILE.json or ensemble:A,B; a model directory of the Qwen-VL "
+    "families, or its hub id, owner/name"
 )
 
 
@@ -120,13 +120,13 @@ def source_of(name: str, what: str) -> str:
     if name == "embedded":
         return str(EMBEDDED)
     if name.partition(":")[0] in JUDGES and not Path(name).exists():
-        raise ModelError(f"{name} cannot be {what}. Choose embedded, or a model of the Qwen2-VL family.")
+        raise ModelError(f"{name} cannot be {what}. Choose embedded, or a model of the Qwen-VL families.")
     require_judge(name)
     return name
 
 
 def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) -> Judge:
-    """The judge of that name, or a model directory or hub id of the Qwen2-VL family.
+    """The judge of that name, or a model directory or hub id of the Qwen-VL families.
 
     Names are "embedded", "replay:FILE", "baseline:FILE" (of `toeline baseline`), "ensemble:A,B" (two of these)
     and "ensemble:FILE.json" (of `toeline ensemble`); floor: and fuse: are their former names. "baseline:embedded" and

@@ -96,7 +96,7 @@ def _describe(folder: Path, adapter: Path, out: Path, config: dict[str, Any], dt
     if dtype:
         told = _in_dtype({"dtype": dtype, **config}, dtype)
         (out / "config.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    write_view(out, read_view([adapter, folder], cell=shape_of(config, folder).cell))
+    write_view(out, read_view([adapter, folder], shape_of(config, folder)))
 
 
 def _in_dtype(config: Any, dtype: str) -> Any:

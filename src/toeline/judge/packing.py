@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toeline.core.question import Picture, Question, QuestionSheet
-
-SYSTEM = "You are a helpful assistant."  # what Qwen2-VL's own chat template says when nobody says otherwise
+from toeline.judge.families import SYSTEM
 
 # Longest packed sequence. Without a fused kernel, dense masked attention holds heads x S x S half-precision scores in
 # one layer: 28 x 4096^2 x 2 bytes = 0.94 GB on the 7B, which fits beside 16.6 GB of weights on a 24 GB card.
@@ -37,7 +36,8 @@ class Alphabet:
     """A tokenizer as the layout needs it. `encode` turns plain text into ids and never yields the marks below.
 
     `start` and `end` are <|im_start|> and <|im_end|>; `image` is <|image_pad|>. `patch` is a patch's side in pixels and
-    `merge` how many patches a side become one token, so a token covers a square of patch * merge pixels.
+    `merge` how many patches a side become one token, so a token covers a square of patch * merge pixels. `system` is
+    the text before the user's turn; empty for none.
     """
 
     encode: Callable[[str], Sequence[int]]
@@ -48,6 +48,7 @@ class Alphabet:
     image: int
     patch: int = 14
     merge: int = 2
+    system: str = SYSTEM
 
     @property
     def cell(self) -> int:
@@ -148,15 +149,16 @@ def _shown(picture: Picture | None, abc: Alphabet) -> list[list[int] | PatchGrid
 
 
 def trunk(sheet: QuestionSheet, abc: Alphabet) -> _Piece:
-    """What all questions share: system text, the start of the user's turn, the photograph, the shared text.
+    """What all questions share: system text if there is one, the start of the user's turn, photograph, shared text.
 
     The text ends in a line break, because no byte-pair merge of Qwen2's tokenizer crosses from there into a word: texts
     tokenized apart equal the same texts tokenized together.
     """
     text = sheet.text.rstrip()
+    system = [abc.start, *abc.encode(f"system\n{abc.system}"), abc.end, *abc.encode("\n")] if abc.system else []
     return _piece(
         [
-            [abc.start, *abc.encode(f"system\n{SYSTEM}"), abc.end, *abc.encode("\n"), abc.start, *abc.encode("user\n")],
+            [*system, abc.start, *abc.encode("user\n")],
             *_shown(sheet.picture, abc),
             abc.encode(text + "\n") if text else [],
         ],
@@ -380,7 +382,12 @@ MARKS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|
 
 
 def alphabet_of(
-    tokenizer: Any, *, patch: int = 14, merge: int = 2, check: Callable[[str], None] | None = None
+    tokenizer: Any,
+    *,
+    patch: int = 14,
+    merge: int = 2,
+    system: str = SYSTEM,
+    check: Callable[[str], None] | None = None,
 ) -> Alphabet:
     """A transformers tokenizer as the layout needs it. Text that spells a mark, such as "<|im_end|>", stays text.
 
@@ -397,4 +404,4 @@ def alphabet_of(
         return tuple(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
     start, end, vision_start, vision_end, image = (known[mark] for mark in MARKS)
-    return Alphabet(encode, start, end, vision_start, vision_end, image, patch, merge)
+    return Alphabet(encode, start, end, vision_start, vision_end, image, patch, merge, system)

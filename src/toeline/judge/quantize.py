@@ -25,6 +25,7 @@ from toeline.judge.checkpoint import find_folder, load_parts, read_config, read_
 from toeline.judge.lineage import require_base
 from toeline.judge.merge import require_whole
 from toeline.judge.qwen_vl import QwenVLJudge
+from toeline.judge.shape import shape_of
 from toeline.judge.vocabulary import carry_original
 from toeline.weights import copy_small, quiet
 
@@ -67,7 +68,7 @@ def load_for_quantizing(where: str, *, to: To, device: str, adapter: Path | None
         return judge
     with quiet():
         merged = with_adapter(judge.model, adapter).merge_and_unload()
-    view = read_view([adapter, folder], cell=judge.view.cell)
+    view = read_view([adapter, folder], shape_of(read_config(folder), folder))
     return QwenVLJudge(**{**vars(judge), "model": merged.eval(), "view": view})
 
 
@@ -172,11 +173,11 @@ def stored_dtype(folder: Path) -> torch.dtype:
 
 
 Pair = tuple[str, tuple[str, ...]]
-SMOOTHED: tuple[Pair, ...] = (  # a norm, and the layers that read what comes out of it
+SMOOTHED: tuple[Pair, ...] = (  # a norm, and the layers that read what comes out of it, by all their names
     ("input_layernorm", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
     ("post_attention_layernorm", ("mlp.gate_proj", "mlp.up_proj")),
     ("norm1", ("attn.qkv",)),
-    ("norm2", ("mlp.fc1",)),
+    ("norm2", ("mlp.fc1", "mlp.linear_fc1", "mlp.gate_proj", "mlp.up_proj")),
 )
 
 
@@ -199,13 +200,10 @@ def smooth(judge: QwenVLJudge, score: Callable[[], Iterable[None]]) -> int:
 
 def _smoothable(model: Any) -> Iterator[tuple[nn.Module, list[nn.Linear]]]:
     for module in model.modules():
+        inner = dict(module.named_modules()) if hasattr(module, "norm2") or hasattr(module, "input_layernorm") else {}
         for norm, readers in SMOOTHED:
-            if hasattr(module, norm) and hasattr(module, readers[0].split(".")[0]):
-                yield getattr(module, norm), [_inner(module, reader) for reader in readers]
-
-
-def _inner(module: nn.Module, path: str) -> Any:
-    return module.get_submodule(path)
+            if norm in inner:
+                yield inner[norm], [inner[reader] for reader in readers if reader in inner]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Scores closed answers with a Qwen2-VL model in one forward pass per photograph. Knows tensors and no kinds.
+"""Scores closed answers with a Qwen-VL model in one forward pass per photograph. Knows tensors and no kinds.
 
 The functions take a model, so that training runs exactly what inspection runs:
 `lay_out` -> `collate` -> `image_features` -> `hidden_states` -> `answer_logits` -> `tree_log_probs`.
@@ -21,6 +21,7 @@ from toeline.core.question import Picture, PromptBudget, QuestionSheet
 from toeline.errors import ModelError
 from toeline.judge.attention import BRANCHES
 from toeline.judge.checkpoint import called
+from toeline.judge.families import FAMILIES
 from toeline.judge.packing import (
     MAX_TOKENS,
     Alphabet,
@@ -36,35 +37,50 @@ from toeline.judge.vocabulary import check_of
 
 
 def patches(shown: Sequence[Picture], processor: Any) -> tuple[Tensor, Tensor]:
-    """Pictures, not resized, as (patches, 1176) float32, the patches of one token in a row, and their (n, 3) grids."""
+    """Pictures, not resized, as (patches, numbers) float32, those of one token in a row, and their (n, 3) grids."""
     done = processor(images=list(shown), do_resize=False, return_tensors="pt")
     return done["pixel_values"], done["image_grid_thw"]
 
 
 def image_features(model: Any, pixel_values: Tensor, grids: Tensor) -> list[Tensor]:
-    """One (tokens, hidden) tensor per picture, from the vision tower; pictures do not see each other."""
+    """One (tokens, levels x hidden) tensor per picture, from the vision tower; pictures do not see each other.
+
+    The first level stands in for the embeddings. Where the tower has more (deepstack, arXiv 2406.04334), they follow
+    side by side, and `hidden_states` adds each to the outputs of one layer, the first of them to the first layer's.
+    """
     found = model.model.get_image_features(pixel_values, grids)
-    return list(found.pooler_output)  # last_hidden_state is the unmerged patches
+    deeper = getattr(found, "deepstack_features", None) or ()
+    all_of_one = zip(found.pooler_output, *deeper, strict=True)  # last_hidden_state is the unmerged patches
+    return [torch.cat(levels, dim=-1) if deeper else levels[0] for levels in all_of_one]
 
 
 def hidden_states(model: Any, batch: Batch, features: Sequence[Tensor]) -> Tensor:
     """(B, S, hidden) outputs of the language model after its final norm; `features` belong to the pictures in order.
 
     Positions and mask are always given: with a 4-D mask transformers adds neither causality nor padding, and without
-    positions it silently reuses those of the call before.
+    positions it silently reuses those of the call before. The language model is called by itself, because the model
+    around it takes deeper features from pixels only.
     """
     embedded = model.get_input_embeddings()(batch.ids)
-    if len(features):
-        where = (batch.ids == model.config.image_token_id).unsqueeze(-1)
-        embedded = embedded.masked_scatter(where, torch.cat(list(features)).to(embedded.dtype))
     more: dict[str, Any] = {}
+    if len(features):
+        where = batch.ids == model.config.image_token_id
+        first, *deeper = _levels(features, embedded.shape[-1])
+        embedded = embedded.masked_scatter(where.unsqueeze(-1), first.to(embedded.dtype))
+        more = {"visual_pos_masks": where, "deepstack_visual_embeds": deeper} if deeper else {}
+        del first
     if model.model.language_model.config._attn_implementation == BRANCHES and len(batch.ids) == 1:
         more["branches"] = subtrees(batch.last[0].tolist())
-    done = model.model(
+    done = model.model.language_model(
         inputs_embeds=embedded, attention_mask=batch.mask, position_ids=batch.position_ids, use_cache=False, **more
     )
     hidden: Tensor = done.last_hidden_state
     return hidden
+
+
+def _levels(features: Sequence[Tensor], width: int) -> list[Tensor]:
+    """(tokens, width) of all pictures in a row for each level that they have."""
+    return [torch.cat([f[:, at : at + width] for f in features]) for at in range(0, features[0].shape[-1], width)]
 
 
 def answer_logits(model: Any, batch: Batch, hidden: Tensor) -> Tensor:
@@ -82,7 +98,7 @@ def answer_logits(model: Any, batch: Batch, hidden: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class QwenVLJudge:
-    """A Judge of the Qwen2-VL family. `model` is a Qwen2VLForConditionalGeneration, with LoRA layers inside or without.
+    """A Judge of one of `families.FAMILIES`. `model` is the stock model of transformers, with LoRA layers or without.
 
     `facts` go into `info`; `folder` and `adapter` are where its files were read; `original` is the tokenizer before the
     vocabulary was trimmed, if it was. Build it with `load`, or from a model in training.
@@ -113,9 +129,10 @@ class QwenVLJudge:
     @cached_property
     def alphabet(self) -> Alphabet:
         """The tokenizer as the layout needs it; a trimmed judge's raises ModelError for what it cannot read."""
-        vision = self.model.config.vision_config
+        vision, system = self.model.config.vision_config, FAMILIES[self.model.config.model_type].system
         check = check_of(self.tokenizer, self.original) if self.original is not None else None
-        return alphabet_of(self.tokenizer, patch=vision.patch_size, merge=vision.spatial_merge_size, check=check)
+        sizes = {"patch": vision.patch_size, "merge": vision.spatial_merge_size}
+        return alphabet_of(self.tokenizer, **sizes, system=system, check=check)
 
     def read(self, texts: Iterable[str]) -> None:
         """Raise ModelError for a text that a trimmed judge cannot read as it is written; a whole one reads all."""

@@ -157,7 +157,7 @@ def _language_model(parts: BundleParts, folder: Path) -> JudgeOnDisk:
         from toeline.judge.lineage import require_fits
 
         require_fits(folder, parts.adapter)
-    view = read_view([f for f in (parts.adapter, folder) if f], cell=shape_of(config, folder).cell)
+    view = read_view([f for f in (parts.adapter, folder) if f], shape_of(config, folder))
     view = replace(view, prompt=parts.prompt) if parts.prompt else view
     adapter = hashes(parts.adapter) if parts.adapter else {}
     info = {"back_end": "qwen_vl", "weights": hashes(folder), "adapter": adapter}

@@ -390,7 +390,7 @@ def said_of(bounds: Sequence[Limit]) -> str:
     over = [f"{b.what} < {b.number}" for b in bounds if b.tries[0].size >= b.number * GIB]
     apart = [f"{b.what} < {b.number}" for b in bounds if b.meets(GB) != b.meets(GIB)]
     if not over:
-        return f"[{YES}]All five targets for size and for the memory of an A30 are met.[/]"
+        return f"[{YES}]All five targets for size and for the memory of an A30 are met with the whole vocabulary.[/]"
     units = f" Which unit is meant decides what it takes for {_list(apart)}." if apart else ""
     return f"[{NO}]Cannot be met with the whole vocabulary[/], in either unit: {_list(over)}.{units}"
 

@@ -109,7 +109,7 @@ class InspectRun:
         str,
         Option(
             metavar="auto|embedded|PATH|HUB_ID",
-            help="A model of the Qwen2-VL family; auto: the package's, with its calibration.",
+            help="A model of the Qwen-VL families; auto: the package's, with its calibration.",
         ),
     ] = "auto"
     adapter: Adapter = None
@@ -381,7 +381,7 @@ CheckData = Annotated[
 class MergeRun:
     """Settings of `toeline merge`; equal settings are the same run."""
 
-    judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id of the Qwen2-VL family.")]
+    judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id of the Qwen-VL families.")]
     adapter: Annotated[Path, Option(metavar="DIR", help="The peft adapter that is added to its weights.")]
     dtype: Annotated[
         Literal["bfloat16", "float16", "float32"], "In what the new weights are written; added in float32."
@@ -397,7 +397,7 @@ class MergeRun:
 class TrimRun:
     """Settings of `toeline trim`; equal settings are the same run."""
 
-    judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id of the Qwen2-VL family.")]
+    judge: Annotated[str, Argument(metavar="JUDGE", help="embedded, or a directory or hub id of the Qwen-VL families.")]
     taxonomies: Annotated[
         tuple[Path, ...],
         Option("--taxonomy", metavar="FILE", help="Your own taxonomy, beside the nine classes'; repeatable."),

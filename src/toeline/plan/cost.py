@@ -57,7 +57,7 @@ def vision_lines(shape: Shape, work: Work, compute: Compute) -> list[Line]:
     n, wide, b = work.patches, shape.width, compute.width
     if not n:
         return []
-    pixels = shape.channels * shape.frames * shape.patch**2
+    pixels = shape.pixels
     turn = 2 * shape.width // shape.vision_heads  # cosines and sines
     mlp = n * b * (3 * wide + 3 * shape.vision_mlp)
     casts = 0 if b == FLOAT else 2 * FLOAT
@@ -67,6 +67,7 @@ def vision_lines(shape: Shape, work: Work, compute: Compute) -> list[Line]:
     return [
         Line("pixels", n * pixels * FLOAT, f"{n:,} patches × {pixels:,} × 4 B"),
         Line("positions", n * turn * FLOAT, f"{n:,} × {turn} × 4 B"),
+        *_deeper_line(shape, n, b),
         Line(
             "one vision block",
             max(mlp, rotation, attention),
@@ -75,6 +76,14 @@ def vision_lines(shape: Shape, work: Work, compute: Compute) -> list[Line]:
             else f"attention over {n:,} patches, {wide:,} wide",
         ),
     ]
+
+
+def _deeper_line(shape: Shape, patches: int, width: int, *, times: int = 1) -> list[Line]:
+    """Features for deeper layers, beside those that stand in for embeddings; none in most families."""
+    seen = patches // shape.merge**2 * times
+    size = shape.deep * seen * shape.hidden * width
+    how = f"{shape.deep} × {seen:,} × {shape.hidden:,} × {width} B"
+    return [Line("deeper features", size, how)] if size else []
 
 
 def language_lines(shape: Shape, work: Work, compute: Compute) -> list[Line]:
@@ -96,6 +105,7 @@ def _input_lines(shape: Shape, work: Work, compute: Compute, *, kept: bool = Fal
     return [
         Line("packed sequence", s * hidden * b, f"{s:,} tokens × {hidden:,} × {b} B"),
         Line("image features", seen * hidden * b, f"{seen:,} tokens × {hidden:,} × {b} B"),
+        *_deeper_line(shape, work.patches, b, times=2),  # of each picture, and of all in a row
         Line("attention mask", s * s + numbers * b, f"{s:,}² × 1 B" + (f" + {numbers:,} × {b} B" if numbers else "")),
         Line("positions", 2 * s * shape.head * b, f"2 × {s:,} × {shape.head} × {b} B"),
     ]
@@ -107,10 +117,11 @@ def _layer_line(shape: Shape, work: Work, compute: Compute) -> Line:
     mlp = s * b * (3 * hidden + 3 * shape.mlp)
     scores = 0 if compute.fused else SCORE * shape.heads * s * s
     near = work.trunk + work.branch if compute.branches else 0  # keys and values of one branch, side by side
-    attention = b * (s * ((8 if near else 7) * hidden + 2 * shape.keys) + 2 * near * hidden) + scores
+    queries = shape.queries
+    attention = b * (s * (2 * hidden + (6 if near else 5) * queries + 2 * shape.keys) + 2 * near * queries) + scores
     if mlp >= attention:
         return Line("one layer", mlp, f"{s:,} × (3 × {hidden:,} + 3 × {shape.mlp:,}) × {b} B")
-    how = f"attention over {s:,} tokens, {hidden:,} wide"
+    how = f"attention over {s:,} tokens, {queries:,} wide"
     return Line("one layer", attention, how + (f", scores {shape.heads} × {s:,}² × {SCORE} B" if scores else ""))
 
 
@@ -147,9 +158,10 @@ def training_lines(shape: Shape, work: Work, compute: Compute, lora: Lora) -> li
 def _saved(shape: Shape, work: Work, compute: Compute) -> tuple[int, str]:
     """Bytes that one layer keeps for its backward: a frozen linear layer keeps no input, LoRA's keep theirs."""
     s, hidden, b = work.length, shape.hidden, compute.width
-    norms = 2 * FLOAT * hidden
-    adapters = 4 * (FLOAT + compute.keep) * hidden  # of q, k, v and o: a float32 input and the mask of its dropout
-    attention = 4 * hidden * b  # queries, keys, values, outputs
+    queries, keys = shape.queries, shape.keys
+    norms = FLOAT * (2 * hidden + (queries + keys if shape.kind.head_norms else 0))
+    adapters = (FLOAT + compute.keep) * (3 * hidden + queries)  # of q, k, v, o: a float32 input, its dropout's mask
+    attention = 4 * queries * b  # queries, keys, values, outputs
     mlp = 3 * shape.mlp * b  # gate before and after its activation, up
     square = b if compute.fused else SCORE * shape.heads  # the mask as numbers, or all scores
     each = norms + adapters + attention + mlp
@@ -159,7 +171,7 @@ def _saved(shape: Shape, work: Work, compute: Compute) -> tuple[int, str]:
 def parameters_lines(shape: Shape, vocab: int = 0) -> list[Line]:
     """Parameters by part, in the `size` of each line."""
     parts = count(shape, vocab=vocab)
-    layers = f"{shape.layers} layers"
+    layers, deep = f"{shape.layers} layers", f", {shape.deep + 1} times" if shape.deep else ""
     rows = [
         ("embedding", parts.embedding, f"{vocab or shape.vocab:,} × {shape.hidden:,}"),
         ("head", parts.head, "is the embedding" if shape.tied else f"{vocab or shape.vocab:,} × {shape.hidden:,}"),
@@ -168,7 +180,7 @@ def parameters_lines(shape: Shape, vocab: int = 0) -> list[Line]:
         ("norms", parts.norms, layers),
         ("final norm", parts.final_norm, ""),
         ("vision blocks", parts.vision_blocks, f"{shape.depth} blocks"),
-        ("vision merger", parts.merger, f"{shape.merge} × {shape.merge} patches to one token"),
+        ("vision merger", parts.merger, f"{shape.merge} × {shape.merge} patches to one token{deep}"),
         ("patch embedding", parts.patch_embed, f"{shape.patch} × {shape.patch} pixels"),
     ]
     return [Line(name, part.total, how) for name, part, how in rows]
@@ -274,7 +286,7 @@ class Flop:
 def vision_flop(shape: Shape, pictures: list[int]) -> float:
     """Two per weight and patch in the blocks, 4 n^2 width per block for attention, the merger per merged patch."""
     parts = count(shape)
-    linear = 2 * (parts.vision_blocks.matrix + parts.patch_embed.other) * sum(pictures)
+    linear = 2 * (parts.vision_blocks.matrix + shape.pixels * shape.width) * sum(pictures)
     merger = 2 * parts.merger.matrix * sum(pictures) / shape.merge**2
     return linear + merger + sum(4 * n * n * shape.width * shape.depth for n in pictures)
 
@@ -285,7 +297,7 @@ def _language_flop(shape: Shape, tokens: float) -> float:
 
 def _attention_flop(shape: Shape, tokens: float) -> float:
     """Dense: every score of the square is computed, masked or not."""
-    return 4 * tokens**2 * shape.hidden * shape.layers
+    return 4 * tokens**2 * shape.queries * shape.layers
 
 
 def packed(shape: Shape, work: Work) -> Flop:

@@ -1,4 +1,4 @@
-"""The numbers of a model's config that decide its size. Knows the Qwen2-VL family; reads no weights and no network."""
+"""The numbers of a model's config that decide its size. Reads no weights and no network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def find_model(name: str, *, embedded: Path | None = None) -> Model:
     known = {key.lower(): row for key, row in bundled().items()}
     if row := known.get(name.lower()):
         shape = Shape(**row)
-        return Model(name, shape, PromptBudget(cell=shape.cell))
+        return Model(name, shape, shape.view)
     if cached := _in_cache(name):
         return _from_folder(name, cached)
     raise ModelError(
@@ -48,7 +48,7 @@ def find_model(name: str, *, embedded: Path | None = None) -> Model:
 
 
 def bundled() -> dict[str, dict[str, Any]]:
-    """Public numbers of the family's models by hub id, as `Shape` takes them."""
+    """Public numbers of known models by hub id, as `Shape` takes them."""
     return dict(json.loads(BUNDLED.read_text(encoding="utf-8")))
 
 
@@ -65,7 +65,7 @@ def _from_folder(name: str, folder: Path) -> Model:
     from toeline.judge.checkpoint import read_json, read_view
 
     shape = shape_of(read_json(folder / "config.json"), folder / "config.json")
-    return Model(name, shape, read_view([folder], cell=shape.cell))
+    return Model(name, shape, read_view([folder], shape))
 
 
 WHOLE = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes per weight
@@ -143,9 +143,11 @@ def count(shape: Shape, *, vocab: int = 0) -> Parts:
     """The parameters of a model of this shape, with `vocab` tokens if that is given and fewer than it has."""
     tokens = min(vocab or shape.vocab, shape.vocab)
     table = ModelPart(0, 0, tokens * shape.hidden)
-    hidden, keys = shape.hidden, shape.keys
+    hidden, queries, bias = shape.hidden, shape.queries, shape.kind.biases
     attention = _sum(
-        linear(hidden, hidden, bias=True), *[linear(hidden, keys, bias=True)] * 2, linear(hidden, hidden, bias=False)
+        linear(hidden, queries, bias=bias),
+        *[linear(hidden, shape.keys, bias=bias)] * 2,
+        linear(queries, hidden, bias=False),
     )
     mlp = _sum(*[linear(hidden, shape.mlp, bias=False)] * 2, linear(shape.mlp, hidden, bias=False))
     return Parts(
@@ -153,19 +155,19 @@ def count(shape: Shape, *, vocab: int = 0) -> Parts:
         head=ModelPart(0, 0, 0) if shape.tied else linear(hidden, tokens, bias=False),
         attention=attention.times(shape.layers),
         mlp=mlp.times(shape.layers),
-        norms=norm(hidden).times(2 * shape.layers),
+        norms=_sum(*[norm(hidden)] * 2, *[norm(shape.head)] * (2 if shape.kind.head_norms else 0)).times(shape.layers),
         final_norm=norm(hidden),
         vision_blocks=_block(shape).times(shape.depth),
         merger=_merger(shape),
-        patch_embed=ModelPart(0, 0, shape.channels * shape.frames * shape.patch**2 * shape.width),
+        patch_embed=_patch_embed(shape),
     )
 
 
 def _block(shape: Shape) -> ModelPart:
-    width, mlp, old = shape.width, shape.vision_mlp, shape.family == "qwen2_vl"
-    up = [linear(width, mlp, bias=True)] * (1 if old else 2)  # Qwen2.5-VL gates its MLP
+    width, mlp = shape.width, shape.vision_mlp
+    up = [linear(width, mlp, bias=True)] * (2 if shape.kind.gated else 1)
     return _sum(
-        *[norm(width, bias=old)] * 2,
+        *[norm(width, bias=shape.kind.layer_norm)] * 2,
         linear(width, 3 * width, bias=True),
         linear(width, width, bias=True),
         *up,
@@ -174,9 +176,16 @@ def _block(shape: Shape) -> ModelPart:
 
 
 def _merger(shape: Shape) -> ModelPart:
-    joined = shape.width * shape.merge**2
-    old = shape.family == "qwen2_vl"
-    return _sum(norm(shape.width, bias=old), linear(joined, joined, bias=True), linear(joined, shape.hidden, bias=True))
+    """All mergers: of the last block, and of each deeper level, which norms its patches after they are joined."""
+    joined, bias = shape.width * shape.merge**2, shape.kind.layer_norm
+    layers = linear(joined, joined, bias=True), linear(joined, shape.hidden, bias=True)
+    return _sum(norm(shape.width, bias=bias), *layers, *[_sum(norm(joined, bias=bias), *layers)] * shape.deep)
+
+
+def _patch_embed(shape: Shape) -> ModelPart:
+    """The patch embedding, and the table of positions that are added to it."""
+    bias = 1 if shape.kind.places else 0
+    return ModelPart(0, 0, (shape.pixels + bias + shape.places) * shape.width)
 
 
 @dataclass(frozen=True)
@@ -221,5 +230,5 @@ def load_bytes(shape: Shape, weights: Weights) -> dict[str, int]:
 
 def lora_parameters(shape: Shape, rank: int) -> int:
     """Parameters of LoRA of this rank on q, k, v and o of every layer: rank times inputs plus outputs."""
-    hidden, keys = shape.hidden, shape.keys
-    return shape.layers * rank * (2 * (hidden + hidden) + 2 * (hidden + keys))
+    hidden, keys, queries = shape.hidden, shape.keys, shape.queries
+    return shape.layers * rank * (2 * (hidden + queries) + 2 * (hidden + keys))

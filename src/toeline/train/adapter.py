@@ -72,7 +72,7 @@ def load_judge(run: LoraRun, *, vision: bool = True) -> Any:
     judge = QwenVLJudge(**{**parts, "view": view_of(run, parts["view"])})
     judge.model.requires_grad_(False)
     if not vision:
-        judge.model.model.visual = torch.nn.Identity()  # what was left of it: the merger, 92 MB on the 7B
+        judge.model.model.visual = torch.nn.Identity()  # what was left of it: the mergers, 92 MB on the 7B
     return judge
 
 
@@ -113,10 +113,10 @@ def view_of(run: LoraRun, own: PromptBudget) -> PromptBudget:
 def own_view(run: LoraRun) -> PromptBudget:
     """The view that the judge was made for, before any weight is loaded. Raises ModelError."""
     from toeline.judge.checkpoint import find_folder, read_config, read_view
+    from toeline.judge.shape import shape_of
 
     folder = find_folder(source_of(run))
-    vision = read_config(folder).get("vision_config", {})
-    return read_view([folder], cell=vision.get("patch_size", 14) * vision.get("spatial_merge_size", 2))
+    return read_view([folder], shape_of(read_config(folder), folder))
 
 
 def prepare(run: LoraRun, judge: Any) -> LoraLearner:
@@ -175,7 +175,7 @@ def _scatter(model: Any) -> None:
 
 
 def save(learner: LoraLearner, folder: Path, *, name: str = "") -> None:
-    """Write the adapter, or the whole model that any Qwen2-VL loader reads, with the view that it was trained for.
+    """Write the adapter, or the whole model that any loader of its family reads, with the view that it was trained for.
 
     `name` is what an adapter says of its base model: as the user called it, not where it lies on this machine.
     """
@@ -205,7 +205,7 @@ def save(learner: LoraLearner, folder: Path, *, name: str = "") -> None:
 def load_weights(model: Any, folder: Path) -> None:
     """Put the weights of a checkpoint or a saved model into a model in memory, the dense loss's head included.
 
-    transformers renames Qwen2-VL's weights as it reads and writes files, so by the names in a file alone nothing fits.
+    transformers renames these weights as it reads and writes files, so by the names in a file alone nothing fits.
     Raises ModelError unless every tensor of the model is in the files and every tensor of the files in the model.
     """
     from safetensors.torch import load_file

@@ -29,7 +29,7 @@ Switch = Literal["auto", "on", "off"]
 class LoraRun:
     """Settings of one fine-tuning; equal settings on the same data are the same run."""
 
-    judge: Annotated[str, "Where to begin: embedded, or a directory or hub id of the Qwen2-VL family."] = "embedded"
+    judge: Annotated[str, "Where to begin: embedded, or a directory or hub id of the Qwen-VL families."] = "embedded"
     split: Annotated[str, "The split to train on."] = "train"
     valid: Annotated[str, "The split that chooses the best epoch and says what training was worth."] = "valid"
     epochs: Annotated[int, "How often each photograph is seen."] = 4

@@ -1,8 +1,8 @@
 """Image features kept on disk, so that a frozen vision tower looks at every picture once and is then not loaded.
 
-Qwen2-VL's features enter the language model at its input embeddings only, so nothing else has to be kept. A file is
-named by what is in the pictures and what looked at them: other weights, boxes, sizes or light are other files, and
-nothing is ever out of date.
+All that the language model is told of a picture is kept: its features for the input embeddings, and beside them those
+for deeper layers where a family has them (Qwen3-VL: four times as much). A file is named by what is in the pictures and
+what looked at them: other weights, boxes, sizes or light are other files, and nothing is ever out of date.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Store:
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def read(self, shown: Sequence[Picture]) -> list[Tensor]:
-        """One (tokens, hidden) tensor per picture. Raises ModelError when they are not there or not whole."""
+        """One (tokens, levels x hidden) tensor per picture. Raises ModelError when they are not there or not whole."""
         import torch
         from safetensors import SafetensorError
         from safetensors.torch import load_file

@@ -35,7 +35,7 @@ def dense_loss(model: Any, inputs: Mapping[str, Any], features: Sequence[Tensor]
     crops = [f for f, is_crop in zip(features, inputs["crops"], strict=True) if is_crop]
     if not crops:
         return torch.zeros((), device=features[0].device)
-    seen = torch.cat(crops)
+    seen = torch.cat(crops)[:, : model.token_head.in_features]  # of deeper levels the answers' loss learns
     covered = model.token_head(seen).float()
     weights = torch.ones(covered.shape[-1], device=covered.device)
     weights[0] = BACKGROUND
