@@ -41,8 +41,9 @@ async function progress(root) {
     const query = select.value ? `?inspection=${select.value}` : "";
     const said = await api(`/progress${query}`);
     const types = (await api("/taxonomy")).types, name = (type) => types.find((t) => t.name === type)?.spoken ?? type;
-    const earlier = all.filter((i) => i.id < Number(select.value));
     if (!said.total) return root.replaceChildren(emptyStore());
+    const own = all.find((i) => i.id === Number(select.value));
+    const earlier = own ? all.filter((i) => i !== own && new Date(i.finished) <= new Date(own.finished)) : [];
     return root.replaceChildren(
       tiles([[percent(said.total ? said.decided / said.total : 0), "decided"], [said.decided.toLocaleString("en"), "findings decided"], [said.open.toLocaleString("en"), "open"], [said.skipped.toLocaleString("en"), "skipped, still open"], [said.today.toLocaleString("en"), "decisions today"]]),
       bar(said.decided, said.total, "Findings decided"),
