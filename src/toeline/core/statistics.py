@@ -67,7 +67,7 @@ def difference(first: float, of_first: Interval, second: float, of_second: Inter
     Statistics in Medicine 27:1693) show: it keeps what both know of clusters.
 
     >>> difference(48 / 80, wilson(48, 80), 56 / 70, wilson(56, 70))  # 0.0524 to 0.3339 in Newcombe's table II
-    Interval(low=0.0523..., high=0.3339...)
+    Interval(low=0.0524..., high=0.3339...)
     """
     change = second - first
     down = math.hypot(second - of_second.low, of_first.high - first)
