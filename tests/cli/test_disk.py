@@ -40,6 +40,7 @@ COMMANDS = {
     "gallery": "gallery none --out OUT",
     "gate": "gate none --against none --data none --out OUT",
     "inspect": "inspect none --out OUT",
+    "join": "join none --out OUT",
     "labels": "labels none --out OUT",
     "learn": "learn none --out OUT",
     "merge": "merge none --adapter none --out OUT",

@@ -18,7 +18,7 @@ from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.plan import tell_plan
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import Extras, InspectRun, JoinRun, Pace, RevisitRun
+from toeline.pipelines.settings import WORKERS, Extras, InspectRun, JoinRun, Pace, RevisitRun
 from toeline.plan.plan import PlanDevices, PlanRequest
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def join(
     *,
     run: JoinRun,
     out: Annotated[Path, typer.Option(help="Folder for the whole run; the same command again continues in it.")] = NEXT,
-    pace: Pace,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Threads that write pages; 0: one does all.")] = WORKERS,
     extras: Extras,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
@@ -74,7 +74,7 @@ def join(
 
     Example: toeline join runs/part1 runs/part2 runs/part3 runs/part4 --out runs/flight7
     """
-    summary = join_into(run, out, pace=pace, extras=extras)
+    summary = join_into(run, out, workers=workers, extras=extras)
     tell_json(summary.record()) if as_json else tell(summary)
     raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
 

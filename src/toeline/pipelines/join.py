@@ -47,7 +47,7 @@ from toeline.errors import OutputError
 from toeline.pipelines.inspect import Summary, finish, lasting, require
 from toeline.pipelines.parts import JOINED, SHARE, WHOLE, Part
 from toeline.pipelines.progress import bar, goes_on, saying
-from toeline.pipelines.settings import Extras, JoinRun, Pace
+from toeline.pipelines.settings import Extras, JoinRun
 from toeline.report.tables import marked_of
 
 NAME_A_PART = "Name what `toeline inspect --part` wrote."
@@ -129,7 +129,7 @@ def called(typed: Any) -> Any:
     return re.split(r"[\\/]", typed.rstrip("\\/"))[-1] if isinstance(typed, str) else typed
 
 
-def join_into(run: JoinRun, out: Path, *, pace: Pace, extras: Extras) -> Summary:
+def join_into(run: JoinRun, out: Path, *, workers: int, extras: Extras) -> Summary:
     """Merge parts into `out`, and say what the run came to. Raises ToelineError, before anything is written."""
     require(extras)
     with saying("Reading the parts"):
@@ -147,7 +147,7 @@ def join_into(run: JoinRun, out: Path, *, pace: Pace, extras: Extras) -> Summary
             for _ in _merged(parts, [(parts[at], name) for _, at, name in order], folder):
                 step([])
         with saying("Writing tables and report"):
-            return finish(folder, list(folder.names), taxonomy, workers=pace.workers, extras=extras)
+            return finish(folder, list(folder.names), taxonomy, workers=workers, extras=extras)
 
 
 def require_whole(parts: Sequence[PartRun]) -> None:

@@ -40,6 +40,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 JudgeDevice = Annotated[Device, "Where the judge runs."]
 Answers = Literal["type", "all"]
 Link = Annotated[bool, Option("--link/--copy", help="Link photographs where possible, or copy them.")]
+WORKERS = min(8, cores())  # threads, by default
 Unnamed = Annotated[Path | None, Option(metavar="FILE", help="Class names if no file says any.")]
 Cluster = Annotated[Literal["photo", "flight"], "What the bootstrap draws as a whole."]
 
@@ -178,7 +179,7 @@ class Pace:
 
     workers: Annotated[
         int, Option(min=0, max=64, help="Threads that read and draw; 0: all in one. Changes no result.")
-    ] = min(8, cores())
+    ] = WORKERS
     batch: Annotated[int, Option(min=1, max=256, help="Photographs that the detector is asked about at a time.")] = 4
 
 
