@@ -133,7 +133,7 @@ async function accuracy(root) {
 
 /** Who reopened it, when and how, with the way there. */
 function reopened({ reopened: by }) {
-  const way = make("a", { href: `/findings/${by.finding}?state=all` }, `${spoken(by.action, "another class")} (decision ${by.id})`);
+  const way = make("a", { href: `/findings/${by.finding}?state=all` }, `${spoken(by.action, by.action === "change" ? "another class" : "")} (decision ${by.id})`);
   return make("span", {}, make("b", { class: "flag" }, "⚠ reopened"), ` by ${by.user}, ${clock(by.time)}: `, way);
 }
 
