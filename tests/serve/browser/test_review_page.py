@@ -254,10 +254,15 @@ def test_signed_and_reopened(shared: str, visit: Visit) -> None:
     assert "Ann Smith" in report.text()
     page.goto(f"{shared}/review")
     page.wait_for_selector("html[data-ready]")
+    assert page.text_content("#signed") == ""
     press(page, "Enter")
     saved(page)
-    page.goto(f"{shared}/sign-off")
-    page.wait_for_selector("#signed >> text=reopened by decision")
+    page.wait_for_selector("#signed >> text=flight7, signed by Ann Smith, is reopened")
+    page.click("#signed >> text=Sign it again")
+    page.wait_for_selector("#signed >> text=reopened")
+    told = page.text_content("#signed") or ""
+    assert "by ann" in told
+    assert "confirmed (decision" in told
 
 
 def test_exports_follow_the_filter(local: str, visit: Visit, tmp_path: Path) -> None:

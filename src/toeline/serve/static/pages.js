@@ -126,7 +126,7 @@ function model(said, n) {
     make("ul", {}, said.sentences.slice(drift ? 1 : 0, said.sentences.length - said.over_time.length).map((s) => make("li", {}, s))),
     said.over_time.length ? make("h3", {}, "By inspection, decisions that saw the answer") : "",
     said.over_time.length ? intervals([...(was ? [{ name: "promoted", figure: was }] : []), ...said.over_time], was?.value) : "",
-    said.over_time.length ? table("Accuracy by inspection", ["Inspection", "Right class, where the type is right", "95 % interval", "Counted", "Drift"], said.over_time.map((o) => [o.name, tenths(o.figure.value), between(o.figure.interval), `${o.figure.count} of ${o.figure.n}`, make("span", { class: COLOR[o.drift?.answer] ?? "soft" }, { worse: "⚠ worse", better: "better", "not shown": "not shown" }[o.drift?.answer] ?? "–")])) : "",
+    said.over_time.length ? table("Accuracy by inspection", ["Inspection", "Right class", "95 % interval", "Counted", "Drift"], said.over_time.map((o) => [o.name, tenths(o.figure.value), between(o.figure.interval), `${o.figure.count} of ${o.figure.n}`, make("span", { class: COLOR[o.drift?.answer] ?? "soft" }, { worse: "⚠ worse", better: "better", "not shown": "not shown" }[o.drift?.answer] ?? "–")])) : "",
     ...said.groups.map(group));
 }
 
@@ -141,7 +141,7 @@ async function accuracy(root) {
 
 /** Who reopened it, when and how, with the way there. */
 function reopened({ reopened: by }) {
-  const way = make("a", { href: `/findings/${by.finding}?state=all` }, `${spoken(by.action, "another class")} (decision ${by.id})`);
+  const way = make("a", { href: `/findings/${by.finding}?state=all` }, `${spoken(by.action, by.action === "change" ? "another class" : "")} (decision ${by.id})`);
   return make("span", {}, make("b", { class: "flag" }, "⚠ reopened"), ` by ${by.user}, ${clock(by.time)}: `, way);
 }
 
