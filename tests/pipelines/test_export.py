@@ -149,6 +149,7 @@ def test_cvat_names_every_label_and_every_place(run: Path) -> None:
 def test_label_studio_has_percent_of_the_photograph_and_a_label_of_the_interface(run: Path) -> None:
     assert export("labelstudio", "out", "--shapes", "boxes") == 0
     tasks = json.loads(Path("out/tasks.json").read_text(encoding="utf-8"))
+    assert Path("out/tasks.xml").read_bytes().startswith(b"<View>")  # it refuses a declaration
     interface = ElementTree.parse("out/tasks.xml").getroot()
     controls = {e.get("name"): [label.get("value") for label in e] for e in interface if e.get("toName") == "image"}
     image = interface.find("Image")

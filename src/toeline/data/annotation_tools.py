@@ -66,10 +66,10 @@ def xml_text(text: str) -> str:
     return NO_XML.sub("\ufffd", text)
 
 
-def xml_file(root: ElementTree.Element) -> bytes:
+def xml_file(root: ElementTree.Element, *, declared: bool = True) -> bytes:
     """A whole XML file, one element a line."""
     ElementTree.indent(root)
-    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=declared)
     return written + b"\n"
 
 
@@ -245,4 +245,4 @@ def label_studio_interface(taxonomy: Taxonomy, *, back: bool = False) -> bytes:
     if back:
         choices = child(root, "Choices", name=ANSWER, toName="image", perRegion="true", showInline="true")
         child(choices, "Choice", value=UNSURE)
-    return xml_file(root)
+    return xml_file(root, declared=False)  # Label Studio refuses a pasted text that names its encoding
