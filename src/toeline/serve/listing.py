@@ -187,10 +187,15 @@ class Listing:
 
     def events(self, *, finding: int | None = None, user: str = "", after: int = 0, limit: int = 100) -> dict[str, Any]:
         """Events in their order; `last` is where the next page begins."""
+        asked: dict[str, Any] = {"e.id > ?": after}
+        if finding is not None:
+            asked["e.finding = ?"] = finding  # not "? IS NULL OR ...", which would read every event
+        if user:
+            asked["e.user = ?"] = user
         rows = self.store.rows(
             "SELECT e.*, EXISTS (SELECT 1 FROM events u WHERE u.undoes = e.id) AS undone FROM events e"
-            " WHERE e.id > ? AND (? IS NULL OR e.finding = ?) AND (? = '' OR e.user = ?) ORDER BY e.id LIMIT ?",
-            *(after, finding, finding, user, user, limit),
+            f" WHERE {' AND '.join(asked)} ORDER BY e.id LIMIT ?",
+            *(*asked.values(), limit),
         )
         return {"items": [_event(row) for row in rows], "last": rows[-1]["id"] if rows else after}
 

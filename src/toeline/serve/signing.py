@@ -67,9 +67,7 @@ def sign(form: SignForm, request: Request, who: Who = ENGINEER) -> Anything:
     store: Store = state.store
     if not who.local:
         address = request.client.host if request.client else ""
-        state.accounts.require_few(who.name, address)
-        if not state.accounts.is_password(who.name, form.password):
-            state.accounts.failed(who.name, address)
+        if not state.accounts.proved(who.name, form.password, address):
             raise Refused(403, "forbidden", "password: is wrong. Type your own password to sign.")
     with store.write() as db:
         inspection = db.execute("SELECT * FROM inspections WHERE id = ?", [form.inspection]).fetchone()
