@@ -3,8 +3,8 @@
     pip install 'locust>=2.47'          (beside toeline[serve]; in an environment of its own)
     python benchmarks/review_load.py [--findings 100000] [--seconds 60] [--folder DIR] [--out benchmarks/results]
 
-Draws photographs, imports a run over them, starts `toeline serve` with accounts, and lets `review_users.py` work. Says the
-95th percentile of every kind of request, and ends with an error if one failed or the chain of events is not whole.
+Draws photographs, imports a run over them, starts `toeline serve` with accounts, and lets `review_users.py` work. Says
+the 95th percentile of every kind of request; ends with an error if one failed or the chain of events is not whole.
 """
 
 from __future__ import annotations
@@ -31,7 +31,16 @@ from results import RESULTS, write
 HOST, PORT = "127.0.0.2", 8799  # loopback, but not the address at which nobody needs an account
 ON_A_PHOTO, DRAWN, SIZE = 50, 100, (640, 480)
 RAMP_S = 10
-SHOWN = ("page", "whole page", "list of findings", "crop", "one finding", "progress", "decision", "36 decisions at once")
+SHOWN = (
+    "page",
+    "whole page",
+    "list of findings",
+    "crop",
+    "one finding",
+    "progress",
+    "decision",
+    "36 decisions at once",
+)
 LIMIT_MS = 300
 LIBRARIES = ("toeline", "fastapi", "starlette", "uvicorn", "locust")
 
@@ -77,8 +86,8 @@ def make_store(folder: Path, findings: int, reviewers: int, password: str) -> No
 
 def write_run(folder: Path, findings: int) -> None:
     """A finished run over photographs that are drawn; a hundred of them, each under many names."""
+    from toeline.core.reading import file_hash
     from toeline.core.records import join_lines
-    from toeline.data.images import file_hash
 
     (folder / "photos").mkdir(parents=True)
     (folder / "run").mkdir()
@@ -123,8 +132,8 @@ def finding(photo: str, number: int, kind: str, classes: list[Any], words: Any, 
     shares = sorted((dice.random() for _ in classes), reverse=True)
     probabilities = {c.name: round(s / sum(shares), 6) for c, s in zip(classes, shares, strict=True)}
     best, share = next(iter(probabilities.items()))
-    grade = words.grading.of(best)
-    graded = {"severity": grade.severity, "severity_rank": grade.rank, "action": grade.action}
+    grade, ranks = words.grading.of(best), [s.name for s in words.grading.severities]
+    graded = {"severity": grade.severity, "severity_rank": ranks.index(grade.severity), "action": grade.action}
     return {
         "photo": photo,
         "id": str(number + 1),
@@ -178,7 +187,14 @@ def worked(folder: Path, args: argparse.Namespace, password: str) -> dict[str, d
     people = {"TOELINE_READERS": str(args.readers), "TOELINE_REVIEWERS": str(args.reviewers)}
     number = args.readers + args.reviewers
     command = [
-        *(sys.executable, "-m", "locust", "--headless", "--locustfile", str(Path(__file__).with_name("review_users.py"))),
+        *(
+            sys.executable,
+            "-m",
+            "locust",
+            "--headless",
+            "--locustfile",
+            str(Path(__file__).with_name("review_users.py")),
+        ),
         *("--host", f"http://{HOST}:{PORT}", "--users", str(number), "--spawn-rate", str(max(1, number // RAMP_S))),
         *("--run-time", f"{args.seconds + RAMP_S + 5}s", "--reset-stats", "--csv", str(folder / "locust")),
         *("--only-summary", "--loglevel", "WARNING", "--exit-code-on-error", "0"),
@@ -211,16 +227,16 @@ def page(f: dict[str, Any]) -> str:
         "# The review under load",
         "",
         f"{f['readers']} readers and {f['reviewers']} reviewers on {f['findings']:,} findings for {f['seconds']} s, by "
-        f"loopback, on the cores that the users need too: {f['requests_a_second']:.0f} requests a second, {f['failed']} "
-        f"failed; {f['events']:,} events in the store, {f['faults']} faults in their chain; the server took "
-        f"{f['memory_bytes'] / 1e6:.0f} MB. Load of the machine before: {f['load_before']}.",
+        f"loopback, on the cores that the users need too: {f['requests_a_second']:.0f} requests a second, "
+        f"{f['failed']} failed; {f['events']:,} events in the store, {f['faults']} faults in their chain; the server "
+        f"took {f['memory_bytes'] / 1e6:.0f} MB. Load of the machine before: {f['load_before']}.",
         "",
         "| request | number | median, ms | 95 %, ms |",
         "|---|--:|--:|--:|",
         *(f"| {n} | {f['counts'][n]:,} | {a:,} | {b:,} |" for n, (a, b) in f["milliseconds"].items()),
         "",
-        f"Written by `benchmarks/review_load.py`; the aim is {LIMIT_MS} ms. `whole page`: until the crops of a grid are "
-        "there. " + ", ".join(f"{k} {v}" for k, v in f["machine"].items()) + ".",
+        f"Written by `benchmarks/review_load.py`; the aim is {LIMIT_MS} ms. `whole page`: until the crops of a grid "
+        "are there. " + ", ".join(f"{k} {v}" for k, v in f["machine"].items()) + ".",
     ]
     return "\n".join(lines)
 

@@ -1,14 +1,15 @@
 """Readers and reviewers of the review page, for locust; `review_load.py` starts it.
 
-A reader asks for what the page asks for (`serve/static`): the page and its scripts, words, filters, a list of 108, the 36
-crops of a grid and the 36 after it, progress, and every ten seconds what others decided; it turns pages and opens single
-findings. A reviewer does the same and decides. Time between two of them is that of a person who looks.
+A reader asks for what the page asks for (`serve/static`): the page and its scripts, words, filters, a list of 108, the
+36 crops of a grid and the 36 after it, progress, and every ten seconds what others decided; it turns pages and opens
+single findings. A reviewer does the same and decides. Time between two of them is that of a person who looks.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -20,7 +21,6 @@ from locust import FastHttpUser, between, task
 BASE = "/api/v1"
 SHOWN, PER_PAGE, LOOK_S = 36, 108, 10  # as static/grid.js, list.js and review.js have them
 CONNECTIONS = 6  # of a browser to one server
-STATIC = ("review.css", *(f"{n}.js" for n in "theme review api grid list queue single viewer words".split()))
 PASSWORD = os.environ["TOELINE_LOAD_PASSWORD"]
 READERS, REVIEWERS = int(os.environ["TOELINE_READERS"]), int(os.environ["TOELINE_REVIEWERS"])
 ORDERS = ("urgent", "least_sure", "disagree", "alike", "photo")
@@ -36,7 +36,8 @@ class Person(FastHttpUser):
 
     def on_start(self) -> None:
         self.pool, self.items, self.page, self.start = Pool(CONNECTIONS), [], 0, 0
-        self.tags: dict[str, str] = {}
+        self.seen: set[str] = set()
+        self.files: dict[str, tuple[bool, str, str]] = {}
         self.last, self.looked = 0, time.monotonic()
         said = self.client.post(f"{BASE}/login", json={"user": self.name, "password": PASSWORD}, name="log in")
         self.csrf = said.json()["csrf"]
@@ -48,21 +49,34 @@ class Person(FastHttpUser):
 
     def picture(self, path: str, name: str) -> None:
         """A picture that the browser does not have yet; it keeps them for a day."""
-        if path not in self.tags:
-            self.tags[path] = ""
+        if path not in self.seen:
+            self.seen.add(path)
             self.client.get(BASE + path, name=name)
 
-    def script(self, file: str) -> None:
-        """A file of the page: asked for again, and told that it is the same."""
-        known = {"if-none-match": self.tags[file]} if file in self.tags else {}
-        said = self.client.get(f"/static/{file}", headers=known, name="script or style")
-        self.tags[file] = said.headers.get("etag") or self.tags.get(file, "")
+    def scripts(self, html: str) -> None:
+        """Scripts and styles of the page, and what they import."""
+        wanted, asked = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', html)), set[str]()
+        while new := wanted - asked:
+            asked |= new
+            for path, text in zip(new, self.pool.map(self.script, new), strict=True):
+                folder = path.partition("?")[0].rpartition("/")[0]
+                wanted |= {f"{folder}/{name}" for name in re.findall(r'from "\./([\w.]+)"', text)}
+
+    def script(self, path: str) -> str:
+        """One of them; what may be kept is not asked for again, or is told to be the same."""
+        kept, tag, text = self.files.get(path, (False, "", ""))
+        if not kept:
+            said = self.client.get(path, headers={"if-none-match": tag} if tag else {}, name="script or style")
+            kept, tag = "immutable" in said.headers.get("cache-control", ""), said.headers.get("etag") or tag
+            text = said.text if said.status_code == 200 else text
+            self.files[path] = (kept, tag, text)
+        return text
 
     def load(self) -> None:
         """Open the page; until the crops of the grid are there it is one event, `whole page`."""
         began = time.perf_counter()
-        self.client.get("/review", name="page")
-        self.pool.map(self.script, STATIC)
+        html = self.client.get("/review", name="page").text
+        self.scripts(html)
         self.get("/taxonomy", "words")
         self.get("/inspections", "inspections")
         self.items, self.page, self.start = [], 0, 0
@@ -93,7 +107,7 @@ class Person(FastHttpUser):
         """What others decided since."""
         if time.monotonic() - self.looked > LOOK_S:
             self.looked = time.monotonic()
-            self.last = self.get(f"/events?after={self.last}&limit=200", "events")["last"]
+            self.last = self.get(f"/events?after={self.last}&limit=1000", "events")["last"]
             self.get("/progress", "progress")
 
     def single(self) -> None:
@@ -169,4 +183,4 @@ class Reviewer(Person):
 
     @task(1)
     def decides_a_grid(self) -> None:
-        self.send("/decisions/batch", {"items": [self.form(i) for i in self.ahead(SHOWN)]}, "36 decisions at once")
+        self.send("/decisions/batch", {"items": [self.form(i) for i in self.ahead(SHOWN)]}, "36 at once")

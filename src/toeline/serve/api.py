@@ -257,7 +257,9 @@ class Guard:
         if self.state.local and name not in (*LOOPBACK, "testserver"):
             return fault(403, "forbidden", "this server answers to 127.0.0.1 and localhost alone.")  # DNS rebinding
         if self.state.local and any(header in request.headers for header in PROXY):
-            return fault(403, "forbidden", "a proxy sent this. Start the server with --behind-proxy: then people log in.")
+            return fault(
+                403, "forbidden", "a proxy sent this. Start the server with --behind-proxy: then people log in."
+            )
         sized, most = request.headers.get("content-length", "0"), self._most(request)
         if not (sized.isascii() and sized.isdigit()) or len(sized) > MOST_DIGITS or int(sized) > most:
             return fault(413, "limit", f"the body has more than {most:,} bytes. Send less at a time.")

@@ -11,13 +11,13 @@ from typing import Any
 
 from toeline.core.box import Box
 from toeline.core.finding import Problem
+from toeline.core.reading import file_hash
 from toeline.core.records import counted, join_lines
 from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.datasets import Carry, LabeledPhoto, LabelSet, placed
 from toeline.data.export import Format, write_as
-from toeline.data.images import file_hash
 from toeline.data.labels import LabelLine
 from toeline.data.places import SPLITS
 from toeline.data.split import FLIGHT, grouping, on_several_sides

@@ -11,8 +11,9 @@ from pathlib import Path
 from PIL import Image
 
 from toeline.core.box import Box
+from toeline.core.reading import file_hash
 from toeline.core.run_folder import write_whole
-from toeline.data.images import file_hash, read_photo
+from toeline.data.images import read_photo
 from toeline.errors import PhotoError
 from toeline.report.draw import as_jpeg
 from toeline.serve.decisions import Refused

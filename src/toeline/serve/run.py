@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NEEDED = ("fastapi", "uvicorn", "argon2", "itsdangerous", "python_multipart", "prometheus_client")
 SHIPPED = "shipped"
+GRACE_S = 10  # that requests have to end when the server is told to; the job has jobs.STOP_S after them
 
 
 def serve(run: ServeOptions) -> None:
@@ -42,7 +43,7 @@ def serve(run: ServeOptions) -> None:
         out.print("[dim]Without --model nothing can be inspected here; findings come in by toeline serve import.[/]")
     uvicorn.run(
         app, host=run.host, port=run.port, log_level="warning", server_header=False, proxy_headers=run.behind_proxy,
-        forwarded_allow_ips="127.0.0.1", timeout_keep_alive=30, timeout_graceful_shutdown=10,
+        forwarded_allow_ips="127.0.0.1", timeout_keep_alive=30, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
 
 
@@ -161,12 +162,15 @@ def restore_store(backup: Path, store_dir: Path) -> None:
     store_dir.mkdir(parents=True, exist_ok=True)
     with store.serving():
         target = store_dir / FILE
-        if target.exists():
-            Store.open(store_dir).close()  # takes what is in the write-ahead log into the file
-            target.replace(target.with_suffix(".before"))
-        for beside in ("-wal", "-shm"):
-            target.with_name(FILE + beside).unlink(missing_ok=True)
+        before = target.with_suffix(".before")
+        for end in ("-wal", "-shm", ""):  # not opened for it: what is to be replaced may be broken
+            kept, now = before.with_name(before.name + end), target.with_name(FILE + end)
+            kept.unlink(missing_ok=True)
+            if now.exists():
+                now.replace(kept)
         part = target.with_name(f".{FILE}.part")
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
         shutil.copyfile(backup, part)
         part.replace(target)
     Store.open(store_dir).close()
