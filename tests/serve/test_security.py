@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import struct
@@ -16,7 +17,7 @@ from tests.support.serving import BASE, client, copied, decide, items, key
 from tests.support.stand_ins import FakeJudge, stand_in
 
 from toeline.pipelines.settings import InspectRun
-from toeline.serve.accounts import MOST_OF_PAIR, Accounts
+from toeline.serve.accounts import MOST_OF_PAIR, Accounts, TooMany
 from toeline.serve.api import Limits, make_app
 from toeline.serve.imports import import_run
 from toeline.serve.jobs import Model
@@ -101,6 +102,33 @@ def test_on_this_machine_another_site_can_do_nothing_either(tmp_path: Path) -> N
         assert web.get(f"{BASE}/events").json()["items"] == []
 
 
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-host"])
+def test_behind_a_proxy_that_nobody_told_of_there_is_no_user_without_an_account(tmp_path: Path, header: str) -> None:
+    """nginx sends its own address as the host, so that everybody would be the person at this machine."""
+    with client(copied(tmp_path)) as web:
+        said = web.get(f"{BASE}/findings", headers={"host": "127.0.0.1:8765", header: "203.0.113.9"})
+        assert said.status_code == 403
+        assert "--behind-proxy" in said.json()["detail"]
+
+
+def test_nothing_but_pictures_is_kept_by_a_browser(tmp_path: Path) -> None:
+    with client(copied(tmp_path)) as web:
+        one = items(web)[0]
+        for path in ("/review", f"{BASE}/findings", f"{BASE}/findings/{one['id']}", f"{BASE}/findings.csv?state=all"):
+            assert web.get(path).headers["cache-control"] == "no-store", path
+        crop = web.get(f"{BASE}/findings/{one['id']}/crop").headers
+        assert "private" in crop["cache-control"]
+        assert "cookie" in crop["vary"], "the next one who logs in there may not see it"
+        assert web.get("/static/review.js").headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "-1", "1e3", "9" * 5000])
+def test_a_length_that_is_no_number_is_refused(tmp_path: Path, length: str) -> None:
+    with client(copied(tmp_path)) as web:
+        header = {"content-length": length.encode("latin-1")}
+        assert web.post(f"{BASE}/decisions", content=b"{}", headers=header).status_code == 413
+
+
 def test_a_log_in_makes_a_new_session_and_a_log_out_ends_it(guarded: TestClient) -> None:
     guarded.cookies.set("toeline_session", "chosen-by-an-attacker")
     log_in(guarded, "bob")
@@ -114,6 +142,56 @@ def test_a_log_in_makes_a_new_session_and_a_log_out_ends_it(guarded: TestClient)
     assert guarded.get(f"{BASE}/session", headers=header).json()["user"] == "bob"
     guarded.post(f"{BASE}/logout", headers=header)
     assert guarded.get(f"{BASE}/session", headers=header).status_code == 401
+
+
+def test_a_stream_ends_with_the_session(guarded: TestClient) -> None:
+    """Whoever logged out, or whose account was taken away, hears no more of a job."""
+    import asyncio
+
+    from fastapi import Request
+
+    from toeline.serve.imports import insert
+    from toeline.serve.working import follow
+
+    app = guarded.app
+    with app.state.store.write() as db:
+        job = {"name": "seven", "user": "ann", "photos": "", "state": "running", "created": "now"}
+        number = insert(db, "jobs", job)
+    assert guarded.get(f"{BASE}/jobs/{number}/events").status_code == 401
+    header = (b"authorization", f"Bearer {app.state.accounts.new_token('eve')}".encode())
+    scope = {"type": "http", "method": "GET", "headers": [header], "app": app, "path": "/", "query_string": b""}
+
+    async def quiet() -> dict[str, str]:
+        await asyncio.sleep(3600)
+        return {}
+
+    async def hear() -> list[str]:
+        stream, heard = follow(number, Request(scope, quiet), app.state.accounts.of_token("")).body_iterator, []
+        async for piece in stream:
+            heard.append(str(piece))
+            app.state.accounts.remove("eve")
+        return heard
+
+    (heard,) = asyncio.run(asyncio.wait_for(hear(), 20))
+    assert '"state": "running"' in heard
+
+
+def test_guesses_at_once_are_counted_one_by_one(guarded: TestClient) -> None:
+    """Each takes 64 MB; and what is checked before it is counted would let all of them through."""
+    from concurrent.futures import ThreadPoolExecutor
+    from contextlib import suppress
+
+    accounts, tried = guarded.app.state.accounts, []
+    real = accounts.is_password
+    accounts.is_password = lambda *words: (tried.append(words), real(*words))[1]
+
+    def guess(number: int) -> None:
+        with suppress(TooMany):
+            accounts.log_in("ann", f"guess {number}", "10.0.0.1")
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(guess, range(40)))
+    assert len(tried) == MOST_OF_PAIR
 
 
 def test_the_cookie_is_for_the_server_alone(guarded: TestClient) -> None:
@@ -271,3 +349,31 @@ def test_a_body_that_says_too_little_of_its_length_is_cut_off(working: TestClien
 
     said = working.post(f"{BASE}/decisions", content=pieces(), headers={"content-type": "application/json"})
     assert said.status_code == 413
+
+
+@pytest.mark.parametrize("address", ["inspect", "jobs"])
+def test_an_upload_for_which_there_is_no_room_is_told_so(
+    working: TestClient, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Not "invalid": the photograph is good, and may be sent again when there is room."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/spooled")
+
+    field = "file" if address == "inspect" else "files"
+    for broken in ("toeline.serve.uploads.shutil.copyfileobj", "starlette.formparsers.MultiPartParser.parse"):
+        with monkeypatch.context() as patch:
+            patch.setattr(broken, full)
+            said = working.post(f"{BASE}/{address}", files={field: ("a.jpg", jpeg(), "image/jpeg")})
+        assert (said.status_code, said.json()["code"]) == (507, "full"), broken
+        assert "/tmp" not in said.text
+    assert working.get(f"{BASE}/jobs").json()["items"] == []
+    assert not list(working.app.state.store.folder.glob("uploads/*/*"))
+
+
+@pytest.mark.parametrize("size_wh", [(70_000, 9), (3, 30_000)])
+def test_a_photograph_of_an_odd_form_is_shown_and_breaks_nothing(working: TestClient, size_wh: tuple[int, int]) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", size_wh).save(buffer, "PNG")
+    said = working.post(f"{BASE}/inspect?format=marked", files={"file": ("a.png", buffer.getvalue(), "image/png")})
+    assert said.status_code in (200, 422), said.text

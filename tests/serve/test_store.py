@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from toeline.errors import OutputError
 from toeline.serve import store as store_file
 from toeline.serve.decisions import Decision, Decisions, Refused, check
 from toeline.serve.imports import store_taxonomy
+from toeline.serve.run import restore_store
 from toeline.serve.store import FILE, Store
 
 WRITER = """
@@ -175,6 +177,60 @@ def test_a_backup_is_whole_and_is_never_written_over(tmp_path: Path) -> None:
     assert store.value("SELECT COUNT(*) FROM events") == 1
     assert check(store, store_taxonomy(store)).faults == []
     store.close()
+
+
+def test_a_backup_is_restored_over_a_store_that_is_broken(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    with client(folder) as web:
+        decide(web, items(web)[0]["id"])
+        web.app.state.store.backup(tmp_path / "copy.sqlite")
+        decide(web, items(web)[0]["id"])
+    (folder / FILE).write_bytes(b"broken" * 1000)
+    restore_store(tmp_path / "copy.sqlite", folder)
+    store = Store.open(folder)
+    assert store.value("SELECT COUNT(*) FROM events") == 1
+    assert check(store, store_taxonomy(store)).faults == []
+    store.close()
+    assert (folder / "store.before").read_bytes().startswith(b"broken")
+    with pytest.raises(OutputError, match="no whole store"):
+        restore_store(folder / "store.before", folder)
+
+
+def test_what_the_store_and_a_backup_hold_is_nobody_elses(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "new")
+    store.backup(tmp_path / "copy.sqlite")
+    store.close()
+    places = (tmp_path / "new", tmp_path / "new" / FILE, tmp_path / "copy.sqlite")
+    assert [oct(place.stat().st_mode & 0o077) for place in places] == ["0o0"] * 3
+
+
+def test_a_backup_taken_while_people_decide_is_whole(tmp_path: Path) -> None:
+    store = Store.open(copied(tmp_path))
+    taker, stop, done = Decisions(store, store_taxonomy(store)), threading.Event(), []
+
+    def review() -> None:
+        while not stop.is_set():
+            number = len(done)
+            decision = Decision(action="skip", key=f"key-{number:08d}", finding=1 + number % 12)
+            done.append(taker.decide("ann", decision).event)
+
+    writer = threading.Thread(target=review)
+    writer.start()
+    try:
+        for number in range(5):
+            while len(done) < 10 * (number + 1):
+                time.sleep(0.001)
+            acknowledged = done[-1]
+            store.backup(tmp_path / f"{number}.sqlite")
+            restore_store(tmp_path / f"{number}.sqlite", tmp_path / f"store {number}")
+            copy = Store.open(tmp_path / f"store {number}")
+            assert copy.value("SELECT MAX(id) FROM events") >= acknowledged
+            assert check(copy, store_taxonomy(copy)).faults == []
+            copy.close()
+    finally:
+        stop.set()
+        writer.join()
+        store.close()
 
 
 def test_what_is_no_store_is_told(tmp_path: Path) -> None:

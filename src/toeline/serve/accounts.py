@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import threading
 import time
 from dataclasses import dataclass
 
@@ -64,6 +65,7 @@ class Accounts:
         self._hasher = PasswordHasher()
         self._signer = Signer(store.meta("secret"), salt="toeline session")
         self._nobody = self._hasher.hash(secrets.token_hex(8))
+        self._one = threading.Lock()  # guesses at once would each be allowed, and take 64 MB each
 
     def add(self, name: str, role: str, password: str) -> None:
         """Make an account, or give it another role and password: its sessions and tokens end. Raises SetupError."""
@@ -101,9 +103,7 @@ class Accounts:
 
     def log_in(self, name: str, password: str, address: str) -> tuple[str, Who] | None:
         """A new session as a signed cookie, and whose it is; None for a wrong password. Raises TooMany."""
-        self.require_few(name, address)
-        if not self.is_password(name, password):
-            self.failed(name, address)
+        if not self.proved(name, password, address):
             return None
         secret, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         with self.store.write() as db:
@@ -114,6 +114,16 @@ class Accounts:
             )
         role = self.store.value("SELECT role FROM users WHERE name = ?", name)
         return self._signer.sign(secret).decode(), Who(name, str(role), csrf=csrf, session=_hashed(secret))
+
+    def proved(self, name: str, password: str, address: str) -> bool:
+        """Whether the password is right; a wrong one counts. Raises TooMany."""
+        self.require_few(name, address)  # those who guess do not hold up others
+        with self._one:
+            self.require_few(name, address)
+            right = self.is_password(name, password)
+            if not right:
+                self.failed(name, address)
+            return right
 
     def require_few(self, name: str, address: str) -> None:
         """Raise TooMany when there were too many wrong passwords for this name or from this address."""

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toeline._version import __version__
+from toeline.core.run_folder import FULL
 from toeline.errors import ToelineError
 from toeline.serve import exports, pages, reviewing, signing, working
 from toeline.serve.accounts import LOOPBACK, Accounts, TooMany
@@ -41,6 +42,9 @@ HEADERS = {
     "x-frame-options": "DENY",
     "cross-origin-resource-policy": "same-origin",
 }
+KEPT = "/static/"  # the only answers that a browser may keep without being told so: all others are of somebody
+PROXY = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+MOST_DIGITS = 15  # of a length; int() of thousands of digits takes long
 UPLOADS = ("/api/v1/jobs", "/api/v1/inspect")
 CODES = {404: "missing", 405: "method", 413: "limit", 400: "invalid"}
 
@@ -158,6 +162,8 @@ def _faults(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def http(_: Request, why: HTTPException) -> Response:
+        if is_full(why):  # an upload that did not fit into the folder for temporary files
+            return no_room(why)
         told = {404: "there is no such page.", 405: "this address knows other methods."}.get(
             why.status_code, str(why.detail)
         )
@@ -165,19 +171,36 @@ def _faults(app: FastAPI) -> None:
 
     @app.exception_handler(ToelineError)
     def told(_: Request, why: ToelineError) -> Response:
-        return fault(422, "invalid", str(why))
+        return no_room(why) if is_full(why) else fault(422, "invalid", str(why))
+
+    @app.exception_handler(OSError)
+    def disk(_: Request, why: OSError) -> Response:
+        if is_full(why):
+            return no_room(why)
+        raise why  # a mistake of ours: 500, with its trace in the log
 
     @app.exception_handler(TooMany)
     def many(_: Request, why: TooMany) -> Response:
         return fault(429, "busy", str(why), headers={"retry-after": str(why.seconds)})
 
-    @app.exception_handler(StoreFull)
-    def full(_: Request, why: StoreFull) -> Response:
-        return fault(507, "full", str(why))
-
     @app.exception_handler(StoreBusy)
     def busy(_: Request, why: StoreBusy) -> Response:
         return fault(503, "busy", str(why), headers={"retry-after": "1"})
+
+
+def is_full(why: BaseException | None) -> bool:
+    """Whether a full disk is what is behind a fault."""
+    while why is not None:
+        if isinstance(why, StoreFull) or (isinstance(why, OSError) and why.errno in FULL):
+            return True
+        why = why.__cause__ or why.__context__
+    return False
+
+
+def no_room(why: BaseException) -> JSONResponse:
+    """507: nothing of the request is kept."""
+    said = "the disk of the server is full. Nothing of this was kept: make room, then send it again."
+    return fault(507, "full", str(why) if isinstance(why, StoreFull) else said)
 
 
 def of_refused(app: FastAPI, why: Refused) -> JSONResponse:
@@ -211,12 +234,16 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 known = {name.lower() for name, _ in message["headers"]}
-                more = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in known]
+                kept = "no-cache" if scope["path"].startswith(KEPT) else "no-store"
+                all_of = {**HEADERS, "cache-control": kept}
+                more = [(k.encode(), v.encode()) for k, v in all_of.items() if k.encode() not in known]
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
         try:
-            refused = await run_in_threadpool(self._refusal, request)
+            refused = self._refusal(request)
+            if refused is None and request.method == "POST" and request.url.path in UPLOADS:
+                refused = await run_in_threadpool(self._upload, request)
             if refused is not None:
                 await refused(scope, receive, answered)
             else:
@@ -226,21 +253,27 @@ class Guard:
             self.state.metrics.request(request.method, route, status, time.perf_counter() - start)
 
     def _refusal(self, request: Request) -> Response | None:
-        """What is refused before its body is read."""
+        """What is refused by its headers alone."""
         name = request.headers.get("host", "").rsplit(":", 1)[0].strip("[]")
         if self.state.local and name not in (*LOOPBACK, "testserver"):
             return fault(403, "forbidden", "this server answers to 127.0.0.1 and localhost alone.")  # DNS rebinding
-        sized = request.headers.get("content-length", "0")
-        if not sized.isdigit() or int(sized) > self._most(request):
-            return fault(413, "limit", f"the body has more than {self._most(request):,} bytes. Send less at a time.")
-        if request.method == "POST" and request.url.path in UPLOADS:
-            with suppress(Refused):
-                who = current(request)
-                require_own_page(request, who)
-                if who is not None and who.may("reviewer"):
-                    return None
-            return fault(401, "signed_out", "log in before you upload.")
+        if self.state.local and any(header in request.headers for header in PROXY):
+            return fault(
+                403, "forbidden", "a proxy sent this. Start the server with --behind-proxy: then people log in."
+            )
+        sized, most = request.headers.get("content-length", "0"), self._most(request)
+        if not (sized.isascii() and sized.isdigit()) or len(sized) > MOST_DIGITS or int(sized) > most:
+            return fault(413, "limit", f"the body has more than {most:,} bytes. Send less at a time.")
         return None
+
+    def _upload(self, request: Request) -> Response | None:
+        """An upload of somebody who may not send one, before its body is read."""
+        with suppress(Refused):
+            who = current(request)
+            require_own_page(request, who)
+            if who is not None and who.may("reviewer"):
+                return None
+        return fault(401, "signed_out", "log in before you upload.")
 
     def _most(self, request: Request) -> int:
         limits: Limits = self.state.limits

@@ -88,6 +88,8 @@ def import_run(store: Store, folder: Path, *, name: str = "") -> Imported:
         for photo, its in found.items():
             number += len(its)
             _findings(db, inspection, ids[photo], its, taxonomy)
+        db.execute("PRAGMA analysis_limit = 1000")
+        db.execute("ANALYZE")  # else SQLite looks up those of a photograph by an index that all of them share
     with suppress(ModelError):  # what it was promoted with is then not known; nothing else depends on it
         remember_promoted(store, saved.record)
     return Imported(inspection, named, len(ids), number, problems=problems)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 FINISHED = ("done", "failed", "cancelled")
 RUNS, UPLOADS = "runs", "uploads"
 TICK_S = 0.2
+STOP_S = 60  # that a photograph which is being inspected has to end; deploy/ waits longer before it kills
 MOST_QUICK = 4  # photographs of `inspect now` that wait
 
 
@@ -93,7 +94,7 @@ class Jobs:
         """End after the photograph that is being inspected; the job continues when the server is started again."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=60)
+            self._thread.join(timeout=STOP_S)
         self._held.close()
 
     def count(self, state: str) -> int:

@@ -183,7 +183,8 @@ def crop(
 
 
 def _picture(tag: str, known: str, make: Any) -> Response:
-    headers = {"etag": tag, "cache-control": "private, max-age=86400"}
+    # kept by the browser of whoever may see it, and not for the next one who logs in there
+    headers = {"etag": tag, "cache-control": "private, max-age=86400", "vary": "cookie, authorization"}
     if known == tag:
         return Response(status_code=304, headers=headers)
     return Response(make(), media_type="image/jpeg", headers=headers)

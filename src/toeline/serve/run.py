@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NEEDED = ("fastapi", "uvicorn", "argon2", "itsdangerous", "python_multipart", "prometheus_client")
 SHIPPED = "shipped"
+GRACE_S = 10  # that requests have to end when the server is told to; the job has jobs.STOP_S after them
 
 
 def serve(run: ServeOptions) -> None:
@@ -51,7 +52,7 @@ def serve(run: ServeOptions) -> None:
         out.print("[dim]Without --model nothing can be inspected here; findings come in by toeline serve import.[/]")
     uvicorn.run(
         app, host=run.host, port=run.port, log_level="warning", server_header=False, proxy_headers=run.behind_proxy,
-        forwarded_allow_ips="127.0.0.1", timeout_keep_alive=30, timeout_graceful_shutdown=10,
+        forwarded_allow_ips="127.0.0.1", timeout_keep_alive=30, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
 
 
@@ -199,25 +200,34 @@ def restore_store(backup: Path, store_dir: Path) -> None:
     store_dir.mkdir(parents=True, exist_ok=True)
     with store.serving():
         target = store_dir / FILE
-        if target.exists():
-            there = Store.open(store_dir)  # takes what is in the write-ahead log into the file
-            before = there.note_head()["event"]
-            there.close()
-            target.replace(target.with_suffix(".before"))
-        for beside in ("-wal", "-shm"):
-            target.with_name(FILE + beside).unlink(missing_ok=True)
+        with suppress(OutputError, sqlite3.DatabaseError):  # what is to be replaced may be broken
+            before = _last_event(store_dir) if target.exists() else 0
+        aside = target.with_suffix(".before")
+        for end in ("-wal", "-shm", ""):
+            kept, now = aside.with_name(aside.name + end), target.with_name(FILE + end)
+            kept.unlink(missing_ok=True)
+            if now.exists():
+                now.replace(kept)
         part = target.with_name(f".{FILE}.part")
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
         shutil.copyfile(backup, part)
         part.replace(target)
     with suppress(FileNotFoundError):
         (store_dir / HEAD).replace(store_dir / f"{HEAD}.before")  # it is of what was there
-    now = Store.open(store_dir)
-    event = now.note_head()["event"]
-    now.close()
+    event = _last_event(store_dir)
     out.print(f"Restored into {escape(str(store_dir))}.")
     if before > event:
-        kept = (store_dir / FILE).with_suffix(".before").name
-        out.print(f"[yellow]Events {event + 1} to {before} of the store before are not in it; they are in {kept}.[/]")
+        out.print(f"[yellow]Events {event + 1} to {before} of the store before are not in it; they are in {aside}.[/]")
+
+
+def _last_event(store_dir: Path) -> int:
+    """The number of the last event, which is noted, too."""
+    store = Store.open(store_dir)
+    try:
+        return int(store.note_head()["event"])
+    finally:
+        store.close()
 
 
 def accuracy_of(store_dir: Path, target: float | None, model: Path | None) -> Summary:

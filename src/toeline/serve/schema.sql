@@ -28,14 +28,18 @@ CREATE TABLE findings (
     now_time TEXT NOT NULL DEFAULT '', now_seconds REAL NOT NULL DEFAULT 0,
     UNIQUE (photo, object)
 );
-CREATE INDEX findings_urgent ON findings (removed, decided, skipped, urgent);
-CREATE INDEX findings_doubt ON findings (removed, decided, skipped, doubt);
-CREATE INDEX findings_disagree ON findings (removed, decided, skipped, disagree);
-CREATE INDEX findings_alike ON findings (removed, decided, skipped, alike);
+-- One for each order, with what lists are filtered by: a page is found without reading a row that is not on it.
+CREATE INDEX findings_urgent ON findings (removed, decided, skipped, urgent, type, review, severity, inspection);
+CREATE INDEX findings_doubt ON findings (removed, decided, skipped, doubt, type, review, severity, inspection);
+CREATE INDEX findings_disagree ON findings (removed, decided, skipped, disagree, type, review, severity, inspection);
+CREATE INDEX findings_alike ON findings (removed, decided, skipped, alike, type, review, severity, inspection);
+CREATE INDEX findings_photo ON findings (removed, decided, skipped, photo, type, review, severity, inspection);
 CREATE INDEX findings_same ON findings (same) WHERE same != '';
 CREATE INDEX findings_of ON findings (inspection, removed, decided, skipped, type, now_action);
 -- Counting a filter, and progress, read this index and no row.
-CREATE INDEX findings_counted ON findings (removed, decided, type, skipped, now_action);
+CREATE INDEX findings_counted ON findings (
+    removed, decided, type, skipped, now_action, review, severity, inspection, now_class, now_condition, now_user
+);
 CREATE INDEX findings_object ON findings (object);
 
 -- The line of findings.jsonl, for exports; apart, so that a scan of the findings stays small.

@@ -73,9 +73,7 @@ def sign(form: SignForm, request: Request, who: Who = ENGINEER) -> Anything:
     store: Store = state.store
     if not who.local:
         address = request.client.host if request.client else ""
-        state.accounts.require_few(who.name, address)
-        if not state.accounts.is_password(who.name, form.password):
-            state.accounts.failed(who.name, address)
+        if not state.accounts.proved(who.name, form.password, address):
             raise Refused(403, "forbidden", "password: is wrong. Type your own password to sign.")
     for _ in range(TRIES):  # the page is made before the store is held: its pictures may take seconds
         made = draft(state, form)

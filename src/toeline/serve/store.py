@@ -84,7 +84,7 @@ class Store:
             raise OutputError(f"{folder}: the folder is not empty and no store is in it. Choose another --store.")
         store = cls(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # uploads too are nobody else's on this machine
             store._upgrade()
         except (sqlite3.DatabaseError, OSError) as why:
             store.close()
@@ -203,12 +203,12 @@ class Store:
         part = target.with_name(f".{target.name}.part")
         part.unlink(missing_ok=True)
         try:
+            part.touch(mode=0o600)  # from its first byte on: it holds hashes of passwords
             with closing(sqlite3.connect(part)) as copy:
                 self.reader.backup(copy)
                 copy.execute("PRAGMA journal_mode=DELETE")
                 copy.row_factory = sqlite3.Row
                 head = head_of(copy)
-            part.chmod(0o600)
             os.link(part, target)  # refuses what has come there since
             return head
         except (sqlite3.DatabaseError, OSError) as why:

@@ -21,7 +21,7 @@ from toeline.serve.forms import Anything, Id, Job
 from toeline.serve.jobs import FINISHED, UPLOADS, Jobs, job_record
 from toeline.serve.reviewing import FAULTS
 from toeline.serve.uploads import folder_below, keep
-from toeline.serve.who import ENGINEER, REVIEWER, VIEWER
+from toeline.serve.who import ENGINEER, REVIEWER, VIEWER, current
 
 router = APIRouter(responses=FAULTS, tags=["jobs"])
 POLL_S, ALIVE_S = 0.5, 15.0
@@ -135,6 +135,8 @@ def follow(job: Id, request: Request, who: Who = VIEWER) -> StreamingResponse:
     async def told() -> AsyncIterator[str]:
         last, quiet = "", 0.0
         while not await request.is_disconnected():
+            if await run_in_threadpool(current, request) is None:  # logged out meanwhile, or the account is gone
+                return
             said = job_record(await run_in_threadpool(jobs.row, job))
             text = json.dumps(said, ensure_ascii=False)
             if text != last or quiet >= ALIVE_S:

@@ -5,7 +5,8 @@ function target() {
   const next = new URLSearchParams(location.search).get("next") ?? "/review";
   try {
     const url = new URL(next, location.origin);
-    return url.origin === location.origin && !url.pathname.startsWith("/login") ? url.pathname + url.search : "/review";
+    // the whole address: a path alone may begin with two slashes, which is another server's
+    return url.origin === location.origin && !url.pathname.startsWith("/login") ? url.href : "/review";
   } catch {
     return "/review";
   }
