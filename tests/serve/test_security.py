@@ -58,7 +58,7 @@ def test_nobody_gets_anything_without_an_account(guarded: TestClient) -> None:
         if path in ("/healthz", "/readyz", "/version", "/metrics", f"{BASE}/login", f"{BASE}/logout"):
             continue
         for method in methods:
-            where = path.format(finding=1, photo=1, job=1, signoff=1)
+            where = path.format(finding=1, photo=1, job=1, signoff=1, inspection=1)
             said = guarded.request(method, where, json={} if method == "post" else None)
             assert said.status_code in (401, 422), (method, path, said.status_code)
             assert said.status_code == 401 or method == "post", (method, path)

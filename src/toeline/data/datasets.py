@@ -228,13 +228,6 @@ class Carry(StrEnum):
     COPY = "copy"
 
 
-LINKS: dict[Carry, tuple[tuple[str, Callable[[Path, Path], None]], ...]] = {
-    Carry.LINK: (("hard link", os.link), ("symbolic link", os.symlink)),
-    Carry.HARD: (("hard link", os.link),),
-    Carry.COPY: (),
-}
-
-
 @dataclass(frozen=True)
 class PlacedEntry:
     """An entry and where it comes to lie below `images` and, with another suffix, `labels`; with slashes."""
@@ -304,7 +297,8 @@ def carry(source: Path, target: Path, how: Carry) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     if how is Carry.LINK:
         target.unlink(missing_ok=True)  # a link is made in no time, and an old one may lead elsewhere
-    for name, link in LINKS[how]:
+    hard, soft = ("hard link", os.link), ("symbolic link", os.symlink)
+    for name, link in {Carry.LINK: (hard, soft), Carry.HARD: (hard,), Carry.COPY: ()}[how]:
         try:
             link(real, target)
         except (OSError, NotImplementedError):

@@ -54,7 +54,7 @@ class Part:
         """Whether a photograph, or what photographs are made of, belongs to this part.
 
         >>> [n for n in (1, 2, 3) if Part(n, 3).holds("flight 7/DJI_0041.JPG")]
-        [2]
+        [1]
         """
         hashed = hashlib.sha256(photo.encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(hashed[:8], "big") % self.of == self.number - 1

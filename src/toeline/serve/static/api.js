@@ -81,7 +81,7 @@ export const percent = (p) => (p === null || p === undefined ? "–" : `${Math.r
 export const clock = (time) => new Date(time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
 const SAID = {
-  confirm: "confirmed", change: "changed", reject: "not an object", unsure: "cannot judge", skip: "skipped", box: "box mended",
+  confirm: "confirmed", change: "changed", reject: "not an object", unsure: "cannot judge", skip: "skipped", box: "box corrected",
   add: "added", undo: "undone",
 };
 /** What a decision says, in words. */

@@ -451,7 +451,7 @@ function refused(entry, fault) {
   return load();
 }
 
-/** A box was mended or an object added: read it again. */
+/** A box was corrected or an object added: read it again. */
 async function reread(finding) {
   single.known.clear();
   try {
@@ -518,7 +518,7 @@ function saveBox() {
   single.item = state.item;
   single.viewer.show(single.photo, single.viewer.items.map((i) => (i.id === item.id ? state.item : i)), state.item);
   restFocus();
-  return tell("The box is mended. The class is still to be decided.");
+  return tell("The box is corrected. The class is still to be decided.");
 }
 
 function addBox(className) {
@@ -570,7 +570,7 @@ const KEYS = [
   ["-", "out", "zoom out", "single"],
   ["0", "fit", "whole photograph", "single"],
   ["h", "marks", "hide or show the boxes", "single"],
-  ["d", "draw", "draw or mend the box", "single"],
+  ["d", "draw", "draw or correct the box", "single"],
 ];
 const HELD = ["+", "-"]; // keys that go on while they are held down, beside arrows
 const ALIASES = { "=": "+", _: "-" };

@@ -1,4 +1,4 @@
-// The whole photograph: zoom, pan, the boxes of all findings, and one box that is drawn or mended.
+// The whole photograph: zoom, pan, the boxes of all findings, and one box that is drawn or corrected.
 
 import { make, percent, shown } from "./api.js";
 import { isDecided, nowBox, nowClass, nowCondition } from "./words.js";
