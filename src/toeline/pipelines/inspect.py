@@ -18,8 +18,8 @@ from PIL import Image
 
 from toeline.core.finding import Finding, Problem, ProblemKind, Result, kinds_of
 from toeline.core.prefetch import ahead
-from toeline.core.provenance import data_hash, now_words
-from toeline.core.reading import is_file
+from toeline.core.provenance import data_hash, now_words, settings_of, start_record
+from toeline.core.reading import file_hash, is_file
 from toeline.core.records import each_line
 from toeline.core.run_folder import (
     ERRORS,
@@ -126,8 +126,6 @@ class Output:
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
     """Inspect what is not yet done, write everything, and say what it came to. Raises ToelineError."""
-    from toeline.core.provenance import settings_of, start_record
-    from toeline.core.reading import file_hash
     from toeline.pipelines.again import apply_again
 
     run = _as_begun(with_model(run), output.out)
@@ -143,15 +141,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     if not photos and part is None:
         raise PhotoError(str(said[0]))
     left_out += said
-    made = calibration_file(run.calibration, run.judge)
-    settings = {**settings_of(run), "weights": quick_weights(run)}
-    settings["part"] = str(part) if part else None
-    settings["calibration_sha256"] = file_hash(made) if made and made.is_file() else None
-    if domain := _domain(run):
-        settings["domain_sha256"] = file_hash(domain) if domain.is_file() else None
-    if run.domain == OFF:
-        settings.pop("domain")  # as runs of before there was one have it
-    record = start_record(output.command, settings, taxonomy, title=output.title)
+    record = start_record(output.command, _settings(run, part), taxonomy, title=output.title)
     record |= {"unproven": unproven[0].what} if unproven else {}
     boxes, notes = _boxes(run, taxonomy, [*share.others, *photos])
     with claimed(output.out, own=own), writing(output.out):
@@ -179,6 +169,18 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
                 workers=output.pace.workers,
                 extras=output.extras,
             )
+
+
+def _settings(run: InspectRun, part: Part | None) -> dict[str, Any]:
+    """What makes a run the same: what was typed, and hashes of the files that it names."""
+    made = calibration_file(run.calibration, run.judge)
+    settings = {**settings_of(run), "weights": quick_weights(run), "part": str(part) if part else None}
+    settings["calibration_sha256"] = file_hash(made) if made and made.is_file() else None
+    if domain := _domain(run):
+        settings["domain_sha256"] = file_hash(domain) if domain.is_file() else None
+    if run.domain == OFF:
+        settings.pop("domain")  # as runs of before there was one have it
+    return settings
 
 
 def require(extras: Extras) -> None:
@@ -297,8 +299,6 @@ def quick_weights(run: InspectRun) -> dict[str, str]:
 
     They are part of the settings, so that a finished run is not taken for one of newer models.
     """
-    from toeline.core.reading import file_hash
-
     files = [] if run.boxes else detectors.weight_files(run.detector)
     files += judges.packaged_files(run.judge)
     files += [Path(part) for part in re.split("[:,]", run.judge)[1:]]  # ensemble:A,baseline:FILE, replay:FILE
