@@ -210,6 +210,17 @@ def test_a_handle_is_dragged_and_the_old_box_comes_back_by_undo(local: str, visi
     assert get(page, "/findings/1")["item"]["decision"] is None
 
 
+def test_a_class_that_is_clicked_takes_the_drawn_box_along(local: str, visit: Visit) -> None:
+    page = shown(visit(local, "/findings/1"))
+    press(page, "d", "ArrowRight", "7")
+    assert "Enter saves the box" in (page.text_content("#said[role=status]") or "")
+    page.click('[data-digit="8"]')
+    saved(page)
+    item = get(page, "/findings/1")["item"]
+    assert item["decision"]["class"] == "slope drain damaged"
+    assert item["decision"]["box"][0] > item["box"][0]
+
+
 def test_an_object_is_added_by_keys_alone(local: str, visit: Visit) -> None:
     page = shown(visit(local, "/findings/1"))
     press(page, "d", "ArrowRight", "ArrowRight", "Shift+ArrowDown")

@@ -518,7 +518,8 @@ function saveBox() {
   single.item = state.item;
   single.viewer.show(single.photo, single.viewer.items.map((i) => (i.id === item.id ? state.item : i)), state.item);
   restFocus();
-  return tell("The box is corrected. The class is still to be decided.");
+  tell("The box is corrected. The class is still to be decided.");
+  return true;
 }
 
 function addBox(className) {
@@ -616,7 +617,7 @@ function onKey(event) {
   if (viewer.edit && event.key in arrows) viewer.nudge(...arrows[event.key].map((v) => v * 4), event.shiftKey);
   else if (event.key === "Escape") escape();
   else if (viewer.edit && name === "u") stopBox();
-  else if (viewer.edit && !["Enter", "d", "+", "-", "0"].includes(name)) return null;
+  else if (viewer.edit && !["Enter", "d", "+", "-", "0"].includes(name)) return key || number ? tell("Enter saves the box, Escape leaves it as it was; then decide.") : null;
   else if (key) DO[key[1]]();
   else if (number && !event.shiftKey) digit(Number(number));
   else if (event.key in { ...arrows, " ": 0, Home: 0, End: 0 } && state.view === "grid") grid.key(event);
@@ -635,7 +636,10 @@ function escape() {
 
 function onClick(event) {
   const button = event.target.closest("[data-do], [data-digit]");
-  if (!button || (event.detail > 1 && !SAFE.includes(button.dataset.do))) return; // a double click decides one finding, not the next one too
+  if (!button) return;
+  const asked = button.dataset.digit && state.asked; // for the second press
+  if (event.detail > 1 && !asked && !SAFE.includes(button.dataset.do)) return; // a double click decides one finding, not the next one too
+  if (button.dataset.digit && single.viewer.edit && !saveBox()) return; // what was drawn goes with the class
   if (button.dataset.digit) digit(Number(button.dataset.digit));
   else DO[button.dataset.do]();
   if (event.detail && !["help", "draw"].includes(button.dataset.do)) restFocus(); // a click, not a key on the button
