@@ -30,7 +30,7 @@ from results import RESULTS, write
 
 HOST, PORT = "127.0.0.2", 8799  # loopback, but not the address at which nobody needs an account
 ON_A_PHOTO, DRAWN, SIZE = 50, 100, (640, 480)
-RAMP_S = 10
+RAMP_S = 40  # in which they come and log in, which takes a tenth of a second of all cores each
 SHOWN = (
     "page",
     "whole page",
@@ -195,7 +195,7 @@ def worked(folder: Path, args: argparse.Namespace, password: str) -> dict[str, d
             "--locustfile",
             str(Path(__file__).with_name("review_users.py")),
         ),
-        *("--host", f"http://{HOST}:{PORT}", "--users", str(number), "--spawn-rate", str(max(1, number // RAMP_S))),
+        *("--host", f"http://{HOST}:{PORT}", "--users", str(number), "--spawn-rate", str(number / RAMP_S)),
         *("--run-time", f"{args.seconds + RAMP_S + 5}s", "--reset-stats", "--csv", str(folder / "locust")),
         *("--only-summary", "--loglevel", "WARNING", "--exit-code-on-error", "0"),
     ]

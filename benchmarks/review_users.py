@@ -124,7 +124,7 @@ class Reader(Person):
     """Looks, and decides nothing."""
 
     fixed_count = READERS
-    wait_time = between(5, 15)
+    wait_time = between(10, 30)  # half a second for each of 36 crops
     name = "reader"
 
     def on_start(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ ORDERS = {
 }
 STATES = {"open": "f.decided = 0", "decided": "f.decided = 1", "all": "f.decided IN (0, 1)"}
 NEIGHBOURS, SAME_OBJECT = 20, 8
+STATE = "SELECT date('now'), (SELECT MAX(id) FROM events), (SELECT MAX(id) FROM inspections)"
+MOST_KEPT = 500
+SLOW_S = 0.01  # of a core, for counting: a store of some ten thousand findings
 JOINED = "SELECT f.*, p.name AS photo_name FROM findings f JOIN photos p ON p.id = f.photo"
 # The first decision on an inspection after an event; skipping, and the blind review, change nothing of what was signed.
 REOPENS = (
@@ -123,11 +127,14 @@ class Listing:
         """`taxonomy` gives conditions and severities of classes."""
         self.store, self.taxonomy = store, taxonomy
         self.tallies: dict[int | None, Tally] = {}
+        self._kept: dict[str, tuple[Any, float, float, Any]] = {}
+        self._counting = threading.Lock()
 
     def page(self, chosen: Filter, *, sort: str = "urgent", page: int = 1, per_page: int = 60) -> dict[str, Any]:
         """One page of findings, and how many there are."""
         where, values = chosen.where()
-        total = self.store.value(f"SELECT COUNT(*) FROM findings f WHERE {where}", *values)
+        count = f"SELECT COUNT(*) FROM findings f WHERE {where}"
+        total = self._counted(f"{where} {values}", lambda: self.store.value(count, *values))
         # their numbers first, which an index of the order gives; only rows that are shown are read
         ids = f"SELECT f.id FROM findings f WHERE {where} ORDER BY {ORDERS[sort]} LIMIT ? OFFSET ?"
         rows = self.store.rows(
@@ -222,8 +229,29 @@ class Listing:
         rows = self.store.rows(f"{JOINED} WHERE f.photo = ? AND f.removed = 0 ORDER BY f.id", number)
         return [self.item(row) for row in rows]
 
+    def _counted(self, name: str, count: Callable[[], Any]) -> Any:
+        """What `count` says of the store as it is; where it takes long, of how it was a moment ago.
+
+        Of many who ask at once one counts, and what took long is counted anew after 20 times as long at the earliest.
+        """
+        with self._counting:
+            state = tuple(self.store.rows(STATE)[0])
+            before, at, took, found = self._kept.get(name, (None, 0.0, 0.0, None))
+            if before == state or (took > SLOW_S and time.monotonic() - at < 20 * took):
+                return found
+            start = time.thread_time()  # of this thread alone, however busy the machine is
+            found = count()
+            if len(self._kept) >= MOST_KEPT:  # filters are typed by people
+                self._kept.clear()
+            self._kept[name] = (state, time.monotonic(), time.thread_time() - start, found)
+            return found
+
     def inspections(self) -> list[dict[str, Any]]:
         """All inspections, the latest first."""
+        found: list[dict[str, Any]] = self._counted("inspections", self._inspections)
+        return found
+
+    def _inspections(self) -> list[dict[str, Any]]:
         rows = self.store.rows(
             "SELECT i.*, (SELECT COUNT(*) FROM photos p WHERE p.inspection = i.id) AS photographs,"
             " COUNT(f.id) AS findings, COALESCE(SUM(f.decided), 0) AS decided,"
@@ -256,6 +284,10 @@ class Listing:
 
     def progress(self, inspection: int | None = None) -> dict[str, Any]:
         """How far the review is."""
+        found: dict[str, Any] = self._counted(f"progress {inspection}", lambda: self._progress(inspection))
+        return found
+
+    def _progress(self, inspection: int | None) -> dict[str, Any]:
         of, values = ("AND f.inspection = ?", [inspection]) if inspection is not None else ("", [])
         rows = self.store.rows(
             "SELECT f.type, f.decided, f.skipped, f.now_action AS did, COUNT(*) AS n FROM findings f"

@@ -22,6 +22,7 @@ from toeline.serve.store import Row, Store
 
 KEPT_PX = 60_000_000  # pixels of photographs that stay decoded: 180 MB
 CACHE = "cache"
+JPEG_END = b"\xff\xd9"
 
 
 class Pixels:
@@ -55,11 +56,13 @@ class Pixels:
         name = self.etag(photo, what)
         file = self.store.folder / CACHE / name[:2] / f"{name}.jpg"
         with suppress(OSError):
-            return file.read_bytes()
+            kept = file.read_bytes()
+            if kept.endswith(JPEG_END):  # not cut off when the power failed
+                return kept
         with self._lock:
             picture = as_jpeg(make(self._image(path)))  # type: ignore[operator]
         with suppress(OSError):  # a full disk makes it slower, and nothing else
-            write_whole(file, picture)
+            write_whole(file, picture, lasting=False)
         return picture
 
     def _path(self, photo: Row) -> Path:

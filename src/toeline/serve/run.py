@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 NEEDED = ("fastapi", "uvicorn", "argon2", "itsdangerous", "python_multipart", "prometheus_client")
 SHIPPED = "shipped"
+SWITCH_S = 0.001  # that a thread waits for one that computes, such as that of the model; Python's own 5 ms add up
 GRACE_S = 10  # that requests have to end when the server is told to; the job has jobs.STOP_S after them
 
 
@@ -50,6 +52,7 @@ def serve(run: ServeOptions) -> None:
     out.print(f"Open [bold]http://{shown}:{run.port}[/] in a browser; Ctrl+C stops it.")
     if model is None:
         out.print("[dim]Without --model nothing can be inspected here; findings come in by toeline serve import.[/]")
+    sys.setswitchinterval(SWITCH_S)
     uvicorn.run(
         app, host=run.host, port=run.port, log_level="warning", server_header=False, proxy_headers=run.behind_proxy,
         forwarded_allow_ips="127.0.0.1", timeout_keep_alive=30, timeout_graceful_shutdown=GRACE_S,

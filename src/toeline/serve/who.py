@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -28,8 +28,8 @@ def current(request: Request) -> Who | None:
     return state.accounts.of_cookie(cookie) if cookie else None
 
 
-def _check(role: str) -> Callable[[Request], Who]:
-    def check(request: Request) -> Who:
+def _check(role: str) -> Callable[[Request], Awaitable[Who]]:
+    async def check(request: Request) -> Who:  # two look-ups by key: less than a thread costs
         who = current(request)
         if who is None:
             raise Refused(401, "signed_out", "nobody is logged in. Log in, or send a token.")
