@@ -15,8 +15,8 @@ from toeline.evaluate.reviewed import (
     BOTH_STAGES,
     GIVEN_TYPE,
     UNSEEN,
-    Change,
-    Drift,
+    AccuracyChange,
+    DriftAnswer,
     Reviewed,
     class_given_type,
     proof_of,
@@ -129,11 +129,11 @@ def test_what_is_said_of_a_target() -> None:
 
 def test_drift_is_told_when_the_interval_leaves_out_none() -> None:
     was = figure(180, 200, 200)
-    assert Change.of(was, figure(70, 100, 100)).answer is Drift.WORSE
-    assert "to the worse" in Change.of(was, figure(70, 100, 100)).words
-    assert Change.of(was, figure(88, 100, 100)).answer is Drift.NOT_SHOWN
-    assert Change.of(figure(70, 100, 100), was).answer is Drift.BETTER
-    assert Change.of(figure(70, 100, 100), was, at_most=True).answer is Drift.NOT_SHOWN
-    assert Change.of(was, figure(70, 100, 100), at_most=True).answer is Drift.WORSE
-    assert Change.of(was, was).interval.low < 0 < Change.of(was, was).interval.high
-    assert isinstance(Change.of(was, was).interval, Interval)
+    assert AccuracyChange.of(was, figure(70, 100, 100)).answer is DriftAnswer.WORSE
+    assert "to the worse" in AccuracyChange.of(was, figure(70, 100, 100)).words
+    assert AccuracyChange.of(was, figure(88, 100, 100)).answer is DriftAnswer.NOT_SHOWN
+    assert AccuracyChange.of(figure(70, 100, 100), was).answer is DriftAnswer.BETTER
+    assert AccuracyChange.of(figure(70, 100, 100), was, at_most=True).answer is DriftAnswer.NOT_SHOWN
+    assert AccuracyChange.of(was, figure(70, 100, 100), at_most=True).answer is DriftAnswer.WORSE
+    assert AccuracyChange.of(was, was).interval.low < 0 < AccuracyChange.of(was, was).interval.high
+    assert isinstance(AccuracyChange.of(was, was).interval, Interval)

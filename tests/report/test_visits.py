@@ -16,11 +16,11 @@ from toeline.core.severity import NO_GRADING, UNGRADED
 from toeline.core.taxonomy import Taxonomy
 from toeline.report.camera_geometry import pixel_of
 from toeline.report.document import render_html, render_markdown
-from toeline.report.revisit import Change, Revisit, compared
+from toeline.report.revisit import Revisit, VisitChange, compared
 from toeline.report.revisit_page import COLUMNS, page_of, record, rows
 from toeline.report.tables import to_csv
 from toeline.report.visit_pictures import place_wanted
-from toeline.report.visits import Reviewed, Seen, Visit, objects_of
+from toeline.report.visits import PersonsAnswer, Seen, Visit, objects_of
 
 ROW = [shot(f"a{n}.jpg", pose(40 * n)) for n in range(4)]  # the ground from 26 m west to 146 m east, overlapping
 LATER = [shot(f"b{n}.jpg", pose(40 * n + 3)) for n in range(4)]
@@ -30,7 +30,7 @@ def told(before: list[Finding], after: list[Finding], **more: object) -> Revisit
     return compared(visit("May", ROW, before), visit("November", LATER, after), **more)  # type: ignore[arg-type]
 
 
-def only(found: Revisit) -> Change:
+def only(found: Revisit) -> VisitChange:
     assert len(found.changes) == 1, [c.status for c in found.changes]
     return found.changes[0]
 
@@ -279,8 +279,8 @@ def test_every_object_is_in_exactly_one_change(seed: int) -> None:
         assert sorted((f.photo, f.id) for f in kept) == sorted((f.photo, f.id) for f in its)
 
 
-def decided(finding: Finding, action: str, class_name: str = "", **more: object) -> Reviewed:
-    return Reviewed(finding.photo, finding.id, action, class_name, user="ann", time="2026-05-01", **more)  # type: ignore[arg-type]
+def decided(finding: Finding, action: str, class_name: str = "", **more: object) -> PersonsAnswer:
+    return PersonsAnswer(finding.photo, finding.id, action, class_name, user="ann", time="2026-05-01", **more)  # type: ignore[arg-type]
 
 
 def test_what_people_decided_replaces_the_model() -> None:
@@ -299,7 +299,7 @@ def test_what_people_decided_replaces_the_model() -> None:
 
 def test_an_object_that_a_person_added_is_placed_by_its_photograph() -> None:
     # the photograph shows 53.3 m on 400 pixels: the middle of this box is 6.67 m east of the camera at 40 m
-    added = Reviewed("a1.jpg", "+1", "add", "rock toe", Box(240, 140, 260, 160), "ann", "2026-05-01")
+    added = PersonsAnswer("a1.jpg", "+1", "add", "rock toe", Box(240, 140, 260, 160), "ann", "2026-05-01")
     found = compared(
         visit("May", ROW, [], reviewed=[added]), visit("November", LATER, [said("b1.jpg", 1, "rock toe", at(46.7))])
     )
@@ -309,7 +309,7 @@ def test_an_object_that_a_person_added_is_placed_by_its_photograph() -> None:
 
 def test_an_added_object_on_two_photographs_is_one() -> None:
     both = [
-        Reviewed(f"a{n}.jpg", "+1", "add", "rock toe", Box(190 + x, 140, 210 + x, 160), "ann", "2026")
+        PersonsAnswer(f"a{n}.jpg", "+1", "add", "rock toe", Box(190 + x, 140, 210 + x, 160), "ann", "2026")
         for n, x in ((1, 150), (2, -150))  # 20 m east of the one camera, 20 m west of the other
     ]
     assert len(objects_of(visit("May", ROW, [], reviewed=both), WORDS)) == 1

@@ -22,7 +22,7 @@ from toeline.errors import LabelError
 from toeline.serve.answers import answers_into
 from toeline.serve.decisions import check
 from toeline.serve.store import Store
-from toeline.serve.tasks import Photo, refer
+from toeline.serve.tasks import TaskPhoto, refer
 
 Task = dict[str, Any]
 DRAIN: dict[str, Any] = {"class": "slope drain"}
@@ -549,7 +549,7 @@ def test_what_was_shown_at_an_event_follows_from_the_events(store: Path) -> None
         decide(web, first["id"], "reject", version=1)
         web.post("/api/v1/undo", json={"key": "undo-0001"})
     opened = Store.open(store)
-    photo = Photo(opened, Taxonomy.load(), opened.rows("SELECT * FROM photos WHERE id = 1")[0])
+    photo = TaskPhoto(opened, Taxonomy.load(), opened.rows("SELECT * FROM photos WHERE id = 1")[0])
     seen = {at: [(s.version, s.box.xyxy) for s in photo.shown_at(at) if s.row["object"] == "1"] for at in range(4)}
     opened.close()
     assert seen == {0: [(0, UNMOVED)], 1: [(1, (10, 10, 50, 60))], 2: [], 3: [(3, (10, 10, 50, 60))]}

@@ -22,7 +22,7 @@ from toeline import errors
 from toeline.core.finding import Finding, graded
 from toeline.core.taxonomy import Taxonomy
 from toeline.report import pdf
-from toeline.report.signed_page import CHAIN, PICTURED, Answer, SignedReport, render_signed
+from toeline.report.signed_page import CHAIN, PICTURED, SignedFinding, SignedReport, render_signed
 from toeline.serve import signing
 from toeline.serve.decisions import check
 from toeline.serve.store import FILE, HEAD, NOTED, Store
@@ -110,7 +110,9 @@ def damaged(number: int, probability: float) -> Finding:
 def test_thousands_of_decisions_keep_what_matters_in_front() -> None:
     found = graded([damaged(n, n / 5000) for n in range(1, 4001)], (), WORDS)
     urgent = replace(found[0], grade=replace(found[0].grade, immediate="water stands behind it"))
-    answers = [Answer(f, "rock toe damaged", "confirm", "ann", "2026-11-28T21:00:00Z", n) for n, f in enumerate(found)]
+    answers = [
+        SignedFinding(f, "rock toe damaged", "confirm", "ann", "2026-11-28T21:00:00Z", n) for n, f in enumerate(found)
+    ]
     answers[0] = replace(answers[0], finding=urgent)
     answers[7] = replace(answers[7], said="rock toe", action="change")
     report = SignedReport("Inspection x", "Ann", "2026-11-28T21:00:00Z", "", 9, answers, WORDS, [("run", "abc")])

@@ -53,7 +53,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnsweredPhoto:
     """One photograph as one person left it.
 
     `reference` is that of the photograph, or empty. `seen`: the person finished all of it; `skipped`: put it off. Only
@@ -79,7 +79,7 @@ class Answers:
     """All of a file. `faults` and `notes` are of what became no `photos`, each with its place in the file."""
 
     tool: str
-    photos: list[Answered] = field(default_factory=list)
+    photos: list[AnsweredPhoto] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
@@ -142,7 +142,7 @@ def _cvat(root: ElementTree.Element, file: Path) -> Answers:
     return found
 
 
-def _cvat_image(image: ElementTree.Element, where: str, stamp: str) -> Answered:
+def _cvat_image(image: ElementTree.Element, where: str, stamp: str) -> AnsweredPhoto:
     """Raises ValueError for an image without a size."""
     size = _side(image, "width"), _side(image, "height")
     tags = [said for tag in image.iterfind("tag") if PHOTO in (said := _attributes(tag))]
@@ -151,7 +151,7 @@ def _cvat_image(image: ElementTree.Element, where: str, stamp: str) -> Answered:
         for at, shape in enumerate((one for one in image if one.tag in SHAPES + OTHERS), start=1)
     ]
     reference = next((tag[PHOTO].strip() for tag in tags), "")
-    return Answered(
+    return AnsweredPhoto(
         where,
         image.get("name", ""),
         reference,
@@ -306,13 +306,13 @@ def _content(annotation: Mapping[str, Any]) -> str:
     return repr(sorted(rows, key=repr))
 
 
-def _annotation(task: Mapping[str, Any], one: Mapping[str, Any], where: str) -> Answered:
+def _annotation(task: Mapping[str, Any], one: Mapping[str, Any], where: str) -> AnsweredPhoto:
     data = task["data"]
     skipped = bool(one.get("was_cancelled"))
     here = f"{where}, annotation {cut(str(one.get('id', '')))}" if one.get("id") else where
     seconds = one.get("lead_time")
     size = _size(one)
-    return Answered(
+    return AnsweredPhoto(
         here,
         _name(data),
         str(data.get(REFERENCE) or ""),

@@ -162,7 +162,7 @@ class _Counted:
         return self.share(f"precision/{name}", f"{name}, precision", lambda i: i.said_class == name, lambda i: i.right)
 
 
-class Drift(StrEnum):
+class DriftAnswer(StrEnum):
     """What an interval of a difference says."""
 
     WORSE = "worse"
@@ -171,7 +171,7 @@ class Drift(StrEnum):
 
 
 @dataclass(frozen=True)
-class Change:
+class AccuracyChange:
     """A running figure beside the one that the model was promoted with; the interval is of the difference.
 
     A running figure that can only be too good (`at_most`) shows no change to the better.
@@ -184,17 +184,17 @@ class Change:
     at_most: bool = False
 
     @classmethod
-    def of(cls, promoted: Metric, running: Metric, *, at_most: bool = False) -> Change:
+    def of(cls, promoted: Metric, running: Metric, *, at_most: bool = False) -> AccuracyChange:
         """The two were measured on different objects."""
         between = difference(promoted.value, promoted.interval, running.value, running.interval)
         return cls(promoted, running, running.value - promoted.value, between, at_most)
 
     @property
-    def answer(self) -> Drift:
+    def answer(self) -> DriftAnswer:
         """Whether the interval leaves out that nothing changed."""
         if self.interval.high < 0:
-            return Drift.WORSE
-        return Drift.BETTER if self.interval.low > 0 and not self.at_most else Drift.NOT_SHOWN
+            return DriftAnswer.WORSE
+        return DriftAnswer.BETTER if self.interval.low > 0 and not self.at_most else DriftAnswer.NOT_SHOWN
 
     @property
     def words(self) -> str:
@@ -206,9 +206,9 @@ class Change:
             f"{100 * self.difference:+.1f} points (95 % {low:+.1f} to {high:+.1f})"
         )
         told = {
-            Drift.WORSE: "Drift is shown, to the worse",
-            Drift.BETTER: "A change is shown, to the better",
-            Drift.NOT_SHOWN: "No drift can be shown",
+            DriftAnswer.WORSE: "Drift is shown, to the worse",
+            DriftAnswer.BETTER: "A change is shown, to the better",
+            DriftAnswer.NOT_SHOWN: "No drift can be shown",
         }
         return f"{told[self.answer]}: {figures}."
 

@@ -20,7 +20,7 @@ from toeline.pipelines.progress import Summary, bar, escape, saying
 from toeline.pipelines.saved_run import SavedRun, read_saved
 from toeline.pipelines.settings import RevisitRun
 from toeline.report.document import percent, render_html
-from toeline.report.revisit import CHANGED, MEANS, STATUSES, Change, Revisit, compared, words_of
+from toeline.report.revisit import CHANGED, MEANS, STATUSES, Revisit, VisitChange, compared, words_of
 from toeline.report.revisit_page import (
     COLUMNS,
     CSV,
@@ -36,11 +36,11 @@ from toeline.report.revisit_page import (
 )
 from toeline.report.tables import to_csv
 from toeline.report.visit_pictures import Wanted, object_wanted, pictures_of, place_wanted
-from toeline.report.visits import Reviewed, SiteObject, Visit
+from toeline.report.visits import PersonsAnswer, SiteObject, Visit
 
 OWN = {CSV, JSON, HTML}
 SHOWN = 10  # changes in the terminal
-Decisions = Callable[[Sequence[SavedRun]], Sequence[Sequence[Reviewed] | None]]
+Decisions = Callable[[Sequence[SavedRun]], Sequence[Sequence[PersonsAnswer] | None]]
 
 
 def revisit_into(run: RevisitRun, folder: Path, decisions: Decisions | None = None) -> Revisit:
@@ -67,7 +67,7 @@ def _finished(place: Path, taxonomy: Path | None) -> SavedRun:
     return saved
 
 
-def _visit(saved: SavedRun, reviewed: Sequence[Reviewed] | None) -> Visit:
+def _visit(saved: SavedRun, reviewed: Sequence[PersonsAnswer] | None) -> Visit:
     name = str(saved.record.get("title") or "") or saved.folder.resolve().name
     findings = [finding for its in saved.findings().values() for finding in its]
     return Visit(name, saved.record, saved.taxonomy, saved.progress, findings, reviewed)
@@ -101,7 +101,7 @@ def _pictures(told: Revisit, saved: Sequence[SavedRun]) -> dict[tuple[int, str],
 
 
 def _wanted(
-    change: Change, its: SiteObject | None, at: int, records: Sequence[Mapping[str, Any]], key: tuple[int, str]
+    change: VisitChange, its: SiteObject | None, at: int, records: Sequence[Mapping[str, Any]], key: tuple[int, str]
 ) -> Wanted | None:
     if its is not None:
         return object_wanted(its, key) if its.finding.photo in records[at] else None
@@ -156,7 +156,7 @@ def _counts(told: Revisit) -> Table:
     return table
 
 
-def _first(changes: Sequence[Change], told: Revisit) -> Table:
+def _first(changes: Sequence[VisitChange], told: Revisit) -> Table:
     """The gravest changes, a line or two each."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name, width in (("change", 16), ("what", 34), ("photograph now", 22)):

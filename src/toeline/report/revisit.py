@@ -63,7 +63,7 @@ WAYS = {
 
 
 @dataclass(frozen=True)
-class Change:
+class VisitChange:
     """What became of one object. `before` is None for what is there for the first time, `after` for what was not found.
 
     `p_differs` is the probability that the condition truly differs, `p_told` that what `status` says is so; None where
@@ -105,7 +105,7 @@ class Revisit:
 
     before: Visit
     after: Visit
-    changes: tuple[Change, ...]
+    changes: tuple[VisitChange, ...]
     seen: tuple[Seen, Seen]
     words: Taxonomy
     sure: float
@@ -125,7 +125,7 @@ class Revisit:
 
 
 @dataclass(frozen=True)
-class Pair:
+class VisitPair:
     """Two objects that may be the same: their places in the two lists, how they were found, what it costs (0 to 1)."""
 
     i: int
@@ -149,10 +149,10 @@ def compared(before: Visit, after: Visit, *, words: Taxonomy | None = None, sure
     instead = _instead([old[i] for i in lost], [new[j] for j in found], seen, start)
     names = [{type_in(t.name, words) for t in visit.taxonomy.types} for visit in (before, after)]
     for n, i in enumerate(lost):
-        change = Change("gone", old[i], None)
+        change = VisitChange("gone", old[i], None)
         changes.append(_alone(change, seen, "second", names[1], sure, instead[0].get(n)))
     for n, j in enumerate(found):
-        change = Change("new", None, new[j])
+        change = VisitChange("new", None, new[j])
         changes.append(_alone(change, (seen[1], seen[0]), "first", names[0], sure, instead[1].get(n)))
     told = Revisit(
         before, after, tuple(sorted(changes, key=_gravity)), seen, words, sure, tuple(differences(before, after)),
@@ -161,7 +161,7 @@ def compared(before: Visit, after: Visit, *, words: Taxonomy | None = None, sure
     return replace(told, problems=tuple(_problems(told)))
 
 
-def _gravity(change: Change) -> tuple[Any, ...]:
+def _gravity(change: VisitChange) -> tuple[Any, ...]:
     """What the list is sorted by: status, certain ones first, the severest, then the photograph."""
     rank = max((o.rank or 0 for o in (change.before, change.after) if o), default=0)
     side = change.before is None
@@ -170,7 +170,7 @@ def _gravity(change: Change) -> tuple[Any, ...]:
 
 def paired(
     old: Sequence[SiteObject], new: Sequence[SiteObject], seen: tuple[Seen, Seen], start: Point
-) -> tuple[list[Pair], list[Pair]]:
+) -> tuple[list[VisitPair], list[VisitPair]]:
     """One-to-one pairs of the least cost in all, and all candidates: by positions, then by boxes for what has none."""
     near = list(_near(old, new, start, GATE))
     first = assigned(near, old, new)
@@ -181,7 +181,7 @@ def paired(
 
 def _near(
     old: Sequence[SiteObject], new: Sequence[SiteObject], start: Point, gate: float, *, alike: bool = True
-) -> Iterator[Pair]:
+) -> Iterator[VisitPair]:
     """Pairs of one type (or with `alike` False of two) whose positions lie within `gate` of their joint accuracy."""
     from scipy.spatial import cKDTree
 
@@ -198,12 +198,12 @@ def _near(
         for j, other_kind, there, other_error in (placed[1][b] for b in sorted(others)):
             distance, joint = math.dist(at, there), math.hypot(error, other_error)
             if (kind == other_kind) == alike and distance <= gate * joint:
-                yield Pair(i, j, (distance / joint / gate) ** 2, "position", distance_m=distance)
+                yield VisitPair(i, j, (distance / joint / gate) ** 2, "position", distance_m=distance)
 
 
 def _overlapping(
     old: Sequence[SiteObject], new: Sequence[SiteObject], seen: tuple[Seen, Seen], least: float, *, alike: bool = True
-) -> Iterator[Pair]:
+) -> Iterator[VisitPair]:
     """Pairs of one type (or of two) whose boxes overlap by `least` on photographs of one content or name.
 
     Where both have a position, that tells, and no box.
@@ -223,7 +223,7 @@ def _overlapping(
                         best[j] = max(best.get(j, (0.0, "")), (overlap, way), key=lambda b: (b[0], b[1] == "content"))
         for j, (overlap, way) in sorted(best.items()):
             if overlap >= least:
-                yield Pair(i, j, (1 - overlap) / (1 - least), way, overlap=overlap)
+                yield VisitPair(i, j, (1 - overlap) / (1 - least), way, overlap=overlap)
 
 
 def _shares(finding: Finding, record: Mapping[str, Any] | None) -> Box:
@@ -233,7 +233,7 @@ def _shares(finding: Finding, record: Mapping[str, Any] | None) -> Box:
     return Box(x1 / wide, y1 / high, x2 / wide, y2 / high) if wide and high else finding.box
 
 
-def assigned(candidates: Sequence[Pair], old: Sequence[SiteObject], new: Sequence[SiteObject]) -> list[Pair]:
+def assigned(candidates: Sequence[VisitPair], old: Sequence[SiteObject], new: Sequence[SiteObject]) -> list[VisitPair]:
     """The one-to-one choice of candidates that costs least, where an object that is left alone costs 1.
 
     Objects that no candidates join are independent of each other, so that each cluster is solved by itself.
@@ -248,7 +248,7 @@ def assigned(candidates: Sequence[Pair], old: Sequence[SiteObject], new: Sequenc
     size = len(old) + len(new)
     joined = coo_matrix((np.ones(len(candidates)), (rows, columns)), shape=(size, size))
     _, cluster_of = connected_components(joined, directed=False)
-    clusters: dict[int, list[Pair]] = defaultdict(list)
+    clusters: dict[int, list[VisitPair]] = defaultdict(list)
     for pair in candidates:
         clusters[int(cluster_of[pair.i])].append(pair)
     chosen = []
@@ -268,7 +268,9 @@ def _tie(a: SiteObject, b: SiteObject) -> float:
     return TIE * (a.class_name != b.class_name) + TINY_TIE * (2 - sum(same))
 
 
-def _paired_change(pair: Pair, a: SiteObject, b: SiteObject, rival: bool, words: Taxonomy, sure: float) -> Change:
+def _paired_change(
+    pair: VisitPair, a: SiteObject, b: SiteObject, rival: bool, words: Taxonomy, sure: float
+) -> VisitChange:
     """What became of an object; `rival` says that another one may be meant."""
     status = _status(a, b)
     differs, told = chances(a, b, status, words)
@@ -280,7 +282,7 @@ def _paired_change(pair: Pair, a: SiteObject, b: SiteObject, rival: bool, words:
         reasons.append(f"another {words_of(a.type_name, words)} in another condition lies about as near")
     perhaps = tuple(reasons) if status != "unclear" else ()
     why = "" if status != "unclear" else _unclear(a, b)
-    return Change(status, a, b, pair.way, pair.distance_m, pair.overlap, differs, told, perhaps, why)
+    return VisitChange(status, a, b, pair.way, pair.distance_m, pair.overlap, differs, told, perhaps, why)
 
 
 def _percent(share: float) -> str:
@@ -334,17 +336,17 @@ def _conditions(o: SiteObject, words: Taxonomy) -> dict[tuple[str, Any], float]:
 
 
 def _rivals(
-    pairs: Sequence[Pair], candidates: Sequence[Pair], old: Sequence[SiteObject], new: Sequence[SiteObject]
-) -> set[Pair]:
+    pairs: Sequence[VisitPair], candidates: Sequence[VisitPair], old: Sequence[SiteObject], new: Sequence[SiteObject]
+) -> set[VisitPair]:
     """Pairs of which one side fits another object about as well, with which the change would be another one."""
-    of_old: dict[int, list[Pair]] = defaultdict(list)
-    of_new: dict[int, list[Pair]] = defaultdict(list)
+    of_old: dict[int, list[VisitPair]] = defaultdict(list)
+    of_new: dict[int, list[VisitPair]] = defaultdict(list)
     for candidate in candidates:
         if candidate.way == "position":
             of_old[candidate.i].append(candidate)
             of_new[candidate.j].append(candidate)
 
-    def has_rival(pair: Pair) -> bool:
+    def has_rival(pair: VisitPair) -> bool:
         limit = pair.cost + RIVAL / GATE**2
         others = [c for c in of_old[pair.i] if new[c.j].class_name != new[pair.j].class_name]
         others += [c for c in of_new[pair.j] if old[c.i].class_name != old[pair.i].class_name]
@@ -367,8 +369,8 @@ def _instead(
 
 
 def _alone(
-    change: Change, seen: tuple[Seen, Seen], which: str, types: set[str], sure: float, instead: str | None
-) -> Change:
+    change: VisitChange, seen: tuple[Seen, Seen], which: str, types: set[str], sure: float, instead: str | None
+) -> VisitChange:
     """What became of an object that is in one visit only; `seen` is what its own visit looked at, and the `which` one.
 
     Only what was looked at can be gone, or new.
@@ -428,7 +430,7 @@ def looked_at(there: SiteObject, own: Seen, other: Seen, which: str) -> Looked:
     return Looked(f"not photographed: {visit} has no photograph of this name", found=False)
 
 
-def _shift(changes: Sequence[Change], start: Point) -> Meters | None:
+def _shift(changes: Sequence[VisitChange], start: Point) -> Meters | None:
     """By how much second positions lie off the first, in the median; None below LEAST_TO_SAY."""
     ways = [
         (flat_from(start, c.before.at), flat_from(start, c.after.at))

@@ -9,7 +9,7 @@ from toeline.core.geo import Meters
 from toeline.report.document import Plot
 from toeline.report.geolocate import flat_from
 from toeline.report.map import MOST_AREAS, MOST_MARKS, RIM, WIDE, Frame, framed, scale_bar
-from toeline.report.revisit import CHANGED, Change, Revisit, words_of
+from toeline.report.revisit import CHANGED, Revisit, VisitChange, words_of
 
 RADIUS = 10.0
 CAPTION = (
@@ -48,7 +48,13 @@ def _dot(at: Meters, frame: Frame) -> str:
 
 
 def _mark(
-    n: int, change: Change, at: Meters, frame: Frame, told: Revisit, signs: Mapping[str, str], moods: Mapping[str, str]
+    n: int,
+    change: VisitChange,
+    at: Meters,
+    frame: Frame,
+    told: Revisit,
+    signs: Mapping[str, str],
+    moods: Mapping[str, str],
 ) -> str:
     """A sign in a circle, with a link to its card."""
     x, y = frame.xy(at)

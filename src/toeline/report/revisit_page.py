@@ -10,7 +10,18 @@ from toeline.core.provenance import models_fingerprint, now_words
 from toeline.core.words import some
 from toeline.report.document import Card, Cards, Grid, Highlight, ScorecardPage, Section, Side, Words, percent
 from toeline.report.geolocate import position_words
-from toeline.report.revisit import CHANGED, GATE, LEAST_IOU, MEANS, STATUSES, UNSEEN, WAYS, Change, Revisit, words_of
+from toeline.report.revisit import (
+    CHANGED,
+    GATE,
+    LEAST_IOU,
+    MEANS,
+    STATUSES,
+    UNSEEN,
+    WAYS,
+    Revisit,
+    VisitChange,
+    words_of,
+)
 from toeline.report.revisit_map import changes_map
 from toeline.report.visits import MODEL, SAME_VIEW_M, SiteObject, Visit
 
@@ -36,7 +47,7 @@ def rows(told: Revisit) -> list[dict[str, Any]]:
     return [_row(n, change) for n, change in enumerate(told.changes, start=1)]
 
 
-def _row(n: int, change: Change) -> dict[str, Any]:
+def _row(n: int, change: VisitChange) -> dict[str, Any]:
     its = change.either
     at = its.at
     values = (
@@ -168,7 +179,7 @@ def _overview(told: Revisit) -> Grid:
     return Grid("", head, tuple(lines), caption="Certain ones; + more that are perhaps so.")
 
 
-def _count(changes: Sequence[Change]) -> str:
+def _count(changes: Sequence[VisitChange]) -> str:
     doubtful = sum(bool(c.perhaps) for c in changes)
     return "–" if not changes else f"{len(changes) - doubtful:,}" + (f" + {doubtful:,}" if doubtful else "")
 
@@ -193,7 +204,7 @@ def _title(status: str) -> str:
 SIDES = ("before", "after")
 
 
-def _card(change: Change, told: Revisit, pictures: Mapping[str, str]) -> Card:
+def _card(change: VisitChange, told: Revisit, pictures: Mapping[str, str]) -> Card:
     visits = {"before": told.before, "after": told.after}
     sides = [_side(side, getattr(change, side), change, visits[side], pictures[side]) for side in SIDES]
     odds = f"Probability that the condition differs {percent(change.p_differs)}" if change.p_differs is not None else ""
@@ -216,7 +227,7 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def _side(side: str, its: SiteObject | None, change: Change, visit: Visit, picture: str) -> Side:
+def _side(side: str, its: SiteObject | None, change: VisitChange, visit: Visit, picture: str) -> Side:
     if its is None:
         what = "nothing found there" if change.status in ("new", "gone") else "not photographed"
         return Side(f"{side}: {visit.name}", (what, *filter(None, [change.place])), picture)
@@ -247,7 +258,7 @@ def _listed(told: Revisit, status: str) -> Section | None:
     return Section(_title(status), (f"{_title(MEANS[status])}.{left}",), grids=(grid,))
 
 
-def _how(change: Change) -> str:
+def _how(change: VisitChange) -> str:
     doubt = f"; perhaps: {'; '.join(change.perhaps)}" if change.perhaps else ""
     apart = f", {change.distance_m:.1f} m apart" if change.distance_m is not None else ""
     return f"{WAYS[change.way]}{apart}{doubt}"

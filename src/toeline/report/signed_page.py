@@ -30,7 +30,7 @@ DID = {
 
 
 @dataclass(frozen=True)
-class Answer:
+class SignedFinding:
     """One finding as it is signed: `finding` has the class that was decided, with its grade; `said` is the model's.
 
     `action` is empty where nobody decided: then both are the same. `event` is the number of the decision.
@@ -64,12 +64,12 @@ class SignedReport:
     time: str
     note: str
     photographs: int
-    answers: Sequence[Answer]
+    answers: Sequence[SignedFinding]
     taxonomy: Taxonomy
     facts: Sequence[tuple[str, str]]
 
     @property
-    def work(self) -> list[Answer]:
+    def work(self) -> list[SignedFinding]:
         """What is to be done: what cannot wait, then by severity; without a scale all that is not normal."""
         normal, graded = normal_condition(self.taxonomy), bool(self.taxonomy.grading)
         todo = [
@@ -78,13 +78,13 @@ class SignedReport:
         return sorted(todo, key=lambda a: (not a.finding.immediate, urgency(a.finding)))
 
     @property
-    def pictured(self) -> list[Answer]:
+    def pictured(self) -> list[SignedFinding]:
         """The first of the work, less types that leave no choice (vegetation): those stand in the table."""
         free = {t.name for t in self.taxonomy.types if len(self.taxonomy.answers(t.name)) > 1}
         return [a for a in self.work if a.finding.type_name in free][:PICTURED]
 
 
-def with_pictures(report: SignedReport, picture: Callable[[Answer], str]) -> SignedReport:
+def with_pictures(report: SignedReport, picture: Callable[[SignedFinding], str]) -> SignedReport:
     """With pictures (data URIs) of the first of the work; empty ones where the photograph is not there."""
     first = {id(a) for a in report.pictured}
     return replace(report, answers=[replace(a, picture=picture(a)) if id(a) in first else a for a in report.answers])
@@ -148,7 +148,7 @@ def _place(at: GeoPosition | None) -> str:
     return f"{abs(at.latitude):.5f} {ends[0]} {abs(at.longitude):.5f} {ends[1]}{near}"
 
 
-def _row(answer: Answer, taxonomy: Taxonomy, slugs: Mapping[str, str], n: int) -> dict[str, Any]:
+def _row(answer: SignedFinding, taxonomy: Taxonomy, slugs: Mapping[str, str], n: int) -> dict[str, Any]:
     """What the page says of one finding."""
     finding, there = answer.finding, answer.there
     return {

@@ -29,7 +29,7 @@ MODEL = "model"
 
 
 @dataclass(frozen=True)
-class Reviewed:
+class PersonsAnswer:
     """What a person decided of one finding, or of a place where nothing was found (`action` add).
 
     `class_name` is empty for what is no object and for what nobody could judge; `box` is the one that was drawn.
@@ -61,7 +61,7 @@ class Visit:
     taxonomy: Taxonomy
     progress: Sequence[Mapping[str, Any]]
     findings: Sequence[Finding]
-    reviewed: Sequence[Reviewed] | None = None
+    reviewed: Sequence[PersonsAnswer] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def objects_of(visit: Visit, words: Taxonomy) -> list[SiteObject]:
 
     Findings of one group are one object; what people decided stands in the place of the model's answer.
     """
-    groups: dict[tuple[str, ...], list[tuple[Finding, Reviewed | None]]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[tuple[Finding, PersonsAnswer | None]]] = defaultdict(list)
     for finding, said in _overlaid(visit, words):
         place = finding.geo_position
         group = (place.group,) if place and place.group else (finding.photo, finding.instance_id)
@@ -131,10 +131,10 @@ def objects_of(visit: Visit, words: Taxonomy) -> list[SiteObject]:
     return sorted((_object(members, words) for members in groups.values()), key=lambda o: o.key)
 
 
-def _overlaid(visit: Visit, words: Taxonomy) -> list[tuple[Finding, Reviewed | None]]:
+def _overlaid(visit: Visit, words: Taxonomy) -> list[tuple[Finding, PersonsAnswer | None]]:
     """Findings in the names of `words` with what was decided of each; rejected ones are left out, added ones there."""
     known = {(r.photo, r.instance_id): r for r in visit.reviewed or ()}
-    out: list[tuple[Finding, Reviewed | None]] = []
+    out: list[tuple[Finding, PersonsAnswer | None]] = []
     for finding in visit.findings:
         said = known.pop((finding.photo, finding.instance_id), None)
         if said is None or said.action != "reject":
@@ -178,7 +178,7 @@ def condition_in(class_name: str, words: Taxonomy) -> str:
     return class_name
 
 
-def _decided(finding: Finding, said: Reviewed | None, words: Taxonomy) -> Finding:
+def _decided(finding: Finding, said: PersonsAnswer | None, words: Taxonomy) -> Finding:
     if said is None:
         return finding
     finding = replace(finding, box=said.box) if said.box else finding
@@ -191,21 +191,21 @@ def _decided(finding: Finding, said: Reviewed | None, words: Taxonomy) -> Findin
     return replace(finding, type_name=kind, verdict=_verdict(said, words), geo_position=place)
 
 
-def _verdict(said: Reviewed, words: Taxonomy) -> Verdict:
+def _verdict(said: PersonsAnswer, words: Taxonomy) -> Verdict:
     if not said.class_name:
         return Verdict("", "", 0.0, {})
     name = class_in(said.class_name, words)
     return Verdict(name, condition_in(name, words), 1.0, {name: 1.0})
 
 
-def _added(said: Reviewed, words: Taxonomy) -> Finding:
+def _added(said: PersonsAnswer, words: Taxonomy) -> Finding:
     kind = type_in(said.class_name, words)
     return Finding(said.photo, said.instance_id, kind, said.box or Box(0, 0, 0, 0), 1.0, _verdict(said, words))
 
 
 def _placed_anew(
-    found: list[tuple[Finding, Reviewed | None]], moved: set[int], visit: Visit, words: Taxonomy
-) -> list[tuple[Finding, Reviewed | None]]:
+    found: list[tuple[Finding, PersonsAnswer | None]], moved: set[int], visit: Visit, words: Taxonomy
+) -> list[tuple[Finding, PersonsAnswer | None]]:
     """With positions of the boxes that people drew, and the groups that follow from them."""
     shots = {str(r["photo"]): (place_of(r), size_of(r)) for r in visit.progress}
     there = [i for i, (finding, _) in enumerate(found) if shots.get(finding.photo, (None,))[0]]
@@ -237,7 +237,7 @@ def size_of(record: Mapping[str, Any]) -> tuple[int, int]:
     return int(wide), int(high)
 
 
-def _object(members: list[tuple[Finding, Reviewed | None]], words: Taxonomy) -> SiteObject:
+def _object(members: list[tuple[Finding, PersonsAnswer | None]], words: Taxonomy) -> SiteObject:
     """One object of its findings; where people decided some of them, these alone say what it is."""
     if len(members) > 1:
         members = sorted(members, key=lambda m: (_error(m[0]), natural(m[0].photo), natural(m[0].instance_id)))

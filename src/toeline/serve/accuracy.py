@@ -23,8 +23,8 @@ from toeline.evaluate.reviewed import (
     BOTH_STAGES,
     GIVEN_TYPE,
     UNSEEN,
-    Change,
-    Drift,
+    AccuracyChange,
+    DriftAnswer,
     Reviewed,
     ReviewScore,
     class_given_type,
@@ -153,12 +153,12 @@ class ModelAccuracy:
         """The group that is quoted: the blind sample where there is one."""
         return BLIND if BLIND in self.scores else SEEN
 
-    def change(self, key: str, running: Metric, group: str) -> Change | None:
+    def change(self, key: str, running: Metric, group: str) -> AccuracyChange | None:
         """Beside the promoted figure, where both are known. Only a blind answer is not drawn to the model's."""
         was = self.promoted.figures.get(key) if self.promoted else None
-        return Change.of(was, running, at_most=group != BLIND) if was and was.n and running.n else None
+        return AccuracyChange.of(was, running, at_most=group != BLIND) if was and was.n and running.n else None
 
-    def drifts(self) -> Iterator[tuple[str, Change]]:
+    def drifts(self) -> Iterator[tuple[str, AccuracyChange]]:
         """Each comparison with the promoted accuracy that can be made, with its group.
 
         Of both stages together only where all of a photograph is decided: else nobody looked for what was not found.
@@ -279,10 +279,10 @@ def spoken(model: Mapping[str, Any]) -> Iterator[str]:
 def worse(record: Mapping[str, Any]) -> Iterator[str]:
     """Drift to the worse that is shown: what a command that runs every night should end with."""
     for model in record["models"]:
-        yield from (f"model {model['model']}: {d['words']}" for d in model["drift"] if d["answer"] == Drift.WORSE)
+        yield from (f"model {model['model']}: {d['words']}" for d in model["drift"] if d["answer"] == DriftAnswer.WORSE)
 
 
-class Kept:
+class LastCount:
     """The last count, for as long as nothing is decided: a page that is loaded again counts nothing again.
 
     A large store, whose count takes more than SLOW_S, is counted again only when TIMES as long has passed.

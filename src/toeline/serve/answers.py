@@ -19,7 +19,7 @@ from toeline.core.box import Box
 from toeline.core.finding import Problem
 from toeline.core.records import told_record
 from toeline.core.words import cut, some
-from toeline.data.answers import PERCENT, Answered, Region, read_answers
+from toeline.data.answers import PERCENT, AnsweredPhoto, Region, read_answers
 from toeline.data.coco import SAME_SHAPE
 from toeline.data.coco_photos import spellings
 from toeline.data.images import read_header
@@ -29,7 +29,7 @@ from toeline.pipelines.progress import Summary, saying
 from toeline.serve.decisions import LEAST_SIDE, LOCAL, Decision, Decisions, Refused
 from toeline.serve.imports import path_of, store_taxonomy
 from toeline.serve.store import Row, Store, dumps
-from toeline.serve.tasks import Photo, Reference, Shown, refer, store_mark
+from toeline.serve.tasks import Reference, Shown, TaskPhoto, refer, store_mark
 
 MOVED_PX = 0.5  # a side that is off by less was not moved: tools round
 SAME_PLACE = 0.8  # intersection over union from which a new box is an object that is there already
@@ -43,7 +43,7 @@ Corners = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedDecision:
     """A decision that follows from a file; `what` says of which object. Its version is that which was shown.
 
     `place` is where the box lies now, also where it was not moved.
@@ -123,7 +123,7 @@ class Taker:
         for row in store.rows("SELECT * FROM photos ORDER BY id"):
             self._named[folded(row["name"].rsplit("/", 1)[-1])].append(row)
 
-    def take(self, answered: Answered) -> None:
+    def take(self, answered: AnsweredPhoto) -> None:
         """Take one photograph: all of it that can be, in one transaction."""
         try:
             row = self._photo(answered)
@@ -132,7 +132,7 @@ class Taker:
             self._say(answered.where, f"{why}. Nothing of it was taken")
             return
         self.taken.photographs += 1
-        photo = Photo(self.store, self.taxonomy, row)
+        photo = TaskPhoto(self.store, self.taxonomy, row)
         wanted = list(_Compared(self, answered, photo, place).wanted())
         share = round(answered.seconds / len(wanted), 3) if wanted else 0.0
         if wanted:
@@ -143,7 +143,7 @@ class Taker:
     def _say(self, where: str, what: str, *, photo: str = "", note: bool = False) -> None:
         self.taken.problems.append(Problem(photo, f"{self.file}, {where}", f"{what}.", note=note))
 
-    def _photo(self, answered: Answered) -> Row:
+    def _photo(self, answered: AnsweredPhoto) -> Row:
         """The photograph that is meant. Raises ValueError for none, and for one of several."""
         known = [refer(text) for text in (answered.reference, *(g.id for g in answered.regions))]
         ours = [one for one in known if one is not None]
@@ -177,7 +177,7 @@ class Taker:
                 raise ValueError(f"{cut(name)!r} may be {places}. Export the tasks with toeline export STORE")
         raise ValueError(f"the photograph {cut(name)!r} is not in the store")
 
-    def _decide(self, db: sqlite3.Connection, wanted: Wanted, photo: str) -> None:
+    def _decide(self, db: sqlite3.Connection, wanted: WantedDecision, photo: str) -> None:
         """Take one decision, unless it was taken before or somebody else was first."""
         made = wanted.decision
         if db.execute("SELECT 1 FROM events WHERE user = ? AND key = ?", (self.user, made.key)).fetchone():
@@ -239,7 +239,7 @@ def _same(one: str, other: str) -> bool:
 Place = Callable[[Box], Box]
 
 
-def upright(answered: Answered, row: Row) -> Place:
+def upright(answered: AnsweredPhoto, row: Row) -> Place:
     """What brings a box of the file into pixels of the upright photograph. Raises ValueError for another picture.
 
     Tools that do not heed EXIF show a photograph as it is stored: then the sides are exchanged, and EXIF says how.
@@ -281,14 +281,14 @@ def _orientation(row: Row) -> int:
 class _Compared:
     """One photograph of a file beside what was shown of it."""
 
-    def __init__(self, taker: Taker, answered: Answered, photo: Photo, place: Place) -> None:
+    def __init__(self, taker: Taker, answered: AnsweredPhoto, photo: TaskPhoto, place: Place) -> None:
         self.taker, self.answered, self.photo, self.place = taker, answered, photo, place
         self.size: tuple[int, int] = (photo.row["width"], photo.row["height"])
         reference = refer(answered.reference)
         self.shown = photo.shown_at(reference.at) if reference and reference.of_photo else None
         self.seen = answered.seen or taker.all_seen
 
-    def wanted(self) -> Iterator[Wanted]:
+    def wanted(self) -> Iterator[WantedDecision]:
         """The decisions that follow; what cannot be taken is said."""
         if self.answered.skipped:
             yield from self._skipped()
@@ -311,7 +311,7 @@ class _Compared:
     def _say(self, where: str, what: str, *, note: bool = False) -> None:
         self.taker._say(where, what, photo=self.photo.row["name"], note=note)
 
-    def _skipped(self) -> Iterator[Wanted]:
+    def _skipped(self) -> Iterator[WantedDecision]:
         for one in self.shown or ():
             if not one.decided and not self.photo.findings[one.row["id"]]["decided"]:
                 yield self._want("skip", one, self.answered.where)
@@ -368,7 +368,7 @@ class _Compared:
             self._say(region.where, region.note, note=True)
         return box, class_name
 
-    def _changed(self, shown: Shown, region: Region) -> Iterator[Wanted]:
+    def _changed(self, shown: Shown, region: Region) -> Iterator[WantedDecision]:
         """What a person said of a finding, if anything."""
         if (found := self._usable(region)) is None:
             return
@@ -397,7 +397,7 @@ class _Compared:
             told = "is as it was shown, and an earlier export had it otherwise: decide it on the page"
             self._say(region.where, f"object {row['object']} {told}")
 
-    def _added(self, regions: Sequence[Region], known: set[int]) -> Iterator[Wanted]:
+    def _added(self, regions: Sequence[Region], known: set[int]) -> Iterator[WantedDecision]:
         """New objects, unless one is there that this person did not see; `known` are the findings of this file."""
         shown = {one.row["id"] for one in self.shown or ()} | known
         unseen = [f for f in self.photo.findings.values() if not f["removed"] and f["id"] not in shown]
@@ -415,7 +415,7 @@ class _Compared:
                 continue
             number = self.photo.row["id"]
             made = Decision(action="add", key=key, class_name=class_name, box=box.xyxy, photo=number)
-            yield Wanted(made, f"{region.where}, a new object ({class_name})")
+            yield WantedDecision(made, f"{region.where}, a new object ({class_name})")
 
     def _there(self, box: Box, unseen: Iterable[Row], key: str) -> Row | None:
         """An object in the same place that the person did not see, unless it was added with this key."""
@@ -438,7 +438,7 @@ class _Compared:
         class_name: str = "",
         box: Corners | None = None,
         place: Corners | None = None,
-    ) -> Wanted:
+    ) -> WantedDecision:
         """A decision about a finding at the version that was shown."""
         row = shown.row
         content = [self.taker.mark, row["id"], action, class_name, box, self.answered.stamp]
@@ -450,7 +450,9 @@ class _Compared:
             class_name=class_name,
             box=box,
         )
-        return Wanted(made, f"{where}, object {row['object']} ({shown.class_name}) of {row['photo_name']}", place)
+        return WantedDecision(
+            made, f"{where}, object {row['object']} ({shown.class_name}) of {row['photo_name']}", place
+        )
 
     def _key(self, version: int, content: Any) -> str:
         """Equal for the same content; begins alike for what one annotator says of one version."""

@@ -23,7 +23,7 @@ from toeline.core.run_folder import FULL
 from toeline.errors import ToelineError
 from toeline.serve import exports, pages, reviewing, signing, working
 from toeline.serve.accounts import LOOPBACK, Accounts, TooMany
-from toeline.serve.accuracy import Kept
+from toeline.serve.accuracy import LastCount
 from toeline.serve.blind import Blind
 from toeline.serve.decisions import Decisions, Refused
 from toeline.serve.imports import store_taxonomy
@@ -90,7 +90,7 @@ def make_app(
     state.store, state.taxonomy, state.limits, state.secure = store, taxonomy, limits or Limits(), secure
     state.local, state.local_csrf = host in LOOPBACK and not secure, secrets.token_urlsafe(32)
     state.listing, state.decisions = Listing(store, taxonomy), Decisions(store, taxonomy)
-    state.blind, state.accuracy = Blind(store, state.decisions), Kept()
+    state.blind, state.accuracy = Blind(store, state.decisions), LastCount()
     state.accounts, state.pixels, state.metrics = Accounts(store), Pixels(store), Metrics()
     state.printing = threading.Lock()  # one report is printed at a time: a browser takes a core
     state.jobs = Jobs(store, model, [p.resolve() for p in photos], state.limits.waiting, state.metrics)

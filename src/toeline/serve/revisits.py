@@ -13,7 +13,7 @@ from toeline.errors import OutputError
 from toeline.pipelines.revisit import Decisions
 from toeline.pipelines.saved_run import SavedRun
 from toeline.report.revisit import Revisit, compared
-from toeline.report.visits import Reviewed, Visit
+from toeline.report.visits import PersonsAnswer, Visit
 from toeline.serve.decisions import Refused
 from toeline.serve.imports import as_stored, run_hash
 from toeline.serve.labels import box_of
@@ -26,7 +26,7 @@ MOST_FINDINGS = 20_000  # of an inspection that is compared while somebody waits
 def reviewed_in(store_dir: Path) -> Decisions:
     """What a store knows of runs, found by their content. Raises OutputError where it holds none of them."""
 
-    def reviewed(runs: Sequence[SavedRun]) -> list[list[Reviewed] | None]:
+    def reviewed(runs: Sequence[SavedRun]) -> list[list[PersonsAnswer] | None]:
         store = Store.open(store_dir, make=False)
         try:
             found = [_of_run(store, run) for run in runs]
@@ -42,7 +42,7 @@ def reviewed_in(store_dir: Path) -> Decisions:
     return reviewed
 
 
-def _of_run(store: Store, run: SavedRun) -> list[Reviewed] | None:
+def _of_run(store: Store, run: SavedRun) -> list[PersonsAnswer] | None:
     number = store.value("SELECT id FROM inspections WHERE run_sha256 = ?", run_hash(run))
     names = {as_stored(str(r["photo"])): str(r["photo"]) for r in run.progress}
     return None if number is None else [_reviewed(row, names[row["photo_name"]]) for row in _decided(store, number)]
@@ -57,11 +57,11 @@ def _decided(store: Store, inspection: int) -> Iterator[Row]:
     return (row for row in rows if not (row["added"] and row["now_action"] == "reject"))
 
 
-def _reviewed(row: Row, photo: str) -> Reviewed:
+def _reviewed(row: Row, photo: str) -> PersonsAnswer:
     action = "add" if row["added"] else row["now_action"] if row["decided"] else "box"
     box: Box | None = box_of(row) if row["added"] or row["now_box"] else None
     name = row["now_class"] if row["decided"] else ""
-    return Reviewed(photo, row["object"], action, name, box, row["now_user"], row["now_time"])
+    return PersonsAnswer(photo, row["object"], action, name, box, row["now_user"], row["now_time"])
 
 
 def changes_of(store: Store, taxonomy: Taxonomy, since: int, inspection: int) -> Revisit:

@@ -11,7 +11,7 @@ from toeline.core.box import Box
 from toeline.core.finding import Finding, graded
 from toeline.core.taxonomy import Taxonomy
 from toeline.report.draw import data_uri
-from toeline.report.signed_page import PICTURE_PX, Answer, SignedReport, render_signed, with_pictures
+from toeline.report.signed_page import PICTURE_PX, SignedFinding, SignedReport, render_signed, with_pictures
 from toeline.serve.decisions import Refused
 from toeline.serve.forms import SignForm
 from toeline.serve.listing import JOINED, as_found
@@ -45,7 +45,7 @@ def draft(state: Any, form: SignForm) -> Draft:
         answers=answers, taxonomy=state.taxonomy, facts=_facts(inspection),
     )  # fmt: skip
 
-    def picture(answer: Answer) -> str:
+    def picture(answer: SignedFinding) -> str:
         finding = answer.finding
         try:
             found = state.pixels.crop(photos[finding.photo], finding.box, margin=MARGIN, size=PICTURE_PX, outlined=True)
@@ -68,7 +68,7 @@ def _facts(inspection: Row) -> list[tuple[str, str]]:
     ]
 
 
-def answers_of(store: Store, rows: Sequence[Row], taxonomy: Taxonomy) -> Iterator[Answer]:
+def answers_of(store: Store, rows: Sequence[Row], taxonomy: Taxonomy) -> Iterator[SignedFinding]:
     """The rows as they are signed; what was decided is graded anew, beside what was decided of its neighbors."""
     by_photo: dict[int, list[Row]] = {}
     for row in rows:
@@ -83,7 +83,7 @@ def answers_of(store: Store, rows: Sequence[Row], taxonomy: Taxonomy) -> Iterato
                 finding = replace(finding, grade=grades[finding.instance_id])
             action = row["now_action"] if row["decided"] else ""
             known = (row["now_user"], row["now_time"], row["now_event"]) if action else ("", "", 0)
-            yield Answer(finding, "" if row["added"] else row["class"], action, *known)
+            yield SignedFinding(finding, "" if row["added"] else row["class"], action, *known)
 
 
 def _decided(store: Store, row: Row, taxonomy: Taxonomy) -> Finding:

@@ -81,7 +81,7 @@ class Shown:
         return str(Reference(mark, self.row["id"], self.version))
 
 
-class Photo:
+class TaskPhoto:
     """A photograph with its findings and all their events: what was shown of it at any time."""
 
     def __init__(self, store: Store, taxonomy: Taxonomy, row: Row) -> None:
@@ -145,7 +145,7 @@ def open_photos(store: Store, taxonomy: Taxonomy, problems: list[Problem]) -> It
             " ORDER BY id"
         )
         for row in rows:
-            photo = Photo(store, taxonomy, row)
+            photo = TaskPhoto(store, taxonomy, row)
             shown = photo.shown_at(last)
             hidden = [f for f in photo.findings.values() if not f["decided"] and not f["removed"]]
             hidden = [f for f in hidden if f["id"] not in {one.row["id"] for one in shown}]
