@@ -421,7 +421,7 @@ class Place(NamedTuple):
 
     progress: int
     findings: int
-    count: int
+    number: int
 
 
 def places_of(folder: Path) -> dict[str, Place]:
@@ -435,7 +435,7 @@ def places_of(folder: Path) -> dict[str, Place]:
         for line, record in each_line(folder / PROGRESS):
             place = places[record["photo"]] = Place(in_progress, in_findings, record["findings"])
             in_progress += len(line)
-            lengths = [len(findings.readline()) for _ in range(place.count)]
+            lengths = [len(findings.readline()) for _ in range(place.number)]
             if not all(lengths):
                 raise edited(folder, record["photo"])
             in_findings += sum(lengths)
@@ -446,7 +446,7 @@ def lines_of(place: Place, progress: IO[bytes], findings: IO[bytes]) -> tuple[by
     """The line of a photograph in progress.jsonl, and its lines in findings.jsonl."""
     progress.seek(place.progress)
     findings.seek(place.findings)
-    return progress.readline(), [findings.readline() for _ in range(place.count)]
+    return progress.readline(), [findings.readline() for _ in range(place.number)]
 
 
 def edited(folder: Path, photo: str) -> OutputError:
