@@ -43,26 +43,22 @@ LOCK = ".lock"  # held while a process writes here; the system lets go of it whe
 CLUTTER = {LOCK, ".DS_Store", "Thumbs.db", "desktop.ini"}  # the rest is what file browsers leave in empty folders
 
 
-def write_whole(path: Path, data: str | bytes, *, lasting: bool = True) -> None:
-    """Write a file in one step: readers see the old one or the new one, never a half. Makes the folder.
-
-    `lasting` waits for the disk; what may be lost with the current, as a cache, need not.
-    """
-    with written(path, lasting=lasting) as file:
+def write_whole(path: Path, data: str | bytes) -> None:
+    """Write a file in one step: readers see the old one or the new one, never a half. Makes the folder."""
+    with written(path) as file:
         file.write(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)  # names: see to_line
 
 
 @contextmanager
-def written(path: Path, *, lasting: bool = True) -> Iterator[IO[bytes]]:
+def written(path: Path) -> Iterator[IO[bytes]]:
     """As write_whole, piece by piece: the file takes its place when the block ends, and not if it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-            if lasting:
-                file.flush()
-                os.fsync(file.fileno())
+            file.flush()
+            os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:
@@ -425,7 +421,7 @@ class Place(NamedTuple):
 
     progress: int
     findings: int
-    objects: int
+    number: int
 
 
 def places_of(folder: Path) -> dict[str, Place]:
@@ -439,7 +435,7 @@ def places_of(folder: Path) -> dict[str, Place]:
         for line, record in each_line(folder / PROGRESS):
             place = places[record["photo"]] = Place(in_progress, in_findings, record["findings"])
             in_progress += len(line)
-            lengths = [len(findings.readline()) for _ in range(place.objects)]
+            lengths = [len(findings.readline()) for _ in range(place.number)]
             if not all(lengths):
                 raise edited(folder, record["photo"])
             in_findings += sum(lengths)
@@ -450,7 +446,7 @@ def lines_of(place: Place, progress: IO[bytes], findings: IO[bytes]) -> tuple[by
     """The line of a photograph in progress.jsonl, and its lines in findings.jsonl."""
     progress.seek(place.progress)
     findings.seek(place.findings)
-    return progress.readline(), [findings.readline() for _ in range(place.objects)]
+    return progress.readline(), [findings.readline() for _ in range(place.number)]
 
 
 def edited(folder: Path, photo: str) -> OutputError:
