@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,7 +43,7 @@ def write(where: Path, tokenizer: Any, **shape: Any) -> Path:
     with quiet():
         make_model(tokenizer, hidden=32, layers=1, **shape).save_pretrained(where)
     tokenizer.save_pretrained(where)
-    write_view(where, SMALL)
+    write_view(where, replace(SMALL, cell=CELLS[shape.get("family", "qwen2_vl")]))
     return where
 
 

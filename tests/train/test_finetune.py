@@ -177,6 +177,18 @@ def test_cached_features_train_without_a_vision_tower(
         train(run, data, tmp_path / "third")
 
 
+def test_qwen3_vl_is_fine_tuned_with_and_without_kept_features(data: Path, tmp_path: Path) -> None:
+    """Its deeper features are kept beside the others, and the tower is left out with all its mergers."""
+    judge = write_judge(tmp_path / "judge", family="qwen3_vl")
+    plain = train(settings(judge, dropout=0.0, epochs=1), data, tmp_path / "plain")
+    run = settings(judge, cache_features=tmp_path / "kept", variants=1, dropout=0.0, epochs=1)
+    cached = train(run, data, tmp_path / "cached")
+    assert {load_file(file)["features"].shape[1] for file in (tmp_path / "kept").rglob("*.safetensors")} == {3 * 32}
+    for name, weight in weights(plain.folder).items():
+        assert torch.allclose(weight, weights(cached.folder)[name], atol=1e-6), name
+    assert QwenVLJudge.load(judge, device="cpu", adapter=cached.folder).view.cell == 32
+
+
 def test_all_weights_can_be_trained_from_their_own_or_from_random_ones(
     judge_folder: Path, data: Path, tmp_path: Path
 ) -> None:
