@@ -56,14 +56,14 @@ def measure(way: str, quick: bool, threads: int, repeats: int) -> dict[str, Any]
     from packed_model import FULL, QUICK, make_judge
     from tuning_step import keep_features, make_learner, rows_of, step_of, tokens_of
 
-    from toeline.train.feature_cache import Store
+    from toeline.train.feature_cache import FeatureStore
 
     torch.set_num_threads(threads)
     apart, kept, checkpointing = WAYS[way]
     learner = make_learner(make_judge(QUICK if quick else FULL), checkpointing=checkpointing)
     rows = rows_of(OBJECTS, apart=apart)
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder), "benchmark") if kept else None
+        store = FeatureStore(Path(folder), "benchmark") if kept else None
         if store:
             keep_features(learner.judge, rows, store)
             learner.judge.model.model.visual = torch.nn.Identity()

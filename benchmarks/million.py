@@ -38,7 +38,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.data.domain import load_domain
 from toeline.data.images import Photo
 from toeline.pipelines.domain import SHIPPED, domain_facts
-from toeline.pipelines.parts import SHARE, Part, Share
+from toeline.pipelines.parts import SHARE, Part, Portion
 
 SEED, SIZE_WH, HEIGHT_M, FOCAL = 70_618, (4000, 3000), 40.0, 0.6
 STEP_M, LINE = 10.0, 1000  # between photographs; photographs of a flight line
@@ -141,11 +141,11 @@ def written_parts(folder: Path, findings: int, of: int) -> list[Path]:
     ]
     templates = [line_of(name, taxonomy, rng) for name in (c.name for c in taxonomy.classes) for _ in range(16)]
     for number, part in enumerate(parts, start=1):
-        write_part(part, Share(Part(number, of), photos), taxonomy, templates)
+        write_part(part, Portion(Part(number, of), photos), taxonomy, templates)
     return parts
 
 
-def write_part(folder: Path, share: Share, taxonomy: Taxonomy, templates: list[str]) -> None:
+def write_part(folder: Path, share: Portion, taxonomy: Taxonomy, templates: list[str]) -> None:
     part = share.part
     assert part is not None
     folder.mkdir(parents=True)

@@ -13,7 +13,7 @@ from toeline.judge.packing import pictures
 from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.train.adapter import LoraLearner, prepare
 from toeline.train.config import LoraRun
-from toeline.train.feature_cache import Store, look
+from toeline.train.feature_cache import FeatureStore, look
 from toeline.train.loss import Chunk, Packer, losses
 from toeline.train.samples import TrainingRow
 
@@ -35,13 +35,15 @@ def make_learner(judge: QwenVLJudge, *, checkpointing: bool) -> LoraLearner:
     return learner
 
 
-def keep_features(judge: QwenVLJudge, rows: Sequence[TrainingRow], store: Store) -> None:
+def keep_features(judge: QwenVLJudge, rows: Sequence[TrainingRow], store: FeatureStore) -> None:
     """Put the features of all pictures where training looks for them."""
     for row in rows:
         store.write(pictures(row.sheet), look(judge, pictures(row.sheet)))
 
 
-def step_of(learner: LoraLearner, rows: Sequence[TrainingRow], store: Store | None = None) -> Callable[[], float]:
+def step_of(
+    learner: LoraLearner, rows: Sequence[TrainingRow], store: FeatureStore | None = None
+) -> Callable[[], float]:
     """A function that makes one whole step (pictures to patches, forward, backward, AdamW) and gives its loss."""
     packer = Packer(learner.judge, store=store)
     trained = [w for w in learner.wrapped.parameters() if w.requires_grad]

@@ -17,7 +17,7 @@ from toeline.data.yolo import open_dataset
 from toeline.judge import qwen_vl
 from toeline.train.adapter import LoraLearner, load_judge, prepare
 from toeline.train.datasets import read_labeled_split
-from toeline.train.feature_cache import Store, look
+from toeline.train.feature_cache import FeatureStore, look
 from toeline.train.loss import Packer, losses, right_and_loss
 from toeline.train.samples import Plain, TrainingRow
 
@@ -106,7 +106,7 @@ def test_loss_and_gradients_equal_those_of_each_object_alone(
     learner = make_learner(judge_folder, checkpointing="on" if how == "checkpointed" else "off")
     store = None
     if how == "cached":
-        store = Store(tmp_path, "tiny")
+        store = FeatureStore(tmp_path, "tiny")
         for row in rows:
             shown = [row.sheet.picture, *(q.crop for q in row.sheet.questions)]
             store.write(shown, look(learner.judge, shown))

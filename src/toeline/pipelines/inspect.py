@@ -44,7 +44,7 @@ from toeline.pipelines.changes import FILES, changes, model_files, removed, requ
 from toeline.pipelines.domain import AUTO, OFF, domain_facts, domain_file, settle
 from toeline.pipelines.extraction import with_extracted
 from toeline.pipelines.model_folder import calibration_file, doubts, with_model, with_shipped
-from toeline.pipelines.parts import JOINED, SHARE, Part, Share
+from toeline.pipelines.parts import JOINED, SHARE, Part, Portion
 from toeline.pipelines.progress import (
     bar,
     escape,
@@ -136,7 +136,7 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     taxonomy = Taxonomy.load(run.taxonomy)
     own = (*output.own, EXTRACTED)
     found, left_out = _photos(run.photos, output.out, videos=run.every is not None)
-    share = Share(part, found)
+    share = Portion(part, found)
     photos, said = with_extracted(share.mine, run.every, output.out, own)
     if not photos and part is None:
         raise PhotoError(str(said[0]))

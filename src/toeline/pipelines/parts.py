@@ -61,7 +61,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Share:
+class Portion:
     """What a run inspects: `mine` of all that was `found` where it was told to. Without a `part` that is all of it."""
 
     part: Part | None

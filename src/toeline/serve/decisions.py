@@ -63,7 +63,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Standing:
+class WhatHolds:
     """What holds of a finding after its events."""
 
     event: int = 0
@@ -79,7 +79,7 @@ class Standing:
     removed: bool = False
 
 
-def standing_of(finding: Row, events: Iterable[Row], taxonomy: Taxonomy) -> Standing:
+def standing_of(finding: Row, events: Iterable[Row], taxonomy: Taxonomy) -> WhatHolds:
     """The events of one finding, less those that were undone, oldest first, taken together."""
     standing = list(events)
     decision = next((e for e in reversed(standing) if e["action"] in DECIDES), None)
@@ -88,7 +88,7 @@ def standing_of(finding: Row, events: Iterable[Row], taxonomy: Taxonomy) -> Stan
     if decision is not None:
         class_name = decision["after"]
         condition = taxonomy.class_of(class_name).condition if class_name else ""
-    return Standing(
+    return WhatHolds(
         event=shown["id"] if shown else 0,
         action=shown["action"] if shown else "",
         class_name=class_name,

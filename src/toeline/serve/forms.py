@@ -89,7 +89,7 @@ class SignForm(Form):
     note: Annotated[str, Field(max_length=2000)] = ""
 
 
-class Fault(BaseModel):
+class FaultSaid(BaseModel):
     """What is wrong, where, and what to do; `code` is for programs."""
 
     model_config = ConfigDict(extra="allow")

@@ -19,7 +19,7 @@ from toeline.serve.forms import (
     BatchForm,
     DecisionForm,
     DoneSaid,
-    Fault,
+    FaultSaid,
     Id,
     LoginForm,
     Page,
@@ -33,7 +33,7 @@ from toeline.serve.store import Row
 from toeline.serve.who import COOKIE, REVIEWER, VIEWER, current, require_own_page
 
 FAULTS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Fault, "description": "Told in `detail`"}
+    code: {"model": FaultSaid, "description": "Told in `detail`"}
     for code in (400, 401, 403, 404, 405, 409, 410, 413, 422, 429, 503, 507)
 }
 JPEG: dict[int | str, dict[str, Any]] = {

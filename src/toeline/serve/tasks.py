@@ -29,7 +29,7 @@ from toeline.pipelines.datasets import carrying
 from toeline.pipelines.export import CVAT, LABEL_STUDIO, beside, fiftyone_extra, write_cvat, write_label_studio
 from toeline.pipelines.progress import Summary, saying
 from toeline.pipelines.settings import ExportRun
-from toeline.serve.decisions import ACTIONS, Standing, standing_of
+from toeline.serve.decisions import ACTIONS, WhatHolds, standing_of
 from toeline.serve.imports import path_of, store_taxonomy
 from toeline.serve.listing import JOINED, as_found
 from toeline.serve.store import Row, Store
@@ -116,7 +116,7 @@ class TaskPhoto:
         version = _version(events[-1]) if events else 0
         return Shown(row, version, class_name, box, s.decided, unsure)
 
-    def _standing(self, row: Row, events: Sequence[Row]) -> Standing:
+    def _standing(self, row: Row, events: Sequence[Row]) -> WhatHolds:
         undone = {e["undoes"] for e in events}
         stand = (e for e in events if e["undoes"] is None and e["action"] in ACTIONS and e["id"] not in undone)
         return standing_of(row, stand, self.taxonomy)

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Store:
+class FeatureStore:
     """Features under `folder`; `tower` says what made them: hashes of the weights, precision, processor."""
 
     folder: Path
     tower: str
 
     @classmethod
-    def of(cls, folder: Path, made_by: Mapping[str, Any]) -> Store:
+    def of(cls, folder: Path, made_by: Mapping[str, Any]) -> FeatureStore:
         """A store for what `made_by` names."""
         return cls(folder, hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest())
 

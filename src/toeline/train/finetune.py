@@ -30,7 +30,7 @@ from toeline.train.adapter import (
 from toeline.train.callbacks import Log
 from toeline.train.config import LoraRun
 from toeline.train.datasets import Joined, SheetPool, TrainingSplit, counted, read_labeled_split
-from toeline.train.feature_cache import Store, look
+from toeline.train.feature_cache import FeatureStore, look
 from toeline.train.loss import Packer, answered, headline
 from toeline.train.samples import Photos, Plain, Stream
 from toeline.train.sampling import arguments_of, class_weights, ends_of, order_of
@@ -111,7 +111,7 @@ class _Finetuning:
     tell: Tell
     stream: Stream
     plain: Plain | None
-    store: Store | None
+    store: FeatureStore | None
     args: Any
 
     @classmethod
@@ -138,7 +138,7 @@ class _Finetuning:
         self._loop(learner, log, resume=resume)
         return TrainedAdapter(self.kept, self._facts(learner), log)
 
-    def _fill(self, store: Store) -> None:
+    def _fill(self, store: FeatureStore) -> None:
         """Let the vision tower see every picture that is not in the store yet; each process takes its share."""
         shares = [slice(self.args.process_index, None, self.args.world_size)]
         turns = self.stream.distinct()[shares[0]]
@@ -234,7 +234,7 @@ def stream_of(run: LoraRun, training_data: TrainingData, out: Path) -> Stream:
     return Stream(photos, turns, training_data.taxonomy, view, run.seed, run.variants if run.cache_features else None)
 
 
-def _store(run: LoraRun) -> Store | None:
+def _store(run: LoraRun) -> FeatureStore | None:
     """Where image features are kept, for these weights in this precision."""
     from toeline.judge.checkpoint import find_folder, pick_dtype
     from toeline.weights import hashes, pick_device
@@ -242,7 +242,7 @@ def _store(run: LoraRun) -> Store | None:
     if run.cache_features is None:
         return None
     dtype = str(pick_dtype(run.dtype, pick_device(run.device)))
-    return Store.of(run.cache_features, {"weights": hashes(find_folder(source_of(run))), "dtype": dtype})
+    return FeatureStore.of(run.cache_features, {"weights": hashes(find_folder(source_of(run))), "dtype": dtype})
 
 
 def release() -> None:

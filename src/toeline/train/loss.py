@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from toeline.judge.packing import MAX_TOKENS
-from toeline.train.feature_cache import Store
+from toeline.train.feature_cache import FeatureStore
 from toeline.train.samples import TrainingRow
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Packer:
     judge: Any
     weights: Mapping[str, float] = field(default_factory=dict)
     max_tokens: int = MAX_TOKENS
-    store: Store | None = None
+    store: FeatureStore | None = None
     dense: bool = False
 
     def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, Any]:
