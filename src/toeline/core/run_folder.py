@@ -43,22 +43,26 @@ LOCK = ".lock"  # held while a process writes here; the system lets go of it whe
 CLUTTER = {LOCK, ".DS_Store", "Thumbs.db", "desktop.ini"}  # the rest is what file browsers leave in empty folders
 
 
-def write_whole(path: Path, data: str | bytes) -> None:
-    """Write a file in one step: readers see the old one or the new one, never a half. Makes the folder."""
-    with written(path) as file:
+def write_whole(path: Path, data: str | bytes, *, lasting: bool = True) -> None:
+    """Write a file in one step: readers see the old one or the new one, never a half. Makes the folder.
+
+    `lasting` waits for the disk; what may be lost with the current, as a cache, need not.
+    """
+    with written(path, lasting=lasting) as file:
         file.write(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)  # names: see to_line
 
 
 @contextmanager
-def written(path: Path) -> Iterator[IO[bytes]]:
+def written(path: Path, *, lasting: bool = True) -> Iterator[IO[bytes]]:
     """As write_whole, piece by piece: the file takes its place when the block ends, and not if it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:
