@@ -80,7 +80,9 @@ def pair(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Pair:
 def processor_of(family: str, tokenizer: Any) -> Any:
     """The stock processor, but that it takes no videos: for these it wants torchvision."""
 
-    class WithoutVideos(PROCESSORS[family]):  # type: ignore[misc, name-defined]
+    stock: Any = PROCESSORS[family]
+
+    class WithoutVideos(stock):
         def check_argument_for_proper_class(self, name: str, argument: Any) -> Any:
             return type(None) if argument is None else super().check_argument_for_proper_class(name, argument)
 

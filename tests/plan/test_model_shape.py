@@ -164,6 +164,23 @@ def test_a_flat_config_of_the_hub_equals_a_nested_one() -> None:
     assert shape_of(flat, "a") == shape_of(nested, "b")
 
 
+def test_the_published_config_of_qwen3_vl_8b_is_its_bundled_shape() -> None:
+    text = {
+        "dtype": "bfloat16", "head_dim": 128, "hidden_size": 4096, "intermediate_size": 12_288, "vocab_size": 151_936,
+        "num_attention_heads": 32, "num_hidden_layers": 36, "num_key_value_heads": 8, "model_type": "qwen3_vl_text",
+        "rope_scaling": {"mrope_interleaved": True, "mrope_section": [24, 20, 20], "rope_type": "default"},
+    }  # fmt: skip
+    vision = {
+        "deepstack_visual_indexes": [8, 16, 24], "depth": 27, "hidden_size": 1152, "intermediate_size": 4304,
+        "model_type": "qwen3_vl", "num_heads": 16, "num_position_embeddings": 2304, "out_hidden_size": 4096,
+        "in_channels": 3, "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2,
+    }  # fmt: skip
+    config = {"model_type": "qwen3_vl", "text_config": text, "vision_config": vision, "tie_word_embeddings": False}
+    model = find_model("Qwen/Qwen3-VL-8B-Instruct")
+    assert shape_of(config, "config.json") == model.shape
+    assert (model.view.cell, model.view.scene_tokens) == (32, 400)
+
+
 def test_the_embedded_judge_is_read_from_its_directory() -> None:
     from toeline.judge.load import EMBEDDED
 
