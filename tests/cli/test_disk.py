@@ -45,6 +45,7 @@ COMMANDS = {
     "learn": "learn none --out OUT",
     "merge": "merge none --adapter none --out OUT",
     "quantize": "quantize none --to int8 --data none --out OUT",
+    "revisit": "revisit none none --out OUT",
     "split": "split none --seed 1 --out OUT",
     "suggest": "suggest none --out OUT",
     "synth": "synth OUT --scenes 1 --seed 1",
