@@ -19,11 +19,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import Image
 from results import write
 
@@ -91,15 +92,20 @@ def big(file: Path) -> bool:
 
 
 def joined(parts: list[Path], out: Path, workers: int) -> dict[str, float]:
-    """Wall and CPU seconds of `toeline join`, and its largest resident memory."""
+    """Wall and CPU seconds of `toeline join`, and the most resident memory of its processes together."""
     words = [sys.executable, "-m", "toeline", "join", *map(str, parts), "--out", str(out), "--parquet"]
     start = time.monotonic()
     process = subprocess.Popen([*words, "--workers", str(workers), "--json"], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    peak, ended, watched = 0, 0, psutil.Process(process.pid)
+    while not ended:
+        time.sleep(0.5)
+        with suppress(psutil.Error):
+            peak = max(peak, sum(one.memory_info().rss for one in (watched, *watched.children(recursive=True))))
+        ended, status, used = os.wait4(process.pid, os.WNOHANG)
     if status:
         sys.exit(f"toeline join ended with {os.waitstatus_to_exitcode(status)}")
     seconds = time.monotonic() - start
-    return {"seconds": seconds, "cpu_s": used.ru_utime + used.ru_stime, "peak_mib": used.ru_maxrss * 1024 / MIB}
+    return {"seconds": seconds, "cpu_s": used.ru_utime + used.ru_stime, "peak_mib": peak / MIB}
 
 
 def rows(out: Path) -> dict[str, int]:

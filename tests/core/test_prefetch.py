@@ -118,3 +118,7 @@ def test_what_lives_is_counted_and_what_is_gone_is_not() -> None:
 
 def test_there_is_a_core() -> None:
     assert cores() >= 1
+
+
+def test_processes_give_the_same_in_order() -> None:
+    assert list(ahead(abs, [-3, 1, -2, 5], workers=2, most=3, processes=True)) == [3, 1, 2, 5]

@@ -33,6 +33,7 @@ def ahead(
     most: int,
     room: Room = always,
     greedy: bool = True,
+    processes: bool = False,
 ) -> Iterator[B]:
     """`work(item)` for each item, in the order of the items; at most `most` of them are begun and not yet given.
 
@@ -40,7 +41,8 @@ def ahead(
     Without it, a result that is ready goes first: for items that are costly themselves (verdicts to write down).
     While `room()` is False, nothing is pulled but the one item that is asked for. With 0 workers each is done when it
     is asked for, in this thread. What `work` raises is raised in its place; when pulling an item raises, the results
-    before it are given first.
+    before it are given first. With `processes` they are no threads, so that more than one works at a time in Python;
+    `work`, items and results must be picklable then.
 
     >>> list(ahead(abs, [-3, 1, -2], workers=2, most=4))
     [3, 1, 2]
@@ -50,7 +52,8 @@ def ahead(
         return
     source, waiting = iter(items), deque[Future[B]]()
     end: BaseException | None = None
-    with ThreadPoolExecutor(workers) as pool:
+    spawned = get_context("spawn")  # as in in_processes
+    with ProcessPoolExecutor(workers, mp_context=spawned) if processes else ThreadPoolExecutor(workers) as pool:
         try:
             while end is None or waiting:
                 while end is None and _wants(waiting, most, room, greedy=greedy):

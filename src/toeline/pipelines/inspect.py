@@ -502,7 +502,9 @@ def _write_tables(folder: RunFolder, pages: _Pages, read: Iterable[Chapter], wor
         add = stack.enter_context(parquet_file(folder.path / PARQUET)) if pages.parquet else None
         table = stack.enter_context(written(folder.path / "findings.csv"))
         table.write(csv_head())
-        for bound in ahead(pages.bind, enumerate(read, start=1), workers=workers, most=workers + 1):
+        many = not pages.embeds and workers > 1  # pictures take no turns in Python, pages without them do
+        numbered = enumerate(read, start=1)
+        for bound in ahead(pages.bind, numbered, workers=workers, most=workers + 1, processes=many):
             table.write(bound.table)
             if add:
                 add(bound.rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from toeline.core.box import Box
 from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, between, moved, wrapped
@@ -109,19 +110,25 @@ def error_m(place: CameraPose, size_wh: tuple[int, int], pixel: Pixel) -> float 
 
     Each is put in with both signs and the larger change counts. None where one of them would lift the ray too high.
     """
-    at, height = to_ground(place, size_wh, pixel), place.height_m or 0.0
-    yaw, pitch = place.yaw or 0.0, place.pitch or 0.0
+    at = to_ground(place, size_wh, pixel)
     squares = GPS_M**2
-    for plus, minus in (
-        (replace(place, height_m=height * (1 + HEIGHT_SHARE)), replace(place, height_m=height * (1 - HEIGHT_SHARE))),
-        (replace(place, pitch=pitch + PITCH_DEGREES), replace(place, pitch=pitch - PITCH_DEGREES)),
-        (replace(place, yaw=yaw + YAW_DEGREES), replace(place, yaw=yaw - YAW_DEGREES)),
-    ):
+    for plus, minus in _mistaken(place):
         ends = to_ground(plus, size_wh, pixel), to_ground(minus, size_wh, pixel)
         if at is None or ends[0] is None or ends[1] is None:
             return None
         squares += max(math.dist(at, end) for end in ends if end) ** 2
     return math.sqrt(squares)
+
+
+@lru_cache(maxsize=4)  # the findings of a photograph come one after another
+def _mistaken(place: CameraPose) -> tuple[tuple[CameraPose, CameraPose], ...]:
+    """The pose with each of the assumed errors, with both signs."""
+    height, yaw, pitch = place.height_m or 0.0, place.yaw or 0.0, place.pitch or 0.0
+    return (
+        (replace(place, height_m=height * (1 + HEIGHT_SHARE)), replace(place, height_m=height * (1 - HEIGHT_SHARE))),
+        (replace(place, pitch=pitch + PITCH_DEGREES), replace(place, pitch=pitch - PITCH_DEGREES)),
+        (replace(place, yaw=yaw + YAW_DEGREES), replace(place, yaw=yaw - YAW_DEGREES)),
+    )
 
 
 def footprint(place: CameraPose, size_wh: tuple[int, int]) -> list[Point]:
@@ -191,7 +198,12 @@ def sight(place: CameraPose) -> Sight:
 
     Straight down at roll 180, as DJI cameras write it, is straight down at roll 0 and the opposite yaw.
     """
-    yaw, pitch, roll = (math.radians(angle or 0.0) for angle in (place.yaw, place.pitch, place.roll))
+    return _sight(place.yaw or 0.0, place.pitch or 0.0, place.roll or 0.0)
+
+
+@lru_cache(maxsize=64)
+def _sight(*degrees: float) -> Sight:
+    yaw, pitch, roll = map(math.radians, degrees)
     ahead = (math.cos(pitch) * math.sin(yaw), math.cos(pitch) * math.cos(yaw), math.sin(pitch))
     right = (math.cos(yaw), -math.sin(yaw), 0.0)
     up = (-math.sin(pitch) * math.sin(yaw), -math.sin(pitch) * math.cos(yaw), math.cos(pitch))
