@@ -30,6 +30,7 @@ from results import RESULTS, write
 
 HOST, PORT = "127.0.0.2", 8799  # loopback, but not the address at which nobody needs an account
 ON_A_PHOTO, DRAWN, SIZE = 50, 100, (640, 480)
+SETTLE_S = 10
 RAMP_S = 40  # in which they come and log in, which takes a tenth of a second of all cores each
 SHOWN = (
     "page",
@@ -39,7 +40,7 @@ SHOWN = (
     "one finding",
     "progress",
     "decision",
-    "36 decisions at once",
+    "36 at once",
 )
 LIMIT_MS = 300
 LIBRARIES = ("toeline", "fastapi", "starlette", "uvicorn", "locust")
@@ -185,6 +186,7 @@ def measured(folder: Path, args: argparse.Namespace, password: str) -> dict[str,
 def worked(folder: Path, args: argparse.Namespace, password: str) -> dict[str, dict[str, str]]:
     """Let the users work; the statistics of locust by the name of the request, without the time in which they come."""
     people = {"TOELINE_READERS": str(args.readers), "TOELINE_REVIEWERS": str(args.reviewers)}
+    people |= {"TOELINE_SETTLE_S": str(SETTLE_S), "TOELINE_LOAD_PASSWORD": password}
     number = args.readers + args.reviewers
     command = [
         *(
@@ -196,10 +198,10 @@ def worked(folder: Path, args: argparse.Namespace, password: str) -> dict[str, d
             str(Path(__file__).with_name("review_users.py")),
         ),
         *("--host", f"http://{HOST}:{PORT}", "--users", str(number), "--spawn-rate", str(number / RAMP_S)),
-        *("--run-time", f"{args.seconds + RAMP_S + 5}s", "--reset-stats", "--csv", str(folder / "locust")),
+        *("--run-time", f"{args.seconds + RAMP_S + SETTLE_S}s", "--csv", str(folder / "locust")),
         *("--only-summary", "--loglevel", "WARNING", "--exit-code-on-error", "0"),
     ]
-    subprocess.run(command, env={**os.environ, **people, "TOELINE_LOAD_PASSWORD": password}, check=True)
+    subprocess.run(command, env={**os.environ, **people}, check=True)
     with (folder / "locust_stats.csv").open(newline="", encoding="utf-8") as file:
         return {row["Name"]: row for row in csv.DictReader(file)}
 

@@ -15,15 +15,29 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import gevent
 from gevent.pool import Pool
-from locust import FastHttpUser, between, task
+from locust import FastHttpUser, between, events, task
 
 BASE = "/api/v1"
 SHOWN, PER_PAGE, LOOK_S = 36, 108, 10  # as static/grid.js, list.js and review.js have them
 CONNECTIONS = 6  # of a browser to one server
 PASSWORD = os.environ["TOELINE_LOAD_PASSWORD"]
 READERS, REVIEWERS = int(os.environ["TOELINE_READERS"]), int(os.environ["TOELINE_REVIEWERS"])
+SETTLE_S = float(os.environ["TOELINE_SETTLE_S"])
 ORDERS = ("urgent", "least_sure", "disagree", "alike", "photo")
+
+
+@events.spawning_complete.add_listener
+def begin(user_count: int, **_: Any) -> None:
+    """All are there: what is measured begins when the last one has the page too."""
+    print(f"{user_count} people are there", flush=True)
+    gevent.spawn_later(SETTLE_S, begin.environment.runner.stats.reset_all)  # type: ignore[attr-defined]
+
+
+@events.init.add_listener
+def remember(environment: Any, **_: Any) -> None:
+    begin.environment = environment  # type: ignore[attr-defined]
 
 
 class Person(FastHttpUser):
@@ -141,7 +155,7 @@ class Reader(Person):
         self.single()
         self.look()
 
-    @task(1)
+    @task(2)
     def loads(self) -> None:
         self.order = random.choice(ORDERS)
         self.load()

@@ -29,16 +29,13 @@ def typed(words: list[str]) -> dict[str, Any]:
     """What the command line understands of `words`, subcommands too; it fails for an option that is not there."""
     from toeline.cli.app import app
 
-    command: Any = get_command(app)
-    context, left = None, list(words)
-    while True:
-        name = left.pop(0) if context is not None else "toeline"
-        command = command if context is None else context.command.commands[name]
-        context = command.make_context(name, left, parent=context)
-        left = [*context.protected_args, *context.args] if hasattr(context, "protected_args") else context.args
-        if not getattr(command, "commands", None) or not left:
-            assert not left, f"nobody reads {left}"
-            return dict(context.params)
+    command, left, name = get_command(app), list(words), "toeline"
+    while left and left[0] in getattr(command, "commands", {}):
+        name = left.pop(0)
+        command = command.commands[name]  # type: ignore[attr-defined]
+    context = command.make_context(name, left)
+    assert not context.args, f"nobody reads {context.args}"
+    return dict(context.params)
 
 
 def unit() -> dict[str, list[str]]:
@@ -169,7 +166,7 @@ def documented() -> Iterator[str]:
     """Every `toeline ...` in the indented code of the page."""
     code = re.sub(r"\\\n\s*", "", "\n".join(re.findall(r"^    (.*)$", PAGE, re.MULTILINE)))
     for line in code.splitlines():
-        if found := re.search(r"(?:^|[ /])toeline (?!\.service)((?:[a-z]|--).*)$", line.split("  #")[0]):
+        if found := re.search(r"(?:^|bin/)toeline ([a-z].*?)\)?$", line.split("  #")[0]):
             yield re.split(r" [|>&] ", found[1])[0]
 
 

@@ -103,7 +103,7 @@ class Store:
             "synchronous=FULL",
             "foreign_keys=ON",
             "trusted_schema=OFF",
-            "cache_size=-32768",
+            "cache_size=-8192",
         ):
             db.execute(f"PRAGMA {pragma}")
         with self._lock:
