@@ -238,7 +238,9 @@ def page(f: dict[str, Any]) -> str:
         *(f"| {n} | {f['counts'][n]:,} | {a:,} | {b:,} |" for n, (a, b) in f["milliseconds"].items()),
         "",
         f"Written by `benchmarks/review_load.py`; the aim is {LIMIT_MS} ms. `whole page`: until the crops of a grid "
-        "are there. " + ", ".join(f"{k} {v}" for k, v in f["machine"].items()) + ".",
+        "are there. A reader looks at a grid for 10 to 30 s, a reviewer at a finding for 0.5 to 2 s. "
+        + ", ".join(f"{k} {v}" for k, v in f["machine"].items())
+        + ".",
     ]
     return "\n".join(lines)
 

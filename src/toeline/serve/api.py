@@ -41,8 +41,8 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "x-frame-options": "DENY",
     "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",  # of what says nothing else: it is somebody's
 }
-KEPT = "/static/"  # the only answers that a browser may keep without being told so: all others are of somebody
 PROXY = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 MOST_DIGITS = 15  # of a length; int() of thousands of digits takes long
 UPLOADS = ("/api/v1/jobs", "/api/v1/inspect")
@@ -234,9 +234,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 known = {name.lower() for name, _ in message["headers"]}
-                kept = "no-cache" if scope["path"].startswith(KEPT) else "no-store"
-                all_of = {**HEADERS, "cache-control": kept}
-                more = [(k.encode(), v.encode()) for k, v in all_of.items() if k.encode() not in known]
+                more = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in known]
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
