@@ -119,7 +119,7 @@ def test_nothing_but_pictures_is_kept_by_a_browser(tmp_path: Path) -> None:
         crop = web.get(f"{BASE}/findings/{one['id']}/crop").headers
         assert "private" in crop["cache-control"]
         assert "cookie" in crop["vary"], "the next one who logs in there may not see it"
-        assert web.get("/static/review.js").status_code == 404, "scripts are under the fingerprint of their version alone"
+        assert web.get("/static/review.js").status_code == 404, "scripts have the fingerprint of a version"
 
 
 @pytest.mark.parametrize("length", ["\u00b2", "-1", "1e3", "9" * 5000])
