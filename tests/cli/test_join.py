@@ -142,6 +142,15 @@ def test_a_part_without_photographs_counts(capsys: Capture) -> None:
     assert files("joined") == files("whole")
 
 
+@pytest.mark.parametrize("out", ["p1", "p2/joined", "photos/../p1/sub/joined"])
+def test_a_join_never_writes_into_a_part(capsys: Capture, out: str) -> None:
+    fly(4)
+    parts = inspect_parts(of=2)
+    before = sorted(Path().rglob("*"))
+    assert "is or lies in p" in refusal(capsys, *parts, out=out)
+    assert sorted(Path().rglob("*")) == before
+
+
 def test_what_is_no_whole_is_refused_by_name(capsys: Capture) -> None:
     fly(12)
     one, two, three = inspect_parts(of=3)

@@ -67,8 +67,12 @@ def test_a_photograph_that_was_replaced_is_not_shown(tmp_path: Path) -> None:
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = two(tmp_path)
     half = write_visit(tmp_path / "half", SHOTS, [], finished=None)
+    part = write_visit(tmp_path / "part", SHOTS, [])
+    run = json.loads((part / "run.json").read_text())
+    (part / "run.json").write_text(json.dumps(run | {"settings": run["settings"] | {"part": "2/4"}}))
     for pair, why in (
         ((before, half), "is not finished"),
+        ((part, after), "is part 2/4 of a run"),
         ((before, tmp_path), "no run is there"),
     ):
         assert exit_code("revisit", *map(str, pair), "--out", str(tmp_path / "out")) == 2

@@ -105,6 +105,14 @@ BAD: dict[str, tuple[Harm, str]] = {
     "weights of another shape": (wider_mlp, "transformers cannot load this model"),
     "no tokenizer": (without("tokenizer.json"), "has no tokenizer.json"),
     "a broken tokenizer": (holding("tokenizer.json", b"{"), "the tokenizer cannot be used"),
+    "tokenizer of another model": (
+        edit(image_token_id=9),
+        "config.json: image_token_id is 9, and <|image_pad|> of",
+    ),
+    "processor of another model": (
+        holding("preprocessor_config.json", b'{"patch_size": 16, "image_mean": [0.5, 0.5, 0.5]}'),
+        "preprocessor_config.json: patch_size is 16, and this model's is 14: of another model",
+    ),
     "view is no JSON": (holding("toeline.json", b"view"), "toeline.json: cannot be read as JSON"),
     "view of an unknown field": (holding("toeline.json", b'{"view": {"zoom": 2}}'), "view has a wrong zoom"),
     "view of a wrong type": (holding("toeline.json", b'{"view": {"cell": "28"}}'), "view has a wrong cell"),

@@ -153,6 +153,8 @@ def test_the_shipped_domain_goes_with_the_shipped_models(detector, judge, boxes,
     [
         ({}, 1),
         ({"review_below": 0.9}, 1),
+        ({"part": "2/3"}, 1),
+        ({"every": 2.0}, 1),
         ({"judge": "baseline:x"}, 0),
         ({"boxes": "labels"}, 0),
         ({"answers": "all"}, 0),

@@ -197,6 +197,14 @@ BAD = {
         json.dumps({"model_type": "qwen3_vl", "vision_config": {"deepstack_visual_indexes": "8"}}),
         "deepstack_visual_indexes is '8', and must be a list",
     ),
+    "deepstack of no block": (  # as where the config of a smaller model leaves them out
+        json.dumps({"model_type": "qwen3_vl", "vision_config": {"depth": 24}}),
+        r"deepstack_visual_indexes is \[8, 16, 24\], and must name different blocks of the vision tower, which has 24",
+    ),
+    "deepstack twice": (
+        json.dumps({"model_type": "qwen3_vl", "vision_config": {"deepstack_visual_indexes": [5, 5, 7]}}),
+        "must name different blocks",
+    ),
     "no layers": (json.dumps({"model_type": "qwen2_vl", "num_hidden_layers": 0}), "layers is 0"),
     "words for numbers": (json.dumps({"model_type": "qwen2_vl", "hidden_size": "wide"}), "make no model"),
     "heads": (json.dumps({"model_type": "qwen2_vl", "num_attention_heads": 7}), "heads do not divide"),

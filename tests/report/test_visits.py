@@ -200,6 +200,25 @@ def test_the_same_photograph_under_another_name_is_known_by_its_content() -> Non
     assert (only(compared(before, after)).way, only(compared(before, after)).words) == ("content", "same")
 
 
+def test_copies_of_a_photograph_show_its_objects_once() -> None:
+    found = [said("x.jpg", 1, "rock toe"), said("x.jpg", 2, "rock toe", box=(200, 100, 260, 140))]
+    copied = [*found, *(replace(finding, photo="copy.jpg") for finding in found)]
+    once = visit("v", [shot("x.jpg", sha256="1")], found)
+    twice = visit("w", [shot("x.jpg", sha256="1"), shot("copy.jpg", sha256="1")], copied)
+    for pair in ((once, twice), (twice, once), (twice, twice)):
+        assert statuses(compared(*pair)) == ["same", "same"]
+    moved_box = [*found, replace(found[0], photo="copy.jpg", box=Box(300, 200, 360, 260))]
+    other = visit("w", twice.progress, moved_box)  # boxes of label files may be others on a copy
+    assert statuses(compared(once, other)) == ["new", "same", "same"]
+    unlike = visit("w", [shot("x.jpg", sha256="1"), shot("copy.jpg", sha256="2")], copied)
+    assert len(objects_of(unlike, WORDS)) == 4
+
+
+def test_where_nothing_was_seen_twice_nothing_is_told_to_be_as_it_was() -> None:
+    apart = compared(visit("v", [shot("x.jpg")], [said("x.jpg", 1, "rock toe")]), visit("w", [shot("y.jpg")], []))
+    assert page_of(apart, {}).headline == "Not known: no object was seen in both visits."
+
+
 def test_photographs_of_one_name_that_were_taken_elsewhere_are_two() -> None:
     # positions of cameras, without height: where the objects are is not known
     def flown(east: float) -> Visit:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from toeline.core import reading
@@ -24,6 +25,7 @@ from toeline.judge.shape import Shape, shape_of
 from toeline.judge.vocabulary import load_original
 from toeline.weights import check_weights, find_model, first_line, load_whole, pick_device
 
+IMAGE, IMAGE_ID = "<|image_pad|>", 151_655  # the id where a config leaves it out, as transformers takes it
 THINKS = re.compile(r"assistant(\\+n|\n)<think>")  # of a chat template: each answer begins with the model's thoughts
 
 
@@ -41,6 +43,8 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
     if quantized:
         more.setdefault("device_map", {"": target})
     kind = pick_dtype(dtype, target)
+    tokenizer = load_tokenizer(folder)
+    _require_marks(folder, config, tokenizer)
     model = load_model(folder, dtype=kind, **more)
     if quantized:
         from toeline.judge.low_bits import settle
@@ -52,7 +56,7 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
         model = add_adapter(model, adapter)
     return {
         "model": model.eval() if quantized else model.to(target).eval(),
-        "tokenizer": load_tokenizer(folder),
+        "tokenizer": tokenizer,
         "original": load_original(folder, load_tokenizer),
         "processor": load_processor(folder, model.config),
         "view": read_view([adapter, folder] if adapter else [folder], shape_of(config, folder)),
@@ -178,6 +182,16 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
+def _require_marks(folder: Path, config: Mapping[str, Any], tokenizer: Any) -> None:
+    """Raise ModelError where model and tokenizer differ in the token of pictures: the model would see none of them."""
+    said = config.get("image_token_id", IMAGE_ID)
+    if said != (there := tokenizer.get_vocab()[IMAGE]):
+        raise ModelError(
+            f"{folder / 'config.json'}: image_token_id is {cut(repr(said))}, and {IMAGE} of the tokenizer is {there}, "
+            f"so that no picture would be seen. Copy both from the same model."
+        )
+
+
 def load_processor(folder: Path, config: Any) -> Any:
     """Cuts pictures into patches, always the Pillow one: with torchvision the other resizes and rounds differently."""
     from transformers import Qwen2VLImageProcessorPil
@@ -188,13 +202,15 @@ def load_processor(folder: Path, config: Any) -> Any:
         "merge_size": vision.spatial_merge_size,
         "temporal_patch_size": vision.temporal_patch_size,
     }
-    return Qwen2VLImageProcessorPil(**sizes, **FAMILIES[config.model_type].pixels, **load_preprocessing(folder))
+    pixels = load_preprocessing(folder, sizes)
+    return Qwen2VLImageProcessorPil(**sizes, **FAMILIES[config.model_type].pixels, **pixels)
 
 
-def load_preprocessing(folder: Path) -> dict[str, Any]:
+def load_preprocessing(folder: Path, sizes: Mapping[str, int] = MappingProxyType({})) -> dict[str, Any]:
     """What is done to pixels: from processor_config.json, where transformers 5 nests it, else preprocessor_config.json.
 
-    In this order, as transformers itself reads them. Raises ModelError for values that are none.
+    In this order, as transformers itself reads them. Raises ModelError for values that are none, and for a file whose
+    `sizes` are not the model's: one of another model, of which the rest would be wrong, too.
     """
     found: Any = None
     for name, nested in (("processor_config.json", "image_processor"), ("preprocessor_config.json", "")):
@@ -205,6 +221,9 @@ def load_preprocessing(folder: Path) -> dict[str, Any]:
     try:
         if not isinstance(found or {}, dict):
             raise ValueError(f"image_processor is {cut(repr(found))}, and must be an object")
+        for key, size in sizes.items():
+            if (found or {}).get(key, size) not in (size, None):
+                raise ValueError(f"{key} is {cut(repr(found[key]))}, and this model's is {size}: of another model")
         return _checked(found or {})
     except ValueError as why:
         raise ModelError(f"{folder / name}: {why}. Copy or download the model again.") from None

@@ -153,9 +153,15 @@ def _vision(vision: Mapping[str, Any], family: Family) -> dict[str, Any]:
     deep = vision["deepstack_visual_indexes"] if "deepstack_visual_indexes" in family.vision else ()
     if not (isinstance(deep, list | tuple) and all(type(block) is int for block in deep)):
         raise ValueError(f"deepstack_visual_indexes is {cut(repr(deep))}, and must be a list of whole numbers")
+    depth = vision["depth"]
+    if len({*deep}) < len(deep) or (isinstance(depth, int) and not all(0 <= block < depth for block in deep)):
+        raise ValueError(  # transformers would leave such a level out, and add those after it to other layers
+            f"deepstack_visual_indexes is {cut(repr(list(deep)))}, and must name different blocks of the vision tower, "
+            f"which has {depth}"
+        )
     return {
         "width": width,
-        "depth": vision["depth"],
+        "depth": depth,
         "vision_heads": vision["num_heads"],
         "vision_mlp": int(width * vision["mlp_ratio"]) if "mlp_ratio" in family.vision else vision["intermediate_size"],
         "patch": vision["patch_size"],

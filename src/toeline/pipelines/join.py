@@ -132,6 +132,7 @@ def called(typed: Any) -> Any:
 def join_into(run: JoinRun, out: Path, *, workers: int, extras: Extras) -> Summary:
     """Merge parts into `out`, and say what the run came to. Raises ToelineError, before anything is written."""
     require(extras)
+    require_beside(out, run.runs)
     with saying("Reading the parts"):
         parts = sorted(map(PartRun.read, run.runs), key=lambda part: part.part.number)
         require_whole(parts)
@@ -148,6 +149,16 @@ def join_into(run: JoinRun, out: Path, *, workers: int, extras: Extras) -> Summa
                 step([])
         with saying("Writing tables and report"):
             return finish(folder, list(folder.names), taxonomy, workers=workers, extras=extras)
+
+
+def require_beside(out: Path, parts: Sequence[Path]) -> None:
+    """Raise OutputError when `out` is one of the parts or lies in one: they are never changed."""
+    for part in parts:
+        if out.resolve().is_relative_to(part.resolve()):
+            raise OutputError(
+                f"{out}: is or lies in {part}, one of the parts, which stay as they are. Choose a folder beside them "
+                f"with --out."
+            )
 
 
 def require_whole(parts: Sequence[PartRun]) -> None:

@@ -62,6 +62,11 @@ def revisit_into(run: RevisitRun, folder: Path, decisions: Decisions | None = No
 
 def _finished(place: Path, taxonomy: Path | None) -> SavedRun:
     saved = read_saved(place, taxonomy)
+    if part := saved.record.get("settings", {}).get("part"):
+        raise OutputError(
+            f"{place}: is part {part} of a run, without positions and without the other photographs. Merge all parts "
+            f"with `toeline join`, then compare what that wrote."
+        )
     if not saved.record.get("finished"):
         raise OutputError(f"{place}: the run is not finished. Run the same `toeline inspect` again, then compare it.")
     return saved

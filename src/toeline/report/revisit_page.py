@@ -112,9 +112,17 @@ def headline(told: Revisit) -> str:
             said.append(f"perhaps {doubtful:,} {status}")
     compared = some(sum(told.ways.values()), "object")
     said[:1] = [f"{first[:1].upper()}{first[1:]}" for first in said[:1]]
+    if not said and not told.ways.total():
+        return _unpaired(told)
     if not said:
         return f"Nothing changed: {compared} seen in both visits, all as they were."
     return f"{', '.join(said)}; {told.count('same'):,} of {compared} seen in both visits are as they were."
+
+
+def _unpaired(told: Revisit) -> str:
+    """The headline where nothing was seen twice: of nothing it cannot be said that it is as it was."""
+    nothing = "Nothing changed: nothing was found in either visit."
+    return "Not known: no object was seen in both visits." if any(told.objects) else nothing
 
 
 def page_of(told: Revisit, pictures: Mapping[tuple[int, str], str]) -> ScorecardPage:

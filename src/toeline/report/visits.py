@@ -121,14 +121,26 @@ class SiteObject:
 def objects_of(visit: Visit, words: Taxonomy) -> list[SiteObject]:
     """The objects of a visit, in the order of their photographs; `words` names and grades the classes.
 
-    Findings of one group are one object; what people decided stands in the place of the model's answer.
+    Findings of one group are one object, and so are those of one box on copies of a photograph; what people decided
+    stands in the place of the model's answer.
     """
-    groups: dict[tuple[str, ...], list[tuple[Finding, PersonsAnswer | None]]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[tuple[Finding, PersonsAnswer | None]]] = defaultdict(list)
+    on_copies = _on_copies(visit)
     for finding, said in _overlaid(visit, words):
-        place = finding.geo_position
-        group = (place.group,) if place and place.group else (finding.photo, finding.instance_id)
+        place, own = finding.geo_position, (finding.photo, finding.instance_id)
+        group = (place.group,) if place and place.group else on_copies.get(own, own)
         groups[group].append((finding, said))
     return sorted((_object(members, words) for members in groups.values()), key=lambda o: o.key)
+
+
+def _on_copies(visit: Visit) -> dict[tuple[str, str], tuple[Any, ...]]:
+    """What findings of one box on photographs of one content have in common, by photograph and number."""
+    content = {str(r["photo"]): str(r.get("sha256", "")) for r in visit.progress}
+    return {
+        (f.photo, f.instance_id): (content[f.photo], f.type_name, f.instance_id, f.box.xyxy)
+        for f in visit.findings
+        if content.get(f.photo)
+    }
 
 
 def _overlaid(visit: Visit, words: Taxonomy) -> list[tuple[Finding, PersonsAnswer | None]]:
@@ -254,7 +266,7 @@ def _object(members: list[tuple[Finding, PersonsAnswer | None]], words: Taxonomy
         review = next(filter(None, (f.verdict.review for f in findings)), "")
         review = review or _disputed(findings, "its photographs are judged differently")
     name = max(odds, key=lambda n: (odds[n], n == findings[0].verdict.class_name, n), default="")
-    if not answered and len(findings) == 1:
+    if not answered and len({f.verdict.class_name for f in findings}) == 1:
         name = findings[0].verdict.class_name  # a judge that writes its answer need not give the likeliest
     severity, rank, action = graded_in(name, words)
     if rank is None and findings[0].verdict.class_name == name and findings[0].grade != UNGRADED:
