@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from tests.support.serving import client, copied
 
-from toeline.serve.pages import FILES, FINGERPRINT
+from toeline.serve.pages import FILES, FINGERPRINT, PAGES
 
 IMPORTS = re.compile(rb"""^import [^"']*["']([^"']+)["'];""", re.MULTILINE)
 
 
 def test_every_file_of_a_page_comes_from_under_one_fingerprint(tmp_path: Path) -> None:
     with client(copied(tmp_path)) as web:
-        for path in ("/review", "/findings/1", "/blind", "/progress", "/agreement", "/sign-off", "/jobs", "/login"):
+        for path in (*(path.format(finding=1) for path in PAGES), "/login"):
             page = web.get(path)
             assert page.headers["cache-control"] == "no-store"
             links = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
