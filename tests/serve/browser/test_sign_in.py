@@ -16,8 +16,8 @@ def test_signing_in_leads_to_no_other_server(local: str, visit: Visit, address: 
     page = visit(local, "/login")
     page.route("**/api/v1/login", lambda route: route.fulfill(json={}))
     page.goto(f"{local}/login?next={address.replace(':', '%3A').replace('/', '%2F')}")
-    page.fill("[name=user]", "ann")
-    page.fill("[name=password]", "a long enough password")
+    page.fill("input[name=user]", "ann")
+    page.fill("input[name=password]", "a long enough password")
     with page.expect_navigation(wait_until="commit"):
         page.keyboard.press("Enter")
     assert page.url.startswith(f"{local}/")
