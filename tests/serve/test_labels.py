@@ -69,7 +69,9 @@ def test_a_split_is_kept_and_a_flight_line_in_two_is_said(tmp_path: Path, monkey
 
 def test_labels_of_a_store_without_decisions_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("labels", str(copied(tmp_path)), "--out", str(tmp_path / "out")) == 2
-    assert "Decide some more" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Decide some more: toeline serve --store" in said
+    assert "--partial" not in said  # which would not help
     assert not (tmp_path / "out").exists()
 
 

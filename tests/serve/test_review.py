@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from tests.support.serving import BASE, client, copied, decide, drawn, items, key, make_store
+from tests.support.datasets import exit_code
+from tests.support.serving import BASE, client, copied, decide, drawn, items, key, make_run, make_store
 
 from toeline.serve.decisions import check
 from toeline.serve.imports import store_taxonomy
@@ -280,6 +281,33 @@ def test_the_server_says_that_it_lives(web: TestClient) -> None:
     assert "/api/v1/findings" in said
 
 
+def test_head_is_get_without_its_body(web: TestClient) -> None:
+    for path in ("/", "/review", "/healthz", f"{BASE}/findings", f"{BASE}/findings.csv", f"{BASE}/nothing"):
+        got, head = web.get(path), web.head(path)
+        assert (head.status_code, head.headers.get("content-type")) == (
+            got.status_code,
+            got.headers.get("content-type"),
+        )
+        assert head.content == b""
+    assert web.head(f"{BASE}/decisions").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("application/x-www-form-urlencoded", b'{"finding": 1}', "Content-Type: application/json"),
+        ("text/plain", b"x", "Content-Type: application/json"),
+        ("application/json", b"\xff\xfe{", "JSON in UTF-8"),
+        ("application/json", b"[]", "body"),
+    ],
+)
+def test_a_body_that_is_no_json_is_told_what_to_send(web: TestClient, kind: str, body: bytes, said: str) -> None:
+    answer = web.post(f"{BASE}/decisions", content=body, headers={"content-type": kind})
+    assert answer.status_code in (400, 422)
+    assert said in answer.json()["detail"]
+    assert answer.json()["code"] == "invalid"
+
+
 def test_importing_the_same_run_again_changes_nothing(tmp_path: Path) -> None:
     from toeline.serve.imports import import_run
 
@@ -288,3 +316,23 @@ def test_importing_the_same_run_again_changes_nothing(tmp_path: Path) -> None:
     assert store.value("SELECT COUNT(*) FROM findings") == 12
     assert store_taxonomy(store).answers()
     store.close()
+
+
+def test_photographs_that_were_away_are_found_by_importing_again(tmp_path: Path) -> None:
+    from toeline.serve.imports import import_run
+
+    run, store = make_run(tmp_path, photos=2), Store.open(tmp_path / "store")
+    (tmp_path / "photos").rename(tmp_path / "away")
+    assert len(import_run(store, run).problems) == 2
+    assert len(import_run(store, run).problems) == 2  # said again, as long as they are away
+    (tmp_path / "away").rename(tmp_path / "photos")
+    assert import_run(store, run).problems == []
+    store.close()
+    with client(tmp_path / "store") as web:
+        assert web.get(f"{BASE}/photos/1/image").status_code == 200
+        assert len(items(web)) == 6
+
+
+def test_no_store_is_made_for_what_is_no_run(tmp_path: Path) -> None:
+    assert exit_code("serve", "import", str(tmp_path), "--store", str(tmp_path / "store")) == 2
+    assert not (tmp_path / "store").exists()

@@ -1,22 +1,24 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
+from tests.support.datasets import exit_code
 from tests.support.serving import BASE, client, copied, decide, items
 
-from toeline.errors import OutputError
+from toeline.errors import OutputError, SetupError
 from toeline.serve import store as store_file
 from toeline.serve.decisions import Decision, Decisions, Refused, check
 from toeline.serve.imports import store_taxonomy
-from toeline.serve.run import restore_store
+from toeline.serve.run import listening, restore_store
 from toeline.serve.store import FILE, Store
 
 WRITER = """
@@ -245,7 +247,57 @@ def test_what_is_no_store_is_told(tmp_path: Path) -> None:
         Store.open(tmp_path / "none", make=False)
 
 
+@pytest.mark.parametrize("code", [None, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DIRECTORY])
+def test_a_store_that_this_user_cannot_write_is_not_called_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int | None
+) -> None:
+    def refuses(self: Store) -> None:
+        why = sqlite3.OperationalError("unable to open database file")
+        why.sqlite_errorcode = code or 0
+        raise why if code else PermissionError(13, "Permission denied")
+
+    folder = copied(tmp_path)
+    monkeypatch.setattr(Store, "_upgrade", refuses)
+    with pytest.raises(OutputError, match=r"Run the command as the user who owns the folder") as told:
+        Store.open(folder)
+    assert "Restore" not in str(told.value)  # which would put an old state in the place of a whole store
+
+
 def test_a_store_is_served_by_one_process(tmp_path: Path) -> None:
     folder = copied(tmp_path)
-    with client(folder), pytest.raises(OutputError, match="another run"), Store(folder).serving():
+    with client(folder), pytest.raises(OutputError, match="a server runs on this store"), Store(folder).serving():
         pass
+    with Store(folder).serving():  # it stops, and the next may begin
+        pass
+
+
+@pytest.mark.parametrize("taken", ["store", "port"])
+def test_what_another_server_has_is_told_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], taken: str
+) -> None:
+    folder, other = copied(tmp_path), socket.create_server(("127.0.0.1", 0))
+    port = str(other.getsockname()[1])
+    if taken == "store":
+        other.close()
+    with other, Store(folder).serving() if taken == "store" else nullcontext():
+        assert exit_code("serve", "--store", str(folder), "--port", port) == 2
+    said = capsys.readouterr()
+    assert len(said.err.strip().split("Error: ")) == 2
+    assert ("choose another --port" if taken == "port" else "a server runs on") in " ".join(said.err.split())
+    assert "Open" not in said.out  # nobody is led to the other one
+
+
+def test_an_address_that_is_not_of_this_machine_is_told() -> None:
+    with pytest.raises(SetupError, match="names an address of this machine"):
+        listening("203.0.113.9", 8765)
+
+
+def test_a_store_that_is_only_asked_for_is_not_made(tmp_path: Path) -> None:
+    for more in (["list"], ["remove", "ann"], ["token", "ann"]):
+        assert exit_code("serve", "user", *more, "--store", str(tmp_path / "new")) == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_backup_makes_its_folder(tmp_path: Path) -> None:
+    assert exit_code("serve", "backup", str(tmp_path / "a" / "b" / "c.sqlite"), "--store", str(copied(tmp_path))) == 0
+    assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == ["c.sqlite", "c.sqlite.head.json"]

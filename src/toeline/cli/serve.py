@@ -46,7 +46,7 @@ def import_(
     name: Annotated[str, typer.Option(help="How the inspection is called; else as the run.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Take the findings of a run into a store. The same run again changes nothing.
+    """Take the findings of a run into a store. The same run again only finds photographs that were away.
 
     Example: toeline serve import runs/flight7 --store review
     """
@@ -161,32 +161,29 @@ def add(
 
     Example: toeline serve user add ann --role engineer --store review
     """
-    typed = (
-        sys.stdin.readline().rstrip("\n")
-        if from_input
-        else typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    )
-    opened, made = accounts(store)
-    made.add(name, role, typed)
-    opened.close()
-    terminal.print(f"{name} is a {role}.")
+    with accounts(store, make=True) as made:
+        typed = (
+            sys.stdin.readline().rstrip("\n")
+            if from_input
+            else typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        )
+        made.add(name, role, typed)
+    terminal.print(f"{name} has the role {role}.", markup=False)
 
 
 @user.command("remove")
 def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="The account.")], store: StoreDir) -> None:
     """Take an account away, with its sessions and tokens; its decisions stay."""
-    opened, made = accounts(store)
-    made.remove(name)
-    opened.close()
+    with accounts(store) as made:
+        made.remove(name)
 
 
 @user.command("list")
 def list_(store: StoreDir) -> None:
     """Names and roles."""
-    opened, made = accounts(store)
-    for name, role in made.names():
-        terminal.print(f"{name}  {role}")
-    opened.close()
+    with accounts(store) as made:
+        for name, role in made.names():
+            terminal.print(f"{name}  {role}")
 
 
 @user.command("token")
@@ -196,9 +193,8 @@ def token(
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
     """Make a token for a machine, and show it once: it is sent as `Authorization: Bearer TOKEN`."""
-    opened, made = accounts(store)
-    terminal.print(made.new_token(name, note), soft_wrap=True, highlight=False)
-    opened.close()
+    with accounts(store) as made:
+        terminal.print(made.new_token(name, note), soft_wrap=True, highlight=False)
 
 
 @with_settings

@@ -71,17 +71,19 @@ def written(path: Path, *, lasting: bool = True) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def alone(folder: Path, file: Path | None = None) -> Iterator[None]:
+def alone(folder: Path, file: Path | None = None, *, told: str = "") -> Iterator[None]:
     """While no other process writes in `folder`, which is made. Raises OutputError when one does, or when it cannot be.
 
-    `file` is what the lock is called, in place of LOCK. File systems without locks pass.
+    `file` is what the lock is called, in place of LOCK; `told` is what is said of the other process.
+    File systems without locks pass.
     """
     lock = FileLock(file or folder / LOCK, blocking=False, thread_local=False, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise OutputError(f"{folder}: another run is writing here. Wait for it, or choose a new --out.") from None
+        said = told or f"{folder}: another run is writing here. Wait for it, or choose a new --out."
+        raise OutputError(said) from None
     except OSError as why:
         if why.errno not in NO_LOCKS:
             raise unusable(folder, why) from None

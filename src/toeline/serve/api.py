@@ -46,6 +46,11 @@ HEADERS = {
 PROXY = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 MOST_DIGITS = 15  # of a length; int() of thousands of digits takes long
 UPLOADS = ("/api/v1/jobs", "/api/v1/inspect")
+TOLD: dict[int | str, str] = {  # in place of what the framework says
+    "There was an error parsing the body": "body: cannot be read. Send JSON in UTF-8, or a form, as the API says.",
+    404: "there is no such page.",
+    405: "this address knows other methods.",
+}
 CODES = {404: "missing", 405: "method", 413: "limit", 400: "invalid"}
 
 
@@ -158,15 +163,16 @@ def _faults(app: FastAPI) -> None:
     def invalid(_: Request, why: RequestValidationError) -> Response:
         first = why.errors()[0]
         where = [str(part) for part in first["loc"]]
-        return fault(422, "invalid", f"{'.'.join(where)}: {first['msg']}. Send it as the API says.", where=where)
+        said = f"{'.'.join(where)}: {first['msg']}. Send it as the API says."
+        if where == ["body"] and isinstance(why.body, bytes):  # FastAPI reads JSON only where the header says so
+            said = "body: is not sent as JSON. Send the header Content-Type: application/json."
+        return fault(422, "invalid", said, where=where)
 
     @app.exception_handler(HTTPException)
     def http(_: Request, why: HTTPException) -> Response:
         if is_full(why):  # an upload that did not fit into the folder for temporary files
             return no_room(why)
-        told = {404: "there is no such page.", 405: "this address knows other methods."}.get(
-            why.status_code, str(why.detail)
-        )
+        told = TOLD.get(why.status_code) or TOLD.get(str(why.detail), str(why.detail))
         return fault(why.status_code, CODES.get(why.status_code, "invalid"), told, headers=dict(why.headers or {}))
 
     @app.exception_handler(ToelineError)
@@ -228,9 +234,15 @@ class Guard:
             await self.inner(scope, receive, send)
             return
         start, request, status = time.perf_counter(), Request(scope), 500
+        only_head, ended = scope["method"] == "HEAD", False
+        scope = {**scope, "method": "GET"} if only_head else scope  # FastAPI's routes know no HEAD
 
         async def answered(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ended
+            if only_head and message["type"] == "http.response.body":
+                if ended:
+                    return
+                message, ended = {"type": "http.response.body"}, True  # for what streams, as if the client had gone
             if message["type"] == "http.response.start":
                 status = message["status"]
                 known = {name.lower() for name, _ in message["headers"]}

@@ -66,21 +66,23 @@ class Imported:
 
 
 def import_run(store: Store, folder: Path, *, name: str = "") -> Imported:
-    """Take a finished run into the store. The same run again changes nothing. Raises OutputError and ToelineError."""
-    saved = read_saved(folder, of=("inspect", "evaluate"))
-    if not saved.record.get("finished"):
-        raise OutputError(f"{folder}: the run is not finished. Run the same `toeline inspect` again, then import it.")
+    """Take a finished run into the store. The same run again only finds photographs that were away.
+
+    Raises OutputError and ToelineError.
+    """
+    saved = finished(folder)
     taxonomy = store_taxonomy(store, saved.taxonomy)
     named = name or str(saved.record.get("title") or "") or saved.folder.resolve().name
-    digest = run_hash(saved)
+    digest, there = run_hash(saved), saved.photographs()
+    problems = saved.lost(there, "it can be reviewed only when it is back and imported anew.")
     if known := store.row("SELECT * FROM inspections WHERE run_sha256 = ?", digest):
         photos, findings = (
             int(store.value(f"SELECT COUNT(*) FROM {table} WHERE inspection = ?", known["id"]))
             for table in ("photos", "findings")
         )
-        return Imported(known["id"], known["name"], photos, findings, already=True)
-    there, found = saved.photographs(), saved.findings()
-    problems = saved.lost(there, "it can be reviewed only when it is back and imported anew.")
+        _find_again(store, known["id"], there)
+        return Imported(known["id"], known["name"], photos, findings, already=True, problems=problems)
+    found = saved.findings()
     with store.write() as db:
         inspection = _inspection(db, saved, named, digest)
         ids = {str(r["photo"]): _photo(db, inspection, r, there.get(str(r["photo"]))) for r in saved.progress}
@@ -93,6 +95,28 @@ def import_run(store: Store, folder: Path, *, name: str = "") -> Imported:
     with suppress(ModelError):  # what it was promoted with is then not known; nothing else depends on it
         remember_promoted(store, saved.record)
     return Imported(inspection, named, len(ids), number, problems=problems)
+
+
+def finished(folder: Path) -> SavedRun:
+    """A run that is finished. Raises OutputError."""
+    saved = read_saved(folder, of=("inspect", "evaluate"))
+    if not saved.record.get("finished"):
+        raise OutputError(f"{folder}: the run is not finished. Run the same `toeline inspect` again, then import it.")
+    return saved
+
+
+def _find_again(store: Store, inspection: int, there: Mapping[str, Path]) -> None:
+    """Note the places of photographs that were not there at the import, or are not where they were."""
+    places = {as_stored(name): path for name, path in there.items()}
+    rows = store.rows("SELECT * FROM photos WHERE inspection = ?", inspection)
+    away = [row for row in rows if row["name"] in places and not ((old := path_of(row)) and old.is_file())]
+    if away:
+        with store.write() as db:
+            for row in away:
+                path = places[row["name"]]
+                db.execute(
+                    "UPDATE photos SET path = ?, bytes = ? WHERE id = ?", (_hex(path), path.stat().st_size, row["id"])
+                )
 
 
 def store_taxonomy(store: Store, taxonomy: Taxonomy | None = None) -> Taxonomy:
@@ -145,7 +169,7 @@ def _photo(db: sqlite3.Connection, inspection: int, record: Mapping[str, Any], p
     row = {
         "inspection": inspection,
         "name": as_stored(str(record["photo"])),
-        "path": str(path or "").encode("utf-8", "surrogateescape").hex(),
+        "path": _hex(path) if path else "",
         "bytes": size,
         "sha256": str(record.get("sha256", "")),
         "width": wide,
@@ -153,6 +177,10 @@ def _photo(db: sqlite3.Connection, inspection: int, record: Mapping[str, Any], p
         "record": json.dumps(record),
     }
     return insert(db, "photos", row)
+
+
+def _hex(path: Path) -> str:
+    return str(path).encode("utf-8", "surrogateescape").hex()
 
 
 def path_of(photo: Row) -> Path | None:

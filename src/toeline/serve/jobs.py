@@ -77,11 +77,17 @@ class Jobs:
         self._quick: queue.Queue[tuple[Callable[[], Any], Future[Any]]] = queue.Queue(MOST_QUICK)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._held = ExitStack()
+        self._held, self._claimed = ExitStack(), False
+
+    def claim(self) -> None:
+        """Keep other servers from the store until `stop`. Raises OutputError when there is one."""
+        if not self._claimed:
+            self._held.enter_context(self.store.serving())
+            self._claimed = True
 
     def start(self) -> None:
         """Take up what a kill left, and begin to work. Raises OutputError when another process does."""
-        self._held.enter_context(self.store.serving())
+        self.claim()
         with self.store.write() as db:
             db.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'running'")
         shutil.rmtree(self.store.folder / "quick", ignore_errors=True)  # of a kill
@@ -96,6 +102,7 @@ class Jobs:
         if self._thread is not None:
             self._thread.join(timeout=STOP_S)
         self._held.close()
+        self._claimed = False
 
     def count(self, state: str) -> int:
         """How many jobs are in a state."""

@@ -242,7 +242,8 @@ def labels_into(
         store.close()
     if not labels.data.photographs:
         told = f" ({labels.problems[0]})" if labels.problems else ""
-        hint = "" if partial else ", or take --partial"
+        anything = any(did != "open" for did in labels.counts)
+        hint = f": toeline serve --store {store_dir}" if not anything else "" if partial else ", or take --partial"
         raise OutputError(f"{store_dir}: no photograph is decided completely{told}. Decide some more{hint}.")
     places = _write(labels, for_tools, taxonomy, out, chosen, Carry.LINK if link else Carry.COPY)
     objects = sum(len(p.lines or ()) for its in labels.data.splits.values() for p in its)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
+import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 NEEDED = ("fastapi", "uvicorn", "argon2", "itsdangerous", "python_multipart", "prometheus_client")
 SHIPPED = "shipped"
 SWITCH_S = 0.001  # that a thread waits for one that computes, such as that of the model; Python's own 5 ms add up
+BACKLOG = 2048  # connections that wait to be taken, as uvicorn has it
+NO_PORT = {
+    errno.EADDRINUSE: "another program has it: stop that, or choose another --port",
+    errno.EACCES: "choose a --port above 1023, and let a proxy have this one",
+}
 GRACE_S = 10  # that requests have to end when the server is told to; the job has jobs.STOP_S after them
 
 
@@ -35,17 +42,24 @@ def serve(run: ServeOptions) -> None:
     for module in NEEDED:
         need(module, extra="serve")
     require_accounts(run)
+    with closing(listening(run.host, run.port)) as place:
+        _serve_at(place, run)
+
+
+def _serve_at(place: socket.socket, run: ServeOptions) -> None:
     import uvicorn
 
     from toeline.serve.api import make_app
     from toeline.serve.jobs import Model
 
+    assert run.store is not None
     with saying("Opening the store"):
         photos = InspectRun(
             photos=(), model=None if run.model in (None, SHIPPED) else Path(str(run.model)), device=run.device
         )
         model = Model(photos) if run.model else None
         app = make_app(run.store, model=model, photos=_roots(run), host=run.host, secure=run.behind_proxy)
+    app.state.jobs.claim()  # here, where a refusal is one sentence; uvicorn would print a trace
     _log_heads()
     app.state.store.note_head()
     shown = f"[{run.host}]" if ":" in run.host else run.host
@@ -53,10 +67,30 @@ def serve(run: ServeOptions) -> None:
     if model is None:
         out.print("[dim]Without --model nothing can be inspected here; findings come in by toeline serve import.[/]")
     sys.setswitchinterval(SWITCH_S)
-    uvicorn.run(
-        app, host=run.host, port=run.port, log_level="warning", server_header=False, proxy_headers=run.behind_proxy,
+    config = uvicorn.Config(
+        app, log_level="warning", server_header=False, proxy_headers=run.behind_proxy,
         forwarded_allow_ips="127.0.0.1", timeout_keep_alive=30, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
+    with suppress(KeyboardInterrupt):  # uvicorn has stopped in order by then
+        uvicorn.Server(config).run(sockets=[place])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Where it listens, taken before anybody is told to open it. Raises SetupError."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with ExitStack() as undone:
+            found = undone.enter_context(socket.socket(family, kind, number))
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # after a restart the port rests for a minute
+            found.bind(address)
+            found.listen(BACKLOG)  # now: until then two may have the same port
+            undone.pop_all()
+    except OSError as why:
+        what = NO_PORT.get(why.errno or 0, "--host names an address of this machine")
+        raise SetupError(f"{host}, port {port}: cannot be listened at ({why.strerror or why}); {what}.") from None
+    return found
 
 
 def _log_heads() -> None:
@@ -96,15 +130,17 @@ def _roots(run: ServeOptions) -> list[Path]:
 
 def import_into(run: Path, store_dir: Path, name: str) -> Summary:
     """Take a run of `toeline inspect` into the store."""
-    from toeline.serve.imports import import_run
+    from toeline.serve.imports import finished, import_run
 
+    finished(run)  # before a store is made for what is no run
     store = Store.open(store_dir)
     try:
         with saying("Importing"):
             done = import_run(store, run, name=name)
     finally:
         store.close()
-    what = "was in the store already" if done.already else f"imported as inspection {done.inspection}"
+    known = f"was in the store already, as inspection {done.inspection}" + (", and keeps its name" if name else "")
+    what = known if done.already else f"imported as inspection {done.inspection}"
     said = f"{some(done.findings, 'finding')} on {some(done.photographs, 'photograph')}"
     record = {
         "inspection": done.inspection,
@@ -173,21 +209,24 @@ def backup_store(store_dir: Path, target: Path) -> None:
     out.print(f"Hash of the last one, to be kept elsewhere: {head['hash'] or 'none'}")
 
 
-def accounts(store_dir: Path) -> tuple[Store, Accounts]:
-    """The accounts of a store; close the store after use."""
+@contextmanager
+def accounts(store_dir: Path, *, make: bool = False) -> Iterator[Accounts]:
+    """The accounts of a store, which is made where there is none and `make` says so. Raises OutputError."""
     for module in ("argon2", "itsdangerous"):
         need(module, extra="serve")
     from toeline.serve.accounts import Accounts
 
-    store = Store.open(store_dir)
-    return store, Accounts(store)
+    store = Store.open(store_dir, make=make)
+    try:
+        yield Accounts(store)
+    finally:
+        store.close()
 
 
 def restore_store(backup: Path, store_dir: Path) -> None:
     """Put a backup in the place of the database, which is kept beside it. Raises OutputError while it is served."""
     import shutil
     import sqlite3
-    from contextlib import closing
 
     if not backup.is_file():
         raise OutputError(f"{backup}: there is no such file. Name what `toeline serve backup` wrote.")

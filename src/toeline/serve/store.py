@@ -20,6 +20,8 @@ from toeline.errors import OutputError, ToelineError
 
 FILE, HEAD = "store.sqlite", "head.json"
 BUSY_S = 10.0
+DENIED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)  # the store itself may be whole
+WRITABLE = "Run the command as the user who owns the folder, on a disk that can be written."
 NOTED = 50  # events between two notes of the last one, in HEAD and in the log
 Row = sqlite3.Row
 log = logging.getLogger("toeline.serve")
@@ -88,9 +90,9 @@ class Store:
             store._upgrade()
         except (sqlite3.DatabaseError, OSError) as why:
             store.close()
-            raise OutputError(
-                f"{file}: cannot be opened as a store ({why}). Restore a backup (docs/serve.md)."
-            ) from None
+            denied = isinstance(why, OSError) or getattr(why, "sqlite_errorcode", 0) & 0xFF in DENIED
+            hint = WRITABLE if denied else "Restore a backup (docs/serve.md)."
+            raise OutputError(f"{file}: cannot be opened as a store ({why}). {hint}") from None
         return store
 
     def _connect(self) -> sqlite3.Connection:
@@ -201,8 +203,9 @@ class Store:
         if target.exists():
             raise OutputError(f"{target}: is there already. Choose another file for the backup.")
         part = target.with_name(f".{target.name}.part")
-        part.unlink(missing_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.unlink(missing_ok=True)
             part.touch(mode=0o600)  # from its first byte on: it holds hashes of passwords
             with closing(sqlite3.connect(part)) as copy:
                 self.reader.backup(copy)
@@ -216,12 +219,14 @@ class Store:
                 f"{target}: the backup could not be written ({why}). Make room, or choose another disk."
             ) from None
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
     @contextmanager
     def serving(self) -> Iterator[None]:
         """While this process alone runs jobs of the store. Raises OutputError when another one does."""
-        with alone(self.folder, self.folder / ".serve.lock"):
+        told = f"{self.folder}: a server runs on this store, and one store has one. Stop it first."
+        with alone(self.folder, self.folder / ".serve.lock", told=told):
             yield
 
     def close(self) -> None:
