@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -306,6 +308,20 @@ def test_a_body_that_is_no_json_is_told_what_to_send(web: TestClient, kind: str,
     assert answer.status_code in (400, 422)
     assert said in answer.json()["detail"]
     assert answer.json()["code"] == "invalid"
+
+
+def test_a_part_of_a_run_is_not_imported(tmp_path: Path) -> None:
+    from toeline.errors import OutputError
+    from toeline.serve.imports import import_run
+
+    run = Path(shutil.copytree(drawn() / "run", tmp_path / "run"))
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"settings": record["settings"] | {"part": "1/3"}}))
+    store = Store.open(tmp_path / "new")
+    with pytest.raises(OutputError, match=r"is part 1/3 of a run.* `toeline join`, then import what that wrote"):
+        import_run(store, run)
+    assert store.value("SELECT COUNT(*) FROM inspections") == 0
+    store.close()
 
 
 def test_importing_the_same_run_again_changes_nothing(tmp_path: Path) -> None:

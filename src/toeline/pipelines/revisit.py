@@ -14,7 +14,6 @@ from rich.table import Table
 from toeline.core.reading import file_hash
 from toeline.core.run_folder import claimed, write_whole, writing
 from toeline.core.words import cut
-from toeline.errors import OutputError
 from toeline.pipelines.changes import file_state
 from toeline.pipelines.progress import Summary, bar, escape, saying
 from toeline.pipelines.saved_run import SavedRun, read_saved
@@ -48,7 +47,9 @@ def revisit_into(run: RevisitRun, folder: Path, decisions: Decisions | None = No
 
     `decisions` gives what people decided of each run, None for a run that they were not shown.
     """
-    saved = [_finished(place, run.taxonomy) for place in (run.before, run.after)]
+    saved = [read_saved(place, run.taxonomy) for place in (run.before, run.after)]
+    for one in saved:
+        one.require_whole("compare")
     with claimed(folder, note="", own=OWN), writing(folder):
         with saying("Comparing"):
             reviewed = decisions(saved) if decisions else (None, None)
@@ -58,18 +59,6 @@ def revisit_into(run: RevisitRun, folder: Path, decisions: Decisions | None = No
         write_whole(folder / CSV, to_csv(rows(told), COLUMNS))
         write_whole(folder / HTML, render_html(page_of(told, _pictures(told, saved))))
     return told
-
-
-def _finished(place: Path, taxonomy: Path | None) -> SavedRun:
-    saved = read_saved(place, taxonomy)
-    if part := saved.record.get("settings", {}).get("part"):
-        raise OutputError(
-            f"{place}: is part {part} of a run, without positions and without the other photographs. Merge all parts "
-            f"with `toeline join`, then compare what that wrote."
-        )
-    if not saved.record.get("finished"):
-        raise OutputError(f"{place}: the run is not finished. Run the same `toeline inspect` again, then compare it.")
-    return saved
 
 
 def _visit(saved: SavedRun, reviewed: Sequence[PersonsAnswer] | None) -> Visit:

@@ -53,6 +53,18 @@ class SavedRun:
         what = f"the {self.command} run is not finished: {done} were done so far."
         return [Problem.in_file(self.folder / RUN, what, note=True)]
 
+    def require_whole(self, then: str) -> None:
+        """Raise OutputError for a run that is not finished, or a part of one; `then` is what it was wanted for."""
+        if part := self.record.get("settings", {}).get("part"):
+            raise OutputError(
+                f"{self.folder}: is part {part} of a run, without positions and without the other photographs. Merge "
+                f"all parts with `toeline join`, then {then} what that wrote."
+            )
+        if not self.record.get("finished"):
+            raise OutputError(
+                f"{self.folder}: the run is not finished. Run the same `toeline inspect` again, then {then} it."
+            )
+
     def photographs(self) -> dict[str, Path]:
         """Where the photographs of the run are now, by their names in it; those that are not there any more are not."""
         from toeline.data.extracted import extracted_in

@@ -98,10 +98,9 @@ def import_run(store: Store, folder: Path, *, name: str = "") -> Imported:
 
 
 def finished(folder: Path) -> SavedRun:
-    """A run that is finished. Raises OutputError."""
+    """A run that is finished, and whole. Raises OutputError."""
     saved = read_saved(folder, of=("inspect", "evaluate"))
-    if not saved.record.get("finished"):
-        raise OutputError(f"{folder}: the run is not finished. Run the same `toeline inspect` again, then import it.")
+    saved.require_whole("import")
     return saved
 
 
