@@ -13,7 +13,9 @@ from typing import Any
 
 from toeline.core.finding import Finding, Problem
 from toeline.core.provenance import models_fingerprint, taxonomy_hash
+from toeline.core.reading import file_hash
 from toeline.core.records import finding_record
+from toeline.core.run_folder import FINDINGS
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import ModelError, OutputError
 from toeline.pipelines.promoted import Promoted, promoted_from, promoted_of
@@ -143,8 +145,7 @@ def _read_taxonomy(store: Store, text: str) -> Taxonomy:
 def run_hash(saved: SavedRun) -> str:
     """Equal for one and the same run: what was asked, and what is in it."""
     facts = {k: saved.record.get(k) for k in ("settings", "models", "data_sha256", "started", "command")}
-    with (saved.folder / "findings.jsonl").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_hash(saved.folder / FINDINGS)
     return hashlib.sha256(json.dumps([facts, found], sort_keys=True, default=str).encode()).hexdigest()
 
 
