@@ -6,9 +6,9 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from toeline.core.records import finding_record
@@ -17,13 +17,11 @@ from toeline.data.coco import coco_record
 from toeline.data.export import data_yaml, row
 from toeline.report.geolocate import collection, finding_feature
 from toeline.report.tables import COLUMNS, csv_head, csv_lines, rows
-from toeline.serve.accounts import Who
-from toeline.serve.forms import Anything, Id
+from toeline.serve.forms import Anything
 from toeline.serve.labels import Labels, labels_of
 from toeline.serve.listing import JOINED, Filter, Listing, as_found
-from toeline.serve.reviewing import FAULTS, Text, chosen
+from toeline.serve.reviewing import FAULTS, chosen
 from toeline.serve.store import Row, Store
-from toeline.serve.who import VIEWER
 
 router = APIRouter(responses=FAULTS, tags=["exports"])
 PIECE = 500  # findings that are in memory together
@@ -35,24 +33,7 @@ def _kind(media: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {media: {"schema": schema}}}}
 
 
-def _chosen(
-    who: Who = VIEWER,
-    state: Literal["open", "decided", "all"] = "decided",
-    type: Text = "",
-    class_name: Annotated[str, Query(alias="class", max_length=200)] = "",
-    condition: Text = "",
-    review: bool | None = None,
-    severity: Text = "",
-    inspection: Id | None = None,
-    photo: Id | None = None,
-    q: Text = "",
-    action: Text = "",
-    user: Text = "",
-) -> Filter:
-    return chosen(state, type, class_name, condition, review, severity, inspection, photo, q, action, user)
-
-
-CHOSEN = Depends(_chosen)
+CHOSEN = chosen("decided")
 
 
 def _pieces(listing: Listing, which: Filter) -> Iterator[list[Row]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from toeline.core.box import Box
@@ -98,56 +98,52 @@ def taxonomy(request: Request, who: Who = VIEWER) -> Anything:
     }
 
 
-def chosen(
-    state: Literal["open", "decided", "all"],
-    type: str,
-    class_name: str,
-    condition: str,
-    review: bool | None,
-    severity: str,
-    inspection: int | None,
-    photo: int | None,
-    q: str,
-    action: str,
-    user: str,
-) -> Filter:
-    """The filter of a query."""
-    return Filter(
-        state=state,
-        type=type,
-        class_name=class_name,
-        condition=condition,
-        review=review,
-        severity=severity,
-        inspection=inspection,
-        photo=photo,
-        q=q,
-        action=action,
-        user=user,
-    )
+def chosen(default: Literal["open", "decided"]) -> Any:
+    """The filter of a query, as a dependency; `default` is the state where none is named."""
+
+    def of_query(
+        who: Who = VIEWER,
+        state: Literal["open", "decided", "all"] = default,
+        type: Text = "",
+        class_name: Annotated[str, Query(alias="class", max_length=200)] = "",
+        condition: Text = "",
+        review: bool | None = None,
+        severity: Text = "",
+        inspection: Id | None = None,
+        photo: Id | None = None,
+        q: Text = "",
+        action: Text = "",
+        user: Text = "",
+    ) -> Filter:
+        return Filter(
+            state=state,
+            type=type,
+            class_name=class_name,
+            condition=condition,
+            review=review,
+            severity=severity,
+            inspection=inspection,
+            photo=photo,
+            q=q,
+            action=action,
+            user=user,
+        )
+
+    return Depends(of_query)
+
+
+UNDECIDED = chosen("open")
 
 
 @router.get("/findings", response_model=Page, tags=["findings"])
 def findings(
     request: Request,
-    who: Who = VIEWER,
-    state: Literal["open", "decided", "all"] = "open",
-    type: Text = "",
-    class_name: Annotated[str, Query(alias="class", max_length=200)] = "",
-    condition: Text = "",
-    review: bool | None = None,
-    severity: Text = "",
-    inspection: Id | None = None,
-    photo: Id | None = None,
-    q: Text = "",
-    action: Text = "",
-    user: Text = "",
+    which: Filter = UNDECIDED,
     sort: Literal["urgent", "least_sure", "disagree", "alike", "photo"] = "urgent",
     page: PageNumber = 1,
     per_page: PerPage = 60,
 ) -> Response:
     """One page of findings; not checked against `Page` each time, which took longer than all the rest."""
-    which = chosen(state, type, class_name, condition, review, severity, inspection, photo, q, action, user)
     return JSONResponse(request.app.state.listing.page(which, sort=sort, page=page, per_page=per_page))
 
 
