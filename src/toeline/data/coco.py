@@ -63,7 +63,7 @@ class CocoFile:
 
 def open_coco(root: Path) -> tuple[CocoFile, ...]:
     """The annotation files in `root` (a folder, or one such file). Raises LabelError when there is none."""
-    paths = [root] if root.is_file() else sorted(p for p, _ in files_under(root, []) if p.suffix.lower() == ".json")
+    paths = [root] if root.is_file() else sorted(p for p, _, _ in files_under(root, []) if p.suffix.lower() == ".json")
     files: list[CocoFile] = []
     unread: list[Problem] = []
     for path in paths:

@@ -19,7 +19,7 @@ from toeline.data.places import SPLITS
 def photos_by_name(base: Path, problems: list[Problem]) -> Mapping[str, list[Path]]:
     """Photographs below `base` by folded file name, for annotations that give a path which does not exist here."""
     found: dict[str, list[Path]] = defaultdict(list)
-    for path, _ in files_under(base, problems):
+    for path, _, _ in files_under(base, problems):
         if path.suffix.lower() in SUFFIXES:
             found[folded(path.name)].append(path)
     return found

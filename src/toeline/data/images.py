@@ -350,18 +350,20 @@ def search_photos(paths: Sequence[Path], *, may_be_none: bool = False, videos: b
     folders get as much of their folder's path as tells them apart. With `videos` these are found too. Raises PhotoError
     for a path that does not exist, and unless there `may_be_none` when there is no photograph at all.
     """
-    found: dict[Path, tuple[Path, str]] = {}
+    found: dict[str, tuple[Path, str]] = {}  # texts: a path takes ten times as long, and there may be many
     problems: list[Problem] = []
     suffixes = (*SUFFIXES, *(MOVIES if videos else ()))
-    real = cache(Path.resolve)  # of folders: there may be a hundred thousand photographs in one
+    real = cache(os.path.realpath)  # of folders: there may be a hundred thousand photographs in one
     for path in paths:
         if not path.exists():
             raise PhotoError(f"{path}: there is no such file or folder. Check the path.")
         if not path.is_dir() and not is_utf8(path.name):
             problems.append(Problem.in_file(path, _NO_UTF8))
             continue
-        for photo, name in _photos_under(path, problems, suffixes) if path.is_dir() else [(path, path.name)]:
-            place = Path(os.path.realpath(photo)) if _is_link(photo) else real(photo.parent) / photo.name
+        alone = [(path, path.name, _is_link(path))]
+        for photo, name, is_link in _photos_under(path, problems, suffixes) if path.is_dir() else alone:
+            here, last = os.path.split(photo)
+            place = os.path.realpath(photo) if is_link else os.path.join(real(here), last)  # noqa: PTH118 (as above)
             found.setdefault(place, (photo, name))
     if not found and not may_be_none:
         where = ", ".join(str(p) for p in paths) or "nothing"
@@ -389,21 +391,22 @@ def require_readable(photos: Sequence[Path], where: str) -> None:
         raise PhotoError(f"{where}: not one of {some(len(faults), 'photograph')} can be read. The first: {faults[0]}")
 
 
-def _photos_under(folder: Path, problems: list[Problem], suffixes: Collection[str]) -> Iterator[tuple[Path, str]]:
-    names = []
+def _photos_under(folder: Path, problems: list[Problem], suffixes: Collection[str]) -> Iterator[tuple[Path, str, bool]]:
+    """Photographs with their names below `folder`, and whether they are links; in natural order."""
+    found: list[tuple[Path, str, bool]] = []
     raws: list[Path] = []
     odd: list[Path] = []
-    for file, name in files_under(folder, problems):
+    for file, name, is_link in files_under(folder, problems):
         suffix = file.suffix.lower()
         if suffix in suffixes:
-            names.append(name)
+            found.append((file, name, is_link))
         elif unread_kind(suffix):
             raws.append(file)
         elif _NO_SUFFIX.fullmatch(suffix) and _begins_as_picture(file):
             odd.append(file)
-    problems += _misnamed(odd, {folder / name for name in names}) if odd else ()
-    problems += _unread(raws, {(folder / name).with_suffix("") for name in names}) if raws else ()
-    return ((folder / name, name) for name in sorted(names, key=natural))
+    problems += _misnamed(odd, {file for file, _, _ in found}) if odd else ()
+    problems += _unread(raws, {file.with_suffix("") for file, _, _ in found}) if raws else ()
+    return iter(sorted(found, key=lambda photo: natural(photo[1])))
 
 
 MOST_NAMED = 10  # files in one line
@@ -458,8 +461,8 @@ def _unread(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Problem
 _NO_UTF8 = "its name is no UTF-8, so it was left out. Rename it."
 
 
-def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str]]:
-    """Every file below a folder, with its name below it, with slashes; in no order.
+def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str, bool]]:
+    """Every file below a folder, with its name below it, with slashes, and whether it is a link; in no order.
 
     Linked folders are entered, each folder once, so that circles end; a link that leads to above `folder` is not, since
     it would bring in what lies beside it. What is nobody's data is left out; it is told at
@@ -482,6 +485,7 @@ def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, s
             problems.append(Problem.in_file(at, f"this folder cannot be read ({why.strerror}), so nothing in it was."))
             continue
         seen.add((status.st_dev, status.st_ino))
+        above = "" if at == folder else f"{at.relative_to(folder).as_posix()}/"
         for entry in entries:
             path = at / entry.name
             if why_left := _foreign(entry, path):
@@ -491,7 +495,7 @@ def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, s
             elif is_folder(entry):
                 (linked if entry.is_symlink() else real).append(path)
             elif entry.is_symlink() or entry.is_file():  # a link that leads nowhere is named when it is read
-                yield path, path.relative_to(folder).as_posix()
+                yield path, f"{above}{entry.name}", entry.is_symlink()
             elif _is_picture(path):
                 problems.append(Problem.in_file(path, "is no regular file, so it was left out."))
     if left := +left:
@@ -569,14 +573,15 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(p), "") if p[0] in "0123456789" else (-1, p) for p in parts], name
 
 
-def _named_apart(found: dict[Path, tuple[Path, str]]) -> list[Photo]:
+def _named_apart(found: dict[str, tuple[Path, str]]) -> list[Photo]:
     """Names that several photographs share grow to the left, one folder at a time, until they differ."""
     names = {real: name for real, (_, name) in found.items()}
-    for _ in range(max((len(real.parts) for real in found), default=0)):
-        count = Counter(names.values())
-        if max(count.values()) == 1:
+    while len(count := Counter(names.values())) < len(names):
+        shared = [real for real, name in names.items() if count[name] > 1]
+        grown = {
+            real: "/".join(Path(real).parts[-(names[real].count("/") + 2) :]).replace("//", "/") for real in shared
+        }
+        if all(names[real] == name for real, name in grown.items()):
             break
-        for real, name in names.items():
-            if count[name] > 1:
-                names[real] = "/".join(real.parts[-(name.count("/") + 2) :]).replace("//", "/")
+        names |= grown
     return [Photo(path, names[real]) for real, (path, _) in found.items()]

@@ -85,9 +85,12 @@ class MatchedLabels:
 
     def unused(self) -> dict[Path, list[str]]:
         """Label files that belong to no photograph, by folder."""
-        used = {*self.labels.values(), *self.unsettled}
+        used: dict[str, set[str]] = defaultdict(set)
+        for file in (*self.labels.values(), *self.unsettled):
+            here, name = os.path.split(file)
+            used[here or "."].add(name)
         left = {
-            f.path: sorted(n for names in f.by_stem.values() for n in names if f.path / n not in used)
+            f.path: sorted(n for names in f.by_stem.values() for n in names if n not in used[str(f.path)])
             for f in self.folders
         }
         return {path: names for path, names in left.items() if names}
