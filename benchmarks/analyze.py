@@ -1,6 +1,6 @@
 """What `toeline analyze` takes: photographs a second, memory from 1,000 to 20,000 photographs, a million label lines.
 
-    python benchmarks/analyze.py [--out benchmarks/results] [--parts speed memory labels]
+    python benchmarks/analyze.py [--out benchmarks/results] [--parts speed memory labels] [--before CHECKOUT]
 
 Whole commands, as a user starts them, with a fresh folder for the results. Photographs are JPEG files, each put
 together from four quarters of drawn scenes, so that no two are alike: 640 x 640 for the speed, 160 x 160 where memory
@@ -13,7 +13,9 @@ is what that leaves of the largest. Peak memory is what the kernel notes as the 
 each process (VmHWM), so this runs on Linux only. Other programs may keep the cores busy: CPU seconds tell more than
 time then, how many cores were free is in the table, and a requirement of time that was missed on less than 1.8 free
 cores is neither met nor missed. Memory counts as flat when 20 times the photographs take at most half as much again: a
-photograph's pixels are let go of, its name, hashes and numbers are kept.
+photograph's pixels are let go of, its name, hashes and numbers are kept. `--before` runs the program of another
+checkout over the same sets, in turn with this one, and compares the smallest of each: what other programs take only
+adds.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -44,8 +46,10 @@ from toeline.synth.scene import draw
 PARTS = ("speed", "memory", "labels")
 SCENES, SIDE, SMALL_SIDE, QUALITY, WORKERS = 40, 640, 160, 80, 2
 LEAST_PER_SECOND, MOST_GROWTH, MOST_LINES_SECONDS, CORES = 150, 1.5, 60, 1.8  # what is required; cores to judge by
+PAIRS, MOST_SLOWER = 4, 1.05  # runs of each program; how many times as long as the program of before
 PER_PHOTO, LINES_PER_PHOTO = 5, 20
 FLIGHT = 50  # photographs of one flight line
+TWO_WORKERS = ("--workers", str(WORKERS))
 PACKAGES = ("toeline", "numpy", "pillow", "opencv-python-headless", "imagehash", "matplotlib")
 SHAPES = ((0.12, 0.03), (0.12, 0.03), (0.12, 0.03), (0.1, 0.05), (0.1, 0.05), (0.03, 0.12), (0.03, 0.12), (0.03, 0.12))
 Pixels = NDArray[np.uint8]
@@ -69,10 +73,11 @@ class Took:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for analyze.json and analyze.md; parts not run are kept there")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--speed", type=int, nargs="+", default=[1000, 5000], help="photographs of 640 x 640")
     parser.add_argument("--memory", type=int, nargs="+", default=[1000, 5000, 20000], help="photographs of 160 x 160")
     parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--before", type=Path, help="another checkout, to compare with; its package is in src/")
     args = parser.parse_args()
     kept = args.out / "analyze.json" if args.out else None
     results: dict[str, Any] = json.loads(kept.read_text("utf-8")) if kept and kept.is_file() else {}
@@ -83,6 +88,8 @@ def main() -> None:
             "labels": lambda: [with_labels(Path(folder), args.lines)],
         }
         results |= {part: [asdict(took) for took in parts[part]()] for part in args.parts} | {"machine": machine()}
+        if args.before:
+            results["pairs"] = in_pairs(Path(folder), max(args.speed), args.lines, args.before)
     results["requirements"] = requirements(results)
     text = page(results)
     print(text)
@@ -102,28 +109,61 @@ def processor() -> str:
 
 
 def with_photographs(top: Path, sizes: list[int], side: int) -> list[Took]:
-    """The same data set growing; files are written once."""
-    rng, quarters, took, there = np.random.default_rng(0), drawn_quarters(side), [], 0
-    for size in sizes:
-        for number in range(there, size):
-            put(top / "set", number, encoded(quarters, rng), rng, PER_PHOTO)
-        there = size
-        took.append(command(top / "set", size, size * PER_PHOTO, side, "--workers", str(WORKERS)))
+    took = []
+    for size in grown(top / "set", sizes, side):
+        took.append(command(top / "set", size, size * PER_PHOTO, side, *TWO_WORKERS))
         print(took[-1], flush=True)
     shutil.rmtree(top / "set")
     return took
 
 
+def grown(data: Path, sizes: list[int], side: int) -> Iterator[int]:
+    """The same data set growing; files are written once."""
+    rng, quarters, there = np.random.default_rng(0), drawn_quarters(side), 0
+    for size in sizes:
+        for number in range(there, size):
+            put(data, number, encoded(quarters, rng), rng, PER_PHOTO)
+        yield (there := size)
+
+
 def with_labels(top: Path, lines: int) -> Took:
-    """Photographs are names of one small file: only their size is read."""
-    one, rng = top / "one.jpg", np.random.default_rng(1)
+    photos = put_labels(top / "labels", lines)
+    took = command(top / "labels", photos, photos * LINES_PER_PHOTO, SIDE, "--no-pixels")
+    print(took, flush=True)
+    shutil.rmtree(top / "labels")  # a file system allows one file only so many names
+    return took
+
+
+def put_labels(data: Path, lines: int) -> int:
+    """Photographs are names of one small file: only their size is read. How many photographs it wrote."""
+    one, rng = data.parent / "one.jpg", np.random.default_rng(1)
     cv2.imwrite(str(one), np.full((SIDE, SIDE, 3), 128, np.uint8))
     photos = lines // LINES_PER_PHOTO
     for number in range(photos):
-        put(top / "labels", number, one, rng, LINES_PER_PHOTO)
-    took = command(top / "labels", photos, photos * LINES_PER_PHOTO, SIDE, "--no-pixels")
-    print(took, flush=True)
-    return took
+        put(data, number, one, rng, LINES_PER_PHOTO)
+    return photos
+
+
+def in_pairs(top: Path, photos: int, lines: int, before: Path) -> list[dict[str, Any]]:
+    """Both programs over photographs and over label lines; which of them goes first changes with each pair."""
+    (number,) = grown(top / "pixels", [photos], SIDE)
+    many = put_labels(top / "lines", lines)
+    tasks = {
+        "pixels": (number, number * PER_PHOTO, SIDE, *TWO_WORKERS),
+        "lines": (many, many * LINES_PER_PHOTO, SIDE, "--no-pixels"),
+    }
+    rows = []
+    for name, task in tasks.items():
+        took: dict[str, list[Took]] = {"before": [], "now": []}
+        for pair in range(PAIRS):
+            for which in ("before", "now")[:: 1 if pair % 2 else -1]:
+                took[which].append(command(top / name, *task, source=before / "src" if which == "before" else None))
+                print(which, took[which][-1], flush=True)
+        for key in ("seconds", "cpu_seconds"):
+            all_of = {which: [getattr(each, key) for each in took[which]] for which in took}
+            ratio = round(min(all_of["now"]) / min(all_of["before"]), 3)
+            rows.append({"set": name, "photographs": task[0], "what": key, **all_of, "ratio": ratio})
+    return rows
 
 
 def drawn_quarters(side: int) -> list[Pixels]:
@@ -168,13 +208,14 @@ def objects(rng: np.random.Generator, lines: int) -> str:
     return "".join(rows)
 
 
-def command(data: Path, photographs: int, lines: int, side: int, *options: str) -> Took:
-    """Run the command, and watch its processes."""
+def command(data: Path, photographs: int, lines: int, side: int, *options: str, source: Path | None = None) -> Took:
+    """Run the command, and watch its processes. `source` holds the package of another checkout."""
     out = data.parent / "out"
     words = [sys.executable, "-m", "toeline", "analyze", str(data), "--out", str(out), "--json", *options]
     before, busy, start = resource.getrusage(resource.RUSAGE_CHILDREN), all_cores(), time.perf_counter()
     peaks: dict[int, float] = {}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+    env = os.environ | ({"PYTHONPATH": str(source.resolve())} if source else {})
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env) as running:
         while running.poll() is None:
             for pid in (running.pid, *children(running.pid)):
                 peaks[pid] = max(peaks.get(pid, 0.0), high_water_mb(pid))
@@ -239,6 +280,14 @@ def page(results: dict[str, Any]) -> str:
                 f"| {r['main_mb']:.0f} | {r['worker_mb']:.0f} |"
             )
     rows += ["", *(slope(*results[part][-2:]) for part in PARTS[:2] if len(results.get(part, [])) > 1), ""]
+    if pairs := results.get("pairs"):
+        rows += ["| in turn | photographs | | before, smallest (largest) | now, smallest (largest) | now / before |"]
+        rows += ["|---|--:|---|--:|--:|--:|"]
+        for r in pairs:
+            both = " | ".join(f"{min(r[which])} ({max(r[which])})" for which in ("before", "now"))
+            what = r["what"].replace("_", " ").replace("cpu", "CPU")
+            rows.append(f"| {r['set']} | {r['photographs']:,} | {what} | {both} | {r['ratio']:.3f} |")
+        rows.append("")
     rows += ["| required | measured | |", "|---|---|---|"]
     rows += [f"| {r['required']} | {r['measured']} | {r['verdict']} |" for r in results["requirements"]]
     return "\n".join(rows) + "\n"
@@ -267,6 +316,9 @@ def requirements(results: dict[str, Any]) -> list[dict[str, str]]:
         took = labels[-1]
         said, enough = f"{took['lines']:,} in {took['seconds']} s", took["seconds"] < MOST_LINES_SECONDS
         found.append((f"a million label lines in less than {MOST_LINES_SECONDS} s", said, in_time(enough, took)))
+    for r in (pair for pair in results.get("pairs", []) if pair["what"] == "cpu_seconds"):
+        required = f"at most {MOST_SLOWER} times the CPU seconds of the program of before, {r['set']}"
+        found.append((required, f"{r['ratio']:.3f} times", "met" if r["ratio"] <= MOST_SLOWER else "missed"))
     return [{"required": r, "measured": m, "verdict": v} for r, m, v in found]
 
 

@@ -227,13 +227,13 @@ def _can_heif() -> bool:
 def _fault(path: Path, image: Image.Image) -> str:
     """Why a picture is not decoded, from its header: too large, far too few bytes, or a raw file under another name."""
     wide, high = image.size
-    pixels, held = wide * high, path.stat().st_size
+    pixels = wide * high
     if pixels > MAX_PIXELS:
         return (
             f"{wide} x {high} pixels are {pixels / 1e6:.0f} million, and the limit is {MAX_PIXELS / 1e6:.0f} million. "
             f"Cut the picture into parts, or scale it down."
         )
-    if pixels > _LARGE and held < pixels * _FEWEST.get(image.format or "", 0.0):
+    if pixels > _LARGE and (held := path.stat().st_size) < pixels * _FEWEST.get(image.format or "", 0.0):
         return f"its header says {wide} x {high} pixels, and {held:,} bytes cannot hold them. Copy the file again."
     return unread_kind(".dng") if DNG_VERSION in (getattr(image, "tag_v2", None) or {}) else ""
 
