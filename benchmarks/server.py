@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,18 +41,18 @@ from toeline.judge.load import EMBEDDED, load_judge
 from toeline.judge.server import ServerJudge
 from toeline.pipelines.boxes import label_boxes
 from toeline.prompts.build import ask
-from toeline.prompts.relations import relate
+from toeline.prompts.relation_ablation import given
 from toeline.synth.dataset import write_dataset
 
 ROOT = Path(__file__).parent.parent
 SEED = 81_500_000
+OBJECTS = 5  # of a photograph
 TOLERANCE = 1e-4
-Rows = Sequence[Mapping[str, float]]
 
 
 def main() -> None:
     args = arguments()
-    photos, labels = drawn(args.work / "drawn", args.photographs)
+    photos, labels = drawn(args.work, args.photographs)
     if args.url:
         figures = compared(load_judge(args.judge), served_by(args.url), photos, labels)
     else:
@@ -75,9 +75,14 @@ def arguments() -> argparse.Namespace:
 
 
 def drawn(folder: Path, count: int) -> tuple[Path, Path]:
-    """Photographs and label files, drawn unless they are there."""
-    split = write_dataset(folder, scenes=count, seed=SEED, size=448, parts={"valid": 1.0}, masks=False).parent / "valid"
-    return split / "images", split / "labels"
+    """Photographs, drawn unless they are there, and label files with the first few objects of each."""
+    data = write_dataset(folder / "drawn", scenes=count, seed=SEED, size=448, parts={"valid": 1.0}, masks=False)
+    labels = folder / "labels"
+    labels.mkdir(exist_ok=True)
+    shutil.copy(data, labels)  # the names of the classes
+    for file in (data.parent / "valid" / "labels").glob("*.txt"):
+        (labels / file.name).write_text("".join(file.read_text().splitlines(keepends=True)[:OBJECTS]))
+    return data.parent / "valid" / "images", labels
 
 
 def say(*words: Any) -> int:
@@ -99,18 +104,13 @@ def compared(packed: Judge, served: ServerJudge, photos: Path, labels: Path) -> 
     """Both judges on the same sheets, one after the other."""
     taxonomy, found = Taxonomy.load(), find_photos([photos])
     boxes, _ = label_boxes(labels, taxonomy, found)
-    largest, questions, same, seconds = 0.0, 0, 0, {"packed": 0.0, "served": 0.0}
+    largest, questions, same = 0.0, 0, 0
     for n, photo in enumerate(found):
         image = read_photo(photo.path)
         instances, _ = boxes(photo, image.size)
         scene = Scene(Path(photo.name), image.size, tuple(instances))
-        sheet = ask(scene, image, relate(scene), taxonomy, served.view, answers="all" if n % 2 else "type")
-        said: dict[str, Rows] = {}
-        for name, judge in (("packed", packed), ("served", served)):
-            start = time.perf_counter()
-            said[name] = judge.score(sheet)
-            seconds[name] += time.perf_counter() - start
-        for a, b in zip(said["packed"], said["served"], strict=True):
+        sheet = ask(scene, image, given(scene), taxonomy, served.view, answers="all" if n % 2 else "type")
+        for a, b in zip(packed.score(sheet), served.score(sheet), strict=True):
             largest = max(largest, *(abs(a[answer] - b[answer]) for answer in a))
             same += max(a, key=a.__getitem__) == max(b, key=b.__getitem__)
         questions += len(sheet.questions)
@@ -125,7 +125,6 @@ def compared(packed: Judge, served: ServerJudge, photos: Path, labels: Path) -> 
         "retries": counts.retries,
         "mb_sent": counts.sent / 1e6,
         "mb_received": counts.received / 1e6,
-        "seconds": seconds,
         "server": served.info["versions"]["server"],
     }
 
@@ -149,9 +148,7 @@ def killed(work: Path, port: int, name: str, photos: Path, labels: Path) -> dict
     with serving(port) as process:
         watcher = threading.Thread(target=kill_at, args=(process, out / PROGRESS, total // 3), daemon=True)
         watcher.start()
-        start = time.perf_counter()
         first = say(*words, name, "--out", out)
-        away_s = time.perf_counter() - start
         watcher.join()
     failed = sum(row["failed"] for row in read_lines(out / PROGRESS))
     with serving(port):
@@ -163,7 +160,6 @@ def killed(work: Path, port: int, name: str, photos: Path, labels: Path) -> dict
     return {
         "failed": failed,
         "exit_codes": [first, second, third],
-        "first_run_s": away_s,
         "findings": lines,
         "probabilities_apart": apart,
         "complete": (first, second, third) == (1, 0, 0) and 0 < failed < total and len(mine) == lines == len(own),
@@ -205,7 +201,7 @@ def free_port() -> int:
 
 def words(figures: Mapping[str, Any]) -> str:
     """The page."""
-    f, seconds = figures, figures["seconds"]
+    f = figures
     what = "a fake server: vLLM's JSON, stock transformers, CPU, float32" if f["fake"] else f"server {f['server']}"
     rows = [
         ("photographs, questions", f"{f['photographs']}, {f['questions']}"),
@@ -214,21 +210,19 @@ def words(figures: Mapping[str, Any]) -> str:
         ("asked by", f"`{f['way']}`"),
         ("requests, of them sent again", f"{f['requests']:,}, {f['retries']}"),
         ("sent, received", f"{f['mb_sent']:.1f} MB, {f['mb_received']:.2f} MB"),
-        ("seconds, packed and served", f"{seconds['packed']:.0f}, {seconds['served']:.0f}"),
     ]
     if "failed" in f:
         rows += [
             ("server killed: photographs that failed, and exit code", f"{f['failed']}, {f['exit_codes'][0]}"),
-            ("seconds of that run", f"{f['first_run_s']:.0f}"),
             ("the same command again: findings, exit code", f"{f['findings']}, {f['exit_codes'][1]}"),
             ("largest difference of a probability to a packed run", f"{f['probabilities_apart']:.1e}"),
         ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     return f"""# A judge behind HTTP beside the packed one
 
-`python benchmarks/server.py`, with {what}. Photographs are drawn (448 pixels, seed {f["seed"]}), half of the questions
-have the answers of the type, half all. Seconds are of one machine for both sides, and of one forward for each request:
-they say nothing of a vLLM with a graphics card.
+`python benchmarks/server.py`, with {what}. Photographs are drawn
+(448 pixels, seed {f["seed"]}), with up to {OBJECTS} objects; on half of them answers are of the type, on half all.
+Nothing was timed: a fake server says nothing of a vLLM with a graphics card.
 
 | | |
 |---|---|

@@ -458,10 +458,24 @@ def _place(finding: dict[str, Any]) -> tuple[str, str]:
     return finding["photo"], finding["id"]
 
 
-def test_a_server_that_is_not_there_is_said_before_the_work(dataset: Path, folder: Path) -> None:
-    said = f"openai:http://127.0.0.1:9/v1#judge={folder}"
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("http://127.0.0.1:9/v1", "the server cannot be reached"),
+        ("http://ann:secret@127.0.0.1:9/v1", "must hold no user, password or query"),
+    ],
+)
+def test_a_server_that_is_not_there_is_said_before_the_work(
+    address: str, why: str, dataset: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = f"openai:{address}#judge={folder}"
     assert exit_code("inspect", "photos", "--boxes", "labels", "--judge", said, "--out", "out") == 2
-    assert lines(dataset / "out" / "progress.jsonl") == [] if (dataset / "out" / "progress.jsonl").exists() else True
+    told = " ".join(capsys.readouterr().err.split())
+    assert why in told
+    assert "secret" not in told
+    written = [file.read_text() for file in dataset.rglob("out/*.json*")]
+    assert "secret" not in "".join(written)
+    assert not (dataset / "out" / "findings.jsonl").exists()
 
 
 def test_it_is_measured_and_held_against_another(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
