@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from toeline.core.question import Picture, PromptBudget, Question, QuestionSheet
-from toeline.core.reading import number
+from toeline.core.reading import file_hash, number
 from toeline.core.words import cut
 from toeline.errors import ModelError
 from toeline.judge.checkpoint import load_tokenizer, preprocessing, read_config, read_view, require_marks
@@ -38,6 +38,7 @@ MOST_IDS = 128  # that vLLM takes in logprob_token_ids
 RANKED = 20  # log-probabilities that a server gives by default, of the most probable tokens
 BY_ID, BY_RANK = "logprob_token_ids", "top_logprobs"  # how they are asked for; the second is for older servers
 NOTHING = -9000.0  # vLLM writes -9999 for a probability of 0, since JSON has no infinity
+TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt")
 LIMITS = (56 * 56, 28 * 28 * 1280)  # pixels of a picture that Qwen's processor does not resize, where no file says so
 
 
@@ -99,7 +100,7 @@ class ServerJudge:
             tokenizer, patch=shape.patch, merge=shape.merge, system=FAMILIES[config["model_type"]].system,
             check=check_of(tokenizer, original) if original is not None else None,
         )  # fmt: skip
-        facts = {"server": address.url, "served": card, "layout": layout_hash(tokenizer, abc)}
+        facts = {"server": address.url, "served": card, "layout": layout_hash(folder, abc)}
         versions = {"server": _version(client), **{name: metadata.version(name) for name in ("httpx", "tenacity")}}
         return cls(
             client, tokenizer, abc, read_view([folder], shape), {**facts, "versions": versions}, limits_of(folder),
@@ -122,8 +123,8 @@ class ServerJudge:
 
         Raises ModelError for a server that is away or answers otherwise than it must, ValueError as QwenVLJudge.score.
         """
-        shared, tries = self._shared(sheet), [spell(q, self.alphabet) for q in sheet.questions]
-        asked = [list(self._forks(q, trie, *shared)) for q, trie in zip(sheet.questions, tries, strict=True)]
+        shared, trees = self._shared(sheet), [spell(q, self.alphabet) for q in sheet.questions]
+        asked = [list(self._forks(q, trie, *shared)) for q, trie in zip(sheet.questions, trees, strict=True)]
         forks = [fork for one in asked for _, fork in one]
         if not forks:
             return []
@@ -132,7 +133,7 @@ class ServerJudge:
         said = [{node: next(found) for node, _ in one} for one in asked]
         return [
             _sums(question.answers, trie, at)
-            for question, trie, at in zip(sheet.questions, tries, said, strict=True)
+            for question, trie, at in zip(sheet.questions, trees, said, strict=True)
         ]  # fmt: skip
 
     def _shared(self, sheet: QuestionSheet) -> tuple[list[dict[str, Any]], list[int], int]:
@@ -250,15 +251,16 @@ class ServerJudge:
 
         Its /tokenize may give one token for each picture: the number of all is then compared, as with every answer.
         """
-        given = said.get("prompt_token_ids")
+        told, usage = said.get("prompt_token_ids"), said.get("usage")
+        given = told if isinstance(told, list) else None
         if given is None and not self.session.compared:
             given = self._tokenized(fork)
         short = given is not None and len(given) < len(fork.ids)
         wanted = self._collapsed(fork.ids) if short and given == self._collapsed(fork.ids) else list(fork.ids)
         if given is not None and given != wanted:
             raise self._other_ids(given, wanted)
-        counted = (said.get("usage") or {}).get("prompt_tokens")
-        if (said.get("prompt_token_ids") is None or short) and counted != len(fork.ids):
+        counted = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        if (not isinstance(told, list) or short) and counted != len(fork.ids):
             raise ModelError(
                 f"{self.client.address.url}: the server read {counted} tokens and the judge's layout has "
                 f"{len(fork.ids)}. See docs/server_judge.md."
@@ -286,7 +288,7 @@ class ServerJudge:
         if there != here:
             return ModelError(
                 f"{url}: pictures take {there} tokens there and {here} here: the server resizes them. Start it with "
-                f"--mm-processor-kwargs of docs/server_judge.md."
+                f"the --mm-processor-kwargs of docs/server_judge.md."
             )
         pairs = enumerate(zip(given, wanted, strict=False))
         at = next((k for k, (a, b) in pairs if a != b), min(len(given), len(wanted)))
@@ -305,7 +307,7 @@ class ServerJudge:
                     f"{self.client.address.url}: serves another model as {self.client.address.model} than when this "
                     f"run began. Serve the same one, or choose a new --out."
                 )
-            self.session.faults = faults
+            self.session.faults, self.session.compared = faults, False
 
 
 def served(client: ServerClient) -> dict[str, Any]:
@@ -322,10 +324,11 @@ def served(client: ServerClient) -> dict[str, Any]:
     return {name: cards[model].get(name) for name in ("id", "root", "parent")}
 
 
-def layout_hash(tokenizer: Any, abc: Alphabet) -> str:
+def layout_hash(folder: Path, abc: Alphabet) -> str:
     """SHA-256 of what turns a sheet into tokens: the tokenizer, the marks, the system text, the side of a token."""
+    files = {name: file_hash(folder / name) for name in TOKENIZER if (folder / name).is_file()}
     marks = [abc.start, abc.end, abc.vision_start, abc.vision_end, abc.image, abc.patch, abc.merge, abc.system]
-    said = json.dumps([tokenizer.backend_tokenizer.to_str(), marks])
+    said = json.dumps([files, marks])
     return hashlib.sha256(said.encode("utf-8")).hexdigest()
 
 
