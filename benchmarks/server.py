@@ -39,6 +39,7 @@ from toeline.data.images import find_photos, read_photo
 from toeline.judge.judge import Judge
 from toeline.judge.load import EMBEDDED, load_judge
 from toeline.judge.server import ServerJudge
+from toeline.judge.server_client import Counts, ServerClient
 from toeline.pipelines.boxes import label_boxes
 from toeline.prompts.build import ask
 from toeline.prompts.relation_ablation import given
@@ -148,7 +149,8 @@ def killed(work: Path, port: int, name: str, photos: Path, labels: Path) -> dict
     with serving(port) as process:
         watcher = threading.Thread(target=kill_at, args=(process, out / PROGRESS, total // 3), daemon=True)
         watcher.start()
-        first = say(*words, name, "--out", out)
+        with counting() as counts:
+            first = say(*words, name, "--out", out)
         watcher.join()
     failed = sum(row["failed"] for row in read_lines(out / PROGRESS))
     with serving(port):
@@ -160,10 +162,28 @@ def killed(work: Path, port: int, name: str, photos: Path, labels: Path) -> dict
     return {
         "failed": failed,
         "exit_codes": [first, second, third],
+        "killed_requests": counts[0].requests,
+        "killed_retries": counts[0].retries,
         "findings": lines,
         "probabilities_apart": apart,
         "complete": (first, second, third) == (1, 0, 0) and 0 < failed < total and len(mine) == lines == len(own),
     }
+
+
+@contextmanager
+def counting() -> Iterator[list[Counts]]:
+    """What the clients that are made meanwhile count."""
+    made, ready = list[Counts](), ServerClient.__post_init__
+
+    def noted(client: ServerClient) -> None:
+        ready(client)
+        made.append(client.counts)
+
+    ServerClient.__post_init__ = noted  # type: ignore[method-assign]
+    try:
+        yield made
+    finally:
+        ServerClient.__post_init__ = ready  # type: ignore[method-assign]
 
 
 def kill_at(process: subprocess.Popen[str], progress: Path, number: int) -> None:
@@ -214,6 +234,7 @@ def words(figures: Mapping[str, Any]) -> str:
     if "failed" in f:
         rows += [
             ("server killed: photographs that failed, and exit code", f"{f['failed']}, {f['exit_codes'][0]}"),
+            ("requests of that run, of them sent again", f"{f['killed_requests']}, {f['killed_retries']}"),
             ("the same command again: findings, exit code", f"{f['findings']}, {f['exit_codes'][1]}"),
             ("largest difference of a probability to a packed run", f"{f['probabilities_apart']:.1e}"),
         ]
