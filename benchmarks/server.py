@@ -39,7 +39,7 @@ from toeline.data.images import find_photos, read_photo
 from toeline.judge.judge import Judge
 from toeline.judge.load import EMBEDDED, load_judge
 from toeline.judge.server import ServerJudge
-from toeline.judge.server_client import Counts, ServerClient
+from toeline.judge.server_client import ServerClient, Traffic
 from toeline.pipelines.boxes import label_boxes
 from toeline.prompts.build import ask
 from toeline.prompts.relation_ablation import given
@@ -171,9 +171,9 @@ def killed(work: Path, port: int, name: str, photos: Path, labels: Path) -> dict
 
 
 @contextmanager
-def counting() -> Iterator[list[Counts]]:
+def counting() -> Iterator[list[Traffic]]:
     """What the clients that are made meanwhile count."""
-    made, ready = list[Counts](), ServerClient.__post_init__
+    made, ready = list[Traffic](), ServerClient.__post_init__
 
     def noted(client: ServerClient) -> None:
         ready(client)

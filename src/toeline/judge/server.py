@@ -57,7 +57,7 @@ class Fork:
 
 
 @dataclass
-class Session:
+class ServerState:
     """What is known of the server by now: how it is asked, whether token ids were compared, faults seen so far."""
 
     way: str = ""
@@ -79,7 +79,7 @@ class ServerJudge:
     facts: Mapping[str, Any] = field(default_factory=dict)
     limits: tuple[int, int] = LIMITS
     original: Any = None
-    session: Session = field(default_factory=Session, compare=False)
+    session: ServerState = field(default_factory=ServerState, compare=False)
 
     @classmethod
     def load(cls, said: str, *, embedded: Path, client: ServerClient | None = None) -> ServerJudge:

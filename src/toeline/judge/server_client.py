@@ -106,7 +106,7 @@ def server_key() -> str:
 
 
 @dataclass
-class Counts:
+class Traffic:
     """What was sent and received so far: bytes are those of bodies, `retries` are requests that were sent again."""
 
     requests: int = 0
@@ -127,7 +127,7 @@ class ServerClient:
     tries: int = TRIES
     answer_s: float = ANSWER_S
     sleep: Callable[[float], object] | None = None  # in place of waiting, for tests
-    counts: Counts = field(default_factory=Counts)
+    counts: Traffic = field(default_factory=Traffic)
     faults: int = 0
     away: bool = False
     give_up: threading.Event = field(default_factory=threading.Event, repr=False)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Decided:
+class BoxDecisions:
     """Verdicts by the ids of the objects that were asked about, with what the judge was asked in words.
 
     `tokens` are those of the packed sequences, in which the photograph stands once. For a judge that reads no words
@@ -32,7 +32,9 @@ class Decided:
     tokens: int
 
 
-def decide_boxes(inspector: Inspector, image: Image.Image, instances: Sequence[Instance], options: Options) -> Decided:
+def decide_boxes(
+    inspector: Inspector, image: Image.Image, instances: Sequence[Instance], options: Options
+) -> BoxDecisions:
     """One pass over a photograph; `options` are the class names of each object that is asked about, at least two.
 
     Objects without options are told of in relations. Raises ModelError and what the judge raises.
@@ -42,7 +44,7 @@ def decide_boxes(inspector: Inspector, image: Image.Image, instances: Sequence[I
     scene = Scene(Path("picture"), image.size, tuple(instances))
     sheet = ask(scene, image, given.relations(scene), given.taxonomy, given.judge.view, answers=options)
     tokens = packed_tokens(given.judge, sheet)
-    return Decided(verdicts, {q.instance_id: q.text for q in sheet.questions} if tokens else {}, tokens)
+    return BoxDecisions(verdicts, {q.instance_id: q.text for q in sheet.questions} if tokens else {}, tokens)
 
 
 def packed_tokens(judge: Judge, sheet: QuestionSheet) -> int:

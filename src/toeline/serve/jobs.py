@@ -26,7 +26,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import cut
 from toeline.data.images import read_photo
 from toeline.errors import PhotoError, ToelineError
-from toeline.pipelines.decisions import Decided, decide_boxes
+from toeline.pipelines.decisions import BoxDecisions, decide_boxes
 from toeline.pipelines.inspect import Output, Summary, inspect_into, load_inspector, quick_weights
 from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import report_to
@@ -280,7 +280,9 @@ class Jobs:
         }
         return {"findings": read_lines(out / FINDINGS), **said}
 
-    def decide_now(self, photo: Path, instances: Sequence[Instance], options: Mapping[str, tuple[str, ...]]) -> Decided:
+    def decide_now(
+        self, photo: Path, instances: Sequence[Instance], options: Mapping[str, tuple[str, ...]]
+    ) -> BoxDecisions:
         """Decisions about boxes of one photograph, in the model's thread. Raises Refused for a box outside of it."""
         assert self.model is not None
         inspector = self.load(with_model(self.model.run), self.model.taxonomy, None)
