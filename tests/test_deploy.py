@@ -89,8 +89,9 @@ def test_the_proxy_allows_what_the_service_does() -> None:
 
     limits, sizes = Limits(), dict(re.findall(r"request_body @(\w+) \{\s+max_size (\S+)B\s", CADDYFILE))
     said = {name: float(size[:-1]) * UNITS[size[-1]] for name, size in sizes.items()}
-    assert said == {"jobs": limits.upload_bytes, "inspect": limits.photo_bytes, "others": limits.json_bytes}
-    assert [re.search(rf"@{n} path (\S+)\n", CADDYFILE)[1] for n in ("jobs", "inspect")] == list(UPLOADS)  # type: ignore[index]
+    large = {path.rsplit("/", 1)[1]: getattr(limits, name) for path, name in UPLOADS.items()}
+    assert said == {**large, "others": limits.json_bytes}
+    assert [re.search(rf"@{name} path (\S+)\n", CADDYFILE)[1] for name in large] == list(UPLOADS)  # type: ignore[index]
     assert f"@others not path {' '.join(UPLOADS)}\n" in CADDYFILE
     assert float(re.search(r"response_header_timeout (\d+)s", CADDYFILE)[1]) > limits.inspect_s  # type: ignore[index]
     assert "respond /metrics 404" in CADDYFILE

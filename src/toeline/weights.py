@@ -51,11 +51,11 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None
 
 
-def find_model(where: str, *, check: Callable[[Path], object], pickles: bool = False) -> Path:
+def find_model(where: str, *, check: Callable[[Path], object], pickles: bool = False, weights: bool = True) -> Path:
     """A directory as it is, a hub id as its snapshot in the hub's cache, downloaded if need be. Raises ModelError.
 
     `check` is called with a folder of the small files alone, before gigabytes are downloaded, and raises for a model
-    that cannot be used. Weights are taken as safetensors only, unless `pickles`.
+    that cannot be used. Weights are taken as safetensors only, unless `pickles`, and left out without `weights`.
     """
     path = Path(where).expanduser()
     if path.is_dir():
@@ -64,7 +64,8 @@ def find_model(where: str, *, check: Callable[[Path], object], pickles: bool = F
         raise ModelError(f"{where} is a file. Name the directory that holds config.json and the *.safetensors.")
     if not is_hub_id(where):
         raise ModelError(f"{where}: there is no such model directory. Check the path (a hub id looks like owner/name).")
-    return _download(where, check, ("*.safetensors", *PICKLES[:1]) if pickles else ("*.safetensors",))
+    wanted = ("*.safetensors", *(PICKLES[:1] if pickles else ())) if weights else ()
+    return _download(where, check, wanted)
 
 
 def _download(hub_id: str, check: Callable[[Path], object], weights: tuple[str, ...]) -> Path:

@@ -44,7 +44,7 @@ def load_parts(where: str, *, device: str, dtype: str, adapter: Path | None, **m
         more.setdefault("device_map", {"": target})
     kind = pick_dtype(dtype, target)
     tokenizer = load_tokenizer(folder)
-    _require_marks(folder, config, tokenizer)
+    require_marks(folder, config, tokenizer)
     model = load_model(folder, dtype=kind, **more)
     if quantized:
         from toeline.judge.low_bits import settle
@@ -182,7 +182,7 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _require_marks(folder: Path, config: Mapping[str, Any], tokenizer: Any) -> None:
+def require_marks(folder: Path, config: Mapping[str, Any], tokenizer: Any) -> None:
     """Raise ModelError where model and tokenizer differ in the token of pictures: the model would see none of them."""
     said = config.get("image_token_id", IMAGE_ID)
     if said != (there := tokenizer.get_vocab()[IMAGE]):
@@ -212,12 +212,7 @@ def load_preprocessing(folder: Path, sizes: Mapping[str, int] = MappingProxyType
     In this order, as transformers itself reads them. Raises ModelError for values that are none, and for a file whose
     `sizes` are not the model's: one of another model, of which the rest would be wrong, too.
     """
-    found: Any = None
-    for name, nested in (("processor_config.json", "image_processor"), ("preprocessor_config.json", "")):
-        found = read_json(folder / name) if (folder / name).is_file() else {}
-        found = found.get(nested) if nested else found
-        if found:
-            break
+    file, found = preprocessing(folder)
     try:
         if not isinstance(found or {}, dict):
             raise ValueError(f"image_processor is {cut(repr(found))}, and must be an object")
@@ -226,7 +221,18 @@ def load_preprocessing(folder: Path, sizes: Mapping[str, int] = MappingProxyType
                 raise ValueError(f"{key} is {cut(repr(found[key]))}, and this model's is {size}: of another model")
         return _checked(found or {})
     except ValueError as why:
-        raise ModelError(f"{folder / name}: {why}. Copy or download the model again.") from None
+        raise ModelError(f"{file}: {why}. Copy or download the model again.") from None
+
+
+def preprocessing(folder: Path) -> tuple[Path, Any]:
+    """The file that says what is done to pixels, and what it says, unchecked; nothing where there is no such file."""
+    found: Any = None
+    for name, nested in (("processor_config.json", "image_processor"), ("preprocessor_config.json", "")):
+        found = read_json(folder / name) if (folder / name).is_file() else {}
+        found = found.get(nested) if nested else found
+        if found:
+            break
+    return folder / name, found
 
 
 def _checked(found: dict[str, Any]) -> dict[str, Any]:

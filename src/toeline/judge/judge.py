@@ -30,14 +30,15 @@ class Judge(Protocol):
 def fingerprint(info: Mapping[str, Any]) -> dict[str, Any]:
     """The hashes in a judge's info: the same for the same weights, wherever they lie and on whatever device.
 
-    Empty for a replay, whose file is another one for every set of photographs, and for weights without a hash.
+    Empty for a replay, whose file is another one for every set of photographs, and for weights without a hash. Of a
+    server it is what that says of its model, which need not change with the weights, and our layout.
     """
     if info.get("back_end") == "replay":
         return {}
     if info.get("back_end") == "fuse":
         parts = [fingerprint(part) for part in info["parts"].values()]
         return {"weight": info["weight"], "temperatures": list(info["temperatures"]), "parts": parts}
-    return {name: info[name] for name in ("weights", "adapter", "sha256") if name in info}
+    return {name: info[name] for name in ("weights", "adapter", "sha256", "served", "layout") if name in info}
 
 
 def require_fitted_for(calibration: Calibration, info: Mapping[str, Any], prompt: str | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from toeline.core.words import meant
 from toeline.errors import ModelError
 from toeline.judge.judge import Judge
+from toeline.judge.server_client import require_server
 from toeline.weights import is_hub_id
 
 PACKAGE = Path(__file__).parent.parent / "models"
@@ -17,7 +18,7 @@ OURS = "embedded"  # after baseline: and ensemble: too, that of the package
 NAMES = ("auto", OURS, f"baseline:{OURS}", f"ensemble:{OURS}")
 WAYS = (
     "Give auto or embedded; baseline:FILE, ensemble:FILE.json or ensemble:A,B; a model directory of the Qwen-VL "
-    "families, or its hub id, owner/name"
+    "families, or its hub id, owner/name; openai:URL#MODEL for one that a server has"
 )
 
 
@@ -51,6 +52,17 @@ def _baseline(file: str, device: str, adapter: Path | None) -> Judge:
     if file == OURS:
         return replace(BaselineJudge.load(_packaged(BASELINE)), file=OURS)
     return BaselineJudge.load(Path(file))
+
+
+def _openai(said: str, device: str, adapter: Path | None) -> Judge:
+    from toeline.judge.server import ServerJudge
+
+    if adapter is not None:
+        raise ModelError(
+            "an adapter is loaded by the server (vLLM: --enable-lora --lora-modules NAME=DIR). Leave --adapter out and "
+            "name it: openai:URL#NAME=FOLDER, the folder being that of the judge that it belongs to."
+        )
+    return ServerJudge.load(said, embedded=EMBEDDED)
 
 
 def _ensemble(said: str, device: str, adapter: Path | None) -> Judge:
@@ -89,6 +101,7 @@ JUDGES: dict[str, Callable[[str, str, Path | None], Judge]] = {
     "replay": _replay,
     "baseline": _baseline,
     "ensemble": _ensemble,
+    "openai": _openai,
     "floor": _baseline,  # what these two were called before
     "fuse": _ensemble,
 }
@@ -102,6 +115,8 @@ def require_judge(name: str) -> None:
     if not rest or back_end not in JUDGES.keys() - {OURS}:
         if not (Path(name).expanduser().exists() or is_hub_id(name)):
             raise ModelError(f"{name}: there is no such judge.{meant(name, NAMES)} {WAYS}.")
+    elif JUDGES[back_end] is _openai:
+        require_server(rest)
     elif JUDGES[back_end] is _ensemble:
         for part in (part.strip() for part in rest.split(",")):
             is_mix = part.endswith(".json") and not part.startswith("replay:")
@@ -128,9 +143,9 @@ def source_of(name: str, what: str) -> str:
 def load_judge(name: str, *, device: str = "auto", adapter: Path | None = None) -> Judge:
     """The judge of that name, or a model directory or hub id of the Qwen-VL families.
 
-    Names are "embedded", "replay:FILE", "baseline:FILE" (of `toeline baseline`), "ensemble:A,B" (two of these)
-    and "ensemble:FILE.json" (of `toeline ensemble`); floor: and fuse: are their former names. "baseline:embedded" and
-    "ensemble:embedded" are those of the package, where it has them.
+    Names are "embedded", "replay:FILE", "baseline:FILE" (of `toeline baseline`), "openai:URL#MODEL" (of a server),
+    "ensemble:A,B" (two of these) and "ensemble:FILE.json" (of `toeline ensemble`); floor: and fuse: are their former
+    names. "baseline:embedded" and "ensemble:embedded" are those of the package, where it has them.
     `adapter` is a peft adapter directory. Raises ModelError for the files, SetupError for the machine.
     """
     back_end, _, rest = name.partition(":")

@@ -100,7 +100,9 @@ def decided(judge: Judge, how: str, seed: int) -> Judge:
     if how == "score":
         return judge
     if judge.info.get("back_end") != "qwen_vl":
-        raise ModelError("--decide generate needs a language model; this judge writes no words. Leave it out.")
+        raise ModelError(
+            "--decide generate needs a language model that is loaded here; this judge writes no words. Leave it out."
+        )
     from toeline.judge.generate import GeneratingJudge
 
     model: Any = judge

@@ -30,7 +30,7 @@ from toeline.pipelines.changes import boxes_hash, file_state
 from toeline.pipelines.domain import AUTO
 from toeline.pipelines.findings import Findings, in_memory
 from toeline.pipelines.model_folder import calibration_file, judge_for
-from toeline.prompts.build import Answers, ask
+from toeline.prompts.build import Answers, Options, ask
 from toeline.prompts.relation_ablation import Told, given
 from toeline.prompts.relations import relate
 
@@ -66,9 +66,10 @@ class Underway:
 class Inspector:
     """A detector and a judge with the vocabulary they share. Build it with `load`, or hand in your own two.
 
-    `answers` is "type" (the class names of the object's type) or "all" (so that the judge can overrule the detector). A
-    finding is marked for review as judge/decide.py says: its answer by `review_below`, or what `calibration` says for
-    `risk` (a share; its own when None); besides, what was weakly detected and near ties between types.
+    `answers` is "type" (the class names of the object's type) or "all" (so that the judge can overrule the detector),
+    or class names by object, of which the others are not asked about. A finding is marked for review as judge/decide.py
+    says: its answer by `review_below`, or what `calibration` says for `risk` (a share; its own when None); besides,
+    what was weakly detected and near ties between types.
     `boxes`, when given, replaces the detector: a function of a photograph and its size in pixels that returns its
     things and what was wrong with their labels. `relations` is what the judge is told of where things lie; experiments
     hand in something else (prompts/relation_ablation.py). `domain` knows the photographs that the models were measured
@@ -78,7 +79,7 @@ class Inspector:
     detector: Detector | None
     judge: Judge
     taxonomy: Taxonomy
-    answers: Answers = "type"
+    answers: Answers | Options = "type"
     review_below: float | None = None
     boxes: Boxes | None = None
     relations: Callable[[Scene], Told] = given

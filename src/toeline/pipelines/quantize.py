@@ -76,8 +76,8 @@ def require_usable(run: QuantizeRun) -> None:
         raise SetupError("--smooth helps int8, whose activations are quantized too. Leave it out with --to int4.")
     if (Path(run.judge) / MODEL).is_file():
         raise ModelError(f"{run.judge} is a whole model folder. Name the judge in it: {Path(run.judge) / JUDGE}.")
-    if run.judge.partition(":")[0] in ("baseline", "ensemble", "replay", "floor", "fuse"):
-        raise ModelError(f"{run.judge} is no language model, so there is nothing to quantize. Name one.")
+    if run.judge.partition(":")[0] in ("baseline", "ensemble", "replay", "floor", "fuse", "openai"):
+        raise ModelError(f"{run.judge} is no language model in a folder, so there is nothing to quantize. Name one.")
     require_judge(run.judge)
 
 

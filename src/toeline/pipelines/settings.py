@@ -110,7 +110,7 @@ class InspectRun:
         str,
         Option(
             metavar="auto|embedded|PATH|HUB_ID",
-            help="A model of the Qwen-VL families; auto: the package's, with its calibration.",
+            help="A model of the Qwen-VL families, openai:URL#MODEL on a server; auto: the package's, calibrated.",
         ),
     ] = "auto"
     adapter: Adapter = None

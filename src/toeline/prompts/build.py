@@ -16,10 +16,13 @@ from toeline.prompts.templates import PROMPTS, ShownInstance, around, place
 
 MOST_LISTED = 100  # objects, as many as a detector gives: some 2,300 tokens, read again with each few questions
 Answers = Literal["type", "all"]
+Options = Mapping[str, tuple[str, ...]]  # the answers of each thing by its id; of others nothing is asked
 
 
-def legal(instance: Instance, taxonomy: Taxonomy, answers: Answers) -> tuple[str, ...]:
-    """The answers a thing may get: those of its type, or all (so that Stage 2 can overrule a wrong type)."""
+def legal(instance: Instance, taxonomy: Taxonomy, answers: Answers | Options) -> tuple[str, ...]:
+    """The answers a thing may get: those of its type, or all (so that Stage 2 can overrule a wrong type), or named."""
+    if isinstance(answers, Mapping):
+        return answers.get(instance.id, ())
     return taxonomy.answers() if answers == "all" else taxonomy.answers(instance.type_name)
 
 
@@ -30,7 +33,7 @@ def ask(
     taxonomy: Taxonomy,
     view: PromptBudget,
     *,
-    answers: Answers = "type",
+    answers: Answers | Options = "type",
 ) -> QuestionSheet:
     """One sheet for one photograph: one question for each thing that has more than one legal answer.
 

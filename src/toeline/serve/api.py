@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from toeline._version import __version__
 from toeline.core.run_folder import FULL
 from toeline.errors import ToelineError
-from toeline.serve import exports, pages, reviewing, signing, working
+from toeline.serve import deciding, exports, pages, reviewing, signing, working
 from toeline.serve.accounts import LOOPBACK, Accounts, TooMany
 from toeline.serve.accuracy import LastCount
 from toeline.serve.blind import Blind
@@ -45,7 +45,11 @@ HEADERS = {
 }
 PROXY = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 MOST_DIGITS = 15  # of a length; int() of thousands of digits takes long
-UPLOADS = ("/api/v1/jobs", "/api/v1/inspect")
+UPLOADS = {  # what needs an account before its body is read, and which limit holds for that
+    "/api/v1/jobs": "upload_bytes",
+    "/api/v1/inspect": "photo_bytes",
+    "/api/v1/systemone": "decision_bytes",
+}
 TOLD: dict[int | str, str] = {  # in place of what the framework says
     "There was an error parsing the body": "body: cannot be read. Send JSON in UTF-8, or a form, as the API says.",
     404: "there is no such page.",
@@ -60,6 +64,7 @@ class Limits:
 
     json_bytes: int = 2_000_000
     photo_bytes: int = 200_000_000
+    decision_bytes: int = 40_000_000  # a photograph of 30 MB as text
     upload_bytes: int = 4_000_000_000
     uploads: int = 1_000  # as many as starlette reads of one form
     pixels: int = 120_000_000
@@ -99,7 +104,7 @@ def make_app(
     state.accounts, state.pixels, state.metrics = Accounts(store), Pixels(store), Metrics()
     state.printing = threading.Lock()  # one report is printed at a time: a browser takes a core
     state.jobs = Jobs(store, model, [p.resolve() for p in photos], state.limits.waiting, state.metrics)
-    for part in (reviewing, working, signing, exports):
+    for part in (reviewing, working, deciding, signing, exports):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(_root(app))
     app.include_router(pages.router, include_in_schema=False)
@@ -287,9 +292,7 @@ class Guard:
 
     def _most(self, request: Request) -> int:
         limits: Limits = self.state.limits
-        if request.url.path == UPLOADS[1]:
-            return limits.photo_bytes
-        return limits.upload_bytes if request.url.path == UPLOADS[0] else limits.json_bytes
+        return int(getattr(limits, UPLOADS.get(request.url.path, "json_bytes")))
 
     def _counted(self, request: Request, receive: Receive) -> Receive:
         most, count = self._most(request), 0

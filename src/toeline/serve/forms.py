@@ -89,6 +89,73 @@ class SignForm(Form):
     note: Annotated[str, Field(max_length=2000)] = ""
 
 
+Name = Annotated[str, Field(min_length=1, max_length=80)]
+MOST_BOXES = 100  # as many as a prompt names
+
+
+class BoxForm(Form):
+    """An object: its type, by its name in the taxonomy, and its corners in pixels of the upright photograph."""
+
+    type: Words
+    box: Corners
+
+
+class StateForm(Form):
+    """What is asked about: a photograph as a data URL, and all objects on it that are known, each by a name."""
+
+    photograph: Annotated[str, Field(pattern=r"^data:image/[a-z0-9.+-]+;base64,")]
+    boxes: Annotated[dict[Name, BoxForm], Field(min_length=1, max_length=MOST_BOXES)]
+
+
+class ChoiceForm(Form):
+    """Which class an object has. `criteria` are the options; without them, the classes of its type.
+
+    `instructions` are taken because the protocol has them, and not shown to the judge: `asked` says what it was asked.
+    """
+
+    type: Literal["choice"] = "choice"
+    instructions: Annotated[str, Field(max_length=10_000)] = ""
+    criteria: Annotated[dict[Words, None], Field(min_length=2, max_length=MOST_BOXES)] | None = None
+
+
+class SystemOneForm(Form):
+    """Questions about the boxes of one photograph, each under the name of its box."""
+
+    model: Words = "toeline"
+    state: StateForm
+    questions: Annotated[dict[Name, ChoiceForm], Field(min_length=1, max_length=MOST_BOXES)]
+
+
+class ChoiceSaid(BaseModel):
+    """The most probable option, and the probability of each; they sum to 1.
+
+    `confidence` is how far the best stands above chance: (k p - 1) / (k - 1) of k options. `review` says why a person
+    should look, and is empty otherwise. `asked` is what the judge was asked, empty for one that reads no words.
+    """
+
+    type: Literal["choice"] = "choice"
+    choice: str
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    probabilities: dict[str, float]
+    review: str
+    asked: str
+
+
+class UsageSaid(BaseModel):
+    """Tokens that the language model read, once for all questions; none are written."""
+
+    input_tokens: int
+    output_tokens: int = 0
+
+
+class SystemOneSaid(BaseModel):
+    """The answers by the names of the questions; `model` is the fingerprint of the models, as /version says it."""
+
+    model: str
+    answers: dict[str, ChoiceSaid]
+    usage: UsageSaid
+
+
 class FaultSaid(BaseModel):
     """What is wrong, where, and what to do; `code` is for programs."""
 

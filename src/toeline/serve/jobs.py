@@ -10,7 +10,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -21,9 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from toeline.core.records import read_lines
 from toeline.core.run_folder import FINDINGS, PROGRESS
+from toeline.core.scene import Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import cut
+from toeline.data.images import read_photo
 from toeline.errors import PhotoError, ToelineError
+from toeline.pipelines.decisions import BoxDecisions, decide_boxes
 from toeline.pipelines.inspect import Output, Summary, inspect_into, load_inspector, quick_weights
 from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import report_to
@@ -276,6 +279,22 @@ class Jobs:
             "marked": done.get("marked", ""),
         }
         return {"findings": read_lines(out / FINDINGS), **said}
+
+    def decide_now(
+        self, photo: Path, instances: Sequence[Instance], options: Mapping[str, tuple[str, ...]]
+    ) -> BoxDecisions:
+        """Decisions about boxes of one photograph, in the model's thread. Raises Refused for a box outside of it."""
+        assert self.model is not None
+        inspector = self.load(with_model(self.model.run), self.model.taxonomy, None)
+        start, image = time.perf_counter(), read_photo(photo)
+        wide, high = image.size
+        for one in instances:
+            if one.box.x1 >= wide or one.box.y1 >= high or one.box.x2 <= 0 or one.box.y2 <= 0:
+                said = f"the box of {one.id} lies outside the photograph, which has {wide} x {high} pixels upright."
+                raise Refused(422, "invalid", said, where=["body", "state", "boxes", one.id])
+        decided = decide_boxes(inspector, image, instances, options)
+        self.metrics.stages.labels("decide").observe(time.perf_counter() - start)
+        return decided
 
 
 def _number_of(photos: Path) -> int:
