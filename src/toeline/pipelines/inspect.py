@@ -7,12 +7,12 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
@@ -55,7 +55,7 @@ from toeline.pipelines.progress import (
     tell_kinds,
     tell_problems,
 )
-from toeline.pipelines.settings import Extras, InspectRun, Pace
+from toeline.pipelines.settings import Extras, InspectRun, OnRay, Pace
 from toeline.report.draw import as_jpeg, draw
 from toeline.report.geolocate import AREAS, POINTS, locate
 from toeline.report.inspection_page import (
@@ -112,6 +112,7 @@ class Output:
     """Where results go. `own` are names in `out` that are no results; `compare` sets findings beside a truth.
 
     `load` gives the models, for whoever keeps them loaded from one run to the next; by default they are loaded anew.
+    `where` may say that Ray inspects.
     """
 
     out: Path
@@ -122,6 +123,15 @@ class Output:
     compare: Callable[[list[Finding]], TruthNotes] | None = None
     load: Callable[[InspectRun, Taxonomy, Boxes | None], Inspector] | None = None
     extras: Extras = field(default_factory=Extras)
+    where: OnRay = field(default_factory=OnRay)
+
+
+class Crew(NamedTuple):
+    """Who inspects: `models` as run.json has them, a function that gives Results in order, and what is to be noted."""
+
+    models: dict[str, Any]
+    inspect_all: Callable[[Sequence[Photo]], Iterator[Result]]
+    notes: Callable[[], Iterable[Problem]] = tuple
 
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
@@ -133,6 +143,10 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     unproven = doubts(run.model)
     tell_problems(unproven)
     require(output.extras)
+    if output.where != OnRay():
+        from toeline.pipelines.on_ray import require_ray
+
+        require_ray(output.where, run.device, held=output.load is not None)
     taxonomy = Taxonomy.load(run.taxonomy)
     own = (*output.own, EXTRACTED)
     found, left_out = _photos(run.photos, output.out, videos=run.every is not None)
@@ -237,15 +251,31 @@ def _inspect(
     output: Output,
     twins: Collection[str],
 ) -> None:
-    pace = output.pace
-    with saying("Loading the models"):
-        inspector = (output.load or load_inspector)(run, taxonomy, boxes)
-    folder.run.pop(JOINED, None)  # from now on it is more than its parts
-    remember_models(folder, models_of(run, inspector), model_files(run.judge, run.adapter))
-    with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
-        results = inspector.inspect_all(todo, workers=pace.workers, batch=pace.batch)
-        for result in save(folder, results, taxonomy, workers=pace.workers, twins=twins):
-            step(result.problems)
+    with ExitStack() as stack:
+        with saying("Loading the models"):
+            crew = stack.enter_context(_crew(run, todo, taxonomy, boxes, output))
+        folder.run.pop(JOINED, None)  # from now on it is more than its parts
+        remember_models(folder, crew.models, model_files(run.judge, run.adapter))
+        with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
+            for result in save(folder, crew.inspect_all(todo), taxonomy, workers=output.pace.workers, twins=twins):
+                step(result.problems)
+        folder.note(crew.notes())
+
+
+@contextmanager
+def _crew(
+    run: InspectRun, todo: Sequence[Photo], taxonomy: Taxonomy, boxes: Boxes | None, output: Output
+) -> Iterator[Crew]:
+    """Models that are loaded, in this process or in those of Ray, which end with the block."""
+    if output.where.ray:
+        from toeline.pipelines.on_ray import on_ray
+
+        with on_ray(run, todo, taxonomy, boxes, output.pace, output.where) as crew:
+            yield crew
+    else:
+        inspector, pace = (output.load or load_inspector)(run, taxonomy, boxes), output.pace
+        work = partial(inspector.inspect_all, workers=pace.workers, batch=pace.batch)
+        yield Crew(models_of(run, inspector), work)
 
 
 def load_inspector(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None = None) -> Inspector:
@@ -417,22 +447,36 @@ def twins_of(photos: Iterable[str]) -> set[str]:
 
 def _marked(folder: RunFolder, taxonomy: Taxonomy, twins: Collection[str], result: Result) -> Result:
     """Writes the marked picture. One that cannot be drawn, or whose name the disk refuses, is a problem of its own."""
-    if not isinstance(result.image, Image.Image):
-        return replace(result, image=None)
+    drawing = drawn(result, taxonomy).drawing
+    result = replace(result, image=None, drawing=b"")
+    if not drawing:
+        return result
     name = marked_name(result.photo, apart=result.photo in twins)
     try:
-        picture = as_jpeg(draw(result.image, result.findings, taxonomy))
+        if isinstance(drawing, Exception):
+            raise drawing
         folder.require_there()
-        write_whole(folder.path / name, picture)
-    except (OSError, MemoryError, RuntimeError, ValueError) as why:
+        write_whole(folder.path / name, drawing)
+    except UNDRAWN as why:
         if isinstance(why, OSError) and why.errno not in OF_ONE_PICTURE:
             raise
         what = f"its marked picture could not be written ({getattr(why, 'strerror', None) or why})."
         problem = Problem(result.photo, name, what, "Its findings are kept; run the same command again.")
-        return replace(result, image=None, marked="", problems=(*result.problems, problem))
-    return replace(result, image=None, marked=name)
+        return replace(result, marked="", problems=(*result.problems, problem))
+    return replace(result, marked=name)
 
 
+def drawn(result: Result, taxonomy: Taxonomy) -> Result:
+    """The result with its marked picture in place of the photograph; one that is drawn already stays."""
+    if not isinstance(result.image, Image.Image):
+        return result
+    try:
+        return replace(result, image=None, drawing=as_jpeg(draw(result.image, result.findings, taxonomy)))
+    except UNDRAWN as why:
+        return replace(result, image=None, drawing=why)
+
+
+UNDRAWN = (OSError, MemoryError, RuntimeError, ValueError)
 OF_ONE_PICTURE = {None, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # any other error is the disk's
 
 
