@@ -152,6 +152,13 @@ def test_a_photograph_that_ends_every_process_is_an_error_line(ray: Begin) -> No
     assert Path("out/findings.csv").read_bytes() == Path("whole/findings.csv").read_bytes()
 
 
+def test_few_results_wait_for_an_earlier_one(ray: Begin, judge: FakeJudge) -> None:
+    fly(60)
+    ray(late="0.jpg")
+    assert on_ray("out") == 1
+    assert judge.asked.index("0.jpg") <= 2 * 3 * 4  # two tasks of four for each actor
+
+
 @pytest.mark.parametrize("then", ["ray", "single"])
 def test_a_run_that_was_stopped_continues_with_ray_or_without(
     then: str, ray: Begin, judge: FakeJudge, capsys: Capture

@@ -13,6 +13,7 @@ from typing import Any
 
 import cloudpickle
 
+MOST_ANSWERS = 1000
 Dies = Callable[[str, list[str]], bool]  # of a method and the names of the photographs that it was given
 
 
@@ -48,6 +49,11 @@ class Answer:
     fault: Exception | None = None
 
 
+def names_of(answer: Answer) -> list[str]:
+    """The photographs that an actor is to inspect."""
+    return [photo.name for given in cloudpickle.loads(answer.args) for photo in given]
+
+
 @dataclass(eq=False)
 class FakeActor:
     ray: FakeRay
@@ -67,9 +73,13 @@ class FakeActor:
 
 @dataclass
 class FakeRay:
-    """Put it in place of the module. `stop_after` so many answers, Ctrl+C is pressed."""
+    """Put it in place of the module. `stop_after` so many answers, Ctrl+C is pressed.
+
+    What is asked about the photograph `late` is answered when nothing else is left to wait for.
+    """
 
     seed: int = 0
+    late: str = ""
     dies: Dies = lambda *_: False
     how: Exception = field(default_factory=lambda: RayActorError("it died"))
     stop_after: int = 10**9
@@ -119,7 +129,9 @@ class FakeRay:
         if self.stop_after == 0:
             raise KeyboardInterrupt
         self.stop_after -= 1
-        chosen = self._chance.choice(answers)
+        self.called["wait"] = self.called.get("wait", 0) + 1
+        assert self.called["wait"] < MOST_ANSWERS, "it never ends"
+        chosen = self._chance.choice([answer for answer in answers if self.late not in names_of(answer)] or answers)
         self._answer(chosen)
         return [chosen], [answer for answer in answers if answer is not chosen]
 
@@ -132,7 +144,7 @@ class FakeRay:
             except Exception as why:  # as Ray does with whatever an actor raises
                 answer.fault = RayTaskError(cloudpickle.loads(cloudpickle.dumps(why)))
                 return
-            if not self.dies(answer.method, [photo.name for photo in args[0]] if args else []):
+            if not self.dies(answer.method, names_of(answer)):
                 return
             self.died, actor.alive, answer.fault = self.died + 1, None, self.how
 
