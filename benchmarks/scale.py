@@ -4,8 +4,8 @@
 
 Draws the photographs (kept in DIR for the next time) and inspects them four times with the model in the package: by a
 single process; by four processes with --part, joined; by three actors of Ray; and by three actors of which one is
-killed (SIGKILL) while it inspects, and once more when Ray has started it again and it inspects. Files are compared byte
-by byte. CPU seconds are those of all processes of a run, as looked up four times a second. Needs the extra `ray`.
+killed (SIGKILL) while it inspects, and once more when Ray has started it again. Files are compared byte by byte. CPU
+seconds are those of all processes of a run, as looked up four times a second. Needs the extra `ray`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     write_dataset(work / "scenes", scenes=args.photographs, seed=SEED, parts={"valid": 1.0}, masks=False)
     for name in ("single", "joined", "ray", "killed", *(f"p{n}" for n in range(1, PARTS + 1))):
         shutil.rmtree(work / name, ignore_errors=True)
-    killer = Killer(args.photographs // 5)
+    killer = Killer(args.photographs)
     ray = ["--ray", "local", "--ray-actors", str(ACTORS)]
     parts = {f"p{n}": ["--part", f"{n}/{PARTS}"] for n in range(1, PARTS + 1)}
     rows = {
@@ -89,22 +89,27 @@ def arguments() -> argparse.Namespace:
 
 @dataclass
 class Killer:
-    """Kills the first actor that inspects when so many photographs are done, and again when it is back."""
+    """Kills an actor that inspects when a twentieth of `photographs` is done, and again when it is back.
 
-    after: int
+    That is when it inspects again, or when it still loads its models and half of the photographs are done.
+    """
+
+    photographs: int
     first: set[int] = field(default_factory=set)
-    kills: list[dict[str, float]] = field(default_factory=list)
+    kills: list[dict[str, Any]] = field(default_factory=list)
 
     def look(self, processes: Sequence[psutil.Process], done: int, seconds: float) -> None:
         actors = {p.pid: title for p in processes if (title := title_of(p)).startswith("ray::RemoteInspector")}
-        if not self.kills and (len(actors) < ACTORS or done < self.after):
+        if not self.kills and (len(actors) < ACTORS or done < self.photographs / 20):
             return
         for process in processes:
-            busy = actors.get(process.pid, "").startswith("ray::RemoteInspector.inspect")
-            if busy and len(self.kills) < 2 and process.pid not in self.first:
+            if process.pid not in actors or len(self.kills) > 1 or process.pid in self.first:
+                continue
+            busy = actors[process.pid].startswith("ray::RemoteInspector.inspect")
+            if busy or (self.kills and done >= self.photographs / 2):
                 process.kill()
                 self.first = self.first or set(actors)
-                self.kills.append({"done": done, "after_s": seconds})
+                self.kills.append({"done": done, "after_s": seconds, "inspecting": busy})
                 return
 
 
@@ -128,23 +133,23 @@ def watched(work: Path, runs: list[list[str]], outs: list[Path], look: Look | No
     load, start = os.getloadavg()[0], time.monotonic()
     begun = [subprocess.Popen([sys.executable, "-m", "toeline", *words], cwd=work, **SILENT) for words in runs]
     used: dict[tuple[int, float], float] = {}
-    times: list[tuple[int, float]] = []
+    times: list[tuple[int, float, float]] = []  # photographs done, after seconds, with CPU seconds
     peak = 0
     while any(process.poll() is None for process in begun):
         time.sleep(0.25)
         processes = list(everyone(begun))
         peak = max(peak, looked_up(processes, used))
-        times.append((sum(done(out) for out in outs), time.monotonic() - start))
+        times.append((sum(done(out) for out in outs), time.monotonic() - start, sum(used.values())))
         if look:
-            look(processes, *times[-1])
+            look(processes, *times[-1][:2])
     seconds = time.monotonic() - start
     if wrong := [process.returncode for process in begun if process.returncode]:
         sys.exit(f"toeline ended with {wrong}")
-    number = max(n for n, _ in times)
-    first, last = (next(((n, s) for n, s in times if n >= least), (0, 0.0)) for least in (1, number))
+    number = max(n for n, _, _ in times)
+    first, last = (next((row for row in times if row[0] >= least), (0, 0.0, 0.0)) for least in (1, number))
     rate = (last[0] - first[0]) / (last[1] - first[1]) if number else None
-    row = {"seconds": seconds, "first_s": first[1] or None, "per_s": rate, "cpu_s": sum(used.values())}
-    return {**row, "peak_mib": peak / MIB, "load": [load, os.getloadavg()[0]]}
+    row = {"seconds": seconds, "first_s": first[1] or None, "first_cpu_s": first[2] or None, "per_s": rate}
+    return {**row, "cpu_s": sum(used.values()), "peak_mib": peak / MIB, "load": [load, os.getloadavg()[0]]}
 
 
 SILENT: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -199,7 +204,8 @@ def compare(whole: Path, other: Path) -> dict[str, Any]:
 
 
 def page(f: dict[str, Any]) -> str:
-    kills = " and ".join(f"after {k['after_s']:.0f} s ({k['done']} photographs done)" for k in f["kills"])
+    at = ("while it inspected" if k["inspecting"] else "while it loaded its models" for k in f["kills"])
+    kills = " and ".join(f"{how} ({k['done']} photographs were done)" for k, how in zip(f["kills"], at, strict=True))
     return "\n".join(
         [
             f"# {f['photographs']} photographs by one process, by parts, and by Ray\n",
@@ -207,10 +213,10 @@ def page(f: dict[str, Any]) -> str:
             "cores that other work shares, so CPU seconds compare and seconds hardly do. Started is when the first "
             "photograph was on the disk; photographs per second are counted from then on. Memory is the sum of what is "
             "resident in all processes, so that what they share counts several times.\n",
-            "| | seconds | started after | photographs/s | CPU s | CPU s a photograph | memory, MiB | load |",
+            "| | seconds | started after | CPU s until then | photographs/s | CPU s in all | memory, MiB | load |",
             "|---|--:|--:|--:|--:|--:|--:|--:|",
-            *(measured(ROWS[name], row, f["photographs"]) for name, row in f["rows"].items()),
-            f"\nThe actor was killed {kills}, each time while it inspected. Beside the single process:\n",
+            *(measured(ROWS[name], row) for name, row in f["rows"].items()),
+            f"\nThe actor was killed {kills}. Beside the single process:\n",
             "| | findings | there twice | missing | files the same | that differ | of run.json |",
             "|---|--:|--:|--:|--:|---|---|",
             *(beside(ROWS.get(name, "parts, joined"), c) for name, c in f["compared"].items()),
@@ -222,12 +228,12 @@ def page(f: dict[str, Any]) -> str:
     )
 
 
-def measured(name: str, row: dict[str, Any], photographs: int) -> str:
-    first, rate = row["first_s"], row["per_s"]
-    started = f"{f'{first:.1f} s' if first else ''} | {f'{rate:.2f}' if rate else ''}"
-    cpu = f"{row['cpu_s']:.0f} | {row['cpu_s'] / photographs:.2f}"
+def measured(name: str, row: dict[str, Any]) -> str:
+    started = " |  | "
+    if row["first_s"]:
+        started = f"{row['first_s']:.1f} s | {row['first_cpu_s']:.1f} | {row['per_s']:.2f}"
     load = f"{row['load'][0]:.1f} to {row['load'][1]:.1f}"
-    return f"| {name} | {row['seconds']:.0f} | {started} | {cpu} | {row['peak_mib']:.0f} | {load} |"
+    return f"| {name} | {row['seconds']:.0f} | {started} | {row['cpu_s']:.0f} | {row['peak_mib']:.0f} | {load} |"
 
 
 def beside(name: str, c: dict[str, Any]) -> str:

@@ -15,13 +15,14 @@ import pytest
 from tests.support.datasets import exit_code, write_photo
 from tests.support.fake_ray import FakeRay, RayError
 from tests.support.flown import DOWN, write_flown
-from tests.support.stand_ins import FakeJudge, stand_in
+from tests.support.stand_ins import FakeJudge, fake_inspector, stand_in
 
 from toeline.core.question import PromptBudget
 from toeline.core.records import read_lines
 from toeline.errors import ModelError, SetupError
 from toeline.pipelines import on_ray as on_ray_module
-from toeline.pipelines.on_ray import CPUS_EACH, TRIES, RemoteInspector, _places, require_ray
+from toeline.pipelines.inspect import Output
+from toeline.pipelines.on_ray import CPUS_EACH, TRIES, RemoteInspector, _places, with_ray
 from toeline.pipelines.settings import OnRay
 
 PHOTOS, STOPPED = 30, 130  # by Ctrl+C
@@ -258,7 +259,9 @@ def test_what_cannot_be_done_on_ray_is_refused_before_a_model_is_loaded(
 
 def test_models_that_this_process_holds_are_not_lent() -> None:
     with pytest.raises(SetupError, match="models that this process holds cannot be lent to Ray"):
-        require_ray(OnRay(ray="local"), "auto", held=True)
+        with_ray(
+            Output(out=Path("out"), command="inspect", load=lambda *_: fake_inspector()), OnRay(ray="local"), "auto"
+        )
 
 
 def test_without_ray_the_command_says_what_to_install(monkeypatch: Patch, capsys: Capture) -> None:

@@ -56,7 +56,12 @@ def inspect(
 
     On a cluster of Ray: toeline inspect /data/flight7 --out runs/flight7 --ray auto
     """
-    summary = inspect_into(run, Output(out=out, command="inspect", pace=pace, extras=extras, where=where))
+    output = Output(out=out, command="inspect", pace=pace, extras=extras)
+    if where != OnRay():
+        from toeline.pipelines.on_ray import with_ray
+
+        output = with_ray(output, where, run.device)
+    summary = inspect_into(run, output)
     tell_json(summary.record()) if as_json else tell(summary)
     raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
 

@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -55,7 +55,7 @@ from toeline.pipelines.progress import (
     tell_kinds,
     tell_problems,
 )
-from toeline.pipelines.settings import Extras, InspectRun, OnRay, Pace
+from toeline.pipelines.settings import Extras, InspectRun, Pace
 from toeline.report.draw import as_jpeg, draw
 from toeline.report.geolocate import AREAS, POINTS, locate
 from toeline.report.inspection_page import (
@@ -112,7 +112,7 @@ class Output:
     """Where results go. `own` are names in `out` that are no results; `compare` sets findings beside a truth.
 
     `load` gives the models, for whoever keeps them loaded from one run to the next; by default they are loaded anew.
-    `where` may say that Ray inspects.
+    `crew` gives who inspects, in place of this process.
     """
 
     out: Path
@@ -123,7 +123,7 @@ class Output:
     compare: Callable[[list[Finding]], TruthNotes] | None = None
     load: Callable[[InspectRun, Taxonomy, Boxes | None], Inspector] | None = None
     extras: Extras = field(default_factory=Extras)
-    where: OnRay = field(default_factory=OnRay)
+    crew: Callable[[InspectRun, Sequence[Photo], Taxonomy, Boxes | None], AbstractContextManager[Crew]] | None = None
 
 
 class Crew(NamedTuple):
@@ -143,10 +143,6 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     unproven = doubts(run.model)
     tell_problems(unproven)
     require(output.extras)
-    if output.where != OnRay():
-        from toeline.pipelines.on_ray import require_ray
-
-        require_ray(output.where, run.device, held=output.load is not None)
     taxonomy = Taxonomy.load(run.taxonomy)
     own = (*output.own, EXTRACTED)
     found, left_out = _photos(run.photos, output.out, videos=run.every is not None)
@@ -253,29 +249,18 @@ def _inspect(
 ) -> None:
     with ExitStack() as stack:
         with saying("Loading the models"):
-            crew = stack.enter_context(_crew(run, todo, taxonomy, boxes, output))
+            if output.crew:
+                crew = stack.enter_context(output.crew(run, todo, taxonomy, boxes))
+            else:
+                inspector = (output.load or load_inspector)(run, taxonomy, boxes)
+                work = partial(inspector.inspect_all, workers=output.pace.workers, batch=output.pace.batch)
+                crew = Crew(models_of(run, inspector), work)
         folder.run.pop(JOINED, None)  # from now on it is more than its parts
         remember_models(folder, crew.models, model_files(run.judge, run.adapter))
         with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
             for result in save(folder, crew.inspect_all(todo), taxonomy, workers=output.pace.workers, twins=twins):
                 step(result.problems)
         folder.note(crew.notes())
-
-
-@contextmanager
-def _crew(
-    run: InspectRun, todo: Sequence[Photo], taxonomy: Taxonomy, boxes: Boxes | None, output: Output
-) -> Iterator[Crew]:
-    """Models that are loaded, in this process or in those of Ray, which end with the block."""
-    if output.where.ray:
-        from toeline.pipelines.on_ray import on_ray
-
-        with on_ray(run, todo, taxonomy, boxes, output.pace, output.where) as crew:
-            yield crew
-    else:
-        inspector, pace = (output.load or load_inspector)(run, taxonomy, boxes), output.pace
-        work = partial(inspector.inspect_all, workers=pace.workers, batch=pace.batch)
-        yield Crew(models_of(run, inspector), work)
 
 
 def load_inspector(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None = None) -> Inspector:

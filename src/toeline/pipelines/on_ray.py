@@ -13,7 +13,7 @@ import socket
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from toeline.core.threads import take, taken
 from toeline.core.words import some
 from toeline.data.images import Photo
 from toeline.errors import ModelError, SetupError, ToelineError, need
-from toeline.pipelines.inspect import Crew, drawn, lasting, load_inspector, models_of, quick_weights
+from toeline.pipelines.inspect import Crew, Output, drawn, lasting, load_inspector, models_of, quick_weights
 from toeline.pipelines.inspector import Boxes, Inspector
 from toeline.pipelines.join import differences
 from toeline.pipelines.progress import errors, escape
@@ -40,18 +40,19 @@ LOST = ("RayActorError", "WorkerCrashedError", "NodeDiedError", "ObjectLostError
 OBJECTS = 500_000_000  # bytes of shared memory that results may take on this machine, before they go to its disk
 
 
-def require_ray(where: OnRay, device: str, *, held: bool = False) -> None:
-    """Raise SetupError, before any work, for what cannot be done on Ray. `held`: models lie in this process already."""
+def with_ray(output: Output, where: OnRay, device: str) -> Output:
+    """The output of a run that Ray inspects. Raises SetupError, before any work, for what cannot be done there."""
     gpus = where.ray_gpus
     if not where.ray:
         raise SetupError("--ray-actors and --ray-gpus say nothing without --ray. Add --ray local, or --ray auto.")
-    if held:
+    if output.load:
         raise SetupError("models that this process holds cannot be lent to Ray. Inspect without --ray.")
     if gpus and gpus > 1 and gpus % 1:
         raise SetupError(f"--ray-gpus {gpus:g}: Ray gives a share of one GPU, or whole ones. Type 0.5, 1 or 2.")
     if (device == "cuda" and gpus == 0) or (device in ("cpu", "mps") and gpus):
         raise SetupError(f"--device {device} and --ray-gpus {gpus:g} contradict each other. Leave one of them out.")
     need("ray", extra="ray")
+    return replace(output, crew=partial(on_ray, pace=output.pace, where=where))
 
 
 @dataclass(frozen=True)
