@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from toeline.core.records import read_lines
 from toeline.synth.dataset import write_dataset
 
 ROOT = Path(__file__).parent.parent.parent
-SCENES, PATIENCE_S = 24, 120
+SCENES, ACTORS, PATIENCE_S = 24, 3, 120
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (the extra ray)")
 
 
@@ -37,29 +37,30 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(work: Path, out: str) -> psutil.Popen:
     """Three actors that are given one photograph at a time."""
-    words = ["inspect", "valid/images", "--out", out, "--ray", "local", "--ray-actors", "3", "--batch", "1"]
+    words = ["inspect", "valid/images", "--out", out, "--ray", "local", "--ray-actors", str(ACTORS), "--batch", "1"]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     return psutil.Popen([sys.executable, "-m", "toeline", *words], cwd=work, env=env)
 
 
-def working(process: psutil.Popen) -> Iterator[psutil.Process]:
-    """The actors that are inspecting; Ray writes it into their title."""
+def actors(process: psutil.Popen, doing: str = "") -> list[psutil.Process]:
+    """The actors of a run; Ray writes into their titles what they are doing."""
+    found = []
     for child in process.children(recursive=True):
         with suppress(psutil.Error):
-            if " ".join(child.cmdline()).startswith("ray::RemoteInspector.inspect"):
-                yield child
+            if " ".join(child.cmdline()).startswith(f"ray::RemoteInspector{doing}"):
+                found.append(child)
+    return found
 
 
-def kill_one(process: psutil.Popen) -> None:
-    """SIGKILL for an actor that is inspecting."""
+def inspecting(process: psutil.Popen, but: Sequence[psutil.Process] = ()) -> psutil.Process:
+    """One that is inspecting, other than these; waits for it, and for all to be there."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         assert process.poll() is None, "the run ended by itself"
-        for actor in working(process):
-            actor.kill()
-            actor.wait(PATIENCE_S)
-            return
-        time.sleep(0.01)
+        found = [actor for actor in actors(process, ".inspect") if actor not in but]
+        if found and len(actors(process)) == ACTORS:
+            return found[0]
+        time.sleep(0.05)
     raise AssertionError("no actor inspects")
 
 
@@ -74,10 +75,16 @@ def same_but_for_times(work: Path, out: str) -> None:
     assert models[0] == models[1]
 
 
-def test_actors_are_killed_twice(work: Path) -> None:
+def test_an_actor_is_killed_and_the_one_in_its_place_too(work: Path) -> None:
     with start(work, "killed") as process:
-        kill_one(process)
-        kill_one(process)
+        victim, first = inspecting(process), actors(process)
+        others = [actor for actor in first if actor != victim]
+        for other in others:
+            other.suspend()  # so that something is left to do when the first is replaced
+        victim.kill()
+        inspecting(process, but=first).kill()
+        for other in others:
+            other.resume()
         assert process.wait(PATIENCE_S) == 1  # bad.jpg
     same_but_for_times(work, "killed")
 
@@ -90,11 +97,11 @@ def test_a_killed_command_continues_in_a_single_process(work: Path, monkeypatch:
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.01)
-        actors = list(working(process))
+        mine = actors(process)
         process.kill()
         process.wait(PATIENCE_S)
     assert 5 <= len(read_lines(progress)) < SCENES
-    _, alive = psutil.wait_procs(actors, timeout=PATIENCE_S)
+    _, alive = psutil.wait_procs(mine, timeout=PATIENCE_S)
     assert not alive
     monkeypatch.chdir(work)
     assert exit_code("inspect", "valid/images", "--out", "again") == 1

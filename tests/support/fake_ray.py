@@ -1,6 +1,6 @@
 """The few calls of Ray that the package makes, answered in this process: actors answer in a drawn order, and may die.
 
-What goes to an actor and comes back is pickled as Ray does it. An actor that died is made anew.
+What goes to an actor and comes back is pickled as Ray does it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Answer:
     actor: FakeActor
     method: str
     args: bytes
-    retries: int
     value: bytes = b""
     fault: Exception | None = None
 
@@ -56,19 +55,16 @@ def names_of(answer: Answer) -> list[str]:
 
 @dataclass(eq=False)
 class FakeActor:
-    ray: FakeRay
+    """Made when it is first asked."""
+
     made_of: type
     args: bytes
     alive: Any = None
+    dead: bool = False
 
     def __getattr__(self, method: str) -> Any:
-        def remote(*args: Any, retries: int = 0) -> Answer:
-            return Answer(self, method, cloudpickle.dumps(args), retries)
-
-        def options(*, max_task_retries: int) -> Any:
-            return SimpleNamespace(remote=lambda *args: remote(*args, retries=max_task_retries))
-
-        return SimpleNamespace(remote=remote, options=options)
+        assert not self.dead
+        return SimpleNamespace(remote=lambda *args: Answer(self, method, cloudpickle.dumps(args)))
 
 
 @dataclass
@@ -87,6 +83,7 @@ class FakeRay:
     machines: int = 1
     called: dict[str, Any] = field(default_factory=dict)
     actors: list[FakeActor] = field(default_factory=list)
+    made: int = 0
     died: int = 0
     running: bool = False
     exceptions: Any = field(default_factory=lambda: EXCEPTIONS)
@@ -115,7 +112,8 @@ class FakeRay:
 
         def make(made_of: type) -> Any:
             def remote(*args: Any) -> FakeActor:
-                self.actors.append(FakeActor(self, made_of, cloudpickle.dumps(args)))
+                self.made += 1
+                self.actors.append(FakeActor(made_of, cloudpickle.dumps(args)))
                 return self.actors[-1]
 
             return SimpleNamespace(remote=remote)
@@ -137,16 +135,14 @@ class FakeRay:
 
     def _answer(self, answer: Answer) -> None:
         actor, args = answer.actor, cloudpickle.loads(answer.args)
-        for _ in range(answer.retries + 1):
-            actor.alive = actor.alive or actor.made_of(*cloudpickle.loads(actor.args))
-            try:
-                answer.value, answer.fault = cloudpickle.dumps(getattr(actor.alive, answer.method)(*args)), None
-            except Exception as why:  # as Ray does with whatever an actor raises
-                answer.fault = RayTaskError(cloudpickle.loads(cloudpickle.dumps(why)))
-                return
-            if not self.dies(answer.method, names_of(answer)):
-                return
-            self.died, actor.alive, answer.fault = self.died + 1, None, self.how
+        actor.alive = actor.alive or actor.made_of(*cloudpickle.loads(actor.args))
+        try:
+            answer.value = cloudpickle.dumps(getattr(actor.alive, answer.method)(*args))
+        except Exception as why:  # as Ray does with whatever an actor raises
+            answer.fault = RayTaskError(cloudpickle.loads(cloudpickle.dumps(why)))
+        else:
+            if self.dies(answer.method, names_of(answer)):
+                self.died, actor.dead, answer.fault = self.died + 1, True, self.how
 
     def get(self, answer: Answer) -> Any:
         assert self.running

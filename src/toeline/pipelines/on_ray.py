@@ -1,9 +1,9 @@
 """`toeline inspect --ray`: photographs inspected by actors of Ray, on this machine or on a cluster.
 
-Ray places the actors, carries paths there and results back, and starts an actor again that died. What an actor was busy
-with is given to the next free one. Results come in the order of the photographs and are written here, by the same code
-as those of a single process, so that a run looks the same and continues the same, wherever it was made. An actor writes
-nothing. Why plain actors: docs/decisions/0014-ray.md.
+Ray places the actors, and carries paths there and results back. In place of an actor that died another one is made, and
+what it was busy with is given to the next free one. Results come in the order of the photographs and are written here,
+by the same code as those of a single process, so that a run looks the same and continues the same, wherever it was
+made. An actor writes nothing. Why plain actors: docs/decisions/0014-ray.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -99,7 +99,7 @@ class RemoteInspector:
 
     @cached_property
     def _inspector(self) -> Inspector:
-        """Loaded when it is first asked for: an actor that was started again is asked for photographs, too."""
+        """Loaded when it is first asked for."""
         job = self._job
         take(job.threads or max(1, cores() // job.beside))  # Ray leaves one thread to each
         if job.home.is_dir():
@@ -131,8 +131,8 @@ def on_ray(
         actors, gpus, machines = _places(ray, where, run.device)
         folders = tuple(dict.fromkeys(photo.path.parent for photo in photos))
         job = Job(run, taxonomy, boxes, pace, Path.cwd(), folders, -(-actors // machines), taken())
-        made = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, scheduling_strategy="SPREAD")(RemoteInspector)
-        inspectors = _Inspectors(ray, [made.remote(job) for _ in range(actors)], quick_weights(run))
+        made = ray.remote(num_cpus=1, num_gpus=gpus, scheduling_strategy="SPREAD")(RemoteInspector)
+        inspectors = _Inspectors(ray, partial(made.remote, job), actors, quick_weights(run))
         yield Crew(inspectors.models(), partial(inspectors.inspect_all, batch=pace.batch), inspectors.notes)
 
 
@@ -187,20 +187,25 @@ class _Task:
 
 @dataclass
 class _Inspectors:
-    """Actors and what they are busy with. `starting` and `working` are by the reference to what they will answer."""
+    """Actors and what they are busy with. `make` has Ray place one more; `number` are wanted.
+
+    `starting` (with how many others died before it, one after another, as they loaded the models) and `working` are by
+    the reference to what they will answer.
+    """
 
     ray: Any
-    actors: list[Any]
+    make: Callable[[], Any]
+    number: int
     weights: Mapping[str, str]
     idle: list[Any] = field(default_factory=list)
-    starting: dict[Any, Any] = field(default_factory=dict)
+    starting: dict[Any, tuple[Any, int]] = field(default_factory=dict)
     working: dict[Any, tuple[Any, _Task]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each machine, by its name
 
     def models(self) -> dict[str, Any]:
         """What the actors have loaded; waits for the first of them. Raises ToelineError."""
-        for actor in self.actors:
-            self._start(actor)
+        for _ in range(self.number):
+            self._start()
         while not self.facts:
             self._wait()
         return dict(self._first["models"])
@@ -215,10 +220,10 @@ class _Inspectors:
         A photograph over which TRIES actors died, one after another, gives a Result that says so. Memory holds about
         two tasks for each actor.
         """
-        size = batch * min(GROUPS, max(1, len(photos) // (batch * GROUPS * len(self.actors))))
+        size = batch * min(GROUPS, max(1, len(photos) // (batch * GROUPS * self.number)))
         todo = deque(_Task(at, photos[at : at + size]) for at in range(0, len(photos), size))
         done: dict[int, list[Result]] = {}
-        at, most = 0, 2 * size * len(self.actors)
+        at, most = 0, 2 * size * self.number
         while at < len(photos):
             while self.idle and todo and todo[0].at < at + most:
                 actor, task = self.idle.pop(), todo.popleft()
@@ -246,16 +251,18 @@ class _Inspectors:
         waiting = [*self.starting, *self.working]
         if not waiting:
             raise SetupError(
-                f"no process of Ray is left: each ended {TRIES + 1} times while it loaded the models, as for want of "
+                f"no process of Ray is left: each ended {TRIES} times while it loaded the models, as for want of "
                 f"memory. Type less --ray-actors, or see the logs of Ray."
             )
         (answer,), _ = self.ray.wait(waiting, num_returns=1)
         if answer in self.starting:
-            actor = self.starting.pop(answer)
+            actor, failed = self.starting.pop(answer)
             if (facts := self._get(answer)) is not None:
                 self.facts.setdefault(facts["host"], facts)
                 self._require_same(facts)
                 self.idle.append(actor)
+            elif failed + 1 < TRIES:
+                self._start(failed + 1)
             return None
         actor, task = self.working.pop(answer)
         found: list[Result] | None = self._get(answer)
@@ -263,14 +270,15 @@ class _Inspectors:
             errors.print(
                 escape(f"A process of Ray was lost. {some(len(task.photos), 'photograph')} go to another one.")
             )
-            self._start(actor)
+            self._start()
         else:
             self.idle.append(actor)
         return task, found
 
-    def _start(self, actor: Any) -> None:
-        """Let it load the models; while Ray starts it again, and if it dies meanwhile, Ray asks once more."""
-        self.starting[actor.ready.options(max_task_retries=TRIES).remote()] = actor
+    def _start(self, failed: int = 0) -> None:
+        """Have Ray place an actor, when there is room, and let it load the models."""
+        actor = self.make()
+        self.starting[actor.ready.remote()] = actor, failed
 
     def _get(self, answer: Any) -> Any:
         """What an actor answered; None if it died, or its machine. What it raised is raised."""
