@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -100,6 +100,7 @@ from toeline.report.tables import (
 
 if TYPE_CHECKING:
     from toeline.data.images import Photo
+    from toeline.pipelines.boxes import Source
     from toeline.pipelines.inspector import Boxes, Inspector
 
 
@@ -112,7 +113,7 @@ class Output:
     """Where results go. `own` are names in `out` that are no results; `compare` sets findings beside a truth.
 
     `load` gives the models, for whoever keeps them loaded from one run to the next; by default they are loaded anew.
-    `crew` gives who inspects, in place of this process.
+    `source` gives what inspects in place of this process, of settings, photographs, taxonomy and boxes.
     """
 
     out: Path
@@ -123,15 +124,9 @@ class Output:
     compare: Callable[[list[Finding]], TruthNotes] | None = None
     load: Callable[[InspectRun, Taxonomy, Boxes | None], Inspector] | None = None
     extras: Extras = field(default_factory=Extras)
-    crew: Callable[[InspectRun, Sequence[Photo], Taxonomy, Boxes | None], AbstractContextManager[Crew]] | None = None
-
-
-class Crew(NamedTuple):
-    """Who inspects: `models` as run.json has them, a function that gives Results in order, and what is to be noted."""
-
-    models: dict[str, Any]
-    inspect_all: Callable[[Sequence[Photo]], Iterator[Result]]
-    notes: Callable[[], Iterable[Problem]] = tuple
+    source: Callable[[InspectRun, Sequence[Photo], Taxonomy, Boxes | None], AbstractContextManager[Source]] | None = (
+        None
+    )
 
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
@@ -247,20 +242,22 @@ def _inspect(
     output: Output,
     twins: Collection[str],
 ) -> None:
+    from toeline.pipelines.boxes import Source
+
     with ExitStack() as stack:
         with saying("Loading the models"):
-            if output.crew:
-                crew = stack.enter_context(output.crew(run, todo, taxonomy, boxes))
+            if output.source:
+                source = stack.enter_context(output.source(run, todo, taxonomy, boxes))
             else:
                 inspector = (output.load or load_inspector)(run, taxonomy, boxes)
                 work = partial(inspector.inspect_all, workers=output.pace.workers, batch=output.pace.batch)
-                crew = Crew(models_of(run, inspector), work)
+                source = Source(work, models_of(run, inspector))
         folder.run.pop(JOINED, None)  # from now on it is more than its parts
-        remember_models(folder, crew.models, model_files(run.judge, run.adapter))
+        remember_models(folder, dict(source.models), model_files(run.judge, run.adapter))
         with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
-            for result in save(folder, crew.inspect_all(todo), taxonomy, workers=output.pace.workers, twins=twins):
+            for result in save(folder, source.results(todo), taxonomy, workers=output.pace.workers, twins=twins):
                 step(result.problems)
-        folder.note(crew.notes())
+        folder.note(source.notes())
 
 
 def load_inspector(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None = None) -> Inspector:

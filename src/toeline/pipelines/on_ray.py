@@ -26,7 +26,8 @@ from toeline.core.threads import take, taken
 from toeline.core.words import some
 from toeline.data.images import Photo
 from toeline.errors import ModelError, SetupError, ToelineError, need
-from toeline.pipelines.inspect import Crew, Output, drawn, lasting, load_inspector, models_of, quick_weights
+from toeline.pipelines.boxes import Source
+from toeline.pipelines.inspect import Output, drawn, lasting, load_inspector, models_of, quick_weights
 from toeline.pipelines.inspector import Boxes, Inspector
 from toeline.pipelines.join import differences
 from toeline.pipelines.progress import errors, escape
@@ -52,11 +53,11 @@ def with_ray(output: Output, where: OnRay, device: str) -> Output:
     if (device == "cuda" and gpus == 0) or (device in ("cpu", "mps") and gpus):
         raise SetupError(f"--device {device} and --ray-gpus {gpus:g} contradict each other. Leave one of them out.")
     need("ray", extra="ray")
-    return replace(output, crew=partial(on_ray, pace=output.pace, where=where))
+    return replace(output, source=partial(on_ray, pace=output.pace, where=where))
 
 
 @dataclass(frozen=True)
-class Job:
+class RemoteJob:
     """What an actor is told when it is made.
 
     `home` is where relative paths begin, `folders` are those of the photographs. `beside` is how many actors share a
@@ -76,7 +77,7 @@ class Job:
 class RemoteInspector:
     """The two models in a process of their own. Ray makes an actor of this class."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: RemoteJob) -> None:
         self._job = job
 
     def ready(self) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def on_ray(
     boxes: Boxes | None,
     pace: Pace,
     where: OnRay,
-) -> Iterator[Crew]:
+) -> Iterator[Source]:
     """Actors that inspect `photos`, until the block ends. The first of them has loaded its models.
 
     Raises SetupError where there is no such cluster or it cannot hold the actors, and what loading the models raises.
@@ -130,10 +131,11 @@ def on_ray(
     with _connected(ray, str(where.ray), where.ray_actors):
         actors, gpus, machines = _places(ray, where, run.device)
         folders = tuple(dict.fromkeys(photo.path.parent for photo in photos))
-        job = Job(run, taxonomy, boxes, pace, Path.cwd(), folders, -(-actors // machines), taken())
+        job = RemoteJob(run, taxonomy, boxes, pace, Path.cwd(), folders, -(-actors // machines), taken())
         made = ray.remote(num_cpus=1, num_gpus=gpus, scheduling_strategy="SPREAD")(RemoteInspector)
         inspectors = _Inspectors(ray, partial(made.remote, job), actors, quick_weights(run))
-        yield Crew(inspectors.models(), partial(inspectors.inspect_all, batch=pace.batch), inspectors.notes)
+        models = inspectors.models()
+        yield Source(partial(inspectors.inspect_all, batch=pace.batch), models, inspectors.notes)
 
 
 @contextmanager
