@@ -18,7 +18,7 @@ from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.plan import tell_plan
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
-from toeline.pipelines.settings import WORKERS, Extras, InspectRun, JoinRun, Pace, RevisitRun
+from toeline.pipelines.settings import WORKERS, Extras, InspectRun, JoinRun, OnRay, Pace, RevisitRun
 from toeline.plan.plan import PlanDevices, PlanRequest
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def inspect(
     out: Annotated[Path, typer.Option(help="Folder for the results; the same run again continues in it.")] = NEXT,
     run: InspectRun,
     pace: Pace,
+    where: OnRay,
     extras: Extras,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")] = False,
 ) -> None:
@@ -52,8 +53,15 @@ def inspect(
     Calibrated: toeline inspect flight7/ --out runs/flight7 --calibration runs/judge/calibration.json
 
     On several machines: toeline inspect flight7/ --out runs/part2 --part 2/4, and at the end toeline join
+
+    On a cluster of Ray: toeline inspect /data/flight7 --out runs/flight7 --ray auto
     """
-    summary = inspect_into(run, Output(out=out, command="inspect", pace=pace, extras=extras))
+    output = Output(out=out, command="inspect", pace=pace, extras=extras)
+    if where != OnRay():
+        from toeline.pipelines.on_ray import with_ray
+
+        output = with_ray(output, where, run.device)
+    summary = inspect_into(run, output)
     tell_json(summary.record()) if as_json else tell(summary)
     raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
 

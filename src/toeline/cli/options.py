@@ -20,7 +20,7 @@ from toeline.core.provenance import called_with
 from toeline.core.run_folder import require_writable
 from toeline.core.threads import take
 from toeline.pipelines.next_folder import NEXT, next_folder
-from toeline.pipelines.settings import Pace
+from toeline.pipelines.settings import OnRay, Pace
 from toeline.pipelines.settings_file import Commands, FileOption, settings_from, tell_settings
 
 Command = Callable[..., None]
@@ -35,7 +35,7 @@ THREADS = inspect.Parameter(
         int, typer.Option(min=0, help="CPU threads of each computation; 0: as many as there are cores.")
     ],
 )  # of every command that has no setting of this name
-NO_RESULT = {"out", "as_json", "resume", "jobs", *(f.name for f in fields(Pace))}  # these change no result
+NO_RESULT = {"out", "as_json", "resume", "jobs", *(f.name for f in (*fields(Pace), *fields(OnRay)))}  # of no effect
 
 
 def with_settings(command: Command, first: str = "", *, config: bool = True) -> Command:

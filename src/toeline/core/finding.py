@@ -241,7 +241,8 @@ class Result:
     folder, empty when it could not be drawn.
     `place` is where the photograph was taken, if the file says so. `domain` says how far it is from the photographs
     that the models were measured on (1 is the limit), in what, and to which kind of them, where that was looked at.
-    `image` is kept for whoever draws on it and is no part of what a Result says.
+    `image` is kept for whoever draws on it and is no part of what a Result says; nor is `drawing`, the marked picture
+    as JPEG where it was drawn already, or why it could not be.
     """
 
     photo: str
@@ -257,6 +258,7 @@ class Result:
     marked: str | None = None
     domain: tuple[float, str, int] | None = None
     image: Picture | None = field(default=None, compare=False, repr=False)
+    drawing: bytes | Exception = field(default=b"", compare=False, repr=False)
 
 
 def may_be_immediate(findings: Iterable[Finding], taxonomy: Taxonomy) -> bool:

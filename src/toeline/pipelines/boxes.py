@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,10 +68,14 @@ TRUTH, DETECTOR = "truth", "detector"  # `--boxes`; anything else is a file or a
 
 @dataclass(frozen=True)
 class Source:
-    """Gives a Result for each photograph, in order. `models` is what run.json says of what answered."""
+    """Gives a Result for each photograph, in order. `models` is what run.json says of what answered.
+
+    `notes` are what is to be said besides, when all are done.
+    """
 
     results: Callable[[Sequence[Photo]], Iterator[Result]]
     models: Mapping[str, Any]
+    notes: Callable[[], Iterable[Problem]] = tuple
 
 
 def with_prompt(judge: Judge, prompt: str | None) -> Judge:

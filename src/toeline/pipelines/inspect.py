@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -100,6 +100,7 @@ from toeline.report.tables import (
 
 if TYPE_CHECKING:
     from toeline.data.images import Photo
+    from toeline.pipelines.boxes import Source
     from toeline.pipelines.inspector import Boxes, Inspector
 
 
@@ -112,6 +113,7 @@ class Output:
     """Where results go. `own` are names in `out` that are no results; `compare` sets findings beside a truth.
 
     `load` gives the models, for whoever keeps them loaded from one run to the next; by default they are loaded anew.
+    `source` gives what inspects in place of this process, of settings, photographs, taxonomy and boxes.
     """
 
     out: Path
@@ -122,6 +124,9 @@ class Output:
     compare: Callable[[list[Finding]], TruthNotes] | None = None
     load: Callable[[InspectRun, Taxonomy, Boxes | None], Inspector] | None = None
     extras: Extras = field(default_factory=Extras)
+    source: Callable[[InspectRun, Sequence[Photo], Taxonomy, Boxes | None], AbstractContextManager[Source]] | None = (
+        None
+    )
 
 
 def inspect_into(run: InspectRun, output: Output) -> Summary:
@@ -237,15 +242,22 @@ def _inspect(
     output: Output,
     twins: Collection[str],
 ) -> None:
-    pace = output.pace
-    with saying("Loading the models"):
-        inspector = (output.load or load_inspector)(run, taxonomy, boxes)
-    folder.run.pop(JOINED, None)  # from now on it is more than its parts
-    remember_models(folder, models_of(run, inspector), model_files(run.judge, run.adapter))
-    with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
-        results = inspector.inspect_all(todo, workers=pace.workers, batch=pace.batch)
-        for result in save(folder, results, taxonomy, workers=pace.workers, twins=twins):
-            step(result.problems)
+    from toeline.pipelines.boxes import Source
+
+    with ExitStack() as stack:
+        with saying("Loading the models"):
+            if output.source:
+                source = stack.enter_context(output.source(run, todo, taxonomy, boxes))
+            else:
+                inspector = (output.load or load_inspector)(run, taxonomy, boxes)
+                work = partial(inspector.inspect_all, workers=output.pace.workers, batch=output.pace.batch)
+                source = Source(work, models_of(run, inspector))
+        folder.run.pop(JOINED, None)  # from now on it is more than its parts
+        remember_models(folder, dict(source.models), model_files(run.judge, run.adapter))
+        with goes_on(), bar("Inspecting", total=total, done=total - len(todo)) as step:
+            for result in save(folder, source.results(todo), taxonomy, workers=output.pace.workers, twins=twins):
+                step(result.problems)
+        folder.note(source.notes())
 
 
 def load_inspector(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None = None) -> Inspector:
@@ -417,22 +429,36 @@ def twins_of(photos: Iterable[str]) -> set[str]:
 
 def _marked(folder: RunFolder, taxonomy: Taxonomy, twins: Collection[str], result: Result) -> Result:
     """Writes the marked picture. One that cannot be drawn, or whose name the disk refuses, is a problem of its own."""
-    if not isinstance(result.image, Image.Image):
-        return replace(result, image=None)
+    drawing = drawn(result, taxonomy).drawing
+    result = replace(result, image=None, drawing=b"")
+    if not drawing:
+        return result
     name = marked_name(result.photo, apart=result.photo in twins)
     try:
-        picture = as_jpeg(draw(result.image, result.findings, taxonomy))
+        if isinstance(drawing, Exception):
+            raise drawing
         folder.require_there()
-        write_whole(folder.path / name, picture)
-    except (OSError, MemoryError, RuntimeError, ValueError) as why:
+        write_whole(folder.path / name, drawing)
+    except UNDRAWN as why:
         if isinstance(why, OSError) and why.errno not in OF_ONE_PICTURE:
             raise
         what = f"its marked picture could not be written ({getattr(why, 'strerror', None) or why})."
         problem = Problem(result.photo, name, what, "Its findings are kept; run the same command again.")
-        return replace(result, image=None, marked="", problems=(*result.problems, problem))
-    return replace(result, image=None, marked=name)
+        return replace(result, marked="", problems=(*result.problems, problem))
+    return replace(result, marked=name)
 
 
+def drawn(result: Result, taxonomy: Taxonomy) -> Result:
+    """The result with its marked picture in place of the photograph; one that is drawn already stays."""
+    if not isinstance(result.image, Image.Image):
+        return result
+    try:
+        return replace(result, image=None, drawing=as_jpeg(draw(result.image, result.findings, taxonomy)))
+    except UNDRAWN as why:
+        return replace(result, image=None, drawing=why)
+
+
+UNDRAWN = (OSError, MemoryError, RuntimeError, ValueError)
 OF_ONE_PICTURE = {None, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # any other error is the disk's
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -275,9 +275,8 @@ def _merged(parts: Sequence[PartRun], order: Sequence[tuple[PartRun, str]], fold
             if marked and not _brought(part.folder / marked, folder.path / marked):
                 lost[str(part.folder)].append(marked)
             yield name
-        errors.writelines(
-            to_line(problem_record(note)).encode("utf-8") for note in (*_lost(lost), *_differences(parts))
-        )
+        notes = *_lost(lost), *differences([(str(part.part), part.run) for part in parts], "parts")
+        errors.writelines(to_line(problem_record(note)).encode("utf-8") for note in notes)
     for picture in before:  # of photographs that are gone
         folder.drop_picture(picture)
     for part in parts:
@@ -309,16 +308,19 @@ def _lost(lost: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
         yield Problem("", folder, what, "Bring them, then run the same command again.", note=True)
 
 
-def _differences(parts: Sequence[PartRun]) -> Iterator[Problem]:
-    """A note for each kind of software or machine that differs: findings may then differ in their last digits."""
+def differences(runs: Iterable[tuple[str, Mapping[str, Any]]], what: str) -> Iterator[Problem]:
+    """A note for each kind of software or machine that differs: findings may then differ in their last digits.
+
+    `runs` are names with what run.json says of versions and machine; `what` they are together.
+    """
     said: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for part in parts:
-        for name, value in {**part.run.get("versions", {}), **part.run.get("machine", {})}.items():
+    for called, run in runs:
+        for name, value in {**run.get("versions", {}), **run.get("machine", {})}.items():
             if name not in ("cores", "release"):
-                said[name][str(value)].append(str(part.part))
+                said[name][str(value)].append(called)
     for name, values in said.items():
         if len(values) > 1:
             kinds = "; ".join(
                 f"{value} ({', '.join(at[:3])}{' ...' if at[3:] else ''})" for value, at in values.items()
             )
-            yield Problem("", RUN, f"parts are of different {name}: {kinds}. Last digits may differ.", note=True)
+            yield Problem("", RUN, f"{what} are of different {name}: {kinds}. Last digits may differ.", note=True)

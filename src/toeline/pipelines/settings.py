@@ -184,6 +184,22 @@ class Pace:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OnRay:
+    """Where Ray inspects, which changes nothing of what comes out: so elsewhere it is no other run."""
+
+    ray: Annotated[
+        str | None,
+        Option(metavar="local|auto|ADDRESS", help="Inspect by processes of Ray: here, or on the cluster of ADDRESS."),
+    ] = None
+    ray_actors: Annotated[
+        int | None, Option(min=1, help="How many processes; else one for each GPU, or for four CPUs.")
+    ] = None
+    ray_gpus: Annotated[
+        float | None, Option(min=0, metavar="SHARE", help="GPUs of each process, such as 0.5; else 1 if there are any.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateRun:
     """Settings of one evaluation, as the user typed them; equal settings on the same data are the same run.
 
