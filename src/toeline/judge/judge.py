@@ -30,14 +30,16 @@ class Judge(Protocol):
 def fingerprint(info: Mapping[str, Any]) -> dict[str, Any]:
     """The hashes in a judge's info: the same for the same weights, wherever they lie and on whatever device.
 
-    Empty for a replay, whose file is another one for every set of photographs, and for weights without a hash.
+    Empty for a replay, whose file is another one for every set of photographs, and for weights without a hash. Scores
+    from which a prior is taken (judge/prior.py) are others than those without, so it is in it.
     """
     if info.get("back_end") == "replay":
         return {}
     if info.get("back_end") == "fuse":
         parts = [fingerprint(part) for part in info["parts"].values()]
         return {"weight": info["weight"], "temperatures": list(info["temperatures"]), "parts": parts}
-    return {name: info[name] for name in ("weights", "adapter", "sha256") if name in info}
+    found = {name: info[name] for name in ("weights", "adapter", "sha256") if name in info}
+    return {**found, "prior": info["prior"]["mark"]} if "prior" in info else found
 
 
 def require_fitted_for(calibration: Calibration, info: Mapping[str, Any], prompt: str | None) -> None:
@@ -54,7 +56,7 @@ def require_fitted_for(calibration: Calibration, info: Mapping[str, Any], prompt
         if of.get(what) != now and now is not None
     ]
     if others:
-        what = "other weights" if "fingerprint" in others else f"the prompt {of.get('prompt')!r}"
+        what = "other weights, or another --prior" if "fingerprint" in others else f"the prompt {of.get('prompt')!r}"
         raise ModelError(
             f"the calibration was fitted for {what} (judge {of.get('judge')}), so it says nothing about this judge's "
             f"probabilities. Make it again with toeline evaluate --calibrate, or leave --calibration out."

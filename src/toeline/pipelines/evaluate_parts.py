@@ -31,6 +31,7 @@ from toeline.evaluate.matching import Matched, match
 from toeline.evaluate.results import Evaluated, PromptResult, Spatial, Stages, best_of
 from toeline.evaluate.spatial import Agreement, SpatialCase, agreement, score_spatial, spatial_from
 from toeline.pipelines.boxes import TRUTH, require_prompt
+from toeline.pipelines.evaluate_prior import prior_passes, reads_words
 from toeline.pipelines.evaluate_run import Workbench, once
 from toeline.pipelines.settings import EvaluateRun
 from toeline.prompts.relation_ablation import RELATIONS
@@ -74,14 +75,6 @@ def measure_spatial(
     return found
 
 
-def reads_words(judge: str) -> bool:
-    """Whether a judge of that name is asked in words, so that relations and questions can be put to it."""
-    return judge.partition(":")[0] not in WORDLESS
-
-
-WORDLESS = {"baseline", "ensemble", "replay", "floor", "fuse", ""}
-
-
 def passes(run: EvaluateRun, *, calibrate: str | None, spatial: int, every_prompt: bool) -> list[str]:
     """What an evaluation goes over the photographs for, one line a pass, with the option that it is there for."""
     from toeline.prompts.templates import PROMPTS
@@ -91,6 +84,7 @@ def passes(run: EvaluateRun, *, calibrate: str | None, spatial: int, every_promp
         found.append(f"{calibrate}: temperature and review threshold (--calibrate)")
     if live and run.boxes != TRUTH:
         found.append("the labels' boxes, to tell the errors of both stages apart (--boxes)")
+    found += prior_passes(run, PROMPTS if every_prompt else ())
     if every_prompt:
         found += [f"prompt {name} (--prompt all)" for name in PROMPTS if name != run.prompt]
     if spatial and live and reads_words(run.judge):

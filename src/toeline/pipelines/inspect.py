@@ -40,6 +40,7 @@ from toeline.detect import load as detectors
 from toeline.detect.detector import typed_options
 from toeline.errors import OutputError, PhotoError, SetupError
 from toeline.judge import load as judges
+from toeline.judge.prior import prior_hash
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
 from toeline.pipelines.domain import AUTO, OFF, domain_facts, domain_file, settle
 from toeline.pipelines.extraction import with_extracted
@@ -178,8 +179,10 @@ def _settings(run: InspectRun, part: Part | None) -> dict[str, Any]:
     settings["calibration_sha256"] = file_hash(made) if made and made.is_file() else None
     if domain := _domain(run):
         settings["domain_sha256"] = file_hash(domain) if domain.is_file() else None
-    if run.domain == OFF:
-        settings.pop("domain")  # as runs of before there was one have it
+    settings |= prior_hash(run.prior)
+    for name in ("domain", "prior"):
+        if settings[name] == OFF:
+            settings.pop(name)  # as runs of before there was one have it
     return settings
 
 
@@ -266,6 +269,7 @@ def load_inspector(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None = No
         review_below=run.review_below,
         risk=None if run.risk is None else run.risk / 100,
         domain=_domain(run),
+        prior=run.prior,
     )
 
 
