@@ -72,14 +72,18 @@ def test_a_fair_judge_and_a_leaning_one_say_the_same_once_it_is_taken_off(
     assert any(one[2] != pytest.approx(other[2], abs=0.1) for one, other in pairs)
 
 
-def test_inspection_takes_off_what_the_evaluation_wrote(toeline: Toeline, tmp_path: Path) -> None:
+def test_inspection_takes_off_what_the_evaluation_wrote(
+    toeline: Toeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert toeline("valid", "--prior", GRAY, "--calibrate", "train", "--spatial", "0", "--out", "out") == 0
     inspect = ("inspect", "data/valid/images", "--boxes", "data/valid/labels", "--prior")
     assert exit_code(*inspect, "out/prior.json", "--out", "file") == 0
     assert exit_code(*inspect, GRAY, "--out", "gray") == 0
     assert said(tmp_path / "file") == said(tmp_path / "gray") == said(tmp_path / "out")
     assert exit_code(*inspect, GRAY, "--calibration", "out/calibration.json", "--out", "warm") == 0
+    capsys.readouterr()
     assert exit_code(*inspect, "off", "--calibration", "out/calibration.json", "--out", "cold") == 2
+    assert "fitted for answers with another --prior, or without one" in told(capsys)
 
 
 def write_train(root: Path, shuffle: random.Random | None) -> None:

@@ -56,7 +56,9 @@ def require_fitted_for(calibration: Calibration, info: Mapping[str, Any], prompt
         if of.get(what) != now and now is not None
     ]
     if others:
-        what = "other weights, or another --prior" if "fingerprint" in others else f"the prompt {of.get('prompt')!r}"
+        what = "other weights" if "fingerprint" in others else f"the prompt {of.get('prompt')!r}"
+        if of.get("fingerprint", {}).get("prior") != fingerprint(info).get("prior"):
+            what = "answers with another --prior, or without one"
         raise ModelError(
             f"the calibration was fitted for {what} (judge {of.get('judge')}), so it says nothing about this judge's "
             f"probabilities. Make it again with toeline evaluate --calibrate, or leave --calibration out."
