@@ -65,7 +65,8 @@ def each_line(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.endswith(b"\n") and line.strip():  # without a line end it was never finished, even if it parses
-                yield line, _parse(line.decode("utf-8-sig", errors="replace"), f"{path.name}, line {number}")
+                text = line.decode("utf-8", errors="replace").removeprefix("\ufeff")  # quicker than utf-8-sig
+                yield line, _parse(text, f"{path.name}, line {number}")
 
 
 def join_lines(records: Iterable[Mapping[str, Any]]) -> str:
