@@ -107,9 +107,15 @@ def rows(
     out: list[dict[str, Any]] = []
     for group in by_photo(findings).values():
         names = names_in(group, taxonomy)
-        picture = (marked or {}).get(group[0].photo, marked_name(group[0].photo))
+        picture = _picture_of(group[0].photo, marked or {})
         out.extend(_row(f, names, taxonomy, picture) for f in group)
     return out
+
+
+def _picture_of(photo: str, marked: Mapping[str, str]) -> str:
+    """Where its picture lies; a plain name says so itself."""
+    known = marked.get(photo)
+    return marked_name(photo) if known is None else known
 
 
 def _row(f: Finding, names: dict[str, str], taxonomy: Taxonomy, marked: str) -> dict[str, Any]:
@@ -225,7 +231,7 @@ def work_rows(todo: Sequence[Finding], marked: Mapping[str, str] | None = None) 
     """One flat row per finding of a work list, with the keys of COLUMNS; `n` counts from 1; `marked` as in rows."""
     pictures = marked or {}
     return [
-        dict(zip(WORKLIST_COLUMNS, (n, *_cells(f, pictures.get(f.photo, marked_name(f.photo)))), strict=True))
+        dict(zip(WORKLIST_COLUMNS, (n, *_cells(f, _picture_of(f.photo, pictures))), strict=True))
         for n, f in enumerate(todo, start=1)
     ]
 
