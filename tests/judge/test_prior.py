@@ -156,11 +156,16 @@ def test_the_prior_of_another_judge_prompt_or_list_of_names_is_refused(tmp_path:
         load_prior(tmp_path / "prior.json")
 
 
-def test_a_name_without_a_prior_is_an_error_and_a_type_without_one_stays() -> None:
-    prior = Prior("split train", "type", {"slope_drain": {"slope drain": -1.0}}, {"slope_drain": 1})
-    with pytest.raises(ModelError, match="does not know slope drain blocked"):
-        PriorJudge.of(Leaning(BIAS), prior, TAXONOMY, answers="type").score(sheet())
-    nothing = PriorJudge.of(Leaning(BIAS), replace(prior, by_type={}), TAXONOMY, answers="type")
+@pytest.mark.parametrize("scores", [{"slope drain": -1.0}, {"gate": -1.0, "gate ajar": -2.0}])
+def test_a_prior_of_other_names_is_refused(scores: dict[str, float]) -> None:
+    kind = "gate" if "gate" in scores else "slope_drain"
+    prior = Prior("split train", "type", {kind: scores}, {kind: 1})
+    with pytest.raises(ModelError, match="--taxonomy"):
+        PriorJudge.of(Leaning(BIAS), prior, TAXONOMY, answers="type")
+
+
+def test_a_type_without_a_prior_stays_as_it_was_scored() -> None:
+    nothing = PriorJudge.of(Leaning(BIAS), Prior("split train", "type", {}, {}), TAXONOMY, answers="type")
     assert nothing.score(sheet()) == Leaning(BIAS).score(sheet())
 
 

@@ -156,6 +156,8 @@ class PriorJudge:
         others = [what for what, now in owner.items() if prior.fitted_for.get(what, now) != now]
         if prior.answers != answers:
             others.append(f"--answers {answers}")
+        if any(set(scores) != names_of(kind, taxonomy, answers) for kind, scores in prior.by_type.items()):
+            others.append("--taxonomy")
         if others:
             raise ModelError(
                 f"the prior is of another {' and '.join(others)}: it says nothing about what this judge prefers. Make "
@@ -174,21 +176,14 @@ class PriorJudge:
         return {**self.judge.info, "prior": {**self.prior.record(), "mark": self.prior.mark}}
 
     def score(self, sheet: QuestionSheet) -> list[dict[str, float]]:
-        """The corrected log-probabilities, question by question. Raises ModelError for answers that have no prior."""
+        """The corrected log-probabilities, question by question."""
         said = self.judge.score(sheet)
         return [self._one(sheet, q.instance_id, scores) for q, scores in zip(sheet.questions, said, strict=True)]
 
     def _one(self, sheet: QuestionSheet, instance_id: str, scores: Scores) -> dict[str, float]:
         assert sheet.scene is not None, "sheets of questions about conditions hold their scene"
         prior = self.prior.by_type.get(sheet.scene.instance(instance_id).type_name)
-        if prior is None:
-            return dict(scores)
-        if lacking := [name for name in scores if name not in prior]:
-            raise ModelError(
-                f"{sheet.photo}: the prior does not know {', '.join(lacking)}. Make it again with toeline evaluate "
-                f"--prior and the same --taxonomy and --answers."
-            )
-        return corrected(scores, prior, self.taxonomy)
+        return dict(scores) if prior is None else corrected(scores, prior, self.taxonomy)
 
 
 def with_prior(judge: Judge, prior: Prior | str | Path, taxonomy: Taxonomy, *, answers: Answers) -> Judge:
@@ -219,6 +214,13 @@ def require_asked(judge: Judge) -> None:
     """Raise ModelError for a judge that no words are put to: a prior is a preference among names."""
     if judge.info.get("back_end") in UNASKED or judge.info.get("decide") == "generate":
         raise ModelError(NOT_ASKED)
+
+
+def names_of(kind: str, taxonomy: Taxonomy, answers: Answers) -> set[str]:
+    """The answers to a question about an object of a type; empty for a type that the taxonomy does not have."""
+    if kind not in {t.name for t in taxonomy.types}:
+        return set()
+    return set(legal(Instance("", kind, Box(0, 0, 1, 1)), taxonomy, answers))
 
 
 def owner_of(judge: Judge) -> dict[str, Any]:
