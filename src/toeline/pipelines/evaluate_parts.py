@@ -30,6 +30,7 @@ from toeline.evaluate.end_to_end import error_breakdown, score_both, seen
 from toeline.evaluate.matching import Matched, match
 from toeline.evaluate.results import Evaluated, PromptResult, Spatial, Stages, best_of
 from toeline.evaluate.spatial import Agreement, SpatialCase, agreement, score_spatial, spatial_from
+from toeline.judge.prior import UNASKED
 from toeline.pipelines.boxes import TRUTH, require_prompt
 from toeline.pipelines.evaluate_prior import prior_passes, reads_words
 from toeline.pipelines.evaluate_run import Workbench, once
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 
 QUIZ, SPATIAL = "spatial.jsonl", "spatial.json"
-READ_NO_WORDS = {"floor", "fuse", "replay"}  # back ends that cannot be asked anything but conditions
 ALTERED = tuple(name for name in RELATIONS if name != "given")
 
 
@@ -63,7 +63,7 @@ def measure_spatial(
     """
     left_out: list[str] = []
     questions = None
-    if run.findings or bench.judge.info.get("back_end") in READ_NO_WORDS:
+    if run.findings or bench.judge.info.get("back_end") in UNASKED:
         left_out.append("Questions were not asked: these answers do not come from a judge that reads words.")
     elif cases := ask_questions(bench, done, most):
         questions = score_spatial(cases, target=target, cluster=cluster)
@@ -175,7 +175,7 @@ def _relations(
     """The same objects, asked with relations removed, lent and turned round, each beside the relations that hold."""
     from toeline.prompts.templates import PROMPTS
 
-    if run.findings or bench.judge.info.get("back_end") in READ_NO_WORDS:
+    if run.findings or bench.judge.info.get("back_end") in UNASKED:
         left_out.append("Relations were not altered: these answers do not depend on words.")
         return ()
     prompt = run.prompt or bench.judge.view.prompt
