@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from toeline.core.reading import number, word
@@ -131,6 +132,7 @@ def wrapped(degrees: float) -> float:
     return degrees if -180 <= degrees <= 180 else (degrees + 180) % 360 - 180
 
 
+@lru_cache(maxsize=256)  # of one camera for all that it sees, of one start for all ways from there
 def _radii(latitude: float) -> tuple[float, float]:
     """Meters per radian of latitude, and of longitude, at a latitude in degrees."""
     sine, cosine = math.sin(math.radians(latitude)), math.cos(math.radians(latitude))

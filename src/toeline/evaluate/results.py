@@ -62,6 +62,7 @@ class EvaluationResult:
     beside: Mapping[str, Scorecard] = field(default_factory=dict)
     spatial: Spatial | None = None
     prompts: tuple[PromptResult, ...] = ()
+    priors: tuple[PriorResult, ...] = ()
 
     @property
     def fine(self) -> bool:
@@ -202,6 +203,39 @@ class PromptResult:
     card: Scorecard
     seconds: float
     against: Comparison | None
+
+
+@dataclass(frozen=True)
+class PriorResult:
+    """What a prior correction changes with one prompt: both cards, of the same objects, and the paired difference.
+
+    `prior` is its record as prior.json holds it; `measured` says whether it was taken over the photographs measured,
+    `lacking` which types among them it does not know, whose answers stay as scored.
+    """
+
+    prompt: str
+    prior: Mapping[str, Any]
+    without: Scorecard
+    card: Scorecard
+    against: Comparison
+    measured: bool
+    lacking: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """As scorecard.json holds it."""
+        both = {"without": self.without, "with": self.card}
+        change = self.against[HEADLINE]
+        return {
+            "prompt": self.prompt,
+            "source": self.prior["source"],
+            "over_measured_photographs": self.measured,
+            "types_without": list(self.lacking),
+            "log_probabilities": self.prior["log_probabilities"],
+            "objects": self.prior["objects"],
+            **{name: metric_record(card[HEADLINE]) for name, card in both.items()},
+            "accuracy": {name: metric_record(card["accuracy"]) for name, card in both.items()},
+            "difference": {"value": change.difference, "interval": list(change.interval), "p": change.p_value},
+        }
 
 
 def best_of(rows: tuple[PromptResult, ...]) -> PromptResult:

@@ -31,14 +31,16 @@ def fingerprint(info: Mapping[str, Any]) -> dict[str, Any]:
     """The hashes in a judge's info: the same for the same weights, wherever they lie and on whatever device.
 
     Empty for a replay, whose file is another one for every set of photographs, and for weights without a hash. Of a
-    server it is what that says of its model, which need not change with the weights, and our layout.
+    server it is what that says of its model, which need not change with the weights, and our layout. Scores from which
+    a prior is taken (judge/prior.py) are others than those without, so it is in it.
     """
     if info.get("back_end") == "replay":
         return {}
     if info.get("back_end") == "fuse":
         parts = [fingerprint(part) for part in info["parts"].values()]
         return {"weight": info["weight"], "temperatures": list(info["temperatures"]), "parts": parts}
-    return {name: info[name] for name in ("weights", "adapter", "sha256", "served", "layout") if name in info}
+    found = {name: info[name] for name in ("weights", "adapter", "sha256", "served", "layout") if name in info}
+    return {**found, "prior": info["prior"]["mark"]} if "prior" in info else found
 
 
 def require_fitted_for(calibration: Calibration, info: Mapping[str, Any], prompt: str | None) -> None:
@@ -56,6 +58,8 @@ def require_fitted_for(calibration: Calibration, info: Mapping[str, Any], prompt
     ]
     if others:
         what = "other weights" if "fingerprint" in others else f"the prompt {of.get('prompt')!r}"
+        if of.get("fingerprint", {}).get("prior") != fingerprint(info).get("prior"):
+            what = "answers with another --prior, or without one"
         raise ModelError(
             f"the calibration was fitted for {what} (judge {of.get('judge')}), so it says nothing about this judge's "
             f"probabilities. Make it again with toeline evaluate --calibrate, or leave --calibration out."

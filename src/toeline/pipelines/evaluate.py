@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from toeline.evaluate.classification import Scorecard, card_record, score
 from toeline.evaluate.matching import CASES, case_record
 from toeline.evaluate.metric import FINE_TUNED_TARGETS, ZERO_SHOT_TARGETS, Metric, metric_record
 from toeline.evaluate.results import Evaluated, EvaluationResult, PromptResult, Spatial, Stages
+from toeline.judge.prior import OFF
 from toeline.pipelines.boxes import DETECTOR, TRUTH, require_boxes
 from toeline.pipelines.calibrate import calibrated_on, require_unseen, trust_of, worse
 from toeline.pipelines.domain import AUTO
@@ -39,7 +41,8 @@ from toeline.pipelines.evaluate_parts import (
     stages_of,
     tiles_both,
 )
-from toeline.pipelines.evaluate_run import CALIBRATION, TRUE_BOXES, Workbench, once
+from toeline.pipelines.evaluate_prior import prior_results, require_prior
+from toeline.pipelines.evaluate_run import CALIBRATION, TRAIN, TRUE_BOXES, Workbench, once
 from toeline.pipelines.model_folder import doubts as unproven
 from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import Summary, escape, tell_problems
@@ -47,28 +50,28 @@ from toeline.pipelines.progress import errors as terminal
 from toeline.pipelines.settings import EvaluateRun, Scoring
 from toeline.report.document import Grid, ScorecardPage, Section, metric_cells, render_html, render_markdown
 from toeline.report.end_to_end_page import stage_sections
-from toeline.report.experiments_page import prompts_section, spatial_section
+from toeline.report.experiments_page import prior_section, prompts_section, spatial_section
 from toeline.report.judge_page import card_sections, cost_of, headline_of, metric_sections, tiles_of, trust_section
 
 SCORECARD, HTML, MARKDOWN = "scorecard.json", "report.html", "report.md"
 CALIBRATION_FILE = "calibration.json"
-TRAIN = "train"  # the split on which the majority-class baseline is fitted too
 
 
 def evaluate_into(run: EvaluateRun, scoring: Scoring, out: Path) -> EvaluationResult:
     """Evaluate, score and write everything into `out`. Raises ToelineError."""
     if run.findings:
-        named = (run.judge, run.adapter, run.boxes, run.detector, run.prompt, run.model)
-        if named != (AUTO, None, TRUTH, "embedded", None, None):
-            what = "--judge, --adapter, --boxes, --prompt and --model"
+        named = (run.judge, run.adapter, run.boxes, run.detector, run.prompt, run.model, run.prior)
+        if named != (AUTO, None, TRUTH, "embedded", None, None, OFF):
+            what = "--judge, --adapter, --boxes, --prompt, --prior and --model"
             raise ToelineError(f"--findings are scored as they are. Leave out {what}.")
         run = replace(run, judge="", boxes="", detector="")
     else:
         require_boxes(run.boxes)
     run = with_model(run)
-    bench = Workbench(run)
+    bench = Workbench(run, out=out)
     targets = read_targets(scoring.targets, bench)
     require_other_split(run, scoring)
+    require_prior(bench, run)
     every = run.prompt == ALL
     run = own_prompt(bench, run) if every else replace(run, prompt=chosen_prompt(run.prompt))
     bench.split(run.split)  # what is wrong with it is said before a folder is made
@@ -107,7 +110,10 @@ def _evaluate_into(
     doubts = [*unproven(run.model), *worse(trust, out / CALIBRATION_FILE, done.split.name)]
     tell_problems(doubts)
     done.folder.note(doubts)
-    prompts = _prompts(bench, run, scoring, done, card) if every else ()
+    others = other_prompts(bench, run, done.folder.path) if every else {}
+    prompts = _prompts(bench, run, scoring, (done, card), others) if every else ()
+    measure = partial(scored, bench, scoring=scoring, targets={})
+    priors = prior_results(bench, run, [done, *others.values()], measure, scoring.clusters)
     spatial = _spatial(bench, run, scoring, done, targets)
     problems = [p for one in (done, *further.values()) for p in one.folder.problems()]
     true_boxes = (further[TRUE_BOXES], beside[TRUE_BOXES]) if TRUE_BOXES in further else None
@@ -124,17 +130,21 @@ def _evaluate_into(
         beside=beside,
         spatial=spatial,
         prompts=prompts,
+        priors=priors,
     )
     write(bench, result, scoring, sections(bench, result))
     return result
 
 
 def _prompts(
-    bench: Workbench, run: EvaluateRun, scoring: Scoring, done: Evaluated, card: Scorecard
+    bench: Workbench,
+    run: EvaluateRun,
+    scoring: Scoring,
+    first_one: tuple[Evaluated, Scorecard],
+    others: Mapping[str, Evaluated],
 ) -> tuple[PromptResult, ...]:
     """Every other prompt on the same objects, scored; prompts.json is written."""
-    others = other_prompts(bench, run, done.folder.path)
-    first = str(run.prompt)
+    first, (done, card) = str(run.prompt), first_one
     cards = {first: card, **{name: scored(bench, other, scoring, {}) for name, other in others.items()}}
     rows = side_by_side(bench, (first, done), others, cards, scoring.clusters)
     keep_best(rows, done, run.judge)
@@ -199,6 +209,7 @@ def sections(bench: Workbench, result: EvaluationResult) -> list[Section]:
         *(stage_sections(result.done, stages, result.card, bench.taxonomy) if stages else ()),
         *metric_sections(result.card, where_found=stages is not None),
         *prompts_section(result.prompts),
+        *prior_section(result.priors),
         *spatial_section(result.spatial),
         *trust_section(result.trust),
         *card_sections(result.done, result.card, bench.taxonomy),
@@ -248,6 +259,7 @@ def record_of(result: EvaluationResult) -> dict[str, Any]:
         "probabilities": result.trust.record(),
         "detected": result.stages.record() if result.stages else None,
         "spatial": result.spatial.record() if result.spatial else None,
+        **({"prior": [row.record() for row in result.priors]} if result.priors else {}),
         "cost": cost_of(result.done, result.card),
     }
 
@@ -261,7 +273,7 @@ def summary(result: EvaluationResult) -> Summary:
     if stages:
         lines.append("[dim]Both stages: every true object, a miss is wrong. Where errors come from:[/]")
         lines.append(metric_table([*stages.error_breakdown.errors, *stages.error_breakdown.trust]))
-    for section in prompts_section(result.prompts):
+    for section in (*prompts_section(result.prompts), *prior_section(result.priors)):
         lines += [escape(" ".join(section.text)), *map(grid_table, section.grids)]
     places = {"report": f"{where}/{HTML}", "as text": f"{where}/{MARKDOWN}", "figures": f"{where}/{SCORECARD}"}
     both = [INTEGRATION] if stages else []

@@ -30,7 +30,9 @@ from toeline.evaluate.end_to_end import error_breakdown, score_both, seen
 from toeline.evaluate.matching import Matched, match
 from toeline.evaluate.results import Evaluated, PromptResult, Spatial, Stages, best_of
 from toeline.evaluate.spatial import Agreement, SpatialCase, agreement, score_spatial, spatial_from
+from toeline.judge.prior import UNASKED
 from toeline.pipelines.boxes import TRUTH, require_prompt
+from toeline.pipelines.evaluate_prior import prior_passes, reads_words
 from toeline.pipelines.evaluate_run import Workbench, once
 from toeline.pipelines.settings import EvaluateRun
 from toeline.prompts.relation_ablation import RELATIONS
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
 
 
 QUIZ, SPATIAL = "spatial.jsonl", "spatial.json"
-READ_NO_WORDS = {"floor", "fuse", "replay"}  # back ends that cannot be asked anything but conditions
 ALTERED = tuple(name for name in RELATIONS if name != "given")
 
 
@@ -62,7 +63,7 @@ def measure_spatial(
     """
     left_out: list[str] = []
     questions = None
-    if run.findings or bench.judge.info.get("back_end") in READ_NO_WORDS:
+    if run.findings or bench.judge.info.get("back_end") in UNASKED:
         left_out.append("Questions were not asked: these answers do not come from a judge that reads words.")
     elif cases := ask_questions(bench, done, most):
         questions = score_spatial(cases, target=target, cluster=cluster)
@@ -74,14 +75,6 @@ def measure_spatial(
     return found
 
 
-def reads_words(judge: str) -> bool:
-    """Whether a judge of that name is asked in words, so that relations and questions can be put to it."""
-    return judge.partition(":")[0] not in WORDLESS
-
-
-WORDLESS = {"baseline", "ensemble", "replay", "floor", "fuse", ""}
-
-
 def passes(run: EvaluateRun, *, calibrate: str | None, spatial: int, every_prompt: bool) -> list[str]:
     """What an evaluation goes over the photographs for, one line a pass, with the option that it is there for."""
     from toeline.prompts.templates import PROMPTS
@@ -91,6 +84,7 @@ def passes(run: EvaluateRun, *, calibrate: str | None, spatial: int, every_promp
         found.append(f"{calibrate}: temperature and review threshold (--calibrate)")
     if live and run.boxes != TRUTH:
         found.append("the labels' boxes, to tell the errors of both stages apart (--boxes)")
+    found += prior_passes(run, PROMPTS if every_prompt else ())
     if every_prompt:
         found += [f"prompt {name} (--prompt all)" for name in PROMPTS if name != run.prompt]
     if spatial and live and reads_words(run.judge):
@@ -181,7 +175,7 @@ def _relations(
     """The same objects, asked with relations removed, lent and turned round, each beside the relations that hold."""
     from toeline.prompts.templates import PROMPTS
 
-    if run.findings or bench.judge.info.get("back_end") in READ_NO_WORDS:
+    if run.findings or bench.judge.info.get("back_end") in UNASKED:
         left_out.append("Relations were not altered: these answers do not depend on words.")
         return ()
     prompt = run.prompt or bench.judge.view.prompt

@@ -7,10 +7,11 @@ other settings, into a folder below; models are loaded once and shared.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toeline.core.finding import by_photo
 from toeline.core.reading import file_hash
@@ -21,30 +22,54 @@ from toeline.data.datasets import LabeledSplit, read_split
 from toeline.data.images import Photo
 from toeline.data.places import SPLITS
 from toeline.data.yolo import YoloSet, open_dataset
-from toeline.errors import ToelineError
+from toeline.errors import LabelError, ToelineError
 from toeline.evaluate.matching import CASES, Case, Matched, case_record, match, on_found_boxes, on_true_boxes
 from toeline.evaluate.results import Evaluated
+from toeline.judge.prior import (
+    CONTENT_FREE,
+    OFF,
+    SPLIT,
+    Prior,
+    PriorJudge,
+    content_free,
+    is_split,
+    load_prior,
+    mean_prior,
+    owner_of,
+    prior_hash,
+)
 from toeline.pipelines.boxes import DETECTOR, TRUTH, Source, chosen_boxes, decided, saved, with_prompt
 from toeline.pipelines.changes import changes, model_files, removed, require_same_models, tell_anew
 from toeline.pipelines.settings import EvaluateRun, InspectRun
 from toeline.prompts.relation_ablation import RELATIONS
 
 if TYPE_CHECKING:
+    from toeline.core.question import PromptBudget, QuestionSheet
     from toeline.detect.detector import Detector
     from toeline.judge.judge import Judge
+    from toeline.judge.prior import Scores
     from toeline.pipelines.inspector import Boxes
 
 
 ADVICE = "Correct it, then run the same command again; the rest was evaluated without it."
 CALIBRATION, TRUE_BOXES = "calibration", "true-boxes"  # folders below an evaluation
+UNCORRECTED, PRIOR = "uncorrected", "prior"  # with --prior: the same answers without it, those it is the mean of
+TRAIN = "train"  # the split whose mean is the prior, unless another one is named
 
 
 @dataclass
 class Workbench:
-    """What several evaluations of one command share: the vocabulary, the data set, and models that are loaded once."""
+    """What several evaluations of one command share: the vocabulary, the data set, and models that are loaded once.
+
+    `out` is the folder of the command's results. `priors` are by prompt; `said` is what the judge scored before a prior
+    was taken off, by the settings without it, so that nothing is asked twice for that.
+    """
 
     run: EvaluateRun
     splits: dict[str, LabeledSplit] = field(default_factory=dict)
+    out: Path = Path()
+    priors: dict[str | None, Prior] = field(default_factory=dict)
+    said: dict[EvaluateRun, dict[tuple[str, str], Scores]] = field(default_factory=dict)
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
@@ -100,6 +125,7 @@ def once(bench: Workbench, run: EvaluateRun, out: Path, *, held: bool = False) -
     tell_anew(folder.stale)
     require_same_models(folder, run.judge, run.adapter)
     if todo:
+        prior_of(bench, run)  # it may need a pass of its own
         _answer(bench, run, split, folder, todo, boxes)
     folder.note((*split.problems, *problems, *removed(folder.stale)))
     cases, matched, unjudged = _case(split, folder, true_boxes=_on_true_boxes(run, split, folder))
@@ -115,7 +141,10 @@ def _open(bench: Workbench, run: EvaluateRun, out: Path, check: Check, *, held: 
         **settings_of(run),
         "weights": _weights(run),
         "labels_sha256": labels_hash(bench.split(run.split)),
+        **prior_hash(run.prior),
     }
+    if run.prior == OFF:
+        settings.pop("prior")  # as evaluations of before there was one have it
     return RunFolder.open(out, start_record("evaluate", settings, bench.taxonomy), held=held, check=check)
 
 
@@ -168,6 +197,7 @@ def called(bench: Workbench, run: EvaluateRun) -> str:
         (run.relations != "given", f"relations {run.relations}"),
         (run.prompt is not None and run.prompt != bench.run.prompt, f"prompt {run.prompt}"),
         (run.boxes == TRUTH != bench.run.boxes, "true boxes"),
+        (run.prior != bench.run.prior, "uncorrected"),
         (run.answered is not None, str(run.answered)),
     )
     return ", ".join([f"Evaluating {run.split}", *(name for other, name in others if other)])
@@ -177,6 +207,11 @@ def _live(bench: Workbench, run: EvaluateRun, boxes: Boxes | None) -> Source:
     from toeline.pipelines.inspector import Inspector
 
     judge = decided(with_prompt(bench.judge, run.prompt), run.decide, run.seed)
+    if prior := prior_of(bench, run):
+        known = bench.said[replace(run, prior=OFF)] = {}
+        judge = PriorJudge.of(Recalling(judge, known), prior, bench.taxonomy, answers=run.answers)
+    elif run in bench.said:
+        judge = Recalling(judge, bench.said[run])
     inspector = Inspector(
         detector=None if boxes else bench.detector,
         judge=judge,
@@ -190,6 +225,80 @@ def _live(bench: Workbench, run: EvaluateRun, boxes: Boxes | None) -> Source:
         "judge": {**judge.info, "model": run.judge, "view": asdict(judge.view)},
     }
     return Source(inspector.inspect_all, models)
+
+
+@dataclass(frozen=True)
+class Recalling:
+    """A judge that is not asked again about an object whose scores are in `known`, by photograph and id."""
+
+    judge: Judge
+    known: dict[tuple[str, str], Scores]
+
+    @property
+    def view(self) -> PromptBudget:
+        """That of the judge."""
+        return self.judge.view
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """That of the judge."""
+        return self.judge.info
+
+    def score(self, sheet: QuestionSheet) -> Sequence[Scores]:
+        """The judge's scores, question by question."""
+        keys = [(sheet.photo, question.instance_id) for question in sheet.questions]
+        if not all(key in self.known for key in keys):
+            self.known.update(zip(keys, self.judge.score(sheet), strict=True))
+        return [self.known[key] for key in keys]
+
+
+def prior_of(bench: Workbench, run: EvaluateRun) -> Prior | None:
+    """What is taken off the scores of a run: estimated once for each prompt, before its first photograph is judged."""
+    if run.prior == OFF:
+        return None
+    if run.prompt not in bench.priors:
+        judge = with_prompt(bench.judge, run.prompt)
+        if is_split(run.prior):
+            bench.priors[run.prompt] = _mean(bench, run, judge)
+        elif run.prior == CONTENT_FREE:
+            bench.priors[run.prompt] = content_free(judge, bench.taxonomy, answers=run.answers)
+        else:
+            bench.priors[run.prompt] = load_prior(Path(run.prior))
+    return bench.priors[run.prompt]
+
+
+def _mean(bench: Workbench, run: EvaluateRun, judge: Judge) -> Prior:
+    """The mean over the objects of a split as the judge scores them; of its labels no more than boxes and types."""
+    name = prior_split(bench, run.prior)
+    other = replace(run, split=name, boxes=bench.run.boxes, prior=OFF, relations="given", answered=None)
+    done = once(bench, other, uncorrected_in(bench, other))
+    return mean_prior(done.folder.findings(), f"{SPLIT} {name}", answers=run.answers, owner=owner_of(judge))
+
+
+def prior_split(bench: Workbench, typed: str) -> str:
+    """The split that `--prior split[:NAME]` means: train, unless one is named. Raises LabelError where there is none.
+
+    That which is measured has to be named: then the prior has seen its photographs, though never their conditions.
+    """
+    name = typed.partition(":")[2]
+    if name or (TRAIN in bench.dataset.splits and not same_split(bench.run.split, TRAIN)):
+        return bench.split(name or TRAIN).name
+    what = "is what is measured" if TRAIN in bench.dataset.splits else "is not in the data set"
+    raise LabelError(
+        f"--prior split takes the mean over the split {TRAIN}, which {what}. Name another one, as split:test, or the "
+        f"measured one itself, as split:{bench.run.split}: its conditions are not looked at, and the page says so."
+    )
+
+
+def same_split(one: str, other: str) -> bool:
+    """Whether two names mean one split."""
+    return SPLITS.get(one, one) == SPLITS.get(other, other)
+
+
+def uncorrected_in(bench: Workbench, run: EvaluateRun) -> Path:
+    """The folder of answers from which nothing is taken off: of the measured photographs, or of those of the prior."""
+    measured = same_split(run.split, bench.run.split)
+    return bench.out / (UNCORRECTED if measured else PRIOR) / (run.prompt or "own")
 
 
 def _on_true_boxes(run: EvaluateRun, split: LabeledSplit, folder: RunFolder) -> bool:

@@ -6,21 +6,21 @@ import errno
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
 from toeline.core.finding import Finding, Problem, ProblemKind, Result, kinds_of
-from toeline.core.prefetch import ahead
+from toeline.core.prefetch import ahead, few_collections
 from toeline.core.provenance import data_hash, now_words, settings_of, start_record
 from toeline.core.reading import file_hash, is_file
-from toeline.core.records import each_line
+from toeline.core.records import each_line, finding_from
 from toeline.core.run_folder import (
     ERRORS,
     PROGRESS,
@@ -40,6 +40,7 @@ from toeline.detect import load as detectors
 from toeline.detect.detector import typed_options
 from toeline.errors import OutputError, PhotoError, SetupError
 from toeline.judge import load as judges
+from toeline.judge.prior import prior_hash
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
 from toeline.pipelines.domain import AUTO, OFF, domain_facts, domain_file, settle
 from toeline.pipelines.extraction import with_extracted
@@ -83,8 +84,10 @@ from toeline.report.tables import (
     MOST_SHOWN,
     WORKLIST,
     Chapter,
+    Lines,
     Totals,
     Urgency,
+    chapter_lines,
     chapters,
     csv_head,
     csv_lines,
@@ -183,8 +186,10 @@ def _settings(run: InspectRun, part: Part | None) -> dict[str, Any]:
     settings["calibration_sha256"] = file_hash(made) if made and made.is_file() else None
     if domain := _domain(run):
         settings["domain_sha256"] = file_hash(domain) if domain.is_file() else None
-    if run.domain == OFF:
-        settings.pop("domain")  # as runs of before there was one have it
+    settings |= prior_hash(run.prior)
+    for name in ("domain", "prior"):
+        if settings[name] == OFF:
+            settings.pop(name)  # as runs of before there was one have it
     return settings
 
 
@@ -278,6 +283,7 @@ def load_inspector(run: InspectRun, taxonomy: Taxonomy, boxes: Boxes | None = No
         review_below=run.review_below,
         risk=None if run.risk is None else run.risk / 100,
         domain=_domain(run),
+        prior=run.prior,
     )
 
 
@@ -462,6 +468,7 @@ UNDRAWN = (OSError, MemoryError, RuntimeError, ValueError)
 OF_ONE_PICTURE = {None, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # any other error is the disk's
 
 
+@few_collections()
 def finish(
     folder: RunFolder,
     order: Sequence[str],
@@ -481,8 +488,11 @@ def finish(
     located = sketched(locate(folder.path, taxonomy), taxonomy)  # before all else: both write into findings.jsonl
     run = {**folder.run, "domain": domain, "finished": now_words()}
     base = PageInput(folder.path, (), (), (), run, taxonomy, ground_truth)
-    pages = _Pages(base, len(folder.names), on_map(located), parquet=extras.parquet)
-    book = _write_tables(folder, pages, chapters(folder.path, order, PAGE), workers)
+    marked: dict[str, set[tuple[str, str]]] = {}
+    for key in on_map(located):
+        marked.setdefault(key[0], set()).add(key)
+    pages = _Pages(base, len(folder.names), marked, parquet=extras.parquet)
+    book = _write_tables(folder, pages, chapter_lines(folder.path, order, PAGE), workers)
     summary = _summary(folder, book, taxonomy, already)
     summary = replace(summary, located=located.counted.findings if located else 0, domain=domain, extras=extras)
     _save_end(folder, summary, finished=run["finished"])
@@ -520,22 +530,25 @@ def _save_end(folder: RunFolder, summary: Summary, *, finished: str) -> None:
 NOT_COUNTED = ("out", "already", "worst", "told", "domain", "extras", "part")
 
 
-def _write_tables(folder: RunFolder, pages: _Pages, read: Iterable[Chapter], workers: int) -> Book:
+def _write_tables(folder: RunFolder, pages: _Pages, read: Iterable[Lines], workers: int) -> Book:
     """findings.csv, findings.parquet, worklist.csv and the pages with photographs; what the contents say of them."""
-    book, todo = Book(Totals()), list[tuple[Urgency, bytes]]()
+    book, todo, worst = Book(Totals()), list[tuple[Urgency, bytes]](), list[_Worst]()
     (folder.path / PARQUET).unlink(missing_ok=True)  # of an earlier start
     with ExitStack() as stack:
         add = stack.enter_context(parquet_file(folder.path / PARQUET)) if pages.parquet else None
         table = stack.enter_context(written(folder.path / "findings.csv"))
         table.write(csv_head())
         many = not pages.embeds and workers > 1  # pictures take no turns in Python, pages without them do
-        numbered = enumerate(read, start=1)
-        for bound in ahead(pages.bind, numbered, workers=workers, most=workers + 1, processes=many):
+        given = ((number, lines, pages.marked_in(lines)) for number, lines in enumerate(read, start=1))
+        bind = replace(pages, marked={}).bind  # without what is not asked for there: each call may be sent
+        for bound in ahead(bind, given, workers=workers, most=workers + 1, processes=many):
             table.write(bound.table)
             if add:
                 add(bound.rows)
             todo += bound.todo
-            book = pages.joined(book, bound)
+            worst = sorted((*worst, *bound.worst), key=lambda one: one.urgency)[:MOST_SHOWN]
+            book = pages.joined(book, bound, {one.key for one in worst})
+    book = replace(book, worst=[finding_from(json.loads(one.line)) for one in worst])
     if pages.base.taxonomy.grading:
         with written(folder.path / WORKLIST) as table:
             table.writelines(joined_csv(todo))
@@ -546,6 +559,14 @@ def _write_tables(folder: RunFolder, pages: _Pages, read: Iterable[Chapter], wor
     return book
 
 
+class _Worst(NamedTuple):
+    """A finding of the work list that may be shown: what it is sorted by, photograph and id, its line."""
+
+    urgency: Urgency
+    key: tuple[str, str]
+    line: bytes
+
+
 @dataclass(frozen=True)
 class _Bound:
     """What is left of a chapter when its page is written: its lines of all tables, and what the contents say of it."""
@@ -554,18 +575,18 @@ class _Bound:
     table: bytes
     rows: Any
     todo: list[tuple[Urgency, bytes]]
-    worst: list[Finding]
+    worst: list[_Worst]
     links: dict[tuple[str, str], str]
     crops: dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
 class _Pages:
-    """The pages of a run of `number` photographs. `marked` are the findings and photographs that its map links."""
+    """The pages of a run of `number` photographs. `marked` are what its map links, findings and photographs by name."""
 
     base: PageInput
     number: int
-    marked: Collection[tuple[str, str]]
+    marked: Mapping[str, Collection[tuple[str, str]]]
     parquet: bool
 
     @property
@@ -573,9 +594,13 @@ class _Pages:
         """Whether pages hold small pictures; those of very many photographs link to the marked ones."""
         return side_for(self.number) > 0
 
-    def bind(self, given: tuple[int, Chapter]) -> _Bound:
+    def marked_in(self, lines: Lines) -> frozenset[tuple[str, str]]:
+        """What the map links of the photographs of a chapter."""
+        return frozenset(key for name in lines.names for key in self.marked.get(name, ()))
+
+    def bind(self, given: tuple[int, Lines, Collection[tuple[str, str]]]) -> _Bound:
         """Writes the page of a chapter, unless there is only one."""
-        number, chapter = given
+        (number, lines, marked), chapter = given, given[1].chapter()
         base, pages = self.base, -(-self.number // PAGE)
         totals, name = Totals.of(chapter.photos, chapter.findings), f"{PAGES}/{page_name(number)}"
         todo = worklist(chapter.findings)
@@ -586,28 +611,26 @@ class _Pages:
             page = replace(base, photos=chapter.photos, findings=chapter.findings, book=book)
             write_whole(base.folder / name, render_page(page))
         there = links_of(chapter, name)
+        line_of = dict(zip(map(_key, chapter.findings), chain.from_iterable(lines.findings), strict=True))
         return _Bound(
             part=PagePart(name, chapter.photos[0]["photo"], chapter.photos[-1]["photo"], totals),
             table=csv_lines(rows(chapter.findings, base.taxonomy, chapter.marked)),
             rows=parquet_rows(chapter) if self.parquet else None,
             todo=work_lines(todo, chapter.marked),
-            worst=worst,
+            worst=[_Worst(urgency(f), _key(f), line_of[_key(f)]) for f in worst],
             crops=crops,
-            links={k: link for k, link in there.items() if k in self.marked}
-            | {key: there[key] for key in map(_key, worst)},
+            links={k: link for k, link in there.items() if k in marked} | {key: there[key] for key in map(_key, worst)},
         )
 
-    def joined(self, book: Book, bound: _Bound) -> Book:
-        """The contents with one more part; of the work list no more is kept than is shown."""
-        worst = sorted((*book.worst, *bound.worst), key=urgency)[:MOST_SHOWN]
-        known, crops, keys = {**book.links, **bound.links}, {**book.crops, **bound.crops}, set(map(_key, worst))
+    def joined(self, book: Book, bound: _Bound, worst: Collection[tuple[str, str]]) -> Book:
+        """The contents with one more part; of the work list no more is kept than the `worst`, which are shown."""
+        known, crops = {**book.links, **bound.links}, {**book.crops, **bound.crops}
         return replace(
             book,
             totals=book.totals + bound.part.totals,
             parts=(*book.parts, bound.part),
-            worst=worst,
-            crops={key: crop for key, crop in crops.items() if key in keys},
-            links={key: link for key, link in known.items() if key in keys or key in self.marked},
+            crops={key: crop for key, crop in crops.items() if key in worst},
+            links={key: link for key, link in known.items() if key in worst or key in self.marked.get(key[0], ())},
         )
 
 

@@ -37,6 +37,7 @@ from toeline.prompts.relations import relate
 if TYPE_CHECKING:
     from toeline.detect.detector import Detector, DetectorOptions
     from toeline.judge.judge import Judge
+    from toeline.judge.prior import Prior
     from toeline.pipelines.findings import Given
 
 
@@ -105,6 +106,7 @@ class Inspector:
         calibration: Calibration | str | Path | None = None,
         risk: float | None = None,
         domain: DomainModel | str | Path | None = None,
+        prior: Prior | str | Path = "off",
     ) -> Inspector:
         """Load both models, by default those that Toeline ships; with `boxes` no detector is loaded.
 
@@ -114,17 +116,19 @@ class Inspector:
         `detector_options` has thresholds and whether the detector's file is trusted to run code, `tile` how large
         photographs are cut for the detector: auto, off, or a side in pixels. `calibration` is what `toeline evaluate
         --calibrate` wrote for this judge; `review_below` is then its review threshold, else 0.5. `domain` is a
-        domain file (data/domain.py); without one nothing is compared. Raises ModelError, OutputError, SetupError and
-        TaxonomyError.
+        domain file (data/domain.py); without one nothing is compared. `prior` is off, content-free, or what `toeline
+        evaluate --prior` wrote (judge/prior.py). Raises ModelError, OutputError, SetupError and TaxonomyError.
         """
         from toeline.detect.detector import DetectorOptions
         from toeline.detect.load import load_detector
         from toeline.detect.tiling import tiled
         from toeline.judge.judge import require_fitted_for, require_readable
         from toeline.judge.load import load_judge
+        from toeline.judge.prior import OFF, with_prior
 
         words = taxonomy if isinstance(taxonomy, Taxonomy) else Taxonomy.load(Path(taxonomy) if taxonomy else None)
-        judge = judge_for(words, in_words=adapter is not None) if judge == AUTO else str(judge)
+        in_words = adapter is not None or prior != OFF
+        judge = judge_for(words, in_words=in_words) if judge == AUTO else str(judge)
         if not isinstance(calibration, Calibration):
             calibration = calibration_file(Path(calibration) if calibration else None, judge)
         made = load_calibration(calibration) if isinstance(calibration, Path) else calibration
@@ -134,6 +138,7 @@ class Inspector:
         stage_1 = None if boxes else tiled(load_detector(str(detector), taxonomy=words, options=options), tile)
         stage_2 = load_judge(judge, device=device, adapter=Path(adapter) if adapter else None)
         require_readable(stage_2, words)
+        stage_2 = with_prior(stage_2, prior, words, answers=answers)
         if made is not None:
             require_fitted_for(made, stage_2.info, stage_2.view.prompt)
         return cls(

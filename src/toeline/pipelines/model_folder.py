@@ -219,7 +219,7 @@ def with_shipped(run: Run) -> Run:
         raise SetupError(f"--judge {run.judge} is a whole model folder. Name it with --model.")
     if run.judge != AUTO:
         return run
-    in_words = run.adapter is not None
+    in_words = run.adapter is not None or run.prior != OFF
     if isinstance(run, EvaluateRun):
         in_words = in_words or run.prompt is not None or (run.decide, run.relations) != ("score", "given")
     return replace(run, judge=judge_for(Taxonomy.load(run.taxonomy), in_words=in_words))
@@ -228,8 +228,8 @@ def with_shipped(run: Run) -> Run:
 def judge_for(taxonomy: Taxonomy, *, in_words: bool = False) -> str:
     """What answers where no judge is named: the package's, or of it the language model alone.
 
-    That is for what only words can do (an adapter, another prompt, written answers), and for other classes than the
-    nine that the package was trained on.
+    That is for what only words can do (an adapter, a prior, another prompt, written answers), and for other classes
+    than the nine that the package was trained on.
     """
     own, ours = ({c.name: c.type for c in words.classes} for words in (taxonomy, Taxonomy.load()))
     return judges.OURS if in_words or own != ours else shipped_judge()

@@ -115,6 +115,13 @@ class InspectRun:
     ] = "auto"
     adapter: Adapter = None
     answers: Annotated[Answers, "Class names of the object's type, or all, so that the judge can overrule it."] = "type"
+    prior: Annotated[
+        str,
+        Option(
+            metavar="off|content-free|FILE",
+            help="Take off what a language model prefers unseen; FILE: prior.json of toeline evaluate --prior.",
+        ),
+    ] = "off"
     taxonomy: Taxonomy = None
     classes: Classes = None
     device: JudgeDevice = "auto"
@@ -223,6 +230,13 @@ class EvaluateRun:
         Option(metavar="NAME|all|prompts.json", help="Another prompt than the judge's own; all: side by side."),
     ] = None
     answers: Annotated[Answers, "Class names of the object's type, or all."] = "type"
+    prior: Annotated[
+        str,
+        Option(
+            metavar="off|content-free|split[:NAME]|FILE",
+            help="Take off what a language model prefers whatever it is shown: on gray, or on average on a split.",
+        ),
+    ] = "off"
     findings: Annotated[Path | None, Option(metavar="FILE", help="Score these saved findings; no model is loaded.")] = (
         None
     )

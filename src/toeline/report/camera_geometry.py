@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from toeline.core.box import Box
 from toeline.core.geo import CameraPose, GeoPosition, Meters, Point, between, moved, wrapped
@@ -45,8 +46,9 @@ def ground_position_of(place: CameraPose, size_wh: tuple[int, int], box: Box) ->
     if place.corners:
         at = _on_map(place, box.center[0] / size_wh[0], box.center[1] / size_wh[1])
         return GeoPosition(at.latitude, at.longitude, "ground", MAP_M)
-    way = to_ground(place, size_wh, foot(place, box))
-    error = error_m(place, size_wh, foot(place, box)) if way else None
+    cameras, pixel = _cameras(place, size_wh) if can_project(place) else (), foot(place, box)
+    way = cameras[0].ground(pixel) if cameras else None
+    error = _error_m(way, cameras, pixel) if way else None
     if way is None or error is None:
         return GeoPosition(place.latitude, place.longitude, "camera")
     at = moved(place.point, way)
@@ -74,10 +76,7 @@ def foot(place: CameraPose, box: Box) -> Pixel:
 
 def to_ground(place: CameraPose, size_wh: tuple[int, int], pixel: Pixel) -> Meters | None:
     """The way from below the camera to the ground under a pixel; None when it cannot be known or is too far."""
-    if not can_project(place):
-        return None
-    way = _follow(place, _ray(place, size_wh, pixel))
-    return way if way and math.hypot(*way) <= (place.height_m or 0) / FLATTEST else None
+    return _cameras(place, size_wh)[0].ground(pixel) if can_project(place) else None
 
 
 def pixel_of(place: CameraPose, size_wh: tuple[int, int], at: Point) -> Pixel | None:
@@ -111,24 +110,70 @@ def error_m(place: CameraPose, size_wh: tuple[int, int], pixel: Pixel) -> float 
     Each is put in with both signs and the larger change counts. None where one of them would lift the ray too high.
     """
     at = to_ground(place, size_wh, pixel)
+    return _error_m(at, _cameras(place, size_wh), pixel) if at else None
+
+
+def _error_m(at: Meters, cameras: Sequence[_Camera], pixel: Pixel) -> float | None:
     squares = GPS_M**2
-    for plus, minus in _mistaken(place):
-        ends = to_ground(plus, size_wh, pixel), to_ground(minus, size_wh, pixel)
-        if at is None or ends[0] is None or ends[1] is None:
+    for plus, minus in zip(cameras[1::2], cameras[2::2], strict=True):
+        one, other = plus.ground(pixel), minus.ground(pixel)
+        if one is None or other is None:
             return None
-        squares += max(math.dist(at, end) for end in ends if end) ** 2
+        squares += max(math.dist(at, one), math.dist(at, other)) ** 2
     return math.sqrt(squares)
 
 
+class _Camera(NamedTuple):
+    """What of a pose is the same for every pixel: half of the sides and the focal length in pixels, axes, height."""
+
+    half: Pixel
+    focal_px: float
+    sight: Sight
+    height: float
+
+    @classmethod
+    def of(cls, place: CameraPose, size_wh: tuple[int, int]) -> _Camera:
+        """Of a pose and the size of its photograph."""
+        wide, high = size_wh
+        focal_px = (place.focal or 1.0) * math.hypot(wide, high)
+        return cls((wide / 2, high / 2), focal_px, sight(place), place.height_m or 0)
+
+    def ray(self, pixel: Pixel) -> Vector:
+        """The direction that a pixel looks in: one focal length ahead, and to the pixel."""
+        x, y = (pixel[0] - self.half[0]) / self.focal_px, (pixel[1] - self.half[1]) / self.focal_px
+        right, down, ahead = self.sight
+        return (
+            x * right[0] + y * down[0] + ahead[0],
+            x * right[1] + y * down[1] + ahead[1],
+            x * right[2] + y * down[2] + ahead[2],
+        )
+
+    def follow(self, ray: Vector) -> Meters | None:
+        """The way over the ground to where a ray meets it; None for one that does not fall."""
+        if ray[2] > -1e-6:
+            return None
+        reach = self.height / -ray[2]
+        return Meters(reach * ray[0], reach * ray[1])
+
+    def ground(self, pixel: Pixel) -> Meters | None:
+        """As `follow`, of a pixel; None for one that looks too far."""
+        way = self.follow(self.ray(pixel))
+        return way if way and math.hypot(*way) <= self.height / FLATTEST else None
+
+
 @lru_cache(maxsize=4)  # the findings of a photograph come one after another
-def _mistaken(place: CameraPose) -> tuple[tuple[CameraPose, CameraPose], ...]:
-    """The pose with each of the assumed errors, with both signs."""
+def _cameras(place: CameraPose, size_wh: tuple[int, int]) -> tuple[_Camera, ...]:
+    """The camera as it is told, then with each of the assumed errors, with both signs."""
     height, yaw, pitch = place.height_m or 0.0, place.yaw or 0.0, place.pitch or 0.0
-    return (
-        (replace(place, height_m=height * (1 + HEIGHT_SHARE)), replace(place, height_m=height * (1 - HEIGHT_SHARE))),
-        (replace(place, pitch=pitch + PITCH_DEGREES), replace(place, pitch=pitch - PITCH_DEGREES)),
-        (replace(place, yaw=yaw + YAW_DEGREES), replace(place, yaw=yaw - YAW_DEGREES)),
+    mistaken = (
+        replace(place, height_m=height * (1 + HEIGHT_SHARE)),
+        replace(place, height_m=height * (1 - HEIGHT_SHARE)),
+        replace(place, pitch=pitch + PITCH_DEGREES),
+        replace(place, pitch=pitch - PITCH_DEGREES),
+        replace(place, yaw=yaw + YAW_DEGREES),
+        replace(place, yaw=yaw - YAW_DEGREES),
     )
+    return tuple(_Camera.of(one, size_wh) for one in (place, *mistaken))
 
 
 def footprint(place: CameraPose, size_wh: tuple[int, int]) -> list[Point]:
@@ -142,17 +187,10 @@ def footprint(place: CameraPose, size_wh: tuple[int, int]) -> list[Point]:
         return []
     wide, high = size_wh
     corners: list[Pixel] = [(0.0, 0.0), (0.0, high), (wide, high), (wide, 0.0)]  # seen from above: counterclockwise
-    kept = clipped(corners, [_fall(place, _ray(place, size_wh, corner)) for corner in corners])
-    ways = [way for way in (_follow(place, _ray(place, size_wh, pixel)) for pixel in kept) if way]
+    camera = _Camera.of(place, size_wh)
+    kept = clipped(corners, [_fall(place, camera.ray(corner)) for corner in corners])
+    ways = [way for way in (camera.follow(camera.ray(pixel)) for pixel in kept) if way]
     return [moved(place.point, way) for way in ways] if len(ways) == len(kept) > 2 else []
-
-
-def _follow(place: CameraPose, ray: Vector) -> Meters | None:
-    """The way over the ground to where a ray meets it; None for one that does not fall."""
-    if ray[2] > -1e-6:
-        return None
-    reach = (place.height_m or 0) / -ray[2]
-    return Meters(reach * ray[0], reach * ray[1])
 
 
 def _fall(place: CameraPose, ray: Vector) -> float:
@@ -178,19 +216,6 @@ def clipped(corners: Sequence[Pixel], inside: Sequence[float]) -> list[Pixel]:
         if value >= 0:
             kept.append(corner)
     return kept
-
-
-def _ray(place: CameraPose, size_wh: tuple[int, int], pixel: Pixel) -> Vector:
-    """The direction that a pixel looks in: one focal length ahead, and to the pixel."""
-    wide, high = size_wh
-    focal_px = (place.focal or 1.0) * math.hypot(wide, high)
-    x, y = (pixel[0] - wide / 2) / focal_px, (pixel[1] - high / 2) / focal_px
-    right, down, ahead = sight(place)
-    return (
-        x * right[0] + y * down[0] + ahead[0],
-        x * right[1] + y * down[1] + ahead[1],
-        x * right[2] + y * down[2] + ahead[2],
-    )
 
 
 def sight(place: CameraPose) -> Sight:

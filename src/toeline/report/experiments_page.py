@@ -11,7 +11,7 @@ from toeline.core.words import some
 from toeline.evaluate.classification import HEADLINE
 from toeline.evaluate.compare import Comparison, Difference, Flip
 from toeline.evaluate.metric import Metric
-from toeline.evaluate.results import PromptResult, Spatial, best_of
+from toeline.evaluate.results import PriorResult, PromptResult, Spatial, best_of
 from toeline.evaluate.spatial import Agreement
 from toeline.report.document import Grid, ScorecardPage, Section, tenths
 
@@ -113,6 +113,54 @@ def _row(row: PromptResult) -> tuple[str, ...]:
         tenths(row.card["accuracy"].value),
         f"{row.seconds:.2f}",
     )
+
+
+def prior_section(rows: Sequence[PriorResult]) -> list[Section]:
+    """Every prompt with and without the prior, and the prior of the first; nothing where none was taken off."""
+    if not rows:
+        return []
+    first = rows[0]
+    text = [f"{SOURCES[first.prior['source'].split()[0]].format(first.prior['source'])} {TAKEN_OFF}"]
+    text += [OVER_MEASURED] if first.measured else []
+    if first.lacking:
+        names = ", ".join(kind.replace("_", " ") for kind in first.lacking)
+        text.append(f"Not corrected, because no object of the type was there: {names}.")
+    head = ("prompt", "as scored", "95 % interval", "corrected", "95 % interval", "points", "95 % interval",
+            "McNemar's p", "majority class", "n")  # fmt: skip
+    table = Grid("Condition, given type, with and without", head, tuple(map(_prior_row, rows)))
+    held = tuple(
+        (kind.replace("_", " "), name, tenths(math.exp(value)), str(first.prior["objects"][kind]))
+        for kind, scores in first.prior["log_probabilities"].items()
+        for name, value in scores.items()
+    )
+    told = Grid(
+        f"What is taken off, with {first.prompt}", ("type", "class", "exp(mean log p)", "of"), held, folded=True
+    )
+    return [Section("Prior correction", tuple(text), grids=(table, told))]
+
+
+SOURCES = {
+    "content-free": "What the judge prefers on gray photographs of one object, without relations (content-free).",
+    "split": "What the judge prefers on average over the objects of the {}, whose conditions were not looked at.",
+}
+TAKEN_OFF = (
+    "It is subtracted from the log-probabilities of each type's names, before a temperature. Differences are paired: "
+    "corrected less as scored, on the same objects."
+)
+OVER_MEASURED = (
+    "The mean was taken over the very photographs that are measured (transductive): without their conditions, and yet "
+    "the figure holds for a judge that was given all photographs before its first answer."
+)
+
+
+def _prior_row(row: PriorResult) -> tuple[str, ...]:
+    before, after = row.without[HEADLINE], row.card[HEADLINE]
+    base = "" if after.majority_baseline is None else tenths(after.majority_baseline)
+    ends = [f"{tenths(f.interval.low)} to {tenths(f.interval.high)}" for f in (before, after)]
+    return (
+        row.prompt, tenths(before.value), ends[0], tenths(after.value), ends[1], *change(row.against[HEADLINE]), base,
+        str(after.n),
+    )  # fmt: skip
 
 
 HEAD = ("measured", "first", "second", "difference", "95 % interval", "gained", "lost", "McNemar p", "n")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
 from PIL import Image
 
 from toeline.core.box import Box
@@ -18,6 +19,7 @@ from toeline.core.words import some
 from toeline.evaluate.metric import Metric
 from toeline.report.document import environment, run_facts
 from toeline.report.draw import LINES, crop_window, data_uri, jpeg_bytes, legend
+from toeline.report.finding_rows import photo_entry, table_row, work_row
 from toeline.report.geolocate import Located, position_words, same_words
 from toeline.report.map import map_section
 from toeline.report.tables import (
@@ -92,6 +94,8 @@ def render_page(given: PageInput) -> str:
     links = book.links or _links(cards)
     todo = book.worst or worklist(given.findings)[:MOST_SHOWN]
     crops = book.crops or (crops_of(given.folder, given.photos, todo) if book.side else {})
+    work = work_section(todo, book.totals, given.taxonomy, links, crops)
+    told = {"boxes": bool(_labels(given)), "truth": given.ground_truth is not None}
     return (
         environment()
         .get_template("report.html.j2")
@@ -102,7 +106,9 @@ def render_page(given: PageInput) -> str:
             tally=_tally(book.totals, given.taxonomy) if book.parts else [],
             cards=cards,
             shown=shown,
-            work=work_section(todo, book.totals, given.taxonomy, links, crops),
+            table=Markup("".join(table_row(f, **told) for f in shown)),
+            work=work,
+            work_rows=Markup("".join(map(work_row, work.get("rows", ())))),
             kinds=[t.spoken for t in given.taxonomy.types if book.totals.count(type_name=t.name)],
             single=_single(book.totals, given.taxonomy),
             problems=given.problems,
@@ -155,12 +161,17 @@ def _summary(given: PageInput, links: Mapping[tuple[str, str], str]) -> dict[str
         "tiles": _tiles(given),
         "matrix": matrix(given.place.totals, given.taxonomy),
         "conditions": condition_styles(given.taxonomy),
-        "boxes": given.run.get("models", {}).get("detector", {}).get("labels", ""),
+        "boxes": _labels(given),
         "map": map_section(given.located, given.taxonomy, links),
         "told": given.told or kinds_of(given.problems),
         "domain": {"said": "", "beyond": 0, **(given.run.get("domain") or {})},
         "unproven": given.run.get("unproven", ""),
     }
+
+
+def _labels(given: PageInput) -> str:
+    """Whose boxes it were, if they were given; empty for a detector's."""
+    return str(given.run.get("models", {}).get("detector", {}).get("labels", ""))
 
 
 def _links(cards: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
@@ -250,11 +261,24 @@ def _cards(given: PageInput) -> list[dict[str, Any]]:
                 "failed": record["failed"],
                 "picture": picture,
                 "href": given.place.up + quote(marked) if marked else "",
-                "findings": _shown(findings, f"p{number}", given),
+                "findings": (shown := _shown(findings, f"p{number}", given)),
+                "lists": list(_lists(shown)),
                 "missed": list(given.ground_truth.missed.get(photo, ())) if given.ground_truth else [],
             }
         )
     return cards
+
+
+def _lists(shown: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The findings beside a photograph: first those that were asked about, then those of types with one answer."""
+    for single in (False, True):
+        if some_of := [f for f in shown if f["asked"] != single]:
+            yield {
+                "single": single,
+                "count": len(some_of),
+                "kinds": dict.fromkeys(f["kind"] for f in some_of),
+                "entries": Markup("".join(map(photo_entry, some_of))),
+            }
 
 
 def _shown(findings: Sequence[Finding], card: str, given: PageInput) -> list[dict[str, Any]]:

@@ -444,7 +444,7 @@ def _shift(changes: Sequence[VisitChange], start: Point) -> Meters | None:
 
 # What a run's settings say that can change an answer, whatever the site does.
 DECIDING = (
-    *("detector", "thresholds", "head", "judge", "adapter", "answers", "model", "tile"),
+    *("detector", "thresholds", "head", "judge", "adapter", "answers", "prior", "model", "tile"),
     *("review_below", "risk", "weights"),
 )
 HASHED = {

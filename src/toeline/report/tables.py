@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,9 +107,15 @@ def rows(
     out: list[dict[str, Any]] = []
     for group in by_photo(findings).values():
         names = names_in(group, taxonomy)
-        picture = (marked or {}).get(group[0].photo, marked_name(group[0].photo))
+        picture = _picture_of(group[0].photo, marked or {})
         out.extend(_row(f, names, taxonomy, picture) for f in group)
     return out
+
+
+def _picture_of(photo: str, marked: Mapping[str, str]) -> str:
+    """Where its picture lies; a plain name says so itself."""
+    known = marked.get(photo)
+    return marked_name(photo) if known is None else known
 
 
 def _row(f: Finding, names: dict[str, str], taxonomy: Taxonomy, marked: str) -> dict[str, Any]:
@@ -158,19 +163,29 @@ def to_csv(records: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) 
 
 def csv_head(columns: Sequence[str] = COLUMNS) -> bytes:
     """How the file begins; `csv_lines` of any number of records, in any number of pieces, follow."""
-    return _written(columns, lambda writer: writer.writeheader()).encode("utf-8-sig")
+    return "".join(_lines([dict(zip(columns, columns, strict=True))], columns)).encode("utf-8-sig")
 
 
 def csv_lines(records: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> bytes:
-    """The lines of some records."""
-    safe = ({k: safe_cell(v) for k, v in record.items()} for record in records)
-    return _written(columns, lambda writer: writer.writerows(safe)).encode("utf-8")
+    """The lines of some records; a cell is empty where one has nothing for a column."""
+    return "".join(_lines(records, columns)).encode("utf-8")
 
 
-def _written(columns: Sequence[str], write: Callable[[csv.DictWriter[str]], object]) -> str:
-    buffer = io.StringIO(newline="")
-    write(csv.DictWriter(buffer, columns))
-    return buffer.getvalue()
+class _Echo:
+    """A file that gives back what is written, so that a writer of csv gives each line as a text."""
+
+    def write(self, text: str) -> str:
+        """The same."""
+        return text
+
+
+def _lines(records: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterator[str]:
+    write = csv.writer(_Echo()).writerow
+    for record in records:
+        cells = [record.get(name, "") for name in columns]
+        # safe_cell is called for texts only; what is written comes back from the file's write
+        line: Any = write([safe_cell(cell) if isinstance(cell, str) else cell for cell in cells])
+        yield line
 
 
 WORKLIST = "worklist.csv"
@@ -200,9 +215,8 @@ def urgency(f: Finding) -> Urgency:
 
 def work_lines(todo: Sequence[Finding], marked: Mapping[str, str] | None = None) -> list[tuple[Urgency, bytes]]:
     """Lines of worklist.csv without their number, for a run whose findings are not in memory together."""
-    return [
-        (urgency(f), csv_lines([row], WORKLIST_COLUMNS)) for f, row in zip(todo, work_rows(todo, marked), strict=True)
-    ]
+    lines = _lines(work_rows(todo, marked), WORKLIST_COLUMNS)
+    return [(urgency(f), line.encode("utf-8")) for f, line in zip(todo, lines, strict=True)]
 
 
 def joined_csv(lines: list[tuple[Urgency, bytes]]) -> Iterator[bytes]:
@@ -217,7 +231,7 @@ def work_rows(todo: Sequence[Finding], marked: Mapping[str, str] | None = None) 
     """One flat row per finding of a work list, with the keys of COLUMNS; `n` counts from 1; `marked` as in rows."""
     pictures = marked or {}
     return [
-        dict(zip(WORKLIST_COLUMNS, (n, *_cells(f, pictures.get(f.photo, marked_name(f.photo)))), strict=True))
+        dict(zip(WORKLIST_COLUMNS, (n, *_cells(f, _picture_of(f.photo, pictures))), strict=True))
         for n, f in enumerate(todo, start=1)
     ]
 
@@ -391,23 +405,43 @@ class Totals:
         return self.count(immediate=True)
 
 
+class Lines(NamedTuple):
+    """What a Chapter is read from: for each photograph its line of progress.jsonl and those of findings.jsonl.
+
+    Handed to another process, these cost a tenth of what the findings do.
+    """
+
+    folder: Path
+    names: Sequence[str]
+    photos: Sequence[bytes]
+    findings: Sequence[Sequence[bytes]]
+
+    def chapter(self) -> Chapter:
+        """Raises OutputError for a folder that was edited."""
+        each = zip(self.names, self.findings, strict=True)
+        found = [_finding(one, name, self.folder) for name, lines in each for one in lines]
+        return Chapter([json.loads(line) for line in self.photos], found)
+
+
 def chapters(folder: Path, order: Sequence[str], size: int) -> Iterator[Chapter]:
     """All photographs that are done, `size` at a time: in the order given, then those that it does not name.
 
     Only where each begins is kept in memory. Raises OutputError for a folder that was edited.
     """
+    return (lines.chapter() for lines in chapter_lines(folder, order, size))
+
+
+def chapter_lines(folder: Path, order: Sequence[str], size: int) -> Iterator[Lines]:
+    """As `chapters`, not yet parsed."""
     if not (folder / PROGRESS).exists():
         return
     places = places_of(folder)
     names = [name for name in dict.fromkeys((*order, *places)) if name in places]
     with (folder / PROGRESS).open("rb") as progress, (folder / FINDINGS).open("rb") as findings:
         for start in range(0, len(names), size):
-            photos, found = [], []
-            for name in names[start : start + size]:
-                line, lines = lines_of(places[name], progress, findings)
-                photos.append(json.loads(line))
-                found += [_finding(one, name, folder) for one in lines]
-            yield Chapter(photos, found)
+            some_of = names[start : start + size]
+            read = [lines_of(places[name], progress, findings) for name in some_of]
+            yield Lines(folder, some_of, [line for line, _ in read], [lines for _, lines in read])
 
 
 def _finding(line: bytes, photo: str, folder: Path) -> Finding:
