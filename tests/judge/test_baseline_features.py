@@ -41,7 +41,7 @@ def test_places_are_the_same_when_the_photograph_is_enlarged() -> None:
 
 
 def test_a_large_photograph_is_measured_at_one_scale() -> None:
-    assert maps(make_photo((640, 320))).channels.shape == (160, 320, 11)
+    assert maps(make_photo((640, 320))).channels.shape == (11, 160, 320)
     assert maps(make_photo((200, 100))).scale == 1
 
 

@@ -49,7 +49,11 @@ class View(NamedTuple):
             gap = (side - inner) // 2
             sheet[gap : gap + inner, gap : gap + inner] = square
             square, fit = sheet, fit._replace(left=fit.left + gap, top=fit.top + gap)
-        return np.ascontiguousarray(square[:, ::-1]) if self.mirrored else square, fit
+        return self.turned(square), fit
+
+    def turned(self, square: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A square that is not mirrored as this view shows it."""
+        return np.ascontiguousarray(square[:, ::-1]) if self.mirrored else square
 
     def undone(self, boxes: Floats, fit: Fit, side: int) -> Floats:
         """Boxes (N, 4) of the square as boxes of the photograph, in its pixels."""
