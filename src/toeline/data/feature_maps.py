@@ -73,10 +73,9 @@ class FeatureNetwork:
         """
         seen = self._seen(photo)
         if mirrored not in seen.maps:
-            pixels = np.asarray(seen.scaled)
-            pixels = np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
+            shown = seen.scaled.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else seen.scaled
             try:
-                found = self.session.run(list(MAPS), {"photo": pixels[None]})
+                found = self.session.run(list(MAPS), {"photo": np.asarray(shown)[None]})
             except Exception as why:  # onnxruntime has no common base for its own errors
                 raise ModelError(f"the feature network cannot be run ({first_line(why)[:200]}). {AGAIN}") from None
             seen.maps[mirrored] = tuple(one[0] for one in found)

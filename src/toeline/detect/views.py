@@ -53,7 +53,9 @@ class View(NamedTuple):
 
     def turned(self, square: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A square that is not mirrored as this view shows it."""
-        return np.ascontiguousarray(square[:, ::-1]) if self.mirrored else square
+        import cv2
+
+        return np.asarray(cv2.flip(square, 1)) if self.mirrored else square
 
     def undone(self, boxes: Floats, fit: Fit, side: int) -> Floats:
         """Boxes (N, 4) of the square as boxes of the photograph, in its pixels."""
