@@ -129,7 +129,7 @@ def count_runs(clock: Clock) -> None:
     plain = InferenceSession.run
 
     def run(session: Any, *given: Any, **named: Any) -> Any:
-        clock.runs[clock.open_[-1]] += 1
+        clock.runs.update(clock.open_[-1:])
         return plain(session, *given, **named)
 
     InferenceSession.run = run
@@ -142,7 +142,7 @@ def count_linear(clock: Clock) -> None:
     plain = torch.nn.Linear.forward
 
     def forward(layer: Any, rows: Any) -> Any:
-        clock.flop[clock.open_[-1]] += 2 * rows.numel() * layer.out_features
+        clock.flop[clock.open_[-1]] += 2 * rows.numel() * layer.out_features  # only the judge asks torch
         return plain(layer, rows)
 
     torch.nn.Linear.forward = forward  # type: ignore[method-assign]

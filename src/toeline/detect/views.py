@@ -130,9 +130,9 @@ def _votes(
     middle: NDArray[np.float64], kind: NDArray[np.int64], boxes: Floats, scores: Floats, kinds: NDArray[np.int64],
     view: NDArray[np.int64], views: int,
 ) -> Floats:  # fmt: skip
-    votes = np.zeros((len(middle), views, 2), np.float32)
+    votes, exact = np.zeros((len(middle), views, 2), np.float32), boxes.astype(np.float64)
     for i, box in enumerate(middle):
-        overlap = np.where(kinds == kind[i], _iou(box, boxes.astype(np.float64)), 0.0)
+        overlap = np.where(kinds == kind[i], _iou(box, exact), 0.0)
         for v in range(views):
             own = np.flatnonzero((view == v) & (overlap > 0))
             if len(own):
@@ -142,5 +142,5 @@ def _votes(
 
 
 def _iou(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = others[:, :2], others[:, 2:]
-    return overlaps(box, float(np.prod(box[2:] - box[:2])), others, (high - low).prod(1))
+    sides = others[:, 2:] - others[:, :2]
+    return overlaps(box, float((box[2] - box[0]) * (box[3] - box[1])), others, sides[:, 0] * sides[:, 1])

@@ -73,7 +73,9 @@ def _edges(gray: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.uin
     unit = gray.astype(np.float32) / 255
     dx, dy = cv2.Scharr(unit, cv2.CV_32F, 1, 0) / 16, cv2.Scharr(unit, cv2.CV_32F, 0, 1) / 16
     turn = np.arctan2(dy, dx) / np.pi  # half turns, -1 to 1
-    return np.hypot(dx, dy).astype(np.float32), (np.rint(turn * DIRECTIONS) % DIRECTIONS).astype(np.uint8)
+    return np.hypot(dx, dy).astype(np.float32), (np.rint(turn * DIRECTIONS).astype(np.int8) % DIRECTIONS).astype(
+        np.uint8
+    )
 
 
 def _rough(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -106,4 +108,4 @@ def _patterns(gray: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     code = np.zeros(gray.shape, np.uint8)
     for bit, (down, right) in enumerate(steps):
         code |= (wide[r + down : r + down + high, r + right : r + right + width] > soft).view(np.uint8) << bit
-    return _uniform()[code]
+    return np.asarray(cv2.LUT(code, _uniform()))
