@@ -60,10 +60,9 @@ def _pooled(one: Map, boxes: Boxes, stride: int) -> NDArray[np.float32]:
     for rows, shape in ((along, (CELLS, 1)), (~along, (1, CELLS))):
         cells[rows] = align(one, inner[rows] / stride, shape).reshape(-1, len(one), CELLS)
     around = align(one, outer / stride, (RING_CELLS, RING_CELLS)).mean(axis=(2, 3))
-    mean, (inside, whole) = cells.mean(axis=2), (_area(inner), _area(outer))
-    wider, beside = whole > inside, np.maximum(whole - inside, 1e-9)
-    whole, inside, beside = (area.astype(np.float32) for area in (whole, inside, beside))
-    ring = (around * whole - mean * inside) / beside
+    mean, own, all_of_it = cells.mean(axis=2), _area(inner), _area(outer)
+    wider, beside = all_of_it > own, np.maximum(all_of_it - own, 1e-9).astype(np.float32)
+    ring = (around * all_of_it.astype(np.float32) - mean * own.astype(np.float32)) / beside
     return np.concatenate([mean, cells.std(axis=2), cells.max(axis=2), np.where(wider, mean - ring, 0)], axis=1)
 
 
