@@ -78,6 +78,11 @@ def test_columns_are_mean_deviation_maximum_and_mean_less_the_rings() -> None:
     assert start == len(row) == COLUMNS == 928
 
 
+def test_boxes_do_not_change_each_others_columns() -> None:
+    maps, boxes = random_maps(240, 320), np.array([*BOXES, (50.0, 60.0, 50.1, 60.1), (0.0, 0.0, 320.0, 240.0)])
+    assert (pooled(maps, boxes) == np.concatenate([pooled(maps, box[None]) for box in boxes])).all()
+
+
 def test_surroundings_end_at_the_frame() -> None:
     maps = random_maps(240, 320)
     whole, corner = pooled(maps, np.array([[0.0, 0.0, 320.0, 240.0], [280.0, 220.0, 320.0, 240.0]]))

@@ -50,7 +50,7 @@ class TiledDetector:
 
         At any time one batch of views is held beside the photographs, each no larger than the detector needs.
         """
-        looks = [_Looks(self.detector, image, self.batch) for image in images]
+        looks = [Looks(self.detector, image, self.batch) for image in images]
         plans = [self._side(look) for look in looks]
         small = [image for image, side in zip(images, plans, strict=True) if not side]
         plain = iter(self.detector.find(small) if small else [])
@@ -58,9 +58,9 @@ class TiledDetector:
 
     def plan(self, image: Image.Image) -> int:
         """Side of the tiles in pixels of the photograph; 0 for one that is looked at as a whole."""
-        return self._side(_Looks(self.detector, image, self.batch))
+        return self._side(Looks(self.detector, image, self.batch))
 
-    def _side(self, look: _Looks) -> int:
+    def _side(self, look: Looks) -> int:
         image = look.image
         known = known_of(self.detector)
         if self.tiling.side:
@@ -69,7 +69,7 @@ class TiledDetector:
             return 0
         return best_side(look, image.size, known)
 
-    def _in_tiles(self, look: _Looks, side: int) -> list[Detection]:
+    def _in_tiles(self, look: Looks, side: int) -> list[Detection]:
         image = look.image
         wide, high = image.size
         tiles = grid(image.size, side, self.tiling.overlap_px(side))
@@ -82,7 +82,7 @@ class TiledDetector:
 
 
 @dataclass(frozen=True)
-class _Looks:
+class Looks:
     """What a detector sees in windows of one photograph, in pixels of that. The same window is looked at once."""
 
     detector: Detector
