@@ -49,15 +49,14 @@ class Took:
 
 def main() -> None:
     args = arguments()
+    made = {**machine(), "cores": cores(), **versions()}
+    figures: dict[str, Any] = {"pairs": args.pairs, "sets": [], "machine": made}
     with tempfile.TemporaryDirectory(prefix="toeline-") as folder:
-        rows = [
-            {"set": name, "photographs": n, **compared(words, args.before, Path(folder, f"out-{number}"), args.pairs)}
-            for number, (name, n, words) in enumerate(sets(args, Path(folder)))
-        ]
-    figures = {"pairs": args.pairs, "sets": rows, "machine": {**machine(), "cores": cores(), **versions()}}
-    text = "\n".join(page(figures))
-    print(text)
-    write("speed", text, figures, args.out)
+        for number, (name, n, words) in enumerate(sets(args, Path(folder))):
+            found = compared(words, args.before, Path(folder, f"out-{number}"), args.pairs)
+            figures["sets"].append({"set": name, "photographs": n, **found})
+            write("speed", "\n".join(page(figures)), figures, args.out)  # each as it is done: all of it takes long
+    print("\n".join(page(figures)))
 
 
 def arguments() -> argparse.Namespace:

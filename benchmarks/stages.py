@@ -8,6 +8,7 @@ functions of the package with a timer put around them here; what one calls that 
 The 640-pixel photographs are judged a second time by the embedded language model. The floor of a network is the same
 number of runs of nothing but its session; of vision tower and language model the arithmetic of their linear layers at
 the rate of one large matrix product; of decoding and encoding what Pillow takes for the same files, without more.
+Wall time holds what other programs took of the cores.
 """
 
 from __future__ import annotations
