@@ -6,11 +6,13 @@ Whole commands as a user types them, each from a new process with a fresh folder
 photograph, of the folder REAL, of drawn scenes of 640 x 640, and of drawn photographs of 6000 x 4000 pixels. Both
 checkouts take turns, so that other programs disturb both alike; the median is told. CPU seconds are those of the
 process and its children, and say more than time where other programs have a core. Findings are compared one by one.
+Sets that are not run this time keep what was measured of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -49,12 +51,13 @@ class Took:
 
 def main() -> None:
     args = arguments()
-    made = {**machine(), "cores": cores(), **versions()}
-    figures: dict[str, Any] = {"pairs": args.pairs, "sets": [], "machine": made}
+    made, kept = {**machine(), "cores": cores(), **versions()}, args.out / "speed.json"
+    rows = {r["set"]: r for r in json.loads(kept.read_text("utf-8"))["sets"]} if kept.is_file() else {}
     with tempfile.TemporaryDirectory(prefix="toeline-") as folder:
         for number, (name, n, words) in enumerate(sets(args, Path(folder))):
             found = compared(words, args.before, Path(folder, f"out-{number}"), args.pairs)
-            figures["sets"].append({"set": name, "photographs": n, **found})
+            rows[name] = {"set": name, "photographs": n, "pairs": args.pairs, **found}
+            figures = {"sets": list(rows.values()), "machine": made}
             write("speed", "\n".join(page(figures)), figures, args.out)  # each as it is done: all of it takes long
     print("\n".join(page(figures)))
 
@@ -142,18 +145,19 @@ def numbers(finding: Mapping[str, Any]) -> list[float]:
 def page(figures: dict[str, Any]) -> Iterator[str]:
     yield "# Before and after\n"
     yield (
-        f"Written by `python benchmarks/speed.py`: whole commands from a new process, the median of {figures['pairs']} "
-        f"pairs of turns, models as shipped. `x` is how many times less it takes. `other` are findings of which "
-        f"photograph, object, type, class, condition, second class or review differ; `drift` is the largest change of "
-        f"a probability. Other programs had a share of the cores: CPU seconds tell more than seconds.\n"
+        "Written by `python benchmarks/speed.py`: whole commands from a new process, the median of so many pairs of "
+        "turns, models as shipped. `x` is how many times less it takes. `other` are findings of which photograph, "
+        "object, type, class, condition, second class or review differ; `drift` is the largest change of a "
+        "probability. Other programs had a large share of the cores: CPU seconds tell more than seconds.\n"
     )
-    yield "| | photographs | seconds, before | after | x | CPU s, before | after | x | findings | other | drift |"
-    yield "|---|" + "--:|" * 10
+    yield "| | photographs | pairs | s, before | after | x | CPU s, before | after | x | findings | other | drift |"
+    yield "|---|" + "--:|" * 11
     for r in figures["sets"]:
         seconds, cpu = ((r[f"{what}_before"], r[f"{what}_after"]) for what in ("seconds", "cpu"))
         cells = [f"{a:.2f} | {b:.2f} | {a / max(b, 1e-9):.2f}" for a, b in (seconds, cpu)]
         drift = "same bytes" if r["same_bytes"] else f"{r['drift']:.1g}"
-        yield f"| {r['set']} | {r['photographs']} | {' | '.join(cells)} | {r['findings']} | {r['other']} | {drift} |"
+        counts = f"{r['photographs']} | {r['pairs']}"
+        yield f"| {r['set']} | {counts} | {' | '.join(cells)} | {r['findings']} | {r['other']} | {drift} |"
     yield "\n- " + ", ".join(f"{k} {v}" for k, v in figures["machine"].items())
 
 
