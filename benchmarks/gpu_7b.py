@@ -36,7 +36,8 @@ from toeline.judge.quantize import LIBRARIES, convert
 from toeline.judge.qwen_vl import QwenVLJudge
 from toeline.plan.devices import KNOWN
 from toeline.plan.model_shape import find_model
-from toeline.plan.plan import MEMORY, SIZES, TRIMMED, PlanRequest, make_plan, total
+from toeline.plan.plan import MEMORY, SIZES, TRIMMED, make_plan, total
+from toeline.plan.request import PlanRequest
 from toeline.train.finetune import release
 from toeline.weights import quiet
 

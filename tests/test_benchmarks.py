@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,34 @@ def test_smaller_weights_are_held_against_whole_ones(
     page = (tmp_path / "quantize.md").read_text()
     assert "A trial: 1 photograph of each data set prove nothing" in page
     assert page.count("| half precision |") == 2
+
+
+@pytest.mark.usefixtures("scripts")
+def test_findings_before_and_after_are_held_against_each_other() -> None:
+    import speed
+
+    one = {"photo": "a", "id": "1", "class": "rock toe", "detector_confidence": 0.5, "probabilities": {"x": 0.7}}
+    assert speed.differences([one], [dict(one)]) == {"findings": 1, "other": 0, "drift": 0.0, "same_bytes": True}
+    near = {**one, "probabilities": {"x": 0.75}}
+    assert speed.differences([one], [near]) == {
+        "findings": 1,
+        "other": 0,
+        "drift": pytest.approx(0.05),
+        "same_bytes": False,
+    }
+    assert speed.differences([one, one], [{**one, "class": "rock toe damaged"}])["other"] == 2
+
+
+@pytest.mark.usefixtures("scripts")
+def test_the_functions_whose_time_is_taken_are_there() -> None:
+    """A stage that was renamed would be counted as something else."""
+    import stages
+
+    for place in stages.STAGES:
+        module, _, name = place.partition(":")
+        owner = import_module(module)
+        *outer, last = name.split(".")
+        assert last in vars(getattr(owner, outer[0]) if outer else owner), place
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA card")

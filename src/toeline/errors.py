@@ -9,7 +9,7 @@ import tomllib
 import traceback
 from collections.abc import Iterator
 from enum import IntEnum
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -98,6 +98,8 @@ def requirements() -> list[str]:
 
     What pip wrote when a clone was installed does not know what was pulled since.
     """
+    from importlib import metadata  # late, as below: it loads much, and most commands end without it
+
     file = Path(__file__).parents[2] / "pyproject.toml"
     project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {}) if file.is_file() else {}
     if project.get("name") != "toeline":  # installed: this may be the file of whoever vendors us
@@ -149,6 +151,8 @@ def _loading(why: BaseException) -> Iterator[str]:
 
 
 def _version(library: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,17 +76,6 @@ def test_a_former_name_is_the_same_command_and_in_no_list(
 def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == f"toeline {__version__}\n"
-
-
-def test_help_loads_no_model_library() -> None:
-    program = (
-        "import sys\nfrom toeline.cli import main\ntry:\n    main(['inspect', '--help'])\nexcept SystemExit:\n"
-        "    print('LOADED', sorted({'torch', 'transformers', 'onnxruntime', 'cv2'} & set(sys.modules)))"
-    )
-    source = Path(__file__).parent.parent.parent / "src"
-    env = {**os.environ, "PYTHONPATH": str(source)}
-    said = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True).stdout
-    assert said.endswith("LOADED []\n")
 
 
 def test_synth_writes_a_data_set_and_the_same_seed_the_same_bytes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import pytest
 from tests.support.datasets import exit_code
 
 from toeline import errors
-from toeline.cli import inspect as inspect_commands
 from toeline.cli.app import app
 from toeline.core.run_folder import LEAST_ROOM, require_writable, writing
 from toeline.data.export import staged
 from toeline.errors import OutputError, broken_library, install_line
+from toeline.pipelines import demo
 
 # Each command with what it needs; its data are not there, so that a refusal of --out comes before they are looked at.
 COMMANDS = {
@@ -142,7 +142,7 @@ def test_a_broken_pair_of_libraries_ends_in_one_sentence(
             raise RuntimeError("Failed to import transformers.image_utils") from why
         return True
 
-    monkeypatch.setattr(inspect_commands, "demonstrate", wrapped)
+    monkeypatch.setattr(demo, "demonstrate", wrapped)
     assert exit_code("demo") == 2
     told = " ".join(capsys.readouterr().err.split())
     assert told.startswith(
@@ -162,9 +162,9 @@ def test_an_extra_is_installed_by_names_that_any_index_has(extra: str, monkeypat
     installed = install_line(extra)
 
     def uninstalled(_: str) -> list[str]:
-        raise errors.metadata.PackageNotFoundError
+        raise metadata.PackageNotFoundError
 
-    monkeypatch.setattr(errors.metadata, "requires", uninstalled)
+    monkeypatch.setattr(metadata, "requires", uninstalled)
     assert install_line(extra) == installed
     words = installed.partition(" -m pip install ")[2]
     assert words

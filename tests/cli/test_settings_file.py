@@ -12,12 +12,12 @@ import typer
 from tests.support.datasets import exit_code, write_photo
 from typer.main import get_command
 
-from toeline.cli import inspect as commands
 from toeline.cli.app import app
 from toeline.core.provenance import settings_of, start_record
 from toeline.core.run_folder import RUN, write_run
 from toeline.core.taxonomy import Taxonomy
 from toeline.errors import OutputError
+from toeline.pipelines import inspect
 from toeline.pipelines.inspect import Output, Summary
 from toeline.pipelines.next_folder import next_folder
 from toeline.pipelines.settings import InspectRun
@@ -45,7 +45,7 @@ def inspected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Inspected:
         write_run(output.out, {**record, "finished": "now"})
         return Summary(str(output.out), 1, 0, 0, 0, {}, 0, 0, 0.0)
 
-    monkeypatch.setattr(commands, "inspect_into", begin)
+    monkeypatch.setattr(inspect, "inspect_into", begin)
 
     def type_it(*words: str, code: int = 0) -> InspectRun:
         assert exit_code("inspect", "photos", *words) == code
@@ -119,7 +119,7 @@ def test_a_file_that_is_named_must_be_there(inspected: Inspected, capsys: Any) -
 
 
 def test_link_and_copy_are_two_names_of_one_option(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from toeline.cli import data
+    from toeline.pipelines import datasets as data
 
     monkeypatch.chdir(tmp_path)
     seen: list[Any] = []

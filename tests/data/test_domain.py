@@ -23,6 +23,7 @@ from toeline.data.domain import (
     load_domain,
     save_domain,
 )
+from toeline.data.feature_maps import scaled_hw
 from toeline.data.photo_measures import FEATURES, PICTURE, Measures, measures_of
 from toeline.errors import ModelError
 
@@ -188,8 +189,12 @@ def test_a_run_in_plain_words() -> None:
 class Network:
     """Maps whose values are those of the photograph's colors."""
 
-    def maps(self, photo: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (photo.transpose(2, 0, 1).astype(np.float32),)
+    def scaled(self, photo: Image.Image) -> Image.Image:
+        high, wide = scaled_hw((photo.height, photo.width))
+        return photo.resize((wide, high), Image.Resampling.BICUBIC)
+
+    def maps(self, photo: Image.Image) -> tuple[np.ndarray, ...]:
+        return (np.asarray(self.scaled(photo)).transpose(2, 0, 1).astype(np.float32),)
 
 
 def test_a_photograph_is_measured_all_over() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from toeline.data.feature_maps import EMBEDDED, MAPS, FeatureNetwork, feature_network, scaled_hw
 from toeline.errors import ModelError
@@ -21,10 +22,10 @@ TIMM = {
 }
 
 
-def picture(high: int, wide: int) -> np.ndarray:
+def picture(high: int, wide: int) -> Image.Image:
     y, x = np.mgrid[0:high, 0:wide]
     channels = [(x * 7 + y * 3) % 256, (x * x // (y + 9)) % 256, ((x // 40 + y // 25) % 2) * 200]
-    return np.stack(channels, axis=-1).astype(np.uint8)
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
 
 
 def test_maps_are_those_of_timm() -> None:
@@ -46,7 +47,7 @@ def test_the_same_photograph_gives_the_same_maps() -> None:
 
 def test_mirrored_maps_are_those_of_the_mirror_image() -> None:
     photo = picture(640, 480)
-    turned = np.ascontiguousarray(photo[:, ::-1])
+    turned = ImageOps.mirror(photo)
     for a, b in zip(feature_network().maps(photo, mirrored=True), feature_network().maps(turned), strict=True):
         assert (a == b).all()
 
@@ -64,9 +65,19 @@ def test_every_photograph_is_seen_at_one_size(shape_hw: tuple[int, int], expecte
 
 
 def test_what_is_no_photograph_is_refused() -> None:
-    for wrong in (np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32), np.zeros((0, 9, 3), np.uint8)):
-        with pytest.raises(ModelError, match=r"is \(H, W, 3\) uint8"):
+    for wrong in (Image.new("L", (9, 9)), Image.new("RGBA", (9, 9))):
+        with pytest.raises(ModelError, match="is an RGB picture, and not"):
             feature_network().maps(wrong)
+
+
+def test_a_photograph_is_looked_at_once_and_forgotten_with_it() -> None:
+    network, photo = FeatureNetwork.load(), picture(96, 128)
+    assert network.maps(photo) is network.maps(photo)
+    assert network.maps(photo, mirrored=True) is network.maps(photo, mirrored=True)
+    assert network.maps(photo)[0].tobytes() != network.maps(photo, mirrored=True)[0].tobytes()
+    assert list(network.kept) == [id(photo)]
+    del photo
+    assert not network.kept
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -56,10 +56,11 @@ BOXES = [(3.2, 40.0, 300.7, 61.3), (96.0, 10.5, 107.9, 200.0), (0.0, 0.0, 320.0,
 @pytest.mark.parametrize("cells", [(CELLS, 1), (1, CELLS), (RING_CELLS, RING_CELLS)])
 def test_cells_are_those_of_roi_align(box: tuple[float, ...], cells: tuple[int, int]) -> None:
     one = random_maps(240, 320)[0][:3]
-    small = np.array(box) / 8
+    small = np.array([box, (9, 9, 60, 90)]) / 8
     found = align(one, small, cells)
-    assert found.shape == (3, cells[1], cells[0])
-    assert found.reshape(3, -1) == pytest.approx(slowly(one, tuple(small), *cells), abs=1e-5)
+    assert found.shape == (2, 3, cells[1], cells[0])
+    for row, place in zip(found, small, strict=True):
+        assert row.reshape(3, -1) == pytest.approx(slowly(one, tuple(place), *cells), abs=1e-5)
 
 
 def test_columns_are_mean_deviation_maximum_and_mean_less_the_rings() -> None:
@@ -75,6 +76,11 @@ def test_columns_are_mean_deviation_maximum_and_mean_less_the_rings() -> None:
         assert row[start : start + 4 * channels] == pytest.approx(np.concatenate(expected), abs=1e-4)
         start += 4 * channels
     assert start == len(row) == COLUMNS == 928
+
+
+def test_boxes_do_not_change_each_others_columns() -> None:
+    maps, boxes = random_maps(240, 320), np.array([*BOXES, (50.0, 60.0, 50.1, 60.1), (0.0, 0.0, 320.0, 240.0)])
+    assert (pooled(maps, boxes) == np.concatenate([pooled(maps, box[None]) for box in boxes])).all()
 
 
 def test_surroundings_end_at_the_frame() -> None:
@@ -103,8 +109,8 @@ class Flat:
     session: None = None
     sha256: str = ""
 
-    def maps(self, photo: np.ndarray, *, mirrored: bool = False) -> tuple[np.ndarray, ...]:
-        high, wide = scaled_hw(photo.shape[:2])
+    def maps(self, photo: Image.Image, *, mirrored: bool = False) -> tuple[np.ndarray, ...]:
+        high, wide = scaled_hw((photo.height, photo.width))
         found = []
         for stride, channels in MAPS.values():
             columns = (np.arange(wide // stride) + 0.5) * stride

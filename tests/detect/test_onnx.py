@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from threading import current_thread
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from toeline.detect.letterbox import letterbox
 from toeline.detect.load import EMBEDDED, load_detector
 from toeline.detect.onnx import DetectorCard, OnnxDetector
 from toeline.errors import ModelError, SetupError, TaxonomyError
+from toeline.synth.scene import draw
 
 KINDS = ("toe_drain", "rock_toe", "slope_drain", "vegetation")
 CARD = DetectorCard(input_px=416, fill=114, kinds=KINDS, thresholds=(0.5, 0.4, 0.3, 0.2), nms_iou=0.6)
@@ -147,6 +149,26 @@ def test_the_shipped_model_answers_the_same_twice(shipped):
     rng = np.random.default_rng(0)
     photo = Image.fromarray(rng.integers(0, 255, (300, 500, 3), dtype=np.uint8))
     assert instances(shipped, photo) == instances(shipped, photo)
+
+
+def test_several_photographs_have_a_thread_each_and_find_what_each_finds_alone(shipped, monkeypatch):
+    images, seen = [Image.fromarray(draw(seed, size=200).image) for seed in range(4)], set()
+    alone = [shipped.find([image])[0] for image in images]
+    plain = OnnxDetector._find
+
+    def find(detector, image):
+        seen.add(current_thread().name)
+        return plain(detector, image)
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("toeline.detect.onnx.cores", lambda: 3)
+    monkeypatch.setattr(OnnxDetector, "_find", find)
+    assert shipped.find(images) == alone
+    assert all("ThreadPool" in name for name in seen)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as --threads 1 sets it
+    seen.clear()
+    assert shipped.find(images) == alone
+    assert seen == {current_thread().name}
 
 
 def test_the_shipped_model_is_small_and_knows_the_four_types(shipped):

@@ -18,7 +18,7 @@ from toeline.core.scene import Detection, Instance
 from toeline.core.taxonomy import Taxonomy
 from toeline.detect.detector import Known
 from toeline.detect.load import load_detector
-from toeline.detect.tiling import FINER, TiledDetector, Tiling, around, best_side, cut, grid, known_of, tiled
+from toeline.detect.tiling import FINER, Looks, TiledDetector, Tiling, around, best_side, cut, grid, known_of, tiled
 from toeline.errors import SetupError
 
 COLORS = {"toe_drain": (255, 0, 0), "slope_drain": (0, 255, 0), "rock_toe": (0, 0, 255)}
@@ -136,6 +136,16 @@ def test_auto_does_not_zoom_into_a_photograph_whose_few_objects_only_fall_into_p
         return [[Detection(Instance("1", "rock_toe", Box(w[0], w[1], w[0] + 40, w[1] + 40)))] for w in windows]
 
     assert best_side(look, (6000, 4000), Known(640, 640, 0.15)) == 0
+
+
+def test_the_same_window_is_looked_at_once() -> None:
+    detector, image = Painted(), painted((400, 300), rock_toe=(10, 10, 60, 60))
+    look, (one, other) = Looks(detector, image, 8), ((0, 0, 100, 100), (100, 0, 200, 100))
+    first, again, none = look([one, one, other])
+    assert (first, none) == (again, [])
+    assert boxes_of(first) == {"rock_toe": (10, 10, 60, 60)}
+    assert look([other, one]) == [none, first]
+    assert len(detector.shown) == 2
 
 
 def test_auto_looks_behind_large_false_detections_on_the_whole():

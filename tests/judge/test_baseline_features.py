@@ -9,7 +9,7 @@ from tests.support.datasets import make_photo, make_scene
 
 from toeline.core.taxonomy import Taxonomy
 from toeline.judge.baseline.channels import maps
-from toeline.judge.baseline.features import measure, measure_names, places
+from toeline.judge.baseline.features import measure, measure_names, places, quantiles
 from toeline.prompts.relations import mirrored
 
 KINDS = tuple(t.name for t in Taxonomy.load().types)
@@ -41,7 +41,7 @@ def test_places_are_the_same_when_the_photograph_is_enlarged() -> None:
 
 
 def test_a_large_photograph_is_measured_at_one_scale() -> None:
-    assert maps(make_photo((640, 320))).channels.shape == (160, 320, 11)
+    assert maps(make_photo((640, 320))).channels.shape == (11, 160, 320)
     assert maps(make_photo((200, 100))).scale == 1
 
 
@@ -86,3 +86,9 @@ def test_greenness_is_seen_inside_against_the_ring() -> None:
     assert row[names.index("green part of ring")] == 0
     assert row[names.index("green excess against ring")] > 0.5
     assert row[names.index("strip green excess contrast")] > 0.4
+
+
+@pytest.mark.parametrize("shape", [(1,), (2, 3), (31, 4), (400, 2)])
+def test_quantiles_are_those_of_numpy(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).normal(size=shape)
+    assert (quantiles(values, (5, 10, 50, 95)) == np.percentile(values, (5, 10, 50, 95), axis=0)).all()

@@ -18,7 +18,8 @@ from toeline.plan import plan as advice_room
 from toeline.plan.cost import Flop
 from toeline.plan.devices import KNOWN, Device, find_device
 from toeline.plan.model_shape import find_model
-from toeline.plan.plan import GB, GIB, Plan, PlanRequest, advise, limits, make_plan, seconds
+from toeline.plan.plan import GB, GIB, Plan, advise, limits, make_plan, seconds
+from toeline.plan.request import PlanRequest
 
 SEVEN = find_model("Qwen/Qwen2-VL-7B-Instruct")
 

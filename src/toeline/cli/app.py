@@ -16,7 +16,6 @@ from toeline.cli.inspect import demo, inspect, join, plan, revisit
 from toeline.cli.serve import app as serve
 from toeline.cli.serve import labels
 from toeline.cli.train import baseline, bundle, ensemble, finetune, learn, merge, train_detector, train_embedded, trim
-from toeline.core.run_folder import writing
 from toeline.errors import ExitCode, ToelineError, broken_library
 from toeline.pipelines.progress import errors, escape, leave_output, take_any_name
 
@@ -85,14 +84,22 @@ def run(args: Sequence[str] | None = None) -> None:
     """
     take_any_name()
     try:
-        with writing(Path("standard output")):
-            app(args=None if args is None else list(args), prog_name="toeline")
-    except ToelineError as fault:
-        _refuse(fault)
+        app(args=None if args is None else list(args), prog_name="toeline")
     except Exception as why:
-        if (broken := broken_library(why)) is None:
+        if (fault := _fault(why)) is None:
             raise
-        _refuse(broken)
+        _refuse(fault)
+
+
+def _fault(why: Exception) -> ToelineError | None:
+    """What to say of an error; None for a mistake of ours."""
+    if isinstance(why, ToelineError):
+        return why
+    if isinstance(why, OSError) and why.errno is not None:
+        from toeline.core.run_folder import refused  # late: --help does without
+
+        return refused(Path(str(why.filename or "standard output")), why)
+    return broken_library(why)
 
 
 def _refuse(fault: ToelineError) -> NoReturn:

@@ -10,10 +10,7 @@ from typing import Annotated
 import typer
 
 from toeline.cli.options import with_settings
-from toeline.core.finding import grave
 from toeline.errors import ExitCode
-from toeline.pipelines.analyze import analyze_into, gallery_of, summary, tell_analysis, tell_gallery
-from toeline.pipelines.datasets import convert_into, split_into, synth_into, tell_convert, tell_split
 from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import tell, tell_json
 from toeline.pipelines.settings import (
@@ -25,9 +22,6 @@ from toeline.pipelines.settings import (
     SuggestRun,
     SynthRun,
 )
-from toeline.pipelines.suggest import suggest_into
-from toeline.pipelines.suggest import summary as suggest_summary
-from toeline.serve.store import FILE as STORE
 
 
 @partial(with_settings, first="data")
@@ -48,6 +42,8 @@ def analyze(
 
     Example: toeline analyze data/lagoon --out runs/lagoon-data
     """
+    from toeline.pipelines.analyze import analyze_into, summary, tell_analysis
+
     found = analyze_into(replace(run, pixels=not no_pixels), out)
     tell_json(summary(found, out)) if as_json else tell_analysis(found, out)
     raise typer.Exit(ExitCode.of(fine=found.fine))
@@ -65,6 +61,8 @@ def gallery(
 
     Example: toeline gallery lagoon-dyke --out runs/gallery
     """
+    from toeline.pipelines.analyze import gallery_of, tell_gallery
+
     record = gallery_of(run, folder)
     tell_json(record) if as_json else tell_gallery(record, folder)
     raise typer.Exit(ExitCode.of(fine=not record["problems"]))
@@ -89,8 +87,10 @@ def suggest(
 
     Example: toeline suggest runs/first --n 50 --out runs/to-label
     """
+    from toeline.pipelines.suggest import suggest_into, summary
+
     found = suggest_into(source, run, out)
-    tell(suggest_summary(found, out), as_json=as_json)
+    tell(summary(found, out), as_json=as_json)
     raise typer.Exit(ExitCode.of(fine=found.fine))
 
 
@@ -107,6 +107,8 @@ def split(
 
     Example: toeline split lagoon-dyke --out runs/split --by flight --seed 1
     """
+    from toeline.pipelines.datasets import split_into, tell_split
+
     record = split_into(run, folder)
     tell_json(record) if as_json else tell_split(record, folder)
     raise typer.Exit(ExitCode.of(fine=not record["problems"]))
@@ -124,6 +126,8 @@ def convert(
 
     Example: toeline convert lagoon-dyke --to coco --out runs/coco
     """
+    from toeline.pipelines.datasets import convert_into, tell_convert
+
     record = convert_into(run, folder)
     tell_json(record) if as_json else tell_convert(record, folder)
     raise typer.Exit(ExitCode.of(fine=not record["problems"]))
@@ -148,6 +152,9 @@ def export(
 
     On a map: toeline export runs/flight7 --to kml --out flight7.kml
     """
+    from toeline.core.finding import grave
+    from toeline.serve.store import FILE as STORE
+
     if (run.run / STORE).is_file():
         from toeline.serve.tasks import export_store
 
@@ -173,4 +180,6 @@ def synth(
 
     Example: toeline synth runs/drawn --scenes 100 --seed 7
     """
+    from toeline.pipelines.datasets import synth_into
+
     synth_into(run, folder)

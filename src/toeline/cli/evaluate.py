@@ -10,7 +10,6 @@ import typer
 
 from toeline.cli.options import with_settings
 from toeline.errors import ExitCode
-from toeline.pipelines.compare import compare_into, tell_comparisons
 from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
@@ -87,6 +86,8 @@ def compare(
 
     Example: toeline compare runs/untrained runs/trained --out runs/what-training-gave
     """
+    from toeline.pipelines.compare import compare_into, tell_comparisons
+
     told = compare_into(run, folder)
     tell_json({"comparisons": [c.record() for c in told]}) if as_json else tell_comparisons(told, folder)
 

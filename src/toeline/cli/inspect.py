@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toeline.cli.options import with_settings
-from toeline.core.finding import grave
 from toeline.errors import ExitCode
-from toeline.pipelines.demo import demonstrate
-from toeline.pipelines.inspect import Output, inspect_into, tell
-from toeline.pipelines.join import join_into
 from toeline.pipelines.next_folder import NEXT
-from toeline.pipelines.plan import tell_plan
 from toeline.pipelines.progress import tell as tell_summary
 from toeline.pipelines.progress import tell_json
 from toeline.pipelines.settings import WORKERS, Extras, InspectRun, JoinRun, OnRay, Pace, RevisitRun
-from toeline.plan.plan import PlanDevices, PlanRequest
+from toeline.plan.request import PlanDevices, PlanRequest
 
 if TYPE_CHECKING:
     from toeline.pipelines.revisit import Decisions
@@ -56,6 +51,8 @@ def inspect(
 
     On a cluster of Ray: toeline inspect /data/flight7 --out runs/flight7 --ray auto
     """
+    from toeline.pipelines.inspect import Output, inspect_into, tell
+
     output = Output(out=out, command="inspect", pace=pace, extras=extras)
     if where != OnRay():
         from toeline.pipelines.on_ray import with_ray
@@ -82,6 +79,9 @@ def join(
 
     Example: toeline join runs/part1 runs/part2 runs/part3 runs/part4 --out runs/flight7
     """
+    from toeline.pipelines.inspect import tell
+    from toeline.pipelines.join import join_into
+
     summary = join_into(run, out, workers=workers, extras=extras)
     tell_json(summary.record()) if as_json else tell(summary)
     raise typer.Exit(ExitCode.of(fine=summary.fine, anything=summary.anything))
@@ -104,6 +104,7 @@ def revisit(
 
     With what people decided: toeline revisit runs/may runs/november --out runs/since-may --store review
     """
+    from toeline.core.finding import grave
     from toeline.pipelines.revisit import revisit_into, summary
 
     told = revisit_into(run, out, _reviewed(run.store) if run.store else None)
@@ -125,6 +126,8 @@ def demo(
 
     Example: toeline demo --out runs/demo
     """
+    from toeline.pipelines.demo import demonstrate
+
     raise typer.Exit(ExitCode.of(fine=demonstrate(folder)))
 
 
@@ -146,4 +149,6 @@ def plan(
 
     Several cards: toeline plan --device rtx3060 --device rtx4090 --device t4
     """
+    from toeline.pipelines.plan import tell_plan
+
     tell_plan(asked, wanted, check=check, as_json=as_json)

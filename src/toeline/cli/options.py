@@ -16,8 +16,6 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import OptionInfo, ParameterInfo
 
-from toeline.core.provenance import called_with
-from toeline.core.run_folder import require_writable
 from toeline.core.threads import take
 from toeline.pipelines.next_folder import NEXT, next_folder
 from toeline.pipelines.settings import OnRay, Pace
@@ -54,6 +52,8 @@ def with_settings(command: Command, first: str = "", *, config: bool = True) -> 
 
     @wraps(command)
     def act(context: typer.Context, config: Path | None = None, **typed: Any) -> None:
+        from toeline.core.run_folder import require_writable  # late: --help does without
+
         typed |= _begin(context, typed, NO_RESULT if counted else NO_RESULT | {"threads"})
         take(typed["threads"] if counted else typed.pop("threads"))
         typed = {name: tuple(value) if isinstance(value, list) else value for name, value in typed.items()}
@@ -143,6 +143,8 @@ def _begin(context: typer.Context, typed: dict[str, Any], free: Collection[str])
 
     `free` are options that change nothing of what comes out. Returns the parameters that are not as they were typed.
     """
+    from toeline.core.provenance import called_with
+
     sources = {name: getattr(context.get_parameter_source(name), "name", "") for name in typed}
     names = {p.name: next((o.lstrip("-") for o in p.opts), p.name) for p in context.command.params}
     file, used = context.params.get("config"), [name for name in typed if sources[name] == "DEFAULT_MAP"]

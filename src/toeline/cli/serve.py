@@ -9,13 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 from toeline.cli.options import with_settings
-from toeline.core.finding import grave
 from toeline.errors import ExitCode
 from toeline.pipelines.progress import out as terminal
 from toeline.pipelines.progress import tell, tell_problems
 from toeline.pipelines.settings import Link, ServeOptions
-from toeline.serve.run import accounts, accuracy_of, backup_store, check_store, import_into, restore_store
-from toeline.serve.run import serve as serve_until_stopped
 
 app = typer.Typer(no_args_is_help=False)
 user = typer.Typer(help="Accounts of a store.", no_args_is_help=True)
@@ -33,6 +30,8 @@ def serve(context: typer.Context, run: ServeOptions) -> None:
     Example: toeline serve --model runs/model --store review --photos flights
     """
     if context.invoked_subcommand is None:
+        from toeline.serve.run import serve as serve_until_stopped
+
         serve_until_stopped(run)
 
 
@@ -50,6 +49,9 @@ def import_(
 
     Example: toeline serve import runs/flight7 --store review
     """
+    from toeline.core.finding import grave
+    from toeline.serve.run import import_into
+
     done = import_into(run, store, name)
     tell(done, as_json=as_json)
     raise typer.Exit(ExitCode.of(fine=not grave(done.problems)))
@@ -74,6 +76,7 @@ def answers(
 
     Example: toeline serve answers project-7.json --store review --user ann
     """
+    from toeline.core.finding import grave
     from toeline.serve.answers import answers_into  # loads what reads annotations
 
     done = answers_into(store, file, user=user, annotator=annotator, all_seen=all_seen)
@@ -98,6 +101,8 @@ def check(
 
     Example: toeline serve check --store review --head backups/review-28.sqlite.head.json
     """
+    from toeline.serve.run import check_store
+
     done = check_store(store, head or ())
     tell(done, as_json=as_json)
     raise typer.Exit(ExitCode.of(fine=not done.problems))
@@ -121,6 +126,8 @@ def accuracy(
 
     Example: toeline serve accuracy --store review --target 0.85
     """
+    from toeline.serve.run import accuracy_of
+
     done = accuracy_of(store, target, model)
     tell(done, as_json=as_json)
     raise typer.Exit(ExitCode.of(fine=not done.problems))
@@ -132,6 +139,8 @@ def backup(target: Annotated[Path, typer.Argument(metavar="FILE", help="A new fi
 
     Example: toeline serve backup backups/review-28.sqlite --store review
     """
+    from toeline.serve.run import backup_store
+
     backup_store(store, target)
 
 
@@ -143,6 +152,8 @@ def restore(
 
     Example: toeline serve restore backups/review-28.sqlite --store review
     """
+    from toeline.serve.run import restore_store
+
     restore_store(source, store)
 
 
@@ -161,6 +172,8 @@ def add(
 
     Example: toeline serve user add ann --role engineer --store review
     """
+    from toeline.serve.run import accounts
+
     with accounts(store, make=True) as made:
         typed = (
             sys.stdin.readline().rstrip("\n")
@@ -174,6 +187,8 @@ def add(
 @user.command("remove")
 def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="The account.")], store: StoreDir) -> None:
     """Take an account away, with its sessions and tokens; its decisions stay."""
+    from toeline.serve.run import accounts
+
     with accounts(store) as made:
         made.remove(name)
 
@@ -181,6 +196,8 @@ def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="The account
 @user.command("list")
 def list_(store: StoreDir) -> None:
     """Names and roles."""
+    from toeline.serve.run import accounts
+
     with accounts(store) as made:
         for name, role in made.names():
             terminal.print(f"{name}  {role}")
@@ -193,6 +210,8 @@ def token(
     note: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
     """Make a token for a machine, and show it once: it is sent as `Authorization: Bearer TOKEN`."""
+    from toeline.serve.run import accounts
+
     with accounts(store) as made:
         terminal.print(made.new_token(name, note), soft_wrap=True, highlight=False)
 
@@ -217,6 +236,7 @@ def labels(
 
     Example: toeline labels review --out data/reviewed
     """
+    from toeline.core.finding import grave
     from toeline.serve.labels import labels_into  # loads what reads data sets
 
     done = labels_into(store, out, to=[to], partial=partial, link=link)

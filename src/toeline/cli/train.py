@@ -11,18 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from toeline.cli.options import with_settings
-from toeline.core.finding import grave
 from toeline.errors import ExitCode, SetupError
-from toeline.pipelines.baseline import (
-    baseline_into,
-    ensemble_into,
-    tell_baseline,
-    tell_ensemble,
-)
 from toeline.pipelines.next_folder import NEXT
 from toeline.pipelines.progress import is_first, tell, tell_json
 from toeline.pipelines.settings import BundleRun, Data, MergeRun, TrimRun
-from toeline.pipelines.train_embedded import shipped
 from toeline.train.config import BaselineRun, DetectorFit, EnsembleRun, LearnRun, LoraRun
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON on standard output.")]
@@ -38,6 +30,9 @@ def baseline(
 
     Example: toeline baseline dataset --out runs/baseline.safetensors; then --judge baseline:runs/baseline.safetensors
     """
+    from toeline.core.finding import grave
+    from toeline.pipelines.baseline import baseline_into, tell_baseline
+
     trained = baseline_into(run, file)
     tell_json(trained.record, indent=2) if as_json else tell_baseline(trained)
     raise typer.Exit(ExitCode.of(fine=not grave(trained.problems)))
@@ -55,6 +50,9 @@ def ensemble(
 
     Example: toeline ensemble dataset --judge embedded --judge baseline:runs/baseline.safetensors --out runs/both.json
     """
+    from toeline.core.finding import grave
+    from toeline.pipelines.baseline import ensemble_into, tell_ensemble
+
     fitted = ensemble_into(run, file)
     tell_json(fitted.record, indent=2) if as_json else tell_ensemble(fitted)
     raise typer.Exit(ExitCode.of(fine=not grave(fitted.problems)))
@@ -214,6 +212,8 @@ def train_embedded(context: typer.Context) -> None:
 
 def training() -> typer.Typer:
     """The commands `judge` and `detector`. Built late: their settings stand in files that load torch."""
+    from toeline.pipelines.train_embedded import shipped
+
     app = typer.Typer(
         help=flowing(train_embedded),
         no_args_is_help=True,

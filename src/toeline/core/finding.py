@@ -6,13 +6,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toeline.core.box import Box
 from toeline.core.geo import CameraPose, GeoPosition
 from toeline.core.question import Picture
 from toeline.core.scene import Alternative, Relation
 from toeline.core.severity import UNGRADED, Grade, Rule
-from toeline.core.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from toeline.core.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)

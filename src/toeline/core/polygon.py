@@ -1,4 +1,7 @@
-"""Which boxes touch, what polygons cover and share, where a border crosses itself: by shapely, in bounded time."""
+"""Which boxes touch, what polygons cover and share, where a border crosses itself: by shapely, in bounded time.
+
+shapely loads when it is asked: most detectors give boxes, and those need none of it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from toeline.core.box import Box
@@ -27,6 +29,8 @@ def touching(boxes: Sequence[Box]) -> list[tuple[int, int]]:
     >>> touching([Box(0, 0, 2, 2), Box(5, 5, 6, 6), Box(2, 0, 3, 1)])
     [(0, 2)]
     """
+    import shapely
+
     shapes = shapely.box(*np.array([box.xyxy for box in boxes], dtype=np.float64).reshape(-1, 4).T)
     i, j = shapely.STRtree(shapes).query(shapes)
     return sorted(zip(i[i < j].tolist(), j[i < j].tolist(), strict=True))
@@ -38,6 +42,8 @@ def polygon_iou(a: Points, b: Points) -> float:
     >>> polygon_iou([(0, 0), (2, 0), (2, 2), (0, 2)], [(1, 0), (3, 0), (3, 2), (1, 2)])
     0.3333333333333333
     """
+    import shapely
+
     one, two = shapely.Polygon(a), shapely.Polygon(b)
     if len(a) * len(b) <= EXACT and one.is_valid and two.is_valid:
         both = one.intersection(two).area
@@ -66,6 +72,8 @@ def part_inside(points: Points, size: float) -> tuple[float, float, float, float
     >>> [round(v, 3) for v in part_inside([(-10, 0), (10, 20), (10, 24), (-10, 4)], 100)]
     [0.0, 10.0, 10.0, 24.0]
     """
+    import shapely
+
     p = np.asarray(points)
     (x1, y1), (x2, y2) = p.min(axis=0).tolist(), p.max(axis=0).tolist()
     if min(x1, y1) < 0 or max(x2, y2) > size:
@@ -78,6 +86,8 @@ def part_inside(points: Points, size: float) -> tuple[float, float, float, float
 
 def _crossings(points: Points) -> Any:
     """Numbers i < j of edges that cross, (M, 2); the first of them. Edge i begins at corner i."""
+    import shapely
+
     p = np.array(points, dtype=np.float64)
     q = np.roll(p, -1, axis=0)
     edges = shapely.linestrings(np.stack([p, q], axis=1))
@@ -102,6 +112,8 @@ def crossing(points: Points) -> float | None:
     >>> crossing([(0, 0), (2, 2), (2, 0), (0, 2)]), crossing([(0, 0), (2, 0), (2, 2), (0, 2)])
     (0.5, None)
     """
+    import shapely
+
     if shapely.LinearRing(points).is_simple:  # nearly all of them
         return None
     i, j = _crossings(points).T

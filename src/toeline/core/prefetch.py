@@ -11,12 +11,13 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
 from threading import RLock
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -53,7 +54,10 @@ def ahead(
     if workers < 1:
         yield from map(work, items)
         return
-    source, waiting = iter(items), deque[Future[B]]()
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor  # late: --help does without
+    from multiprocessing import get_context
+
+    source, waiting = iter(items), deque["Future[B]"]()
     end: BaseException | None = None
     spawned = get_context("spawn")  # as in in_processes
     pool_of = partial(ProcessPoolExecutor, mp_context=spawned, initializer=gc.set_threshold, initargs=(SELDOM,))
@@ -82,6 +86,9 @@ def in_processes(work: Callable[[A], B], items: Iterable[A], *, workers: int) ->
     if workers < 2:
         yield from map(work, items)
         return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(work, items, chunksize=4)
 

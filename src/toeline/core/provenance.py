@@ -12,12 +12,13 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import asdict
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toeline._version import __version__
-from toeline.core.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from toeline.core.taxonomy import Taxonomy
 
 LIBRARIES = ("torch", "transformers", "peft", "onnxruntime", "numpy", "pillow", "opencv-python-headless")
 
@@ -70,6 +71,8 @@ def settings_of(run: Any) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what results depend on; what is not installed is left out."""
+    from importlib import metadata  # late: it loads much, and --help does without
+
     found = {"toeline": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:

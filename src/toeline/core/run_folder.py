@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from filelock import FileLock, Timeout
-
 from toeline.core.finding import Finding, Problem, Result, grave
 from toeline.core.geo import pose_record
 from toeline.core.reading import is_there
@@ -77,6 +75,8 @@ def alone(folder: Path, file: Path | None = None, *, told: str = "") -> Iterator
     `file` is what the lock is called, in place of LOCK; `told` is what is said of the other process.
     File systems without locks pass.
     """
+    from filelock import FileLock, Timeout
+
     lock = FileLock(file or folder / LOCK, blocking=False, thread_local=False, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,15 +7,18 @@ The network is in the package, `models/features/` (its README says where it is f
 from __future__ import annotations
 
 import hashlib
+import weakref
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from toeline.core.question import Picture
 from toeline.errors import ModelError
 from toeline.weights import first_line, open_session
 
@@ -28,13 +31,24 @@ MAPS = {"stride_8": (8, 40), "stride_16_early": (16, 80), "stride_16_late": (16,
 AGAIN = "Install toeline again, or make it with benchmarks/feature_network.py."
 
 
+class _Seen(NamedTuple):
+    """A photograph at the size at which the network sees it; its maps, and those of its mirror image."""
+
+    scaled: Image.Image
+    maps: dict[bool, tuple[Map, ...]]
+
+
 @dataclass(frozen=True, eq=False)
 class FeatureNetwork:
-    """An opened network; `sha256` is of its file. The same photograph gives the same maps on the same machine."""
+    """An opened network; `sha256` is of its file. The same photograph gives the same maps on the same machine.
+
+    What it saw of a photograph is kept as long as that is in memory, since detector, judge and domain all ask for it,
+    each in a thread of its own: a photograph must not be painted on meanwhile.
+    """
 
     session: Any
     sha256: str
-    last: dict[bool, tuple[str, tuple[Map, ...]]] = field(default_factory=dict, repr=False)
+    kept: dict[int, _Seen] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, file: Path = EMBEDDED, *, threads: int = 1) -> FeatureNetwork:
@@ -47,28 +61,44 @@ class FeatureNetwork:
             raise ModelError(f"{file}: gives {found}, and not the maps of the feature network. {AGAIN}")
         return cls(session, hashlib.sha256(file.read_bytes()).hexdigest())
 
-    def maps(self, photo: NDArray[np.uint8], *, mirrored: bool = False) -> tuple[Map, ...]:
-        """(H, W, 3) RGB to the maps of MAPS, each (channels, h / stride, w / stride) float32 for the scaled photograph.
+    def scaled(self, photo: Picture) -> Image.Image:
+        """An RGB photograph at `scaled_hw`. Raises ModelError for what is none."""
+        return self._seen(photo).scaled
 
-        Those of the last photograph are kept, since detector and judge both ask for them. (h, w) is `scaled_hw`. Values
-        are what a linear layer gives: of both signs, mostly within 30. With `mirrored` the maps are those of the
+    def maps(self, photo: Picture, *, mirrored: bool = False) -> tuple[Map, ...]:
+        """The maps of MAPS of an RGB photograph, (channels, h / stride, w / stride) float32; `scaled_hw` is (h, w).
+
+        Values are what a linear layer gives: of both signs, mostly within 30. With `mirrored` the maps are those of the
         photograph's mirror image, not turned back. Raises ModelError.
         """
-        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
-            raise ModelError(f"a photograph is (H, W, 3) uint8, and not {photo.shape} {photo.dtype}")
-        high, wide = scaled_hw(photo.shape[:2])
-        scaled = np.asarray(Image.fromarray(photo).resize((wide, high), Image.Resampling.BICUBIC))
-        pixels = np.ascontiguousarray(scaled[:, ::-1] if mirrored else scaled)
-        key = hashlib.sha256(pixels.tobytes() + bytes(str(pixels.shape), "ascii")).hexdigest()
-        if (kept := self.last.get(mirrored)) and kept[0] == key:
-            return kept[1]
-        try:
-            found = self.session.run(list(MAPS), {"photo": pixels[None]})
-        except Exception as why:  # onnxruntime has no common base for its own errors
-            raise ModelError(f"the feature network cannot be run ({first_line(why)[:200]}). {AGAIN}") from None
-        maps = tuple(one[0] for one in found)
-        self.last[mirrored] = (key, maps)
-        return maps
+        seen = self._seen(photo)
+        if mirrored not in seen.maps:
+            shown = seen.scaled.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else seen.scaled
+            try:
+                found = self.session.run(list(MAPS), {"photo": np.asarray(shown)[None]})
+            except Exception as why:  # onnxruntime has no common base for its own errors
+                raise ModelError(f"the feature network cannot be run ({first_line(why)[:200]}). {AGAIN}") from None
+            seen.maps[mirrored] = tuple(one[0] for one in found)
+        return seen.maps[mirrored]
+
+    def _seen(self, photo: Picture) -> _Seen:
+        if (found := self.kept.get(id(photo))) is not None:
+            return found
+        seen = _Seen(_scaled(photo), {})
+        with suppress(TypeError):  # what no weak reference can watch is not kept
+            weakref.finalize(photo, self.kept.pop, id(photo), None).atexit = False
+            self.kept[id(photo)] = seen
+        return seen
+
+
+def _scaled(photo: Picture) -> Image.Image:
+    whole = photo if isinstance(photo, Image.Image) else Image.frombytes("RGB", photo.size, photo.tobytes())
+    if whole.mode != "RGB" or not min(whole.size):
+        raise ModelError(
+            f"a photograph is an RGB picture, and not {whole.mode} of {whole.width} x {whole.height} pixels"
+        )
+    high, wide = scaled_hw((whole.height, whole.width))
+    return whole.resize((wide, high), Image.Resampling.BICUBIC)
 
 
 @cache

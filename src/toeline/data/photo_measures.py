@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from toeline.data.feature_maps import FeatureNetwork, feature_network, scaled_hw
+from toeline.data.feature_maps import FeatureNetwork, feature_network
 from toeline.data.images import read_photo
 
 SHARP_PX = 512  # longer side at which sharpness is measured, so that photographs of any size compare; never enlarged
@@ -32,10 +32,8 @@ def measures_of(image: Image.Image, network: FeatureNetwork) -> Measures:
     standard deviation of gray (0 to 1). The photograph's own size counts only by the detail that it has. Raises
     ModelError.
     """
-    high, wide = scaled_hw((image.height, image.width))
-    scaled = image.resize((wide, high), Image.Resampling.BICUBIC)
-    maps = network.maps(np.asarray(scaled))
-    pooled = [half for found in maps for half in (found.mean((1, 2)), found.std((1, 2)))]
+    scaled = network.scaled(image)
+    pooled = [half for found in network.maps(image) for half in (found.mean((1, 2)), found.std((1, 2)))]
     gray = scaled.convert("L")
     light = np.asarray(gray, np.float64) / 255
     picture = np.array((math.log1p(sharpness(gray)), light.mean(), light.std()))

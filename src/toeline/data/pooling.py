@@ -33,12 +33,11 @@ def pool(
     the same for both.
     """
     wide, high = picture.size
-    photo = np.frombuffer(picture.tobytes(), np.uint8).reshape(high, wide, 3)
     seen_high, seen_wide = scaled_hw((high, wide))
     asked = [t.box.xyxy for t in scene.instances if only is None or t.id in only]
     boxes = np.array(asked).reshape(-1, 4) * np.array([seen_wide / wide, seen_high / high] * 2)
     turned = np.stack([seen_wide - boxes[:, 2], boxes[:, 1], seen_wide - boxes[:, 0], boxes[:, 3]], axis=1)
-    straight, mirrored = network.maps(photo), network.maps(photo, mirrored=True)
+    straight, mirrored = network.maps(picture), network.maps(picture, mirrored=True)
     return np.asarray((pooled(straight, boxes) + pooled(mirrored, turned)) / 2, np.float32)
 
 
@@ -48,58 +47,65 @@ def pooled(maps: tuple[Map, ...], boxes: Boxes) -> NDArray[np.float32]:
     For each map the mean, standard deviation and maximum of the cells of each channel, and how far the mean is from
     that of the surroundings.
     """
-    rows = [
-        np.concatenate([_pooled(one, box, stride) for one, (stride, _) in zip(maps, MAPS.values(), strict=True)])
-        for box in boxes
-    ]
-    return np.array(rows, np.float32).reshape(-1, COLUMNS)
+    parts = [_pooled(one, boxes, stride) for one, (stride, _) in zip(maps, MAPS.values(), strict=True)]
+    return np.concatenate(parts, axis=1)
 
 
-def _pooled(one: Map, box: Boxes, stride: int) -> NDArray[np.float32]:
-    limits = np.array([one.shape[2], one.shape[1]]) * stride
-    inner = _at_least(box)
-    outer = _grown(inner, limits)
-    w, h = inner[2:] - inner[:2]
-    cells = align(one, inner / stride, (CELLS, 1) if w > h else (1, CELLS)).reshape(len(one), CELLS)
-    around = align(one, outer / stride, (RING_CELLS, RING_CELLS)).mean(axis=(1, 2))
-    mean, (inside, whole) = cells.mean(axis=1), (_area(inner), _area(outer))
-    ring = (around * whole - mean * inside) / (whole - inside) if whole > inside else mean
-    return np.concatenate([mean, cells.std(axis=1), cells.max(axis=1), mean - ring])
+def _pooled(one: Map, boxes: Boxes, stride: int) -> NDArray[np.float32]:
+    """(n, 4 channels) of one map."""
+    inner = _at_least(boxes)
+    outer = _grown(inner, np.array([one.shape[2], one.shape[1]]) * stride)
+    cells = np.empty((len(boxes), len(one), CELLS), np.float32)
+    along = (inner[:, 2] - inner[:, 0]) > (inner[:, 3] - inner[:, 1])
+    for rows, shape in ((along, (CELLS, 1)), (~along, (1, CELLS))):
+        cells[rows] = align(one, inner[rows] / stride, shape).reshape(-1, len(one), CELLS)
+    around = align(one, outer / stride, (RING_CELLS, RING_CELLS)).mean(axis=(2, 3))
+    mean, own, all_of_it = cells.mean(axis=2), _area(inner), _area(outer)
+    wider, beside = all_of_it > own, np.maximum(all_of_it - own, 1e-9).astype(np.float32)
+    ring = (around * all_of_it.astype(np.float32) - mean * own.astype(np.float32)) / beside
+    return np.concatenate([mean, cells.std(axis=2), cells.max(axis=2), np.where(wider, mean - ring, 0)], axis=1)
 
 
-def _at_least(box: Boxes) -> Boxes:
-    middle, half = (box[:2] + box[2:]) / 2, np.maximum(box[2:] - box[:2], LEAST_PX) / 2
-    return np.concatenate([middle - half, middle + half])
+def _at_least(boxes: Boxes) -> Boxes:
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum(boxes[:, 2:] - boxes[:, :2], LEAST_PX) / 2
+    return np.concatenate([middle - half, middle + half], axis=1)
 
 
-def _grown(box: Boxes, limits: NDArray[np.int64]) -> Boxes:
-    """The box with its surroundings, cut at the frame, but never smaller than the box."""
-    beside = np.clip(RING * (box[2:] - box[:2]).min(), LEAST_RING_PX, MOST_RING_PX)
-    low, high = np.maximum(box[:2] - beside, 0), np.minimum(box[2:] + beside, limits)
-    return np.concatenate([np.minimum(low, box[:2]), np.maximum(high, box[2:])])
+def _grown(boxes: Boxes, limits: NDArray[np.int64]) -> Boxes:
+    """The boxes with their surroundings, cut at the frame, but never smaller than the box."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    beside = np.clip(RING * (high - low).min(axis=1, keepdims=True), LEAST_RING_PX, MOST_RING_PX)
+    cut = np.maximum(low - beside, 0), np.minimum(high + beside, limits)
+    return np.concatenate([np.minimum(cut[0], low), np.maximum(cut[1], high)], axis=1)
 
 
-def _area(box: Boxes) -> float:
-    return float(np.prod(box[2:] - box[:2]))
+def _area(boxes: Boxes) -> NDArray[np.float64]:
+    """(n, 1)"""
+    return np.asarray(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, keepdims=True))
 
 
-def align(one: Map, box: Boxes, cells: tuple[int, int]) -> NDArray[np.float32]:
-    """(channels, down, across) means of `cells` (across, down) of a box in map pixels: RoIAlign with SAMPLES squared.
+def align(one: Map, boxes: Boxes, cells: tuple[int, int]) -> NDArray[np.float32]:
+    """(n, channels, down, across) means of `cells` (across, down) of boxes in map pixels: RoIAlign, SAMPLES squared.
 
-    A map pixel's value stands in its middle; outside the map the nearest pixel counts.
+    A map pixel's value stands in its middle; outside the map the nearest pixel counts. Interpolation in a rectangle is
+    a product of two, one for each axis.
     """
-    across, columns = _shares(box[0], box[2], cells[0], one.shape[2])
-    down, rows = _shares(box[1], box[3], cells[1], one.shape[1])
-    part = one[:, rows, columns]
-    return np.asarray(down @ (part @ across.T) if cells[0] < cells[1] else (down @ part) @ across.T)
+    across, columns = _shares(boxes[:, 0], boxes[:, 2], cells[0], one.shape[2])
+    down, rows = _shares(boxes[:, 1], boxes[:, 3], cells[1], one.shape[1])
+    found = np.empty((len(boxes), len(one), cells[1], cells[0]), np.float32)
+    for n, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        part, by_row, by_column = one[:, row, column], down[n, :, row], across[n, :, column].T
+        found[n] = by_row @ (part @ by_column) if cells[0] < cells[1] else (by_row @ part) @ by_column
+    return found
 
 
-def _shares(low: float, high: float, cells: int, size: int) -> tuple[NDArray[np.float32], slice]:
-    """(cells, pixels): what each pixel of one axis counts in each cell, and which pixels of `size` these are: those
-    that count. Interpolation in a rectangle is a product of two such, one for each axis."""
-    places = low + (high - low) * (np.arange(cells * SAMPLES) + 0.5) / (cells * SAMPLES) - 0.5
-    places = np.clip(places, 0, size - 1)
-    counted = np.arange(int(places[0]), min(int(places[-1]) + 2, size))
-    near = np.maximum(1 - np.abs(places[:, None] - counted), 0)
-    shares = near.reshape(cells, SAMPLES, len(counted)).mean(axis=1)
-    return np.asarray(shares, np.float32), slice(counted[0], counted[-1] + 1)
+def _shares(
+    low: NDArray[np.float64], high: NDArray[np.float64], cells: int, size: int
+) -> tuple[NDArray[np.float32], list[slice]]:
+    """(n, cells, size) what each pixel of an axis counts in each cell of each box, and which pixels count there."""
+    steps = (np.arange(cells * SAMPLES) + 0.5) / (cells * SAMPLES)
+    places = np.clip(low[:, None] + (high - low)[:, None] * steps - 0.5, 0, size - 1)
+    near = np.maximum(1 - np.abs(places[:, :, None] - np.arange(size)), 0)
+    shares = near.reshape(len(low), cells, SAMPLES, size).mean(axis=2)
+    first, last = places[:, 0].astype(int), np.minimum(places[:, -1].astype(int) + 2, size)
+    return np.asarray(shares, np.float32), [slice(*ends) for ends in zip(first.tolist(), last.tolist(), strict=True)]

@@ -53,7 +53,8 @@ def letterbox(
     import cv2
 
     fit, (rows, columns) = fit_into(image.size, input_hw, stride=stride)
-    new_wh, photo = (round(image.width * fit.across), round(image.height * fit.down)), image.convert("RGB")
+    new_wh = round(image.width * fit.across), round(image.height * fit.down)
+    photo = image if image.mode == "RGB" else image.convert("RGB")
     if smooth:
         photo = photo.resize(new_wh, Image.Resampling.BILINEAR, reducing_gap=3.0)
     elif new_wh != image.size:

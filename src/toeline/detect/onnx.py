@@ -7,7 +7,7 @@ margins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from toeline.core.prefetch import ahead, cores
 from toeline.core.reading import number, read_json, whole
 from toeline.core.scene import Detection
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.threads import taken
 from toeline.detect.detector import DEFAULT, MOST_SIDE, RESCORE, UNKNOWN, DetectorOptions, Known, Label
+from toeline.detect.letterbox import Fit
 from toeline.detect.postprocess import detections, keep_best
 from toeline.detect.rescore import Rescorer
 from toeline.detect.views import LEAST, MOST_VIEWS, WHOLE, Candidates, Rows, View, fused
@@ -127,12 +130,13 @@ class OnnxDetector:
         return cls(session, card, Rescorer.load(again, card.kinds, len(card.views)) if again.is_file() else None)
 
     def find(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
-        """What was found in each image, most confident first; one at a time, because the model takes one."""
-        return [self._find(image) for image in images]
+        """What was found in each image, most confident first. The model takes one, so several have a thread each."""
+        threads = min(taken() or cores(), len(images))
+        return list(ahead(self._find, images, workers=threads if threads > 1 else 0, most=threads))
 
     def _find(self, image: Image.Image) -> list[Detection]:
         if self.rescorer is None and self.card.views == WHOLE:
-            rows = self._look(image, WHOLE[0], np.asarray(self.card.thresholds, np.float32))
+            (rows,) = self._looks(image, np.asarray(self.card.thresholds, np.float32))
         else:
             found = self.candidates(image)
             best = self.rescorer(image, found) if self.rescorer else found
@@ -152,12 +156,18 @@ class OnnxDetector:
     def candidates(self, image: Image.Image) -> Candidates:
         """What all views find, joined; before confidences are looked at again, and without thresholds."""
         least = np.full(len(self.card.kinds), LEAST, np.float32)
-        return fused([self._look(image, view, least) for view in self.card.views])
+        return fused(list(self._looks(image, least)))
 
-    def _look(self, image: Image.Image, view: View, least: Floats) -> Rows:
-        """What one view shows that is not under the `least` of its type, most confident first."""
+    def _looks(self, image: Image.Image, least: Floats) -> Iterator[Rows]:
+        """What each view shows that is not under the `least` of its type, most confident first."""
+        side, fill = self.card.input_px, self.card.fill
+        laid = {scale: View(scale).laid(image, side, fill) for scale in {view.scale for view in self.card.views}}
+        for view in self.card.views:
+            square, fit = laid[view.scale]
+            yield self._seen(view, view.turned(square), fit, least)
+
+    def _seen(self, view: View, square: NDArray[np.uint8], fit: Fit, least: Floats) -> Rows:
         card = self.card
-        square, fit = view.laid(image, card.input_px, card.fill)
         boxes, scores = self._run(square[None])
         rows, kinds = np.nonzero(scores >= least)
         best = keep_best(boxes[rows], scores[rows, kinds], kinds, iou=card.nms_iou)

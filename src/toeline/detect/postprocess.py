@@ -100,7 +100,8 @@ def overlaps(
 ) -> NDArray[np.float64]:
     """IoU of one box with others."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(1)
+    sides = np.maximum(high - low, 0)
+    shared = sides[:, 0] * sides[:, 1]
     overlap: NDArray[np.float64] = shared / np.maximum(area + areas - shared, 1e-9)
     return overlap
 

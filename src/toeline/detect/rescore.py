@@ -146,7 +146,7 @@ def columns_of(image: Image.Image, found: Candidates, kinds: int, network: Featu
     shape = np.log(np.column_stack([sides / limits[:2], sides[:, 0] / sides[:, 1]]))
     instances = tuple(Instance(str(i), "", Box(*map(float, box))) for i, box in enumerate(boxes))
     scene = Scene(Path("photograph"), image.size, instances)
-    pooled = pool(scene, image.convert("RGB"), network)
+    pooled = pool(scene, image if image.mode == "RGB" else image.convert("RGB"), network)
     place = np.hstack([said, found.votes.reshape(n, -1), shape, boxes / limits])
     return np.hstack([place, _around(boxes, found, image.size, kinds), pooled])
 

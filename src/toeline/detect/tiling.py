@@ -6,8 +6,8 @@ Knows windows and pixels. How large the tiles are is decided in scale.py, what i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from toeline.detect.detector import Detector
 
 
-BATCH = 16  # views that are cut at a time: 20 MB at 640 pixels
+BATCH = 8  # views that are cut at a time: 50 MB at 640 pixels, with their feature maps
 
 
 def tiled(detector: Detector, words: str) -> Detector:
@@ -50,44 +50,54 @@ class TiledDetector:
 
         At any time one batch of views is held beside the photographs, each no larger than the detector needs.
         """
-        plans = [self.plan(image) for image in images]
+        looks = [Looks(self.detector, image, self.batch) for image in images]
+        plans = [self._side(look) for look in looks]
         small = [image for image, side in zip(images, plans, strict=True) if not side]
         plain = iter(self.detector.find(small) if small else [])
-        return [self._in_tiles(image, side) if side else next(plain) for image, side in zip(images, plans, strict=True)]
+        return [self._in_tiles(look, side) if side else next(plain) for look, side in zip(looks, plans, strict=True)]
 
     def plan(self, image: Image.Image) -> int:
         """Side of the tiles in pixels of the photograph; 0 for one that is looked at as a whole."""
+        return self._side(Looks(self.detector, image, self.batch))
+
+    def _side(self, look: Looks) -> int:
+        image = look.image
         known = known_of(self.detector)
         if self.tiling.side:
             return self.tiling.side if max(image.size) > self.tiling.side else 0
         if fits_whole(image.size, known):
             return 0
-        return best_side(lambda windows: self._look(image, windows), image.size, known)
+        return best_side(look, image.size, known)
 
-    def _in_tiles(self, image: Image.Image, side: int) -> list[Detection]:
+    def _in_tiles(self, look: Looks, side: int) -> list[Detection]:
+        image = look.image
         wide, high = image.size
         tiles = grid(image.size, side, self.tiling.overlap_px(side))
-        found = self._look(image, [*tiles, (0, 0, wide, high)])
+        found = look([*tiles, (0, 0, wide, high)])
         looks = [TileView(Box(*map(float, w)), tuple(seen)) for w, seen in zip(tiles, found, strict=False)]
         again = around(loose_ends(looks, image.size), image.size, side)
-        more = [TileView(Box(*map(float, w)), tuple(s)) for w, s in zip(again, self._look(image, again), strict=True)]
+        more = [TileView(Box(*map(float, w)), tuple(s)) for w, s in zip(again, look(again), strict=True)]
         joined = join(looks, found[-1], image.size, overlap=self.tiling.overlap_px(side), more=more)
         return [replace(s, instance=replace(s.instance, id=str(n))) for n, s in enumerate(joined, start=1)]
 
-    def _look(self, image: Image.Image, windows: Sequence[Window]) -> list[list[Detection]]:
-        """What is seen in each window, in pixels of the photograph."""
-        return [
-            [placed(s, window, shown.size) for s in seen]
-            for some in (windows[n : n + self.batch] for n in range(0, len(windows), self.batch))
-            for window, shown, seen in self._views(image, some)
-        ]
 
-    def _views(
-        self, image: Image.Image, windows: Sequence[Window]
-    ) -> Iterator[tuple[Window, Image.Image, list[Detection]]]:
+@dataclass(frozen=True)
+class Looks:
+    """What a detector sees in windows of one photograph, in pixels of that. The same window is looked at once."""
+
+    detector: Detector
+    image: Image.Image
+    batch: int
+    seen: dict[Window, list[Detection]] = field(default_factory=dict)
+
+    def __call__(self, windows: Sequence[Window]) -> list[list[Detection]]:
         most = known_of(self.detector).shown_px
-        shown = [cut(image, window, most) for window in windows]
-        return zip(windows, shown, self.detector.find(shown), strict=True)
+        new = [window for window in dict.fromkeys(windows) if window not in self.seen]
+        for some in (new[n : n + self.batch] for n in range(0, len(new), self.batch)):
+            shown = [cut(self.image, window, most) for window in some]
+            for window, view, found in zip(some, shown, self.detector.find(shown), strict=True):
+                self.seen[window] = [placed(s, window, view.size) for s in found]
+        return [self.seen[window] for window in windows]
 
 
 def cut(image: Image.Image, window: Window, most_px: int) -> Image.Image:

@@ -49,7 +49,13 @@ class View(NamedTuple):
             gap = (side - inner) // 2
             sheet[gap : gap + inner, gap : gap + inner] = square
             square, fit = sheet, fit._replace(left=fit.left + gap, top=fit.top + gap)
-        return np.ascontiguousarray(square[:, ::-1]) if self.mirrored else square, fit
+        return self.turned(square), fit
+
+    def turned(self, square: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A square that is not mirrored as this view shows it."""
+        import cv2
+
+        return np.asarray(cv2.flip(square, 1)) if self.mirrored else square
 
     def undone(self, boxes: Floats, fit: Fit, side: int) -> Floats:
         """Boxes (N, 4) of the square as boxes of the photograph, in its pixels."""
@@ -124,9 +130,9 @@ def _votes(
     middle: NDArray[np.float64], kind: NDArray[np.int64], boxes: Floats, scores: Floats, kinds: NDArray[np.int64],
     view: NDArray[np.int64], views: int,
 ) -> Floats:  # fmt: skip
-    votes = np.zeros((len(middle), views, 2), np.float32)
+    votes, exact = np.zeros((len(middle), views, 2), np.float32), boxes.astype(np.float64)
     for i, box in enumerate(middle):
-        overlap = np.where(kinds == kind[i], _iou(box, boxes.astype(np.float64)), 0.0)
+        overlap = np.where(kinds == kind[i], _iou(box, exact), 0.0)
         for v in range(views):
             own = np.flatnonzero((view == v) & (overlap > 0))
             if len(own):
@@ -136,5 +142,5 @@ def _votes(
 
 
 def _iou(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    low, high = others[:, :2], others[:, 2:]
-    return overlaps(box, float(np.prod(box[2:] - box[:2])), others, (high - low).prod(1))
+    sides = others[:, 2:] - others[:, :2]
+    return overlaps(box, float((box[2] - box[0]) * (box[3] - box[1])), others, sides[:, 0] * sides[:, 1])

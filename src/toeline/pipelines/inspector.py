@@ -209,9 +209,9 @@ class Inspector:
 
         Faults of a photograph, of its labels and of the machine (no memory) end up in `Result.problems`; mistakes of
         ours (TypeError and the like) are not caught. `workers` threads read photographs ahead, another one asks the
-        detector about `batch` of them at a time, and this one asks the judge; with 0 all happens in this one. What
-        comes out is the same for any numbers. Memory holds about AHEAD_PX pixels, or two photographs if they are
-        larger, as long as nobody keeps `Result.image`.
+        detector about `batch` of them at a time, and this one asks the judge; with 0 all happens in this one, but for
+        what a detector does side by side in a batch. What comes out is the same for any numbers. Memory holds about
+        AHEAD_PX pixels, or two photographs if they are larger, as long as nobody keeps `Result.image`.
         """
         budget = Budget(AHEAD_PX)
         counted = ((photo, self._counted(photo, budget) if workers else 0) for photo in photos)

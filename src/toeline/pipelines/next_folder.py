@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toeline.core.run_folder import RUN, held_in, read_run
 from toeline.errors import OutputError, SetupError
 from toeline.pipelines.progress import errors, escape
 
@@ -24,6 +23,8 @@ def next_folder(command: str, options: Mapping[str, Any], *, top: Path = RUNS) -
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise SetupError("several processes write into one folder. Name it with --out.")
+    from toeline.core.run_folder import held_in
+
     taken = sorted((n for n in _numbers(command, top) if held_in(top / f"{command}-{n}", make=False)), reverse=True)
     for number in taken:
         folder = top / f"{command}-{number}"
@@ -43,6 +44,8 @@ def _numbers(command: str, top: Path) -> list[int]:
 
 def _is_unfinished(folder: Path, options: Mapping[str, Any]) -> bool:
     """Whether a folder holds a run that was begun with these options and not finished."""
+    from toeline.core.run_folder import RUN, read_run
+
     try:
         record = read_run(folder) if (folder / RUN).is_file() else {"finished": "never begun"}
     except OutputError:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from toeline.core.scene import Scene
     from toeline.judge.qwen_vl import QwenVLJudge
     from toeline.plan.model_shape import Model
-    from toeline.plan.plan import Plan, PlanDevices, PlanRequest
+    from toeline.plan.plan import Plan
+    from toeline.plan.request import PlanDevices, PlanRequest
 
 
 SEED = 71_021  # a dozen objects to ask about; of the check alone, no training run and no benchmark draws from it

@@ -27,9 +27,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from toeline.core.finding import kinds_of
-from toeline.core.provenance import peak_memory
-from toeline.core.run_folder import ERRORS
 from toeline.core.words import shown, some
 
 if TYPE_CHECKING:
@@ -216,19 +213,22 @@ def show_places(places: Mapping[str, str]) -> None:
 class Summary:
     """What a command came to: `lines` for people (markup or tables) and `places` to look at, or `record` as JSON.
 
-    `problems` are told by their kinds; `errors` is where they are listed.
+    `problems` are told by their kinds; `errors` is where they are listed, if not in errors.jsonl.
     """
 
     lines: Sequence[RenderableType]
     places: Mapping[str, str]
     record: Mapping[str, Any]
     problems: Sequence[Problem] = ()
-    errors: str = ERRORS
+    errors: str = ""
     last: str = ""
 
 
 def tell(summary: Summary, *, as_json: bool) -> None:
     """Print a summary on standard output."""
+    from toeline.core.finding import kinds_of
+    from toeline.core.run_folder import ERRORS
+
     if as_json:
         tell_json(summary.record)
         return
@@ -237,7 +237,7 @@ def tell(summary: Summary, *, as_json: bool) -> None:
     show_places(summary.places)
     if summary.last:
         out.print(summary.last)
-    tell_kinds(kinds_of(summary.problems), summary.errors)
+    tell_kinds(kinds_of(summary.problems), summary.errors or ERRORS)
 
 
 def tell_kinds(kinds: Sequence[ProblemKind], where: str, more: str = "") -> None:
@@ -295,6 +295,8 @@ def training_bars(epochs: int) -> Iterator[Callable[[str, int, int, Mapping[str,
 
 def _memory() -> str:
     """The most memory so far, of the GPU where there is one."""
+    from toeline.core.provenance import peak_memory
+
     peak = peak_memory()
     most_bytes = peak.get("gpu") or peak.get("process")
     return f"{most_bytes / 1e9:.1f} GB" if most_bytes else ""

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from typer import Argument, Option
 
 from toeline.errors import SetupError
-from toeline.weights import is_hub_id
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")  # of the language model; the vision tower's layers are called qkv
 CHANGE_NOTHING = ("checkpointing", "max_tokens", "workers", "threads")  # in the result: a run may go on with others
@@ -164,6 +163,8 @@ class DetectorFit:
         place = Path(self.begin)
         if place.exists():
             return self.begin if (place / "config.json").is_file() else None
+        from toeline.weights import is_hub_id
+
         return self.begin if is_hub_id(self.begin) else None
 
     @property

@@ -25,7 +25,7 @@ DIRECTIONS = 8  # of the edges' orientations over half a turn
 class Maps:
     """What is measured in boxes; `scale` is map pixels per photograph pixel.
 
-    `channels` (H, W, 11) float32, about 0 to 1; `patterns` of light and `green_patterns` of excess green, one (H, W)
+    `channels` (11, H, W) float32, about 0 to 1; `patterns` of light and `green_patterns` of excess green, one (H, W)
     uint8 per radius, 0 to PATTERNS - 1; `direction` (H, W) uint8, 0 to DIRECTIONS - 1.
     """
 
@@ -48,22 +48,22 @@ def maps(picture: Picture) -> Maps:
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     edge, direction = _edges(gray)
-    channels = np.dstack([_colors(rgb), edge, _rough(gray)])
-    green = np.clip(100 + 200 * channels[..., CHANNELS.index("green excess")], 0, 255).astype(np.uint8)
+    channels = np.stack([*_colors(rgb), edge, _rough(gray)])
+    green = np.clip(100 + 200 * channels[CHANNELS.index("green excess")], 0, 255).astype(np.uint8)
     patterns, green_patterns = (tuple(_patterns(shades, r) for r in RADII) for shades in (gray, green))
     return Maps(channels, patterns, green_patterns, direction, scale)
 
 
-def _colors(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W, 9): RGB, Lab, saturation and value of HSV, excess green 2G - R - B over the sum (Woebbecke 1995)."""
+def _colors(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+    """(H, W) each: RGB, Lab, saturation and value of HSV, excess green 2G - R - B over the sum (Woebbecke 1995)."""
     import cv2
 
     unit = rgb.astype(np.float32) / 255
     lab = cv2.cvtColor(unit, cv2.COLOR_RGB2LAB) / 100
-    hsv = cv2.cvtColor(unit, cv2.COLOR_RGB2HSV)[..., 1:]
-    total = unit.sum(axis=-1, keepdims=True)
-    excess = 3 * unit[..., 1:2] / np.maximum(total, 1e-3) - 1
-    return np.concatenate([unit, lab, hsv, excess], axis=-1).astype(np.float32)
+    _, saturation, value = cv2.split(cv2.cvtColor(unit, cv2.COLOR_RGB2HSV))
+    red, green, blue = cv2.split(unit)
+    excess = 3 * green / np.maximum(red + green + blue, 1e-3) - 1
+    return red, green, blue, *cv2.split(lab), saturation, value, excess
 
 
 def _edges(gray: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -73,7 +73,9 @@ def _edges(gray: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.uin
     unit = gray.astype(np.float32) / 255
     dx, dy = cv2.Scharr(unit, cv2.CV_32F, 1, 0) / 16, cv2.Scharr(unit, cv2.CV_32F, 0, 1) / 16
     turn = np.arctan2(dy, dx) / np.pi  # half turns, -1 to 1
-    return np.hypot(dx, dy).astype(np.float32), (np.rint(turn * DIRECTIONS) % DIRECTIONS).astype(np.uint8)
+    return np.hypot(dx, dy).astype(np.float32), (np.rint(turn * DIRECTIONS).astype(np.int8) % DIRECTIONS).astype(
+        np.uint8
+    )
 
 
 def _rough(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -105,5 +107,5 @@ def _patterns(gray: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     steps = ((0, r), (d, d), (r, 0), (d, -d), (0, -r), (-d, -d), (-r, 0), (-d, d))
     code = np.zeros(gray.shape, np.uint8)
     for bit, (down, right) in enumerate(steps):
-        code |= (wide[r + down : r + down + high, r + right : r + right + width] > soft).astype(np.uint8) << bit
-    return _uniform()[code]
+        code |= (wide[r + down : r + down + high, r + right : r + right + width] > soft).view(np.uint8) << bit
+    return np.asarray(cv2.LUT(code, _uniform()))

@@ -70,15 +70,13 @@ class BaselineJudge:
         asked = {question.instance_id: question for question in sheet.questions}
         instances = [instance for instance in scene.instances if instance.id in asked]
         rows = columns(scene, picture, self.model.kinds, self.network(), only=asked)
-        found = {
-            instance.id: self._over(asked[instance.id], instance.type_name, row)
-            for instance, row in zip(instances, rows, strict=True)
-        }
+        found: dict[str, dict[str, float]] = {}
+        for kind in {instance.type_name for instance in instances}:
+            own = [n for n, instance in enumerate(instances) if instance.type_name == kind]
+            for n, said in zip(own, self.model.log_probs(kind, rows[own]), strict=True):
+                question = asked[instances[n].id]
+                found[question.instance_id] = over(as_answers(said, self.model.answers(kind)), question.answers)
         return [found[question.instance_id] for question in sheet.questions]
-
-    def _over(self, question: Question, kind: str, row: Any) -> dict[str, float]:
-        own = as_answers(self.model.log_probs(kind, row[None])[0], self.model.answers(kind))
-        return over(own, question.answers)
 
     def unseen(self, sheet: QuestionSheet, photo_sha256: str) -> list[dict[str, float]] | None:
         """As `out_of_fold`, of a whole sheet."""
