@@ -40,7 +40,7 @@ docs: $(VENV)/docs.stamp  ## the documentation as a site, in site/; a link that 
 	@echo "Written: site/index.html"
 
 audit: $(VENV)/audit.stamp  ## known vulnerabilities of the versions in constraints.txt; asks the index for its advisories, so it is no part of test
-	$(VENV)/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(VENV)/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 install: $(VENV)/dev.stamp
 
