@@ -61,10 +61,10 @@ def arguments() -> argparse.Namespace:
 def real(data: Path, top: Path) -> dict[str, Path]:
     """Both judges on the real valid split, and one beside the other."""
     toeline(top, "baseline", data, "--out", "baseline.safetensors", "--split", "train")
-    more = ("--targets", "fine-tuned", "--calibrate", "train")
+    more = ("--targets", "fine-tuned")  # no calibration: the judge in the package has seen all of the train split
     found = {
         "real-embedded": evaluate(top, data, "embedded", *more, "--prompt", "all"),
-        "real-baseline": evaluate(top, data, "baseline", *more[:2], "--judge", "baseline:baseline.safetensors"),
+        "real-baseline": evaluate(top, data, "baseline", *more, "--judge", "baseline:baseline.safetensors"),
     }
     toeline(top, "compare", "embedded", "baseline", "--out", "compare")
     return {**found, "real-compare": top / "compare"}

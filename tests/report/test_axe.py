@@ -23,10 +23,11 @@ from toeline.data.yolo import open_yolo
 from toeline.evaluate.calibration import Bin
 from toeline.judge.decide import sure
 from toeline.report.document import Grid, Highlight, Mistake, MistakeGroup, ScorecardPage, Section, render_html
-from toeline.report.inspection_page import TruthNotes, render_page
+from toeline.report.inspection_page import Book, PagePart, TruthNotes, render_page
 from toeline.report.plots import reliability_plot
 from toeline.report.revisit import compared
 from toeline.report.revisit_page import page_of
+from toeline.report.tables import Totals
 
 TAXONOMY = Taxonomy.load()
 pytestmark = pytest.mark.slow
@@ -41,6 +42,14 @@ def inspection(folder: Path) -> Path:
     problems = [Problem("", "a.txt", "odd", "Mend it.", 3), Problem("", "b.txt", "left out", note=True)]
     page = given(folder, "a.jpg", findings=found, ground_truth=truth, problems=problems)
     (folder / "report.html").write_text(render_page(page), encoding="utf-8")
+    return folder / "report.html"
+
+
+def paged(folder: Path) -> Path:
+    """The contents of a report of several pages."""
+    parts = (PagePart("report/0001.html", "DJI_0001.jpg", "DJI_0900.jpg", Totals()),)
+    page = render_page(given(folder, "a.jpg", book=Book(Totals(), parts=parts)))
+    (folder / "report.html").write_text(page, encoding="utf-8")
     return folder / "report.html"
 
 
@@ -91,3 +100,16 @@ def test_axe_has_no_serious_finding(make: Callable[[Path], Path], scheme: str, c
     found = serious(page)
     page.close()
     assert found == []
+
+
+@pytest.mark.parametrize("make", [paged, scorecard], ids=lambda make: make.__name__)
+def test_tables_to_read_need_no_scrolling_at_400_pixels(
+    make: Callable[[Path], Path], chromium: Any, tmp_path: Path
+) -> None:
+    page = chromium.new_page(viewport={"width": 400, "height": 900})
+    page.goto(make(tmp_path).as_uri())
+    wide = "all => all.map((one) => one.scrollWidth - one.clientWidth)"
+    found = page.locator(".stack.read").evaluate_all(wide)
+    page.close()
+    assert found
+    assert max(found) <= 0

@@ -119,6 +119,15 @@ def test_without_photographs_labels_and_exports_say_what_to_do(
         assert web.get(f"{BASE}/findings.csv").status_code == 200  # which needs no photograph
 
 
+def test_what_was_uploaded_is_found_in_a_store_that_was_moved(store: Path, tmp_path: Path) -> None:
+    uploads = store / "uploads" / "job-1"
+    uploads.parent.mkdir()
+    (tmp_path / "photos").rename(uploads)
+    (tmp_path / "empty").mkdir()
+    moved = store.rename(tmp_path / "elsewhere")
+    assert find_photos(moved, [tmp_path / "empty"]).record["found"] == 3
+
+
 def test_a_folder_that_is_not_there_is_said(store: Path, tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match="there is no such file or folder"):
         find_photos(store, [tmp_path / "nowhere"])

@@ -17,6 +17,7 @@ from toeline.data.images import search_photos
 from toeline.data.matching import folded
 from toeline.pipelines.progress import Summary, bar
 from toeline.serve.imports import is_same, path_of, place_photo
+from toeline.serve.jobs import UPLOADS
 from toeline.serve.store import Row, Store
 
 MISSING = "is not where it was, and in none of these folders. Name the folder in which it is now"
@@ -58,8 +59,10 @@ def find_moved(store: Store, folders: Sequence[Path]) -> Moved:
     """Look for every photograph of a store that is not where it was. Raises PhotoError for a folder that is not there.
 
     The same photograph is one with the same SHA-256, whatever its name; where a run kept none, the same name and size.
+    What was uploaded is looked for in the store, which may have been moved itself.
     """
-    files, moved = _Files(folders), Moved()
+    own = store.folder / UPLOADS
+    files, moved = _Files([*folders, own] if own.is_dir() else folders), Moved()
     moved.problems += files.problems
     rows = store.rows("SELECT * FROM photos ORDER BY id")
     with bar("Comparing", total=len(rows)) as step:
