@@ -53,6 +53,12 @@ def paged(folder: Path) -> Path:
     return folder / "report.html"
 
 
+PATH = "/srv/" + "a_folder_with_a_long_name/" * 4
+LONG = Grid(
+    f"{PATH} beside {PATH}", ("measured", "first", "second", "95 % interval", "n"), (("x", "1", "2", "3", "4"),)
+)
+
+
 def scorecard(folder: Path) -> Path:
     """With figures, plots, tables, mistakes and all moods."""
     bins = [Bin(0.5, 0.4, 10), Bin(0.9, 0.8, 20)]
@@ -61,11 +67,15 @@ def scorecard(folder: Path) -> Path:
         ("A paragraph.",),
         (metric("accuracy", 0.8, 0.7, 0.9, 9, majority_baseline=0.3),),
         (reliability_plot(bins, bins),),
-        (Grid("A table", ("what", "n"), (("x", "–"), ("y", "3")), folded=True), Grid("", ("a", "b"), (("x", "1"),))),
+        (
+            Grid("A table", ("what", "n"), (("x", "–"), ("y", "3")), folded=True),
+            Grid("", ("a", "b"), (("x", "1"),)),
+            LONG,
+        ),
         (MistakeGroup("rock toe", "rock toe damaged", 1, (Mistake("a.jpg", "1", "", (("rock toe", 0.4),), "odd"),)),),
     )
     points = [Highlight(mood, "One sentence.", "measured") for mood in ("bad", "careful", "good")]
-    page = ScorecardPage("A scorecard", "A headline.", (section,), RUN, (("3", "photographs"),), points=points)
+    page = ScorecardPage("A scorecard", f"{PATH} is better.", (section,), RUN, (("3", "photographs"),), points=points)
     (folder / "report.html").write_text(render_html(page), encoding="utf-8")
     return folder / "report.html"
 
@@ -110,6 +120,8 @@ def test_tables_to_read_need_no_scrolling_at_400_pixels(
     page.goto(make(tmp_path).as_uri())
     wide = "all => all.map((one) => one.scrollWidth - one.clientWidth)"
     found = page.locator(".stack.read").evaluate_all(wide)
+    whole = page.evaluate("document.documentElement.scrollWidth")
     page.close()
     assert found
     assert max(found) <= 0
+    assert whole <= 400
