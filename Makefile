@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PYTHON ?=
 
-.PHONY: demo serve-demo test quick browser docs install clean
+.PHONY: demo serve-demo test quick browser docs audit install clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/default.stamp  ## draw a dozen scenes, inspect them, compare with the ground truth
@@ -38,6 +38,9 @@ browser: $(VENV)/browser.stamp  ## only the tests in Debian's chromium: the revi
 docs: $(VENV)/docs.stamp  ## the documentation as a site, in site/; a link that leads nowhere fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Written: site/index.html"
+
+audit: $(VENV)/audit.stamp  ## known vulnerabilities of the versions in constraints.txt; asks the index for its advisories, so it is no part of test
+	$(VENV)/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 install: $(VENV)/dev.stamp
 
@@ -72,6 +75,12 @@ $(VENV)/serve.stamp: $(VENV)/default.stamp
 
 $(VENV)/browser.stamp: $(VENV)/dev.stamp
 	$(PIP) --editable '.[browser]'
+	@touch $@
+
+# In an environment of its own: what pip-audit needs is pinned nowhere, and must not exchange what is.
+$(VENV)/audit.stamp: | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/audit
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)/audit/bin/python -m pip install --quiet pip-audit
 	@touch $@
 
 $(VENV)/docs.stamp: $(VENV)/default.stamp

@@ -4,9 +4,10 @@
     python benchmarks/evaluate.py [--scenes 200] [--real ../shared/data/lagoon-dyke] [--out benchmarks/results]
 
 On drawn scenes of a seed that no training saw: the embedded judge with every prompt, and spatial reasoning. On the
-real valid split, if it is there: the same, the baseline trained on the real train split, and both judges compared.
-True boxes and types. Nothing is chosen here. Pages are those of the commands without their lists of single objects;
-all that the commands wrote goes to runs/benchmarks/evaluate. docs/scorecard.md defines every figure.
+real valid split, if it is there: the same, and the baseline trained on the real train split. True boxes and types.
+Nothing is chosen here. Pages are those of the commands without their lists of single objects; all that the commands
+wrote goes to runs/benchmarks/evaluate, where `toeline compare` sets both judges side by side. docs/scorecard.md
+defines every figure.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from results import RESULTS, shortened_page, uncut, write
 from toeline.synth.dataset import write_dataset
 
 SEED = 20_261_121  # the drawn scenes of benchmarks/embedded.py: no training run, demo or test draws from it
-KEPT = ("scorecard", "prompts", "compare")
+KEPT = ("scorecard", "prompts")
 LIBRARIES = ("toeline", "torch", "transformers", "numpy", "pillow", "scikit-learn", "opencv-python-headless")
 
 
@@ -46,8 +47,8 @@ def main() -> None:
             measured |= real(args.real.resolve(), top)
         for name, out in measured.items():
             shutil.copytree(out, uncut(args.out) / "evaluate" / name, dirs_exist_ok=True)
-            (page,) = (out / n for n in ("report.md", "compare.md") if (out / n).is_file())
-            write(f"evaluate/{name}", shortened_page(page.read_text("utf-8")), figures(out, made), args.out)
+            page = shortened_page((out / "report.md").read_text("utf-8"))
+            write(f"evaluate/{name}", "\n\n".join(filter(None, (args.note, page))), figures(out, made), args.out)
 
 
 def arguments() -> argparse.Namespace:
@@ -55,19 +56,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scenes", type=int, default=200, help="0 leaves drawn scenes out")
     parser.add_argument("--real", type=Path, default=Path("../shared/data/lagoon-dyke"))
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--note", default="", help="a sentence above each page, such as what else the machine did")
     return parser.parse_args()
 
 
 def real(data: Path, top: Path) -> dict[str, Path]:
-    """Both judges on the real valid split, and one beside the other."""
+    """Both judges on the real valid split."""
     toeline(top, "baseline", data, "--out", "baseline.safetensors", "--split", "train")
-    more = ("--targets", "fine-tuned", "--calibrate", "train")
-    found = {
+    more = ("--targets", "fine-tuned")  # no calibration: the judge in the package has seen all of the train split
+    return {
         "real-embedded": evaluate(top, data, "embedded", *more, "--prompt", "all"),
-        "real-baseline": evaluate(top, data, "baseline", *more[:2], "--judge", "baseline:baseline.safetensors"),
+        "real-baseline": evaluate(top, data, "baseline", *more, "--judge", "baseline:baseline.safetensors"),
     }
-    toeline(top, "compare", "embedded", "baseline", "--out", "compare")
-    return {**found, "real-compare": top / "compare"}
 
 
 def evaluate(top: Path, data: Path, out: str, *more: str) -> Path:
@@ -89,6 +89,7 @@ def figures(out: Path, made: dict[str, Any]) -> dict[str, Any]:
     read = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted(out.glob("*.json")) if file.stem in KEPT}
     run = json.loads((out / "run.json").read_text("utf-8"))
     read["run"] = {key: run[key] for key in ("settings", "scoring", "data_sha256") if key in run}
+    read["run"]["settings"]["data"] = Path(run["settings"]["data"]).name  # not where it lay
     if spatial := read.get("scorecard", {}).get("spatial"):
         spatial["relations"] = {r["second"]: r["differences"][0] for r in spatial["relations"]}
     return {"machine": made, **read}

@@ -70,7 +70,7 @@ def main() -> None:
 def make_store(folder: Path, findings: int, reviewers: int, password: str) -> None:
     """A store with drawn photographs and `findings` findings on them, as an import makes it, and the accounts."""
     from toeline.serve.accounts import Accounts
-    from toeline.serve.imports import import_run
+    from toeline.serve.imports import finished, import_run
     from toeline.serve.store import Store
 
     there = (folder / "store").is_dir()
@@ -78,7 +78,7 @@ def make_store(folder: Path, findings: int, reviewers: int, password: str) -> No
         write_run(folder, findings)
     store = Store.open(folder / "store")
     if not there:
-        print(f"{import_run(store, folder / 'run').findings:,} findings imported", file=sys.stderr)
+        print(f"{import_run(store, finished(folder / 'run')).findings:,} findings imported", file=sys.stderr)
     accounts = Accounts(store)
     for name in ("engineer", "reader", *(f"reviewer{n}" for n in range(reviewers))):
         accounts.add(name, {"engineer": "engineer", "reader": "viewer"}.get(name, "reviewer"), password)

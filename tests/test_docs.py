@@ -12,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 import toeline
+from toeline.errors import ExitCode
 
 ROOT = Path(__file__).parent.parent
 COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
@@ -45,6 +46,29 @@ def test_a_command_is_documented_with_all_its_options(name: str) -> None:
 def test_options_that_all_commands_have_are_documented_once() -> None:
     before = COMMANDS_PAGE.split("\n## `toeline")[0]
     assert [option for option in OPTIONS_OF_ALL if option not in before] == []
+
+
+def test_every_command_takes_a_number_of_threads() -> None:
+    without = [name for name, command in commands().items() if "threads" not in {p.name for p in command.params}]
+    assert without == ["train-embedded"], "take @with_settings, which adds --threads; the page names the one exception"
+    assert "`--threads N` is on every command but `train-embedded`" in COMMANDS_PAGE
+
+
+def test_an_extra_is_listed_where_people_look_for_it() -> None:
+    install = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    extras = PROJECT["optional-dependencies"].keys() - {"browser", "dev", "docs"}
+    assert sorted(extras) == sorted(re.findall(r"^\| `([a-z-]+)` \| ", install, re.MULTILINE))
+
+
+def test_what_a_newcomer_looks_for_is_said() -> None:
+    install = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"2\.3 GB on disk \(Windows, macOS, extras: \[docs/install\.md\]", readme)
+    assert re.search(r"^    py -m venv \.venv$", install, re.MULTILINE)
+    assert re.search(r"^macOS: ", install, re.MULTILINE)
+    assert "toeline --install-completion" in COMMANDS_PAGE
+    codes = dict(re.findall(r"\*\*(\d)\*\* ([a-z]+)", COMMANDS_PAGE.split("Exit codes:")[1].split("\n\n")[0]))
+    assert {int(n) for n in codes} == set(ExitCode)
 
 
 def test_no_command_is_documented_that_is_not_there() -> None:

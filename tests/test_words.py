@@ -31,6 +31,8 @@ BANNED = {
     r"at once\[/\]|<b>at once</b>|\d of them at once|(done|acted on) at once|\"at once\"": "immediate, immediately",
     r"\bflatter(s|ed)\b": "is optimistic",
     r"\b(sightings?|albums?|blamed?)\b": "detection, gallery, error by stage",
+    r"pip install '?toeline\b": "a name of ours is on no index: the extra, by docs/install.md",
+    r"under the floor": "under the review threshold",
     r"\btoeline floor\b(?!`? and `floor:FILE`)": "toeline baseline",
 }
 

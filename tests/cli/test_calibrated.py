@@ -91,11 +91,13 @@ def test_the_threshold_is_the_calibrations_unless_one_is_given(calibration: Path
     record = json.loads(calibration.read_text())
     calibration.write_text(json.dumps({**record, "review_below": 0.99}))
     assert inspect("--calibration", str(calibration)) == 0
-    assert all("under the floor of 0.99" in verdict.review for _, verdict in verdicts(tmp_path / "out"))
+    assert all("under the review threshold of 0.99" in verdict.review for _, verdict in verdicts(tmp_path / "out"))
     assert inspect("--calibration", str(calibration), "--review-below", "0.1", "--out", "low") == 0
     assert not any(verdict.review for _, verdict in verdicts(tmp_path / "low"))
     assert inspect("--review-below", "0.8", "--out", "plain") == 0
-    assert all("at 0.70, under the floor of 0.80" in verdict.review for _, verdict in verdicts(tmp_path / "plain"))
+    assert all(
+        "at 0.70, under the review threshold of 0.80" in verdict.review for _, verdict in verdicts(tmp_path / "plain")
+    )
 
 
 @pytest.mark.parametrize("on", [{}, {"n": 3}, {"objects": None, "split": []}])

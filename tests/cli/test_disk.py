@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
@@ -156,7 +157,10 @@ def test_other_errors_are_not_blamed_on_libraries(error: Exception) -> None:
     assert broken_library(error) is None
 
 
-@pytest.mark.parametrize("extra", ["adapter", "heic", "qlora", "quantize", "train", "train-detector", "yolo"])
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.mark.parametrize("extra", sorted(PROJECT["optional-dependencies"].keys() - {"browser", "dev", "docs"}))
 def test_an_extra_is_installed_by_names_that_any_index_has(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the package came from a clone, a wheel or nowhere: never by a name of ours."""
     installed = install_line(extra)

@@ -104,6 +104,7 @@ def test_a_worse_judge_is_refused_with_crops_of_what_it_changed(gate: Gate, tmp_
     for told in (page, text):
         assert "Right before, wrong now" in told
         assert "worse is refused" in told
+        assert "not finished" not in told
     assert len(re.findall(r"^\| (?:old|worse) \|", text, re.M)) == 4  # side by side, and their probabilities
 
 

@@ -33,7 +33,7 @@ def test_the_most_probable_answer_is_the_verdict() -> None:
 
 
 @pytest.mark.parametrize(
-    ("review_below", "reason"), [(0.39, ""), (0.41, "best is slope drain at 0.40, under the floor of 0.41")]
+    ("review_below", "reason"), [(0.39, ""), (0.41, "best is slope drain at 0.40, under the review threshold of 0.41")]
 )
 def test_an_unsure_answer_is_for_review(review_below: float, reason: str) -> None:
     assert decide(logs(0.4, 0.35, 0.25), TAXONOMY, review_below=review_below).review == reason
@@ -44,7 +44,9 @@ def test_an_answer_of_another_type_is_for_review() -> None:
     assert decide(scores, TAXONOMY, kind="slope_drain").review == "detected as slope drain, judged as rock toe"
     assert decide(scores, TAXONOMY, kind="rock_toe").review == ""
     both = decide(scores, TAXONOMY, kind="slope_drain", review_below=0.99).review
-    assert both == "best is rock toe at 0.91, under the floor of 0.99; detected as slope drain, judged as rock toe"
+    unsure, disputed = both.split("; ")
+    assert unsure == "best is rock toe at 0.91, under the review threshold of 0.99"
+    assert disputed == "detected as slope drain, judged as rock toe"
 
 
 def test_equal_scores_decide_for_the_first() -> None:
@@ -89,13 +91,14 @@ def test_a_calibration_changes_how_sure_and_never_what() -> None:
         assert warm.probability == made.temper(plain.probabilities, "slope_drain")[plain.class_name]
         assert (warm.probability > plain.probability) == (temperature < 1)
         assert math.isclose(sum(warm.probabilities.values()), 1)
-    assert "under the floor of 0.50" in decide(scores, TAXONOMY, calibration=Calibration(20.0), review_below=0.5).review
+    unsure = decide(scores, TAXONOMY, calibration=Calibration(20.0), review_below=0.5)
+    assert "under the review threshold of 0.50" in unsure.review
 
 
 ROCK = TAXONOMY.answers("rock_toe")
 STEPS = (ReviewStep(0.0, 0.3, 0.0, 0.25), ReviewStep(0.6, 0.1, 0.4, 0.05))
 KNOWN = Calibration(review_below=0.6, risk=0.1, steps=STEPS)
-UNDER, ALL = "under the floor of 0.60 for at most 10 % wrong", "and no answer is sure enough"
+UNDER, ALL = "under the review threshold of 0.60 for at most 10 % wrong", "and no answer is sure enough"
 
 
 @pytest.mark.parametrize(

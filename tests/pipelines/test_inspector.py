@@ -54,7 +54,9 @@ def test_pictures_in_memory_and_text_paths_are_taken_too(tmp_path: Path) -> None
 def test_an_unsure_answer_is_marked_for_review(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "a.jpg", (200, 100))
     assert fake_inspector(review_below=0.5).inspect(photo)[0].verdict.review == ""
-    assert "0.70, under the floor of 0.75" in fake_inspector(review_below=0.75).inspect(photo)[0].verdict.review
+    assert (
+        "0.70, under the review threshold of 0.75" in fake_inspector(review_below=0.75).inspect(photo)[0].verdict.review
+    )
 
 
 @dataclass(frozen=True)

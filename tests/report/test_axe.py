@@ -23,10 +23,11 @@ from toeline.data.yolo import open_yolo
 from toeline.evaluate.calibration import Bin
 from toeline.judge.decide import sure
 from toeline.report.document import Grid, Highlight, Mistake, MistakeGroup, ScorecardPage, Section, render_html
-from toeline.report.inspection_page import TruthNotes, render_page
+from toeline.report.inspection_page import Book, PagePart, TruthNotes, render_page
 from toeline.report.plots import reliability_plot
 from toeline.report.revisit import compared
 from toeline.report.revisit_page import page_of
+from toeline.report.tables import Totals
 
 TAXONOMY = Taxonomy.load()
 pytestmark = pytest.mark.slow
@@ -44,6 +45,20 @@ def inspection(folder: Path) -> Path:
     return folder / "report.html"
 
 
+def paged(folder: Path) -> Path:
+    """The contents of a report of several pages."""
+    parts = (PagePart("report/0001.html", "DJI_0001.jpg", "DJI_0900.jpg", Totals()),)
+    page = render_page(given(folder, "a.jpg", book=Book(Totals(), parts=parts)))
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    return folder / "report.html"
+
+
+PATH = "/srv/" + "a_folder_with_a_long_name/" * 4
+LONG = Grid(
+    f"{PATH} beside {PATH}", ("measured", "first", "second", "95 % interval", "n"), (("x", "1", "2", "3", "4"),)
+)
+
+
 def scorecard(folder: Path) -> Path:
     """With figures, plots, tables, mistakes and all moods."""
     bins = [Bin(0.5, 0.4, 10), Bin(0.9, 0.8, 20)]
@@ -52,11 +67,15 @@ def scorecard(folder: Path) -> Path:
         ("A paragraph.",),
         (metric("accuracy", 0.8, 0.7, 0.9, 9, majority_baseline=0.3),),
         (reliability_plot(bins, bins),),
-        (Grid("A table", ("what", "n"), (("x", "–"), ("y", "3")), folded=True), Grid("", ("a", "b"), (("x", "1"),))),
+        (
+            Grid("A table", ("what", "n"), (("x", "–"), ("y", "3")), folded=True),
+            Grid("", ("a", "b"), (("x", "1"),)),
+            LONG,
+        ),
         (MistakeGroup("rock toe", "rock toe damaged", 1, (Mistake("a.jpg", "1", "", (("rock toe", 0.4),), "odd"),)),),
     )
     points = [Highlight(mood, "One sentence.", "measured") for mood in ("bad", "careful", "good")]
-    page = ScorecardPage("A scorecard", "A headline.", (section,), RUN, (("3", "photographs"),), points=points)
+    page = ScorecardPage("A scorecard", f"{PATH} is better.", (section,), RUN, (("3", "photographs"),), points=points)
     (folder / "report.html").write_text(render_html(page), encoding="utf-8")
     return folder / "report.html"
 
@@ -91,3 +110,18 @@ def test_axe_has_no_serious_finding(make: Callable[[Path], Path], scheme: str, c
     found = serious(page)
     page.close()
     assert found == []
+
+
+@pytest.mark.parametrize("make", [paged, scorecard], ids=lambda make: make.__name__)
+def test_tables_to_read_need_no_scrolling_at_400_pixels(
+    make: Callable[[Path], Path], chromium: Any, tmp_path: Path
+) -> None:
+    page = chromium.new_page(viewport={"width": 400, "height": 900})
+    page.goto(make(tmp_path).as_uri())
+    wide = "all => all.map((one) => one.scrollWidth - one.clientWidth)"
+    found = page.locator(".stack.read").evaluate_all(wide)
+    whole = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    assert found
+    assert max(found) <= 0
+    assert whole <= 400

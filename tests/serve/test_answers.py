@@ -600,3 +600,30 @@ def test_cvat_gets_the_labels_that_its_task_must_have(store: Path) -> None:
         assert {a.get("name") for a in shape.iterfind("attribute")} <= known
     assert labels["whole photograph"]["type"] == "tag"
     assert [a["name"] for a in labels["whole photograph"]["attributes"]] == [PHOTO, SEEN]
+
+
+# --- nothing came of it: why ---
+
+
+def test_a_project_that_nobody_worked_on_says_so(store: Path) -> None:
+    done = given(store, tasks_of(store))
+    unanswered = "without a submitted annotation: predictions that nobody submitted are no answers"
+    assert done.lines == ["[bold]0 decisions[/] of 0 photographs in Label Studio: none", f"4 tasks {unanswered}"]
+    assert (events(store), done.record["unanswered"]) == ([], 4)
+    tasks = tasks_of(store)
+    submit(tasks[2])
+    assert given(store, tasks).lines[1] == f"3 tasks {unanswered}"
+
+
+def test_what_was_decided_before_and_is_as_it_was_is_said_to_be_nothing_new(store: Path) -> None:
+    with client(store) as web:
+        for one in items(web):
+            decide(web, one["id"])
+    out = store.parent / "decided"
+    assert exit_code("labels", str(store), "--out", str(out), "--to", "cvat") == 0
+    done = answers_into(store, out / "cvat/annotations.xml", user="local")
+    assert done.record["decisions"] == {}
+    assert done.lines[1] == "No class, box or object in the file differs from what is decided in the store already"
+    assert done.problems == []
+    (store.parent / "empty.xml").write_text("<annotations><version>1.1</version></annotations>")
+    assert answers_into(store, store.parent / "empty.xml", user="local").lines[1] == "The file holds no photograph"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.datasets import exit_code
-from tests.support.serving import BASE, copied, key
+from tests.support.serving import BASE, client, copied, drawn, key
 
 from toeline.serve.store import Store
 
@@ -112,3 +114,95 @@ def test_the_server_killed_five_times_loses_nothing_and_keeps_nothing_twice(tmp_
     assert {row["key"]: row["id"] for row in kept} == acknowledged
     assert len(kept) == len(acknowledged)
     assert exit_code("serve", "check", "--store", str(folder)) == 0
+
+
+# What kills itself in the middle of one request: argv is the folder, the place, and where in it.
+IMPORT = """
+import os, signal, sys
+from pathlib import Path
+from toeline.serve import imports
+from toeline.serve.run import import_into
+from toeline.serve.store import Store
+folder, where = Path(sys.argv[1]), sys.argv[2]
+def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
+def at(what, number):
+    real, calls = getattr(imports, what), []
+    def counted(*given):
+        calls.append(1)
+        return die() if len(calls) == number else real(*given)
+    setattr(imports, what, counted)
+if where == "opened": at("run_hash", 1)
+if where == "findings": at("_findings", 2)
+if where == "kept": at("remember_promoted", 1)
+if where == "commit":
+    real = imports._findings
+    def many(db, *given):
+        db.set_trace_callback(lambda sql: die() if sql == "COMMIT" else None)
+        real(db, *given)
+    imports._findings = many
+import_into(folder / "run", folder / "store", "")
+"""
+SIGN = """
+import os, signal, sys
+from pathlib import Path
+from fastapi.testclient import TestClient
+from toeline.serve import signing
+from toeline.serve.api import make_app
+from toeline.serve.store import Store
+store, where, form = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
+real = signing.insert
+def insert(db, *given):
+    if where == "event": die()
+    if where == "commit": db.set_trace_callback(lambda sql: die() if sql == "COMMIT" else None)
+    return real(db, *given)
+signing.insert = insert
+with TestClient(make_app(store)) as web:
+    if where == "kept": Store.note_head = die
+    web.post("/api/v1/signoffs", content=form, headers={"content-type": "application/json"})
+"""
+
+
+def killed(script: str, *given: str) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", script, *given], env=env, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+
+
+def counts(folder: Path, *tables: str) -> list[int]:
+    with closing(Store.open(folder)) as store:
+        return [int(store.value(f"SELECT COUNT(*) FROM {table}")) for table in tables]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("where", "there"), [("opened", 0), ("findings", 0), ("commit", 0), ("kept", 1)])
+def test_an_import_that_was_killed_is_all_or_nothing_and_is_completed_by_the_same_command(
+    where: str, there: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(drawn() / "run", tmp_path / "run")
+    killed(IMPORT, str(tmp_path), where)
+    store = tmp_path / "store"
+    assert counts(store, "inspections", "photos", "findings", "records") == [there, 4 * there, 12 * there, 12 * there]
+    assert bool(counts(store, "meta WHERE name = 'taxonomy_sha256'")[0]) == bool(there)
+    assert exit_code("serve", "check", "--store", str(store)) == 0
+    assert exit_code("serve", "import", str(tmp_path / "run"), "--store", str(store)) == 0
+    assert counts(store, "inspections", "photos", "findings", "records") == [1, 4, 12, 12]
+    assert exit_code("serve", "check", "--store", str(store)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("where", "there"), [("event", 0), ("commit", 0), ("kept", 1)])
+def test_a_sign_off_that_was_killed_is_all_or_nothing_and_sent_again_is_signed_once(
+    where: str, there: int, tmp_path: Path
+) -> None:
+    store, form = copied(tmp_path), {"inspection": 1, "name": "Ann Smith", "key": key()}
+    killed(SIGN, str(store), where, json.dumps(form))
+    assert counts(store, "signoffs", "events") == [there, there]
+    assert exit_code("serve", "check", "--store", str(store)) == 0
+    with client(store) as web:
+        for _ in range(2):
+            answer = web.post(f"{BASE}/signoffs", json=form)
+            assert (answer.status_code, answer.json()["id"]) == (201, 1)
+        assert web.post(f"{BASE}/signoffs", json={**form, "note": "other"}).status_code == 422
+    assert counts(store, "signoffs", "events") == [1, 1]
+    assert exit_code("serve", "check", "--store", str(store)) == 0

@@ -312,37 +312,37 @@ def test_a_body_that_is_no_json_is_told_what_to_send(web: TestClient, kind: str,
 
 def test_a_part_of_a_run_is_not_imported(tmp_path: Path) -> None:
     from toeline.errors import OutputError
-    from toeline.serve.imports import import_run
+    from toeline.serve.imports import finished, import_run
 
     run = Path(shutil.copytree(drawn() / "run", tmp_path / "run"))
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(record | {"settings": record["settings"] | {"part": "1/3"}}))
     store = Store.open(tmp_path / "new")
     with pytest.raises(OutputError, match=r"is part 1/3 of a run.* `toeline join`, then import what that wrote"):
-        import_run(store, run)
+        import_run(store, finished(run))
     assert store.value("SELECT COUNT(*) FROM inspections") == 0
     store.close()
 
 
 def test_importing_the_same_run_again_changes_nothing(tmp_path: Path) -> None:
-    from toeline.serve.imports import import_run
+    from toeline.serve.imports import finished, import_run
 
     store = Store.open(copied(tmp_path))
-    assert import_run(store, drawn(4) / "run").already
+    assert import_run(store, finished(drawn(4) / "run")).already
     assert store.value("SELECT COUNT(*) FROM findings") == 12
     assert store_taxonomy(store).answers()
     store.close()
 
 
 def test_photographs_that_were_away_are_found_by_importing_again(tmp_path: Path) -> None:
-    from toeline.serve.imports import import_run
+    from toeline.serve.imports import finished, import_run
 
     run, store = make_run(tmp_path, photos=2), Store.open(tmp_path / "store")
     (tmp_path / "photos").rename(tmp_path / "away")
-    assert len(import_run(store, run).problems) == 2
-    assert len(import_run(store, run).problems) == 2  # said again, as long as they are away
+    assert len(import_run(store, finished(run)).problems) == 2
+    assert len(import_run(store, finished(run)).problems) == 2  # said again, as long as they are away
     (tmp_path / "away").rename(tmp_path / "photos")
-    assert import_run(store, run).problems == []
+    assert import_run(store, finished(run)).problems == []
     store.close()
     with client(tmp_path / "store") as web:
         assert web.get(f"{BASE}/photos/1/image").status_code == 200

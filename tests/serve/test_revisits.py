@@ -11,7 +11,7 @@ from tests.support.datasets import exit_code
 from tests.support.serving import BASE, client, decide, items
 from tests.support.visits import at, pose, said, shot, write_visit
 
-from toeline.serve.imports import import_run
+from toeline.serve.imports import finished, import_run
 from toeline.serve.store import Store
 
 SHOTS = [shot(f"a{n}.jpg", pose(40 * n)) for n in range(2)]
@@ -31,7 +31,7 @@ def visits(tmp_path: Path) -> tuple[Path, Path, Path]:
     ]
     store = Store.open(tmp_path / "store")
     for run in runs:
-        import_run(store, run)
+        import_run(store, finished(run))
     store.close()
     return runs[0], runs[1], tmp_path / "store"
 

@@ -19,7 +19,7 @@ from tests.support.stand_ins import FakeJudge, stand_in
 from toeline.pipelines.settings import InspectRun
 from toeline.serve.accounts import MOST_OF_PAIR, Accounts, TooMany
 from toeline.serve.api import Limits, make_app
-from toeline.serve.imports import import_run
+from toeline.serve.imports import finished, import_run
 from toeline.serve.jobs import Model
 from toeline.serve.store import Store
 from toeline.serve.uploads import plain_name
@@ -257,7 +257,7 @@ def test_names_of_files_are_text_and_never_formulas_or_scripts(tmp_path: Path, m
     make_photo((60, 60), 9).save(tmp_path / "photos" / "exif.jpg", exif=exif)
     assert exit_code("inspect", str(tmp_path / "photos"), "--out", str(tmp_path / "run")) == 0
     store = Store.open(tmp_path / "store")
-    import_run(store, tmp_path / "run", name="<script>alert(2)</script>")
+    import_run(store, finished(tmp_path / "run"), name="<script>alert(2)</script>")
     store.close()
     with client(tmp_path / "store") as web:
         for one in items(web):

@@ -20,7 +20,7 @@ from tests.support.stand_ins import FakeJudge, stand_in
 from toeline.pipelines.inspect import Output, inspect_into
 from toeline.pipelines.settings import InspectRun
 from toeline.serve.api import make_app
-from toeline.serve.imports import import_run
+from toeline.serve.imports import finished, import_run
 from toeline.serve.store import Store
 
 BASE = "/api/v1"
@@ -41,7 +41,7 @@ def make_store(folder: Path, photos: int = 4, size_wh: tuple[int, int] = SIZE) -
     """The folder of a store with such a run in it."""
     run = make_run(folder, photos, size_wh)
     store = Store.open(folder / "store")
-    import_run(store, run, name="flight7")
+    import_run(store, finished(run), name="flight7")
     store.close()
     return folder / "store"
 

@@ -57,6 +57,27 @@ def import_(
     raise typer.Exit(ExitCode.of(fine=not grave(done.problems)))
 
 
+@app.command("find-photos")
+def find_photos(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders in which the photographs are now.")],
+    store: StoreDir,
+    as_json: AsJson = False,
+) -> None:
+    """Find the photographs of a store that were moved, by their bytes; what was decided stays.
+
+    Exit code 1: some are missing, and are named.
+
+    Example: toeline serve find-photos /archive/2026 --store review
+    """
+    from toeline.serve.moved import find_photos as find  # loads what reads photographs
+
+    done = find(store, folders)
+    if not as_json:
+        tell_problems(done.problems)
+    tell(done, as_json=as_json)
+    raise typer.Exit(ExitCode.of(fine=not grave(done.problems)))
+
+
 @app.command("answers")
 def answers(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What Label Studio (JSON) or CVAT (XML, zip) wrote.")],

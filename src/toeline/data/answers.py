@@ -76,12 +76,16 @@ class AnsweredPhoto:
 
 @dataclass
 class Answers:
-    """All of a file. `faults` and `notes` are of what became no `photos`, each with its place in the file."""
+    """All of a file. `faults` and `notes` are of what became no `photos`, each with its place in the file.
+
+    `unanswered` tasks have no annotation of the one who was asked for.
+    """
 
     tool: str
     photos: list[AnsweredPhoto] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+    unanswered: int = 0
 
 
 def read_answers(file: Path, annotator: str = "") -> Answers:
@@ -257,6 +261,7 @@ def _label_studio(raw: Any, file: Path, annotator: str) -> Answers:
         except ValueError as why:
             found.faults.append((where, f"{why}."))
         else:
+            found.unanswered += not chosen
             if others and chosen:
                 found.notes.append((where, f"{some(others, 'annotation')} not read: another one counts."))
     return found

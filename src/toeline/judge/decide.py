@@ -60,7 +60,7 @@ class Floor:
         if self.below >= 1:
             yield f"best is {best} at {shares[best]:.2f}, and no answer is sure enough{wanted}"
         elif shares[best] < self.below:
-            yield f"best is {best} at {shares[best]:.2f}, under the floor of {self.below:.2f}{wanted}"
+            yield f"best is {best} at {shares[best]:.2f}, under the review threshold of {self.below:.2f}{wanted}"
         elif second != best and shares[best] - shares[second] < self.lead:
             yield f"best is {best} at {shares[best]:.2f}, with {second} close behind at {shares[second]:.2f}"
 
@@ -82,7 +82,7 @@ def decide(
     all or scores that are not numbers, TaxonomyError for an unknown class name.
 
     >>> decide({"rock toe": -0.1, "rock toe damaged": -2.35}, Taxonomy.load(), review_below=0.95).review
-    'best is rock toe at 0.90, under the floor of 0.95'
+    'best is rock toe at 0.90, under the review threshold of 0.95'
     >>> decide({"rock toe": -0.6, "rock toe damaged": -0.8}, Taxonomy.load()).review
     'best is rock toe at 0.55, with rock toe damaged close behind at 0.45'
     """

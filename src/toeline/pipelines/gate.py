@@ -153,12 +153,12 @@ def _write(
             made = replace(variant.gate.calibrations[1], fitted_for=whose(one.folder.run.get("models", {})))
             write_whole(out / name / CALIBRATION, json.dumps(made.record(), indent=2) + "\n")
     files = {photo.name: photo.path for photo in done[0].split.photos}
+    result.record.update(finished=now_words(), answer=result.answer, **counted(result.problems))  # the page says it too
     page = page_of(result, taxonomy, files)
     write_whole(out / HTML, render_html(page))
     write_whole(out / MARKDOWN, render_markdown(page))
     write_whole(out / ERRORS, join_lines(map(problem_record, result.problems)))
     write_whole(out / JSON, json.dumps(result.summary(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    result.record.update(finished=now_words(), answer=result.answer, **counted(result.problems))
     write_run(out, result.record)
 
 

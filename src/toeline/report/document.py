@@ -6,6 +6,7 @@ and no template changes. Metrics are shown as they were measured; texts, plots a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -353,12 +354,12 @@ def percent(share: float) -> str:
 
 
 def tenths(share: float) -> str:
-    """A share as percent with one digit, for measured figures.
+    """A share as percent with one digit, for measured figures; empty for a share of nothing.
 
-    >>> tenths(0.5712), tenths(1)
-    ('57.1%', '100.0%')
+    >>> tenths(0.5712), tenths(1), tenths(math.nan)
+    ('57.1%', '100.0%', '')
     """
-    return f"{100 * share:.1f}%"
+    return "" if math.isnan(share) else f"{100 * share:.1f}%"
 
 
 def run_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:

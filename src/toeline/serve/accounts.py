@@ -15,6 +15,7 @@ from itsdangerous import BadSignature, Signer
 
 from toeline.errors import SetupError, ToelineError
 from toeline.serve.decisions import LOCAL
+from toeline.serve.names import typed
 from toeline.serve.store import Store, now
 
 ROLES = ("viewer", "reviewer", "engineer")  # each may what those before it may
@@ -164,6 +165,7 @@ class Accounts:
         """A token for a machine that acts as `name`; it is shown once. Raises SetupError."""
         if not self.store.value("SELECT 1 FROM users WHERE name = ?", name):
             raise SetupError(f"{name}: there is no such account. Make it: toeline serve user add {name}")
+        note = typed(note, "--note")
         token = f"tl_{secrets.token_urlsafe(32)}"
         with self.store.write() as db:
             db.execute("INSERT INTO tokens VALUES (?, ?, ?, ?)", (_hashed(token), name, note, now()))

@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from toeline.core.box import Box
 from toeline.core.finding import Problem
 from toeline.core.records import told_record
 from toeline.core.words import cut, some
-from toeline.data.answers import PERCENT, AnsweredPhoto, Region, read_answers
+from toeline.data.answers import PERCENT, AnsweredPhoto, Answers, Region, read_answers
 from toeline.data.coco import SAME_SHAPE
 from toeline.data.coco_photos import spellings
 from toeline.data.images import read_header
@@ -39,6 +40,9 @@ UNSEEN = (
     "{} unchanged, and not ticked as seen: not taken as confirmed. Tick `seen` at the shape or at the tag of its "
     "photograph, or say --all-seen."
 )
+UNANSWERED = "without a submitted annotation: predictions that nobody submitted are no answers"
+NOTHING_NEW = "No class, box or object in the file differs from what is decided in the store already"
+NO_PHOTOS = "The file holds no photograph"
 Corners = tuple[float, float, float, float]
 
 
@@ -67,8 +71,7 @@ class Taken:
 
 def answers_into(store_dir: Path, file: Path, *, user: str, annotator: str = "", all_seen: bool = False) -> Summary:
     """Take what was done in Label Studio or CVAT into a store, as decisions of `user`. Raises ToelineError."""
-    store = Store.open(store_dir, make=False)
-    try:
+    with closing(Store.open(store_dir, make=False)) as store:
         require_reviewer(store, user)
         with saying("Reading the answers"):
             found = read_answers(file, annotator)
@@ -77,25 +80,31 @@ def answers_into(store_dir: Path, file: Path, *, user: str, annotator: str = "",
             for answered in found.photos:
                 taker.take(answered)
         taken = taker.taken
-    finally:
-        store.close()
     taken.problems += [Problem("", f"{file}, {where}", what) for where, what in found.faults]
     if all_seen:
         taken.problems.append(Problem.in_file(file, ALL_SEEN, note=True))
     elif taken.unseen:
         taken.problems.append(Problem.in_file(file, UNSEEN.format(some(taken.unseen, "finding")), note=True))
     taken.problems += [Problem("", f"{file}, {where}", what, note=True) for where, what in found.notes]
-    return _summary(taken, found.tool, store_dir, user)
+    return _summary(taken, found, store_dir, user)
 
 
-def _summary(taken: Taken, tool: str, store_dir: Path, user: str) -> Summary:
+def _summary(taken: Taken, found: Answers, store_dir: Path, user: str) -> Summary:
     number = sum(taken.actions.values())
     kinds = ", ".join(f"{n:,} {action}" for action, n in taken.actions.most_common())
-    lines = [
-        f"[bold]{some(number, 'decision')}[/] of {some(taken.photographs, 'photograph')} in {tool}: {kinds or 'none'}"
-    ]
+    photographs = some(taken.photographs, "photograph")
+    lines = [f"[bold]{some(number, 'decision')}[/] of {photographs} in {found.tool}: {kinds or 'none'}"]
     lines += [f"{some(taken.again, 'answer')} had been taken before"] if taken.again else []
-    record = {"tool": tool, "user": user, "photographs": taken.photographs, "decisions": dict(taken.actions)}
+    lines += [f"{some(found.unanswered, 'task')} {UNANSWERED}"] if found.unanswered else []
+    if not (number or taken.again or taken.problems or found.unanswered):
+        lines.append(NOTHING_NEW if found.photos else NO_PHOTOS)
+    record = {
+        "tool": found.tool,
+        "unanswered": found.unanswered,
+        "user": user,
+        "photographs": taken.photographs,
+        "decisions": dict(taken.actions),
+    }
     record |= {"again": taken.again, **told_record(taken.problems)}
     return Summary(lines, {"store": str(store_dir)}, record, taken.problems, "the lines above")
 

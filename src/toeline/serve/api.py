@@ -168,7 +168,7 @@ def _faults(app: FastAPI) -> None:
     def invalid(_: Request, why: RequestValidationError) -> Response:
         first = why.errors()[0]
         where = [str(part) for part in first["loc"]]
-        said = f"{'.'.join(where)}: {first['msg']}. Send it as the API says."
+        said = f"{'.'.join(where)}: {first['msg'].removeprefix('Value error, ')}. Send it as the API says."
         if where == ["body"] and isinstance(why.body, bytes):  # FastAPI reads JSON only where the header says so
             said = "body: is not sent as JSON. Send the header Content-Type: application/json."
         return fault(422, "invalid", said, where=where)

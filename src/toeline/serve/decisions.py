@@ -28,6 +28,13 @@ class Refused(ToelineError):
         self.status, self.code, self.more = status, code, more
 
 
+def required(row: Row | None, what: str, number: object) -> Row:
+    """A row that was asked for. Raises Refused where there is none."""
+    if row is None:
+        raise Refused(404, "missing", f"{what} {number}: there is none. Load the list again.")
+    return row
+
+
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """What a person says of one finding, or with `add` of a place where nothing was found."""
@@ -184,9 +191,8 @@ class Decisions:
 
     def _finding(self, db: sqlite3.Connection, decision: Decision) -> Row:
         """The finding as it stands. Raises Refused for none, and for one that somebody decided first."""
-        row: Row | None = db.execute("SELECT * FROM findings WHERE id = ?", [decision.finding]).fetchone()
-        if row is None or row["removed"]:
-            raise Refused(404, "missing", f"finding {decision.finding}: there is none. Load the list again.")
+        found = db.execute("SELECT * FROM findings WHERE id = ? AND removed = 0", [decision.finding]).fetchone()
+        row = required(found, "finding", decision.finding)
         if row["version"] != decision.version and decision.action != "skip":
             raise stale(db, row["id"])
         return row
@@ -211,9 +217,8 @@ class Decisions:
         return dumps([round(v, 2) for v in cut])
 
     def _add(self, db: sqlite3.Connection, user: str, decision: Decision, class_name: str) -> Done:
-        photo = db.execute("SELECT * FROM photos WHERE id = ?", [decision.photo]).fetchone()
-        if photo is None:
-            raise Refused(404, "missing", f"photo {decision.photo}: there is none. Load the page again.")
+        found = db.execute("SELECT * FROM photos WHERE id = ?", [decision.photo]).fetchone()
+        photo = required(found, "photo", decision.photo)
         box = self._box(db, photo["id"], decision)
         x1, y1, x2, y2 = json.loads(str(box))
         kind = self.taxonomy.class_of(class_name)

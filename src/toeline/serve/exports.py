@@ -17,7 +17,9 @@ from toeline.data.coco import coco_record
 from toeline.data.export import data_yaml, row
 from toeline.report.geolocate import collection, finding_feature
 from toeline.report.tables import COLUMNS, csv_head, csv_lines, rows
+from toeline.serve.decisions import Refused
 from toeline.serve.forms import Anything
+from toeline.serve.imports import find_command
 from toeline.serve.labels import Labels, labels_of
 from toeline.serve.listing import JOINED, Filter, Listing, as_found
 from toeline.serve.reviewing import FAULTS, chosen
@@ -106,7 +108,11 @@ def _feature(store: Store, one: Row) -> dict[str, Any]:
 def _labels(request: Request, which: Filter) -> Labels:
     state = request.app.state
     ids = {one["id"] for piece in _pieces(state.listing, which) for one in piece}
-    return labels_of(state.store, state.taxonomy, ids=ids)
+    labels = labels_of(state.store, state.taxonomy, ids=ids)
+    if labels.gone and not labels.data.photographs:
+        what = f"none of {some(labels.gone, 'photograph')} is where it was"
+        raise Refused(410, "gone", f"{what}. Bring them back, or, on the server: {find_command('STORE')}")
+    return labels
 
 
 @router.get("/findings.coco.json")
@@ -114,7 +120,9 @@ def as_coco(request: Request, which: Filter = CHOSEN) -> Anything:
     """COCO annotations of what was decided: one file for all splits; `toeline labels` writes them apart."""
     labels = _labels(request, which)
     photos = [photo for its in labels.data.splits.values() for photo in its]
-    return coco_record(photos, labels.data.names)
+    record = coco_record(photos, labels.data.names)
+    record["info"]["left_out"] = [str(problem) for problem in labels.problems]
+    return record
 
 
 @router.get("/findings.yolo.zip", response_class=Response, responses=_kind("application/zip"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from toeline.core.box import FAR
 from toeline.serve.decisions import Decision
+from toeline.serve.names import MOST_NAME, MOST_NOTE, plain, plain_note
 
 MOST_ID = 2**53  # whole numbers that JavaScript and SQLite both hold
 Id = Annotated[int, Field(ge=1, le=MOST_ID)]
@@ -16,6 +17,8 @@ Pixel = Annotated[float, Field(ge=-FAR, le=FAR, allow_inf_nan=False)]
 Corners = Annotated[list[Pixel], Field(min_length=4, max_length=4)]
 Key = Annotated[str, Field(min_length=8, max_length=80, pattern=r"^[\x21-\x7e]+$")]
 Words = Annotated[str, Field(max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME), AfterValidator(plain)]
+Note = Annotated[str, Field(max_length=MOST_NOTE), AfterValidator(plain_note)]
 
 
 class Form(BaseModel):
@@ -81,12 +84,16 @@ class LoginForm(Form):
 
 
 class SignForm(Form):
-    """Who signs which inspection; the password again, unless the server is for this machine alone."""
+    """Who signs which inspection; the password again, unless the server is for this machine alone.
+
+    The same `key` again gives the same sign-off: what got no answer can be sent again.
+    """
 
     inspection: Id
-    name: Annotated[str, Field(min_length=2, max_length=120)]
+    name: Annotated[str, Field(min_length=2, max_length=MOST_NAME), AfterValidator(plain)]
     password: Annotated[str, Field(max_length=1000)] = ""
-    note: Annotated[str, Field(max_length=2000)] = ""
+    note: Note = ""
+    key: Key | None = None
 
 
 Name = Annotated[str, Field(min_length=1, max_length=80)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,11 @@ from toeline.core.reading import file_hash
 from toeline.core.records import finding_record
 from toeline.core.run_folder import FINDINGS
 from toeline.core.taxonomy import Taxonomy
+from toeline.core.words import cut
 from toeline.errors import ModelError, OutputError
 from toeline.pipelines.promoted import Promoted, promoted_from, promoted_of
 from toeline.pipelines.saved_run import SavedRun, read_saved
+from toeline.serve.names import MOST_NAME, typed
 from toeline.serve.store import Row, Store, dumps, now
 
 COLUMNS = (
@@ -67,36 +69,42 @@ class Imported:
     problems: list[Problem] = field(default_factory=list)
 
 
-def import_run(store: Store, folder: Path, *, name: str = "") -> Imported:
-    """Take a finished run into the store. The same run again only finds photographs that were away.
+def import_run(store: Store, saved: SavedRun, *, name: str = "") -> Imported:
+    """Take a `finished` run into the store, all or nothing; the same run again only finds photographs that were away.
 
-    Raises OutputError and ToelineError.
+    Raises OutputError, SetupError and ToelineError.
     """
-    saved = finished(folder)
-    taxonomy = store_taxonomy(store, saved.taxonomy)
-    named = name or str(saved.record.get("title") or "") or saved.folder.resolve().name
+    given = str(saved.record.get("title") or "") or saved.folder.resolve().name
+    named = typed(name, "--name") if name else cut(given, MOST_NAME)
     digest, there = run_hash(saved), saved.photographs()
-    problems = saved.lost(there, "it can be reviewed only when it is back and imported anew.")
+    away = f"it cannot be shown until it is found: {find_command(store.folder)}"
     if known := store.row("SELECT * FROM inspections WHERE run_sha256 = ?", digest):
         photos, findings = (
             int(store.value(f"SELECT COUNT(*) FROM {table} WHERE inspection = ?", known["id"]))
             for table in ("photos", "findings")
         )
-        _find_again(store, known["id"], there)
+        problems = saved.lost(_found_again(store, known["id"], saved, there), away)
+        _remember(store, saved)
         return Imported(known["id"], known["name"], photos, findings, already=True, problems=problems)
     found = saved.findings()
     with store.write() as db:
+        _keep_taxonomy(db, store.folder, saved.taxonomy)
         inspection = _inspection(db, saved, named, digest)
         ids = {str(r["photo"]): _photo(db, inspection, r, there.get(str(r["photo"]))) for r in saved.progress}
         number = 0
         for photo, its in found.items():
             number += len(its)
-            _findings(db, inspection, ids[photo], its, taxonomy)
+            _findings(db, inspection, ids[photo], its, saved.taxonomy)
         db.execute("PRAGMA analysis_limit = 1000")
         db.execute("ANALYZE")  # else SQLite looks up those of a photograph by an index that all of them share
+    _remember(store, saved)
+    return Imported(inspection, named, len(ids), number, problems=saved.lost(there, away))
+
+
+def _remember(store: Store, saved: SavedRun) -> None:
+    """After a kill, the same import again does it."""
     with suppress(ModelError):  # what it was promoted with is then not known; nothing else depends on it
         remember_promoted(store, saved.record)
-    return Imported(inspection, named, len(ids), number, problems=problems)
 
 
 def finished(folder: Path) -> SavedRun:
@@ -106,32 +114,58 @@ def finished(folder: Path) -> SavedRun:
     return saved
 
 
-def _find_again(store: Store, inspection: int, there: Mapping[str, Path]) -> None:
-    """Note the places of photographs that were not there at the import, or are not where they were."""
-    places = {as_stored(name): path for name, path in there.items()}
-    rows = store.rows("SELECT * FROM photos WHERE inspection = ?", inspection)
-    away = [row for row in rows if row["name"] in places and not ((old := path_of(row)) and old.is_file())]
-    if away:
+def _found_again(store: Store, inspection: int, saved: SavedRun, there: Mapping[str, Path]) -> dict[str, Path]:
+    """Where the photographs of a run are, by their names in it; those that were away at the import are noted."""
+    rows = {row["name"]: row for row in store.rows("SELECT * FROM photos WHERE inspection = ?", inspection)}
+    places = {name: path for name, row in rows.items() if (path := path_of(row)) is not None and path.is_file()}
+    found = {
+        stored: path
+        for name, path in there.items()
+        if (stored := as_stored(name)) in rows and stored not in places and is_same(path, rows[stored])
+    }
+    if found:
         with store.write() as db:
-            for row in away:
-                path = places[row["name"]]
-                db.execute(
-                    "UPDATE photos SET path = ?, bytes = ? WHERE id = ?", (_hex(path), path.stat().st_size, row["id"])
-                )
+            for name, path in found.items():
+                place_photo(db, rows[name]["id"], path)
+    names = {as_stored(str(r["photo"])): str(r["photo"]) for r in saved.progress}
+    return {names[stored]: path for stored, path in (places | found).items()}
+
+
+def place_photo(db: sqlite3.Connection, number: int, path: Path) -> None:
+    """Note where a photograph is."""
+    db.execute("UPDATE photos SET path = ?, bytes = ? WHERE id = ?", (_hex(path), path.stat().st_size, number))
+
+
+def find_command(store: Path | str) -> str:
+    """What somebody types whose photographs were moved."""
+    return f"toeline serve find-photos DIR --store {store}"
+
+
+def gone(store: Path | str) -> str:
+    """What is said of a photograph that is not the file that was inspected, and what to do."""
+    return f"is not there any more, or is another file now. Bring it back, or say where it is: {find_command(store)}"
 
 
 def store_taxonomy(store: Store, taxonomy: Taxonomy | None = None) -> Taxonomy:
     """The taxonomy of a store: that of its first run, which all others must share. Raises OutputError."""
-    kept, source = store.meta("taxonomy_sha256"), store.meta("taxonomy")
     if taxonomy is None:
+        source = store.meta("taxonomy")
         return _read_taxonomy(store, source) if source else Taxonomy.load()
-    if not kept:
-        text = Path(taxonomy.source).read_text(encoding="utf-8") if Path(taxonomy.source).is_file() else ""
-        store.set_meta("taxonomy", text)
-        store.set_meta("taxonomy_sha256", taxonomy_hash(taxonomy))
-    elif kept != taxonomy_hash(taxonomy):
-        raise OutputError(f"{store.folder}: holds findings of another taxonomy. Use a store of its own for this run.")
+    if store.meta("taxonomy_sha256") != taxonomy_hash(taxonomy):
+        with store.write() as db:
+            _keep_taxonomy(db, store.folder, taxonomy)
     return taxonomy
+
+
+def _keep_taxonomy(db: sqlite3.Connection, folder: Path, taxonomy: Taxonomy) -> None:
+    """Within a transaction: the taxonomy of a store that has none yet. Raises OutputError where it has another."""
+    kept = db.execute("SELECT value FROM meta WHERE name = 'taxonomy_sha256'").fetchone()
+    if kept is None:
+        text = Path(taxonomy.source).read_text(encoding="utf-8") if Path(taxonomy.source).is_file() else ""
+        facts = [("taxonomy", text), ("taxonomy_sha256", taxonomy_hash(taxonomy))]
+        db.executemany("INSERT INTO meta VALUES (?, ?)", facts)
+    elif kept["value"] != taxonomy_hash(taxonomy):
+        raise OutputError(f"{folder}: holds findings of another taxonomy. Use a store of its own for this run.")
 
 
 def _read_taxonomy(store: Store, text: str) -> Taxonomy:
@@ -186,6 +220,19 @@ def _hex(path: Path) -> str:
 def path_of(photo: Row) -> Path | None:
     """Where the photograph lies; kept in hex, since a name need not be UTF-8. None where it was not found."""
     return Path(bytes.fromhex(photo["path"]).decode("utf-8", "surrogateescape")) if photo["path"] else None
+
+
+def is_same(path: Path, photo: Row, hash_of: Callable[[Path], str] = file_hash) -> bool:
+    """Whether a file is the photograph that was inspected: by its SHA-256, or its size where a run kept none.
+
+    False for a file that cannot be read.
+    """
+    try:
+        if photo["sha256"]:
+            return hash_of(path) == str(photo["sha256"])
+        return path.stat().st_size == int(photo["bytes"]) > 0
+    except OSError:
+        return False
 
 
 def as_stored(name: str) -> str:

@@ -31,8 +31,8 @@ from toeline.pipelines.inspect import Output, Summary, inspect_into, load_inspec
 from toeline.pipelines.model_folder import with_model
 from toeline.pipelines.progress import report_to
 from toeline.pipelines.settings import InspectRun, Pace
-from toeline.serve.decisions import Refused
-from toeline.serve.imports import import_run, insert
+from toeline.serve.decisions import Refused, required
+from toeline.serve.imports import finished, import_run, insert
 from toeline.serve.metrics import Metrics
 from toeline.serve.store import Row, Store, now
 
@@ -142,9 +142,7 @@ class Jobs:
     def row(self, number: int) -> Row:
         """A job. Raises Refused when there is none."""
         row = self.store.row("SELECT * FROM jobs WHERE id = ? AND state != 'preparing'", number)
-        if row is None:
-            raise Refused(404, "missing", f"job {number}: there is none.")
-        return row
+        return required(row, "job", number)
 
     def cancel(self, number: int) -> Row:
         """Cancel a job that waits or runs; what it found so far is not imported."""
@@ -208,7 +206,8 @@ class Jobs:
         try:
             self._set(job["id"], state="running")
             summary = self._inspect(job)
-            imported = import_run(self.store, self.store.folder / RUNS / f"job-{job['id']}", name=job["name"])
+            run = finished(self.store.folder / RUNS / f"job-{job['id']}")
+            imported = import_run(self.store, run, name=job["name"])
             self._set(
                 job["id"],
                 state="done",

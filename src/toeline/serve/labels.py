@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from toeline.core.box import Box
-from toeline.core.finding import Problem
-from toeline.core.reading import file_hash
+from toeline.core.finding import Problem, grave
 from toeline.core.records import counted, join_lines
 from toeline.core.run_folder import write_whole
 from toeline.core.taxonomy import Taxonomy
@@ -26,7 +26,7 @@ from toeline.data.yolo import Entry
 from toeline.errors import OutputError
 from toeline.pipelines.export import write_cvat, write_label_studio
 from toeline.pipelines.progress import Summary, bar, saying
-from toeline.serve.imports import path_of, store_taxonomy
+from toeline.serve.imports import find_command, gone, is_same, path_of, store_taxonomy
 from toeline.serve.listing import JOINED
 from toeline.serve.store import Row, Store
 from toeline.serve.tasks import decided_photos, snapshot
@@ -39,7 +39,6 @@ TRAIN = "train"  # of photographs whose folders name no split
 WHY = {
     "open": "is not decided completely: {} left out, since what is not labeled would be learned as background",
     "unsure": "has {} that nobody could judge: left out with the photograph",
-    "gone": "is not there any more, or is another file now: left out",
     "again": "is in the store more than once: the labels of the last decision are taken",
 }
 
@@ -49,11 +48,12 @@ class Labels:
     """A data set of decisions.
 
     `sources` has for each object, by place and line, who decided it; `rows` by split and place the photograph and its
-    objects in the store.
+    objects in the store; `gone` counts photographs that were left out because their file is not there.
     """
 
     data: LabelSet
     sources: list[dict[str, Any]]
+    gone: int
     rows: dict[tuple[str, str], tuple[Row, list[Row]]]
     problems: list[Problem] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -80,8 +80,9 @@ def labels_of(store: Store, taxonomy: Taxonomy, *, partial: bool = False, ids: s
         )
     names = {i: c.name for i, c in enumerate(taxonomy.classes)}
     splits = {split: tuple(photos[split]) for split in sorted(photos, key=[*dict.fromkeys(SPLITS.values())].index)}
+    lost = len(grave(problems))  # all else that was left out is a note
     problems += _torn(splits)
-    return Labels(LabelSet(store.folder, names, splits), sources, kept_rows, problems, counts)
+    return Labels(LabelSet(store.folder, names, splits), sources, lost, kept_rows, problems, counts)
 
 
 def split_of(photo: Path) -> str:
@@ -104,7 +105,7 @@ def _photographs(
     for photo in store.rows("SELECT * FROM photos ORDER BY id"):
         rows = store.rows(f"{JOINED} WHERE f.photo = ? AND f.removed = 0 ORDER BY f.id", photo["id"])
         rows = [row for row in rows if ids is None or row["id"] in ids]
-        kept = _usable(photo, rows, partial, problems, counts)
+        kept = _usable(photo, rows, partial, problems, counts, gone(store.folder))
         if kept is None:
             continue
         same = photo["sha256"] or photo["name"]
@@ -115,14 +116,16 @@ def _photographs(
     yield from latest.values()
 
 
-def _usable(photo: Row, rows: list[Row], partial: bool, problems: list[Problem], counts: Counter[str]) -> Kept | None:
+def _usable(
+    photo: Row, rows: list[Row], partial: bool, problems: list[Problem], counts: Counter[str], lost: str
+) -> Kept | None:
     """The photograph with what was decided on it, or None; why not is told."""
     counts.update(row["now_action"] if row["decided"] else "open" for row in rows)
     undecided = [row for row in rows if not row["decided"]]
     unsure = [row for row in rows if row["decided"] and row["now_action"] == "unsure"]
     labeled = [row for row in rows if row["decided"] and row["now_class"]]
 
-    def left_out(why: str, number: int = 0) -> None:
+    def left_out(why: str, number: int) -> None:
         problems.append(Problem(photo["name"], photo["name"], WHY[why].format(some(number, "object")), note=True))
 
     if not rows or len(undecided) == len(rows):
@@ -134,8 +137,8 @@ def _usable(photo: Row, rows: list[Row], partial: bool, problems: list[Problem],
         left_out("unsure", len(unsure))
         return None
     path = path_of(photo)
-    if path is None or not path.is_file() or (photo["sha256"] and file_hash(path) != photo["sha256"]):
-        left_out("gone")
+    if path is None or not is_same(path, photo):
+        problems.append(Problem(photo["name"], photo["name"], f"left out, since it {lost}"))
         return None
     return photo, path, labeled
 
@@ -230,16 +233,16 @@ def labels_into(
 ) -> Summary:
     """Write the labels of a store into `out`, as each format of `to`; where each comes from, and what was left out."""
     chosen = formats(to)
-    store = Store.open(store_dir, make=False)
-    try:
+    with closing(Store.open(store_dir, make=False)) as store:
         taxonomy = store_taxonomy(store)
         with saying("Reading the decisions"), snapshot(store) as seen:
             labels = labels_of(store, taxonomy, partial=partial)
             for_tools = decided_photos(store, taxonomy, labels.rows, labels.data, None if partial else seen)
             last = store.row("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1")
         store.note_head()
-    finally:
-        store.close()
+    if not labels.data.photographs and labels.gone:
+        what = f"none of {some(labels.gone, 'decided photograph')} is where it was"
+        raise OutputError(f"{store_dir}: {what}. Bring them back, or say where they are: {find_command(store_dir)}")
     if not labels.data.photographs:
         told = f" ({labels.problems[0]})" if labels.problems else ""
         anything = any(did != "open" for did in labels.counts)

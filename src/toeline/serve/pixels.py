@@ -11,13 +11,12 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from toeline.core.box import Box
-from toeline.core.reading import file_hash
 from toeline.core.run_folder import write_whole
 from toeline.data.images import read_photo
 from toeline.errors import PhotoError
 from toeline.report.draw import as_jpeg
 from toeline.serve.decisions import Refused
-from toeline.serve.imports import path_of
+from toeline.serve.imports import gone, is_same, path_of
 from toeline.serve.store import Row, Store
 
 KEPT_PX = 60_000_000  # pixels of photographs that stay decoded: 180 MB
@@ -76,7 +75,7 @@ class Pixels:
         raise Refused(
             410,
             "gone",
-            f"photo {photo['id']}: {photo['name']} is not there any more, or is another file now. Bring it back.",
+            f"photo {photo['id']}: {photo['name']} {gone('STORE')}",
         )
 
     def _is_same(self, path: Path, photo: Row) -> bool:
@@ -85,7 +84,7 @@ class Pixels:
         kept = self._whole.get(path)
         if kept and kept[:2] == (said.st_size, said.st_mtime_ns):
             return kept[2]
-        same = said.st_size == photo["bytes"] and (not photo["sha256"] or file_hash(path) == photo["sha256"])
+        same = said.st_size == photo["bytes"] and is_same(path, photo)
         self._whole[path] = (said.st_size, said.st_mtime_ns, same)
         return same
 

@@ -12,7 +12,7 @@ from toeline.core.box import Box
 from toeline.report.document import render_html
 from toeline.report.revisit_page import page_of, record
 from toeline.serve.accounts import Who
-from toeline.serve.decisions import Done, Refused
+from toeline.serve.decisions import Done, Refused, required
 from toeline.serve.forms import (
     MOST_ID,
     Anything,
@@ -147,18 +147,19 @@ def findings(
     return JSONResponse(request.app.state.listing.page(which, sort=sort, page=page, per_page=per_page))
 
 
+def _listing(request: Request) -> Listing:
+    found: Listing = request.app.state.listing
+    return found
+
+
 def _row(request: Request, finding: int) -> Row:
-    row: Row | None = request.app.state.listing.finding(finding)
-    if row is None:
-        raise Refused(404, "missing", f"finding {finding}: there is none. Load the list again.")
-    return row
+    return required(_listing(request).finding(finding), "finding", finding)
 
 
 @router.get("/findings/{finding}", tags=["findings"])
 def one(finding: Id, request: Request, who: Who = VIEWER) -> Anything:
     """A finding with what stands around it, the same object elsewhere, and its events."""
-    details: Anything = request.app.state.listing.details(_row(request, finding))
-    return details
+    return _listing(request).details(_row(request, finding))
 
 
 @router.get("/findings/{finding}/crop", response_class=Response, responses=JPEG, tags=["pictures"])
@@ -187,10 +188,7 @@ def _picture(tag: str, known: str, make: Any) -> Response:
 
 
 def _photo(request: Request, photo: int) -> Row:
-    row: Row | None = request.app.state.listing.photo_row(photo)
-    if row is None:
-        raise Refused(404, "missing", f"photo {photo}: there is none.")
-    return row
+    return required(_listing(request).photo_row(photo), "photo", photo)
 
 
 @router.get("/photos", tags=["pictures"])
@@ -203,14 +201,13 @@ def photos(
     per_page: PerPage = 60,
 ) -> Anything:
     """One page of photographs."""
-    found: Anything = request.app.state.listing.photo_page(inspection=inspection, q=q, page=page, per_page=per_page)
-    return found
+    return _listing(request).photo_page(inspection=inspection, q=q, page=page, per_page=per_page)
 
 
 @router.get("/photos/{photo}", tags=["pictures"])
 def photo(photo: Id, request: Request, who: Who = VIEWER) -> Anything:
     """A photograph with everything on it."""
-    listing: Listing = request.app.state.listing
+    listing = _listing(request)
     return {**listing.photo(_photo(request, photo)), "items": listing.on_photo(photo)}
 
 
@@ -252,8 +249,7 @@ def changes_page(inspection: Id, since: Since, request: Request, who: Who = VIEW
 @router.get("/progress", tags=["findings"])
 def progress(request: Request, who: Who = VIEWER, inspection: Id | None = None) -> Anything:
     """How far the review is."""
-    said: Anything = request.app.state.listing.progress(inspection)
-    return said
+    return _listing(request).progress(inspection)
 
 
 @router.get("/accuracy", tags=["accuracy"])
@@ -278,8 +274,7 @@ def events(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Anything:
     """Who decided what, in order; answers of the blind review are not shown before it is over."""
-    found: Anything = request.app.state.listing.events(finding=finding, user=user, after=after, limit=limit)
-    return found
+    return _listing(request).events(finding=finding, user=user, after=after, limit=limit)
 
 
 @router.post("/decisions", response_model=DoneSaid, response_model_exclude_defaults=True, tags=["decisions"])

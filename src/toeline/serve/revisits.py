@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from toeline.core.box import Box
@@ -14,7 +15,7 @@ from toeline.pipelines.revisit import Decisions
 from toeline.pipelines.saved_run import SavedRun
 from toeline.report.revisit import Revisit, compared
 from toeline.report.visits import PersonsAnswer, Visit
-from toeline.serve.decisions import Refused
+from toeline.serve.decisions import Refused, required
 from toeline.serve.imports import as_stored, run_hash
 from toeline.serve.labels import box_of
 from toeline.serve.listing import JOINED
@@ -27,11 +28,8 @@ def reviewed_in(store_dir: Path) -> Decisions:
     """What a store knows of runs, found by their content. Raises OutputError where it holds none of them."""
 
     def reviewed(runs: Sequence[SavedRun]) -> list[list[PersonsAnswer] | None]:
-        store = Store.open(store_dir, make=False)
-        try:
+        with closing(Store.open(store_dir, make=False)) as store:
             found = [_of_run(store, run) for run in runs]
-        finally:
-            store.close()
         if all(one is None for one in found):
             names = " nor ".join(str(run.folder) for run in runs)
             raise OutputError(
@@ -71,9 +69,7 @@ def changes_of(store: Store, taxonomy: Taxonomy, since: int, inspection: int) ->
 
 def visit_of(store: Store, number: int, taxonomy: Taxonomy) -> Visit:
     """An inspection as the store has it: its folder need not be there any more."""
-    row = store.row("SELECT * FROM inspections WHERE id = ?", number)
-    if row is None:
-        raise Refused(404, "missing", f"inspection {number}: there is none. Load the list again.")
+    row = required(store.row("SELECT * FROM inspections WHERE id = ?", number), "inspection", number)
     if store.value("SELECT COUNT(*) FROM findings WHERE inspection = ?", number) > MOST_FINDINGS:
         told = f"inspection {number}: has over {MOST_FINDINGS:,} findings, too many to wait for. Use toeline revisit."
         raise Refused(413, "limit", told)

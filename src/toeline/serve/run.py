@@ -108,11 +108,8 @@ def require_accounts(run: ServeOptions) -> None:
     assert run.store is not None
     if run.host in LOOPBACK and not run.behind_proxy:
         return
-    store = Store.open(run.store)
-    try:
+    with closing(Store.open(run.store)) as store:
         there = store.value("SELECT 1 FROM users WHERE role = 'engineer'")
-    finally:
-        store.close()
     if not there:
         why = "behind a proxy" if run.behind_proxy else f"on {run.host}"
         raise SetupError(
@@ -132,13 +129,9 @@ def import_into(run: Path, store_dir: Path, name: str) -> Summary:
     """Take a run of `toeline inspect` into the store."""
     from toeline.serve.imports import finished, import_run
 
-    finished(run)  # before a store is made for what is no run
-    store = Store.open(store_dir)
-    try:
-        with saying("Importing"):
-            done = import_run(store, run, name=name)
-    finally:
-        store.close()
+    saved = finished(run)  # before a store is made for what is no run
+    with closing(Store.open(store_dir)) as store, saying("Importing"):
+        done = import_run(store, saved, name=name)
     known = f"was in the store already, as inspection {done.inspection}" + (", and keeps its name" if name else "")
     what = known if done.already else f"imported as inspection {done.inspection}"
     said = f"{some(done.findings, 'finding')} on {some(done.photographs, 'photograph')}"
@@ -161,12 +154,8 @@ def check_store(store_dir: Path, heads: Sequence[str] = ()) -> Summary:
     from toeline.serve.imports import store_taxonomy
 
     kept = [head_in(text) for text in heads]
-    store = Store.open(store_dir, make=False)
-    try:
-        with saying("Reading all events"):
-            found = check(store, store_taxonomy(store), kept)
-    finally:
-        store.close()
+    with closing(Store.open(store_dir, make=False)) as store, saying("Reading all events"):
+        found = check(store, store_taxonomy(store), kept)
     problems = [Problem.in_file(store_dir / FILE, fault) for fault in found.faults]
     said = "the chain is whole" if not problems else "[bold red]the chain is broken[/]"
     lines = [f"{some(found.events, 'event')} on {some(found.findings, 'finding')}: {said}"]
@@ -197,12 +186,9 @@ def head_in(text: str) -> str:
 
 def backup_store(store_dir: Path, target: Path) -> None:
     """Copy the database while it is served. Uploads and runs are files: copy them as files."""
-    store = Store.open(store_dir, make=False)
-    try:
+    with closing(Store.open(store_dir, make=False)) as store:
         head = store.backup(target)
         write_whole(target.with_name(f"{target.name}.head.json"), json.dumps(head) + "\n")
-    finally:
-        store.close()
     out.print(
         f"Backup in {escape(str(target))}, with {some(head['event'], 'event')}; toeline serve restore puts it back."
     )
@@ -216,11 +202,8 @@ def accounts(store_dir: Path, *, make: bool = False) -> Iterator[Accounts]:
         need(module, extra="serve")
     from toeline.serve.accounts import Accounts
 
-    store = Store.open(store_dir, make=make)
-    try:
+    with closing(Store.open(store_dir, make=make)) as store:
         yield Accounts(store)
-    finally:
-        store.close()
 
 
 def restore_store(backup: Path, store_dir: Path) -> None:
@@ -265,11 +248,8 @@ def restore_store(backup: Path, store_dir: Path) -> None:
 
 def _last_event(store_dir: Path) -> int:
     """The number of the last event, which is noted, too."""
-    store = Store.open(store_dir)
-    try:
+    with closing(Store.open(store_dir)) as store:
         return int(store.note_head()["event"])
-    finally:
-        store.close()
 
 
 def accuracy_of(store_dir: Path, target: float | None, model: Path | None) -> Summary:
@@ -278,13 +258,9 @@ def accuracy_of(store_dir: Path, target: float | None, model: Path | None) -> Su
     from toeline.serve.accuracy import accuracies, accuracy_record, worse
     from toeline.serve.imports import store_taxonomy
 
-    store = Store.open(store_dir, make=False)
-    try:
-        with saying("Reading the decisions"):
-            _remember(store, model)
-            record = accuracy_record(accuracies(store, store_taxonomy(store)), store.note_head()["event"], target)
-    finally:
-        store.close()
+    with closing(Store.open(store_dir, make=False)) as store, saying("Reading the decisions"):
+        _remember(store, model)
+        record = accuracy_record(accuracies(store, store_taxonomy(store)), store.note_head()["event"], target)
     problems = [Problem.in_file(store_dir / FILE, words) for words in worse(record)]
     return Summary(list(_accuracy_lines(record)), {"store": str(store_dir)}, record, problems, "the lines above")
 

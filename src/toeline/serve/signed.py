@@ -12,7 +12,7 @@ from toeline.core.finding import Finding, graded
 from toeline.core.taxonomy import Taxonomy
 from toeline.report.draw import data_uri
 from toeline.report.signed_page import PICTURE_PX, SignedFinding, SignedReport, render_signed, with_pictures
-from toeline.serve.decisions import Refused
+from toeline.serve.decisions import Refused, required
 from toeline.serve.forms import SignForm
 from toeline.serve.listing import JOINED, as_found
 from toeline.serve.store import Row, Store, now
@@ -33,9 +33,8 @@ class Draft:
 def draft(state: Any, form: SignForm) -> Draft:
     """The page as it stands now, with pictures. Raises Refused where there is no such inspection."""
     store: Store = state.store
-    inspection = store.row("SELECT * FROM inspections WHERE id = ?", form.inspection)
-    if inspection is None:
-        raise Refused(404, "missing", f"inspection {form.inspection}: there is none.")
+    known = store.row("SELECT * FROM inspections WHERE id = ?", form.inspection)
+    inspection = required(known, "inspection", form.inspection)
     rows = store.rows(f"{JOINED} WHERE f.inspection = ? AND f.removed = 0 ORDER BY f.photo, f.id", form.inspection)
     answers = list(answers_of(store, rows, state.taxonomy))
     photos = {row["name"]: row for row in store.rows("SELECT * FROM photos WHERE inspection = ?", form.inspection)}

@@ -13,13 +13,14 @@ from toeline.errors import SetupError
 from toeline.report.pdf import printer
 from toeline.report.signed_page import CHAIN, printed
 from toeline.serve.accounts import Who
-from toeline.serve.decisions import Decision, Refused, append, genesis
+from toeline.serve.blind import Blind
+from toeline.serve.decisions import Decision, Refused, append, genesis, known, required
 from toeline.serve.forms import MOST_ID, Anything, BlindForm, DoneSaid, Id, SignForm
 from toeline.serve.imports import insert
 from toeline.serve.listing import SIGNED, said_of
 from toeline.serve.reviewing import FAULTS, HTML, PageNumber, PerPage
 from toeline.serve.signed import Draft, draft
-from toeline.serve.store import Row, Store
+from toeline.serve.store import Row, Store, dumps
 from toeline.serve.who import ENGINEER, REVIEWER, VIEWER
 
 router = APIRouter(responses=FAULTS, tags=["sign-off"])
@@ -30,6 +31,11 @@ PRINTS = "signed"  # the folder of printed reports: a copy of what the store hol
 TRIES = 5
 
 
+def _blind(request: Request) -> Blind:
+    state: Blind = request.app.state.blind
+    return state
+
+
 @router.post("/blind")
 def draw(
     request: Request,
@@ -38,15 +44,13 @@ def draw(
     seed: Annotated[int | None, Query(ge=0, le=MOST_ID)] = None,
 ) -> Anything:
     """Draw a random share of the decided findings, to be answered again by others who do not see the answer."""
-    drawn: Anything = request.app.state.blind.draw(who.name, share, seed)
-    return drawn
+    return _blind(request).draw(who.name, share, seed)
 
 
 @router.get("/blind")
 def blind_queue(request: Request, who: Who = REVIEWER, page: PageNumber = 1, per_page: PerPage = 60) -> Anything:
     """What you are to answer, without what was said of it."""
-    found: Anything = request.app.state.blind.queue(who.name, request.app.state.listing, page, per_page)
-    return found
+    return _blind(request).queue(who.name, request.app.state.listing, page, per_page)
 
 
 @router.post("/blind/decisions", response_model=DoneSaid, response_model_exclude_defaults=True)
@@ -55,15 +59,13 @@ def answer(form: BlindForm, request: Request, who: Who = REVIEWER) -> dict[str, 
     given = Decision(
         action=form.action, key=form.key, finding=form.finding, class_name=form.class_name, seconds=form.seconds
     )
-    record: dict[str, Any] = request.app.state.blind.answer(who.name, given).record()
-    return record
+    return _blind(request).answer(who.name, given).record()
 
 
 @router.get("/agreement")
 def agreement(request: Request, who: Who = VIEWER) -> Anything:
     """How often two people agree, Cohen's kappa with its 95 % interval, and where they do not."""
-    said: Anything = request.app.state.blind.agreement()
-    return said
+    return _blind(request).agreement()
 
 
 @router.post("/signoffs", status_code=201)
@@ -78,13 +80,24 @@ def sign(form: SignForm, request: Request, who: Who = ENGINEER) -> Anything:
     for _ in range(TRIES):  # the page is made before the store is held: its pictures may take seconds
         made = draft(state, form)
         with store.write() as db:
-            number = _kept(db, who.name, form, made)
+            number = _before(db, who.name, form) or _kept(db, who.name, form, made)
         if number is not None:
             store.note_head()
             row = store.row(f"{SIGNED} WHERE id = ?", number)
             assert row is not None
             return said_of(store, row)
     raise Refused(503, "busy", "somebody decides on this inspection at this moment. Sign again when they are done.")
+
+
+def _asked(form: SignForm) -> str:
+    return dumps(["sign", form.inspection, form.name, form.note])
+
+
+def _before(db: sqlite3.Connection, user: str, form: SignForm) -> int | None:
+    """The sign-off that the same request made before, which got no answer. Raises Refused."""
+    event = known(db, user, form.key, _asked(form)) if form.key else None
+    found = db.execute("SELECT id FROM signoffs WHERE event = ?", [event["id"]]).fetchone() if event else None
+    return found["id"] if found else None
 
 
 def _kept(db: sqlite3.Connection, user: str, form: SignForm, made: Draft) -> int | None:
@@ -97,7 +110,8 @@ def _kept(db: sqlite3.Connection, user: str, form: SignForm, made: Draft) -> int
     page = made.page.replace(CHAIN, chain).encode("utf-8")
     digest = hashlib.sha256(page).hexdigest()
     more = {"inspection": form.inspection, "name": form.name, "note": form.note, "sha256": digest, "open": made.open}
-    event = append(db, user=user, action="sign", model=inspection["model"], more=more)
+    asked = _asked(form) if form.key else ""
+    event = append(db, user=user, action="sign", model=inspection["model"], key=form.key, asked=asked, more=more)
     row = {
         "inspection": form.inspection, "event": event, "user": user, "name": form.name, "note": form.note,
         "time": made.time, "chain": chain, "sha256": digest, "open": made.open, "page": page,
@@ -114,10 +128,8 @@ def signed(request: Request, who: Who = VIEWER, inspection: Id | None = None) ->
 
 
 def _page(request: Request, signoff: int) -> Row:
-    row: Row | None = request.app.state.store.row("SELECT page, sha256 FROM signoffs WHERE id = ?", signoff)
-    if row is None:
-        raise Refused(404, "missing", f"sign-off {signoff}: there is none.")
-    return row
+    store: Store = request.app.state.store
+    return required(store.row("SELECT page, sha256 FROM signoffs WHERE id = ?", signoff), "sign-off", signoff)
 
 
 @router.get("/signoffs/{signoff}/report.html", response_class=Response, responses=HTML)

@@ -10,7 +10,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from toeline.pipelines.export import CVAT, LABEL_STUDIO, beside, fiftyone_extra,
 from toeline.pipelines.progress import Summary, saying
 from toeline.pipelines.settings import ExportRun
 from toeline.serve.decisions import ACTIONS, WhatHolds, standing_of
-from toeline.serve.imports import path_of, store_taxonomy
+from toeline.serve.imports import gone, is_same, path_of, store_taxonomy
 from toeline.serve.listing import JOINED, as_found
 from toeline.serve.store import Row, Store
 
@@ -182,16 +182,13 @@ def export_store(run: ExportRun, out: Path) -> Summary:
         )
     if run.taxonomy is not None or run.shapes == "polygons":
         raise OutputError(f"{run.run}: a store has its own taxonomy, and boxes. Leave --taxonomy and --shapes out.")
-    store, problems = Store.open(run.run, make=False), list[Problem]()
-    try:
-        with saying("Writing"):
-            taxonomy = store_taxonomy(store)
-            found = list(open_photos(store, taxonomy, problems))
-            if not found:
-                raise OutputError(f"{run.run}: nothing is undecided. Write what was decided with toeline labels.")
-            place = _write(run, out, found, taxonomy, problems)
-    finally:
-        store.close()
+    problems: list[Problem] = []
+    with closing(Store.open(run.run, make=False)) as store, saying("Writing"):
+        taxonomy = store_taxonomy(store)
+        found = list(open_photos(store, taxonomy, problems))
+        if not found:
+            raise OutputError(f"{run.run}: nothing is undecided. Write what was decided with toeline labels.")
+        place = _write(run, out, found, taxonomy, problems)
     number = sum(len(photo.objects) for _, photo in found)
     lines = [f"[bold]{some(number, 'object')}[/] on {some(len(found), 'photograph')}, as {run.to}"]
     record = {"to": run.to, "out": str(place), "objects": number, "photographs": len(found), **counted(problems)}
@@ -216,11 +213,11 @@ def _write_fiftyone(
     run: ExportRun, out: Path, found: Sequence[tuple[Row, PredictedPhoto]], taxonomy: Taxonomy, problems: list[Problem]
 ) -> Path:
     """The photographs that are there, each object with its reference."""
-    kept = [(path, photo) for row, photo in found if (path := path_of(row)) is not None and path.is_file()]
+    kept = [(path, photo) for row, photo in found if (path := path_of(row)) is not None and is_same(path, row)]
     lost = {photo.name for _, photo in found} - {photo.name for _, photo in kept}
-    problems += [Problem(name, name, "the photograph is not there any more: left out.") for name in sorted(lost)]
+    problems += [Problem(name, name, f"left out, since it {gone(run.run)}") for name in sorted(lost)]
     if not kept:
-        raise OutputError(f"{run.run}: none of its photographs is there. Bring them back to where they were.")
+        raise OutputError(f"{run.run}: each of its photographs {gone(run.run)}")
     places = apart((photo.name, SPLIT) for _, photo in kept)
     labeled = [
         LabeledPhoto(path, place, photo.size_wh, tuple(one.line for one in photo.objects))

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from toeline.report.geolocate import collection
 from toeline.serve.accounts import Who
 from toeline.serve.decisions import Refused
-from toeline.serve.forms import Anything, Id, Job
+from toeline.serve.forms import Anything, Id, Job, Name
 from toeline.serve.jobs import FINISHED, UPLOADS, Jobs, job_record
 from toeline.serve.reviewing import FAULTS
 from toeline.serve.uploads import folder_below, keep
@@ -71,7 +71,7 @@ def _inspected(said: dict[str, Any], out: Path, format: str) -> Response:
 def start(
     request: Request,
     who: Who = ENGINEER,
-    name: Annotated[str, Form(min_length=1, max_length=120)] = "inspection",
+    name: Annotated[Name, Form()] = "inspection",
     folder: Annotated[str, Form(max_length=1000)] = "",
     files: Annotated[list[UploadFile] | None, File()] = None,
 ) -> dict[str, Any]:

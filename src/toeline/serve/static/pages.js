@@ -1,6 +1,6 @@
 // Progress, agreement, accuracy, sign-off and jobs.
 
-import { $, Fault, api, clock, emptyStore, make, meta, onSubmit, percent, renewToken, short, shown as plain, signIn, some, spoken, token } from "./api.js";
+import { $, Fault, api, clock, emptyStore, make, meta, newKey, onSubmit, percent, renewToken, short, shown as plain, signIn, some, spoken, token } from "./api.js";
 
 const FINISHED = ["done", "failed", "cancelled"];
 const STATES = { waiting: "○ waiting", running: "▸ running", done: "✓ done", failed: "⚠ failed", cancelled: "× cancelled" };
@@ -169,9 +169,13 @@ async function signoff(root) {
   };
   select.addEventListener("change", () => read().catch((why) => fault(root, why)));
   await read();
+  let sent = {}; // one key until there is an answer: what is sent twice is signed once
   onSubmit($("#sign"), async ({ name, password, note }) => {
-    const json = { inspection: Number(select.value), name: name.value, note: note.value, ...(password ? { password: password.value } : {}) };
+    const said = { inspection: Number(select.value), name: name.value, note: note.value }, what = JSON.stringify(said);
+    if (sent.what !== what) sent = { what, key: newKey() };
+    const json = { key: sent.key, ...said, ...(password ? { password: password.value } : {}) };
     await api("/signoffs", { method: "POST", json });
+    sent = {};
     $("#sign").reset();
     await read();
     root.scrollIntoView({ block: "nearest" });

@@ -1,0 +1,43 @@
+"""What people name: themselves, inspections, jobs, tokens. One rule for requests and for commands."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from toeline.core.words import ODD, cut
+from toeline.errors import SetupError
+
+MOST_NAME, MOST_NOTE = 120, 2000  # characters
+JOINERS = "\u200c\u200d"  # without them Persian and Hindi names, and some emoji, cannot be written
+LINES = "\n\r\t"
+
+
+def plain(text: str, *, lines: bool = False) -> str:
+    r"""The text without blanks at its ends, if all of it can be seen; `lines` allows line ends and tabs.
+
+    Raises ValueError for what is blank, and for characters that move a cursor, end a line, or turn text around.
+
+    >>> plain(" Zoë Ångström "), plain("One.\nTwo.", lines=True)
+    ('Zoë Ångström', 'One.\nTwo.')
+    """
+    for c in text:
+        if unicodedata.category(c) in ODD and c not in JOINERS and not (lines and c in LINES):
+            raise ValueError(f"has the character {cut(c)}, which cannot be seen. Write it in one line of plain text")
+    if text and not text.strip():
+        raise ValueError("is blank. Write something that can be read")
+    return text.strip()
+
+
+def plain_note(text: str) -> str:
+    """The same for a remark of several lines."""
+    return plain(text, lines=True)
+
+
+def typed(text: str, what: str, most: int = MOST_NAME) -> str:
+    """The same for an option of a command, no longer than `most`. Raises SetupError, which names the option `what`."""
+    try:
+        if len(text) > most:
+            raise ValueError(f"has more than {most} characters. Choose a shorter one")
+        return plain(text)
+    except ValueError as why:
+        raise SetupError(f"{what} {cut(text)!r} {why}.") from None
