@@ -21,7 +21,7 @@ runs/demo/run.json:
 	$(MAKE) demo
 
 # The tests in a browser are part of it where a browser is; elsewhere they are skipped, and it is said why.
-test: $(VENV)/dev.stamp $(if $(shell command -v chromium),$(VENV)/browser.stamp)  ## exactly what CI runs
+test: $(VENV)/dev.stamp $(if $(shell command -v chromium || command -v chromium-headless-shell),$(VENV)/browser.stamp)  ## exactly what CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src

@@ -96,6 +96,8 @@ def until(page: Any, script: str) -> None:
 
 
 def sign_in(page: Any, name: str, password: str = PASSWORD) -> None:
+    """By keys alone, as soon as the page has put the cursor into its form."""
+    page.wait_for_selector("input[name=user]:focus")
     page.keyboard.type(name)
     press(page, "Tab")
     page.keyboard.type(password)
