@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PYTHON ?=
 
+# Bytecode is kept, also where the environment says otherwise: the tests start some hundred Pythons.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo serve-demo test quick browser docs install clean
 .DEFAULT_GOAL := demo
 
