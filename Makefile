@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PYTHON ?=
 
+# Bytecode is kept, also where the environment says otherwise: the tests start some hundred Pythons.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo serve-demo test quick browser docs audit install clean
 .DEFAULT_GOAL := demo
 
@@ -21,7 +24,7 @@ runs/demo/run.json:
 	$(MAKE) demo
 
 # The tests in a browser are part of it where a browser is; elsewhere they are skipped, and it is said why.
-test: $(VENV)/dev.stamp $(if $(shell command -v chromium),$(VENV)/browser.stamp)  ## exactly what CI runs
+test: $(VENV)/dev.stamp $(if $(shell command -v chromium || command -v chromium-headless-shell),$(VENV)/browser.stamp)  ## exactly what CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src

@@ -53,7 +53,10 @@ def calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judge: FakeJudg
     for seed, name in enumerate(TRAIN, start=100):
         write_photo(tmp_path / "data" / "train" / "images" / name, SIZE, seed=seed)
     stand_in(monkeypatch, judge)
-    assert exit_code("evaluate", "data", "--split", "valid", "--calibrate", "train", "--out", "eval") == 0
+    assert (
+        exit_code("evaluate", "data", "--split", "valid", "--calibrate", "train", "--spatial", "0", "--out", "eval")
+        == 0
+    )
     return tmp_path / "eval" / "calibration.json"
 
 
@@ -143,7 +146,10 @@ def test_a_calibration_that_makes_things_worse_is_said_before_it_is_written(
     stand_in(monkeypatch, judge)
     file, told = tmp_path / "eval" / "calibration.json", []
     monkeypatch.setattr(evaluation, "tell_problems", lambda problems: told.append((file.exists(), *problems)))
-    assert exit_code("evaluate", "data", "--split", "valid", "--calibrate", "train", "--out", "eval") == 1
+    assert (
+        exit_code("evaluate", "data", "--split", "valid", "--calibrate", "train", "--spatial", "0", "--out", "eval")
+        == 1
+    )
     ((there, problem),) = told
     assert not there
     assert "the calibration of train makes probabilities worse on valid" in problem.what

@@ -15,7 +15,8 @@ import pytest
 from tests.support.datasets import exit_code, write_yolo
 from tests.support.stand_ins import FakeJudge, stand_in
 
-from toeline.core.question import QuestionSheet
+from toeline.core.question import PromptBudget, QuestionSheet
+from toeline.judge.checkpoint import write_view
 from toeline.judge.load import require_judge
 
 # Class ids 4 to 8: rock toe damaged, slope drain, slope drain blocked, slope drain damaged, vegetation.
@@ -153,6 +154,7 @@ def test_scales_of_one_layer_halved_are_refused_and_weights_rounded_to_eight_bit
 
     monkeypatch.chdir(tmp_path)
     old = save_model(tmp_path / "old", scale=4.0)
+    write_view(old, PromptBudget(scene_tokens=48, crop_tokens=16))  # of small pictures, not enlarged to hundreds
     kinds = {f"{i}.jpg": [f"{4 + (i + j) % 2} 0.{2 + 3 * j} 0.4 0.2 0.4" for j in range(3)] for i in range(40)}
     write_yolo(tmp_path / "data", {"valid": kinds}, size_wh=(112, 84))
     assert exit_code("evaluate", "data", "--split", "valid", "--judge", "old", "--out", "said", "--spatial", "0") == 0

@@ -120,7 +120,7 @@ def by_stock(pair: Pair, sheet: QuestionSheet, question: Question) -> dict[str, 
     check_inputs(pair, sheet, question, given, start)
     with torch.no_grad():
         logits = pair.model(**given, use_cache=False, logits_to_keep=given["input_ids"].shape[1] - start + 1).logits
-    return dict(zip(question.answers, down_the_tree(logits.double(), spelled), strict=True))
+    return dict(zip(question.answers, down_the_tree(logits, spelled), strict=True))
 
 
 def check_inputs(pair: Pair, sheet: QuestionSheet, question: Question, given: Any, start: int) -> None:
@@ -141,7 +141,7 @@ def down_the_tree(logits: Tensor, spelled: list[list[int]]) -> list[float]:
         score = 0.0
         for n, token in enumerate(path):
             rivals = torch.tensor(sorted({other[n] for other in spelled if other[:n] == path[:n]}))
-            score += float(row[n, token] - row[n, rivals].logsumexp(0))
+            score += float(row[n, token].double() - row[n, rivals].double().logsumexp(0))
         scores.append(score)
     return scores
 

@@ -31,8 +31,8 @@ RUN = LearnRun(epochs=1, judge_epochs=0, folds=2, mix_drawn=1, jobs=1)
 
 def dataset(root: Path) -> Path:
     """Four flight lines to train on, two to measure on; colors say what is blocked."""
-    write_colored(root, lines=4, per_line=3)
-    return write_colored(root, lines=2, per_line=2, split="valid", first=4)
+    write_colored(root, lines=4, per_line=2)
+    return write_colored(root, lines=2, per_line=1, split="valid", first=4)
 
 
 @pytest.fixture

@@ -29,10 +29,8 @@ HOME = "http://server.example"
 
 
 @pytest.fixture
-def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A server for others: ann is an engineer, bob a reviewer, eve a viewer. Hashing is made cheap."""
-    cheap = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    monkeypatch.setattr("toeline.serve.accounts.PasswordHasher", lambda: cheap)
+def guarded(tmp_path: Path):
+    """A server for others: ann is an engineer, bob a reviewer, eve a viewer."""
     folder = copied(tmp_path)
     store = Store.open(folder)
     accounts = Accounts(store)
@@ -50,6 +48,19 @@ def log_in(web: TestClient, user: str, password: str = PASSWORD) -> str:
     token: str = said.json()["csrf"]
     web.headers["x-csrf-token"] = token
     return token
+
+
+def test_passwords_are_hashed_at_the_full_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As argon2's own makers advise; the other tests of the service hash in no time."""
+    monkeypatch.setattr("toeline.serve.accounts.PasswordHasher", PasswordHasher)
+    store = Store.open(copied(tmp_path))
+    accounts = Accounts(store)
+    accounts.add("ann", "engineer", PASSWORD)
+    kept = str(store.value("SELECT password FROM users WHERE name = 'ann'"))
+    assert kept.startswith("$argon2id$")
+    assert not PasswordHasher().check_needs_rehash(kept)
+    assert (accounts.is_password("ann", PASSWORD), accounts.is_password("ann", PASSWORD[1:])) == (True, False)
+    store.close()
 
 
 def test_nobody_gets_anything_without_an_account(guarded: TestClient) -> None:

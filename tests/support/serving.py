@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from tests.support.datasets import write_photo
 from tests.support.stand_ins import FakeJudge, stand_in
@@ -25,6 +26,15 @@ from toeline.serve.store import Store
 
 BASE = "/api/v1"
 SIZE = (320, 240)
+CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+
+
+@contextmanager
+def cheap_passwords() -> Iterator[None]:
+    """Accounts that are made or checked in the block hash in no time; every service hashes once as it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toeline.serve.accounts.PasswordHasher", lambda: CHEAP)
+        yield
 
 
 def make_run(folder: Path, photos: int = 4, size_wh: tuple[int, int] = SIZE) -> Path:

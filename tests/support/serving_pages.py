@@ -9,17 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import uvicorn
-from argon2 import PasswordHasher
 from fastapi import FastAPI
-from tests.support.serving import make_store
+from tests.support.serving import cheap_passwords, make_store
 
 from toeline.serve.accounts import Accounts
 from toeline.serve.api import make_app
 from toeline.serve.store import Store
 
-CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 PHOTOS = 15  # three findings each
 PASSWORD = "correct horse battery"
 
@@ -33,14 +30,6 @@ def reviewed_store(folder: Path, photos: int = PHOTOS) -> Path:
         accounts.add(name, role, PASSWORD)
     opened.close()
     return store
-
-
-@contextmanager
-def cheap_passwords() -> Iterator[None]:
-    """Accounts that are made or checked in the block hash in no time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("toeline.serve.accounts.PasswordHasher", lambda: CHEAP)
-        yield
 
 
 @contextmanager
@@ -96,6 +85,8 @@ def until(page: Any, script: str) -> None:
 
 
 def sign_in(page: Any, name: str, password: str = PASSWORD) -> None:
+    """By keys alone, as soon as the page has put the cursor into its form."""
+    page.wait_for_selector("input[name=user]:focus")
     page.keyboard.type(name)
     press(page, "Tab")
     page.keyboard.type(password)

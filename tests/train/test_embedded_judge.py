@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,16 @@ from toeline.train.samples import row
 TAXONOMY = Taxonomy.load()
 SHAPE = {"width": 64, "vision_depth": 1, "language_depth": 1, "workers": 1, "threads": 1}
 TINY = {**SHAPE, "scenes": 4, "held_out": 2, "seed": 5}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_pictures():
+    """A third of the tokens that the shipped judge was trained with: runs are compared with each other."""
+    small = {"scene_tokens": 36, "crop_tokens": 12, "marked_tokens": 16}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "VIEW", replace(embedded.VIEW, **small))
+        patch.setattr(embedded, "CROPS_ONLY", replace(CROPS_ONLY, **{**small, "scene_tokens": 0}))
+        yield
 
 
 @pytest.fixture(scope="module")

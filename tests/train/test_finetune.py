@@ -336,23 +336,36 @@ def test_a_missing_library_is_named_with_its_extra(judge_folder: Path, monkeypat
 WORKER = """
 import sys
 from pathlib import Path
+
+import accelerate, peft
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from transformers import AutoModelForImageTextToText, Trainer
+from transformers.models.qwen2_vl import modeling_qwen2_vl
+
 from tests.support.training import settings, train
-judge, data, out = map(Path, sys.argv[1:])
-train(settings(judge, accumulate=1, dropout=0.0, epochs=1), data, out)
+
+def work(judge, data, out):
+    train(settings(judge, accumulate=1, dropout=0.0, epochs=1), data, out)
+
+two = {"min_nodes": 1, "max_nodes": 1, "nproc_per_node": 2, "run_id": "two", "max_restarts": 0}
+alone = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+elastic_launch(LaunchConfig(**two, **alone, start_method="fork"), work)(*map(Path, sys.argv[1:]))
 """
 
 
 def test_two_processes_see_every_photograph_and_average_their_gradients(
     plain: Any, judge_folder: Path, data: Path, tmp_path: Path
 ) -> None:
-    """Two processes with a photograph each make the steps of one process with two: to the same weights."""
+    """Two processes with a photograph each make the steps of one process with two: to the same weights.
+
+    They are started as by `torchrun --standalone`, forked of one process that has imported what both need.
+    """
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     root = Path(__file__).parents[2]
     paths = os.pathsep.join([str(root), str(root / "src")])
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     subprocess.run(
-        [*torchrun, str(script), str(judge_folder), str(data), str(tmp_path / "two")],
+        [sys.executable, str(script), str(judge_folder), str(data), str(tmp_path / "two")],
         check=True,
         capture_output=True,
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},

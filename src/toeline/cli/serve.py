@@ -69,6 +69,7 @@ def find_photos(
 
     Example: toeline serve find-photos /archive/2026 --store review
     """
+    from toeline.core.finding import grave
     from toeline.serve.moved import find_photos as find  # loads what reads photographs
 
     done = find(store, folders)

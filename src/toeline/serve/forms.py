@@ -96,7 +96,6 @@ class SignForm(Form):
     key: Key | None = None
 
 
-Name = Annotated[str, Field(min_length=1, max_length=80)]
 MOST_BOXES = 100  # as many as a prompt names
 
 

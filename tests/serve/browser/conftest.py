@@ -25,7 +25,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def drawn(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What all tests copy; drawn only where there is a browser to show it."""
-    from tests.support.serving_pages import cheap_passwords, reviewed_store
+    from tests.support.serving import cheap_passwords
+    from tests.support.serving_pages import reviewed_store
 
     with cheap_passwords():
         return reviewed_store(tmp_path_factory.mktemp("drawn"))

@@ -322,9 +322,6 @@ def test_a_viewer_looks_and_cannot_decide(shared: str, visit: Visit) -> None:
 )
 def test_signing_in_leads_nowhere_else(shared: str, visit: Visit, evil: str) -> None:
     page = visit(shared, f"/login?next={evil}")
-    page.keyboard.type("bob")
-    press(page, "Tab")
-    page.keyboard.type(PASSWORD)
-    press(page, "Enter")
+    sign_in(page, "bob")
     page.wait_for_url("**/review")
     assert page.url.startswith(shared)
