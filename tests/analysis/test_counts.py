@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.surveys import WORDS, make_row, make_table, rows
 
+from toeline.analysis.analyze import count_findings
 from toeline.analysis.counts import co_occurrence, count, heat, measure_boxes, spread, thirds
 from toeline.analysis.power import advise, prove
 from toeline.analysis.table import SurveyRow
@@ -45,6 +46,7 @@ def test_impossible_cells_are_told_from_empty_ones() -> None:
     assert counts.matrix["vegetation"] == {"normal": 1, "blocked": None, "damaged": None}
     assert counts.matrix["rock_toe"] == {"normal": 0, "blocked": None, "damaged": 1}
     assert counts.imbalance == 1
+    assert not any("times as frequent" in said.text for said in count_findings(counts))
 
 
 def test_a_data_set_without_objects_can_be_counted() -> None:

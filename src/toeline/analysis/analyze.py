@@ -284,7 +284,7 @@ def _measured_on(proof: ProofSection) -> list[str]:
 
 def count_findings(counts: Counts) -> Iterator[Highlight]:
     """Imbalance and what is missing."""
-    if counts.imbalance is not None:
+    if counts.imbalance is not None and counts.imbalance >= 1.05:  # below, nothing is more frequent
         n = {c.name: c.n for c in counts.by_class}
         text = (
             f"{counts.most!r} ({n[counts.most]}) is {counts.imbalance:.1f} times as frequent as {counts.least!r} "
