@@ -16,6 +16,7 @@ UNCUT = Path(__file__).parent.parent / "runs" / "benchmarks"
 WIDTH = 200  # characters of a line in the JSON
 BY_OBJECT = ("flips", "worst", "review", "every_100")  # lists with a row for each object, or each moment
 ELSEWHERE = ("### The plotted probabilities", "## How it was made")  # sections of pages that the JSON has in short
+ALIKE = 4  # records from which a table is shorter
 IMPLIED = ("key", "label", "clustered", "wilson", "target", "verdict", "lower_is_better")
 """Of a figure: what its key and docs/scorecard.md say, and the two parts that `interval` is made of."""
 
@@ -40,9 +41,12 @@ def save(file: Path, text: str) -> None:
 def compact(value: Any) -> Any:
     """The same figures without lists of objects, empty fields, and digits that no page prints.
 
-    A list of records that have a key becomes a table: the names of its columns, and a row for each key.
+    A list of records that have a key becomes a table: the names of its columns, and a row for each key. So do ALIKE
+    records or more of the same plain fields.
     """
     if isinstance(value, dict):
+        if alike(value):
+            return compact(table(value))
         gone = {*(IMPLIED if "key" in value else ()), *(k for k in BY_OBJECT if isinstance(value.get(k), list))}
         return {k: compact(v) for k, v in value.items() if k not in gone and v is not None and v != ""}
     if isinstance(value, list | tuple):
@@ -50,6 +54,13 @@ def compact(value: Any) -> Any:
             return table({v["key"]: compact(v) for v in value})
         return [compact(v) for v in value]
     return rounded(value) if isinstance(value, float) else value
+
+
+def alike(value: dict[str, Any]) -> bool:
+    """Whether these are records of the same fields, with nothing inside each other."""
+    rows = [row for row in value.values() if isinstance(row, dict) and row]
+    plain = not any(isinstance(field, dict) for row in rows for field in row.values())
+    return len(rows) == len(value) >= ALIKE and plain and len({tuple(row) for row in rows}) == 1
 
 
 def table(rows: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
