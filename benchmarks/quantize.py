@@ -36,7 +36,7 @@ from toeline.pipelines import quantize
 from toeline.pipelines.gate import gate_into
 from toeline.pipelines.settings import GateOptions, GateRun, MergeRun, QuantizeRun, TrimRun
 from toeline.pipelines.trim import merge_into, trim_into
-from toeline.report.quantization_page import page_of
+from toeline.report.quantization_page import side_by_side
 from toeline.synth.dataset import write_dataset
 
 SEED = 20_261_128  # of this benchmark alone: no training run, demo or test draws from it
@@ -162,12 +162,12 @@ def page(results: Mapping[str, GateResult], figures: Mapping[str, Any]) -> Itera
     if limit:
         yield f"\n**A trial: {some(limit, 'photograph')} of each data set prove nothing.**"
     for name, result in results.items():
-        grid = page_of(result, Taxonomy.load(), {}).sections[0].grids[0]
         photos = next(v.gate.comparison.photographs for v in result.variants if v.gate)
         yield f"\n## {name} ({some(photos, 'photograph')}, {SPLIT})\n"
-        yield f"| {' | '.join(grid.head)} |\n|{'---|' * grid.words}{'--:|' * (len(grid.head) - grid.words)}"
-        yield from (f"| {' | '.join(row)} |" for row in grid.rows)
-        yield ""
+        for grid in side_by_side(result):
+            yield f"| {' | '.join(grid.head)} |\n|{'---|' * grid.words}{'--:|' * (len(grid.head) - grid.words)}"
+            yield from (f"| {' | '.join(row)} |" for row in grid.rows)
+            yield ""
         yield from (f"- {v.gate.sentence}" for v in result.variants if v.gate)
     rules = GateRules.load()
     yield f"\nRules: {', '.join(f'{k} {v:g}' for k, v in vars(rules).items() if v is not None)}"

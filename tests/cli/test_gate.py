@@ -106,7 +106,7 @@ def test_a_worse_judge_is_refused_with_crops_of_what_it_changed(gate: Gate, tmp_
         assert "Right before, wrong now" in told
         assert "worse is refused" in told
         assert "not finished" not in told
-    assert len(re.findall(r"^\| (?:old|worse) \|", text, re.M)) == 4  # side by side, and their probabilities
+    assert len(re.findall(r"^\| (?:old|worse) \|", text, re.M)) == 6  # size, accuracy, probabilities
 
 
 def test_several_judges_stand_side_by_side_and_the_worst_answer_is_the_exit_code(gate: Gate, tmp_path: Path) -> None:

@@ -191,23 +191,29 @@ def write_gallery(
         for place, text in render_pages(choice, pictures):
             (stage / place).parent.mkdir(exist_ok=True)
             write_whole(stage / place, text)
-        record = {"settings": asdict(choice.run), **describe(choice, list(said.values()))}
+        record = {"settings": asdict(choice.run), **describe(choice, pictures, list(said.values()))}
         write_whole(stage / NOTE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
 
 
 def _fitting(pictures: dict[Key, GalleryPicture], stage: Path, choice: Choice) -> dict[Key, GalleryPicture]:
-    """The pictures that together have at most MOST_TIMES the bytes of the photographs; the others go, at random."""
+    """The pictures that together have at most MOST_TIMES the bytes of the photographs; the others go, at random.
+
+    Half of the room is for objects and problems first, then comes what there is of photographs, then the rest.
+    """
     photos = (entry.photo for entry in choice.entries.values())
-    left = max(MOST_TIMES * sum(p.stat().st_size for p in photos if p.is_file()), ALWAYS_BYTES) - PAGE_BYTES
-    kept = set()
-    for key in sorted(pictures, key=lambda k: (len(k) > 1, _lot(choice.run.seed, repr(k)))):
-        file = stage / pictures[key].place
-        left -= file.stat().st_size
-        if left >= 0:
-            kept.add(key)
-        else:
-            file.unlink()
+    room = max(MOST_TIMES * sum(p.stat().st_size for p in photos if p.is_file()), ALWAYS_BYTES) - PAGE_BYTES
+    order = sorted(pictures, key=lambda key: _lot(choice.run.seed, repr(key)))
+    parts, wholes = [key for key in order if len(key) > 1], [key for key in order if len(key) == 1]
+    kept, used = set[Key](), 0
+    for keys, most in ((parts, room / 2), (wholes, room), (parts, room)):
+        for key in keys:
+            size = (stage / pictures[key].place).stat().st_size
+            if key not in kept and used + size <= most:
+                kept.add(key)
+                used += size
+    for key in pictures.keys() - kept:
+        (stage / pictures[key].place).unlink()
     return {key: picture for key, picture in pictures.items() if key in kept}
 
 
@@ -221,16 +227,18 @@ def _draw(job: tuple[Path, Sequence[Make]]) -> tuple[list[Drawn], tuple[Problem,
     return [make(photo) for make in makes], ()
 
 
-def describe(choice: Choice, problems: Sequence[Problem]) -> dict[str, Any]:
+def describe(choice: Choice, pictures: Mapping[Key, GalleryPicture], problems: Sequence[Problem]) -> dict[str, Any]:
     """How much there is, how much of it is shown, and what could not be read."""
     checks = Counter(f.check for f in choice.flags)
+    objects = {i: sum((c.photo, c.line) in pictures for c in its) for i, its in choice.objects.items()}
+    flags = {c: sum((f.photo, f) in pictures for f in its) for c, its in choice.pictured.items()}
     return {
-        "photographs": {"all": len(choice.entries), "shown": len(choice.photos)},
+        "photographs": {"all": len(choice.entries), "shown": sum((name,) in pictures for name in choice.photos)},
         "classes": [
-            {"id": i, "class": name, "all": choice.counts[i], "shown": len(choice.objects[i])}
+            {"id": i, "class": name, "all": choice.counts[i], "shown": objects[i]}
             for i, name in sorted(choice.data.names.items())
         ],
-        "checks": [{"check": c, "all": n, "shown": len(choice.pictured[c])} for c, n in checks.items()],
+        "checks": [{"check": c, "all": n, "shown": flags[c]} for c, n in checks.items()],
         **told_record(problems),
     }
 

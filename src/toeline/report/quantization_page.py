@@ -27,10 +27,8 @@ from toeline.report.document import (
 from toeline.report.experiments_page import UNREADABLE, flip_grids, sections_of
 from toeline.report.judge_page import GB, GIB, MOST_CROPS, crop_uri
 
-HEAD = (
-    "judge", "weights as", "on the disk", "most memory", "s per photograph", "condition, given the type",
-    "95 % interval", "of it kept", "95 % interval", "answer",
-)  # fmt: skip
+SIZE = ("judge", "weights as", "on the disk", "most memory", "s per photograph")
+KEPT = ("judge", "answer", "condition, given the type", "95 % interval", "of it kept", "95 % interval")
 RULES = ("rule", "what was measured", "answer", "objects that would prove it")
 TRUST = ("judge", "calibration error (ECE)", "after temperature", "log loss, nats", "after temperature", "temperature")
 MOODS = {PROMOTED: "good", REFUSED: "bad", NOT_PROVABLE: "careful"}
@@ -49,7 +47,7 @@ def page_of(result: GateResult, taxonomy: Taxonomy, files: Mapping[str, Path]) -
         title="Smaller judges beside " + result.variants[0].name,
         headline=" ".join(gate.sentence for gate in gates),
         sections=[
-            Section("Side by side", (MEASURED,), grids=(Grid("", HEAD, tuple(map(_row, result.variants)), words=2),)),
+            Section("Side by side", (MEASURED,), grids=side_by_side(result)),
             *(section for gate in gates for section in _sections(gate, taxonomy, files)),
             _trust(result.variants),
         ],
@@ -71,8 +69,15 @@ def size_words(size: int) -> str:
     return f"{size / GB:.2f} GB ({size / GIB:.2f} GiB)"
 
 
-def _row(variant: Variant) -> tuple[str, ...]:
-    metric, gate = variant.card[HEADLINE], variant.gate
+def side_by_side(result: GateResult) -> tuple[Grid, Grid]:
+    """All judges: what they take, and how right they are with the gate's answers. One table would be too wide."""
+    return (
+        Grid("", SIZE, tuple(map(_taken, result.variants)), words=2),
+        Grid("", KEPT, tuple(map(_kept, result.variants)), words=2),
+    )
+
+
+def _taken(variant: Variant) -> tuple[str, ...]:
     memory = variant.memory.get("gpu") or variant.memory.get("process")
     return (
         variant.name,
@@ -80,11 +85,18 @@ def _row(variant: Variant) -> tuple[str, ...]:
         size_words(variant.bytes) if variant.bytes else "",
         size_words(memory) if memory else "",
         "" if variant.seconds is None else f"{variant.seconds:.3f}",
+    )
+
+
+def _kept(variant: Variant) -> tuple[str, ...]:
+    metric, gate = variant.card[HEADLINE], variant.gate
+    return (
+        variant.name,
+        gate.answer if gate else "the judge they come from",
         tenths(metric.value),
         interval_words(metric.interval),
         tenths(gate.kept.value) if gate else "",
         _ends(gate.kept.interval) if gate else "",
-        gate.answer if gate else "the judge they come from",
     )
 
 
