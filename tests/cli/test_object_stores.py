@@ -314,6 +314,9 @@ def test_what_cannot_be_done_with_addresses_is_refused(bucket: type[Bucket], cap
     assert "--boxes: label files are read from a folder" in capsys.readouterr().err
     assert inspect("--every", "5") == 2
     assert "--every: videos are not fetched from object stores" in capsys.readouterr().err
+    assert inspect(out="s3://dam/results") == 2
+    assert "--out: results are written into a folder of this machine" in capsys.readouterr().err
+    assert not Path("s3:").exists()
     bucket.faults["dam/flight7"] = PermissionError("Forbidden")
     assert inspect() == 2
     assert "s3://dam/flight7: cannot be listed (Forbidden). Check the address" in capsys.readouterr().err

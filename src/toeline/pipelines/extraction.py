@@ -49,7 +49,7 @@ def search(run: InspectRun, out: Path) -> tuple[list[Photo], Stored, list[Proble
     Nothing is fetched. Raises PhotoError, OutputError, and SetupError for an address that is not read.
     """
     urls = [url for path in run.photos if (url := address(path))]
-    _require_addresses(run, urls)
+    _require_addresses(run, urls, out)
     require_outside(out, run.photos)
     if not urls:
         photos, problems = _found(run.photos, videos=run.every is not None)
@@ -80,9 +80,14 @@ def _search_stores(typed: Sequence[Path], urls: Sequence[str], out: Path) -> tup
     return here, {copies[photo.path]: stored[photo.path] for photo in photos if photo.path in stored}, problems
 
 
-def _require_addresses(run: InspectRun, urls: Sequence[str]) -> None:
+def _require_addresses(run: InspectRun, urls: Sequence[str], out: Path) -> None:
+    """Raise SetupError for an address that is not read, and for one where only a folder will do."""
     for url in urls:
         require_plain(url)
+    if address(out):
+        raise SetupError(
+            "--out: results are written into a folder of this machine. Name one, and copy it later."
+        )
     if run.boxes and address(run.boxes):
         raise SetupError("--boxes: label files are read from a folder. Copy them from the store, and name that.")
     if urls and run.every is not None:
