@@ -98,8 +98,6 @@ def stored_in(url: str, problems: list[Problem]) -> Iterator[StoredPhoto]:
         within = f"{scheme}://{key.lstrip('/')}"
         if info.get("type", "file") != "file" or key.endswith("/"):  # what consoles put where they show a folder
             continue
-        if within != url and not within.startswith(f"{url}/"):
-            continue
         if not _is_plain(key.lstrip("/").split("/")):
             problems.append(Problem("", within, "its key is no path of a file, so it was left out. Rename it."))
             continue

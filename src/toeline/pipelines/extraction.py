@@ -85,9 +85,7 @@ def _require_addresses(run: InspectRun, urls: Sequence[str], out: Path) -> None:
     for url in urls:
         require_plain(url)
     if address(out):
-        raise SetupError(
-            "--out: results are written into a folder of this machine. Name one, and copy it later."
-        )
+        raise SetupError("--out: results are written into a folder of this machine. Name one, and copy it later.")
     if run.boxes and address(run.boxes):
         raise SetupError("--boxes: label files are read from a folder. Copy them from the store, and name that.")
     if urls and run.every is not None:
