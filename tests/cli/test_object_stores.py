@@ -49,11 +49,16 @@ class Bucket(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
         for file in (f for f in folder.rglob("*") if f.is_file()):
             cls.put(f"{prefix}/{file.relative_to(folder).as_posix()}", file.read_bytes())
 
-    def find(self, path: str, *, detail: bool = False, **_: Any) -> dict[str, dict[str, Any]]:
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        data, version = self.objects[path]
+        return {"name": path, "size": len(data), "type": "file", "ETag": f"{version}"}
+
+    def find(self, path: str, *, detail: bool = False, **_: Any) -> dict[str, dict[str, Any]] | list[str]:
         if path in self.faults:
             raise self.faults[path]
-        found = {k: v for k, v in self.objects.items() if k == path or k.startswith(path)}
-        return {k: {"name": k, "size": len(v), "type": "file", "ETag": f"{n}"} for k, (v, n) in found.items()}
+        if path in self.objects:
+            return [path]  # as adlfs
+        return {key: self.info(key) for key in self.objects if key.startswith(path)}
 
     def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
         if rpath in self.faults:

@@ -88,13 +88,14 @@ def stored_in(url: str, problems: list[Problem]) -> Iterator[StoredPhoto]:
     try:
         store.invalidate_cache()
         found = store.find(root, detail=True)
-        found = {key: info or store.info(key) for key, info in found.items()}
+        infos = found if isinstance(found, dict) else dict.fromkeys(found)  # adlfs gives a list of a single object
+        infos = {key: info or store.info(key) for key, info in infos.items()}
     except Exception as why:  # each store's library raises its own kinds
         said = f"{url}: cannot be listed ({_said(why)}). Check the address, and the credentials in the environment."
         raise SetupError(said) from None
-    if not found:
+    if not infos:
         raise PhotoError(f"{url}: there is nothing of this name. Check the address.")
-    for key, info in found.items():
+    for key, info in infos.items():
         within = f"{scheme}://{key.lstrip('/')}"
         if info.get("type", "file") != "file" or key.endswith("/"):  # what consoles put where they show a folder
             continue
