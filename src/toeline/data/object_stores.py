@@ -88,8 +88,8 @@ def stored_in(url: str, problems: list[Problem]) -> Iterator[StoredPhoto]:
     try:
         store.invalidate_cache()
         found = store.find(root, detail=True)
-        infos = found if isinstance(found, dict) else dict.fromkeys(found)  # adlfs gives a list of a single object
-        infos = {key: info or store.info(key) for key, info in infos.items()}
+        known = found if isinstance(found, dict) else {}  # adlfs gives a list of a single object
+        infos = {key: known.get(key) or store.info(key) for key in found}
     except Exception as why:  # each store's library raises its own kinds
         said = f"{url}: cannot be listed ({_said(why)}). Check the address, and the credentials in the environment."
         raise SetupError(said) from None
