@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -52,8 +53,8 @@ def called_with(options: Mapping[str, Any], file: Path | None, from_file: Mappin
 
     `options` are those that were given, by their names, `from_file` those among them that a settings file gave.
     """
-    plain: dict[str, Any] = json.loads(json.dumps(options, default=str))
-    taken = {"file": str(file), "options": json.loads(json.dumps(from_file, default=str))}
+    plain: dict[str, Any] = json.loads(json.dumps(options, default=as_typed))
+    taken = {"file": str(file), "options": json.loads(json.dumps(from_file, default=as_typed))}
     _CALLED.set({"options": plain, **({"config": taken} if file else {})})
     return plain
 
@@ -65,8 +66,17 @@ def called_now() -> dict[str, Any]:
 
 def settings_of(run: Any) -> dict[str, Any]:
     """The fields of a settings record as JSON gives them back: paths as they were typed, tuples as lists."""
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(run), default=str))
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(run), default=as_typed))
     return settings
+
+
+def as_typed(value: Any) -> str:
+    """The text of a value; of an address, s3://bucket/flight7, also the slash that it loses as a path.
+
+    >>> as_typed(Path("s3://bucket/flight7")), as_typed(Path("runs/a")), as_typed(0.5)
+    ('s3://bucket/flight7', 'runs/a', '0.5')
+    """
+    return re.sub(r"^([a-z][a-z0-9+.-]+):/+", r"\1://", str(value)) if isinstance(value, Path) else str(value)
 
 
 def versions() -> dict[str, str]:

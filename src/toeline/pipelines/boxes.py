@@ -42,7 +42,8 @@ def label_boxes(
         raise LabelError(f"{folder}: there is no such folder of label files. Check --boxes.")
     found = find_names([above(folder.resolve())], taxonomy, classes=classes)
     inside = {photo.path.parent: folder / Path(photo.name).parent for photo in photos}
-    there = dict.fromkeys([*(photo.path for photo in photos), *(p for at in inside for p in photos_beside(at))])
+    beside = (p for at in inside if at.is_dir() for p in photos_beside(at))  # what is not fetched yet has no folder
+    there = dict.fromkeys([*(photo.path for photo in photos), *beside])
     matched = match_labels(there, lambda at: [inside[at], folder / at.name, folder])
     unclear = {Path(p.file): p for p in matched.problems}
     if photos and not matched.problems and not any(photo.path in matched.labels for photo in photos):

@@ -36,6 +36,7 @@ from toeline.core.run_folder import (
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.extracted import EXTRACTED
+from toeline.data.object_stores import FETCHED
 from toeline.detect import load as detectors
 from toeline.detect.detector import typed_options
 from toeline.errors import OutputError, PhotoError, SetupError
@@ -43,7 +44,7 @@ from toeline.judge import load as judges
 from toeline.judge.prior import prior_hash
 from toeline.pipelines.changes import FILES, changes, model_files, removed, require_same_models, tell_anew
 from toeline.pipelines.domain import AUTO, OFF, domain_facts, domain_file, settle
-from toeline.pipelines.extraction import with_extracted
+from toeline.pipelines.extraction import search, with_extracted, with_fetched
 from toeline.pipelines.model_folder import calibration_file, doubts, with_model, with_shipped
 from toeline.pipelines.parts import JOINED, SHARE, Part, Portion
 from toeline.pipelines.progress import (
@@ -107,7 +108,6 @@ if TYPE_CHECKING:
     from toeline.pipelines.inspector import Boxes, Inspector
 
 
-BESIDE = ("masks", "labels")
 ALONE = Pace(workers=0, batch=1)  # one photograph after another, in one thread
 
 
@@ -142,13 +142,14 @@ def inspect_into(run: InspectRun, output: Output) -> Summary:
     tell_problems(unproven)
     require(output.extras)
     taxonomy = Taxonomy.load(run.taxonomy)
-    own = (*output.own, EXTRACTED)
-    found, left_out = _photos(run.photos, output.out, videos=run.every is not None)
+    own = (*output.own, EXTRACTED, FETCHED)
+    found, stored, left_out = search(run, output.out)
     share = Portion(part, found)
-    photos, said = with_extracted(share.mine, run.every, output.out, own)
+    here, missing = with_fetched(share.mine, stored, output.out, own, number=part.number if part else 0)
+    photos, said = with_extracted(here, run.every, output.out, own)
+    left_out += (said := [*missing, *said])
     if not photos and part is None:
         raise PhotoError(str(said[0]))
-    left_out += said
     record = start_record(output.command, _settings(run, part), taxonomy, title=output.title)
     record |= {"unproven": unproven[0].what} if unproven else {}
     boxes, notes = _boxes(run, taxonomy, [*share.others, *photos])
@@ -207,33 +208,6 @@ def _part(run: InspectRun, extras: Extras) -> Part | None:
     if extras.pdf or extras.parquet:
         raise SetupError("--pdf and --parquet are of a whole run. Leave them to toeline join.")
     return Part.typed(run.part)
-
-
-def _photos(paths: Sequence[Path], out: Path, *, videos: bool = False) -> tuple[list[Photo], list[Problem]]:
-    """The photographs of what was typed, and what there was left out, such as pictures that are none: see _beside."""
-    from toeline.data.images import require_outside, require_readable, search_photos
-
-    require_outside(out, paths)
-    found = search_photos(paths, videos=videos)
-    photos, problems = [p for p in found.photos if not _beside(p.path, paths)], list(found.problems)
-    if less := len(found.photos) - len(photos):
-        what = (
-            f"left out {some(less, 'picture')} in folders called {' or '.join(BESIDE)}, which belong to a data set. "
-            f"Name such a folder itself if it holds photographs."
-        )
-        problems.append(Problem.in_file(paths[0], what, note=True))
-    if not photos:
-        raise PhotoError(f"{', '.join(map(str, paths))}: no photographs there. Name a folder that holds some.")
-    tell_problems(problems)
-    if not videos:
-        require_readable([photo.path for photo in photos], ", ".join(map(str, paths)))
-    return photos, problems
-
-
-def _beside(photo: Path, typed: Sequence[Path]) -> bool:
-    """Whether a picture lies in a folder of labels, as data sets (and `toeline synth`) have them beside photographs."""
-    below = [photo.relative_to(path).parts[:-1] for path in typed if photo.is_relative_to(path)]
-    return all(any(part.lower() in BESIDE for part in parts) for parts in below)
 
 
 def _inspect(

@@ -43,6 +43,7 @@ from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.data.datasets import Carry, carry
 from toeline.data.extracted import EXTRACTED
+from toeline.data.object_stores import FETCHED
 from toeline.errors import OutputError
 from toeline.pipelines.inspect import Summary, finish, lasting, require
 from toeline.pipelines.parts import JOINED, SHARE, WHOLE, Part
@@ -280,7 +281,7 @@ def _merged(parts: Sequence[PartRun], order: Sequence[tuple[PartRun, str]], fold
     for picture in before:  # of photographs that are gone
         folder.drop_picture(picture)
     for part in parts:
-        for file in (f for f in (part.folder / EXTRACTED).rglob("*") if f.is_file()):
+        for file in (f for own in (EXTRACTED, FETCHED) for f in (part.folder / own).rglob("*") if f.is_file()):
             carry(file, folder.path / file.relative_to(part.folder), Carry.HARD)
 
 

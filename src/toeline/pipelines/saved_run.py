@@ -69,10 +69,11 @@ class SavedRun:
         """Where the photographs of the run are now, by their names in it; those that are not there any more are not."""
         from toeline.data.extracted import extracted_in
         from toeline.data.images import find_photos
+        from toeline.data.object_stores import places_in
 
         settings, made = self.record["settings"], extracted_in(self.folder)
         try:
-            typed = [Path(p) for p in settings.get("photos", ())]
+            typed = places_in(self.folder, [Path(p) for p in settings.get("photos", ())])
             photos = find_photos(typed) if typed else self._of_data(settings)
         except ToelineError:
             return made

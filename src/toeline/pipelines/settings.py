@@ -98,7 +98,9 @@ class DetectorScoring:
 class InspectRun:
     """Settings of one inspection, as the user typed them; equal settings are the same run."""
 
-    photos: Annotated[tuple[Path, ...], Argument(metavar="PHOTOS", help="Photographs, or folders of them.")]
+    photos: Annotated[
+        tuple[Path, ...], Argument(metavar="PHOTOS", help="Photographs, or folders of them, also s3://...")
+    ]
     detector: Detector = "embedded"
     thresholds: Thresholds = ()
     trust: Trust = False
