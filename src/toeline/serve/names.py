@@ -28,6 +28,18 @@ def plain(text: str, *, lines: bool = False) -> str:
     return text.strip()
 
 
+def plain_key(text: str) -> str:
+    """The same for what answers are looked up by, which is not changed: blanks at its ends are refused.
+
+    >>> plain_key("d1 ")
+    Traceback (most recent call last):
+    ValueError: begins or ends with a blank. Leave it out
+    """
+    if plain(text) != text:
+        raise ValueError("begins or ends with a blank. Leave it out")
+    return text
+
+
 def plain_note(text: str) -> str:
     """The same for a remark of several lines."""
     return plain(text, lines=True)
