@@ -91,7 +91,7 @@ class SignForm(Form):
     """
 
     inspection: Id
-    name: Annotated[str, Field(min_length=2, max_length=MOST_NAME), AfterValidator(plain)]
+    name: Annotated[Name, Field(min_length=2)]
     password: Annotated[str, Field(max_length=1000)] = ""
     note: Note = ""
     key: Key | None = None
