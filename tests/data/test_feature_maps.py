@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from toeline.data.feature_maps import EMBEDDED, MAPS, FeatureNetwork, feature_network, scaled_hw
+from toeline.data.feature_maps import EMBEDDED, MAPS, MOST_KEPT, FeatureNetwork, feature_network, scaled_hw
 from toeline.errors import ModelError
 
 DETECTOR = EMBEDDED.parent.parent / "detector" / "model.onnx"
@@ -77,6 +77,15 @@ def test_a_photograph_is_looked_at_once_and_forgotten_with_it() -> None:
     assert network.maps(photo)[0].tobytes() != network.maps(photo, mirrored=True)[0].tobytes()
     assert list(network.kept) == [id(photo)]
     del photo
+    assert not network.kept
+
+
+def test_no_more_is_kept_than_fits_however_many_photographs_are_in_memory() -> None:
+    network, photos = FeatureNetwork.load(), [picture(2, 96 + n) for n in range(MOST_KEPT + 3)]
+    first = [network.maps(photo)[0] for photo in photos]
+    assert list(network.kept) == [id(photo) for photo in photos[3:]]
+    assert (network.maps(photos[0])[0] == first[0]).all(), "what was let go is worked out again"
+    photos.clear()
     assert not network.kept
 
 

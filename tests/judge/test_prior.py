@@ -156,6 +156,15 @@ def test_the_prior_of_another_judge_prompt_or_list_of_names_is_refused(tmp_path:
         load_prior(tmp_path / "prior.json")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"), [({"answers": "x"}, "must be type or all"), ({"objects": {"rock_toe": math.inf}}, "rock_toe")]
+)
+def test_a_prior_that_somebody_changed_is_refused(change: dict[str, Any], said: str) -> None:
+    record = content_free(Leaning(BIAS), TAXONOMY, answers="type").record()
+    with pytest.raises(ModelError, match=f"prior.json: is no prior of this Toeline .*{said}"):
+        prior_from({**record, **change})
+
+
 @pytest.mark.parametrize("scores", [{"slope drain": -1.0}, {"gate": -1.0, "gate ajar": -2.0}])
 def test_a_prior_of_other_names_is_refused(scores: dict[str, float]) -> None:
     kind = "gate" if "gate" in scores else "slope_drain"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from rich.progress import Progress
 
 from toeline.core.finding import Problem
@@ -20,6 +21,13 @@ def test_a_name_reaches_the_terminal_harmless() -> None:
     with progress.errors.capture() as said:
         progress.tell_problems([Problem.in_file(Path("a\x1b[31m\nError: b\u202e.jpg"), "is [bold]odd[/]")])
     assert said.get() == "problem a\\x1b[31m\\nError: b\\u202e.jpg: is [bold]odd[/]\n"
+
+
+@pytest.mark.parametrize("console", [progress.errors, progress.out])
+def test_a_word_between_colons_stays_a_word(console: Console) -> None:
+    with console.capture() as said:
+        console.print(f"[bold]{progress.escape('split:train:valid')}[/]")
+    assert said.get() == "split:train:valid\n"
 
 
 def test_names_are_made_harmless_at_one_place() -> None:

@@ -615,6 +615,16 @@ def test_a_project_that_nobody_worked_on_says_so(store: Path) -> None:
     assert given(store, tasks).lines[1] == f"3 tasks {unanswered}"
 
 
+def test_an_annotator_whom_the_file_does_not_have_is_a_problem(store: Path) -> None:
+    tasks = tasks_of(store)
+    submit(tasks[0])
+    done = given(store, tasks, annotator="nobody")
+    told = [str(problem) for problem in done.problems]
+    assert "project.json, --annotator: nobody annotated none of these tasks. Name an id or e-mail." in told[0]
+    assert "1 annotation not read: none is of nobody." in told[1]
+    assert (done.record["unanswered"], events(store), [p.note for p in done.problems]) == (3, [], [False, True])
+
+
 def test_what_was_decided_before_and_is_as_it_was_is_said_to_be_nothing_new(store: Path) -> None:
     with client(store) as web:
         for one in items(web):

@@ -125,6 +125,13 @@ WRONG: dict[str, tuple[dict[str, Any], int, str]] = {
     "no base64": ({"state": {"photograph": "data:image/png;base64,###", "boxes": BOXES}}, 422, "is no base64"),
     "no picture": ({"state": {"photograph": "data:image/png;base64,aGFsbG8=", "boxes": BOXES}}, 422, "no photograph"),
     "a web address": ({"state": {"photograph": "https://example.org/a.jpg", "boxes": BOXES}}, 422, "pattern"),
+    "two names that differ in a blank": (
+        {"state": {"photograph": url(), "boxes": {**BOXES, "d1 ": {"type": "rock_toe", "box": TOE}}}},
+        422,
+        "begins or ends with a blank",
+    ),
+    "a blank in a question's name": ({"questions": {" d1": {}}}, 422, "begins or ends with a blank"),
+    "a truncated picture": ({"state": {"photograph": url(kind="JPEG")[:-400], "boxes": BOXES}}, 422, "photograph: "),
     "a misspelled name": ({"boxes": BOXES}, 422, "Extra inputs are not permitted"),
 }
 
@@ -135,6 +142,7 @@ def test_what_cannot_be_decided_is_said(name: str, web: TestClient) -> None:
     said = web.post(f"{BASE}/systemone", json={**form(), **change})
     assert (said.status_code, said.json()["code"]) == (status, "invalid"), said.text
     assert words in said.json()["detail"]
+    assert "quick" not in said.json()["detail"], "where the server keeps things is nobody's business"
     assert not list((web.app.state.store.folder / "quick").glob("*"))  # type: ignore[attr-defined]
 
 

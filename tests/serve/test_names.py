@@ -16,7 +16,8 @@ from toeline.serve.names import plain, plain_note, typed
 from toeline.serve.store import Store
 
 LINES = ["Ann\nSmith", "Ann\r", "Ann\tSmith"]  # a remark may have them
-ODD = ["\x1b[31mAnn", "Ann\x00", "Ann\u202egpj", "Ann\u2028Smith", "   ", "\ufeffAnn"]
+ODD = ["\x1b[31mAnn", "Ann\x00", "Ann\u202egpj", "Ann\u2028Smith", "   ", "\ufeffAnn", "Ann\u3164"]
+UNSEEN = ["\u200c\u200d", "\u2800\u2800", "\u115f\u1160", "\ufe0f\ufe0f", " \u0301"]
 GOOD = ["Zoë Ångström", "李小龍", "O'Neil <QA>", "نیم\u200cفاصله", "क्\u200dष", "👩\u200d🔧 Kim"]
 
 
@@ -25,7 +26,7 @@ def store(tmp_path: Path) -> Path:
     return copied(tmp_path)
 
 
-@pytest.mark.parametrize("text", ODD + LINES)
+@pytest.mark.parametrize("text", ODD + LINES + UNSEEN)
 def test_an_odd_name_is_refused_wherever_one_is_given(
     text: str, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -41,6 +42,15 @@ def test_an_odd_name_is_refused_wherever_one_is_given(
         assert "--name" in capsys.readouterr().err
     with pytest.raises(SetupError, match="--note"):
         typed(text, "--note")
+
+
+def test_a_name_to_sign_with_has_two_characters_that_count(store: Path) -> None:
+    with client(store) as web:
+        for name in ("A", " A", "A \u00a0"):
+            said = web.post(f"{BASE}/signoffs", json={"inspection": 1, "name": name})
+            assert (said.status_code, said.json()["where"]) == (422, ["body", "name"])
+        described = web.get(f"{BASE}/openapi.json").json()["components"]["schemas"]["SignForm"]["properties"]["name"]
+    assert (described["minLength"], described["maxLength"]) == (2, 120)
 
 
 def test_a_job_and_a_token_are_named_by_the_same_rule(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

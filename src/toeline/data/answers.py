@@ -78,7 +78,7 @@ class AnsweredPhoto:
 class Answers:
     """All of a file. `faults` and `notes` are of what became no `photos`, each with its place in the file.
 
-    `unanswered` tasks have no annotation of the one who was asked for.
+    `unanswered` tasks have no annotation at all.
     """
 
     tool: str
@@ -261,9 +261,12 @@ def _label_studio(raw: Any, file: Path, annotator: str) -> Answers:
         except ValueError as why:
             found.faults.append((where, f"{why}."))
         else:
-            found.unanswered += not chosen
-            if others and chosen:
-                found.notes.append((where, f"{some(others, 'annotation')} not read: another one counts."))
+            found.unanswered += not (chosen or others)
+            if others:
+                why = "another one counts" if chosen else f"none is of {cut(annotator)}"
+                found.notes.append((where, f"{some(others, 'annotation')} not read: {why}."))
+    if annotator and not (found.photos or found.faults):
+        found.faults.append(("--annotator", f"{cut(annotator)} annotated none of these tasks. Name an id or e-mail."))
     return found
 
 

@@ -28,6 +28,7 @@ EMBEDDED = Path(__file__).parent.parent / "models" / "features" / "features.onnx
 LONGEST_PX = 640  # every photograph is scaled to this: the network sees a drain of any photograph at one size
 MULTIPLE = 16  # of both sides: the largest stride, so that a photograph and its mirror image lie on the same grid
 MAPS = {"stride_8": (8, 40), "stride_16_early": (16, 80), "stride_16_late": (16, 112)}  # stride in pixels, channels
+MOST_KEPT = 64  # photographs of which the maps are kept: 370 MB at most
 AGAIN = "Install toeline again, or make it with benchmarks/feature_network.py."
 
 
@@ -42,8 +43,8 @@ class _Seen(NamedTuple):
 class FeatureNetwork:
     """An opened network; `sha256` is of its file. The same photograph gives the same maps on the same machine.
 
-    What it saw of a photograph is kept as long as that is in memory, since detector, judge and domain all ask for it,
-    each in a thread of its own: a photograph must not be painted on meanwhile.
+    What it saw of the last MOST_KEPT photographs is kept as long as these are in memory, since detector, judge and
+    domain all ask for it, each in a thread of its own: a photograph must not be painted on meanwhile.
     """
 
     session: Any
@@ -88,6 +89,8 @@ class FeatureNetwork:
         with suppress(TypeError):  # what no weak reference can watch is not kept
             weakref.finalize(photo, self.kept.pop, id(photo), None).atexit = False
             self.kept[id(photo)] = seen
+        for old in list(self.kept)[:-MOST_KEPT]:
+            self.kept.pop(old, None)
         return seen
 
 

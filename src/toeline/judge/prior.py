@@ -37,7 +37,7 @@ from PIL import Image
 from toeline.core.box import Box
 from toeline.core.calibration import SMALLEST, normalized
 from toeline.core.question import PromptBudget, QuestionSheet
-from toeline.core.reading import file_hash, is_file, numbers, read_json, word
+from toeline.core.reading import file_hash, is_file, numbers, read_json, whole, word
 from toeline.core.scene import Instance, Scene
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import cut
@@ -55,6 +55,7 @@ SIDE, GRAY = 640, (128, 128, 128)  # pixels, as the photographs that judges are 
 SHAPES = ((240, 240, 400, 400), (80, 300, 560, 340), (300, 80, 340, 560))  # a square, and drains that lie and stand
 DECIMALS = 6  # of a prior: what is written is what is subtracted
 VERSION = 1
+MOST = 10**9  # objects that a mean is of
 UNASKED = {"floor", "fuse", "replay"}  # back ends that are not asked in words, so that no name can be preferred
 NOT_ASKED = (
     "--prior needs a language model that scores the class names. Baselines and replays read no words, an ensemble was "
@@ -104,7 +105,9 @@ def prior_from(record: Mapping[str, Any], called: str = "prior.json") -> Prior:
             raise ValueError(f"version {record['version']}")
         by_type = {kind: numbers(scores, kind) for kind, scores in record["log_probabilities"].items()}
         answers: Answers = "all" if record["answers"] == "all" else "type"
-        objects = {kind: int(n) for kind, n in record["objects"].items()}
+        if record["answers"] != answers:
+            raise ValueError(f"answers is {cut(repr(record['answers']))}, and must be type or all")
+        objects = {kind: whole(n, f"objects of {kind}", low=0, high=MOST) for kind, n in record["objects"].items()}
         return Prior(word(record["source"], "source"), answers, by_type, objects, dict(record["fitted_for"]))
     except (KeyError, TypeError, ValueError, AttributeError) as why:
         what = f"{cut(str(why))} is missing" if isinstance(why, KeyError) else cut(str(why), 200)

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from toeline.core.finding import Problem, ProblemKind
 
 
-errors = Console(stderr=True, soft_wrap=True, highlight=False)
-out = Console(soft_wrap=True, highlight=False)
+# Without emoji: `:train:` in a name or an option would be printed as a small train.
+errors = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+out = Console(soft_wrap=True, highlight=False, emoji=False)
 Step = Callable[[Sequence["Problem"]], None]
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from toeline.core.box import FAR
 from toeline.serve.decisions import Decision
-from toeline.serve.names import MOST_NAME, MOST_NOTE, plain, plain_note
+from toeline.serve.names import MOST_NAME, MOST_NOTE, plain, plain_key, plain_note
 
 MOST_ID = 2**53  # whole numbers that JavaScript and SQLite both hold
 Id = Annotated[int, Field(ge=1, le=MOST_ID)]
@@ -18,6 +18,7 @@ Corners = Annotated[list[Pixel], Field(min_length=4, max_length=4)]
 Key = Annotated[str, Field(min_length=8, max_length=80, pattern=r"^[\x21-\x7e]+$")]
 Words = Annotated[str, Field(max_length=200)]
 Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME), AfterValidator(plain)]
+BoxName = Annotated[str, Field(min_length=1, max_length=MOST_NAME), AfterValidator(plain_key)]
 Note = Annotated[str, Field(max_length=MOST_NOTE), AfterValidator(plain_note)]
 
 
@@ -90,7 +91,7 @@ class SignForm(Form):
     """
 
     inspection: Id
-    name: Annotated[str, Field(min_length=2, max_length=MOST_NAME), AfterValidator(plain)]
+    name: Annotated[Name, Field(min_length=2)]
     password: Annotated[str, Field(max_length=1000)] = ""
     note: Note = ""
     key: Key | None = None
@@ -110,7 +111,7 @@ class StateForm(Form):
     """What is asked about: a photograph as a data URL, and all objects on it that are known, each by a name."""
 
     photograph: Annotated[str, Field(pattern=r"^data:image/[a-z0-9.+-]+;base64,")]
-    boxes: Annotated[dict[Name, BoxForm], Field(min_length=1, max_length=MOST_BOXES)]
+    boxes: Annotated[dict[BoxName, BoxForm], Field(min_length=1, max_length=MOST_BOXES)]
 
 
 class ChoiceForm(Form):
@@ -129,7 +130,7 @@ class SystemOneForm(Form):
 
     model: Words = "toeline"
     state: StateForm
-    questions: Annotated[dict[Name, ChoiceForm], Field(min_length=1, max_length=MOST_BOXES)]
+    questions: Annotated[dict[BoxName, ChoiceForm], Field(min_length=1, max_length=MOST_BOXES)]
 
 
 class ChoiceSaid(BaseModel):

@@ -19,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toeline.core.finding import Problem
 from toeline.core.records import read_lines
 from toeline.core.run_folder import FINDINGS, PROGRESS
 from toeline.core.scene import Instance
@@ -282,10 +283,17 @@ class Jobs:
     def decide_now(
         self, photo: Path, instances: Sequence[Instance], options: Mapping[str, tuple[str, ...]]
     ) -> BoxDecisions:
-        """Decisions about boxes of one photograph, in the model's thread. Raises Refused for a box outside of it."""
+        """Decisions about boxes of one photograph, in the model's thread.
+
+        Raises PhotoError, which does not say where it lies, and Refused for a box outside of it.
+        """
         assert self.model is not None
         inspector = self.load(with_model(self.model.run), self.model.taxonomy, None)
-        start, image = time.perf_counter(), read_photo(photo)
+        start = time.perf_counter()
+        try:
+            image = read_photo(photo)
+        except PhotoError as why:
+            raise PhotoError(f"photograph: {Problem.unread(photo, why).what}") from None
         wide, high = image.size
         for one in instances:
             if one.box.x1 >= wide or one.box.y1 >= high or one.box.x2 <= 0 or one.box.y2 <= 0:
