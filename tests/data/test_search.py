@@ -151,6 +151,18 @@ def test_a_name_that_is_no_utf_8_is_named_and_the_rest_is_found(tmp_path: Path, 
             find_photos([odd])
 
 
+def test_a_folder_above_that_is_no_utf_8_counts_only_where_a_name_needs_it(tmp_path: Path) -> None:
+    odd, plain = (Path(os.fsdecode(os.fsencode(tmp_path) + one)) / "day" for one in (b"/d\xe9p\xf4t", b"/depot"))
+    for folder in (odd, plain):
+        folder.mkdir(parents=True)
+        write_photo(folder / "a.jpg")
+    assert names(odd) == ["a.jpg"]
+    found = search_photos([odd, plain])
+    assert [photo.name for photo in found.photos] == ["depot/day/a.jpg"]
+    (problem,) = found.problems
+    assert "a folder above it is no UTF-8" in problem.what
+
+
 def test_raw_files_films_and_drawings_are_named_with_what_to_do(tmp_path: Path) -> None:
     write_photo(tmp_path / "DJI_1.JPG")
     for name in ("DJI_1.DNG", "DJI_2.DNG", "film.MP4", "plan.psd", "x.CR3", "notes.txt"):

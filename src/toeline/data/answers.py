@@ -263,8 +263,8 @@ def _label_studio(raw: Any, file: Path, annotator: str) -> Answers:
         else:
             found.unanswered += not (chosen or others)
             if others:
-                why = "another one counts" if chosen else f"none is of {cut(annotator)}"
-                found.notes.append((where, f"{some(others, 'annotation')} not read: {why}."))
+                said = "another one counts" if chosen else f"none is of {cut(annotator)}"
+                found.notes.append((where, f"{some(others, 'annotation')} not read: {said}."))
     if annotator and not (found.photos or found.faults):
         found.faults.append(("--annotator", f"{cut(annotator)} annotated none of these tasks. Name an id or e-mail."))
     return found

@@ -365,11 +365,14 @@ def search_photos(paths: Sequence[Path], *, may_be_none: bool = False, videos: b
             here, last = os.path.split(photo)
             place = os.path.realpath(photo) if is_link else os.path.join(real(here), last)  # noqa: PTH118 (as above)
             found.setdefault(place, (photo, name))
-    if not found and not may_be_none:
+    named = _named_apart(found)
+    photos = tuple(photo for photo in named if is_utf8(photo.name))
+    problems += [Problem.in_file(photo.path, _FOLDER_NO_UTF8) for photo in named if not is_utf8(photo.name)]
+    if not photos and not may_be_none:
         where = ", ".join(str(p) for p in paths) or "nothing"
         first = f" {shown(str(problems[0]))}" if problems else ""
         raise PhotoError(f"{where}: no photographs there ({' '.join(SUFFIXES)}).{first} Name a folder that holds some.")
-    return FoundPhotos(tuple(_named_apart(found)), tuple(problems))
+    return FoundPhotos(photos, tuple(problems))
 
 
 def require_readable(photos: Sequence[Path], where: str) -> None:
@@ -459,6 +462,7 @@ def _unread(files: Sequence[Path], photos: Collection[Path]) -> Iterator[Problem
 
 
 _NO_UTF8 = "its name is no UTF-8, so it was left out. Rename it."
+_FOLDER_NO_UTF8 = "has a name that another has too, and a folder above it is no UTF-8, so it was left out. Rename that."
 
 
 def files_under(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, str, bool]]:
