@@ -43,7 +43,7 @@ STAGES = {  # where a function is looked up, and the stage that it is; "module:C
     "toeline.pipelines.inspector:photo_size": "find and read files",
     "toeline.pipelines.inspector:file_hash": "find and read files",
     "toeline.pipelines.inspector:read_position": "find and read files",
-    "toeline.pipelines.inspect:_photos": "find and read files",
+    "toeline.pipelines.inspect:search": "find and read files",
     "toeline.pipelines.inspector:read_photo": "decode",
     "toeline.detect.tiling:cut": "letterbox and tiles",
     "toeline.detect.views:View.laid": "letterbox and tiles",
