@@ -34,9 +34,9 @@ def facets(f: Mapping[str, Any]) -> str:
     )
 
 
-def chip(f: Mapping[str, Any]) -> str:
+def chip(condition: str, slug: str) -> str:
     """The condition with its color."""
-    return f'<span class="chip {f["slug"]}"><span class="key" aria-hidden="true"></span>{text(f["condition"])}</span>'
+    return f'<span class="chip {slug}"><span class="key" aria-hidden="true"></span>{text(condition)}</span>'
 
 
 def bar(share: float, more: str = "") -> str:
@@ -52,7 +52,7 @@ def table_row(f: Mapping[str, Any], *, boxes: bool, truth: bool) -> str:
             f'  <tr {facets(f)} data-card="{f["card"]}" data-wrong="{1 if f["truth"] else 0}" class="{f["slug"]}">\n'
             f'    <td data-sort="{photo} {number}" title="{photo}"><a href="#{f["anchor"]}">{photo}</a></td>\n'
             f'    <td data-sort="{kind} {number}">{kind} <span class="soft num">{number}</span></td>\n'
-            f"    <td>{chip(f)}</td>\n",
+            f"    <td>{chip(f['condition'], f['slug'])}</td>\n",
             _answer(f),
             _detector(f, boxes=boxes),
             f'    <td class="wrap small flag" data-label="To review">{text(f["review"])}</td>\n',
@@ -94,7 +94,8 @@ def photo_entry(f: Mapping[str, Any]) -> str:
     return "".join(
         (
             f'      <li id="{f["anchor"]}" class="{f["slug"]}" data-of="{text(f["key"])}">\n'
-            f'        <div class="head"><span class="n">{text(f["number"])}</span><b>{text(f["kind"])}</b>{chip(f)}'
+            f'        <div class="head"><span class="n">{text(f["number"])}</span><b>{text(f["kind"])}</b>'
+            f"{chip(f['condition'], f['slug'])}"
             f"{wrong}{only}</div>\n",
             _answers(f),
             *_remarks(f),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
@@ -19,7 +19,7 @@ from toeline.core.words import some
 from toeline.evaluate.metric import Metric
 from toeline.report.document import environment, run_facts
 from toeline.report.draw import LINES, crop_window, data_uri, jpeg_bytes, legend
-from toeline.report.finding_rows import photo_entry, table_row, work_row
+from toeline.report.finding_rows import chip, photo_entry, steps, table_row, work_row
 from toeline.report.geolocate import Located, position_words, same_words
 from toeline.report.map import map_section
 from toeline.report.tables import (
@@ -109,6 +109,7 @@ def render_page(given: PageInput) -> str:
             table=Markup("".join(table_row(f, **told) for f in shown)),
             work=work,
             work_rows=Markup("".join(map(work_row, work.get("rows", ())))),
+            **{made.__name__: _as_markup(made) for made in (chip, steps)},
             kinds=[t.spoken for t in given.taxonomy.types if book.totals.count(type_name=t.name)],
             single=_single(book.totals, given.taxonomy),
             problems=given.problems,
@@ -151,6 +152,11 @@ def render_print(given: PageInput) -> str:
         .get_template("print.html.j2")
         .render(**more, work=work, shown=shown_rows, rest=rest, photos=photos)
     )
+
+
+def _as_markup(made: Callable[..., str]) -> Callable[..., Markup]:
+    """HTML of finding_rows for a template, which would write its signs out."""
+    return lambda *given: Markup(made(*given))
 
 
 def _summary(given: PageInput, links: Mapping[tuple[str, str], str]) -> dict[str, Any]:

@@ -10,12 +10,15 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from markupsafe import Markup
+
 from toeline.core.geo import Meters
 from toeline.core.taxonomy import Taxonomy
 from toeline.core.words import some
 from toeline.report.camera_geometry import footprint
 from toeline.report.document import percent
 from toeline.report.draw import legend
+from toeline.report.finding_rows import facets
 from toeline.report.geolocate import Located, MapMark, Shot, position_words, same_words
 
 WIDE, LEAST_HIGH, MOST_HIGH, RIM = 1000.0, 260.0, 640.0, 34.0  # units of the drawing
@@ -167,7 +170,7 @@ def _mark(mark: MapMark, at: XY, radius: float, taxonomy: Taxonomy, links: Links
     kind, sure = taxonomy.spoken(mark.kind), percent(mark.probability) if mark.asked else "only answer"
     said = f"{kind} {mark.instance_id}: {mark.condition}, {sure}"
     review = "to review" if mark.review else ""
-    return {
+    found = {
         "d": shape(*at, radius, order),
         "slug": f"c{order}",
         "color": taxonomy.color(mark.condition),
@@ -180,6 +183,7 @@ def _mark(mark: MapMark, at: XY, radius: float, taxonomy: Taxonomy, links: Links
         "asked": mark.asked,
         "title": _joined([said, mark.photo, position_words(mark.geo_position), same_words(mark.geo_position), review]),
     }
+    return {**found, "facets": Markup(facets(found))}
 
 
 def _joined(facts: Iterable[str]) -> str:
