@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from tests.support.datasets import exit_code, write_photo
 from tests.support.flown import DOWN, write_flown
-from tests.support.stand_ins import FakeJudge, stand_in
+from tests.support.stand_ins import FakeJudge
 from tests.support.surveyed import write_video
 
-from toeline.core.question import PromptBudget
 from toeline.core.records import read_lines
 from toeline.core.taxonomy import DEFAULT_FILE
 from toeline.pipelines import join as join_module
@@ -27,11 +26,8 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def judge(tmp_path: Path, monkeypatch: Patch) -> FakeJudge:
-    judge = FakeJudge(view=PromptBudget(scene_tokens=0, crop_tokens=0))
-    monkeypatch.chdir(tmp_path)
-    stand_in(monkeypatch, judge)
-    return judge
+def judge(fake_judge: FakeJudge) -> FakeJudge:
+    return fake_judge
 
 
 def fly(count: int, folder: str = "photos") -> None:

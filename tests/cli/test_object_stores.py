@@ -17,9 +17,8 @@ from fsspec.spec import AbstractFileSystem
 from tests.support.datasets import exit_code, write_photo
 from tests.support.fake_ray import FakeRay
 from tests.support.flown import DOWN, write_flown
-from tests.support.stand_ins import FakeJudge, stand_in
+from tests.support.stand_ins import FakeJudge
 
-from toeline.core.question import PromptBudget
 from toeline.core.records import read_lines
 from toeline.data.object_stores import FETCHED
 from toeline.pipelines import on_ray
@@ -78,11 +77,8 @@ def bucket(monkeypatch: Patch) -> type[Bucket]:
 
 
 @pytest.fixture(autouse=True)
-def judge(tmp_path: Path, monkeypatch: Patch) -> FakeJudge:
-    judge = FakeJudge(view=PromptBudget(scene_tokens=0, crop_tokens=0))
-    monkeypatch.chdir(tmp_path)
-    stand_in(monkeypatch, judge)
-    return judge
+def judge(fake_judge: FakeJudge) -> FakeJudge:
+    return fake_judge
 
 
 def inspect(*words: str, photos: str = "s3://dam/flight7", out: str = "out") -> int:

@@ -15,9 +15,8 @@ import pytest
 from tests.support.datasets import exit_code, write_photo
 from tests.support.fake_ray import FakeRay, RayError
 from tests.support.flown import DOWN, write_flown
-from tests.support.stand_ins import FakeJudge, fake_inspector, stand_in
+from tests.support.stand_ins import FakeJudge, fake_inspector
 
-from toeline.core.question import PromptBudget
 from toeline.core.records import read_lines
 from toeline.errors import ModelError, SetupError
 from toeline.pipelines import on_ray as on_ray_module
@@ -32,11 +31,8 @@ Begin = Callable[..., FakeRay]
 
 
 @pytest.fixture(autouse=True)
-def judge(tmp_path: Path, monkeypatch: Patch) -> FakeJudge:
-    judge = FakeJudge(view=PromptBudget(scene_tokens=0, crop_tokens=0))
-    monkeypatch.chdir(tmp_path)
-    stand_in(monkeypatch, judge)
-    return judge
+def judge(fake_judge: FakeJudge) -> FakeJudge:
+    return fake_judge
 
 
 @pytest.fixture(autouse=True)
